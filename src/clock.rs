@@ -1,0 +1,100 @@
+//! Where time comes from. Nothing else in the crate asks the operating system what time it is.
+
+use crate::types::Timestamp;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A source of time: what the calendar says, and a clock that never goes back.
+///
+/// Inject a [`ManualClock`] to make time-dependent behaviour (rolling by age,
+/// flushing by interval) repeatable in a test.
+pub trait Clock: Send + Sync + Debug + 'static {
+    /// The calendar time. It may jump either way; nothing but record timestamps depends on it.
+    fn now(&self) -> Timestamp;
+
+    /// Time since some fixed moment; it never goes back.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The operating system's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    #[must_use]
+    pub fn new() -> SystemClock {
+        SystemClock { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+///
+/// ```
+/// use annals::{Clock, ManualClock, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new(Timestamp::from_millis(1_000));
+/// clock.advance(Duration::from_secs(1));
+/// assert_eq!(clock.now(), Timestamp::from_millis(2_000));
+/// clock.jump_to(Timestamp::from_millis(5)); // the calendar may go back,
+/// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // this clock does not
+/// ```
+#[derive(Debug)]
+pub struct ManualClock {
+    calendar_millis: AtomicI64,
+    monotonic_millis: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`, and zero as its monotonic time.
+    #[must_use]
+    pub fn new(now: Timestamp) -> ManualClock {
+        ManualClock {
+            calendar_millis: AtomicI64::new(now.as_millis()),
+            monotonic_millis: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets this much time pass on both clocks; whole milliseconds count.
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.monotonic_millis.fetch_add(millis, Ordering::SeqCst);
+        self.calendar_millis
+            .fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// Sets the calendar, in either direction; the monotonic time is not touched.
+    pub fn jump_to(&self, now: Timestamp) {
+        self.calendar_millis.store(now.as_millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.calendar_millis.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_millis.load(Ordering::SeqCst))
+    }
+}

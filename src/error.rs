@@ -1,0 +1,445 @@
+//! What can go wrong, said so that the caller knows what to do next.
+
+use crate::types::{Codec, Offset, Timestamp};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The result of everything that can fail in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed. [`kind`](Error::kind) says what to do about it.
+///
+/// Every message names what failed, where, and the way out. An error never
+/// leaves the log in a half state: a call that fails has either changed nothing
+/// or says in its documentation what it left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refused an operation.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "open", "write", "sync".
+        operation: &'static str,
+        /// The file or directory it was tried on.
+        path: Box<Path>,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// Bytes on disk are not what a log wrote there.
+    #[error("{0}; run `verify` to see all damage, then restore the file or truncate to the offset")]
+    Corrupt(Box<Corruption>),
+
+    /// The offset is below the start or above the end of the log.
+    #[error("offset {requested} is out of range: the log holds {start} to {end}; start again at one of these ends")]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        requested: Offset,
+        /// The first offset of the log.
+        start: Offset,
+        /// The offset after its last.
+        end: Offset,
+    },
+
+    /// The batch is larger than the log takes.
+    #[error("a batch of {bytes} bytes is over the limit of {limit} set by `{option}`; send smaller batches or raise it")]
+    BatchTooLarge {
+        /// The size of the batch, its header included, compressed if it is compressed.
+        bytes: u64,
+        /// The largest the log takes.
+        limit: u64,
+        /// The option that sets the limit.
+        option: &'static str,
+    },
+
+    /// A record cannot be stored.
+    #[error("record {index} of the batch: {reason}")]
+    InvalidRecord {
+        /// Which record of the append, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: InvalidRecord,
+    },
+
+    /// Bytes given to the log are not a batch it can take.
+    #[error("not a valid record batch: {0}")]
+    InvalidBatch(InvalidBatch),
+
+    /// A legacy message format, or a codec that this build leaves out.
+    #[error("{0}")]
+    Unsupported(Unsupported),
+
+    /// An option has a value it cannot have.
+    #[error("option `{option}`: {reason}")]
+    InvalidConfig {
+        /// The option, as the method that sets it is named.
+        option: &'static str,
+        /// What is wrong with the value and what would be right.
+        reason: String,
+    },
+
+    /// Another `Log`, in this process or another, has the directory open for writing.
+    #[error("{} is open for writing{}; close that log, or open this one read-only", path.display(), Holder(*.holder))]
+    Locked {
+        /// The directory.
+        path: Box<Path>,
+        /// The process that holds it, where it could be found out.
+        holder: Option<u32>,
+    },
+
+    /// The path is not a log directory.
+    #[error("{} is not a log: {reason}", path.display())]
+    NotALog {
+        /// The path that was opened.
+        path: Box<Path>,
+        /// What was found instead.
+        reason: &'static str,
+    },
+
+    /// An earlier failure left it unknown what is on the medium, so the log refuses to go on.
+    #[error("the log is poisoned since: {cause}; close it and open it again to recover")]
+    Poisoned {
+        /// The failure that did it.
+        cause: Arc<str>,
+    },
+
+    /// The log was opened read-only.
+    #[error("the log was opened read-only")]
+    ReadOnly,
+
+    /// The log was closed, by this handle or a clone of it.
+    #[error("the log is closed")]
+    Closed,
+}
+
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) if pid == std::process::id() => f.write_str(" in this process"),
+            Some(pid) => write!(f, " by process {pid}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the caller of a failed call can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call's arguments or options are wrong: correct them.
+    InvalidInput,
+    /// The offset is not in the log: begin again at its start or its end.
+    OutOfRange,
+    /// Stored bytes are damaged: verify, restore, or truncate.
+    Corrupt,
+    /// This build or this version cannot read it: use one that can.
+    Unsupported,
+    /// Somebody else has the log: try again when they are done.
+    Busy,
+    /// The disk is full: make room and try again; the log is usable.
+    StorageFull,
+    /// Too many files are open: close some, or raise the limit, and try again.
+    TooManyFiles,
+    /// The operating system refused for another reason.
+    Io,
+    /// Close the log and open it again.
+    Poisoned,
+    /// The log is closed or read-only: nothing to retry.
+    Closed,
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => ErrorKind::StorageFull,
+                _ if is_too_many_files(source) => ErrorKind::TooManyFiles,
+                _ => ErrorKind::Io,
+            },
+            Error::Corrupt(_) => ErrorKind::Corrupt,
+            Error::OffsetOutOfRange { .. } => ErrorKind::OutOfRange,
+            Error::BatchTooLarge { .. }
+            | Error::InvalidRecord { .. }
+            | Error::InvalidBatch(_)
+            | Error::InvalidConfig { .. }
+            | Error::NotALog { .. } => ErrorKind::InvalidInput,
+            Error::Unsupported(_) => ErrorKind::Unsupported,
+            Error::Locked { .. } => ErrorKind::Busy,
+            Error::Poisoned { .. } => ErrorKind::Poisoned,
+            Error::ReadOnly | Error::Closed => ErrorKind::Closed,
+        }
+    }
+
+    /// Whether the same call can succeed later without anything being corrected:
+    /// true when the disk was full, the directory locked, or descriptors had run out.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::StorageFull | ErrorKind::Busy | ErrorKind::TooManyFiles
+        )
+    }
+
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
+        Error::Io { operation, path: path.into(), source }
+    }
+}
+
+/// EMFILE and ENFILE have no stable `io::ErrorKind`; their numbers are the same on every Unix.
+fn is_too_many_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Damage found on disk: which file, where in it, and what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} is damaged at byte {position}{}: {reason}", path.display(), AtOffset(*.offset))]
+pub struct Corruption {
+    /// The damaged file.
+    pub path: PathBuf,
+    /// The byte at which the damaged batch or entry begins.
+    pub position: u64,
+    /// The offset the log had reached there, where it is known.
+    pub offset: Option<Offset>,
+    /// What is wrong.
+    pub reason: Damage,
+}
+
+struct AtOffset(Option<Offset>);
+
+impl fmt::Display for AtOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(offset) => write!(f, " (offset {offset})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A batch cannot be decoded.
+    #[error("{0}")]
+    Batch(#[from] InvalidBatch),
+
+    /// The offsets of a batch do not lie after those of the batch before it.
+    #[error("a batch begins at offset {found}, below {expected} where the one before it ended")]
+    OffsetsOverlap {
+        /// The lowest offset the batch may begin with.
+        expected: Offset,
+        /// The one it begins with.
+        found: Offset,
+    },
+
+    /// The offsets of a batch reach into, or lie outside of, what the rest of the log leaves room for.
+    #[error("a batch ends at offset {found}, but the next segment begins at {limit}")]
+    OffsetsBeyondSegment {
+        /// The base offset of the next segment.
+        limit: Offset,
+        /// The last offset of the batch.
+        found: Offset,
+    },
+
+    /// Data that was known to be on the medium is not there.
+    #[error("the data ends at offset {found}, but everything below {expected} was synced")]
+    MissingData {
+        /// Everything below this offset had been synced.
+        expected: Offset,
+        /// The end of what is there.
+        found: Offset,
+    },
+
+    /// The file ends before the data it should hold.
+    #[error("the file ends after {found} bytes, but {expected} belong to it")]
+    ShortFile {
+        /// The bytes it should have.
+        expected: u64,
+        /// The bytes it has.
+        found: u64,
+    },
+
+    /// An index entry contradicts the log. The index is rebuilt when the log is next used for writing.
+    #[error("index entry {entry} contradicts the log: {what}")]
+    IndexEntry {
+        /// The number of the entry in its file.
+        entry: u64,
+        /// How.
+        what: &'static str,
+    },
+
+    /// A file whose content is not in its format.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// Why bytes are not a record batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidBatch {
+    /// The bytes end before the batch does.
+    #[error("{available} bytes where {needed} are needed")]
+    Truncated {
+        /// How many bytes the batch, or its header, takes.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+    },
+    /// The length field is below what a batch needs.
+    #[error("batch length {length} is below the {minimum} of its format")]
+    Length {
+        /// The stored length.
+        length: i32,
+        /// The least it can be.
+        minimum: i32,
+    },
+    /// The magic byte belongs to no format.
+    #[error("unknown magic {magic}")]
+    Magic {
+        /// The stored byte.
+        magic: i8,
+    },
+    /// A message set of a format before version 2.
+    #[error("message format v{magic} is not supported, only v2 is")]
+    LegacyFormat {
+        /// The stored magic: 0 or 1.
+        magic: i8,
+    },
+    /// The checksum does not match the bytes.
+    #[error("checksum {stored:08x} stored, {computed:08x} computed")]
+    Checksum {
+        /// The checksum in the header.
+        stored: u32,
+        /// The checksum of the bytes.
+        computed: u32,
+    },
+    /// The attributes name a codec that does not exist.
+    #[error("unknown codec {id}")]
+    UnknownCodec {
+        /// The id in the attributes.
+        id: u8,
+    },
+    /// The batch is compressed with a codec this build leaves out.
+    #[error("this build cannot decode {codec}: enable the cargo feature of that name")]
+    CodecUnavailable {
+        /// The codec.
+        codec: Codec,
+    },
+    /// The base offset, or the offset range it spans, is impossible.
+    #[error("impossible offsets: base {base_offset}, last offset delta {last_offset_delta}")]
+    Offsets {
+        /// The stored base offset.
+        base_offset: i64,
+        /// The stored delta of the last offset.
+        last_offset_delta: i32,
+    },
+    /// The number of records is negative, or more than the bytes can hold.
+    #[error("impossible record count {count}")]
+    RecordCount {
+        /// The stored count.
+        count: i32,
+    },
+    /// There are fewer records than the header says.
+    #[error("the header counts {expected} records, the data ends after {found}")]
+    RecordsMissing {
+        /// The stored count.
+        expected: u32,
+        /// The records that were there.
+        found: u32,
+    },
+    /// Bytes are left over after the last record.
+    #[error("{bytes} bytes are left over after the last record")]
+    TrailingBytes {
+        /// How many.
+        bytes: u64,
+    },
+    /// A record's fields do not fit its length, or a length is impossible.
+    #[error("record {index}: {what}")]
+    Record {
+        /// Which record of the batch, counted from 0.
+        index: u32,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The compressed data cannot be decompressed.
+    #[error("{codec} data is malformed: {what}")]
+    Compression {
+        /// The codec.
+        codec: Codec,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The batch expands to more than the configured limit.
+    #[error("the batch expands to more than {limit} bytes, the limit for decompression")]
+    ExpandsTooFar {
+        /// The limit.
+        limit: u64,
+    },
+    /// A batch for an append breaks a rule that stored batches need not keep.
+    #[error("{0}")]
+    Rule(&'static str),
+}
+
+/// Why a record cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRecord {
+    /// The timestamp is negative, or too far from the clock.
+    #[error("timestamp {timestamp} is outside of {earliest} to {latest}")]
+    Timestamp {
+        /// The record's timestamp.
+        timestamp: Timestamp,
+        /// The earliest the log takes now.
+        earliest: Timestamp,
+        /// The latest the log takes now.
+        latest: Timestamp,
+    },
+    /// The record, encoded, is larger than 2 GiB, which is what the format can say.
+    #[error("the record is too large for the format")]
+    TooLarge,
+}
+
+/// What this build or this version cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// A message set of a format before version 2.
+    #[error("message format v{0} is not supported: convert it with Kafka, which rewrites it as v2")]
+    MessageFormat(i8),
+    /// A codec that was not compiled in.
+    #[error("this build of annals has no {0}: enable the cargo feature of that name")]
+    Codec(Codec),
+}
+
+/// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else [`Error::InvalidBatch`].
+impl From<InvalidBatch> for Error {
+    fn from(reason: InvalidBatch) -> Error {
+        match reason {
+            InvalidBatch::LegacyFormat { magic } => {
+                Error::Unsupported(Unsupported::MessageFormat(magic))
+            }
+            InvalidBatch::CodecUnavailable { codec } => {
+                Error::Unsupported(Unsupported::Codec(codec))
+            }
+            other => Error::InvalidBatch(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_fits_in_48_bytes() {
+        assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
+    }
+}

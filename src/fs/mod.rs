@@ -1,0 +1,219 @@
+//! The file system, as a log needs it: a seam of two small traits.
+//!
+//! Everything a log does to a disk goes through [`Fs`] and [`File`]. Three
+//! implementations come with the crate, and all pass one suite of tests:
+//!
+//! | type | what it is for |
+//! |---|---|
+//! | [`DiskFs`] | the operating system's file system: what a log uses unless told otherwise |
+//! | [`MemFs`] | a file system in memory that keeps what was synced apart from what was only written, so that [`MemFs::crash`] can show every disk a power failure could leave |
+//! | [`FaultFs`] | wraps another and fails, shortens or garbles calls by rule, keeping a trace |
+//!
+//! This floor knows no format: it moves bytes and names.
+
+mod disk;
+mod fault;
+mod memory;
+mod view;
+
+pub use disk::DiskFs;
+pub use fault::{Call, Fault, FaultFs, Operation, Rule};
+pub use memory::{MemFs, Survive};
+pub use view::FileView;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Open {
+    /// Create it for reading and writing; `AlreadyExists` if there is something of that name.
+    CreateNew,
+    /// Open an existing file for reading and writing; `NotFound` if there is none.
+    ReadWrite,
+    /// Open an existing file for reading; `NotFound` if there is none.
+    ReadOnly,
+}
+
+/// What a directory entry names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else. Symbolic links are never followed: they are this.
+    Other,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without its directory. A name that is not UTF-8 is given with replacement characters.
+    pub name: String,
+    /// What it names.
+    pub kind: EntryKind,
+    /// The length of a file; 0 for everything else.
+    pub len: u64,
+}
+
+/// A file system. All methods may be called from any thread at any time.
+///
+/// What a call changed is on the medium only after the `sync` that covers it:
+/// the bytes and length of a file after [`File::sync_data`], a name that was
+/// created, renamed or removed after [`Fs::sync_dir`] of its directory. Until
+/// then a power failure may keep any part of it and lose the rest.
+pub trait Fs: Send + Sync + Debug + 'static {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound` as [`Open`] says; what the system says otherwise.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+
+    /// The entries of a directory, in no particular order.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not exist, `NotADirectory` if it is something else.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Creates a directory and those above it that are missing. One that exists already is no error.
+    ///
+    /// # Errors
+    /// `AlreadyExists` or `NotADirectory` if something else is in the way.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in one step, replacing a file that has it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the name of a file. Handles to it stay usable until they are dropped.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// What the system says. After a failure it is unknown which names are durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock of a file, creating the file if needed, without waiting.
+    ///
+    /// The lock belongs to the returned value: it is released when that is
+    /// dropped, and when the process ends, however it ends. It excludes every
+    /// other taker, in this process and in others.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody else has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
+
+    /// Names the current run of the machine: another value than before means that the machine
+    /// has stopped since, and that what was not synced by then may be lost in any part.
+    /// `None` when it is not known.
+    fn boot_id(&self) -> Option<String>;
+}
+
+/// The lock of a directory, held until dropped, and the file it is a lock on.
+pub trait DirLock: Send + Sync + Debug {
+    /// The lock file itself, open for reading and writing.
+    fn file(&self) -> &dyn File;
+}
+
+/// An open file. Positional only: there is no cursor to share or to lose.
+///
+/// Short reads and writes are legal. [`read_exact_at`](File::read_exact_at) and
+/// [`write_all_at`](File::write_all_at) repeat until done.
+pub trait File: Send + Sync + Debug {
+    /// The length of the file now.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads at most `buf.len()` bytes at a position and says how many; 0 only at or past the end, or for an empty `buf`.
+    ///
+    /// # Errors
+    /// What the system says; `Interrupted` may be tried again.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end extends the file; a gap reads as zeros.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is no room; `Interrupted` may be tried again.
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize>;
+
+    /// Cuts the file, or extends it with zeros.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Extends the file to `len` with zeros for which room is reserved, so that writing there
+    /// cannot run out of space, where the file system can promise it. It never shortens the file.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is no room.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the bytes and the length durable.
+    ///
+    /// # Errors
+    /// What the system says. After a failure it is unknown which bytes are durable, and
+    /// a second call may succeed without having written them: never retry it.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// [`sync_data`](File::sync_data), and the file's metadata too.
+    ///
+    /// # Errors
+    /// As [`sync_data`](File::sync_data).
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// The first `len` bytes as a read-only view, for a file that nothing will change or cut while the view lives.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file is shorter.
+    fn view(&self, len: u64) -> io::Result<FileView>;
+
+    /// Fills `buf` from a position, repeating short and interrupted reads.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends first; as [`read_at`](File::read_at) otherwise.
+    fn read_exact_at(&self, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.read_at(buf, at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    buf = buf.get_mut(n..).unwrap_or_default();
+                    at = at.saturating_add(n as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `buf` at a position, repeating short and interrupted writes.
+    ///
+    /// # Errors
+    /// `WriteZero` when the file takes no more; as [`write_at`](File::write_at) otherwise. Part of `buf` may have been written.
+    fn write_all_at(&self, mut buf: &[u8], mut at: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.write_at(buf, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    buf = buf.get(n..).unwrap_or_default();
+                    at = at.saturating_add(n as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! The vocabulary of a log: offsets, timestamps, the identities a batch carries.
+//!
+//! Offsets, epochs and ids are plain integers: callers count, compare and store
+//! them, and a wrapper would cost each of them a conversion. A [`Timestamp`] is
+//! a type of its own because its unit and its "none" value are easy to get wrong.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The position of a record in a log: the first record is 0, each next one is higher.
+///
+/// Kafka stores offsets as signed 64-bit integers, so the largest is [`MAX_OFFSET`].
+pub type Offset = u64;
+
+/// The largest offset a record can have (2^63 - 2): one less than the largest log end offset.
+pub const MAX_OFFSET: Offset = i64::MAX as u64 - 1;
+
+/// The identity of an idempotent or transactional producer; [`NO_PRODUCER_ID`] is none.
+pub type ProducerId = i64;
+
+/// The generation of a producer id; -1 is none.
+pub type ProducerEpoch = i16;
+
+/// The number of a record in the sequence of one producer; -1 is none, and 0 follows `i32::MAX`.
+pub type Sequence = i32;
+
+/// The generation of a partition's leader; -1 is unknown.
+pub type LeaderEpoch = i32;
+
+/// "No producer id": the value Kafka stores in batches of ordinary producers.
+pub const NO_PRODUCER_ID: ProducerId = -1;
+
+/// Milliseconds since the Unix epoch, as Kafka stores them.
+///
+/// ```
+/// use annals::Timestamp;
+///
+/// let at = Timestamp::from_millis(1_700_000_000_000);
+/// assert_eq!(at.as_millis(), 1_700_000_000_000);
+/// assert!(Timestamp::NONE < at);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// "This record has no timestamp": Kafka's -1.
+    pub const NONE: Timestamp = Timestamp(-1);
+
+    /// The time this many milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Timestamp {
+        Timestamp(millis)
+    }
+
+    /// Milliseconds since the Unix epoch; -1 when there is no timestamp.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whether this is [`Timestamp::NONE`].
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 == Timestamp::NONE.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Rounds down to the millisecond; a time outside of what 63 bits of milliseconds hold is clamped.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Timestamp {
+        Timestamp(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis())
+                .map_or(i64::MIN, |millis| millis.saturating_neg()),
+        })
+    }
+}
+
+/// Where a [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) begins.
+///
+/// An [`Offset`] and a [`Timestamp`] convert into it, so both can be passed as they are.
+///
+/// ```
+/// use annals::{StartAt, Timestamp};
+///
+/// assert_eq!(StartAt::from(7), StartAt::Offset(7));
+/// assert_eq!(
+///     StartAt::from(Timestamp::from_millis(5)),
+///     StartAt::Time(Timestamp::from_millis(5)),
+/// );
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartAt {
+    /// The first record of the log.
+    Earliest,
+    /// The end of the log: only what is appended from now on.
+    Latest,
+    /// This offset; out of range below the start and above the end of the log.
+    Offset(Offset),
+    /// The first record with this timestamp or a later one; the end of the log if there is none.
+    Time(Timestamp),
+}
+
+impl From<Offset> for StartAt {
+    fn from(offset: Offset) -> StartAt {
+        StartAt::Offset(offset)
+    }
+}
+
+impl From<Timestamp> for StartAt {
+    fn from(at: Timestamp) -> StartAt {
+        StartAt::Time(at)
+    }
+}
+
+/// How a batch's records section is compressed: the lowest three bits of its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Codec {
+    /// Not compressed.
+    None = 0,
+    /// One gzip member (RFC 1952).
+    Gzip = 1,
+    /// Snappy, in the framing of Java's snappy library or bare.
+    Snappy = 2,
+    /// One LZ4 frame of independent blocks.
+    Lz4 = 3,
+    /// One Zstandard frame.
+    Zstd = 4,
+}
+
+impl Codec {
+    /// Every codec, in the order of their ids.
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+
+    /// The name Kafka's configuration and tools use, which is also the cargo feature's.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::None => "none",
+            Codec::Gzip => "gzip",
+            Codec::Snappy => "snappy",
+            Codec::Lz4 => "lz4",
+            Codec::Zstd => "zstd",
+        }
+    }
+
+    /// The codec with this id, if there is one.
+    #[must_use]
+    pub const fn from_id(id: u8) -> Option<Codec> {
+        Some(match id {
+            0 => Codec::None,
+            1 => Codec::Gzip,
+            2 => Codec::Snappy,
+            3 => Codec::Lz4,
+            4 => Codec::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// Whether this build can compress and decompress with it.
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        match self {
+            Codec::None => true,
+            Codec::Gzip => cfg!(feature = "gzip"),
+            Codec::Snappy => cfg!(feature = "snappy"),
+            Codec::Lz4 => cfg!(feature = "lz4"),
+            Codec::Zstd => cfg!(feature = "zstd"),
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whose clock a batch's timestamps come from: bit 3 of its attributes. Kafka: `message.timestamp.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TimestampType {
+    /// Each record keeps the time its producer gave it.
+    #[default]
+    CreateTime,
+    /// Every record of a batch reads as the time the log took it.
+    LogAppendTime,
+}
