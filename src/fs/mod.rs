@@ -14,10 +14,11 @@
 mod disk;
 mod fault;
 mod memory;
+mod random;
 mod view;
 
 pub use disk::DiskFs;
-pub use fault::{Call, Fault, FaultFs, Operation, Rule};
+pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
 pub use view::FileView;
 
@@ -66,10 +67,11 @@ pub struct Entry {
 /// created, renamed or removed after [`Fs::sync_dir`] of its directory. Until
 /// then a power failure may keep any part of it and lose the rest.
 pub trait Fs: Send + Sync + Debug + 'static {
-    /// Opens a file.
+    /// Opens a regular file. A symbolic link at the file's own name is not followed.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NotFound` as [`Open`] says; what the system says otherwise.
+    /// `AlreadyExists`, `NotFound` as [`Open`] says; `IsADirectory` or, for anything else that
+    /// is no regular file, `InvalidInput`; what the system says otherwise.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
 
     /// The entries of a directory, in no particular order.
@@ -78,7 +80,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `NotFound` if it does not exist, `NotADirectory` if it is something else.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
 
-    /// Creates a directory and those above it that are missing. One that exists already is no error.
+    /// Creates a directory and those above it that are missing, and makes their names durable.
+    /// One that exists already is no error.
     ///
     /// # Errors
     /// `AlreadyExists` or `NotADirectory` if something else is in the way.
@@ -87,13 +90,13 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Gives a file another name in one step, replacing a file that has it.
     ///
     /// # Errors
-    /// `NotFound` if there is no such file.
+    /// `NotFound` if there is no such file, `IsADirectory` if either name is a directory's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes the name of a file. Handles to it stay usable until they are dropped.
     ///
     /// # Errors
-    /// `NotFound` if there is no such file.
+    /// `NotFound` if there is no such file, `IsADirectory` if it is a directory.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
@@ -116,6 +119,41 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// has stopped since, and that what was not synced by then may be lost in any part.
     /// `None` when it is not known.
     fn boot_id(&self) -> Option<String>;
+}
+
+/// A shared file system is one too.
+impl<F: Fs + ?Sized> Fs for Arc<F> {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        (**self).open(path, how)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        (**self).list(dir)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        (**self).create_dir(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        (**self).remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        (**self).sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        (**self).lock(path)
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        (**self).boot_id()
+    }
 }
 
 /// The lock of a directory, held until dropped, and the file it is a lock on.
@@ -144,7 +182,8 @@ pub trait File: Send + Sync + Debug {
     /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end extends the file; a gap reads as zeros.
     ///
     /// # Errors
-    /// `StorageFull` when there is no room; `Interrupted` may be tried again.
+    /// `StorageFull` when there is no room; `PermissionDenied` through a handle opened for
+    /// reading, as with every call that changes the file; `Interrupted` may be tried again.
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize>;
 
     /// Cuts the file, or extends it with zeros.

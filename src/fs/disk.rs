@@ -1,0 +1,330 @@
+//! The operating system's file system: the only code of the crate that names `std::fs`.
+//!
+//! Three things are done here that a plain use of `std::fs` would leave out:
+//!
+//! - **Links are not followed.** A symbolic link that sits where a file should be
+//!   is refused, so that one planted in a log's directory cannot make the log read,
+//!   write or lock a file elsewhere. Links *above* the file are the administrator's
+//!   business and are followed. A named pipe cannot hang an open either.
+//! - **Names are made durable.** A new name is on the medium only after its
+//!   *directory* was synced ([`Fs::sync_dir`]). Windows has no such call, and its
+//!   file systems journal their names themselves: there it does nothing.
+//! - **Errors have one kind on every system.** A directory in the place of a file is
+//!   `IsADirectory`, anything else that is no regular file `InvalidInput`, writing
+//!   through a handle opened for reading `PermissionDenied`, whatever number the
+//!   system has for it.
+
+use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The operating system's file system: what a log uses unless told otherwise.
+///
+/// What survives: everything written survives the end of the process, however it
+/// ends. After a power failure, what was synced is there, and of the rest any part.
+/// That much rests on the disk keeping its word about flushing, and on a local
+/// file system: network file systems promise less.
+///
+/// ```
+/// use annals::fs::{DiskFs, File, Fs, Open};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("hello");
+///
+/// let file = DiskFs.open(&path, Open::CreateNew)?;
+/// file.write_all_at(b"hello", 0)?;
+/// file.sync_data()?; // the bytes are durable
+/// DiskFs.sync_dir(dir.path())?; // and so is the name
+///
+/// assert_eq!(file.view(5)?.as_slice(), b"hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskFs;
+
+impl Fs for DiskFs {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(DiskFile::open(path, how)?))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // The metadata of the entry itself, also when it is a link.
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the directory was read: as if it had been removed before.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let (kind, len) = if metadata.is_file() {
+                (EntryKind::File, metadata.len())
+            } else if metadata.is_dir() {
+                (EntryKind::Directory, 0)
+            } else {
+                (EntryKind::Other, 0)
+            };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(Entry { name, kind, len });
+        }
+        Ok(entries)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        for dir in dir.ancestors() {
+            // The last ancestor of a relative path is empty: the working directory.
+            if dir.as_os_str().is_empty() || dir.exists() {
+                break;
+            }
+            missing.push(dir);
+        }
+        fs::create_dir_all(dir)?;
+        for dir in missing.iter().rev() {
+            sync_parent(dir)?;
+        }
+        if missing.is_empty() {
+            // Whoever created it may have died before this step. A parent that may
+            // not be read cannot be synced; that alone is no reason to refuse the directory.
+            match sync_parent(dir) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(from)?.is_dir() {
+            return Err(is_a_directory());
+        }
+        fs::rename(from, to).map_err(|error| explain(error, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path).map_err(|error| explain(error, path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        sync_names(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = DiskFile { file: open_regular(&mut options, path)?, writable: true };
+        match file.file.try_lock() {
+            Ok(()) => Ok(Box::new(DiskLock { file })),
+            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems and where `/proc` is not mounted.
+    fn boot_id(&self) -> Option<String> {
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            let id = id.trim();
+            (!id.is_empty()).then(|| id.to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+/// An open file of [`DiskFs`].
+#[derive(Debug)]
+struct DiskFile {
+    file: fs::File,
+    writable: bool,
+}
+
+impl DiskFile {
+    fn open(path: &Path, how: Open) -> io::Result<DiskFile> {
+        let writable = how != Open::ReadOnly;
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(writable).create_new(how == Open::CreateNew);
+        Ok(DiskFile { file: open_regular(&mut options, path)?, writable })
+    }
+
+    /// Systems disagree on the error for this, and some give none until later.
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+impl File for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_at(&self.file, buf, at);
+        // Moves the handle's cursor, which nothing uses.
+        #[cfg(windows)]
+        return match std::os::windows::fs::FileExt::seek_read(&self.file, buf, at) {
+            // ERROR_HANDLE_EOF
+            Err(error) if error.raw_os_error() == Some(38) => Ok(0),
+            other => other,
+        };
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
+        self.check_writable()?;
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::write_at(&self.file, buf, at);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_write(&self.file, buf, at);
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        self.file.set_len(len)
+    }
+
+    /// `fallocate` on Linux. Where there is no such call the file is extended without reserving
+    /// room; a write that extends the file at the same moment could then be cut off again.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        if len == 0 || reserve(&self.file, len)? || self.len()? >= len {
+            return Ok(());
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// A memory map.
+    fn view(&self, len: u64) -> io::Result<FileView> {
+        // Touching a mapped page beyond the end would end the process.
+        if self.len()? < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        FileView::map(&self.file, len)
+    }
+}
+
+/// A locked file of [`DiskFs`]. The lock belongs to the open file, not to the process.
+#[derive(Debug)]
+struct DiskLock {
+    file: DiskFile,
+}
+
+impl DirLock for DiskLock {
+    fn file(&self) -> &dyn File {
+        &self.file
+    }
+}
+
+impl Drop for DiskLock {
+    fn drop(&mut self) {
+        // Closing would do, but not while a child that was just forked still has a copy of
+        // the descriptor. Should this fail, closing is what is left.
+        self.file.file.unlock().ok();
+    }
+}
+
+/// Opens a regular file, and nothing else, without following a link at the last name.
+fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    refuse_links(options);
+    let file = options.open(path).map_err(|error| explain(error, path))?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok(file)
+    } else if metadata.is_dir() {
+        Err(is_a_directory())
+    } else {
+        Err(not_regular())
+    }
+}
+
+/// Sets the flags that make `open` fail on a link, and return at once from a pipe without a writer.
+#[cfg(unix)]
+fn refuse_links(options: &mut fs::OpenOptions) {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+}
+
+/// Makes `open` open a link itself, which is no regular file.
+#[cfg(windows)]
+fn refuse_links(options: &mut fs::OpenOptions) {
+    use std::os::windows::fs::OpenOptionsExt;
+    const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+    options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+}
+
+/// The error of a call on `path`, in the words of this module when what is there explains it.
+fn explain(error: io::Error, path: &Path) -> io::Error {
+    // These say what they mean on every system.
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
+        return error;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => is_a_directory(),
+        Ok(metadata) if !metadata.is_file() => not_regular(),
+        _ => error,
+    }
+}
+
+fn is_a_directory() -> io::Error {
+    io::ErrorKind::IsADirectory.into()
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file; symbolic links are not followed")
+}
+
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_names(Path::new(".")),
+        Some(parent) => sync_names(parent),
+        None => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn sync_names(dir: &Path) -> io::Result<()> {
+    let handle = fs::File::open(dir)?;
+    if !handle.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    handle.sync_all()
+}
+
+#[cfg(windows)]
+fn sync_names(dir: &Path) -> io::Result<()> {
+    if fs::metadata(dir)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+/// Reserves room for the first `len` bytes, extending the file to them; `false` if that is not to be had.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    loop {
+        return match fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::INTR) => continue,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reserve(_file: &fs::File, _len: u64) -> io::Result<bool> {
+    Ok(false)
+}

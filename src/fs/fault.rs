@@ -1,0 +1,461 @@
+//! A file system that fails on purpose.
+//!
+//! [`FaultFs`] stands between a log and a real file system. Every call passes through
+//! it, is counted and traced, and meets the rules: a [`Rule`] says which calls, a
+//! [`Fault`] what happens to them. Two uses carry most tests:
+//!
+//! - *fail the nth call, for every n*: add `Rule::any(..).nth(n)`, run the scenario,
+//!   and stop at the first `n` whose rule did not fire any more;
+//! - *assert an order*: read the [`trace`](FaultFs::trace) and look that the sync of
+//!   the file comes before the rename, and the sync of the directory after it.
+//!
+//! Over a [`MemFs`](super::MemFs), a fault and a crash combine: fail a sync, go on,
+//! then see what [`crash`](super::MemFs::crash) leaves.
+
+mod rule;
+
+pub use self::rule::{Fault, Hook, Rule};
+
+use self::rule::{Active, Effect};
+use super::{DirLock, Entry, File, FileView, Fs, Open};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a call asks for: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Fs::open`] of a file that exists.
+    Open,
+    /// [`Fs::open`] with [`Open::CreateNew`].
+    CreateNew,
+    /// [`Fs::list`].
+    List,
+    /// [`Fs::create_dir`].
+    CreateDir,
+    /// [`Fs::rename`].
+    Rename,
+    /// [`Fs::remove`].
+    Remove,
+    /// [`Fs::sync_dir`].
+    SyncDir,
+    /// [`Fs::lock`].
+    Lock,
+    /// [`File::len`].
+    Len,
+    /// [`File::read_at`].
+    Read,
+    /// [`File::write_at`].
+    Write,
+    /// [`File::set_len`].
+    SetLen,
+    /// [`File::allocate`].
+    Allocate,
+    /// [`File::sync_data`].
+    SyncData,
+    /// [`File::sync_all`].
+    SyncAll,
+    /// [`File::view`].
+    View,
+}
+
+/// One call, as a trace keeps it and as a [`Fault::Call`] sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call {
+    /// What was asked for.
+    pub operation: Operation,
+    /// Of which file or directory. For an open file, the path it was opened by.
+    pub path: Arc<Path>,
+    /// The new path of a rename.
+    pub to: Option<Arc<Path>>,
+    /// Where a read or a write begins; 0 otherwise.
+    pub at: u64,
+    /// How many bytes a read or a write asks for, or the length another call gives; 0 otherwise.
+    pub len: u64,
+    /// What came of it: `Ok` with the number of bytes a read or a write did (0 otherwise), or
+    /// the kind of error. `Ok(0)` while the call is still to be made.
+    pub result: Result<u64, io::ErrorKind>,
+}
+
+impl Call {
+    fn new(operation: Operation, path: Arc<Path>) -> Call {
+        Call { operation, path, to: None, at: 0, len: 0, result: Ok(0) }
+    }
+
+    /// Whether it succeeded.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.result.is_ok()
+    }
+}
+
+/// Names a rule that was added to a [`FaultFs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(u64);
+
+/// Wraps another file system and fails, shortens, garbles or holds calls by rule. Clones share it.
+///
+/// Every matching rule counts a call; hooks ([`Fault::Call`]) all run; of the other
+/// faults, that of the rule added first strikes, and only that one.
+///
+/// ```
+/// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, Open, Operation, Rule, Survive};
+/// use std::io::ErrorKind;
+/// use std::path::Path;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let memory = MemFs::new();
+/// let fs = FaultFs::new(memory.clone());
+/// let rule = fs.add(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
+///
+/// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+/// fs.sync_dir(Path::new("/"))?;
+/// file.write_all_at(b"precious", 0)?;
+/// assert!(file.sync_data().is_err());
+///
+/// assert_eq!(fs.fired(rule), 1);
+/// assert_eq!(fs.trace().last().unwrap().result, Err(ErrorKind::Other));
+/// // The sync that failed has saved nothing.
+/// let disk = memory.crash(Survive::SyncedOnly);
+/// assert_eq!(disk.open(Path::new("/log"), Open::ReadOnly)?.len()?, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct FaultFs {
+    inner: Arc<dyn Fs>,
+    faults: Arc<Faults>,
+}
+
+/// The rules and the records, shared by a file system and its files.
+#[derive(Debug)]
+struct Faults {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// In the order they were added.
+    rules: BTreeMap<RuleId, Active>,
+    next: u64,
+    trace: Vec<Call>,
+    tracing: bool,
+    counts: BTreeMap<Operation, u64>,
+}
+
+impl FaultFs {
+    /// Wraps a file system. There are no rules yet, and the trace is on.
+    #[must_use]
+    pub fn new(inner: impl Fs) -> FaultFs {
+        let state = State {
+            rules: BTreeMap::new(),
+            next: 0,
+            trace: Vec::new(),
+            tracing: true,
+            counts: BTreeMap::new(),
+        };
+        FaultFs {
+            inner: Arc::new(inner),
+            faults: Arc::new(Faults { state: Mutex::new(state) }),
+        }
+    }
+
+    /// Adds a rule, which holds from now on, also for files that are open.
+    pub fn add(&self, rule: Rule) -> RuleId {
+        let mut state = self.faults.state.lock();
+        let id = RuleId(state.next);
+        state.next += 1;
+        state.rules.insert(id, Active::new(rule));
+        id
+    }
+
+    /// Takes a rule away; nothing happens if it is gone already. A call it holds goes on being held.
+    pub fn remove_rule(&self, id: RuleId) {
+        self.faults.state.lock().rules.remove(&id);
+    }
+
+    /// Takes all rules away.
+    pub fn clear_rules(&self) {
+        self.faults.state.lock().rules.clear();
+    }
+
+    /// How many calls a rule struck; 0 for one that was taken away.
+    #[must_use]
+    pub fn fired(&self, id: RuleId) -> u64 {
+        self.faults.state.lock().rules.get(&id).map_or(0, |rule| rule.fired)
+    }
+
+    /// The calls so far, in the order in which they ended.
+    #[must_use]
+    pub fn trace(&self) -> Vec<Call> {
+        self.faults.state.lock().trace.clone()
+    }
+
+    /// Forgets the trace and the counts.
+    pub fn clear_trace(&self) {
+        let mut state = self.faults.state.lock();
+        state.trace.clear();
+        state.counts.clear();
+    }
+
+    /// Switches the trace on or off. It grows with every call, so a long run wants it off.
+    pub fn record_trace(&self, on: bool) {
+        self.faults.state.lock().tracing = on;
+    }
+
+    /// How many calls of an operation were begun, whether they are traced or not.
+    #[must_use]
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.faults.state.lock().counts.get(&operation).copied().unwrap_or(0)
+    }
+}
+
+impl Faults {
+    /// Takes a call through the rules, and to the file system unless a fault is in the way.
+    /// `work` gets the effect that is left for it to bring about, if any.
+    fn pass<T: Answer>(
+        &self,
+        mut call: Call,
+        work: impl FnOnce(Option<Effect>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (hooks, effect) = self.meet(&call);
+        for hook in hooks {
+            hook(&call);
+        }
+        let result = match effect {
+            Some(Effect::Error(failure)) => Err(failure.into()),
+            effect => work(effect),
+        };
+        let mut state = self.state.lock();
+        if state.tracing {
+            call.result = match &result {
+                Ok(answer) => Ok(answer.bytes()),
+                Err(error) => Err(error.kind()),
+            };
+            state.trace.push(call);
+        }
+        result
+    }
+
+    /// Counts a call with every rule, and finds what is to become of it.
+    fn meet(&self, call: &Call) -> (Vec<Hook>, Option<Effect>) {
+        let mut state = self.state.lock();
+        *state.counts.entry(call.operation).or_default() += 1;
+        let mut hooks = Vec::new();
+        let mut effect = None;
+        for rule in state.rules.values_mut() {
+            let strikes = rule.strikes(call);
+            if !strikes || (effect.is_some() && !rule.only_watches()) {
+                continue;
+            }
+            match rule.fire() {
+                Effect::Call(hook) => hooks.push(hook),
+                other => effect = Some(other),
+            }
+        }
+        (hooks, effect)
+    }
+
+    /// [`pass`](Faults::pass) for a call that answers nothing but "done".
+    fn pass_unit(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.pass(call, |effect| match effect {
+            Some(Effect::Pretend) => Ok(()),
+            _ => work(),
+        })
+    }
+}
+
+/// How many bytes an answer is worth in a trace.
+trait Answer {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+impl Answer for usize {
+    fn bytes(&self) -> u64 {
+        *self as u64
+    }
+}
+
+impl Answer for () {}
+impl Answer for u64 {}
+impl Answer for FileView {}
+impl Answer for Vec<Entry> {}
+impl Answer for Arc<dyn File> {}
+impl Answer for Box<dyn DirLock> {}
+
+impl Fs for FaultFs {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let operation =
+            if how == Open::CreateNew { Operation::CreateNew } else { Operation::Open };
+        let path: Arc<Path> = path.into();
+        self.faults.pass(Call::new(operation, Arc::clone(&path)), |_| {
+            let inner = self.inner.open(&path, how)?;
+            let faults = Arc::clone(&self.faults);
+            Ok(Arc::new(FaultFile { inner, path: Arc::clone(&path), faults }) as Arc<dyn File>)
+        })
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.faults.pass(Call::new(Operation::List, dir.into()), |_| self.inner.list(dir))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let call = Call::new(Operation::CreateDir, dir.into());
+        self.faults.pass_unit(call, || self.inner.create_dir(dir))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let call = Call { to: Some(to.into()), ..Call::new(Operation::Rename, from.into()) };
+        self.faults.pass_unit(call, || self.inner.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let call = Call::new(Operation::Remove, path.into());
+        self.faults.pass_unit(call, || self.inner.remove(path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let call = Call::new(Operation::SyncDir, dir.into());
+        self.faults.pass_unit(call, || self.inner.sync_dir(dir))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        let path: Arc<Path> = path.into();
+        self.faults.pass(Call::new(Operation::Lock, Arc::clone(&path)), |_| {
+            let inner = self.inner.lock(&path)?;
+            let faults = Arc::clone(&self.faults);
+            let file = FaultFile { inner, path: Arc::clone(&path), faults };
+            Ok(Box::new(FaultLock { file }) as Box<dyn DirLock>)
+        })
+    }
+
+    /// That of the file system inside. It is no call: no rule strikes it.
+    fn boot_id(&self) -> Option<String> {
+        self.inner.boot_id()
+    }
+}
+
+/// An open file of [`FaultFs`], over an open file or over a lock.
+#[derive(Debug)]
+struct FaultFile<F> {
+    inner: F,
+    path: Arc<Path>,
+    faults: Arc<Faults>,
+}
+
+/// What a [`FaultFile`] is over.
+trait Inner: Send + Sync + Debug {
+    fn file(&self) -> &dyn File;
+}
+
+impl Inner for Arc<dyn File> {
+    fn file(&self) -> &dyn File {
+        &**self
+    }
+}
+
+impl Inner for Box<dyn DirLock> {
+    fn file(&self) -> &dyn File {
+        (**self).file()
+    }
+}
+
+impl<F> FaultFile<F> {
+    fn call(&self, operation: Operation, at: u64, len: u64) -> Call {
+        Call { at, len, ..Call::new(operation, Arc::clone(&self.path)) }
+    }
+}
+
+impl<F: Inner> File for FaultFile<F> {
+    fn len(&self) -> io::Result<u64> {
+        self.faults.pass(self.call(Operation::Len, 0, 0), |_| self.inner.file().len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let call = self.call(Operation::Read, at, buf.len() as u64);
+        self.faults.pass(call, |effect| {
+            let limit = match effect {
+                Some(Effect::Short(bytes)) => bytes.min(buf.len()),
+                _ => buf.len(),
+            };
+            let buf = buf.get_mut(..limit).unwrap_or_default();
+            let done = self.inner.file().read_at(buf, at)?;
+            if let Some(Effect::FlipBit(bit)) = effect {
+                flip_bit(buf.get_mut(..done).unwrap_or_default(), bit);
+            }
+            Ok(done)
+        })
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
+        let call = self.call(Operation::Write, at, buf.len() as u64);
+        self.faults.pass(call, |effect| match effect {
+            Some(Effect::Pretend) => Ok(buf.len()),
+            Some(Effect::Short(bytes)) => {
+                self.inner.file().write_at(buf.get(..bytes).unwrap_or(buf), at)
+            }
+            Some(Effect::ErrorAfter(bytes, failure)) => {
+                self.inner.file().write_all_at(buf.get(..bytes).unwrap_or(buf), at)?;
+                Err(failure.into())
+            }
+            _ => self.inner.file().write_at(buf, at),
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let call = self.call(Operation::SetLen, 0, len);
+        self.faults.pass_unit(call, || self.inner.file().set_len(len))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let call = self.call(Operation::Allocate, 0, len);
+        self.faults.pass_unit(call, || self.inner.file().allocate(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let call = self.call(Operation::SyncData, 0, 0);
+        self.faults.pass_unit(call, || self.inner.file().sync_data())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        let call = self.call(Operation::SyncAll, 0, 0);
+        self.faults.pass_unit(call, || self.inner.file().sync_all())
+    }
+
+    fn view(&self, len: u64) -> io::Result<FileView> {
+        self.faults.pass(self.call(Operation::View, 0, len), |effect| {
+            let view = self.inner.file().view(len)?;
+            let Some(Effect::FlipBit(bit)) = effect else { return Ok(view) };
+            let mut bytes = view.to_vec();
+            flip_bit(&mut bytes, bit);
+            Ok(FileView::from_vec(bytes))
+        })
+    }
+}
+
+fn flip_bit(bytes: &mut [u8], bit: u64) {
+    let bit = bit.checked_rem(bytes.len() as u64 * 8).unwrap_or(0);
+    let byte = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index));
+    if let Some(byte) = byte {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+/// A lock of [`FaultFs`].
+#[derive(Debug)]
+struct FaultLock {
+    file: FaultFile<Box<dyn DirLock>>,
+}
+
+impl DirLock for FaultLock {
+    fn file(&self) -> &dyn File {
+        &self.file
+    }
+}

@@ -1,0 +1,540 @@
+//! A file system in memory that knows what a power failure would take.
+//!
+//! A real disk keeps two truths: what programs see, and what is on the medium. They
+//! differ by everything that was written and not yet synced, and of that a power
+//! failure keeps any part. [`MemFs`] keeps both truths, so a test need not pull a
+//! plug: [`MemFs::crash`] returns, as a file system of its own, one disk that could
+//! be found after the power came back, while the original goes on undisturbed.
+//!
+//! ```text
+//!             write_at, set_len             open, rename, remove
+//!                    |                               |
+//!   live:     bytes and length                 names of a directory
+//!                    |                               |
+//!                    | sync_data                     | sync_dir
+//!                    v                               v
+//!   synced:   bytes and length                 names of a directory
+//! ```
+//!
+//! The two columns are independent, and that is where most crash bugs live: the
+//! synced bytes of a file whose *name* was never synced are gone all the same.
+
+mod content;
+mod crash;
+mod space;
+mod tree;
+
+use self::content::Content;
+use self::crash::Luck;
+use self::space::Space;
+use self::tree::{Change, Names, Node, ROOT, Tree, components};
+use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is left of the unsynced after a power failure. What was synced always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Survive {
+    /// Nothing: every file and every directory is as it was synced last.
+    SyncedOnly,
+    /// All of it.
+    Everything,
+    /// A part, chosen by the seed; the same seed on the same file system chooses the same.
+    ///
+    /// Every block of 4 KiB, and in some crashes every sector of 512 bytes, is the
+    /// synced or the newest version. A file's length is one it had since its last sync
+    /// or one between two sectors, so it may be shorter than its data, or longer: then
+    /// zeros stand for what is missing. A name that was created, replaced or removed is
+    /// what it was at some moment since its directory was synced, and a rename happened
+    /// as a whole or not at all.
+    Some {
+        /// Chooses. Try many.
+        seed: u64,
+    },
+}
+
+/// A file system in memory. Clones share it.
+///
+/// It behaves as a POSIX file system does: names and bytes are synced separately, a
+/// removed file lives on in its handles, a rename replaces in one step. Paths start
+/// at a root that always exists, with or without a leading `/`; there are no links.
+/// [`Fs::create_dir`] makes the names of new directories durable at once, as
+/// [`DiskFs`](super::DiskFs) does.
+///
+/// ```
+/// use annals::fs::{File, Fs, MemFs, Open, Survive};
+/// use std::path::Path;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let fs = MemFs::new();
+/// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+/// fs.sync_dir(Path::new("/"))?;
+/// file.write_all_at(b"synced", 0)?;
+/// file.sync_data()?;
+/// file.write_all_at(b", not synced", 6)?;
+///
+/// let disk = fs.crash(Survive::SyncedOnly); // and `fs` goes on
+/// let left = disk.open(Path::new("/log"), Open::ReadOnly)?;
+/// assert_eq!(left.view(left.len()?)?.as_slice(), b"synced");
+/// assert_ne!(disk.boot_id(), fs.boot_id());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemFs {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Held for reading while a file changes, so that a crash, which holds it for
+    /// writing, sees one moment: no file synced after another that it sees unsynced.
+    tree: RwLock<Tree>,
+    space: Space,
+    boot: u64,
+}
+
+/// A file, by whatever name or handle it is reached.
+struct FileNode {
+    state: Mutex<FileState>,
+    locked: AtomicBool,
+}
+
+struct FileState {
+    content: Content,
+    /// The names and the open handles. The room is given back with the last of them,
+    /// although the medium may hold the file for longer: until its directory is synced.
+    holders: u64,
+}
+
+impl FileNode {
+    fn new(content: Content, holders: u64) -> Arc<FileNode> {
+        let state = Mutex::new(FileState { content, holders });
+        Arc::new(FileNode { state, locked: AtomicBool::new(false) })
+    }
+
+    fn hold(&self) {
+        self.state.lock().holders += 1;
+    }
+
+    fn release(&self, space: &Space) {
+        let mut state = self.state.lock();
+        state.holders = state.holders.saturating_sub(1);
+        if state.holders == 0 {
+            space.give(state.content.room());
+        }
+    }
+}
+
+impl MemFs {
+    /// An empty file system without a limit.
+    #[must_use]
+    pub fn new() -> MemFs {
+        MemFs::with_capacity(u64::MAX)
+    }
+
+    /// An empty file system on a device of this size, of which whole blocks of 4 KiB are usable.
+    ///
+    /// Every block that was written or allocated takes one, and gives it back when it
+    /// is cut off or its file is removed and closed. Extending by [`File::set_len`]
+    /// takes none, nor do names. A write that finds too little room writes what fits
+    /// and says so, as a disk does; the next one fails with `StorageFull`.
+    ///
+    /// ```
+    /// use annals::fs::{File, Fs, MemFs, Open};
+    /// use std::io::ErrorKind::StorageFull;
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let fs = MemFs::with_capacity(4096);
+    /// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+    /// assert_eq!(file.write_at(&[1; 5000], 0)?, 4096);
+    /// assert_eq!(file.write_at(&[1; 904], 4096).unwrap_err().kind(), StorageFull);
+    /// fs.set_capacity(8192);
+    /// assert_eq!(file.write_at(&[1; 904], 4096)?, 904);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_capacity(bytes: u64) -> MemFs {
+        MemFs::build(Tree::new(), Space::new(bytes), 1)
+    }
+
+    fn build(tree: Tree, space: Space, boot: u64) -> MemFs {
+        MemFs { shared: Arc::new(Shared { tree: RwLock::new(tree), space, boot }) }
+    }
+
+    /// Makes the device larger or smaller. One that is smaller than what it holds loses
+    /// nothing, but takes nothing new.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.shared.space.set_capacity(bytes);
+    }
+
+    /// The room that is taken, in bytes: a multiple of 4096.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.space.used_bytes()
+    }
+
+    /// A disk as a power failure at this moment could leave it. This one goes on as if nothing was.
+    ///
+    /// Everything on the new file system is synced, no lock is held, no handle is open,
+    /// and its [`boot_id`](Fs::boot_id) is the next one. It costs one reference for each
+    /// file and time only for what is not synced, so taking one after each call is fine.
+    #[must_use]
+    pub fn crash(&self, how: Survive) -> MemFs {
+        let tree = self.shared.tree.write();
+        let mut luck = Luck::new(if let Survive::Some { seed } = how { seed } else { 0 });
+        let names = match how {
+            Survive::SyncedOnly => tree.synced.clone(),
+            Survive::Everything => tree.live.clone(),
+            Survive::Some { .. } => tree.survivor(&mut luck),
+        };
+        let mut copies = Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
+            Survive::SyncedOnly => content.synced(),
+            Survive::Everything => content.everything(),
+            Survive::Some { .. } => content.survivor(&mut luck),
+        });
+        let names = copies.names(&reachable(names));
+        MemFs::build(Tree::settled(names), copies.space, self.shared.boot.saturating_add(1))
+    }
+
+    /// The disk as a new process finds it after this one was killed, while the machine
+    /// went on. This one goes on too.
+    ///
+    /// Everything written is there, and what was not synced still is not: a
+    /// [`crash`](MemFs::crash) of the copy may lose it. Locks and handles are gone, and
+    /// the [`boot_id`](Fs::boot_id) stays.
+    ///
+    /// ```
+    /// use annals::fs::{Fs, MemFs, Open, Survive};
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let fs = MemFs::new();
+    /// fs.open(Path::new("/log"), Open::CreateNew)?;
+    ///
+    /// let killed = fs.kill();
+    /// assert_eq!(killed.boot_id(), fs.boot_id());
+    /// assert_eq!(killed.list(Path::new("/"))?.len(), 1);
+    /// assert_eq!(killed.crash(Survive::SyncedOnly).list(Path::new("/"))?.len(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn kill(&self) -> MemFs {
+        let tree = self.shared.tree.write();
+        let mut copies = Copies::new(Space::like(&self.shared.space), Content::clone);
+        // The live names first: only their files take room.
+        let live = copies.names(&tree.live);
+        copies.holders = 0;
+        let synced = copies.names(&tree.synced);
+        let pending = tree.pending.iter().map(|change| match change {
+            Change::Link { at, node } => Change::Link { at: at.clone(), node: copies.node(node) },
+            other => other.clone(),
+        });
+        let pending = pending.collect();
+        MemFs::build(Tree { live, synced, pending }, copies.space, self.shared.boot)
+    }
+
+    /// The files whose bytes and the directories whose names a power failure could change
+    /// now, in order. Empty when everything is synced.
+    #[must_use]
+    pub fn unsynced(&self) -> Vec<PathBuf> {
+        let tree = self.shared.tree.write();
+        let mut paths = Vec::new();
+        tree.walk(|path, node| {
+            let synced = match node {
+                Node::File(file) => file.state.lock().content.is_synced(),
+                Node::Dir(dir) => tree.is_synced(*dir),
+            };
+            if !synced {
+                paths.push(path.to_owned());
+            }
+        });
+        paths
+    }
+
+    /// A handle. The caller holds the tree's lock, so that the file cannot lose its last holder meanwhile.
+    fn handle(&self, node: Arc<FileNode>, writable: bool) -> MemFile {
+        node.hold();
+        MemFile { shared: Arc::clone(&self.shared), node, writable }
+    }
+}
+
+impl Default for MemFs {
+    fn default() -> MemFs {
+        MemFs::new()
+    }
+}
+
+impl fmt::Debug for MemFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemFs")
+            .field("boot", &self.shared.boot)
+            .field("used_bytes", &self.used_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The files of one file system copied to another, each once however often it is met.
+struct Copies<F> {
+    made: HashMap<*const FileNode, Arc<FileNode>>,
+    space: Space,
+    copy: F,
+    /// 1 while live names are copied.
+    holders: u64,
+}
+
+impl<F: FnMut(&Content) -> Content> Copies<F> {
+    fn new(space: Space, copy: F) -> Copies<F> {
+        Copies { made: HashMap::new(), space, copy, holders: 1 }
+    }
+
+    fn names(&mut self, names: &Names) -> Names {
+        let mut copy = Names::new();
+        for (dir, names) in names {
+            let names = names.iter().map(|(name, node)| (name.clone(), self.node(node)));
+            copy.insert(*dir, names.collect());
+        }
+        copy
+    }
+
+    fn node(&mut self, node: &Node) -> Node {
+        let file = match node {
+            Node::Dir(dir) => return Node::Dir(*dir),
+            Node::File(file) => file,
+        };
+        if let Some(made) = self.made.get(&Arc::as_ptr(file)) {
+            return Node::File(Arc::clone(made));
+        }
+        let content = (self.copy)(&file.state.lock().content);
+        if self.holders > 0 {
+            self.space.occupy(content.room());
+        }
+        let made = FileNode::new(content, self.holders);
+        self.made.insert(Arc::as_ptr(file), Arc::clone(&made));
+        Node::File(made)
+    }
+}
+
+/// The directories that have a name, and so have those above them.
+fn reachable(mut names: Names) -> Names {
+    let mut reached = Names::new();
+    let mut todo = vec![ROOT];
+    while let Some(dir) = todo.pop() {
+        let Some(nodes) = names.remove(&dir) else { continue };
+        todo.extend(nodes.values().filter_map(|node| match node {
+            Node::Dir(dir) => Some(*dir),
+            Node::File(_) => None,
+        }));
+        reached.insert(dir, nodes);
+    }
+    reached
+}
+
+impl Fs for MemFs {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if how != Open::CreateNew {
+            let tree = self.shared.tree.read();
+            let node = tree.find_file(path)?;
+            return Ok(Arc::new(self.handle(node, how == Open::ReadWrite)));
+        }
+        let mut tree = self.shared.tree.write();
+        let at = tree.place(path)?;
+        if tree.get(at.0, &at.1).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let node = FileNode::new(Content::default(), 1);
+        tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
+        Ok(Arc::new(self.handle(node, true)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let tree = self.shared.tree.read();
+        let dir = tree.find_dir(dir)?;
+        let names = tree.live.get(&dir).into_iter().flatten();
+        let entries = names.map(|(name, node)| {
+            let (kind, len) = match node {
+                Node::File(file) => (EntryKind::File, file.state.lock().content.len()),
+                Node::Dir(_) => (EntryKind::Directory, 0),
+            };
+            Entry { name: name.to_string_lossy().into_owned(), kind, len }
+        });
+        Ok(entries.collect())
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        let names = components(dir);
+        let mut at = ROOT;
+        for (index, name) in names.iter().enumerate() {
+            at = match tree.get(at, name) {
+                Some(Node::Dir(dir)) => *dir,
+                Some(Node::File(_)) if index + 1 == names.len() => {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                None => tree.add_dir((at, name.to_os_string())),
+            };
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        let node = tree.find_file(from)?;
+        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        let replaced = match tree.get(to.0, &to.1) {
+            Some(Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+            Some(Node::File(file)) if Arc::ptr_eq(file, &node) => return Ok(()),
+            Some(Node::File(file)) => Some(Arc::clone(file)),
+            None => None,
+        };
+        tree.change(Change::Move { from, to });
+        if let Some(file) = replaced {
+            file.release(&self.shared.space);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        let node = tree.find_file(path)?;
+        let at = tree.place(path)?;
+        tree.change(Change::Unlink { at });
+        node.release(&self.shared.space);
+        Ok(())
+    }
+
+    /// A rename between two directories is durable after a sync of either.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        let dir = tree.find_dir(dir)?;
+        tree.sync(dir);
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        let mut tree = self.shared.tree.write();
+        let node = match tree.find_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let at = tree.place(path)?;
+                let node = FileNode::new(Content::default(), 1);
+                tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
+                node
+            }
+            found => found?,
+        };
+        if node.locked.swap(true, Ordering::AcqRel) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(MemLock { file: self.handle(node, true) }))
+    }
+
+    /// `boot-` and a number: 1 at first, one more with each crash.
+    fn boot_id(&self) -> Option<String> {
+        Some(format!("boot-{}", self.shared.boot))
+    }
+}
+
+/// An open file of [`MemFs`].
+struct MemFile {
+    shared: Arc<Shared>,
+    node: Arc<FileNode>,
+    writable: bool,
+}
+
+impl MemFile {
+    /// Works on the bytes, at a moment that is not a crash's.
+    fn with<T>(&self, work: impl FnOnce(&mut Content, &Space) -> T) -> T {
+        let _no_crash = self.shared.tree.read();
+        work(&mut self.node.state.lock().content, &self.shared.space)
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&mut Content, &Space) -> io::Result<T>) -> io::Result<T> {
+        if !self.writable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.with(work)
+    }
+}
+
+impl File for MemFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.with(|content, _| content.len()))
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        Ok(self.with(|content, _| content.read(buf, at)))
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
+        self.change(|content, space| content.write(buf, at, space))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(|content, space| content.set_len(len, space))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.change(|content, space| content.allocate(len, space))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|content, _| content.sync());
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    /// A copy.
+    fn view(&self, len: u64) -> io::Result<FileView> {
+        self.with(|content, _| {
+            if len > content.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let mut bytes = vec![0; len];
+            content.read(&mut bytes, 0);
+            Ok(FileView::from_vec(bytes))
+        })
+    }
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        self.node.release(&self.shared.space);
+    }
+}
+
+impl fmt::Debug for MemFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemFile").field("writable", &self.writable).finish_non_exhaustive()
+    }
+}
+
+/// A locked file of [`MemFs`].
+#[derive(Debug)]
+struct MemLock {
+    file: MemFile,
+}
+
+impl DirLock for MemLock {
+    fn file(&self) -> &dyn File {
+        &self.file
+    }
+}
+
+impl Drop for MemLock {
+    fn drop(&mut self) {
+        self.file.node.locked.store(false, Ordering::Release);
+    }
+}

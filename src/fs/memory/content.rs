@@ -1,0 +1,266 @@
+//! The bytes of one file: what is in the page cache, and what of it is on the medium.
+//!
+//! Bytes live in shared blocks that are copied when somebody changes one that
+//! another still needs. So a snapshot costs one reference per file, and an append
+//! copies one block at most, however large the file is. Next to the live blocks
+//! are kept, for the blocks changed since the last sync and for no others, the
+//! versions the medium has: applied to the live blocks they give the synced file.
+
+use super::crash::Luck;
+use super::space::Space;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+/// The unit in which pages are written back and room is counted.
+pub(super) const BLOCK: usize = 4096;
+/// The unit a disk writes as a whole or not at all.
+pub(super) const SECTOR: usize = 512;
+/// The longest a file gets, as on a system with signed 64-bit positions.
+const MAX_LEN: u64 = i64::MAX as u64;
+/// How many of the lengths a file had since its last sync are remembered.
+const REMEMBERED_LENGTHS: usize = 64;
+
+type Block = Arc<[u8; BLOCK]>;
+/// The blocks by their number. One that is missing reads as zeros.
+type Blocks = BTreeMap<u64, Block>;
+
+static ZEROS: LazyLock<Block> = LazyLock::new(|| Arc::new([0; BLOCK]));
+
+/// Invariants: there is no block beyond the one `len` ends in, and bytes of that
+/// one past `len` are zeros. Both hold for the synced version with `synced_len`.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    blocks: Arc<Blocks>,
+    len: u64,
+    /// The first so many blocks have room of their own, whether they are written or not.
+    reserved: u64,
+    synced_len: u64,
+    synced_reserved: u64,
+    /// What the medium has of each block that was changed since the last sync.
+    before: BTreeMap<u64, Option<Block>>,
+    /// The lengths since the last sync, oldest first, without the current one.
+    lengths: VecDeque<u64>,
+}
+
+impl Content {
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// How many blocks of room the file takes.
+    pub(super) fn room(&self) -> u64 {
+        let written = self.blocks.range(self.reserved..).count();
+        self.reserved.saturating_add(written as u64)
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.before.is_empty() && self.lengths.is_empty() && self.len == self.synced_len
+    }
+
+    pub(super) fn read(&self, buf: &mut [u8], at: u64) -> usize {
+        let there = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let len = there.min(buf.len());
+        let mut rest = buf.get_mut(..len).unwrap_or_default();
+        for (index, range) in pieces(at, len) {
+            let Some((piece, after)) = rest.split_at_mut_checked(range.len()) else { break };
+            match self.blocks.get(&index).and_then(|block| block.get(range)) {
+                Some(bytes) => piece.copy_from_slice(bytes),
+                None => piece.fill(0),
+            }
+            rest = after;
+        }
+        len
+    }
+
+    /// Writes what there is room for.
+    pub(super) fn write(&mut self, buf: &[u8], at: u64, space: &Space) -> io::Result<usize> {
+        check_len(at.saturating_add(buf.len() as u64))?;
+        let mut done = 0;
+        let mut rest = buf;
+        for (index, range) in pieces(at, buf.len()) {
+            let Some((piece, after)) = rest.split_at_checked(range.len()) else { break };
+            let has_room = index < self.reserved || self.blocks.contains_key(&index);
+            if !has_room && !space.take(1) {
+                break;
+            }
+            if let Some(bytes) = self.change(index).get_mut(range) {
+                bytes.copy_from_slice(piece);
+            }
+            done += piece.len();
+            rest = after;
+        }
+        if done == 0 && !buf.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let end = at.saturating_add(done as u64);
+        if done > 0 && end > self.len {
+            self.put_len(end);
+        }
+        Ok(done)
+    }
+
+    /// Cuts, giving room back, or extends, taking none: what was never written reads as zeros.
+    pub(super) fn set_len(&mut self, len: u64, space: &Space) -> io::Result<()> {
+        check_len(len)?;
+        if len < self.len {
+            let room = self.room();
+            self.cut(len);
+            space.give(room.saturating_sub(self.room()));
+        }
+        self.put_len(len);
+        Ok(())
+    }
+
+    /// Takes room for the first `len` bytes, all of it or none.
+    pub(super) fn allocate(&mut self, len: u64, space: &Space) -> io::Result<()> {
+        check_len(len)?;
+        let end = len.div_ceil(BLOCK as u64);
+        if end > self.reserved {
+            let written = self.blocks.range(self.reserved..end).count() as u64;
+            if !space.take(end.saturating_sub(self.reserved).saturating_sub(written)) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.reserved = end;
+        }
+        if len > self.len {
+            self.put_len(len);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.before.clear();
+        self.lengths.clear();
+        self.synced_len = self.len;
+        self.synced_reserved = self.reserved;
+    }
+
+    /// The file as it is now, on the medium.
+    pub(super) fn everything(&self) -> Content {
+        let blocks = Arc::clone(&self.blocks);
+        Content::settled(blocks, self.len, self.reserved)
+    }
+
+    /// The file as it was synced last.
+    pub(super) fn synced(&self) -> Content {
+        Content::settled(self.synced_blocks(), self.synced_len, self.synced_reserved)
+    }
+
+    /// A file that a power failure may leave: of each block or sector one of its two
+    /// versions, and a length it had or that a write torn between two sectors gives it.
+    pub(super) fn survivor(&self, luck: &mut Luck) -> Content {
+        if self.is_synced() {
+            return self.everything();
+        }
+        let mut blocks = self.synced_blocks();
+        let surviving = Arc::make_mut(&mut blocks);
+        for (index, before) in &self.before {
+            let old = before.as_ref().unwrap_or(&ZEROS);
+            let new = self.blocks.get(index).unwrap_or(&ZEROS);
+            let block = luck.block(old, new);
+            // Zeros may stand for a block that is not there.
+            if before.is_some() || !Arc::ptr_eq(&block, old) {
+                surviving.insert(*index, block);
+            }
+        }
+        let len = luck.length(self.synced_len, self.len, &self.lengths);
+        // Make the file long enough for every block first; cutting restores the invariants.
+        let mut content = Content::settled(blocks, MAX_LEN, self.synced_reserved.max(self.reserved));
+        content.cut(len);
+        Content::settled(content.blocks, len, content.reserved)
+    }
+
+    fn settled(blocks: Arc<Blocks>, len: u64, reserved: u64) -> Content {
+        let synced = Content { blocks, len, reserved, ..Content::default() };
+        Content { synced_len: len, synced_reserved: reserved, ..synced }
+    }
+
+    fn synced_blocks(&self) -> Arc<Blocks> {
+        let mut blocks = Arc::clone(&self.blocks);
+        if !self.before.is_empty() {
+            let synced = Arc::make_mut(&mut blocks);
+            for (index, before) in &self.before {
+                match before {
+                    Some(block) => synced.insert(*index, Arc::clone(block)),
+                    None => synced.remove(index),
+                };
+            }
+        }
+        blocks
+    }
+
+    /// A block to be changed. What the medium has of it is put aside first.
+    fn change(&mut self, index: u64) -> &mut [u8; BLOCK] {
+        let block = match Arc::make_mut(&mut self.blocks).entry(index) {
+            Entry::Vacant(vacant) => {
+                self.before.entry(index).or_insert(None);
+                vacant.insert(Arc::clone(&ZEROS))
+            }
+            Entry::Occupied(occupied) => {
+                let block = occupied.into_mut();
+                self.before.entry(index).or_insert_with(|| Some(Arc::clone(block)));
+                block
+            }
+        };
+        Arc::make_mut(block)
+    }
+
+    /// Drops the bytes past `len`, without touching the length itself.
+    fn cut(&mut self, len: u64) {
+        let end = len.div_ceil(BLOCK as u64);
+        self.reserved = self.reserved.min(end);
+        if self.blocks.range(end..).next().is_some() {
+            for (index, block) in Arc::make_mut(&mut self.blocks).split_off(&end) {
+                self.before.entry(index).or_insert(Some(block));
+            }
+        }
+        let last = len / BLOCK as u64;
+        let tail = offset_in_block(len)..;
+        let is_clean = self
+            .blocks
+            .get(&last)
+            .and_then(|block| block.get(tail.clone()))
+            .is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
+        if !is_clean && let Some(bytes) = self.change(last).get_mut(tail) {
+            bytes.fill(0);
+        }
+    }
+
+    fn put_len(&mut self, len: u64) {
+        if len == self.len {
+            return;
+        }
+        if self.lengths.len() == REMEMBERED_LENGTHS {
+            self.lengths.pop_front();
+        }
+        self.lengths.push_back(self.len);
+        self.len = len;
+    }
+}
+
+fn check_len(len: u64) -> io::Result<()> {
+    if len > MAX_LEN { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+}
+
+fn offset_in_block(at: u64) -> usize {
+    // Below `BLOCK`, so it fits.
+    usize::try_from(at % BLOCK as u64).unwrap_or(0)
+}
+
+/// The blocks that `len` bytes at a position lie in, and which bytes of each.
+fn pieces(mut at: u64, mut len: usize) -> impl Iterator<Item = (u64, Range<usize>)> {
+    std::iter::from_fn(move || {
+        if len == 0 {
+            return None;
+        }
+        let start = offset_in_block(at);
+        let count = len.min(BLOCK - start);
+        let piece = (at / BLOCK as u64, start..start + count);
+        at = at.saturating_add(count as u64);
+        len -= count;
+        Some(piece)
+    })
+}
