@@ -1,0 +1,250 @@
+//! The small files beside the segments: what a log remembers from one opening to the next.
+//!
+//! | file | format | says |
+//! |---|---|---|
+//! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
+//! | `log-start-offset-checkpoint` | the same | where the log starts |
+//! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed in order, and what its active segment looked like |
+//! | `.lock` | text | the process that has, or had, the directory open, and the run of the machine it ran in |
+//!
+//! A broker keeps the first three one directory higher, for all its logs; it
+//! pays no attention to them here.
+
+use crate::types::{MAX_OFFSET, Offset, Timestamp};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// An entry of an offset checkpoint: one partition and its offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetCheckpointEntry {
+    /// The topic.
+    pub topic: String,
+    /// The partition of the topic.
+    pub partition: i32,
+    /// The offset.
+    pub offset: Offset,
+}
+
+/// Reads a text checkpoint of offsets: version 0, a count, and that many lines `topic partition offset`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
+    parse_lines(text, |fields| {
+        let [topic, partition, offset] = fields else { return None };
+        let offset = offset.parse().ok().filter(|&offset| offset <= MAX_OFFSET + 1)?;
+        Some(OffsetCheckpointEntry {
+            topic: (*topic).to_owned(),
+            partition: partition.parse().ok()?,
+            offset,
+        })
+    })
+}
+
+/// Reads a text checkpoint of leader epochs: version 0, a count, and that many lines `epoch start-offset`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_epoch_checkpoint(text: &str) -> Result<Vec<(i32, Offset)>, &'static str> {
+    parse_lines(text, |fields| {
+        let [epoch, start] = fields else { return None };
+        Some((epoch.parse().ok()?, start.parse().ok().filter(|&start| start <= MAX_OFFSET + 1)?))
+    })
+}
+
+fn parse_lines<T>(
+    text: &str,
+    parse: impl Fn(&[&str]) -> Option<T>,
+) -> Result<Vec<T>, &'static str> {
+    let mut lines = text.lines();
+    match lines.next() {
+        None => return Ok(Vec::new()),
+        Some(version) if version.trim() == "0" => {}
+        Some(_) => return Err("its version is not 0"),
+    }
+    let count: usize = lines
+        .next()
+        .and_then(|count| count.trim().parse().ok())
+        .ok_or("its second line is no count")?;
+    let mut entries = Vec::new();
+    for line in lines {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        entries.push(parse(&fields).ok_or("a line is malformed")?);
+    }
+    if entries.len() == count { Ok(entries) } else { Err("it has not as many lines as it counts") }
+}
+
+pub(crate) fn format_offset_checkpoint(entry: &OffsetCheckpointEntry) -> String {
+    format!("0\n1\n{} {} {}\n", entry.topic, entry.partition, entry.offset)
+}
+
+/// The topic and partition a log directory is named for: `orders-3` is partition 3 of `orders`.
+/// A directory named otherwise counts as partition 0 of a topic of its name.
+pub(crate) fn topic_partition(dir: &Path) -> (String, i32) {
+    let name = dir.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let name: String = name.split_whitespace().collect::<Vec<_>>().join("_");
+    if let Some((topic, partition)) = name.rsplit_once('-')
+        && let Ok(partition) = partition.parse()
+        && !topic.is_empty()
+    {
+        return (topic.to_owned(), partition);
+    }
+    (if name.is_empty() { "log".to_owned() } else { name }, 0)
+}
+
+/// What the log looked like when it was closed in order.
+///
+/// The marker alone only says that the last stop was clean. These members say of
+/// what: when they do not match the files, something else has written there
+/// since, and the log is recovered as after a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CleanShutdown {
+    /// The base offset of the active segment.
+    pub(crate) base: Offset,
+    /// The length of its log.
+    pub(crate) bytes: u64,
+    /// The offset after the last record.
+    pub(crate) end: Offset,
+    /// The largest timestamp of the active segment, and the last offset of its batch.
+    pub(crate) largest: (Timestamp, Offset),
+    /// The largest timestamp of its first batch.
+    pub(crate) first_timestamp: Timestamp,
+    /// How many bytes were appended since the last index entry.
+    pub(crate) bytes_since_entry: u64,
+    /// How many entries its indexes have.
+    pub(crate) offset_entries: u64,
+    pub(crate) time_entries: u64,
+}
+
+impl CleanShutdown {
+    pub(crate) fn format(&self) -> String {
+        let mut json = String::from("{\"version\":0,\"brokerEpoch\":-1");
+        for (name, value) in [
+            ("activeSegment", i128::from(self.base)),
+            ("activeBytes", self.bytes.into()),
+            ("endOffset", self.end.into()),
+            ("largestTimestamp", self.largest.0.as_millis().into()),
+            ("largestTimestampOffset", self.largest.1.into()),
+            ("firstTimestamp", self.first_timestamp.as_millis().into()),
+            ("bytesSinceIndexEntry", self.bytes_since_entry.into()),
+            ("offsetIndexEntries", self.offset_entries.into()),
+            ("timeIndexEntries", self.time_entries.into()),
+        ] {
+            // Writing to a string cannot fail.
+            write!(json, ",\"{name}\":{value}").ok();
+        }
+        json.push('}');
+        json
+    }
+
+    /// The members, or `None` when it is somebody else's marker.
+    pub(crate) fn parse(json: &str) -> Option<CleanShutdown> {
+        let unsigned = |name| member(json, name)?.parse::<u64>().ok();
+        let millis = |name| member(json, name)?.parse().ok().map(Timestamp::from_millis);
+        if member(json, "version")? != "0" {
+            return None;
+        }
+        Some(CleanShutdown {
+            base: unsigned("activeSegment")?,
+            bytes: unsigned("activeBytes")?,
+            end: unsigned("endOffset").filter(|&end| end <= MAX_OFFSET + 1)?,
+            largest: (millis("largestTimestamp")?, unsigned("largestTimestampOffset")?),
+            first_timestamp: millis("firstTimestamp")?,
+            bytes_since_entry: unsigned("bytesSinceIndexEntry")?,
+            offset_entries: unsigned("offsetIndexEntries")?,
+            time_entries: unsigned("timeIndexEntries")?,
+        })
+    }
+}
+
+/// The text of a number that is a member of a flat JSON object.
+fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let (_, after) = json.split_once(&format!("\"{name}\""))?;
+    let after = after.trim_start().strip_prefix(':')?.trim_start();
+    let end = after.find(|c: char| !c.is_ascii_digit() && c != '-')?;
+    after.get(..end)
+}
+
+/// Who has the directory open, or had it last: the content of the lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Session {
+    pub(crate) process: Option<u32>,
+    /// The run of the machine, as the file system names it.
+    pub(crate) boot: Option<String>,
+}
+
+/// No lock file of ours is longer.
+pub(crate) const SESSION_BYTES: u64 = 256;
+
+impl Session {
+    pub(crate) fn format(&self) -> String {
+        let process = self.process.map(|id| id.to_string()).unwrap_or_default();
+        format!("process {process}\nboot {}\n", self.boot.as_deref().unwrap_or_default())
+    }
+
+    pub(crate) fn parse(text: &str) -> Session {
+        let field = |name| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
+        };
+        Session {
+            process: field("process").and_then(|id| id.parse().ok()),
+            boot: field("boot").filter(|boot| !boot.is_empty()).map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_kafkas_text() {
+        let entry = OffsetCheckpointEntry { topic: "orders".into(), partition: 3, offset: 42 };
+        let text = format_offset_checkpoint(&entry);
+        assert_eq!(text, "0\n1\norders 3 42\n");
+        assert_eq!(parse_offset_checkpoint(&text), Ok(vec![entry]));
+        assert_eq!(parse_offset_checkpoint(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_malformed_checkpoint_is_refused() {
+        for text in ["1\n0\n", "0\n", "0\nx\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 -1\n"] {
+            assert!(parse_offset_checkpoint(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse_epoch_checkpoint("0\n2\n0 0\n2 30\n"), Ok(vec![(0, 0), (2, 30)]));
+    }
+
+    #[test]
+    fn a_directory_names_its_partition() {
+        let of = |dir: &str| topic_partition(Path::new(dir));
+        assert_eq!(of("data/orders-3"), ("orders".into(), 3));
+        assert_eq!(of("data/a-b-0"), ("a-b".into(), 0));
+        assert_eq!(of("data/plain"), ("plain".into(), 0));
+        assert_eq!(of("/"), ("log".into(), 0));
+        assert_eq!(of("my log"), ("my_log".into(), 0));
+    }
+
+    #[test]
+    fn the_shutdown_marker_survives_the_round_trip() {
+        let marker = CleanShutdown {
+            base: 27,
+            bytes: 1105,
+            end: 54,
+            largest: (Timestamp::from_millis(1_700_000_017_002), 53),
+            first_timestamp: Timestamp::NONE,
+            bytes_since_entry: 17,
+            offset_entries: 2,
+            time_entries: 3,
+        };
+        assert_eq!(CleanShutdown::parse(&marker.format()), Some(marker));
+        assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
+        assert_eq!(CleanShutdown::parse(""), None);
+    }
+
+    #[test]
+    fn a_session_survives_the_round_trip_and_its_absence() {
+        let session = Session { process: Some(7), boot: Some("boot-1".into()) };
+        assert_eq!(Session::parse(&session.format()), session);
+        assert_eq!(Session::parse(""), Session::default());
+    }
+}

@@ -1,0 +1,117 @@
+//! What a log reports about itself while it works.
+
+use crate::error::Corruption;
+use crate::types::Offset;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Something a log did or found that no call returns.
+///
+/// Events are delivered on the thread that caused them, after the log has let
+/// go of its locks: a [`Listener`] may call the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A file whose name means nothing to a log lies in its directory. It is left alone.
+    UnknownFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file left behind by an interrupted change was removed.
+    LeftoverRemoved {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A replacement for segments that had been written completely was put in their place.
+    SwapCompleted {
+        /// The segment file that now has its final name.
+        path: PathBuf,
+    },
+    /// A checkpoint could not be read, so the log was recovered as if it did not exist.
+    CheckpointIgnored {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The torn end of the log, never acknowledged as durable, was cut off.
+    TailCut {
+        /// The file that was cut.
+        path: PathBuf,
+        /// Its length now.
+        position: u64,
+        /// The bytes cut off it, and those of segments after it that went with it.
+        bytes: u64,
+        /// The end of the log now.
+        end: Offset,
+    },
+    /// An index was missing or wrong and was made again from the log.
+    IndexRebuilt {
+        /// The index file.
+        path: PathBuf,
+        /// What was wrong with it.
+        reason: &'static str,
+    },
+    /// A new segment was begun.
+    SegmentRolled {
+        /// The base offset of the new active segment.
+        base_offset: Offset,
+        /// The bytes in the segment that was closed.
+        closed_bytes: u64,
+    },
+    /// Everything below `through` became durable.
+    Flushed {
+        /// The durable end of the log.
+        through: Offset,
+        /// How long the disk took.
+        took: Duration,
+    },
+    /// Records were removed from the end of the log.
+    Truncated {
+        /// The end of the log now.
+        end: Offset,
+    },
+    /// Damage was met while reading.
+    Damaged(Corruption),
+    /// A file that is no longer needed could not be removed or trimmed. Opening the log tries again.
+    CleanupFailed {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// The log stopped taking calls: close it and open it again.
+    Poisoned {
+        /// The failure that did it.
+        cause: String,
+    },
+}
+
+/// Receives the events of a log.
+///
+/// ```
+/// use annals::{Event, Listener, Log, LogConfig, fs::MemFs};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Debug, Default)]
+/// struct Collected(Mutex<Vec<Event>>);
+///
+/// impl Listener for Collected {
+///     fn on_event(&self, event: &Event) {
+///         self.0.lock().unwrap().push(event.clone());
+///     }
+/// }
+///
+/// let seen = Arc::new(Collected::default());
+/// let config = LogConfig::default().fs(MemFs::new()).listener(seen.clone());
+/// let log = Log::open("orders-0", config)?;
+/// log.append("hello")?;
+/// log.roll()?;
+/// assert!(matches!(seen.0.lock().unwrap()[0], Event::SegmentRolled { base_offset: 1, .. }));
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub trait Listener: Send + Sync + Debug {
+    /// Called for each event, in the order of each thread's own.
+    fn on_event(&self, event: &Event);
+}

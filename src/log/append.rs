@@ -1,0 +1,330 @@
+//! Appending: everything that can be done before the lock is; under it, a place
+//! is taken, the place is stamped on the batch, and one write is made.
+
+use crate::error::{Error, InvalidBatch, InvalidRecord, Result};
+use crate::event::Event;
+use crate::log::shared::Shared;
+use crate::record::{
+    AppendRules, BatchBuilder, BatchHeader, BatchRef, DecodeBuffer, Record, RecordBatch,
+    stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
+};
+use crate::segment::Segment;
+use crate::segment::active::ActiveLog;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The offset of the first record.
+    pub first: Offset,
+    /// The offset of the last record.
+    pub last: Offset,
+    /// The time the log took the batch, if its timestamps are the log's; [`Timestamp::NONE`] otherwise.
+    pub append_time: Timestamp,
+    /// Whether the batch was in the log already, so that nothing was written: `first` and `last` are where it is.
+    pub duplicate: bool,
+}
+
+/// What the holder of the writer lock works with: the active segment.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) indexes: Arc<Indexes>,
+    pub(crate) log: ActiveLog,
+    pub(crate) cadence: IndexCadence,
+    /// The largest timestamp of the first batch of the segment: its age counts from there.
+    pub(crate) first_timestamp: Timestamp,
+    /// When the segment was begun, by the clock that never goes back.
+    pub(crate) begun: Duration,
+    /// The age at which this segment is closed: the configured one less its share of the jitter.
+    pub(crate) roll_age: Duration,
+    /// How many entries of the indexes are in their files.
+    pub(crate) stored_offset_entries: usize,
+    pub(crate) stored_time_entries: usize,
+    /// When appends last led to a flush.
+    pub(crate) flushed: Duration,
+    /// Delivered once the lock is released.
+    pub(crate) events: Vec<Event>,
+}
+
+thread_local! {
+    /// A builder for appends of records, kept so that its memory is. Taken while in use: an iterator
+    /// of records may itself append to a log.
+    static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
+    /// The same for looking into compressed batches.
+    static SCRATCH: Cell<Option<Box<DecodeBuffer>>> = const { Cell::new(None) };
+}
+
+/// Memory kept from one append to the next goes back to the system above this size.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Shared {
+    /// Encodes records as one batch and appends it.
+    pub(crate) fn append_records(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Appended> {
+        self.check_writable()?;
+        let mut builder = BUILDER.take().unwrap_or_default();
+        builder.clear();
+        let appended = self
+            .encode(&mut builder, records)
+            .and_then(|()| self.append_builder(&mut builder));
+        if builder.size_bytes() <= KEPT_BYTES {
+            builder.clear();
+            BUILDER.set(Some(builder));
+        }
+        appended
+    }
+
+    fn encode(
+        &self,
+        builder: &mut BatchBuilder,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<()> {
+        let now = self.clock().now();
+        for record in records {
+            builder.push_record(&record, now)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what a builder holds.
+    pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
+        self.check_writable()?;
+        if builder.is_empty() {
+            return Ok(self.nothing_appended());
+        }
+        if let Some(compression) = self.config.compression {
+            builder.set_compression(compression);
+        }
+        self.check_timestamps(builder)?;
+        let batch = builder.finish()?;
+        if BatchHeader::parse(batch)?.is_control() {
+            return Err(InvalidBatch::Rule("a client cannot append control records").into());
+        }
+        self.append_encoded(batch)
+    }
+
+    /// Appends a batch made elsewhere, after checking it as a leader does.
+    pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
+        self.check_writable()?;
+        let header = *batch.header();
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        scratch.set_limit(self.config.max_expanded_bytes);
+        let checked = validate_for_append(batch.as_batch_ref(), &self.rules(), &mut scratch);
+        SCRATCH.set(Some(scratch));
+        checked?;
+        let recompress = self.config.compression.filter(|wanted| {
+            wanted.codec() != header.codec() && header.codec().is_available()
+        });
+        if recompress.is_some() {
+            return self.append_encoded(&mut self.rebuild(batch.as_batch_ref())?);
+        }
+        // Who keeps a clone of the batch keeps it as it was.
+        match batch.into_bytes().try_into_mut() {
+            Ok(mut own) => self.append_encoded(&mut own),
+            Err(shared) => self.append_encoded(&mut shared.to_vec()),
+        }
+    }
+
+    /// The same records and producer fields, compressed as the log is configured.
+    fn rebuild(&self, batch: BatchRef<'_>) -> Result<Vec<u8>> {
+        let header = batch.header();
+        let mut builder = BatchBuilder::new();
+        builder.set_compression(self.config.compression.unwrap_or_default());
+        builder.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
+        builder.set_transactional(header.is_transactional());
+        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        for record in batch.records(&mut scratch)? {
+            builder.push_ref(&record?)?;
+        }
+        Ok(builder.finish()?.to_vec())
+    }
+
+    fn rules(&self) -> AppendRules {
+        let millis = |distance: Duration| {
+            u64::try_from(distance.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64)
+        };
+        AppendRules {
+            timestamp_type: self.config.timestamp_type,
+            now: self.clock().now(),
+            before_max_millis: millis(self.config.timestamp_before_max),
+            after_max_millis: millis(self.config.timestamp_after_max),
+            keys_required: false,
+        }
+    }
+
+    /// The timestamp rules for records that were just encoded: their range is known, so no record is looked at.
+    fn check_timestamps(&self, builder: &BatchBuilder) -> Result<()> {
+        if self.config.timestamp_type == TimestampType::LogAppendTime {
+            return Ok(());
+        }
+        let rules = self.rules();
+        let (earliest, latest) = rules.timestamp_range();
+        let Some((lowest, highest)) = builder.timestamp_range() else { return Ok(()) };
+        if lowest >= earliest && highest <= latest {
+            return Ok(());
+        }
+        match builder.find_timestamp_outside(earliest, latest)? {
+            None => Ok(()),
+            Some((index, timestamp)) => Err(Error::InvalidRecord {
+                index,
+                reason: InvalidRecord::Timestamp { timestamp, earliest, latest },
+            }),
+        }
+    }
+
+    fn nothing_appended(&self) -> Appended {
+        let end = self.end();
+        Appended {
+            first: end,
+            last: end.saturating_sub(1),
+            append_time: Timestamp::NONE,
+            duplicate: false,
+        }
+    }
+
+    /// Takes a place in the log for a batch that is complete but for that, and writes it there.
+    fn append_encoded(&self, batch: &mut [u8]) -> Result<Appended> {
+        let mut append_time = Timestamp::NONE;
+        if self.config.timestamp_type == TimestampType::LogAppendTime {
+            append_time = self.clock().now();
+            stamp_append_time(batch, append_time)?;
+        }
+        stamp_leader_epoch(batch, self.config.leader_epoch)?;
+        let header = BatchHeader::parse(batch)?;
+        self.check_size(batch.len() as u64)?;
+
+        let (appended, events, flush) = {
+            let mut slot = self.writer.lock();
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let appended = self.append_locked(writer, batch, &header, append_time);
+            let flush = appended.is_ok() && self.flush_is_due(writer);
+            (appended, std::mem::take(&mut writer.events), flush)
+        };
+        if appended.is_ok() {
+            self.signal.notify();
+        }
+        self.emit_all(events);
+        let appended = appended?;
+        if flush {
+            self.sync_below(appended.last.saturating_add(1))?;
+        }
+        Ok(appended)
+    }
+
+    fn check_size(&self, bytes: u64) -> Result<()> {
+        let limits = [
+            (self.config.max_message_bytes, "max_message_bytes"),
+            (self.config.segment_bytes, "segment_bytes"),
+        ];
+        for (limit, option) in limits {
+            if bytes > limit {
+                return Err(Error::BatchTooLarge { bytes, limit, option });
+            }
+        }
+        Ok(())
+    }
+
+    fn append_locked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+        append_time: Timestamp,
+    ) -> Result<Appended> {
+        let first = self.end.load(Ordering::Relaxed);
+        let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
+        let last = first.saturating_add(delta);
+        if last > MAX_OFFSET {
+            return Err(InvalidBatch::Rule("the log has no offsets left").into());
+        }
+        let bytes = batch.len() as u64;
+        if self.must_roll(writer, bytes, header.max_timestamp, last) {
+            self.roll_locked(writer, first)?;
+        }
+        stamp_base_offset(batch, first)?;
+        let position = match writer.log.append(batch) {
+            Ok(position) => position,
+            Err(failure) => {
+                if !failure.rolled_back {
+                    let poisoned = self.poison(&failure.error);
+                    writer.events.push(poisoned);
+                }
+                return Err(failure.error);
+            }
+        };
+        if position == 0 {
+            writer.first_timestamp = header.max_timestamp;
+        }
+        writer.cadence.note(&writer.indexes, position, bytes, last, header.max_timestamp);
+        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
+        self.end.store(last.saturating_add(1), Ordering::Release);
+        Ok(Appended { first, last, append_time, duplicate: false })
+    }
+
+    /// Whether a batch must go into a new segment.
+    fn must_roll(
+        &self,
+        writer: &Writer,
+        bytes: u64,
+        timestamp: Timestamp,
+        last_offset: Offset,
+    ) -> bool {
+        let size = writer.log.position();
+        let spans_too_far = last_offset
+            .checked_sub(writer.segment.base)
+            .is_none_or(|span| span > i32::MAX as u64);
+        spans_too_far
+            || size.saturating_add(bytes) > self.config.segment_bytes
+            || self.index_is_full(writer)
+            || (size > 0 && self.is_aged(writer, timestamp))
+    }
+
+    fn index_is_full(&self, writer: &Writer) -> bool {
+        use crate::segment::{offset_index, time_index};
+        let room = |entry: usize| self.config.index_bytes / entry as u64;
+        // One slot of the time index is kept for the entry that is made when the segment is closed.
+        writer.indexes.offsets.len() as u64 >= room(offset_index::ENTRY_BYTES)
+            || writer.indexes.times.len() as u64
+                >= room(time_index::ENTRY_BYTES).saturating_sub(1)
+    }
+
+    /// Age counts from the first timestamp of the segment to that of the batch; where the
+    /// segment has none, from when it was begun.
+    fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
+        let age = if writer.first_timestamp.is_none() {
+            self.clock().monotonic().saturating_sub(writer.begun)
+        } else if timestamp.is_none() {
+            return false;
+        } else {
+            timestamp.since(writer.first_timestamp)
+        };
+        age > writer.roll_age
+    }
+
+    fn flush_is_due(&self, writer: &mut Writer) -> bool {
+        let config = &self.config;
+        if config.flush_messages == u64::MAX && config.flush_interval >= FLUSH_NEVER {
+            return false;
+        }
+        let unflushed = self.end().saturating_sub(self.durable());
+        let now = self.clock().monotonic();
+        let due = unflushed >= config.flush_messages
+            || now.saturating_sub(writer.flushed) >= config.flush_interval;
+        if due {
+            writer.flushed = now;
+        }
+        due
+    }
+}
+
+const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);

@@ -1,0 +1,390 @@
+//! Changes of the segment list. Each has one shape: do the file work that must
+//! come before, publish the next view, then retire what it no longer has.
+
+use crate::checkpoint::CleanShutdown;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::fs::{File, Open};
+use crate::log::append::Writer;
+use crate::log::config::LogConfig;
+use crate::log::shared::Shared;
+use crate::log::view::View;
+use crate::segment::active::ActiveLog;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile, Stage};
+use crate::segment::scan::{BatchStream, Step};
+use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
+use crate::types::{Offset, Timestamp};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl Shared {
+    /// Closes the active segment and begins one at `base`. The writer lock is held.
+    ///
+    /// Fails before anything has changed, or not at all.
+    pub(crate) fn roll_locked(&self, writer: &mut Writer, base: Offset) -> Result<()> {
+        if writer.log.position() == 0 && writer.segment.base == base {
+            return Ok(());
+        }
+        let mut next = begin_segment(&self.dir, &self.config, base)?;
+        let closed_bytes = writer.log.position();
+        writer.cadence.finish(&writer.indexes);
+        self.settle_files(writer);
+        let closed = Arc::new(Segment::sealed(
+            Arc::clone(&self.dir),
+            writer.segment.base,
+            closed_bytes,
+        ));
+        next.flushed = writer.flushed;
+        next.events = std::mem::take(&mut writer.events);
+        {
+            let mut sync = self.sync.lock();
+            sync.segments.pop();
+            sync.segments.push(Arc::clone(&closed));
+            sync.segments.push(Arc::clone(&next.segment));
+            sync.new_names = true;
+        }
+        self.update_view(|view| {
+            let mut segments = view.segments.clone();
+            segments.pop();
+            segments.push(closed);
+            segments.push(Arc::clone(&next.segment));
+            View { segments }
+        });
+        *writer = next;
+        writer.events.push(Event::SegmentRolled { base_offset: base, closed_bytes });
+        Ok(())
+    }
+
+    /// Brings the files of the active segment to the length they have when closed: the log
+    /// trimmed, the indexes written. What fails here is a cache that will be made again.
+    fn settle_files(&self, writer: &mut Writer) {
+        if let Err(error) = writer.log.trim() {
+            let path = writer.segment.path(Kind::Log);
+            writer.events.push(Event::CleanupFailed { path, error: error.to_string() });
+        }
+        if let Err(error) = self.store_indexes(writer) {
+            for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+                self.dir.discard(SegmentFile::live(writer.segment.base, kind));
+            }
+            let path = writer.segment.path(Kind::OffsetIndex);
+            writer.events.push(Event::CleanupFailed { path, error: error.to_string() });
+        }
+    }
+
+    /// Writes the index entries that are not in their files yet.
+    fn store_indexes(&self, writer: &mut Writer) -> Result<()> {
+        let indexes = &writer.indexes;
+        let stores: [(Kind, &mut usize, usize, usize, &dyn Fn(usize) -> Vec<u8>); 2] = [
+            (
+                Kind::OffsetIndex,
+                &mut writer.stored_offset_entries,
+                indexes.offsets.len(),
+                offset_index::ENTRY_BYTES,
+                &|first| indexes.offsets.bytes_from(first),
+            ),
+            (
+                Kind::TimeIndex,
+                &mut writer.stored_time_entries,
+                indexes.times.len(),
+                time_index::ENTRY_BYTES,
+                &|first| indexes.times.bytes_from(first),
+            ),
+        ];
+        for (kind, stored, entries, entry_bytes, bytes_from) in stores {
+            let path = self.dir.path_of(SegmentFile::live(writer.segment.base, kind));
+            let write = || -> std::io::Result<()> {
+                let file = self.open_index(&path)?;
+                let at = (*stored as u64).saturating_mul(entry_bytes as u64);
+                file.write_all_at(&bytes_from(*stored), at)
+            };
+            write().map_err(|error| Error::io("write", &path, error))?;
+            *stored = entries;
+        }
+        Ok(())
+    }
+
+    fn open_index(&self, path: &std::path::Path) -> std::io::Result<Arc<dyn File>> {
+        match self.dir.fs.open(path, Open::ReadWrite) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.dir.fs.open(path, Open::CreateNew)
+            }
+            other => other,
+        }
+    }
+
+    /// Begins a new segment, if the active one is not empty.
+    pub(crate) fn roll(&self) -> Result<()> {
+        let events = {
+            let mut slot = self.writer.lock();
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            if writer.log.position() > 0 {
+                self.roll_locked(writer, self.end())?;
+            }
+            std::mem::take(&mut writer.events)
+        };
+        self.emit_all(events);
+        Ok(())
+    }
+
+    /// Removes everything at and above `target`.
+    pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
+        let _change = self.change.lock();
+        let (result, events) = {
+            let mut slot = self.writer.lock();
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            self.check_range(target)?;
+            if target == self.end() {
+                return Ok(());
+            }
+            let result = self.truncate_locked(writer, target);
+            (result, std::mem::take(&mut writer.events))
+        };
+        self.signal.notify();
+        self.emit_all(events);
+        result
+    }
+
+    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+        let view = self.view();
+        let index = view.find(target);
+        let Some(segment) = view.segments.get(index) else { return Ok(()) };
+        let limit = view.limit(index, self.end());
+        let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
+        let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
+        next.flushed = writer.flushed;
+        next.events = std::mem::take(&mut writer.events);
+
+        // From here on a failure leaves files and memory apart: it poisons the log.
+        let mut sync = self.pause_syncs();
+        if let Err(error) = self.store_recovery_point(self.durable().min(end_of_data)) {
+            writer.events = std::mem::take(&mut next.events);
+            return Err(error);
+        }
+        let mut segments = view.segments.get(..index).unwrap_or_default().to_vec();
+        sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
+        segments.push(Arc::clone(&next.segment));
+        sync.segments.push(Arc::clone(&next.segment));
+        sync.new_names = true;
+        self.update_view(|_| View { segments });
+        self.end.store(target, Ordering::Release);
+        self.durable.fetch_min(end_of_data, Ordering::AcqRel);
+        self.announce_truncation();
+        drop(sync);
+
+        let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
+        let cut_files = self.cut_files(segment, cut, removed);
+        *writer = next;
+        let done = cut_files.and_then(|()| {
+            // A target inside a batch is kept as the name of a segment, or the end would
+            // move back when the log is opened again.
+            if end_of_data < target { self.roll_locked(writer, target) } else { Ok(()) }
+        });
+        match done {
+            Ok(()) => writer.events.push(Event::Truncated { end: target }),
+            Err(ref error) => {
+                let poisoned = self.poison(error);
+                writer.events.push(poisoned);
+            }
+        }
+        done
+    }
+
+    /// Removes the segments above the cut, the last first, each step durable before the next, so
+    /// that a crash at any point leaves a log without a hole; then cuts the file.
+    fn cut_files(&self, segment: &Segment, cut: u64, removed: &[Arc<Segment>]) -> Result<()> {
+        let dir = &self.dir;
+        let sync_dir = || dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e));
+        for segment in removed.iter().rev() {
+            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex] {
+                let live = SegmentFile::live(segment.base, kind);
+                let deleted = SegmentFile { stage: Stage::Deleted, ..live };
+                let (from, to) = (dir.path_of(live), dir.path_of(deleted));
+                match dir.fs.rename(&from, &to) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    other => other.map_err(|e| Error::io("rename", &from, e))?,
+                }
+            }
+            dir.forget(segment.base);
+            segment.retire();
+            sync_dir()?;
+        }
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            dir.discard(SegmentFile::live(segment.base, kind));
+        }
+        let path = segment.path(Kind::Log);
+        let cut_log = || -> std::io::Result<()> {
+            let file = dir.fs.open(&path, Open::ReadWrite)?;
+            file.set_len(cut)?;
+            file.sync_all()
+        };
+        cut_log().map_err(|e| Error::io("truncate", &path, e))?;
+        sync_dir()
+    }
+
+    /// The active segment that a segment becomes when it is cut at `cut`.
+    fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
+        let old = segment.indexes(limit)?;
+        let indexes = Indexes::empty(segment.base);
+        let mut from = 0;
+        for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
+            indexes.offsets.push(entry.offset, entry.position);
+            from = entry.position;
+        }
+        let mut scan = BatchStream::new(segment.file()?, 0);
+        let read = |e| Error::io("read", &segment.path(Kind::Log), e);
+        let mut first_timestamp = Timestamp::NONE;
+        if cut > 0
+            && let Step::Batch(header) = scan.advance(cut).map_err(read)?
+        {
+            first_timestamp = header.max_timestamp;
+        }
+        // Times below the last kept entry stay; what follows it is looked at again.
+        let kept_until = old.offsets.iter().take_while(|e| e.position < cut).last();
+        for entry in old.times.iter() {
+            if kept_until.is_some_and(|kept| entry.offset <= kept.offset) {
+                indexes.times.push(entry.timestamp, entry.offset);
+            }
+        }
+        let largest = indexes
+            .times
+            .last()
+            .map_or((Timestamp::NONE, segment.base), |last| (last.timestamp, last.offset));
+        let mut cadence = IndexCadence::new(self.config.index_interval_bytes, largest);
+        let mut end = segment.base;
+        scan.seek(segment.file()?, from);
+        while let Step::Batch(header) = scan.advance(cut).map_err(read)? {
+            let (position, bytes) = (scan.position(), header.size_bytes() as u64);
+            cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
+            end = header.next_offset();
+        }
+        if scan.position() != cut {
+            return Err(segment.corrupt(
+                scan.position(),
+                Some(end),
+                crate::error::Damage::Malformed("it cannot be read up to where it is to be cut"),
+            ));
+        }
+        let file = segment.file()?;
+        let path = segment.path(Kind::Log);
+        let indexes = Arc::new(indexes);
+        let active = Segment::active(
+            Arc::clone(&self.dir),
+            segment.base,
+            cut,
+            cadence.largest.0,
+            Arc::clone(&indexes),
+        );
+        let writer = Writer {
+            segment: Arc::new(active),
+            indexes,
+            log: ActiveLog::new(file, path, cut, 0),
+            cadence,
+            first_timestamp,
+            begun: self.clock().monotonic(),
+            roll_age: roll_age(&self.config, &self.dir.path, segment.base),
+            stored_offset_entries: 0,
+            stored_time_entries: 0,
+            flushed: Duration::ZERO,
+            events: Vec::new(),
+        };
+        Ok((writer, end))
+    }
+
+    /// Closes the log for everyone who has it.
+    pub(crate) fn close(&self) -> Result<()> {
+        let _change = self.change.lock();
+        let writer = {
+            let mut slot = self.writer.lock();
+            self.check_readable()?;
+            slot.take()
+        };
+        let closed = match writer {
+            Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
+            None => Ok(()),
+        };
+        self.latch_closed();
+        *self.lock.lock() = None;
+        self.signal.notify();
+        #[cfg(feature = "futures")]
+        self.syncer.wake(self);
+        closed
+    }
+
+    /// Makes everything durable and says so in a marker, so that the next opening has nothing to read.
+    fn close_files(&self, mut writer: Writer) -> Result<()> {
+        let end = self.end();
+        let segment = Arc::clone(&writer.segment);
+        writer.cadence.finish(&writer.indexes);
+        writer.log.trim()?;
+        self.store_indexes(&mut writer)?;
+        self.sync_below(end)?;
+        let path = segment.path(Kind::Log);
+        writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        self.sync_indexes(segment.base)?;
+        self.store_recovery_point(end)?;
+        let marker = CleanShutdown {
+            base: segment.base,
+            bytes: writer.log.position(),
+            end,
+            largest: writer.cadence.largest,
+            first_timestamp: writer.first_timestamp,
+            bytes_since_entry: writer.cadence.bytes_since_entry(),
+            offset_entries: writer.indexes.offsets.len() as u64,
+            time_entries: writer.indexes.times.len() as u64,
+        };
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        self.dir.replace(&path, marker.format().as_bytes(), true)
+    }
+}
+
+/// Creates the file of an empty active segment, and what the writer needs to know of it.
+pub(crate) fn begin_segment(
+    dir: &Arc<SegmentDir>,
+    config: &LogConfig,
+    base: Offset,
+) -> Result<Writer> {
+    let file = create_log_file(dir, base)?;
+    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+    let mut reserved = 0;
+    if config.preallocate {
+        reserved = config.segment_bytes;
+        if let Err(error) = file.allocate(reserved) {
+            dir.forget(base);
+            dir.discard(SegmentFile::live(base, Kind::Log));
+            return Err(Error::io("preallocate", &path, error));
+        }
+    }
+    let indexes = Arc::new(Indexes::empty(base));
+    let segment =
+        Segment::active(Arc::clone(dir), base, 0, Timestamp::NONE, Arc::clone(&indexes));
+    Ok(Writer {
+        segment: Arc::new(segment),
+        indexes,
+        log: ActiveLog::new(file, path, 0, reserved),
+        cadence: IndexCadence::new(config.index_interval_bytes, (Timestamp::NONE, base)),
+        first_timestamp: Timestamp::NONE,
+        begun: config.clock.monotonic(),
+        roll_age: roll_age(config, &dir.path, base),
+        stored_offset_entries: 0,
+        stored_time_entries: 0,
+        flushed: config.clock.monotonic(),
+        events: Vec::new(),
+    })
+}
+
+/// The age at which a segment is closed: the configured age less a share of the
+/// jitter that follows from where the segment is, so that it is the same in every run.
+pub(crate) fn roll_age(config: &LogConfig, dir: &Path, base: Offset) -> Duration {
+    let jitter = config.segment_jitter.min(config.segment_age);
+    let mut hasher = DefaultHasher::new();
+    (dir, base).hash(&mut hasher);
+    let jitter_millis = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
+    let share = hasher.finish().checked_rem(jitter_millis).unwrap_or(0);
+    config.segment_age.saturating_sub(Duration::from_millis(share))
+}

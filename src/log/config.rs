@@ -1,0 +1,323 @@
+//! The options of a log.
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::event::Listener;
+use crate::fs::{DiskFs, Fs};
+use crate::record::{Compression, DEFAULT_MAX_EXPANDED_BYTES};
+use crate::types::{LeaderEpoch, TimestampType};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest segment: positions in an index are 31-bit numbers.
+const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
+/// The largest number of milliseconds Kafka can express.
+const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
+
+/// How a log is kept: sizes, ages, limits, and where its files and its time come from.
+///
+/// `LogConfig::default()` is Kafka's configuration of a topic, but for what the
+/// methods below say otherwise. Values are checked when the log is opened; one
+/// that cannot be is refused as [`Error::InvalidConfig`], never adjusted.
+///
+/// ```
+/// use annals::{LogConfig, record::Compression};
+/// use std::time::Duration;
+///
+/// let config = LogConfig::default()
+///     .segment_bytes(256 << 20)
+///     .compression(Compression::ZSTD)
+///     .flush_interval(Duration::from_secs(1));
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_age: Duration,
+    pub(crate) segment_jitter: Duration,
+    pub(crate) index_bytes: u64,
+    pub(crate) index_interval_bytes: u64,
+    pub(crate) max_message_bytes: u64,
+    pub(crate) compression: Option<Compression>,
+    pub(crate) preallocate: bool,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) timestamp_before_max: Duration,
+    pub(crate) timestamp_after_max: Duration,
+    pub(crate) flush_messages: u64,
+    pub(crate) flush_interval: Duration,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) max_expanded_bytes: usize,
+    pub(crate) on_corruption: OnCorruption,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) listener: Option<Arc<dyn Listener>>,
+}
+
+/// What opening a log does when it finds damage that no crash explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnCorruption {
+    /// Refuse to open, with [`Error::Corrupt`] naming the file, the position and the offset.
+    #[default]
+    Fail,
+    /// What Kafka does: cut the log where the damage begins, and drop all that follows, intact or
+    /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes).
+    Truncate,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_age: Duration::from_millis(604_800_000),
+            segment_jitter: Duration::ZERO,
+            index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            compression: None,
+            preallocate: false,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max: FOREVER,
+            timestamp_after_max: FOREVER,
+            flush_messages: u64::MAX,
+            flush_interval: FOREVER,
+            leader_epoch: -1,
+            max_expanded_bytes: DEFAULT_MAX_EXPANDED_BYTES,
+            on_corruption: OnCorruption::Fail,
+            fs: Arc::new(DiskFs),
+            clock: Arc::new(SystemClock::new()),
+            listener: None,
+        }
+    }
+}
+
+impl LogConfig {
+    /// The size at which a segment is closed and the next begun, and the largest batch.
+    ///
+    /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: segments are the unit in which
+    /// old data is deleted and in which recovery works. Kafka: `segment.bytes`.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// The age at which a segment is closed even if it is not full.
+    ///
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: age is counted between the first timestamp of the
+    /// segment and that of the batch being appended; where there are no timestamps, by a clock that never goes back.
+    /// Kafka: `segment.ms`.
+    #[must_use]
+    pub fn segment_age(mut self, age: Duration) -> Self {
+        self.segment_age = age;
+        self
+    }
+
+    /// The most by which the age limit of a segment is shortened, so that many logs do not roll at the same moment.
+    ///
+    /// *Default* none. *Limits* any; what reaches the age limit counts as that. *Effect*: each segment's share
+    /// follows from its directory and base offset, so it is the same in every run. Kafka: `segment.jitter.ms`.
+    #[must_use]
+    pub fn segment_jitter(mut self, jitter: Duration) -> Self {
+        self.segment_jitter = jitter;
+        self
+    }
+
+    /// The most bytes either index of a segment may take; the segment is closed when one is full.
+    ///
+    /// *Default* 10 MiB. *Limits* 24 bytes to 2 GiB - 1. *Effect*: unlike a broker's, an index takes no more room on
+    /// disk than its entries need, and is written when its segment is closed. Kafka: `segment.index.bytes`.
+    #[must_use]
+    pub fn index_bytes(mut self, bytes: u64) -> Self {
+        self.index_bytes = bytes;
+        self
+    }
+
+    /// How many bytes are appended between two index entries.
+    ///
+    /// *Default* 4096. *Limits* any; 0 gives every batch but a segment's first an entry. *Effect*: smaller makes
+    /// seeking read less, and indexes larger. Kafka: `index.interval.bytes`.
+    #[must_use]
+    pub fn index_interval_bytes(mut self, bytes: u64) -> Self {
+        self.index_interval_bytes = bytes;
+        self
+    }
+
+    /// The largest batch that can be appended, its header included, compressed if it is compressed.
+    ///
+    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: a larger one is refused as [`Error::BatchTooLarge`].
+    /// Batches that are in the log already are always read, whatever their size. Kafka: `max.message.bytes`.
+    #[must_use]
+    pub fn max_message_bytes(mut self, bytes: u64) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// Compresses every batch with this codec; batches that arrive compressed otherwise are compressed anew.
+    ///
+    /// *Default* none set: a batch stays as its producer made it. *Limits* a codec this build has. *Effect*: smaller
+    /// files for time spent in `append`, before it takes the log's lock. Kafka: `compression.type`, with its levels.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Reserves the room of a whole segment when it is begun.
+    ///
+    /// *Default* off. *Effect*: durable appends are faster, as the file does not grow with each; the disk is known to have
+    /// the room; a segment that is closed gives back what it did not use. Kafka: `preallocate`.
+    #[must_use]
+    pub fn preallocate(mut self, preallocate: bool) -> Self {
+        self.preallocate = preallocate;
+        self
+    }
+
+    /// Whose time records carry: their producer's, or the time the log took them.
+    ///
+    /// *Default* the producer's. Kafka: `message.timestamp.type`.
+    #[must_use]
+    pub fn timestamp_type(mut self, timestamp_type: TimestampType) -> Self {
+        self.timestamp_type = timestamp_type;
+        self
+    }
+
+    /// How far before the clock's time a record's timestamp may lie.
+    ///
+    /// *Default* any. *Effect*: an older one is refused as [`Error::InvalidRecord`]. Not looked at for log-append time.
+    /// Kafka: `message.timestamp.before.max.ms`.
+    #[must_use]
+    pub fn timestamp_before_max(mut self, distance: Duration) -> Self {
+        self.timestamp_before_max = distance;
+        self
+    }
+
+    /// How far after the clock's time a record's timestamp may lie.
+    ///
+    /// *Default* any: a library has no business refusing a record for its host's wrong clock. Kafka 4 has 1 hour;
+    /// set that where wrong clocks would make time-based retention keep data too long. Not looked at for log-append time.
+    /// Kafka: `message.timestamp.after.max.ms`.
+    #[must_use]
+    pub fn timestamp_after_max(mut self, distance: Duration) -> Self {
+        self.timestamp_after_max = distance;
+        self
+    }
+
+    /// Makes everything durable whenever this many records are not yet.
+    ///
+    /// *Default* never. *Limits* 1 and up; 1 makes every append durable before it returns. *Effect*: the append that reaches
+    /// the number waits for the disk; others go on. Kafka: `flush.messages`.
+    #[must_use]
+    pub fn flush_messages(mut self, records: u64) -> Self {
+        self.flush_messages = records;
+        self
+    }
+
+    /// Makes everything durable with the first append after this time since the last flush.
+    ///
+    /// *Default* never. *Effect*: that append waits for the disk. There is no timer: what was appended last stays as it is
+    /// until there is another append or a [`flush`](crate::Log::flush). Kafka: `flush.ms`.
+    #[must_use]
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// The leader epoch stamped on every batch.
+    ///
+    /// *Default* -1, unknown. *Limits* -1 and up. *Effect*: none in this library; brokers and followers use it to tell apart
+    /// what different leaders wrote.
+    #[must_use]
+    pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
+        self.leader_epoch = epoch;
+        self
+    }
+
+    /// The most bytes one compressed batch may expand to when it is decoded.
+    ///
+    /// *Default* [`DEFAULT_MAX_EXPANDED_BYTES`]. *Limits* 1 and up. *Effect*: decoding a batch beyond it fails; the batch
+    /// itself is still stored and served.
+    #[must_use]
+    pub fn max_expanded_bytes(mut self, bytes: usize) -> Self {
+        self.max_expanded_bytes = bytes;
+        self
+    }
+
+    /// What to do about damage that no crash explains.
+    ///
+    /// *Default* [`OnCorruption::Fail`].
+    #[must_use]
+    pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
+        self.on_corruption = choice;
+        self
+    }
+
+    /// The file system to use.
+    ///
+    /// *Default* the operating system's. [`MemFs`](crate::fs::MemFs) makes a log that lives in memory.
+    #[must_use]
+    pub fn fs(mut self, fs: impl Fs) -> Self {
+        self.fs = Arc::new(fs);
+        self
+    }
+
+    /// The clock to use.
+    ///
+    /// *Default* the operating system's. Pass an `Arc<`[`ManualClock`](crate::ManualClock)`>` and keep a clone of it to control time in a test.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Who is told what the log does and finds.
+    ///
+    /// *Default* nobody.
+    #[must_use]
+    pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Checks all options, as opening a log does.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] names the first option that cannot be as it is.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |option, reason: &str| {
+            Err(Error::InvalidConfig { option, reason: reason.to_owned() })
+        };
+        if !(62..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
+            return invalid("segment_bytes", "must lie between 62 bytes and 2 GiB - 1");
+        }
+        if self.segment_age < Duration::from_millis(1) {
+            return invalid("segment_age", "must be at least 1 ms");
+        }
+        if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
+            return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
+        }
+        if self.max_message_bytes > MAX_SEGMENT_BYTES {
+            return invalid("max_message_bytes", "must be at most 2 GiB - 1");
+        }
+        if self.flush_messages == 0 {
+            return invalid("flush_messages", "must be at least 1");
+        }
+        if self.leader_epoch < -1 {
+            return invalid("leader_epoch", "must be -1, which is unknown, or higher");
+        }
+        if self.max_expanded_bytes == 0 {
+            return invalid("max_expanded_bytes", "must be at least 1");
+        }
+        match &self.compression {
+            Some(compression) if !compression.codec().is_available() => Err(Error::InvalidConfig {
+                option: "compression",
+                reason: format!(
+                    "this build has no {0}: enable the cargo feature `{0}`",
+                    compression.codec()
+                ),
+            }),
+            Some(compression) => compression.validate(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Making appends durable: one thread syncs for all who wait.
+//!
+//! Who finds no sync running leads one: it notes the end of the log, syncs every
+//! segment that may hold unsynced bytes below it, and raises `durable` for all.
+//! Those who come meanwhile wait for it, and one of them leads the next if it was
+//! not enough. Appends and reads go on throughout.
+//!
+//! A sync that fails is never tried again, as the second try could succeed
+//! without the bytes being there. The log is poisoned, and everyone who waits is
+//! told.
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::shared::Shared;
+use crate::segment::Segment;
+use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
+use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
+use crate::types::Offset;
+use parking_lot::MutexGuard;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What is not on the medium yet.
+#[derive(Debug)]
+pub(crate) struct SyncState {
+    /// A sync is running. Reset by [`Lead`] on every way out.
+    running: bool,
+    /// The segments that may hold unsynced bytes, in order; the last is the active one.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// Names were created or removed since the directory was last synced.
+    pub(crate) new_names: bool,
+}
+
+impl SyncState {
+    pub(crate) fn new(active: Arc<Segment>) -> SyncState {
+        SyncState { running: false, segments: vec![active], new_names: false }
+    }
+
+    pub(crate) fn read_only() -> SyncState {
+        SyncState { running: false, segments: Vec::new(), new_names: false }
+    }
+}
+
+/// The right and the duty to sync. However it ends, the next may lead and all who wait look again.
+struct Lead<'a>(&'a Shared);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.0.sync.lock().running = false;
+        self.0.synced.notify_all();
+    }
+}
+
+impl Shared {
+    /// Makes everything below `wanted` durable and says what is.
+    pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
+        loop {
+            let durable = self.durable();
+            if durable >= wanted {
+                return Ok(durable);
+            }
+            let mut state = self.sync.lock();
+            self.check_writable()?;
+            if self.durable() >= wanted {
+                continue;
+            }
+            if state.running {
+                self.synced.wait(&mut state);
+                continue;
+            }
+            return self.lead_sync(state);
+        }
+    }
+
+    fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
+        // The end first: whatever lies below it is in one of these segments.
+        let end = self.end();
+        let segments = state.segments.clone();
+        let new_names = std::mem::take(&mut state.new_names);
+        state.running = true;
+        drop(state);
+        let lead = Lead(self);
+        let began = self.clock().monotonic();
+        let synced = self.sync_segments(&segments, new_names);
+        let mut events = Vec::new();
+        let result = match synced {
+            Ok(()) => {
+                self.durable.fetch_max(end, Ordering::AcqRel);
+                let sealed = segments.len().saturating_sub(1);
+                self.forget_synced(segments.get(..sealed).unwrap_or_default());
+                let took = self.clock().monotonic().saturating_sub(began);
+                events.push(Event::Flushed { through: end, took });
+                match segments.get(1..).and_then(<[_]>::last) {
+                    Some(active) => self.store_recovery_point(active.base).map(|()| end),
+                    None => Ok(end),
+                }
+            }
+            Err(error) => {
+                events.push(self.poison(&error));
+                Err(error)
+            }
+        };
+        drop(lead);
+        self.signal_durable();
+        self.emit_all(events);
+        result
+    }
+
+    fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
+        for segment in segments {
+            let file = segment.file()?;
+            file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
+            if segment.is_sealed() {
+                self.sync_indexes(segment.base)?;
+            }
+        }
+        if new_names {
+            let dir = &self.dir;
+            dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
+        }
+        Ok(())
+    }
+
+    /// The index files of a sealed segment are synced with it, so that the recovery point
+    /// vouches for them as for the log.
+    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            let path = self.dir.path_of(SegmentFile::live(base, kind));
+            let synced = self
+                .dir
+                .fs
+                .open(&path, crate::fs::Open::ReadWrite)
+                .and_then(|file| file.sync_data());
+            match synced {
+                // It will be made again when it is needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| Error::io("sync", &path, e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Strikes sealed segments that were synced whole off the list.
+    fn forget_synced(&self, synced: &[Arc<Segment>]) {
+        if synced.is_empty() {
+            return;
+        }
+        let mut state = self.sync.lock();
+        state.segments.retain(|segment| !synced.iter().any(|done| Arc::ptr_eq(done, segment)));
+    }
+
+    /// Writes down that everything below this offset is durable: where recovery begins.
+    pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
+        let (topic, partition) = topic_partition(&self.dir.path);
+        let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
+        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+    }
+
+    /// Waits until no sync is running and keeps another from starting while the guard lives.
+    pub(crate) fn pause_syncs(&self) -> MutexGuard<'_, SyncState> {
+        let mut state = self.sync.lock();
+        while state.running {
+            self.synced.wait(&mut state);
+        }
+        state
+    }
+
+    fn signal_durable(&self) {
+        #[cfg(feature = "futures")]
+        self.syncer.wake(self);
+    }
+}

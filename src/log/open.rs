@@ -1,0 +1,569 @@
+//! Opening a log: lock, sort out what an interrupted run left, recover what may
+//! be torn, sync what is about to be trusted.
+//!
+//! After a clean close nothing is read but names and small files. After a crash
+//! the batches above the recovery point are read. What was acknowledged as
+//! durable is never cut: bytes that are no batch are removed only where a write
+//! can have been torn, which is behind everything that was ever synced.
+
+use crate::checkpoint::{
+    CleanShutdown, SESSION_BYTES, Session, parse_offset_checkpoint, topic_partition,
+};
+use crate::error::{Corruption, Damage, Error, Result};
+use crate::event::Event;
+use crate::fs::{DirLock, Entry, EntryKind};
+use crate::log::append::Writer;
+use crate::log::change::{begin_segment, roll_age};
+use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::flush::SyncState;
+use crate::log::shared::{Parts, Shared};
+use crate::log::view::View;
+use crate::segment::active::ActiveLog;
+use crate::segment::dir::Events;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{
+    CLEAN_SHUTDOWN, Kind, LOCK, LOG_START, Name, RECOVERY_POINT, SegmentFile, Stage,
+};
+use crate::segment::recover::{Recovered, Tail, recover_segment};
+use crate::segment::scan::{BatchStream, Step};
+use crate::segment::{Segment, SegmentDir};
+use crate::types::{Offset, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest of the small files beside the segments.
+const SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Whether the log had been closed in order, so that nothing had to be read.
+    pub clean: bool,
+    /// How many bytes of batches were read and checked.
+    pub scanned_bytes: u64,
+    /// How many bytes were cut off the end of the log because they were no whole batch, or came after such.
+    pub dropped_bytes: u64,
+    /// The file that was cut, and its length since.
+    pub dropped_at: Option<(PathBuf, u64)>,
+    /// Files of interrupted changes that were removed.
+    pub leftovers_removed: usize,
+    /// Files that mean nothing to a log. They are left alone.
+    pub unknown_files: Vec<PathBuf>,
+}
+
+/// The files of a log directory by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) live: BTreeMap<(Offset, Kind), u64>,
+    staged: Vec<SegmentFile>,
+    temporary: Vec<String>,
+    unknown: Vec<String>,
+    known: bool,
+}
+
+impl Listing {
+    pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
+        let entries = dir.fs.list(&dir.path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotADirectory => {
+                Error::NotALog { path: dir.path.as_path().into(), reason: "it is a file" }
+            }
+            _ => Error::io("list", &dir.path, e),
+        })?;
+        let mut listing = Listing::default();
+        for Entry { name, kind, len } in entries {
+            match Name::parse(&name) {
+                _ if kind != EntryKind::File => listing.unknown.push(name),
+                Name::Segment(file) if file.stage == Stage::Live => {
+                    listing.live.insert((file.base, file.kind), len);
+                }
+                Name::Segment(file) => listing.staged.push(file),
+                Name::Known => listing.known = true,
+                Name::Temporary => listing.temporary.push(name),
+                Name::Unknown => listing.unknown.push(name),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// The base offsets and lengths of the live log files, in order.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
+        self.live.iter().filter(|((_, kind), _)| *kind == Kind::Log).map(|((base, _), len)| (*base, *len))
+    }
+
+    /// A directory with files of others and none of ours is not taken for an empty log.
+    fn check(&self, dir: &Path) -> Result<()> {
+        let ours = self.known || !self.live.is_empty() || !self.staged.is_empty();
+        if !ours && !self.unknown.is_empty() {
+            return Err(Error::NotALog {
+                path: dir.into(),
+                reason: "it holds other files and no segment; give the log a directory of its own",
+            });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn segment_dir(path: &Path, config: &LogConfig, writable: bool) -> Arc<SegmentDir> {
+    Arc::new(SegmentDir::new(
+        Arc::clone(&config.fs),
+        path.to_path_buf(),
+        Events { listener: config.listener.clone() },
+        config.index_interval_bytes,
+        writable,
+    ))
+}
+
+/// Opens a log for reading and writing, creating it if there is none.
+pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
+    config.validate()?;
+    let dir = segment_dir(path, &config, true);
+    dir.fs.create_dir(path).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            Error::NotALog { path: path.into(), reason: "a file is in the way" }
+        }
+        _ => Error::io("create", path, e),
+    })?;
+    Listing::read(&dir)?.check(path)?;
+    let (lock, before) = take_lock(&dir)?;
+    let mut opening = Opening {
+        lost_power: before.is_some_and(|before| {
+            before.boot.is_none() || before.boot != dir.fs.boot_id()
+        }),
+        dir,
+        config,
+        recovery: Recovery::default(),
+    };
+    opening.run(lock)
+}
+
+/// Takes the directory's lock, and tells what its last holder wrote there, if there was one.
+fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
+    let path = dir.path.join(LOCK);
+    let existed = dir.read_small(&path, SESSION_BYTES)?;
+    let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
+    let lock = dir.fs.lock(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked {
+            path: dir.path.as_path().into(),
+            holder: session.as_ref().and_then(|session| session.process),
+        },
+        _ => Error::io("lock", &path, e),
+    })?;
+    let own = Session { process: Some(std::process::id()), boot: dir.fs.boot_id() };
+    let content = own.format();
+    let store = || -> io::Result<()> {
+        let file = lock.file();
+        file.write_all_at(content.as_bytes(), 0)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()?;
+        dir.fs.sync_dir(&dir.path)
+    };
+    store().map_err(|e| Error::io("write", &path, e))?;
+    Ok((lock, session))
+}
+
+struct Opening {
+    dir: Arc<SegmentDir>,
+    config: LogConfig,
+    recovery: Recovery,
+    /// Whether the machine stopped since the log was last open. Then what was not synced
+    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    lost_power: bool,
+}
+
+impl Opening {
+    fn run(mut self, lock: Box<dyn DirLock>) -> Result<Shared> {
+        let listing = self.settle_leftovers()?;
+        let recovery_point = self.checkpoint(RECOVERY_POINT)?.unwrap_or(0);
+        let start = self.checkpoint(LOG_START)?.unwrap_or(0);
+        let clean = self.take_clean_marker(&listing)?;
+        let (writer, sealed, end) = match clean {
+            Some(marker) => self.open_clean(&listing, &marker)?,
+            None => self.recover(&listing, recovery_point, start)?,
+        };
+        let mut segments = sealed;
+        segments.push(Arc::clone(&writer.segment));
+        let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
+        let sync = SyncState::new(Arc::clone(&writer.segment));
+        Ok(Shared::new(Parts {
+            dir: self.dir,
+            config: self.config,
+            recovery: self.recovery,
+            view: View { segments },
+            start,
+            end,
+            durable: end,
+            writer: Some(writer),
+            sync,
+            follower: None,
+            lock: Some(lock),
+        }))
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let dir = &self.dir;
+        dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
+    }
+
+    fn remove(&mut self, path: PathBuf) -> Result<()> {
+        self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+        self.recovery.leftovers_removed = self.recovery.leftovers_removed.saturating_add(1);
+        self.dir.events.emit(&Event::LeftoverRemoved { path });
+        Ok(())
+    }
+
+    fn remove_file(&mut self, file: SegmentFile) -> Result<()> {
+        self.remove(self.dir.path_of(file))
+    }
+
+    /// Finishes or undoes what an interrupted change left, and says what is there then.
+    fn settle_leftovers(&mut self) -> Result<Listing> {
+        let mut listing = Listing::read(&self.dir)?;
+        for name in &listing.unknown {
+            let path = self.dir.path.join(name);
+            self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
+            self.recovery.unknown_files.push(path);
+        }
+        let before = self.recovery.leftovers_removed;
+        for name in std::mem::take(&mut listing.temporary) {
+            self.remove(self.dir.path.join(name))?;
+        }
+        let staged = std::mem::take(&mut listing.staged);
+        let at = |stage| staged.iter().copied().filter(move |file| file.stage == stage);
+        for file in at(Stage::Deleted) {
+            self.remove_file(file)?;
+        }
+        // Swap files at or above an unfinished replacement belong to the same unfinished set.
+        let unfinished = at(Stage::Cleaned).map(|file| file.base).min();
+        let is_complete =
+            |file: &SegmentFile| unfinished.is_none_or(|lowest| file.base < lowest);
+        for file in at(Stage::Swap).filter(|file| !is_complete(file)) {
+            self.remove_file(file)?;
+        }
+        if self.recovery.leftovers_removed != before {
+            self.sync_dir()?;
+        }
+        for file in at(Stage::Cleaned) {
+            self.remove_file(file)?;
+        }
+        let swap: Vec<_> = at(Stage::Swap).filter(is_complete).collect();
+        if !swap.is_empty() {
+            self.complete_swap(&listing, &swap)?;
+        }
+        if self.recovery.leftovers_removed != before || !swap.is_empty() {
+            self.sync_dir()?;
+            listing = Listing::read(&self.dir)?;
+        }
+        self.remove_orphans(&mut listing)?;
+        Ok(listing)
+    }
+
+    /// Puts a complete replacement in the place of what it replaces: every file of the offsets it covers.
+    fn complete_swap(&mut self, listing: &Listing, swap: &[SegmentFile]) -> Result<()> {
+        let mut covered: Option<(Offset, Offset)> = None;
+        for file in swap.iter().filter(|file| file.kind == Kind::Log) {
+            let end = self.end_of_swap(*file)?;
+            let (low, high) = covered.unwrap_or((file.base, end));
+            covered = Some((low.min(file.base), high.max(end)));
+        }
+        if let Some((low, high)) = covered {
+            let replaced: Vec<_> =
+                listing.live.range((low, Kind::Log)..(high, Kind::Log)).map(|(k, _)| *k).collect();
+            for (base, kind) in replaced {
+                self.remove_file(SegmentFile::live(base, kind))?;
+            }
+            self.sync_dir()?;
+        }
+        for file in swap {
+            let from = self.dir.path_of(*file);
+            let to = self.dir.path_of(SegmentFile { stage: Stage::Live, ..*file });
+            self.dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+            if file.kind == Kind::Log {
+                self.dir.events.emit(&Event::SwapCompleted { path: to });
+            }
+        }
+        Ok(())
+    }
+
+    /// The offset after the last batch of a replacement, all of which was synced before it got its name.
+    fn end_of_swap(&self, file: SegmentFile) -> Result<Offset> {
+        let path = self.dir.path_of(file);
+        let fail = |e| Error::io("read", &path, e);
+        let opened = self.dir.fs.open(&path, crate::fs::Open::ReadOnly).map_err(fail)?;
+        let bytes = opened.len().map_err(fail)?;
+        let mut stream = BatchStream::new(opened, 0);
+        let mut end = file.base;
+        loop {
+            match stream.advance(bytes).map_err(fail)? {
+                Step::End => return Ok(end),
+                Step::Batch(header) => end = end.max(header.next_offset()),
+                Step::Invalid(reason) => {
+                    return Err(Error::Corrupt(Box::new(Corruption {
+                        path: path.clone(),
+                        position: stream.position(),
+                        offset: Some(end),
+                        reason: reason.into(),
+                    })));
+                }
+            }
+        }
+    }
+
+    /// Removes indexes whose log is gone.
+    fn remove_orphans(&mut self, listing: &mut Listing) -> Result<()> {
+        let logs: BTreeSet<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let orphans: Vec<_> = listing
+            .live
+            .keys()
+            .copied()
+            .filter(|(base, kind)| *kind != Kind::Snapshot && !logs.contains(base))
+            .collect();
+        for (base, kind) in orphans {
+            self.remove_file(SegmentFile::live(base, kind))?;
+            listing.live.remove(&(base, kind));
+        }
+        Ok(())
+    }
+
+    /// The offset in one of the checkpoint files; a malformed file counts as none.
+    fn checkpoint(&self, name: &str) -> Result<Option<Offset>> {
+        let path = self.dir.path.join(name);
+        let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
+        match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+            Ok(entries) => {
+                let (topic, partition) = topic_partition(&self.dir.path);
+                let own = entries
+                    .iter()
+                    .find(|entry| entry.topic == topic && entry.partition == partition)
+                    .or(if entries.len() == 1 { entries.first() } else { None });
+                Ok(own.map(|entry| entry.offset))
+            }
+            Err(reason) => {
+                self.dir.events.emit(&Event::CheckpointIgnored { path, reason });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files that are there.
+    fn take_clean_marker(&mut self, listing: &Listing) -> Result<Option<CleanShutdown>> {
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
+        self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+        self.sync_dir()?;
+        let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
+        Ok(marker.filter(|marker| {
+            listing.logs().last() == Some((marker.base, marker.bytes))
+        }))
+    }
+
+    fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
+        Arc::new(Segment::sealed(Arc::clone(&self.dir), base, bytes))
+    }
+
+    fn open_clean(
+        &mut self,
+        listing: &Listing,
+        marker: &CleanShutdown,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        self.recovery.clean = true;
+        let mut sealed: Vec<_> = listing.logs().map(|(b, len)| self.sealed(b, len)).collect();
+        let active = sealed.pop();
+        let stored = |indexes: &Indexes| {
+            indexes.offsets.len() as u64 == marker.offset_entries
+                && indexes.times.len() as u64 == marker.time_entries
+        };
+        let opened = match &active {
+            Some(active) => active.stored_indexes()?.filter(stored),
+            None => None,
+        };
+        let Some(indexes) = opened else {
+            // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
+            let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0)?;
+            if !matches!(found.tail, Tail::Clean) {
+                return Err(self.damage(marker.base, &found));
+            }
+            let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
+            let reason = "it does not match the log it was closed with";
+            self.dir.events.emit(&Event::IndexRebuilt { path, reason });
+            self.recovery.scanned_bytes = found.scanned_bytes;
+            self.dir.replace_indexes(marker.base, &found.indexes)?;
+            return Ok((self.writer(marker.base, found)?, sealed, marker.end));
+        };
+        let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
+            .resumed(marker.bytes_since_entry);
+        let writer = self.writer(marker.base, Recovered {
+            valid_bytes: marker.bytes,
+            file_bytes: marker.bytes,
+            scanned_bytes: 0,
+            end: marker.end,
+            first_timestamp: marker.first_timestamp,
+            indexes,
+            cadence,
+            tail: Tail::Clean,
+        })?;
+        Ok((writer, sealed, marker.end))
+    }
+
+    /// What appends need, for a segment whose valid bytes are known.
+    fn writer(&self, base: Offset, found: Recovered) -> Result<Writer> {
+        let indexes = Arc::new(found.indexes);
+        let segment = Segment::active(
+            Arc::clone(&self.dir),
+            base,
+            found.valid_bytes,
+            found.cadence.largest.0,
+            Arc::clone(&indexes),
+        );
+        let path = segment.path(Kind::Log);
+        let file = self.dir.log_file(base)?;
+        let mut reserved = 0;
+        if self.config.preallocate && found.valid_bytes < self.config.segment_bytes {
+            reserved = self.config.segment_bytes;
+            file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
+        }
+        Ok(Writer {
+            segment: Arc::new(segment),
+            log: ActiveLog::new(file, path, found.valid_bytes, reserved),
+            cadence: found.cadence,
+            first_timestamp: found.first_timestamp,
+            begun: self.config.clock.monotonic(),
+            roll_age: roll_age(&self.config, &self.dir.path, base),
+            stored_offset_entries: indexes.offsets.len(),
+            stored_time_entries: indexes.times.len(),
+            flushed: self.config.clock.monotonic(),
+            events: Vec::new(),
+            indexes,
+        })
+    }
+
+    /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
+    fn recover(
+        &mut self,
+        listing: &Listing,
+        recovery_point: Offset,
+        start: Offset,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        let logs: Vec<(Offset, u64)> = listing.logs().collect();
+        let first = logs.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        let mut sealed: Vec<_> =
+            logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
+        let mut last: Option<(Offset, Recovered)> = None;
+        for (index, (base, _)) in logs.iter().enumerate().skip(first) {
+            let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
+            let limit = next.unwrap_or(Offset::MAX);
+            let found = recover_segment(&self.dir, *base, limit, recovery_point)?;
+            self.recovery.scanned_bytes =
+                self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            let whole = matches!(found.tail, Tail::Clean | Tail::Zeros);
+            if !whole || (next.is_none() && found.end < recovery_point) {
+                self.judge(*base, &found, next.is_some(), recovery_point)?;
+            }
+            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
+            self.cut(*base, &found, if whole { &[] } else { later })?;
+            if next.is_some() && whole {
+                found.cadence.finish(&found.indexes);
+                self.dir.replace_indexes(*base, &found.indexes)?;
+                sealed.push(self.sealed(*base, found.valid_bytes));
+                self.trust(*base)?;
+                continue;
+            }
+            last = Some((*base, found));
+            break;
+        }
+        let (writer, end) = match last {
+            Some((base, found)) => {
+                self.dir.replace_indexes(base, &found.indexes)?;
+                let end = found.end;
+                (self.writer(base, found)?, end)
+            }
+            None => (begin_segment(&self.dir, &self.config, start)?, start),
+        };
+        self.trust(writer.segment.base)?;
+        self.sync_dir()?;
+        let (topic, partition) = topic_partition(&self.dir.path);
+        let text = crate::checkpoint::format_offset_checkpoint(
+            &crate::checkpoint::OffsetCheckpointEntry { topic, partition, offset: end },
+        );
+        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
+        Ok((writer, sealed, end))
+    }
+
+    /// Makes durable what is in a file before anyone relies on it.
+    fn trust(&self, base: Offset) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        self.dir.log_file(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
+    }
+
+    /// Decides whether what follows the valid part of a segment may be cut off.
+    fn judge(
+        &self,
+        base: Offset,
+        found: &Recovered,
+        has_later_segments: bool,
+        recovery_point: Offset,
+    ) -> Result<()> {
+        let explained = found.end >= recovery_point
+            && match found.tail {
+                Tail::Clean | Tail::Zeros => true,
+                Tail::Torn(_) => !has_later_segments || self.lost_power,
+                Tail::Damaged(_) => self.lost_power,
+            };
+        if explained || self.config.on_corruption == OnCorruption::Truncate {
+            return Ok(());
+        }
+        let mut error = self.damage(base, found);
+        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail) {
+            corruption.reason =
+                Damage::MissingData { expected: recovery_point, found: found.end };
+        }
+        Err(error)
+    }
+
+    fn damage(&self, base: Offset, found: &Recovered) -> Error {
+        let reason = match &found.tail {
+            Tail::Torn(damage) | Tail::Damaged(damage) => damage.clone(),
+            Tail::Clean | Tail::Zeros => {
+                Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
+            }
+        };
+        Error::Corrupt(Box::new(Corruption {
+            path: self.dir.path_of(SegmentFile::live(base, Kind::Log)),
+            position: found.valid_bytes,
+            offset: Some(found.end),
+            reason,
+        }))
+    }
+
+    /// Cuts a segment to its valid part, and removes the segments after it, the last first.
+    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+        let mut dropped = match found.tail {
+            Tail::Clean | Tail::Zeros => 0,
+            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+        };
+        for (base, bytes) in later.iter().rev() {
+            dropped = dropped.saturating_add(*bytes);
+            for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
+                self.dir.forget(*base);
+                self.dir.discard(SegmentFile::live(*base, kind));
+            }
+            self.sync_dir()?;
+        }
+        if found.file_bytes == found.valid_bytes {
+            return Ok(());
+        }
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.log_file(base)?;
+        file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        if dropped > 0 {
+            self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
+            self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
+            let (position, end) = (found.valid_bytes, found.end);
+            self.dir.events.emit(&Event::TailCut { path, position, bytes: dropped, end });
+        }
+        Ok(())
+    }
+}

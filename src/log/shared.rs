@@ -1,0 +1,238 @@
+//! What all handles of one log share, and the protocol by which it changes.
+//!
+//! Lock order: `change`, then `writer`, then `sync`, then `view`. The signal is
+//! raised, and events are delivered, with none of them held.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::fs::DirLock;
+use crate::log::append::Writer;
+use crate::log::config::LogConfig;
+use crate::log::flush::SyncState;
+use crate::log::follow::Follower;
+use crate::log::open::Recovery;
+use crate::log::signal::Signal;
+use crate::log::view::View;
+use crate::segment::SegmentDir;
+use crate::types::Offset;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+
+const OPEN: u8 = 0;
+const POISONED: u8 = 1;
+const CLOSED: u8 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dir: Arc<SegmentDir>,
+    pub(crate) config: LogConfig,
+    pub(crate) recovery: Recovery,
+
+    /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
+    latch: AtomicU8,
+    /// Leaf lock. What poisoned the log; set before the latch.
+    poison: Mutex<Option<Arc<str>>>,
+
+    /// Leaf lock: held to clone or to store one pointer, never across I/O.
+    view: RwLock<Arc<View>>,
+    /// Counts the views. Bumped after each is stored.
+    generation: AtomicU64,
+    /// Counts the truncations. Bumped after the shorter view is stored and before any
+    /// file is cut: who reads bytes and then finds it unchanged read nothing that was
+    /// being cut or written over.
+    truncations: AtomicU64,
+
+    /// The first offset of the log.
+    pub(crate) start: AtomicU64,
+    /// The offset after the last record. Stored with release ordering after the bytes,
+    /// the index entry and `Segment::published`.
+    pub(crate) end: AtomicU64,
+    /// Everything below this offset is on the medium.
+    pub(crate) durable: AtomicU64,
+
+    /// One structural change at a time: truncating, closing.
+    pub(crate) change: Mutex<()>,
+    /// One append at a time. `None` when the log is read-only, and once it is closed.
+    pub(crate) writer: Mutex<Option<Writer>>,
+    /// Which segments have bytes that are not durable, and whether somebody is syncing them.
+    pub(crate) sync: Mutex<SyncState>,
+    /// Waits with `sync` for a running sync to end.
+    pub(crate) synced: Condvar,
+    /// Who waits for the end to move.
+    pub(crate) signal: Signal,
+    /// Leaf lock. What a read-only log knows of the files another process writes.
+    pub(crate) follower: Option<Mutex<Follower>>,
+    /// Leaf lock. Released when the log is closed.
+    pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
+    #[cfg(feature = "futures")]
+    pub(crate) syncer: crate::log::durable::Syncer,
+}
+
+/// What [`Shared::new`] puts together.
+pub(crate) struct Parts {
+    pub(crate) dir: Arc<SegmentDir>,
+    pub(crate) config: LogConfig,
+    pub(crate) recovery: Recovery,
+    pub(crate) view: View,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) durable: Offset,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) sync: SyncState,
+    pub(crate) follower: Option<Follower>,
+    pub(crate) lock: Option<Box<dyn DirLock>>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Shared {
+        Shared {
+            dir: parts.dir,
+            config: parts.config,
+            recovery: parts.recovery,
+            latch: AtomicU8::new(OPEN),
+            poison: Mutex::new(None),
+            view: RwLock::new(Arc::new(parts.view)),
+            generation: AtomicU64::new(0),
+            truncations: AtomicU64::new(0),
+            start: AtomicU64::new(parts.start),
+            end: AtomicU64::new(parts.end),
+            durable: AtomicU64::new(parts.durable),
+            change: Mutex::new(()),
+            writer: Mutex::new(parts.writer),
+            sync: Mutex::new(parts.sync),
+            synced: Condvar::new(),
+            signal: Signal::default(),
+            follower: parts.follower.map(Mutex::new),
+            lock: Mutex::new(parts.lock),
+            #[cfg(feature = "futures")]
+            syncer: crate::log::durable::Syncer::default(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.config.clock
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        self.dir.events.emit(event);
+    }
+
+    pub(crate) fn emit_all(&self, events: Vec<Event>) {
+        events.iter().for_each(|event| self.emit(event));
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.follower.is_some()
+    }
+
+    // The latch.
+
+    /// Reads go on after a failure of the disk; they end when the log is closed.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        if self.latch.load(Ordering::Acquire) == CLOSED { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the log takes changes: not read-only, not poisoned, not closed.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() {
+            self.check_readable()?;
+            return Err(Error::ReadOnly);
+        }
+        match self.latch.load(Ordering::Acquire) {
+            OPEN => Ok(()),
+            POISONED => {
+                let cause = self.poison.lock().clone();
+                Err(Error::Poisoned { cause: cause.unwrap_or_else(|| "unknown".into()) })
+            }
+            _ => Err(Error::Closed),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.latch.load(Ordering::Acquire) == CLOSED
+    }
+
+    /// Refuses all changes from now on, for this reason. The first reason stays.
+    pub(crate) fn poison(&self, cause: &Error) -> Event {
+        let cause = cause.to_string();
+        self.poison.lock().get_or_insert_with(|| cause.as_str().into());
+        if self
+            .latch
+            .compare_exchange(OPEN, POISONED, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            // Already poisoned or closed: nothing goes back from there.
+        }
+        Event::Poisoned { cause }
+    }
+
+    /// Closes the log for all handles; false when it was closed before.
+    pub(crate) fn latch_closed(&self) -> bool {
+        self.latch.swap(CLOSED, Ordering::AcqRel) != CLOSED
+    }
+
+    // The view.
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Replaces the view by one made from it. `change` must do no I/O.
+    pub(crate) fn update_view(&self, change: impl FnOnce(&View) -> View) {
+        let old = {
+            let mut view = self.view.write();
+            let next = Arc::new(change(&view));
+            std::mem::replace(&mut *view, next)
+        };
+        self.generation.fetch_add(1, Ordering::Release);
+        drop(old);
+    }
+
+    pub(crate) fn truncations(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
+    }
+
+    /// Whether anything was cut since [`truncations`](Shared::truncations) gave this number.
+    pub(crate) fn truncated_since(&self, truncations: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.truncations.load(Ordering::Relaxed) != truncations
+    }
+
+    /// Tells readers, after the shorter view is in place and before a file is cut.
+    pub(crate) fn announce_truncation(&self) {
+        self.truncations.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    // Offsets.
+
+    pub(crate) fn start(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> Offset {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
+        Error::OffsetOutOfRange { requested, start: self.start(), end: self.end() }
+    }
+
+    /// Whether `offset` lies between the ends, both included: there may be nothing at the end yet.
+    pub(crate) fn check_range(&self, offset: Offset) -> Result<()> {
+        if offset < self.start() || offset > self.end() {
+            return Err(self.out_of_range(offset));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The directory a log lives in: its files by name, and a bounded number of open ones.
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Listener};
+use crate::fs::{File, FileView, Fs, Open};
+use crate::segment::index::Indexes;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::types::Offset;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many log files of one log stay open when nobody is reading them.
+const OPEN_FILES: usize = 16;
+
+/// Where events go.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Events {
+    pub(crate) listener: Option<Arc<dyn Listener>>,
+}
+
+impl Events {
+    pub(crate) fn emit(&self, event: &Event) {
+        if let Some(listener) = &self.listener {
+            listener.on_event(event);
+        }
+    }
+}
+
+/// A log's directory, as its segments see it.
+#[derive(Debug)]
+pub(crate) struct SegmentDir {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) events: Events,
+    pub(crate) index_interval_bytes: u64,
+    /// Whether this process holds the lock of the directory.
+    pub(crate) writable: bool,
+    /// Leaf lock: log files opened lately. Held to look one up, never across I/O.
+    open_files: Mutex<VecDeque<(Offset, Arc<dyn File>)>>,
+}
+
+impl SegmentDir {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        path: PathBuf,
+        events: Events,
+        index_interval_bytes: u64,
+        writable: bool,
+    ) -> SegmentDir {
+        let open_files = Mutex::default();
+        SegmentDir { fs, path, events, index_interval_bytes, writable, open_files }
+    }
+
+    pub(crate) fn path_of(&self, file: SegmentFile) -> PathBuf {
+        self.path.join(file.to_string())
+    }
+
+    /// The log file of a segment, opened if it is not open.
+    pub(crate) fn log_file(&self, base: Offset) -> Result<Arc<dyn File>> {
+        if let Some((_, file)) = self.open_files.lock().iter().find(|(open, _)| *open == base) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path_of(SegmentFile::live(base, Kind::Log));
+        let how = if self.writable { Open::ReadWrite } else { Open::ReadOnly };
+        let file = self.fs.open(&path, how).map_err(|e| Error::io("open", &path, e))?;
+        self.remember(base, &file);
+        Ok(file)
+    }
+
+    /// Keeps a log file open, and lets go of the one opened longest ago when there are many.
+    pub(crate) fn remember(&self, base: Offset, file: &Arc<dyn File>) {
+        let mut open = self.open_files.lock();
+        if open.iter().any(|(other, _)| *other == base) {
+            return;
+        }
+        let evicted = if open.len() >= OPEN_FILES { open.pop_front() } else { None };
+        open.push_back((base, Arc::clone(file)));
+        drop(open);
+        drop(evicted);
+    }
+
+    /// Lets go of a log file that was renamed or replaced.
+    pub(crate) fn forget(&self, base: Offset) {
+        self.open_files.lock().retain(|(open, _)| *open != base);
+    }
+
+    /// The content of an index file, or `None` when there is no such file.
+    ///
+    /// It is mapped only when this process holds the lock: then nobody cuts it.
+    pub(crate) fn index_view(&self, file: SegmentFile, map_from: u64) -> Result<Option<FileView>> {
+        let path = self.path_of(file);
+        let opened = match self.fs.open(&path, Open::ReadOnly) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", &path, error)),
+        };
+        let view = || -> io::Result<FileView> {
+            let len = opened.len()?;
+            if self.writable && len >= map_from {
+                return opened.view(len);
+            }
+            let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+            opened.read_exact_at(&mut bytes, 0)?;
+            Ok(FileView::from_vec(bytes))
+        };
+        view().map(Some).map_err(|e| Error::io("read", &path, e))
+    }
+
+    /// Removes a file that nothing needs. One that is not there is no matter; one
+    /// that will not go is reported, and tried again when the log is opened.
+    pub(crate) fn discard(&self, file: SegmentFile) {
+        self.discard_path(&self.path_of(file));
+    }
+
+    pub(crate) fn discard_path(&self, path: &Path) {
+        if !self.writable {
+            return;
+        }
+        match self.fs.remove(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.events.emit(&Event::CleanupFailed {
+                path: path.to_path_buf(),
+                error: error.to_string(),
+            }),
+        }
+    }
+
+    /// Writes both index files anew, in one step each. A reader of the old ones keeps them.
+    pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
+        if !self.writable {
+            return Ok(());
+        }
+        let write = |kind, bytes: Vec<u8>| {
+            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes, false)
+        };
+        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))?;
+        write(Kind::TimeIndex, indexes.times.bytes_from(0))
+    }
+
+    /// Replaces the content of a file in one step, by way of a file beside it.
+    ///
+    /// With `durable` set, it is on the medium when this returns, and after a crash
+    /// at any point there is either the old content or the new.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".tmp");
+        let beside = PathBuf::from(beside);
+        let write = || -> io::Result<()> {
+            let file = match self.fs.open(&beside, Open::CreateNew) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.fs.remove(&beside)?;
+                    self.fs.open(&beside, Open::CreateNew)?
+                }
+                other => other?,
+            };
+            file.write_all_at(content, 0)?;
+            if durable {
+                file.sync_all()?;
+            }
+            self.fs.rename(&beside, path)?;
+            if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
+        };
+        write().map_err(|error| {
+            self.discard_path(&beside);
+            Error::io("replace", path, error)
+        })
+    }
+
+    /// Reads a small file whole; `None` when there is none.
+    pub(crate) fn read_small(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let file = match self.fs.open(path, Open::ReadOnly) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let len = file.len()?.min(limit);
+            let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(Some(bytes))
+        };
+        read().map_err(|e| Error::io("read", path, e))
+    }
+}

@@ -1,0 +1,151 @@
+//! What the two indexes of a segment have in common: fixed-size entries, those
+//! of the file they were opened from in front, those added since behind.
+//!
+//! An index is a cache of the log. It is checked when it is opened, each entry
+//! is checked against the log when it is used, and one that is wrong is made
+//! again; nothing is ever served on its word alone.
+
+use crate::fs::FileView;
+use crate::segment::entries::EntryList;
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::time_index::TimeIndex;
+use crate::types::{Offset, Timestamp};
+
+/// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the file was opened.
+#[derive(Debug)]
+pub(crate) struct Entries<const WORDS: usize, const BYTES: usize> {
+    file: FileView,
+    file_len: usize,
+    added: EntryList<WORDS>,
+}
+
+impl<const WORDS: usize, const BYTES: usize> Entries<WORDS, BYTES> {
+    pub(crate) fn new(file: FileView) -> Self {
+        let file_len = file.len().checked_div(BYTES).unwrap_or(0);
+        Entries { file, file_len, added: EntryList::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.file_len.saturating_add(self.added.len())
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<[u8; BYTES]> {
+        let Some(added) = index.checked_sub(self.file_len) else {
+            let from = index.checked_mul(BYTES)?;
+            return self.file.get(from..from.checked_add(BYTES)?)?.try_into().ok();
+        };
+        let words = self.added.get(added)?;
+        let mut entry = [0; BYTES];
+        for (bytes, word) in entry.chunks_mut(8).zip(words) {
+            let word = word.to_be_bytes();
+            bytes.copy_from_slice(word.get(..bytes.len())?);
+        }
+        Some(entry)
+    }
+
+    /// Adds an entry; false when there is no room. One thread at a time.
+    pub(crate) fn push(&self, entry: [u8; BYTES]) -> bool {
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(entry.chunks(8)) {
+            let mut whole = [0; 8];
+            if let Some(front) = whole.get_mut(..bytes.len()) {
+                front.copy_from_slice(bytes);
+            }
+            *word = u64::from_be_bytes(whole);
+        }
+        self.added.push(words)
+    }
+
+    pub(crate) fn last(&self) -> Option<[u8; BYTES]> {
+        self.len().checked_sub(1).and_then(|last| self.get(last))
+    }
+
+    /// How many entries at the front satisfy `matches`, which must hold for a prefix of them.
+    pub(crate) fn partition_point(&self, matches: impl Fn([u8; BYTES]) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.get(middle) {
+                Some(entry) if matches(entry) => low = middle.saturating_add(1),
+                _ => high = middle,
+            }
+        }
+        low
+    }
+
+    /// The bytes of the entries from `first` on, as they stand in the file.
+    pub(crate) fn bytes_from(&self, first: usize) -> Vec<u8> {
+        (first..self.len()).filter_map(|index| self.get(index)).flatten().collect()
+    }
+}
+
+/// The offset index and the time index of one segment.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    pub(crate) offsets: OffsetIndex,
+    pub(crate) times: TimeIndex,
+}
+
+impl Indexes {
+    pub(crate) fn empty(base: Offset) -> Indexes {
+        Indexes {
+            offsets: OffsetIndex::empty(base),
+            times: TimeIndex::empty(base),
+        }
+    }
+}
+
+/// What an append leaves behind in the indexes: one rule for appending, recovering and rebuilding.
+///
+/// Before an append is counted, an entry is added if more than the interval has
+/// been written since the last one. So the first append of a segment never gets
+/// an entry, and an entry pairs the *last* offset of an append with the position
+/// where that append *began*.
+#[derive(Debug)]
+pub(crate) struct IndexCadence {
+    interval_bytes: u64,
+    bytes_since_entry: u64,
+    /// The largest timestamp so far and the last offset of the batch that had it.
+    pub(crate) largest: (Timestamp, Offset),
+}
+
+impl IndexCadence {
+    pub(crate) fn new(interval_bytes: u64, largest: (Timestamp, Offset)) -> IndexCadence {
+        IndexCadence { interval_bytes, bytes_since_entry: 0, largest }
+    }
+
+    /// The same, going on from where an earlier opening of the log stopped.
+    pub(crate) fn resumed(mut self, bytes_since_entry: u64) -> IndexCadence {
+        self.bytes_since_entry = bytes_since_entry;
+        self
+    }
+
+    pub(crate) fn bytes_since_entry(&self) -> u64 {
+        self.bytes_since_entry
+    }
+
+    /// Takes note of a batch that was written at `position`.
+    pub(crate) fn note(
+        &mut self,
+        indexes: &Indexes,
+        position: u64,
+        bytes: u64,
+        last_offset: Offset,
+        max_timestamp: Timestamp,
+    ) {
+        if max_timestamp > self.largest.0 {
+            self.largest = (max_timestamp, last_offset);
+        }
+        if self.bytes_since_entry > self.interval_bytes {
+            indexes.offsets.push(last_offset, position);
+            indexes.times.push(self.largest.0, self.largest.1);
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry = self.bytes_since_entry.saturating_add(bytes);
+    }
+
+    /// Adds the last entry of a time index, for the largest timestamp of the whole segment.
+    pub(crate) fn finish(&self, indexes: &Indexes) {
+        indexes.times.push(self.largest.0, self.largest.1);
+    }
+}

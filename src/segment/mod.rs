@@ -1,0 +1,453 @@
+//! One segment: a `.log` of batches, and the two indexes that find things in it.
+//!
+//! A [`Segment`] is shared by everyone who reads it. Only the log's writer adds
+//! to it, and only to the active one; `published` tells readers how far they may
+//! look. Files are opened when they are first needed.
+
+pub(crate) mod active;
+pub(crate) mod dir;
+pub(crate) mod entries;
+pub(crate) mod index;
+pub(crate) mod name;
+pub(crate) mod offset_index;
+pub(crate) mod recover;
+pub(crate) mod scan;
+pub(crate) mod time_index;
+
+pub(crate) use dir::SegmentDir;
+
+use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
+use crate::event::Event;
+use crate::fs::{File, FileView, Open};
+use crate::record::BatchHeader;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::scan::{BatchStream, Step, read_header};
+use crate::segment::time_index::TimeIndex;
+use crate::types::{Offset, Timestamp};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
+const MAP_FROM_BYTES: u64 = 64 * 1024;
+
+/// Where in a segment an offset is to be found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Located {
+    /// The position of the first batch whose last offset is not below the one asked for.
+    pub(crate) position: u64,
+    /// The header there.
+    pub(crate) header: BatchHeader,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base: Offset,
+    dir: Arc<SegmentDir>,
+    /// How many bytes of the log file readers may look at. Stored with release
+    /// ordering after the bytes were written.
+    published: AtomicU64,
+    /// The largest timestamp of an active segment; of a sealed one the time index has it.
+    largest_timestamp: AtomicI64,
+    /// Leaf lock; held while an index is opened, so that it is opened once. Only
+    /// who needs that same index waits for it.
+    indexes: Mutex<Option<Arc<Indexes>>>,
+    sealed: bool,
+    /// Set when the segment left the log: its files go when the last holder lets go of it.
+    retired: AtomicBool,
+}
+
+impl Segment {
+    /// A segment that is being appended to, its indexes in memory.
+    pub(crate) fn active(
+        dir: Arc<SegmentDir>,
+        base: Offset,
+        bytes: u64,
+        largest_timestamp: Timestamp,
+        indexes: Arc<Indexes>,
+    ) -> Segment {
+        Segment {
+            base,
+            dir,
+            published: AtomicU64::new(bytes),
+            largest_timestamp: AtomicI64::new(largest_timestamp.as_millis()),
+            indexes: Mutex::new(Some(indexes)),
+            sealed: false,
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// A segment that will not change, its indexes opened when they are needed.
+    pub(crate) fn sealed(dir: Arc<SegmentDir>, base: Offset, bytes: u64) -> Segment {
+        Segment {
+            base,
+            dir,
+            published: AtomicU64::new(bytes),
+            largest_timestamp: AtomicI64::new(Timestamp::NONE.as_millis()),
+            indexes: Mutex::new(None),
+            sealed: true,
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether nothing will be added to it any more.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// How many bytes of the log file readers may look at.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see the file up to here. Called by the writer only.
+    pub(crate) fn publish(&self, bytes: u64, largest: Timestamp) {
+        self.largest_timestamp.store(largest.as_millis(), Ordering::Relaxed);
+        self.published.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn path(&self, kind: Kind) -> PathBuf {
+        self.dir.path_of(SegmentFile::live(self.base, kind))
+    }
+
+    /// The log file, opened if it is not open.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        self.dir.log_file(self.base)
+    }
+
+    fn io(&self, operation: &'static str, error: std::io::Error) -> Error {
+        Error::io(operation, &self.path(Kind::Log), error)
+    }
+
+    pub(crate) fn corrupt(&self, position: u64, offset: Option<Offset>, damage: Damage) -> Error {
+        let corruption =
+            Corruption { path: self.path(Kind::Log), position, offset, reason: damage };
+        Error::Corrupt(Box::new(corruption))
+    }
+
+    /// The first batch whose last offset is at or above `offset`; `None` when the segment ends below it.
+    pub(crate) fn locate(&self, offset: Offset, limit: Offset) -> Result<Option<Located>> {
+        let end = self.published();
+        if end == 0 {
+            return Ok(None);
+        }
+        let file = self.file()?;
+        let indexes = self.indexes(limit)?;
+        if let Some(found) = self.locate_by_index(&*file, &indexes.offsets, offset, end)? {
+            return self.walk(&*file, found, offset, end);
+        }
+        self.drop_index("an entry does not point at the batch it names");
+        self.walk(&*file, (0, self.base), offset, end)
+    }
+
+    /// A position to walk from to reach `offset`, and the lowest offset that may stand there.
+    ///
+    /// `None` when the index contradicts the log. An entry at or above the offset
+    /// is tried first: it often names the very batch and saves reading the header
+    /// of the one before it.
+    fn locate_by_index(
+        &self,
+        file: &dyn File,
+        index: &OffsetIndex,
+        offset: Offset,
+        end: u64,
+    ) -> Result<Option<(u64, Offset)>> {
+        let ceiling = index.ceiling(offset);
+        let below = ceiling.checked_sub(1).and_then(|below| index.get(below));
+        for (entry, must_hold) in [(index.get(ceiling), false), (below, true)] {
+            let Some(entry) = entry else { continue };
+            if entry.position >= end {
+                // An entry of the active segment that was added after `end` was loaded.
+                if self.sealed { return Ok(None) } else { continue }
+            }
+            match read_header(file, entry.position, end).map_err(|e| self.io("read", e))? {
+                Ok(header) if header.base_offset <= offset && header.base_offset <= entry.offset => {
+                    return Ok(Some((entry.position, header.base_offset)));
+                }
+                Ok(header) if !must_hold && header.base_offset <= entry.offset => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some((0, self.base)))
+    }
+
+    /// Walks the headers from a batch boundary to the batch that holds `offset` or follows it.
+    fn walk(
+        &self,
+        file: &dyn File,
+        from: (u64, Offset),
+        offset: Offset,
+        end: u64,
+    ) -> Result<Option<Located>> {
+        let (mut position, mut lowest) = from;
+        while position < end {
+            let header = read_header(file, position, end)
+                .map_err(|e| self.io("read", e))?
+                .map_err(|reason| self.corrupt(position, Some(lowest), reason.into()))?;
+            if header.base_offset < lowest {
+                let damage =
+                    Damage::OffsetsOverlap { expected: lowest, found: header.base_offset };
+                return Err(self.corrupt(position, Some(lowest), damage));
+            }
+            if header.last_offset() >= offset {
+                return Ok(Some(Located { position, header }));
+            }
+            lowest = header.next_offset();
+            position = position.saturating_add(header.size_bytes() as u64);
+        }
+        Ok(None)
+    }
+
+    /// The indexes, opened from their files if they are not open, made again if those are not sound.
+    ///
+    /// `limit` is the offset that every batch of the segment must lie below.
+    pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
+        let mut rebuilt = None;
+        let indexes = {
+            let mut slot = self.indexes.lock();
+            if let Some(indexes) = &*slot {
+                return Ok(Arc::clone(indexes));
+            }
+            let indexes = match self.open_indexes()? {
+                Ok(indexes) => indexes,
+                Err((kind, reason)) => {
+                    rebuilt = Some(Event::IndexRebuilt { path: self.path(kind), reason });
+                    self.rebuild_indexes(limit)?
+                }
+            };
+            Arc::clone(slot.insert(Arc::new(indexes)))
+        };
+        if let Some(event) = rebuilt {
+            self.dir.events.emit(&event);
+        }
+        Ok(indexes)
+    }
+
+    /// Forgets indexes that turned out wrong; those of a sealed segment are made again when next needed.
+    fn drop_index(&self, reason: &'static str) {
+        if self.sealed {
+            *self.indexes.lock() = None;
+            let file = SegmentFile::live(self.base, Kind::OffsetIndex);
+            self.dir.discard(file);
+        }
+        let path = self.path(Kind::OffsetIndex);
+        self.dir.events.emit(&Event::IndexRebuilt { path, reason });
+    }
+
+    fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
+        let bytes = self.published();
+        let view = |kind| self.dir.index_view(SegmentFile::live(self.base, kind), MAP_FROM_BYTES);
+        let Some(offsets) = view(Kind::OffsetIndex)? else {
+            return Ok(Err((Kind::OffsetIndex, "it is missing")));
+        };
+        let Some(times) = view(Kind::TimeIndex)? else {
+            return Ok(Err((Kind::TimeIndex, "it is missing")));
+        };
+        self.check_indexes(offsets, times, bytes)
+    }
+
+    /// Checks index files against themselves, and their ends against the end of the log.
+    fn check_indexes(
+        &self,
+        offsets: FileView,
+        times: FileView,
+        bytes: u64,
+    ) -> Result<Result<Indexes, (Kind, &'static str)>> {
+        let offsets = match OffsetIndex::open(self.base, offsets, bytes) {
+            Ok(offsets) => offsets,
+            Err(reason) => return Ok(Err((Kind::OffsetIndex, reason))),
+        };
+        let times = match TimeIndex::open(self.base, times) {
+            Ok(times) => times,
+            Err(reason) => return Ok(Err((Kind::TimeIndex, reason))),
+        };
+        let indexes = Indexes { offsets, times };
+        Ok(match self.check_tail(&indexes, bytes)? {
+            Ok(()) => Ok(indexes),
+            Err(found) => Err(found),
+        })
+    }
+
+    /// An index that was cut short still looks like one. Its last entry must
+    /// name a batch, and what follows in the log must be little enough not to
+    /// have had an entry, and not later than the last time.
+    fn check_tail(
+        &self,
+        indexes: &Indexes,
+        bytes: u64,
+    ) -> Result<Result<(), (Kind, &'static str)>> {
+        let file = self.file()?;
+        let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
+        let (mut position, mut lowest) = last.map_or((0, self.base), |e| (e.position, self.base));
+        let mut largest = indexes.times.last();
+        let mut since_entry = 0u64;
+        let mut first = true;
+        while position < bytes {
+            let header = match read_header(&*file, position, bytes)
+                .map_err(|e| self.io("read", e))?
+            {
+                Ok(header) if header.base_offset >= lowest => header,
+                _ => return Ok(Err((Kind::OffsetIndex, "its last entry names no batch"))),
+            };
+            let size = header.size_bytes() as u64;
+            if first && last.is_some_and(|last| last.offset < header.last_offset()) {
+                return Ok(Err((Kind::OffsetIndex, "its last entry names no batch")));
+            }
+            if !first && since_entry > self.dir.index_interval_bytes {
+                return Ok(Err((Kind::OffsetIndex, "it ends before the log does")));
+            }
+            let max = header.max_timestamp;
+            if max >= Timestamp::from_millis(0) && largest.is_none_or(|entry| max > entry.timestamp)
+            {
+                return Ok(Err((Kind::TimeIndex, "it ends before the log does")));
+            }
+            if largest.is_some_and(|entry| entry.offset == header.last_offset()) {
+                largest = largest.filter(|entry| entry.timestamp == max);
+                if largest.is_none() {
+                    return Ok(Err((Kind::TimeIndex, "its last entry names no batch")));
+                }
+            }
+            first = false;
+            since_entry = since_entry.saturating_add(size);
+            lowest = header.next_offset();
+            position = position.saturating_add(size);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Makes both indexes from the log, and their files if the directory is open for writing.
+    fn rebuild_indexes(&self, limit: Offset) -> Result<Indexes> {
+        let indexes = Indexes::empty(self.base);
+        let mut cadence = IndexCadence::new(
+            self.dir.index_interval_bytes,
+            (Timestamp::NONE, self.base),
+        );
+        let mut scan = SegmentScan::new(self, limit)?;
+        while let Some((position, header)) = scan.next()? {
+            cadence.note(
+                &indexes,
+                position,
+                header.size_bytes() as u64,
+                header.last_offset(),
+                header.max_timestamp,
+            );
+        }
+        cadence.finish(&indexes);
+        self.dir.replace_indexes(self.base, &indexes)?;
+        Ok(indexes)
+    }
+
+    /// The largest timestamp of the segment; [`Timestamp::NONE`] when no record has one.
+    pub(crate) fn largest_timestamp(&self, limit: Offset) -> Result<Timestamp> {
+        if self.sealed {
+            let last = self.indexes(limit)?.times.last();
+            return Ok(last.map_or(Timestamp::NONE, |entry| entry.timestamp));
+        }
+        Ok(Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed)))
+    }
+
+    /// Takes the segment out of the log: its files go when nobody holds it any more.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Lets the files stay after all.
+    pub(crate) fn keep(&self) {
+        self.retired.store(false, Ordering::Release);
+    }
+}
+
+/// The files of a retired segment were renamed when it was retired; here they go.
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if !*self.retired.get_mut() {
+            return;
+        }
+        self.dir.forget(self.base);
+        for kind in Kind::ALL {
+            self.dir.discard(SegmentFile { base: self.base, kind, stage: Stage::Deleted });
+        }
+    }
+}
+
+/// All batches of a segment in order, each checked, continuity included.
+#[derive(Debug)]
+pub(crate) struct SegmentScan<'a> {
+    segment: &'a Segment,
+    stream: BatchStream,
+    end: u64,
+    lowest: Offset,
+    limit: Offset,
+}
+
+impl<'a> SegmentScan<'a> {
+    pub(crate) fn new(segment: &'a Segment, limit: Offset) -> Result<SegmentScan<'a>> {
+        let stream = BatchStream::new(segment.file()?, 0);
+        let end = segment.published();
+        Ok(SegmentScan { segment, stream, end, lowest: segment.base, limit })
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchHeader)>> {
+        let step = self.stream.advance(self.end).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                let found = self.stream.position();
+                let damage = Damage::ShortFile { expected: self.end, found };
+                return self.segment.corrupt(found, Some(self.lowest), damage);
+            }
+            self.segment.io("read", error)
+        })?;
+        let position = self.stream.position();
+        match step {
+            Step::End => Ok(None),
+            Step::Invalid(reason) => Err(self.damage(position, reason)),
+            Step::Batch(header) => {
+                check_offsets(&header, self.lowest, self.limit)
+                    .map_err(|damage| self.segment.corrupt(position, Some(self.lowest), damage))?;
+                self.lowest = header.next_offset();
+                Ok(Some((position, header)))
+            }
+        }
+    }
+
+    fn damage(&self, position: u64, reason: InvalidBatch) -> Error {
+        self.segment.corrupt(position, Some(self.lowest), reason.into())
+    }
+
+    pub(crate) fn stream(&self) -> &BatchStream {
+        &self.stream
+    }
+}
+
+/// A batch must lie after the one before it and below the next segment.
+///
+/// Its base offset stands outside of the checksum, so nothing else would notice a flipped bit there.
+pub(crate) fn check_offsets(
+    header: &BatchHeader,
+    lowest: Offset,
+    limit: Offset,
+) -> Result<(), Damage> {
+    if header.base_offset < lowest {
+        return Err(Damage::OffsetsOverlap { expected: lowest, found: header.base_offset });
+    }
+    if header.last_offset() >= limit {
+        return Err(Damage::OffsetsBeyondSegment { limit, found: header.last_offset() });
+    }
+    Ok(())
+}
+
+/// Opens the log file of a new segment; a stale file of that name is removed first.
+pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset) -> Result<Arc<dyn File>> {
+    for kind in Kind::ALL {
+        if kind != Kind::Snapshot {
+            dir.discard(SegmentFile::live(base, kind));
+        }
+    }
+    let file = SegmentFile::live(base, Kind::Log);
+    let path = dir.path_of(file);
+    let opened = dir.fs.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))?;
+    dir.remember(base, &opened);
+    Ok(opened)
+}

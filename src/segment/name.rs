@@ -1,0 +1,182 @@
+//! What the files of a log directory are called, and what a name says about a file.
+
+use crate::types::{MAX_OFFSET, Offset};
+use std::fmt;
+
+/// Held while the directory is open for writing; its content names the holder.
+pub(crate) const LOCK: &str = ".lock";
+/// Present when the log was closed in order.
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Everything below the offset in it was synced.
+pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+/// The first offset of the log, where that lies above the first segment's base.
+pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
+
+/// Files that belong to a log directory and are neither segments nor leftovers.
+const KNOWN: [&str; 7] = [
+    LOCK,
+    CLEAN_SHUTDOWN,
+    RECOVERY_POINT,
+    LOG_START,
+    "leader-epoch-checkpoint",
+    "partition.metadata",
+    "cleaner-offset-checkpoint",
+];
+
+/// Which of a segment's files it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Log,
+    OffsetIndex,
+    TimeIndex,
+    TxnIndex,
+    Snapshot,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 5] =
+        [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot];
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Kind::Log => "log",
+            Kind::OffsetIndex => "index",
+            Kind::TimeIndex => "timeindex",
+            Kind::TxnIndex => "txnindex",
+            Kind::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// Where in its life a segment file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    /// In use.
+    Live,
+    /// Complete, about to replace live files.
+    Swap,
+    /// Being written by a compaction or a split.
+    Cleaned,
+    /// No longer part of the log.
+    Deleted,
+}
+
+impl Stage {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Stage::Live => "",
+            Stage::Swap => ".swap",
+            Stage::Cleaned => ".cleaned",
+            Stage::Deleted => ".deleted",
+        }
+    }
+}
+
+/// The name of a segment file: `%020d`, an extension, and a suffix for its stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SegmentFile {
+    pub(crate) base: Offset,
+    pub(crate) kind: Kind,
+    pub(crate) stage: Stage,
+}
+
+impl SegmentFile {
+    pub(crate) const fn live(base: Offset, kind: Kind) -> SegmentFile {
+        SegmentFile { base, kind, stage: Stage::Live }
+    }
+
+    /// The file of that name, or `None` when it is no segment file.
+    pub(crate) fn parse(name: &str) -> Option<SegmentFile> {
+        let (digits, rest) = name.split_once('.')?;
+        if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let base = digits.parse().ok().filter(|&base| base <= MAX_OFFSET)?;
+        for stage in [Stage::Swap, Stage::Cleaned, Stage::Deleted, Stage::Live] {
+            let Some(extension) = rest.strip_suffix(stage.suffix()) else { continue };
+            let kind = Kind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
+            return Some(SegmentFile { base, kind, stage });
+        }
+        None
+    }
+}
+
+impl fmt::Display for SegmentFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020}.{}{}", self.base, self.kind.extension(), self.stage.suffix())
+    }
+}
+
+/// What a name in a log directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Segment(SegmentFile),
+    /// One of the log's own files besides segments.
+    Known,
+    /// The half-written content of an atomic replace: nothing depends on it.
+    Temporary,
+    Unknown,
+}
+
+impl Name {
+    pub(crate) fn parse(name: &str) -> Name {
+        if let Some(file) = SegmentFile::parse(name) {
+            return Name::Segment(file);
+        }
+        if KNOWN.contains(&name) {
+            return Name::Known;
+        }
+        match name.strip_suffix(".tmp") {
+            Some(stem) if KNOWN.contains(&stem) || SegmentFile::parse(stem).is_some() => {
+                Name::Temporary
+            }
+            _ => Name::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas() {
+        let file = SegmentFile::live(27, Kind::TimeIndex);
+        assert_eq!(file.to_string(), "00000000000000000027.timeindex");
+        let swap = SegmentFile { stage: Stage::Swap, ..file };
+        assert_eq!(swap.to_string(), "00000000000000000027.timeindex.swap");
+    }
+
+    #[test]
+    fn every_name_parses_back() {
+        for base in [0, 1, 27, MAX_OFFSET] {
+            for kind in Kind::ALL {
+                for stage in [Stage::Live, Stage::Swap, Stage::Cleaned, Stage::Deleted] {
+                    let file = SegmentFile { base, kind, stage };
+                    assert_eq!(SegmentFile::parse(&file.to_string()), Some(file));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_segment_is_not_taken_for_one() {
+        for name in [
+            "",
+            ".log",
+            "0.log",
+            "000000000000000000000.log",
+            "0000000000000000000x.log",
+            "99999999999999999999.log",
+            "00000000000000000000.log.other",
+            "00000000000000000000.log.swap.swap",
+            "00000000000000000000",
+            "+0000000000000000001.log",
+        ] {
+            assert_eq!(SegmentFile::parse(name), None, "{name}");
+            assert_eq!(Name::parse(name), Name::Unknown, "{name}");
+        }
+        assert_eq!(Name::parse("00000000000000000000.index.tmp"), Name::Temporary);
+        assert_eq!(Name::parse("partition.metadata"), Name::Known);
+    }
+}

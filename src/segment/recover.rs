@@ -1,0 +1,195 @@
+//! Reading a segment after a crash: what of it is whole, and what the rest is.
+//!
+//! The scan stops at the first bytes that are no valid batch. What stands there
+//! decides what may be done about it: the torn end of the last write is cut
+//! off, anything else is damage. [`Tail`] tells which, and cuts nothing itself.
+
+use crate::error::{Damage, Error, InvalidBatch, Result, Unsupported};
+use crate::fs::File;
+use crate::record::{BatchHeader, BatchRef};
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::scan::{BatchStream, Step};
+use crate::segment::{SegmentDir, check_offsets};
+use crate::types::{Offset, Timestamp};
+use std::io;
+use std::sync::Arc;
+
+/// What follows the last valid batch of a segment.
+#[derive(Debug)]
+pub(crate) enum Tail {
+    /// Nothing.
+    Clean,
+    /// Only zeros: room that was reserved, or a length that was synced before its data.
+    Zeros,
+    /// Bytes that are no batch, with no valid batch behind them: a write that was cut short.
+    Torn(Damage),
+    /// Bytes that are no batch, and valid ones behind them.
+    Damaged(Damage),
+}
+
+/// What a scan of a segment found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The length of the valid batches.
+    pub(crate) valid_bytes: u64,
+    /// The length of the file.
+    pub(crate) file_bytes: u64,
+    /// The offset after the last valid batch; the base when there is none.
+    pub(crate) end: Offset,
+    /// The largest timestamp of the first batch.
+    pub(crate) first_timestamp: Timestamp,
+    /// Indexes made from the valid batches, without the final time entry of a sealed segment.
+    pub(crate) indexes: Indexes,
+    pub(crate) cadence: IndexCadence,
+    pub(crate) tail: Tail,
+}
+
+/// Scans a segment from its first byte. `limit` is what all its offsets must lie below.
+pub(crate) fn recover_segment(
+    dir: &SegmentDir,
+    base: Offset,
+    limit: Offset,
+) -> Result<Recovered> {
+    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+    let fail = |error| Error::io("read", &path, error);
+    let file = dir.log_file(base)?;
+    let file_bytes = file.len().map_err(fail)?;
+    let mut found = Recovered {
+        valid_bytes: 0,
+        file_bytes,
+        end: base,
+        first_timestamp: Timestamp::NONE,
+        indexes: Indexes::empty(base),
+        cadence: IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base)),
+        tail: Tail::Clean,
+    };
+    let mut stream = BatchStream::new(Arc::clone(&file), 0);
+    loop {
+        let step = stream.advance(file_bytes).map_err(fail)?;
+        let position = stream.position();
+        let damage = match step {
+            Step::End => return Ok(found),
+            Step::Batch(header) => match check_offsets(&header, found.end, limit) {
+                Ok(()) => {
+                    found.take(position, &header);
+                    continue;
+                }
+                Err(damage) => damage,
+            },
+            Step::Invalid(InvalidBatch::LegacyFormat { magic }) if position == 0 => {
+                return Err(Error::Unsupported(Unsupported::MessageFormat(magic)));
+            }
+            Step::Invalid(reason) => reason.into(),
+        };
+        found.tail = classify(&*file, position, file_bytes, found.end, limit, damage).map_err(fail)?;
+        return Ok(found);
+    }
+}
+
+impl Recovered {
+    fn take(&mut self, position: u64, header: &BatchHeader) {
+        let bytes = header.size_bytes() as u64;
+        if position == 0 {
+            self.first_timestamp = header.max_timestamp;
+        }
+        self.cadence.note(
+            &self.indexes,
+            position,
+            bytes,
+            header.last_offset(),
+            header.max_timestamp,
+        );
+        self.valid_bytes = position.saturating_add(bytes);
+        self.end = header.next_offset();
+    }
+}
+
+fn classify(
+    file: &dyn File,
+    position: u64,
+    end: u64,
+    lowest: Offset,
+    limit: Offset,
+    damage: Damage,
+) -> io::Result<Tail> {
+    if is_zero(file, position, end)? {
+        return Ok(Tail::Zeros);
+    }
+    // A batch whose bytes are sound but whose offsets are not was not torn.
+    if matches!(damage, Damage::OffsetsOverlap { .. } | Damage::OffsetsBeyondSegment { .. })
+        || has_batch_after(file, position, end, lowest, limit)?
+    {
+        return Ok(Tail::Damaged(damage));
+    }
+    Ok(Tail::Torn(damage))
+}
+
+fn is_zero(file: &dyn File, mut position: u64, end: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; 64 * 1024];
+    while position < end {
+        let wanted = end.saturating_sub(position).min(buffer.len() as u64) as usize;
+        let bytes = buffer.get_mut(..wanted).unwrap_or_default();
+        file.read_exact_at(bytes, position)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        position = position.saturating_add(wanted as u64);
+    }
+    Ok(true)
+}
+
+/// How far the search looks at a time.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// How many bytes the search checksums for each byte it looks through, so that
+/// bytes made to look like many long batches cannot make it slow.
+const CHECKSUM_BUDGET: u64 = 16;
+
+/// Whether a valid batch that could belong to this log begins anywhere after `from`.
+///
+/// When the budget is used up, what merely looks like a batch counts as one:
+/// that way an error is raised, and nothing is cut.
+fn has_batch_after(
+    file: &dyn File,
+    from: u64,
+    end: u64,
+    lowest: Offset,
+    limit: Offset,
+) -> io::Result<bool> {
+    let mut budget = end.saturating_sub(from).saturating_mul(CHECKSUM_BUDGET);
+    let mut at = from.saturating_add(1);
+    let mut window = Vec::new();
+    let mut batch = Vec::new();
+    let header_bytes = BatchHeader::SIZE as u64;
+    while at.saturating_add(header_bytes) <= end {
+        let wanted = end.saturating_sub(at).min(WINDOW_BYTES) as usize;
+        window.resize(wanted, 0);
+        file.read_exact_at(&mut window, at)?;
+        for (index, bytes) in window.windows(BatchHeader::SIZE).enumerate() {
+            let Some(header) = plausible(bytes, lowest, limit) else { continue };
+            let position = at.saturating_add(index as u64);
+            let size = header.size_bytes() as u64;
+            if position.saturating_add(size) > end {
+                continue;
+            }
+            let Some(left) = budget.checked_sub(size) else { return Ok(true) };
+            budget = left;
+            batch.resize(header.size_bytes(), 0);
+            file.read_exact_at(&mut batch, position)?;
+            if BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()) {
+                return Ok(true);
+            }
+        }
+        at = at.saturating_add((wanted as u64).saturating_sub(header_bytes).saturating_add(1));
+    }
+    Ok(false)
+}
+
+/// Whether these bytes could be the header of a batch that belongs after `lowest`.
+fn plausible(bytes: &[u8], lowest: Offset, limit: Offset) -> Option<BatchHeader> {
+    if bytes.get(16) != Some(&2) {
+        return None;
+    }
+    let header = BatchHeader::parse(bytes).ok()?;
+    check_offsets(&header, lowest, limit).is_ok().then_some(header)
+}

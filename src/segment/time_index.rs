@@ -1,0 +1,149 @@
+//! The time index: from a timestamp to an offset near it.
+//!
+//! An entry is 12 bytes, big-endian: a timestamp (8) and an offset relative to
+//! the segment's base (4). It says that this is the largest timestamp up to
+//! that offset, and that the batch which had it ended with that offset. So every
+//! record with a larger timestamp comes after it.
+
+use crate::fs::FileView;
+use crate::segment::index::Entries;
+use crate::types::{Offset, Timestamp};
+
+/// The size of an entry.
+pub(crate) const ENTRY_BYTES: usize = 12;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    /// The largest timestamp so far.
+    pub(crate) timestamp: Timestamp,
+    /// The last offset of the batch that had it.
+    pub(crate) offset: Offset,
+}
+
+#[derive(Debug)]
+pub(crate) struct TimeIndex {
+    base: Offset,
+    entries: Entries<2, ENTRY_BYTES>,
+}
+
+impl TimeIndex {
+    pub(crate) fn empty(base: Offset) -> TimeIndex {
+        TimeIndex { base, entries: Entries::new(FileView::from_vec(Vec::new())) }
+    }
+
+    /// The index in a file, unless its entries cannot be those of one.
+    pub(crate) fn open(base: Offset, file: FileView) -> Result<TimeIndex, &'static str> {
+        if !file.len().is_multiple_of(ENTRY_BYTES) {
+            return Err("its length is not a multiple of 12");
+        }
+        let index = TimeIndex { base, entries: Entries::new(file) };
+        let mut before: Option<TimeEntry> = None;
+        for entry in index.iter() {
+            if entry.timestamp < Timestamp::from_millis(0)
+                || before.is_some_and(|b| entry.timestamp <= b.timestamp || entry.offset <= b.offset)
+            {
+                return Err("its entries are not in order");
+            }
+            before = Some(entry);
+        }
+        Ok(index)
+    }
+
+    fn decode(&self, entry: [u8; ENTRY_BYTES]) -> TimeEntry {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = entry;
+        TimeEntry {
+            timestamp: Timestamp::from_millis(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
+            offset: self.base.saturating_add(u32::from_be_bytes([i, j, k, l]).into()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<TimeEntry> {
+        self.entries.get(index).map(|entry| self.decode(entry))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TimeEntry> {
+        (0..self.len()).map_while(|index| self.get(index))
+    }
+
+    pub(crate) fn last(&self) -> Option<TimeEntry> {
+        self.entries.last().map(|entry| self.decode(entry))
+    }
+
+    /// The last entry whose timestamp is below the given one: nothing up to its offset is as late.
+    pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<TimeEntry> {
+        let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
+        self.get(at.checked_sub(1)?)
+    }
+
+    /// Adds an entry, unless it cannot be expressed or is not later than the last.
+    pub(crate) fn push(&self, timestamp: Timestamp, offset: Offset) {
+        let relative = offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
+        let Some(relative) = relative else { return };
+        let last = self.last();
+        if timestamp < Timestamp::from_millis(0)
+            || last.is_some_and(|last| timestamp <= last.timestamp || offset <= last.offset)
+        {
+            return;
+        }
+        let [a, b, c, d, e, f, g, h] = timestamp.as_millis().to_be_bytes();
+        let [i, j, k, l] = relative.to_be_bytes();
+        self.entries.push([a, b, c, d, e, f, g, h, i, j, k, l]);
+    }
+
+    pub(crate) fn bytes_from(&self, first: usize) -> Vec<u8> {
+        self.entries.bytes_from(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: i64 = 1_700_000_000_000;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn an_entry_is_twelve_bytes() {
+        let index = TimeIndex::empty(1000);
+        index.push(at(T0), 1005);
+        assert_eq!(
+            index.bytes_from(0),
+            [0, 0, 0x01, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 5]
+        );
+    }
+
+    #[test]
+    fn only_later_timestamps_get_an_entry() {
+        let index = TimeIndex::empty(0);
+        index.push(Timestamp::NONE, 0);
+        index.push(at(10), 3);
+        index.push(at(10), 5);
+        index.push(at(9), 6);
+        index.push(at(11), 7);
+        let entries: Vec<_> = index.iter().map(|e| (e.timestamp.as_millis(), e.offset)).collect();
+        assert_eq!(entries, [(10, 3), (11, 7)]);
+        assert_eq!(index.last_below(at(10)), None);
+        assert_eq!(index.last_below(at(11)).unwrap().offset, 3);
+        assert_eq!(index.last_below(at(99)).unwrap().offset, 7);
+    }
+
+    #[test]
+    fn what_cannot_be_an_index_is_refused() {
+        let open = |bytes: &[u8]| TimeIndex::open(0, FileView::from_vec(bytes.to_vec())).err();
+        let entry = |millis: i64, offset: u32| {
+            [millis.to_be_bytes().as_slice(), &offset.to_be_bytes()].concat()
+        };
+        assert_eq!(open(&[]), None);
+        assert!(open(&[0; 13]).is_some());
+        assert_eq!(open(&[entry(1, 1), entry(2, 2)].concat()), None);
+        assert!(open(&[entry(2, 1), entry(1, 2)].concat()).is_some());
+        assert!(open(&[entry(2, 1), [0; 12].to_vec()].concat()).is_some(), "a zero tail");
+    }
+}
