@@ -1,0 +1,84 @@
+//! Where decompressed bytes go: a buffer with a limit that is used again and again.
+
+use crate::error::InvalidBatch;
+
+/// A larger buffer than this is given back once batches are small again.
+const RETAINED_BYTES: usize = 4 << 20;
+
+/// Decompressed bytes, and room for more up to a limit.
+///
+/// All of `bytes` is initialised, so that room which an earlier batch has used
+/// costs nothing to hand out again.
+#[derive(Debug)]
+pub(crate) struct Expanded {
+    bytes: Vec<u8>,
+    filled: usize,
+    limit: usize,
+}
+
+impl Expanded {
+    /// An empty one that takes `limit` bytes and no more.
+    pub(crate) fn new(limit: usize) -> Expanded {
+        Expanded { bytes: Vec::new(), filled: 0, limit }
+    }
+
+    /// The most bytes it takes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What has been written.
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Bytes of memory it holds.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Forgets what was written, and gives memory back that only an unusual batch has needed.
+    pub(crate) fn clear(&mut self) {
+        if self.bytes.len() > RETAINED_BYTES && self.filled <= RETAINED_BYTES {
+            self.bytes.truncate(RETAINED_BYTES);
+            self.bytes.shrink_to_fit();
+        }
+        self.filled = 0;
+    }
+}
+
+#[allow(dead_code, reason = "unused in a build without codecs")]
+impl Expanded {
+    /// How many bytes it still takes.
+    pub(crate) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.filled)
+    }
+
+    /// Room for `wanted` more bytes, or as many as the limit leaves.
+    ///
+    /// The caller has made sure that its input can fill as much.
+    pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let wanted = wanted.min(self.left());
+        let end = self.filled.saturating_add(wanted);
+        if self.bytes.len() < end {
+            // A codec that asks piece by piece must not make every piece a copy of the whole.
+            let target = end.max(self.bytes.len().saturating_mul(2)).min(self.limit);
+            let target = if self.filled == 0 { end } else { target };
+            self.bytes.reserve_exact(target.saturating_sub(self.bytes.len()));
+            self.bytes.resize(target, 0);
+        }
+        self.bytes.get_mut(self.filled..end).unwrap_or_default()
+    }
+
+    /// Counts `written` bytes at the start of the room as filled.
+    pub(crate) fn advance(&mut self, written: usize) {
+        self.filled = self.filled.saturating_add(written).min(self.bytes.len());
+    }
+
+    /// The error of input that expands past the limit.
+    #[cold]
+    pub(crate) fn too_far(&self) -> InvalidBatch {
+        InvalidBatch::ExpandsTooFar { limit: self.limit as u64 }
+    }
+}

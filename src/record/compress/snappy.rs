@@ -1,0 +1,111 @@
+//! Snappy, as Java's snappy library frames it.
+//!
+//! The frame: eight bytes of magic, a version, the least version that can read
+//! it, then blocks that each have a 32-bit length before them. Some clients leave
+//! the frame out and write one block; the first byte tells the two apart, since the
+//! magic is no sensible beginning of a block.
+
+use super::expanded::Expanded;
+use super::{malformed, take, take_slice};
+use crate::error::{Error, InvalidBatch};
+use crate::types::Codec;
+use snap::raw;
+
+const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// The version written, which is also the newest that can be read.
+const VERSION: i32 = 1;
+/// How much input goes into one block.
+const BLOCK_BYTES: usize = 32 << 10;
+/// What one byte can expand to at most: the densest element is three bytes for 64.
+const MAX_EXPANSION: usize = 22;
+
+/// The compressor's hash tables; made when first used.
+#[derive(Default)]
+pub(super) struct Encoder {
+    raw: Option<Box<raw::Encoder>>,
+}
+
+impl Encoder {
+    pub(super) fn compress(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+        let failed = || malformed(Codec::Snappy, "the compressor failed");
+        let raw_encoder = self.raw.get_or_insert_with(|| Box::new(raw::Encoder::new()));
+        output.extend_from_slice(&MAGIC);
+        output.extend_from_slice(&VERSION.to_be_bytes());
+        output.extend_from_slice(&VERSION.to_be_bytes());
+        for block in input.chunks(BLOCK_BYTES) {
+            let length_at = output.len();
+            let data_at = length_at.saturating_add(4);
+            output.resize(data_at.saturating_add(raw::max_compress_len(block.len())), 0);
+            let room = output.get_mut(data_at..).ok_or_else(failed)?;
+            let packed = raw_encoder.compress(block, room).map_err(|_| failed())?;
+            output.truncate(data_at.saturating_add(packed));
+            let length = i32::try_from(packed).map_err(|_| failed())?;
+            let place = output.get_mut(length_at..).and_then(|tail| tail.first_chunk_mut());
+            *place.ok_or_else(failed)? = length.to_be_bytes();
+        }
+        Ok(())
+    }
+}
+
+/// Expands the frame or the bare block that `input` is.
+pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
+    let Some(blocks) = input.strip_prefix(&MAGIC) else {
+        return decompress_block(input, output);
+    };
+    input = blocks;
+    let cut_off = || malformed(Codec::Snappy, "the frame ends early");
+    let _version: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
+    let least = i32::from_be_bytes(take(&mut input).ok_or_else(cut_off)?);
+    if least > VERSION {
+        return Err(malformed(Codec::Snappy, "the frame needs a newer version"));
+    }
+    while !input.is_empty() {
+        let length = i32::from_be_bytes(take(&mut input).ok_or_else(cut_off)?);
+        let length = usize::try_from(length)
+            .map_err(|_| malformed(Codec::Snappy, "a block has a negative length"))?;
+        let block = take_slice(&mut input, length).ok_or_else(cut_off)?;
+        decompress_block(block, output)?;
+    }
+    Ok(())
+}
+
+fn decompress_block(block: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
+    let claimed = raw::decompress_len(block)
+        .map_err(|_| malformed(Codec::Snappy, "a block has no proper length"))?;
+    if claimed > block.len().saturating_mul(MAX_EXPANSION) {
+        return Err(malformed(Codec::Snappy, "a block claims more than it can hold"));
+    }
+    if claimed > output.left() {
+        return Err(output.too_far());
+    }
+    let written = raw::Decoder::new()
+        .decompress(block, output.room(claimed))
+        .map_err(|_| malformed(Codec::Snappy, "a block cannot be decoded"))?;
+    output.advance(written);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_densest_input_stays_within_the_bound() {
+        let plain = vec![0; 1 << 20];
+        let packed = raw::Encoder::new().compress_vec(&plain).unwrap();
+        assert!(packed.len() * MAX_EXPANSION > plain.len());
+        let mut output = Expanded::new(1 << 20);
+        decompress(&packed, &mut output).unwrap();
+        assert!(output.filled() == plain);
+    }
+
+    #[test]
+    fn a_claimed_length_takes_no_memory() {
+        // A block of a few bytes that claims 2 GiB.
+        let bomb = [0xff, 0xff, 0xff, 0xff, 0x07, 0x00, b'x'];
+        let mut output = Expanded::new(usize::MAX);
+        let refused = decompress(&bomb, &mut output);
+        assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
+        assert_eq!(output.capacity(), 0);
+    }
+}

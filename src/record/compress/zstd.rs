@@ -1,0 +1,192 @@
+//! Zstandard: one frame.
+//!
+//! Frames are decoded in one go, straight into their place, not as a stream. A
+//! stream needs a window of the frame's choosing, up to 128 MiB, before the
+//! first byte comes out; in one go the output is the window. What it takes is
+//! knowing beforehand how much room to make, and a walk over the block headers
+//! tells: no block yields more than 128 KiB, and most yield as much.
+
+use super::expanded::Expanded;
+use super::{malformed, take, take_slice};
+use crate::error::{Error, InvalidBatch};
+use crate::types::Codec;
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
+
+const MAGIC: u32 = 0xfd2f_b528;
+/// No block expands to more than this.
+const MAX_BLOCK_BYTES: u64 = 128 << 10;
+/// The room made at first, if the frame does not say how large its content is.
+const FIRST_ROOM: usize = 256 << 10;
+/// How much larger than its input the content of a frame is taken to be before that has turned out.
+const USUAL_EXPANSION: usize = 16;
+/// The code by which the library says that the room was too small: -70, as all its codes are negated.
+const ROOM_TOO_SMALL: usize = 0usize.wrapping_sub(70);
+
+/// The compression context; made when first used.
+#[derive(Default)]
+pub(super) struct Encoder {
+    context: Option<CCtx<'static>>,
+}
+
+impl Encoder {
+    pub(super) fn compress(
+        &mut self,
+        level: i32,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let failed = || malformed(Codec::Zstd, "the compressor failed");
+        if self.context.is_none() {
+            self.context = Some(CCtx::try_create().ok_or_else(failed)?);
+        }
+        let context = self.context.as_mut().ok_or_else(failed)?;
+        context.set_parameter(CParameter::CompressionLevel(level)).map_err(|_| failed())?;
+        let start = output.len();
+        output.resize(start.saturating_add(compress_bound(input.len())), 0);
+        let room = output.get_mut(start..).ok_or_else(failed)?;
+        let written = context.compress2(room, input).map_err(|_| failed())?;
+        output.truncate(start.saturating_add(written));
+        Ok(())
+    }
+}
+
+/// The decompression context; made when first used.
+#[derive(Default)]
+pub(super) struct Decoder {
+    context: Option<DCtx<'static>>,
+}
+
+impl Decoder {
+    pub(super) fn decompress(
+        &mut self,
+        input: &[u8],
+        output: &mut Expanded,
+    ) -> Result<(), InvalidBatch> {
+        let frame = Frame::measure(input)?;
+        let limit = output.limit();
+        if frame.content_size.is_some_and(|size| size > limit as u64) {
+            return Err(output.too_far());
+        }
+        let failed = || malformed(Codec::Zstd, "the decoder cannot be made");
+        if self.context.is_none() {
+            self.context = Some(DCtx::try_create().ok_or_else(failed)?);
+        }
+        let context = self.context.as_mut().ok_or_else(failed)?;
+        let bound = usize::try_from(frame.most_content()).unwrap_or(usize::MAX);
+        let most = bound.min(limit);
+        let usual = input.len().saturating_mul(USUAL_EXPANSION).max(FIRST_ROOM);
+        let mut wanted = if frame.content_size.is_some() { most } else { usual.min(most) };
+        loop {
+            match context.decompress(output.room(wanted), input) {
+                Ok(written) => {
+                    output.advance(written);
+                    return Ok(());
+                }
+                Err(ROOM_TOO_SMALL) if wanted < most => {
+                    wanted = wanted.saturating_mul(USUAL_EXPANSION).min(most);
+                }
+                Err(ROOM_TOO_SMALL) if bound > limit => return Err(output.too_far()),
+                Err(_) => return Err(malformed(Codec::Zstd, "the frame cannot be decoded")),
+            }
+        }
+    }
+}
+
+/// How large the content of a frame can be.
+struct Frame {
+    /// What the header says it is.
+    content_size: Option<u64>,
+    /// What the blocks can expand to.
+    bound: u64,
+}
+
+impl Frame {
+    fn most_content(&self) -> u64 {
+        self.content_size.map_or(self.bound, |size| size.min(self.bound))
+    }
+
+    /// Walks over the one frame that `input` must be.
+    fn measure(mut input: &[u8]) -> Result<Frame, InvalidBatch> {
+        let bad = |what| malformed(Codec::Zstd, what);
+        let cut_off = || bad("the frame ends early");
+        let magic = u32::from_le_bytes(take(&mut input).ok_or_else(cut_off)?);
+        if magic != MAGIC {
+            return Err(bad("the frame's magic number is missing"));
+        }
+        let [descriptor] = take(&mut input).ok_or_else(cut_off)?;
+        let single_segment = descriptor & 0x20 != 0;
+        if !single_segment {
+            let _window: [u8; 1] = take(&mut input).ok_or_else(cut_off)?;
+        }
+        if descriptor & 0x03 != 0 {
+            return Err(bad("the frame needs a dictionary"));
+        }
+        let content_size = match descriptor >> 6 {
+            0 if !single_segment => None,
+            0 => take(&mut input).map(|[byte]| u64::from(byte)),
+            // Two bytes begin where one byte leaves off.
+            1 => take(&mut input).map(|two| u64::from(u16::from_le_bytes(two)).saturating_add(256)),
+            2 => take(&mut input).map(|four| u64::from(u32::from_le_bytes(four))),
+            _ => take(&mut input).map(u64::from_le_bytes),
+        };
+        let bound = walk_blocks(&mut input).ok_or_else(cut_off)?;
+        if descriptor & 0x04 != 0 {
+            let _checksum: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
+        }
+        if !input.is_empty() {
+            return Err(bad("bytes follow the end of the frame"));
+        }
+        Ok(Frame { content_size, bound })
+    }
+}
+
+/// Takes the blocks of a frame off `input` and returns what they can expand to; `None` if they end early.
+fn walk_blocks(input: &mut &[u8]) -> Option<u64> {
+    let mut bound = 0u64;
+    loop {
+        let [low, middle, high] = take(input)?;
+        let header = u32::from_le_bytes([low, middle, high, 0]);
+        let size = header >> 3;
+        let (stored, content) = match (header >> 1) & 3 {
+            0 => (size, u64::from(size)),
+            1 => (1, u64::from(size)),
+            _ => (size, MAX_BLOCK_BYTES),
+        };
+        take_slice(input, usize::try_from(stored).ok()?)?;
+        bound = bound.saturating_add(content.min(MAX_BLOCK_BYTES));
+        if header & 1 == 1 {
+            return Some(bound);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_longer_than_a_block_may_be_is_refused() {
+        // Frame without content size, one block: a run of 1 MiB.
+        let block = ((1u32 << 20) << 3) | (1 << 1) | 1;
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        frame.extend([0x00, 0x58]);
+        frame.extend(&block.to_le_bytes()[..3]);
+        frame.push(b'x');
+        let mut output = Expanded::new(64 << 20);
+        let refused = Decoder::default().decompress(&frame, &mut output);
+        assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
+        assert!(output.capacity() <= 256 << 10);
+    }
+
+    #[test]
+    fn two_frames_and_skippable_frames_are_refused() {
+        let mut one = Vec::new();
+        Encoder::default().compress(3, b"content", &mut one).unwrap();
+        let twice = [one.as_slice(), one.as_slice()].concat();
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0][..], one.as_slice()].concat();
+        for frames in [twice, skippable] {
+            let refused = Decoder::default().decompress(&frames, &mut Expanded::new(1 << 20));
+            assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
+        }
+    }
+}

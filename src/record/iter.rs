@@ -1,0 +1,407 @@
+//! Going through the records of a batch without copying them.
+
+use super::header::BatchHeader;
+use super::layout::{MIN_RECORD_HEADER_SIZE, MIN_RECORD_SIZE};
+use super::varint;
+use crate::error::InvalidBatch;
+use crate::types::{Offset, Timestamp, TimestampType};
+use std::iter::FusedIterator;
+
+/// A record of a batch, borrowed from its bytes or from the [`DecodeBuffer`](super::DecodeBuffer)
+/// they were expanded into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// Its offset in the log.
+    pub offset: Offset,
+    /// Its time: the producer's, or the log's in a batch with append time.
+    pub timestamp: Timestamp,
+    /// Its key; none is not the same as empty.
+    pub key: Option<&'a [u8]>,
+    /// Its value; none is a tombstone, which is not the same as empty.
+    pub value: Option<&'a [u8]>,
+    /// Its headers, in order.
+    pub headers: Headers<'a>,
+}
+
+/// One header of a record, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderRef<'a> {
+    /// Its name, which need not be unique in the record.
+    pub name: &'a str,
+    /// Its value; none is not the same as empty.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> From<(&'a str, Option<&'a [u8]>)> for HeaderRef<'a> {
+    fn from((name, value): (&'a str, Option<&'a [u8]>)) -> HeaderRef<'a> {
+        HeaderRef { name, value }
+    }
+}
+
+impl<'a> From<(&'a str, &'a [u8])> for HeaderRef<'a> {
+    fn from((name, value): (&'a str, &'a [u8])) -> HeaderRef<'a> {
+        HeaderRef { name, value: Some(value) }
+    }
+}
+
+/// The headers of a record, as encoded; they are decoded one by one when they are gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Headers<'a> {
+    encoded: &'a [u8],
+    count: u32,
+}
+
+impl<'a> Headers<'a> {
+    /// How many there are.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Goes through them in order.
+    #[inline]
+    #[must_use]
+    pub fn iter(&self) -> HeadersIter<'a> {
+        HeadersIter { rest: self.encoded, left: self.count }
+    }
+
+    /// The headers without the count before them.
+    pub(crate) fn encoded(&self) -> &'a [u8] {
+        self.encoded
+    }
+}
+
+impl<'a> IntoIterator for Headers<'a> {
+    type Item = HeaderRef<'a>;
+    type IntoIter = HeadersIter<'a>;
+
+    fn into_iter(self) -> HeadersIter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &Headers<'a> {
+    type Item = HeaderRef<'a>;
+    type IntoIter = HeadersIter<'a>;
+
+    fn into_iter(self) -> HeadersIter<'a> {
+        self.iter()
+    }
+}
+
+/// Goes through the headers of a record.
+#[derive(Debug, Clone)]
+pub struct HeadersIter<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for HeadersIter<'a> {
+    type Item = HeaderRef<'a>;
+
+    fn next(&mut self) -> Option<HeaderRef<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        // The headers were checked when the record was decoded.
+        read_header(&mut self.rest).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for HeadersIter<'_> {}
+impl FusedIterator for HeadersIter<'_> {}
+
+/// Goes through the records of a batch in the order of their offsets.
+///
+/// Everything is checked on the way: that there are as many records as the header
+/// says and no bytes after them, that each record's fields fill its length exactly,
+/// that header names are UTF-8, and that offsets rise within the batch's range.
+/// The first problem is the last item.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    rest: &'a [u8],
+    progress: Progress,
+}
+
+/// How far decoding has come, and what it needs of the header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// Records that have not been decoded.
+    left: u32,
+    count: u32,
+    /// The least offset delta the next record can have.
+    min_delta: i64,
+    last_delta: i64,
+    base_offset: Offset,
+    /// What timestamp deltas are added to, or the time of all records if `append_time`.
+    time: i64,
+    append_time: bool,
+    /// The end, or a problem, has been reported.
+    done: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(header: &BatchHeader) -> Progress {
+        let append_time = header.timestamp_type() == TimestampType::LogAppendTime;
+        let time = if append_time { header.max_timestamp } else { header.base_timestamp };
+        let count = u32::try_from(header.record_count).unwrap_or(0);
+        Progress {
+            left: count,
+            count,
+            min_delta: 0,
+            last_delta: i64::from(header.last_offset_delta),
+            base_offset: header.base_offset,
+            time: time.as_millis(),
+            append_time,
+            done: false,
+        }
+    }
+
+    /// Whether each offset of the range has a record, so far as the header says.
+    fn is_dense(&self) -> bool {
+        i64::from(self.count) == self.last_delta.saturating_add(1)
+    }
+
+    /// The number of the next record.
+    fn index(&self) -> u32 {
+        self.count.saturating_sub(self.left)
+    }
+}
+
+impl<'a> Records<'a> {
+    /// The records in `encoded`, which is the expanded records section.
+    ///
+    /// `RecordCount` if the section is too short for as many as the header says.
+    pub(crate) fn new(
+        header: &BatchHeader,
+        encoded: &'a [u8],
+    ) -> Result<Records<'a>, InvalidBatch> {
+        let progress = Progress::new(header);
+        if progress.count as usize > encoded.len() / MIN_RECORD_SIZE && !encoded.is_empty() {
+            return Err(InvalidBatch::RecordCount { count: header.record_count });
+        }
+        Ok(Records { rest: encoded, progress })
+    }
+
+    pub(crate) fn resume(rest: &'a [u8], progress: Progress) -> Records<'a> {
+        Records { rest, progress }
+    }
+
+    pub(crate) fn state(&self) -> (&'a [u8], Progress) {
+        (self.rest, self.progress)
+    }
+
+    /// Goes on to the first record with this offset or a later one, which `next` then returns.
+    ///
+    /// The records in between are stepped over by their lengths, not decoded, so
+    /// not all that [`Records`] checks is checked in them. If there is no such record the
+    /// iterator is at its end. Offsets that were passed do not come again.
+    ///
+    /// # Errors
+    ///
+    /// `Record`, `RecordsMissing` or `TrailingBytes` if a record in between has no
+    /// proper length or offset; nothing more comes from the iterator then.
+    pub fn skip_to_offset(&mut self, offset: Offset) -> Result<(), InvalidBatch> {
+        let target = offset.saturating_sub(self.progress.base_offset);
+        let target = i64::try_from(target).unwrap_or(i64::MAX);
+        if self.progress.done || target < self.progress.min_delta {
+            return Ok(());
+        }
+        if self.progress.is_dense() && self.jump(target) {
+            return Ok(());
+        }
+        while self.progress.left > 0 {
+            let mut rest = self.rest;
+            match read_delta(&mut rest) {
+                Ok(delta) if i64::from(delta) >= target => return Ok(()),
+                Ok(delta) if i64::from(delta) < self.progress.min_delta => {
+                    return Err(self.fail("its offset is not above the one before it"));
+                }
+                Ok(delta) => {
+                    self.rest = rest;
+                    self.progress.left = self.progress.left.saturating_sub(1);
+                    self.progress.min_delta = i64::from(delta).saturating_add(1);
+                }
+                Err(what) => return Err(self.fail(what)),
+            }
+        }
+        match self.end() {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
+    }
+
+    /// Steps over as many records as offsets lie before `target`; whether it then stands at `target`.
+    ///
+    /// Stays where it is if the records turn out not to be numbered one by one.
+    fn jump(&mut self, target: i64) -> bool {
+        let steps = target.saturating_sub(self.progress.min_delta);
+        let Some(left) = u32::try_from(steps).ok().and_then(|n| self.progress.left.checked_sub(n))
+        else {
+            return false;
+        };
+        let mut rest = self.rest;
+        for _ in 0..steps {
+            let length = varint::read_i32(&mut rest).and_then(|length| usize::try_from(length).ok());
+            let Some((_, tail)) = length.and_then(|length| rest.split_at_checked(length)) else {
+                return false;
+            };
+            rest = tail;
+        }
+        let mut ahead = rest;
+        if left > 0 && read_delta(&mut ahead).map(i64::from) != Ok(target) {
+            return false;
+        }
+        self.rest = rest;
+        self.progress.left = left;
+        self.progress.min_delta = target;
+        true
+    }
+
+    /// The problem with record `index`, after which nothing more comes.
+    #[cold]
+    fn fail(&mut self, what: &'static str) -> InvalidBatch {
+        let index = self.progress.index();
+        self.progress.done = true;
+        self.progress.left = 0;
+        if self.rest.is_empty() {
+            return InvalidBatch::RecordsMissing { expected: self.progress.count, found: index };
+        }
+        InvalidBatch::Record { index, what }
+    }
+
+    /// What is wrong with the end of the records, said once.
+    #[inline]
+    fn end(&mut self) -> Option<InvalidBatch> {
+        let over = !self.rest.is_empty() && !self.progress.done;
+        self.progress.done = true;
+        over.then(|| InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
+    }
+
+    #[inline(always)]
+    fn decode(&mut self) -> Result<RecordRef<'a>, &'static str> {
+        let mut rest = self.rest;
+        let mut body = take_body(&mut rest)?;
+        let time_delta = varint::read_i64(&mut body).ok_or("its timestamp does not end")?;
+        let delta = varint::read_i32(&mut body).ok_or("its offset does not end")?;
+        let delta = i64::from(delta);
+        if delta < self.progress.min_delta {
+            return Err("its offset is not above the one before it");
+        }
+        if delta > self.progress.last_delta {
+            return Err("its offset is above the last offset of the batch");
+        }
+        let key = read_bytes(&mut body).ok_or("its key does not fit its length")?;
+        let value = read_bytes(&mut body).ok_or("its value does not fit its length")?;
+        let headers = match body {
+            // The varint of zero, and nothing after it.
+            [0] => Headers::default(),
+            _ => read_headers(body)?,
+        };
+        self.rest = rest;
+        self.progress.left = self.progress.left.saturating_sub(1);
+        self.progress.min_delta = delta.wrapping_add(1);
+        let timestamp = if self.progress.append_time {
+            self.progress.time
+        } else {
+            // As in Kafka, where the delta of two far apart times wraps and so comes out right again.
+            self.progress.time.wrapping_add(time_delta)
+        };
+        Ok(RecordRef {
+            offset: self.progress.base_offset.wrapping_add_signed(delta),
+            timestamp: Timestamp::from_millis(timestamp),
+            key,
+            value,
+            headers,
+        })
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<RecordRef<'a>, InvalidBatch>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.progress.left == 0 {
+            return self.end().map(Err);
+        }
+        match self.decode() {
+            Ok(record) => Some(Ok(record)),
+            Err(what) => Some(Err(self.fail(what))),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // A problem ends it early, or comes after the last record.
+        (0, Some((self.progress.left as usize).saturating_add(1)))
+    }
+}
+
+impl FusedIterator for Records<'_> {}
+
+/// Takes a record off `rest` and returns what follows its length and attributes, which say nothing.
+#[inline(always)]
+fn take_body<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
+    let mut after = *rest;
+    let length = varint::read_i32(&mut after).ok_or("its length does not end")?;
+    let length = usize::try_from(length).map_err(|_| "its length is negative")?;
+    let (body, tail) = after.split_at_checked(length).ok_or("it is longer than the batch")?;
+    let (_attributes, body) = body.split_first().ok_or("its length is zero")?;
+    *rest = tail;
+    Ok(body)
+}
+
+/// Takes a record off `rest` and decodes its offset delta only.
+fn read_delta(rest: &mut &[u8]) -> Result<i32, &'static str> {
+    let mut body = take_body(rest)?;
+    varint::read_i64(&mut body).ok_or("its timestamp does not end")?;
+    varint::read_i32(&mut body).ok_or("its offset does not end")
+}
+
+/// Takes a length and as many bytes off `body`. As in Kafka, every negative length means null.
+#[inline(always)]
+fn read_bytes<'a>(body: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let length = varint::read_i32(body)?;
+    let Ok(length) = usize::try_from(length) else {
+        return Some(None);
+    };
+    let (bytes, tail) = body.split_at_checked(length)?;
+    *body = tail;
+    Some(Some(bytes))
+}
+
+/// Decodes the header count, and checks the headers, which must fill `body`.
+#[inline(never)]
+fn read_headers<'a>(mut body: &'a [u8]) -> Result<Headers<'a>, &'static str> {
+    let count = varint::read_i32(&mut body).ok_or("its header count does not end")?;
+    let count = u32::try_from(count).map_err(|_| "its header count is negative")?;
+    if count as usize > body.len() / MIN_RECORD_HEADER_SIZE {
+        return Err("it has more headers than bytes for them");
+    }
+    let encoded = body;
+    for _ in 0..count {
+        read_header(&mut body)?;
+    }
+    if !body.is_empty() {
+        return Err("bytes are left over after its fields");
+    }
+    Ok(Headers { encoded, count })
+}
+
+fn read_header<'a>(input: &mut &'a [u8]) -> Result<HeaderRef<'a>, &'static str> {
+    let name = read_bytes(input).ok_or("a header name does not fit its length")?;
+    let name = name.ok_or("a header has no name")?;
+    let name = std::str::from_utf8(name).map_err(|_| "a header name is not UTF-8")?;
+    let value = read_bytes(input).ok_or("a header value does not fit its length")?;
+    Ok(HeaderRef { name, value })
+}

@@ -1,0 +1,74 @@
+//! Kafka's record batches: format v2, byte for byte.
+//!
+//! A log is a run of batches. A *batch* is a header of 61 bytes, checked by a
+//! CRC-32C, and a section of records that can be compressed as a whole. A *record*
+//! is a key, a value, headers and a timestamp; its offset and timestamp are stored as
+//! differences to those of the batch, so small records cost few bytes beyond their own.
+//!
+//! What to use for what:
+//!
+//! - [`BatchHeader`] decodes the header alone: offsets, times, producer.
+//! - [`BatchRef`] borrows a batch from any bytes; [`Records`] goes through its records
+//!   without copying them, and needs a [`DecodeBuffer`] to expand compressed ones.
+//! - [`RecordBatch`] owns a checked batch; [`DecodedBatch`] owns its expanded records,
+//!   and gives out [`StoredRecord`]s that share them.
+//! - [`BatchBuilder`] encodes. [`Record`] is one to be appended.
+//! - [`stamp_base_offset`], [`stamp_leader_epoch`] and [`stamp_append_time`] finish a batch in place.
+//! - [`validate_for_append`] holds a batch from a producer to the rules of an append.
+//! - [`ControlRecord`] reads what transactions leave in the log.
+//!
+//! Nothing here trusts its input. Bytes that are not a batch give an
+//! [`InvalidBatch`](crate::InvalidBatch) that says what is wrong; none makes the code
+//! panic, and none makes it allocate more than it really expands to.
+//!
+//! ```
+//! use annals::Timestamp;
+//! use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer};
+//!
+//! let mut builder = BatchBuilder::new();
+//! builder.compression(Compression::None).base_offset(1000);
+//! builder.push(Timestamp::from_millis(1), Some(b"k"), Some(b"v"))?;
+//! builder.push(Timestamp::from_millis(2), Some(b"gone"), None)?;
+//! let bytes = builder.finish()?;
+//!
+//! let batch = BatchRef::parse(bytes)?;
+//! batch.verify_checksum()?;
+//! let mut scratch = DecodeBuffer::default();
+//! let mut records = batch.records(&mut scratch)?;
+//! let first = records.next().unwrap()?;
+//! assert_eq!((first.offset, first.key, first.value), (1000, Some(&b"k"[..]), Some(&b"v"[..])));
+//! assert_eq!(records.next().unwrap()?.value, None);
+//! assert!(records.next().is_none());
+//! # Ok::<(), annals::Error>(())
+//! ```
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::panic, clippy::unreachable))]
+
+mod batch;
+mod builder;
+mod checksum;
+mod compress;
+mod control;
+mod decode;
+mod header;
+mod iter;
+mod layout;
+mod record;
+mod stamp;
+mod stored;
+mod validate;
+mod varint;
+
+pub use batch::{BatchRef, RecordBatch};
+pub use builder::BatchBuilder;
+pub use checksum::crc32c;
+pub use compress::Compression;
+pub use control::{ControlRecord, ControlType, EndTxnMarker};
+pub use decode::{DEFAULT_MAX_EXPANDED_BYTES, DecodeBuffer, DecodedBatch, StoredRecords};
+pub use header::BatchHeader;
+pub use iter::{HeaderRef, Headers, HeadersIter, RecordRef, Records};
+pub use record::{Header, Record};
+pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch};
+pub use stored::StoredRecord;
+pub use validate::{AppendRules, BatchSummary, validate_for_append};

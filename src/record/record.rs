@@ -1,0 +1,169 @@
+//! A record to be appended.
+
+use super::iter::{HeaderRef, RecordRef};
+use crate::types::Timestamp;
+use bytes::Bytes;
+
+/// A record to be appended: a value, and if wanted a key, headers and a time of its own.
+///
+/// Strings and byte vectors convert into it, so most appends need not name it.
+///
+/// ```
+/// use annals::record::Record;
+///
+/// let plain = Record::from("just a value");
+/// assert_eq!(plain.key, None);
+///
+/// let full = Record::new("value").key("user-7").header("trace", "4bf9").null_header("empty");
+/// assert_eq!(full.headers.len(), 2);
+///
+/// // In a compacted log this removes what was stored under the key.
+/// assert_eq!(Record::tombstone("user-7").value, None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Record {
+    /// What compaction and partitioning go by; none is not the same as empty.
+    pub key: Option<Bytes>,
+    /// The content; none is a tombstone, which is not the same as empty.
+    pub value: Option<Bytes>,
+    /// Headers, in order; names can repeat.
+    pub headers: Vec<Header>,
+    /// Its time; without one it gets the time of the append.
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Record {
+    /// A record with this value and nothing else.
+    pub fn new(value: impl Into<Bytes>) -> Record {
+        Record { value: Some(value.into()), ..Record::default() }
+    }
+
+    /// A record with this key and no value.
+    pub fn tombstone(key: impl Into<Bytes>) -> Record {
+        Record { key: Some(key.into()), ..Record::default() }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Record {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Takes the value away.
+    #[must_use]
+    pub fn without_value(mut self) -> Record {
+        self.value = None;
+        self
+    }
+
+    /// Adds a header after the ones it has.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Record {
+        self.headers.push(Header { name: name.into(), value: Some(value.into()) });
+        self
+    }
+
+    /// Adds a header without a value after the ones it has.
+    #[must_use]
+    pub fn null_header(mut self, name: impl Into<String>) -> Record {
+        self.headers.push(Header { name: name.into(), value: None });
+        self
+    }
+
+    /// Sets the time.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Record {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// The bytes of key, value and headers together, without what encoding adds.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        self.headers.iter().fold(
+            length(&self.key).saturating_add(length(&self.value)),
+            |sum, header| sum.saturating_add(header.name.len()).saturating_add(length(&header.value)),
+        )
+    }
+}
+
+impl From<&str> for Record {
+    fn from(value: &str) -> Record {
+        Record::new(Bytes::copy_from_slice(value.as_bytes()))
+    }
+}
+
+impl From<String> for Record {
+    fn from(value: String) -> Record {
+        Record::new(value)
+    }
+}
+
+impl From<&[u8]> for Record {
+    fn from(value: &[u8]) -> Record {
+        Record::new(Bytes::copy_from_slice(value))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Record {
+    fn from(value: &[u8; N]) -> Record {
+        Record::from(value.as_slice())
+    }
+}
+
+impl From<Vec<u8>> for Record {
+    fn from(value: Vec<u8>) -> Record {
+        Record::new(value)
+    }
+}
+
+impl From<Bytes> for Record {
+    fn from(value: Bytes) -> Record {
+        Record::new(value)
+    }
+}
+
+/// A header of a record: a name and perhaps a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Its name, which need not be unique in the record.
+    pub name: String,
+    /// Its value; none is not the same as empty.
+    pub value: Option<Bytes>,
+}
+
+impl Header {
+    /// A header with a value.
+    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Header {
+        Header { name: name.into(), value: Some(value.into()) }
+    }
+}
+
+impl<'a> From<&'a Header> for HeaderRef<'a> {
+    fn from(header: &'a Header) -> HeaderRef<'a> {
+        HeaderRef { name: &header.name, value: header.value.as_deref() }
+    }
+}
+
+impl RecordRef<'_> {
+    /// A copy to append elsewhere, which keeps its timestamp and loses its offset.
+    #[must_use]
+    pub fn to_record(&self) -> Record {
+        Record {
+            key: self.key.map(Bytes::copy_from_slice),
+            value: self.value.map(Bytes::copy_from_slice),
+            headers: self.headers.iter().map(|header| header.to_header()).collect(),
+            timestamp: Some(self.timestamp),
+        }
+    }
+}
+
+impl HeaderRef<'_> {
+    /// A copy.
+    #[must_use]
+    pub fn to_header(&self) -> Header {
+        Header { name: self.name.to_owned(), value: self.value.map(Bytes::copy_from_slice) }
+    }
+}

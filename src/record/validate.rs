@@ -1,0 +1,159 @@
+//! The rules for batches that producers hand to a log.
+//!
+//! They are stricter than those for stored batches: compaction leaves gaps that no
+//! producer may leave, and control batches are written by the log alone.
+
+use super::batch::BatchRef;
+use super::decode::DecodeBuffer;
+use super::header::BatchHeader;
+use super::iter::{RecordRef, Records};
+use crate::error::{Error, InvalidBatch, InvalidRecord, Unsupported};
+use crate::types::{Timestamp, TimestampType};
+
+/// What a log asks of the batches appended to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendRules {
+    /// Whose clock the log stores. With `LogAppendTime` the records' own timestamps do not matter.
+    pub timestamp_type: TimestampType,
+    /// What the log's clock says.
+    pub now: Timestamp,
+    /// How far before `now` a timestamp may lie, in milliseconds; from `i64::MAX` on there is no
+    /// limit. Kafka: `message.timestamp.before.max.ms`.
+    pub before_max_millis: u64,
+    /// How far after `now` a timestamp may lie, in milliseconds; from `i64::MAX` on there is no
+    /// limit. Kafka: `message.timestamp.after.max.ms`.
+    pub after_max_millis: u64,
+    /// Whether every record needs a key, as in a compacted log.
+    pub keys_required: bool,
+}
+
+impl AppendRules {
+    /// The earliest and the latest timestamp that are taken now.
+    fn range(&self) -> (Timestamp, Timestamp) {
+        let now = self.now.as_millis();
+        let earliest = match i64::try_from(self.before_max_millis) {
+            Ok(before) if before < i64::MAX => now.saturating_sub(before).max(0),
+            _ => 0,
+        };
+        let latest = match i64::try_from(self.after_max_millis) {
+            Ok(after) if after < i64::MAX => now.saturating_add(after),
+            _ => i64::MAX,
+        };
+        (Timestamp::from_millis(earliest), Timestamp::from_millis(latest))
+    }
+
+    fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
+        let (earliest, latest) = self.range();
+        if timestamp.is_none() || (earliest <= timestamp && timestamp <= latest) {
+            return Ok(());
+        }
+        let reason = InvalidRecord::Timestamp { timestamp, earliest, latest };
+        Err(Error::InvalidRecord { index, reason })
+    }
+}
+
+/// What validation has found out about a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSummary {
+    /// The largest timestamp of its records; none if they have none.
+    pub max_timestamp: Timestamp,
+    /// Whether the records were looked at. They were not if they cannot be decoded here.
+    pub records_checked: bool,
+}
+
+/// Checks that `batch` is one a producer may append to a log with these rules.
+///
+/// It must have the right checksum, be no control batch and have no delete horizon. It must
+/// have records, one for each offset it covers. One of a producer needs a sequence, and one
+/// of a transaction needs a producer. Its timestamps must be the producer's, each none or
+/// within range, and the largest must be the one in the header. Where keys are required each
+/// record must have one.
+///
+/// A batch whose codec this build leaves out, or that expands past the limit of `scratch`,
+/// is taken on its header alone, because a log can store and serve it without decoding it. A log
+/// that requires keys refuses it, because it could not be compacted.
+///
+/// # Errors
+///
+/// - [`Error::InvalidBatch`] with `Checksum`, with `Rule` for a rule it breaks, and with any
+///   other variant of [`InvalidBatch`] if its records cannot be decoded.
+/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range.
+/// - [`Error::Unsupported`] if keys are required and the codec's cargo feature is off.
+pub fn validate_for_append(
+    batch: BatchRef<'_>,
+    rules: &AppendRules,
+    scratch: &mut DecodeBuffer,
+) -> Result<BatchSummary, Error> {
+    batch.verify_checksum()?;
+    let header = batch.header();
+    check_header(header)?;
+    let problem = match batch.records(scratch) {
+        Ok(records) => return check_records(header, records, rules),
+        Err(InvalidBatch::CodecUnavailable { codec }) => {
+            Error::Unsupported(Unsupported::Codec(codec))
+        }
+        Err(problem @ InvalidBatch::ExpandsTooFar { .. }) => Error::InvalidBatch(problem),
+        Err(problem) => return Err(problem.into()),
+    };
+    if rules.keys_required {
+        return Err(problem);
+    }
+    if rules.timestamp_type == TimestampType::CreateTime {
+        rules.check_time(0, header.base_timestamp)?;
+        rules.check_time(0, header.max_timestamp)?;
+    }
+    Ok(BatchSummary { max_timestamp: header.max_timestamp, records_checked: false })
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Error> {
+    let count = u64::try_from(header.record_count).unwrap_or(0);
+    let problem = if header.is_control() {
+        "only the log writes control batches"
+    } else if header.delete_horizon().is_some() {
+        "only compaction sets a delete horizon"
+    } else if header.timestamp_type() == TimestampType::LogAppendTime {
+        "only the log sets an append time"
+    } else if count == 0 {
+        "a batch for an append needs a record"
+    } else if count != header.offset_count() {
+        "a batch for an append needs a record for each of its offsets"
+    } else if header.is_transactional() && !header.has_producer() {
+        "a transactional batch needs a producer id"
+    } else if header.has_producer() && header.producer_epoch < 0 {
+        "a batch of a producer needs its epoch"
+    } else if header.has_producer() && header.base_sequence < 0 {
+        "a batch of a producer needs a sequence"
+    } else {
+        return Ok(());
+    };
+    Err(rule(problem))
+}
+
+fn check_records(
+    header: &BatchHeader,
+    records: Records<'_>,
+    rules: &AppendRules,
+) -> Result<BatchSummary, Error> {
+    let check_times = rules.timestamp_type == TimestampType::CreateTime;
+    let mut max_timestamp = Timestamp::NONE;
+    // Offsets that rise within the range, as many as it has, are 0, 1, 2 and so on.
+    for (index, record) in records.enumerate() {
+        let RecordRef { timestamp, key, .. } = record?;
+        if rules.keys_required && key.is_none() {
+            return Err(rule("a compacted log takes no record without a key"));
+        }
+        if check_times {
+            rules.check_time(index, timestamp)?;
+        }
+        max_timestamp = max_timestamp.max(timestamp);
+    }
+    if check_times && max_timestamp != header.max_timestamp {
+        return Err(rule("the largest timestamp in the header is not that of the records"));
+    }
+    Ok(BatchSummary { max_timestamp, records_checked: true })
+}
+
+#[cold]
+fn rule(what: &'static str) -> Error {
+    Error::InvalidBatch(InvalidBatch::Rule(what))
+}
