@@ -240,10 +240,10 @@ pub enum Damage {
         found: Offset,
     },
 
-    /// The offsets of a batch reach into, or lie outside of, what the rest of the log leaves room for.
-    #[error("a batch ends at offset {found}, but the next segment begins at {limit}")]
-    OffsetsBeyondSegment {
-        /// The base offset of the next segment.
+    /// The offsets of a batch reach into those of what comes behind it, or past the end of the log.
+    #[error("a batch ends at offset {found}, but what comes behind it begins at {limit}")]
+    OffsetsBeyondNext {
+        /// The base offset of the next batch or segment, or the end of the log.
         limit: Offset,
         /// The last offset of the batch.
         found: Offset,

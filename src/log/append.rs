@@ -1,11 +1,11 @@
 //! Appending: everything that can be done before the lock is; under it, a place
 //! is taken, the place is stamped on the batch, and one write is made.
 
-use crate::error::{Error, InvalidBatch, InvalidRecord, Result};
+use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::record::{
-    AppendRules, BatchBuilder, BatchHeader, BatchRef, DecodeBuffer, Record, RecordBatch,
+    AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record, RecordBatch,
     stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
 };
 use crate::segment::Segment;
@@ -102,9 +102,9 @@ impl Shared {
             return Ok(self.nothing_appended());
         }
         if let Some(compression) = self.config.compression {
-            builder.set_compression(compression);
+            builder.compression(compression);
         }
-        self.check_timestamps(builder)?;
+        builder.check_timestamps(&self.rules())?;
         let batch = builder.finish()?;
         if BatchHeader::parse(batch)?.is_control() {
             return Err(InvalidBatch::Rule("a client cannot append control records").into());
@@ -116,16 +116,19 @@ impl Shared {
     pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.check_writable()?;
         let header = *batch.header();
-        let mut scratch = SCRATCH.take().unwrap_or_default();
-        scratch.set_limit(self.config.max_expanded_bytes);
-        let checked = validate_for_append(batch.as_batch_ref(), &self.rules(), &mut scratch);
+        let limit = self.config.max_expanded_bytes;
+        let mut scratch = SCRATCH
+            .take()
+            .filter(|scratch| scratch.limit_bytes() == limit)
+            .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
+        let checked = validate_for_append(batch.view(), &self.rules(), &mut scratch);
         SCRATCH.set(Some(scratch));
         checked?;
         let recompress = self.config.compression.filter(|wanted| {
             wanted.codec() != header.codec() && header.codec().is_available()
         });
         if recompress.is_some() {
-            return self.append_encoded(&mut self.rebuild(batch.as_batch_ref())?);
+            return self.append_encoded(&mut self.rebuild(batch.view())?);
         }
         // Who keeps a clone of the batch keeps it as it was.
         match batch.into_bytes().try_into_mut() {
@@ -138,14 +141,15 @@ impl Shared {
     fn rebuild(&self, batch: BatchRef<'_>) -> Result<Vec<u8>> {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
-        builder.set_compression(self.config.compression.unwrap_or_default());
-        builder.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
-        builder.set_transactional(header.is_transactional());
+        builder
+            .compression(self.config.compression.unwrap_or(Compression::None))
+            .producer(header.producer_id, header.producer_epoch, header.base_sequence)
+            .transactional(header.is_transactional());
         let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
-        for record in batch.records(&mut scratch)? {
-            builder.push_ref(&record?)?;
+        for (delta, record) in (0..).zip(batch.records(&mut scratch)?) {
+            builder.push_ref_at(delta, &record?)?;
         }
-        Ok(builder.finish()?.to_vec())
+        builder.take()
     }
 
     fn rules(&self) -> AppendRules {
@@ -158,26 +162,6 @@ impl Shared {
             before_max_millis: millis(self.config.timestamp_before_max),
             after_max_millis: millis(self.config.timestamp_after_max),
             keys_required: false,
-        }
-    }
-
-    /// The timestamp rules for records that were just encoded: their range is known, so no record is looked at.
-    fn check_timestamps(&self, builder: &BatchBuilder) -> Result<()> {
-        if self.config.timestamp_type == TimestampType::LogAppendTime {
-            return Ok(());
-        }
-        let rules = self.rules();
-        let (earliest, latest) = rules.timestamp_range();
-        let Some((lowest, highest)) = builder.timestamp_range() else { return Ok(()) };
-        if lowest >= earliest && highest <= latest {
-            return Ok(());
-        }
-        match builder.find_timestamp_outside(earliest, latest)? {
-            None => Ok(()),
-            Some((index, timestamp)) => Err(Error::InvalidRecord {
-                index,
-                reason: InvalidRecord::Timestamp { timestamp, earliest, latest },
-            }),
         }
     }
 

@@ -236,11 +236,11 @@ impl Shared {
             indexes.offsets.push(entry.offset, entry.position);
             from = entry.position;
         }
-        let mut scan = BatchStream::new(segment.file()?, 0);
+        let mut scan = BatchStream::new(segment.file()?, 0, segment.base);
         let read = |e| Error::io("read", &segment.path(Kind::Log), e);
         let mut first_timestamp = Timestamp::NONE;
         if cut > 0
-            && let Step::Batch(header) = scan.advance(cut).map_err(read)?
+            && let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)?
         {
             first_timestamp = header.max_timestamp;
         }
@@ -257,8 +257,8 @@ impl Shared {
             .map_or((Timestamp::NONE, segment.base), |last| (last.timestamp, last.offset));
         let mut cadence = IndexCadence::new(self.config.index_interval_bytes, largest);
         let mut end = segment.base;
-        scan.seek(segment.file()?, from);
-        while let Step::Batch(header) = scan.advance(cut).map_err(read)? {
+        scan.seek(segment.file()?, from, segment.base);
+        while let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)? {
             let (position, bytes) = (scan.position(), header.size_bytes() as u64);
             cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
             end = header.next_offset();

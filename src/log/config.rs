@@ -21,12 +21,12 @@ const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
 /// that cannot be is refused as [`Error::InvalidConfig`], never adjusted.
 ///
 /// ```
-/// use annals::{LogConfig, record::Compression};
+/// use annals::{Codec, LogConfig, record::Compression};
 /// use std::time::Duration;
 ///
 /// let config = LogConfig::default()
 ///     .segment_bytes(256 << 20)
-///     .compression(Compression::ZSTD)
+///     .compression(Compression::of(Codec::Zstd))
 ///     .flush_interval(Duration::from_secs(1));
 /// assert!(config.validate().is_ok());
 /// ```
@@ -316,7 +316,7 @@ impl LogConfig {
                     compression.codec()
                 ),
             }),
-            Some(compression) => compression.validate(),
+            Some(compression) => compression.check(),
             None => Ok(()),
         }
     }

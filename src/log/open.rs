@@ -26,7 +26,7 @@ use crate::segment::name::{
 };
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::{Segment, SegmentDir};
+use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::{Offset, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -294,18 +294,17 @@ impl Opening {
         let fail = |e| Error::io("read", &path, e);
         let opened = self.dir.fs.open(&path, crate::fs::Open::ReadOnly).map_err(fail)?;
         let bytes = opened.len().map_err(fail)?;
-        let mut stream = BatchStream::new(opened, 0);
-        let mut end = file.base;
+        let mut stream = BatchStream::new(opened, 0, file.base);
         loop {
-            match stream.advance(bytes).map_err(fail)? {
-                Step::End => return Ok(end),
-                Step::Batch(header) => end = end.max(header.next_offset()),
-                Step::Invalid(reason) => {
+            match stream.advance(bytes, Offset::MAX).map_err(fail)? {
+                Step::End => return Ok(stream.lowest()),
+                Step::Batch(_) => {}
+                Step::Damaged(reason) => {
                     return Err(Error::Corrupt(Box::new(Corruption {
                         path: path.clone(),
                         position: stream.position(),
-                        offset: Some(end),
-                        reason: reason.into(),
+                        offset: Some(stream.lowest()),
+                        reason,
                     })));
                 }
             }
@@ -371,15 +370,12 @@ impl Opening {
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         self.recovery.clean = true;
         let mut sealed: Vec<_> = listing.logs().map(|(b, len)| self.sealed(b, len)).collect();
-        let active = sealed.pop();
         let stored = |indexes: &Indexes| {
             indexes.offsets.len() as u64 == marker.offset_entries
                 && indexes.times.len() as u64 == marker.time_entries
         };
-        let opened = match &active {
-            Some(active) => active.stored_indexes()?.filter(stored),
-            None => None,
-        };
+        drop(sealed.pop());
+        let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
             // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
             let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0)?;
@@ -546,9 +542,13 @@ impl Opening {
         };
         for (base, bytes) in later.iter().rev() {
             dropped = dropped.saturating_add(*bytes);
+            self.dir.forget(*base);
             for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
-                self.dir.forget(*base);
-                self.dir.discard(SegmentFile::live(*base, kind));
+                let path = self.dir.path_of(SegmentFile::live(*base, kind));
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(|e| Error::io("remove", &path, e))?,
+                }
             }
             self.sync_dir()?;
         }

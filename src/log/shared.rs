@@ -220,6 +220,18 @@ impl Shared {
         self.end.load(Ordering::Acquire)
     }
 
+    /// The end once the append that is in progress, if one is, has moved it.
+    ///
+    /// A batch is published just before the end is. Who has met a batch beyond the end asks
+    /// here whether it was that, or damage.
+    pub(crate) fn settled_end(&self) -> Offset {
+        match &self.follower {
+            Some(follower) => drop(follower.lock()),
+            None => drop(self.writer.lock()),
+        }
+        self.end()
+    }
+
     pub(crate) fn durable(&self) -> Offset {
         self.durable.load(Ordering::Acquire)
     }

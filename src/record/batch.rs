@@ -35,6 +35,12 @@ impl<'a> BatchRef<'a> {
         }
     }
 
+    /// A batch whose header was parsed from the start of these bytes, which end where it does.
+    #[inline]
+    pub(crate) fn from_parts(header: BatchHeader, bytes: &'a [u8]) -> BatchRef<'a> {
+        BatchRef { header, bytes }
+    }
+
     /// The header.
     #[inline]
     #[must_use]

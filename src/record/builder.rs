@@ -3,10 +3,11 @@
 use super::batch::RecordBatch;
 use super::compress::{Compression, Compressor};
 use super::header::BatchHeader;
-use super::iter::{HeaderRef, RecordRef};
+use super::iter::{HeaderRef, RecordRef, Records};
 use super::layout::{self, HEADER_SIZE};
 use super::record::Record;
 use super::stamp::stamp_checksum;
+use super::validate::AppendRules;
 use super::varint;
 use crate::error::{Error, InvalidBatch, InvalidRecord};
 use crate::types::{
@@ -81,6 +82,8 @@ struct Batch {
     next_delta: i64,
     base_timestamp: i64,
     max_timestamp: i64,
+    /// The smallest timestamp but for records that have none.
+    min_timestamp: i64,
     delete_horizon: Option<Timestamp>,
     last_offset_delta: Option<i32>,
     fixed_max_timestamp: Option<Timestamp>,
@@ -92,6 +95,7 @@ impl Batch {
         next_delta: 0,
         base_timestamp: Timestamp::NONE.as_millis(),
         max_timestamp: Timestamp::NONE.as_millis(),
+        min_timestamp: i64::MAX,
         delete_horizon: None,
         last_offset_delta: None,
         fixed_max_timestamp: None,
@@ -356,6 +360,23 @@ impl BatchBuilder {
         self.batch.fixed_max_timestamp.unwrap_or(pushed)
     }
 
+    /// Holds the timestamps to the rules of an append. Only where one breaks them are the records gone through.
+    pub(crate) fn check_timestamps(&self, rules: &AppendRules) -> Result<(), Error> {
+        let (earliest, latest) = rules.range();
+        if rules.timestamp_type == TimestampType::LogAppendTime
+            || (self.batch.min_timestamp >= earliest.as_millis()
+                && self.batch.max_timestamp <= latest.as_millis())
+        {
+            return Ok(());
+        }
+        let header = self.header(Codec::None)?;
+        let records = self.plain.get(HEADER_SIZE..).unwrap_or_default();
+        for (index, record) in Records::new(&header, records)?.enumerate() {
+            rules.check_time(index, record?.timestamp)?;
+        }
+        Ok(())
+    }
+
     /// Compresses the records if it should, writes the header, and returns the whole batch.
     ///
     /// The bytes are mutable so that the batch can be stamped. It can be called again,
@@ -499,6 +520,9 @@ impl BatchBuilder {
         batch.base_timestamp = base;
         batch.max_timestamp =
             if batch.count == 0 { millis } else { batch.max_timestamp.max(millis) };
+        if millis != Timestamp::NONE.as_millis() {
+            batch.min_timestamp = batch.min_timestamp.min(millis);
+        }
         batch.count = batch.count.saturating_add(1);
         batch.next_delta = i64::from(parts.delta).wrapping_add(1);
         Ok(())

@@ -29,7 +29,7 @@ pub struct AppendRules {
 
 impl AppendRules {
     /// The earliest and the latest timestamp that are taken now.
-    fn range(&self) -> (Timestamp, Timestamp) {
+    pub(super) fn range(&self) -> (Timestamp, Timestamp) {
         let now = self.now.as_millis();
         let earliest = match i64::try_from(self.before_max_millis) {
             Ok(before) if before < i64::MAX => now.saturating_sub(before).max(0),
@@ -42,7 +42,7 @@ impl AppendRules {
         (Timestamp::from_millis(earliest), Timestamp::from_millis(latest))
     }
 
-    fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
+    pub(super) fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
         let (earliest, latest) = self.range();
         if timestamp.is_none() || (earliest <= timestamp && timestamp <= latest) {
             return Ok(());

@@ -16,17 +16,18 @@ pub(crate) mod time_index;
 
 pub(crate) use dir::SegmentDir;
 
-use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
+use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
-use crate::fs::{File, FileView, Open};
+use crate::fs::{File, Open};
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::offset_index::OffsetIndex;
-use crate::segment::scan::{BatchStream, Step, read_header};
+use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
+use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::TimeIndex;
 use crate::types::{Offset, Timestamp};
 use parking_lot::Mutex;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -39,8 +40,8 @@ const MAP_FROM_BYTES: u64 = 64 * 1024;
 pub(crate) struct Located {
     /// The position of the first batch whose last offset is not below the one asked for.
     pub(crate) position: u64,
-    /// The header there.
-    pub(crate) header: BatchHeader,
+    /// The offset it must not begin below.
+    pub(crate) lowest: Offset,
 }
 
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Segment {
         self.dir.log_file(self.base)
     }
 
-    fn io(&self, operation: &'static str, error: std::io::Error) -> Error {
+    fn io(&self, operation: &'static str, error: io::Error) -> Error {
         Error::io(operation, &self.path(Kind::Log), error)
     }
 
@@ -136,64 +137,88 @@ impl Segment {
         }
         let file = self.file()?;
         let indexes = self.indexes(limit)?;
-        if let Some(found) = self.locate_by_index(&*file, &indexes.offsets, offset, end)? {
-            return self.walk(&*file, found, offset, end);
-        }
-        self.drop_index("an entry does not point at the batch it names");
-        self.walk(&*file, (0, self.base), offset, end)
+        let from = match self.nearest_entry(&*file, &indexes.offsets, offset, end)? {
+            Ok(from) => from,
+            Err(reason) => {
+                self.drop_index(reason);
+                Located { position: 0, lowest: self.base }
+            }
+        };
+        self.walk(&*file, from, offset, end)
     }
 
-    /// A position to walk from to reach `offset`, and the lowest offset that may stand there.
+    /// Where to walk from to reach `offset`: a batch that an index entry names, or the first one.
     ///
-    /// `None` when the index contradicts the log. An entry at or above the offset
-    /// is tried first: it often names the very batch and saves reading the header
-    /// of the one before it.
-    fn locate_by_index(
+    /// An entry at or above the offset is tried first: it often names the very
+    /// batch and saves reading the header of the one before it.
+    fn nearest_entry(
         &self,
         file: &dyn File,
         index: &OffsetIndex,
         offset: Offset,
         end: u64,
-    ) -> Result<Option<(u64, Offset)>> {
+    ) -> Result<Result<Located, &'static str>> {
         let ceiling = index.ceiling(offset);
         let below = ceiling.checked_sub(1).and_then(|below| index.get(below));
-        for (entry, must_hold) in [(index.get(ceiling), false), (below, true)] {
-            let Some(entry) = entry else { continue };
-            if entry.position >= end {
-                // An entry of the active segment that was added after `end` was loaded.
-                if self.sealed { return Ok(None) } else { continue }
+        for entry in [index.get(ceiling), below].into_iter().flatten() {
+            // An entry of the active segment may have been added after `end` was loaded.
+            if entry.position >= end && !self.sealed {
+                continue;
             }
-            match read_header(file, entry.position, end).map_err(|e| self.io("read", e))? {
-                Ok(header) if header.base_offset <= offset && header.base_offset <= entry.offset => {
-                    return Ok(Some((entry.position, header.base_offset)));
-                }
-                Ok(header) if !must_hold && header.base_offset <= entry.offset => {}
-                _ => return Ok(None),
+            let Some(base) = self.check_entry(file, entry, end)? else {
+                return Ok(Err("an entry does not point at the batch it names"));
+            };
+            if base <= offset {
+                return Ok(Ok(Located { position: entry.position, lowest: base }));
             }
         }
-        Ok(Some((0, self.base)))
+        Ok(Ok(Located { position: 0, lowest: self.base }))
+    }
+
+    /// The base offset of the append that an entry names, if the log bears the entry out: its
+    /// batches must begin at its position and end with its offset.
+    fn check_entry(
+        &self,
+        file: &dyn File,
+        entry: OffsetEntry,
+        end: u64,
+    ) -> Result<Option<Offset>> {
+        let mut position = entry.position;
+        let mut first = None;
+        let mut lowest = self.base;
+        while position < end {
+            let header = read_header(file, position, end).map_err(|e| self.io("read", e))?;
+            let Ok(header) = header else { return Ok(None) };
+            if header.base_offset < lowest || header.last_offset() > entry.offset {
+                return Ok(None);
+            }
+            let first = *first.get_or_insert(header.base_offset);
+            if header.last_offset() == entry.offset {
+                return Ok(Some(first));
+            }
+            lowest = header.next_offset();
+            position = position.saturating_add(header.size_bytes() as u64);
+        }
+        Ok(None)
     }
 
     /// Walks the headers from a batch boundary to the batch that holds `offset` or follows it.
     fn walk(
         &self,
         file: &dyn File,
-        from: (u64, Offset),
+        from: Located,
         offset: Offset,
         end: u64,
     ) -> Result<Option<Located>> {
-        let (mut position, mut lowest) = from;
+        let Located { mut position, mut lowest } = from;
         while position < end {
             let header = read_header(file, position, end)
                 .map_err(|e| self.io("read", e))?
                 .map_err(|reason| self.corrupt(position, Some(lowest), reason.into()))?;
-            if header.base_offset < lowest {
-                let damage =
-                    Damage::OffsetsOverlap { expected: lowest, found: header.base_offset };
-                return Err(self.corrupt(position, Some(lowest), damage));
-            }
+            check_offsets(&header, lowest, Offset::MAX)
+                .map_err(|damage| self.corrupt(position, Some(lowest), damage))?;
             if header.last_offset() >= offset {
-                return Ok(Some(Located { position, header }));
+                return Ok(Some(Located { position, lowest }));
             }
             lowest = header.next_offset();
             position = position.saturating_add(header.size_bytes() as u64);
@@ -239,36 +264,11 @@ impl Segment {
 
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
         let bytes = self.published();
-        let view = |kind| self.dir.index_view(SegmentFile::live(self.base, kind), MAP_FROM_BYTES);
-        let Some(offsets) = view(Kind::OffsetIndex)? else {
-            return Ok(Err((Kind::OffsetIndex, "it is missing")));
+        let indexes = match stored_indexes(&self.dir, self.base, bytes)? {
+            Ok(indexes) => indexes,
+            Err(found) => return Ok(Err(found)),
         };
-        let Some(times) = view(Kind::TimeIndex)? else {
-            return Ok(Err((Kind::TimeIndex, "it is missing")));
-        };
-        self.check_indexes(offsets, times, bytes)
-    }
-
-    /// Checks index files against themselves, and their ends against the end of the log.
-    fn check_indexes(
-        &self,
-        offsets: FileView,
-        times: FileView,
-        bytes: u64,
-    ) -> Result<Result<Indexes, (Kind, &'static str)>> {
-        let offsets = match OffsetIndex::open(self.base, offsets, bytes) {
-            Ok(offsets) => offsets,
-            Err(reason) => return Ok(Err((Kind::OffsetIndex, reason))),
-        };
-        let times = match TimeIndex::open(self.base, times) {
-            Ok(times) => times,
-            Err(reason) => return Ok(Err((Kind::TimeIndex, reason))),
-        };
-        let indexes = Indexes { offsets, times };
-        Ok(match self.check_tail(&indexes, bytes)? {
-            Ok(()) => Ok(indexes),
-            Err(found) => Err(found),
-        })
+        Ok(self.check_tail(&indexes, bytes)?.map(|()| indexes))
     }
 
     /// An index that was cut short still looks like one. Its last entry must
@@ -353,11 +353,31 @@ impl Segment {
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
+}
 
-    /// Lets the files stay after all.
-    pub(crate) fn keep(&self) {
-        self.retired.store(false, Ordering::Release);
-    }
+/// The index files of a segment whose log has `bytes`, checked against themselves;
+/// otherwise which of them is wrong, and how.
+pub(crate) fn stored_indexes(
+    dir: &SegmentDir,
+    base: Offset,
+    bytes: u64,
+) -> Result<Result<Indexes, (Kind, &'static str)>> {
+    let view = |kind| dir.index_view(SegmentFile::live(base, kind), MAP_FROM_BYTES);
+    let Some(offsets) = view(Kind::OffsetIndex)? else {
+        return Ok(Err((Kind::OffsetIndex, "it is missing")));
+    };
+    let Some(times) = view(Kind::TimeIndex)? else {
+        return Ok(Err((Kind::TimeIndex, "it is missing")));
+    };
+    let offsets = match OffsetIndex::open(base, offsets, bytes) {
+        Ok(offsets) => offsets,
+        Err(reason) => return Ok(Err((Kind::OffsetIndex, reason))),
+    };
+    let times = match TimeIndex::open(base, times) {
+        Ok(times) => times,
+        Err(reason) => return Ok(Err((Kind::TimeIndex, reason))),
+    };
+    Ok(Ok(Indexes { offsets, times }))
 }
 
 /// The files of a retired segment were renamed when it was retired; here they go.
@@ -379,63 +399,33 @@ pub(crate) struct SegmentScan<'a> {
     segment: &'a Segment,
     stream: BatchStream,
     end: u64,
-    lowest: Offset,
     limit: Offset,
 }
 
 impl<'a> SegmentScan<'a> {
     pub(crate) fn new(segment: &'a Segment, limit: Offset) -> Result<SegmentScan<'a>> {
-        let stream = BatchStream::new(segment.file()?, 0);
-        let end = segment.published();
-        Ok(SegmentScan { segment, stream, end, lowest: segment.base, limit })
+        let stream = BatchStream::new(segment.file()?, 0, segment.base);
+        Ok(SegmentScan { segment, stream, end: segment.published(), limit })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchHeader)>> {
-        let step = self.stream.advance(self.end).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::UnexpectedEof {
-                let found = self.stream.position();
-                let damage = Damage::ShortFile { expected: self.end, found };
-                return self.segment.corrupt(found, Some(self.lowest), damage);
+        let step = self.stream.advance(self.end, self.limit);
+        let (position, lowest) = (self.stream.position(), self.stream.lowest());
+        let damage = match step {
+            Ok(Step::End) => return Ok(None),
+            Ok(Step::Batch(header)) => return Ok(Some((position, header))),
+            Ok(Step::Damaged(damage)) => damage,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Damage::ShortFile { expected: self.end, found: position }
             }
-            self.segment.io("read", error)
-        })?;
-        let position = self.stream.position();
-        match step {
-            Step::End => Ok(None),
-            Step::Invalid(reason) => Err(self.damage(position, reason)),
-            Step::Batch(header) => {
-                check_offsets(&header, self.lowest, self.limit)
-                    .map_err(|damage| self.segment.corrupt(position, Some(self.lowest), damage))?;
-                self.lowest = header.next_offset();
-                Ok(Some((position, header)))
-            }
-        }
-    }
-
-    fn damage(&self, position: u64, reason: InvalidBatch) -> Error {
-        self.segment.corrupt(position, Some(self.lowest), reason.into())
+            Err(error) => return Err(self.segment.io("read", error)),
+        };
+        Err(self.segment.corrupt(position, Some(lowest), damage))
     }
 
     pub(crate) fn stream(&self) -> &BatchStream {
         &self.stream
     }
-}
-
-/// A batch must lie after the one before it and below the next segment.
-///
-/// Its base offset stands outside of the checksum, so nothing else would notice a flipped bit there.
-pub(crate) fn check_offsets(
-    header: &BatchHeader,
-    lowest: Offset,
-    limit: Offset,
-) -> Result<(), Damage> {
-    if header.base_offset < lowest {
-        return Err(Damage::OffsetsOverlap { expected: lowest, found: header.base_offset });
-    }
-    if header.last_offset() >= limit {
-        return Err(Damage::OffsetsBeyondSegment { limit, found: header.last_offset() });
-    }
-    Ok(())
 }
 
 /// Opens the log file of a new segment; a stale file of that name is removed first.

@@ -9,8 +9,8 @@ use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::scan::{BatchStream, Step};
-use crate::segment::{SegmentDir, check_offsets};
+use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
+use crate::segment::{SegmentDir, stored_indexes};
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(crate) struct Recovered {
     pub(crate) valid_bytes: u64,
     /// The length of the file.
     pub(crate) file_bytes: u64,
+    /// How much of it was read and checked.
+    pub(crate) scanned_bytes: u64,
     /// The offset after the last valid batch; the base when there is none.
     pub(crate) end: Offset,
     /// The largest timestamp of the first batch.
@@ -45,46 +47,102 @@ pub(crate) struct Recovered {
     pub(crate) tail: Tail,
 }
 
-/// Scans a segment from its first byte. `limit` is what all its offsets must lie below.
+/// Scans a segment. `limit` is what all its offsets must lie below.
+///
+/// Batches below `trusted` were synced and their index entries stored: if the stored
+/// indexes bear that out, the scan begins there. Otherwise it begins at the first byte.
 pub(crate) fn recover_segment(
     dir: &SegmentDir,
     base: Offset,
     limit: Offset,
+    trusted: Offset,
 ) -> Result<Recovered> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let fail = |error| Error::io("read", &path, error);
     let file = dir.log_file(base)?;
     let file_bytes = file.len().map_err(fail)?;
-    let mut found = Recovered {
+    let resumed = if trusted > base {
+        resume(dir, &*file, base, file_bytes, trusted)?
+    } else {
+        None
+    };
+    let mut found = resumed.unwrap_or_else(|| Recovered {
         valid_bytes: 0,
         file_bytes,
+        scanned_bytes: 0,
         end: base,
         first_timestamp: Timestamp::NONE,
         indexes: Indexes::empty(base),
         cadence: IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base)),
         tail: Tail::Clean,
-    };
-    let mut stream = BatchStream::new(Arc::clone(&file), 0);
+    });
+    let from = found.valid_bytes;
+    let mut stream = BatchStream::new(Arc::clone(&file), from, found.end);
     loop {
-        let step = stream.advance(file_bytes).map_err(fail)?;
+        let step = stream.advance(file_bytes, limit).map_err(fail)?;
         let position = stream.position();
+        found.scanned_bytes = position.saturating_sub(from);
         let damage = match step {
             Step::End => return Ok(found),
-            Step::Batch(header) => match check_offsets(&header, found.end, limit) {
-                Ok(()) => {
-                    found.take(position, &header);
-                    continue;
-                }
-                Err(damage) => damage,
-            },
-            Step::Invalid(InvalidBatch::LegacyFormat { magic }) if position == 0 => {
+            Step::Batch(header) => {
+                found.take(position, &header);
+                continue;
+            }
+            Step::Damaged(Damage::Batch(InvalidBatch::LegacyFormat { magic })) if position == 0 => {
                 return Err(Error::Unsupported(Unsupported::MessageFormat(magic)));
             }
-            Step::Invalid(reason) => reason.into(),
+            Step::Damaged(damage) => damage,
         };
-        found.tail = classify(&*file, position, file_bytes, found.end, limit, damage).map_err(fail)?;
+        found.tail =
+            classify(&*file, position, file_bytes, found.end, limit, damage).map_err(fail)?;
         return Ok(found);
     }
+}
+
+/// Takes the stored indexes for what lies below `trusted`, and walks the headers from their
+/// last entry to there. `None` when index and log do not agree: then nothing is taken.
+fn resume(
+    dir: &SegmentDir,
+    file: &dyn File,
+    base: Offset,
+    file_bytes: u64,
+    trusted: Offset,
+) -> Result<Option<Recovered>> {
+    let fail = |error| {
+        Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error)
+    };
+    let Ok(indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
+    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
+    let time = indexes.times.last();
+    if last.is_some_and(|last| last.offset >= trusted)
+        || time.is_some_and(|time| time.offset >= trusted)
+    {
+        return Ok(None);
+    }
+    let Ok(first) = read_header(file, 0, file_bytes).map_err(fail)? else { return Ok(None) };
+    let largest = time.map_or((Timestamp::NONE, base), |time| (time.timestamp, time.offset));
+    let (mut position, mut end) = last.map_or((0, base), |last| (last.position, base));
+    let mut cadence = IndexCadence::new(dir.index_interval_bytes, largest);
+    while end < trusted && position < file_bytes {
+        let header = match read_header(file, position, file_bytes).map_err(fail)? {
+            Ok(header) if header.base_offset >= end && header.last_offset() < trusted => header,
+            _ => return Ok(None),
+        };
+        let bytes = header.size_bytes() as u64;
+        cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
+        position = position.saturating_add(bytes);
+        end = header.next_offset();
+    }
+    Ok((end == trusted).then_some(Recovered {
+        valid_bytes: position,
+        file_bytes,
+        scanned_bytes: 0,
+        end,
+        first_timestamp: first.max_timestamp,
+        indexes,
+        cadence,
+        tail: Tail::Clean,
+    }))
 }
 
 impl Recovered {
@@ -117,7 +175,7 @@ fn classify(
         return Ok(Tail::Zeros);
     }
     // A batch whose bytes are sound but whose offsets are not was not torn.
-    if matches!(damage, Damage::OffsetsOverlap { .. } | Damage::OffsetsBeyondSegment { .. })
+    if matches!(damage, Damage::OffsetsOverlap { .. } | Damage::OffsetsBeyondNext { .. })
         || has_batch_after(file, position, end, lowest, limit)?
     {
         return Ok(Tail::Damaged(damage));

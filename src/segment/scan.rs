@@ -5,9 +5,10 @@
 //! and the largest batch, nothing allocated on the word of a length field that
 //! the file is too short for.
 
-use crate::error::InvalidBatch;
+use crate::error::{Damage, InvalidBatch};
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
+use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub(crate) enum Step {
     Batch(BatchHeader),
     /// The end: no byte is left.
     End,
-    /// Bytes that are not a batch. The stream stays before them.
-    Invalid(InvalidBatch),
+    /// Bytes that are not a batch, or not one that belongs here. The stream stays before them.
+    Damaged(Damage),
 }
 
 #[derive(Debug)]
@@ -36,28 +37,38 @@ pub(crate) struct BatchStream {
     filled: usize,
     /// The position, in the file, of what the next step looks at.
     position: u64,
+    /// The offset that the batch there must not begin below: where the one before it ended.
+    lowest: Offset,
     current: Option<BatchHeader>,
 }
 
 impl BatchStream {
-    pub(crate) fn new(file: Arc<dyn File>, position: u64) -> BatchStream {
+    /// A stream from a position where a batch begins, at `lowest` or above.
+    pub(crate) fn new(file: Arc<dyn File>, position: u64, lowest: Offset) -> BatchStream {
         BatchStream {
             file,
             buffer: Vec::new(),
             buffer_at: position,
             filled: 0,
             position,
+            lowest,
             current: None,
         }
     }
 
     /// Goes to another place, keeping the memory.
-    pub(crate) fn seek(&mut self, file: Arc<dyn File>, position: u64) {
+    pub(crate) fn seek(&mut self, file: Arc<dyn File>, position: u64, lowest: Offset) {
         self.file = file;
         self.buffer_at = position;
         self.filled = 0;
         self.position = position;
+        self.lowest = lowest;
         self.current = None;
+    }
+
+    /// The offset that the next batch must not begin below.
+    pub(crate) fn lowest(&self) -> Offset {
+        self.lowest
     }
 
     /// Where the current batch begins, or, when there is none, where the next step looks.
@@ -85,7 +96,11 @@ impl BatchStream {
     }
 
     /// Steps to the next batch below `end`, a position the file is known to reach.
-    pub(crate) fn advance(&mut self, end: u64) -> io::Result<Step> {
+    ///
+    /// Its offsets must lie after those of the batch before it, and below `limit` and those of
+    /// the batch behind it. The base offset stands outside of the checksum, so nothing else
+    /// would notice a flipped bit there.
+    pub(crate) fn advance(&mut self, end: u64, limit: Offset) -> io::Result<Step> {
         self.skip_current();
         let available = end.saturating_sub(self.position);
         if available == 0 {
@@ -94,19 +109,51 @@ impl BatchStream {
         let wanted = available.min(BatchHeader::SIZE as u64) as usize;
         let header = match BatchHeader::parse(self.bytes(wanted, end)?) {
             Ok(header) => header,
-            Err(reason) => return Ok(Step::Invalid(reason)),
+            Err(reason) => return Ok(Step::Damaged(reason.into())),
         };
         let size = header.size_bytes();
         if size as u64 > available {
             let reason = InvalidBatch::Truncated { needed: size as u64, available };
-            return Ok(Step::Invalid(reason));
+            return Ok(Step::Damaged(reason.into()));
         }
         let batch = BatchRef::from_parts(header, self.bytes(size, end)?);
         if let Err(reason) = batch.verify_checksum() {
-            return Ok(Step::Invalid(reason));
+            return Ok(Step::Damaged(reason.into()));
         }
+        if let Err(damage) = self.check_offsets(&header, end, limit)? {
+            return Ok(Step::Damaged(damage));
+        }
+        self.lowest = header.next_offset();
         self.current = Some(header);
         Ok(Step::Batch(header))
+    }
+
+    fn check_offsets(
+        &mut self,
+        header: &BatchHeader,
+        end: u64,
+        limit: Offset,
+    ) -> io::Result<Result<(), Damage>> {
+        if header.base_offset == self.lowest && header.last_offset() < limit {
+            return Ok(Ok(()));
+        }
+        if let Err(damage) = check_offsets(header, self.lowest, limit) {
+            return Ok(Err(damage));
+        }
+        // Offsets are left out before this batch. That is what compaction leaves, and what a
+        // flipped bit looks like: the batch behind it tells.
+        let size = header.size_bytes();
+        let behind = size.saturating_add(8);
+        if self.position.saturating_add(behind as u64) > end {
+            return Ok(Ok(()));
+        }
+        let base = self.bytes(behind, end)?.get(size..).and_then(|base| base.try_into().ok());
+        let base = base.map_or(Offset::MAX, |base| i64::from_be_bytes(base).cast_unsigned());
+        Ok(if base <= header.last_offset() {
+            Err(Damage::OffsetsBeyondNext { limit: base, found: header.last_offset() })
+        } else {
+            Ok(())
+        })
     }
 
     /// The next `wanted` bytes, which lie below `end`, reading on as needed.
@@ -168,4 +215,19 @@ pub(crate) fn read_header(
         }
         Ok(header)
     }))
+}
+
+/// A batch must lie after the one before it and below what comes behind it.
+pub(crate) fn check_offsets(
+    header: &BatchHeader,
+    lowest: Offset,
+    limit: Offset,
+) -> Result<(), Damage> {
+    if header.base_offset < lowest {
+        return Err(Damage::OffsetsOverlap { expected: lowest, found: header.base_offset });
+    }
+    if header.last_offset() >= limit {
+        return Err(Damage::OffsetsBeyondNext { limit, found: header.last_offset() });
+    }
+    Ok(())
 }

@@ -1,0 +1,215 @@
+//! Going through the batches of a log in order, across segments, without a lock.
+
+use crate::error::{Damage, Error, Result};
+use crate::event::Event;
+use crate::log::shared::Shared;
+use crate::log::view::View;
+use crate::record::{BatchHeader, BatchRef};
+use crate::segment::scan::{BatchStream, Step};
+use crate::segment::Segment;
+use crate::segment::name::Kind;
+use crate::types::Offset;
+use std::io;
+use std::sync::Arc;
+
+/// A place in the log, and what has been read ahead from there.
+///
+/// It holds a view of the segments and goes on in it until it has read it to its
+/// end. If anything was truncated since, what was read ahead is thrown away and the place is
+/// looked up again: so nobody sees a mixture of what was there before and after.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    generation: u64,
+    truncations: u64,
+    /// The segment being read, by its number in the view. `None` before the first read and after a truncation.
+    at: Option<Place>,
+    /// The next offset to be read.
+    next: Offset,
+}
+
+#[derive(Debug)]
+struct Place {
+    index: usize,
+    segment: Arc<Segment>,
+    stream: BatchStream,
+}
+
+impl Cursor {
+    pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
+        // The counters first: a view that is newer than they say is looked up once more, no harm done.
+        let truncations = shared.truncations();
+        let generation = shared.generation();
+        let view = shared.view();
+        Cursor { shared, view, generation, truncations, at: None, next }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The next offset to be read.
+    pub(crate) fn offset(&self) -> Offset {
+        self.next
+    }
+
+    /// Goes to an offset, which the next read looks up.
+    pub(crate) fn seek(&mut self, offset: Offset) {
+        self.next = offset;
+        self.at = None;
+    }
+
+    /// Takes the offsets up to here as read.
+    pub(crate) fn pass(&mut self, next: Offset) {
+        self.next = self.next.max(next);
+    }
+
+    fn refresh_view(&mut self) {
+        let truncations = self.shared.truncations();
+        if truncations != self.truncations {
+            self.truncations = truncations;
+            self.at = None;
+        }
+        let generation = self.shared.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.view = self.shared.view();
+            if let Some(place) = &mut self.at {
+                place.index = self.view.find(place.segment.base);
+            }
+        }
+    }
+
+    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end of the log.
+    ///
+    /// The batch is [`batch`](Cursor::batch) until the next step.
+    pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
+        loop {
+            self.shared.check_readable()?;
+            if self.shared.truncated_since(self.truncations) {
+                self.refresh_view();
+            }
+            if self.at.is_none() {
+                self.refresh_view();
+                self.shared.check_range(self.next)?;
+                if !self.place()? {
+                    return Ok(None);
+                }
+            }
+            let result = self.step();
+            if self.shared.truncated_since(self.truncations) {
+                self.at = None;
+                continue;
+            }
+            match result {
+                Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
+                Ok(Stepped::Batch(header)) => return Ok(Some(header)),
+                Ok(Stepped::NextSegment) => continue,
+                Ok(Stepped::End) => return Ok(None),
+                Err(error) => {
+                    if let Error::Corrupt(corruption) = &error {
+                        self.shared.emit(&Event::Damaged((**corruption).clone()));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The batch the last step found.
+    pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
+        self.at.as_ref()?.stream.batch()
+    }
+
+    /// Looks up the next offset; false when there is nothing at or after it.
+    fn place(&mut self) -> Result<bool> {
+        let end = self.shared.end();
+        if self.next >= end {
+            return Ok(false);
+        }
+        let mut index = self.view.find(self.next);
+        while let Some(segment) = self.view.segments.get(index) {
+            let limit = self.view.limit(index, end);
+            let located = segment.locate(self.next, limit);
+            let located = match located {
+                // The segment may be gone because it was truncated away: then the view is old.
+                Err(_) if self.shared.truncated_since(self.truncations) => {
+                    self.refresh_view();
+                    self.shared.check_range(self.next)?;
+                    index = self.view.find(self.next);
+                    continue;
+                }
+                other => other?,
+            };
+            if let Some(located) = located {
+                self.at = Some(Place {
+                    index,
+                    stream: BatchStream::new(segment.file()?, located.position, located.lowest),
+                    segment: Arc::clone(segment),
+                });
+                return Ok(true);
+            }
+            index = index.saturating_add(1);
+        }
+        Ok(false)
+    }
+
+    fn step(&mut self) -> Result<Stepped> {
+        let Some(place) = &mut self.at else { return Ok(Stepped::End) };
+        let bytes = place.segment.published();
+        let mut limit = self.view.limit(place.index, self.shared.end());
+        loop {
+            return match place.stream.advance(bytes, limit) {
+                Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
+                Ok(Step::End) => self.step_segment(),
+                Ok(Step::Damaged(Damage::OffsetsBeyondNext { limit: at, .. }))
+                    if at == limit && self.shared.settled_end() > at =>
+                {
+                    // The batch was published a moment before the end of the log was.
+                    limit = self.view.limit(place.index, self.shared.end());
+                    continue;
+                }
+                Ok(Step::Damaged(damage)) => Err(place.damage(damage)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    let found = place.stream.position();
+                    Err(place.damage(Damage::ShortFile { expected: bytes, found }))
+                }
+                Err(error) => Err(Error::io("read", &place.segment.path(Kind::Log), error)),
+            };
+        }
+    }
+
+    /// Goes on to the next segment, if there is one.
+    fn step_segment(&mut self) -> Result<Stepped> {
+        self.refresh_view();
+        let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
+        // The segment may have grown between the step and the look at the view.
+        if let Some(same) = self.view.segments.get(place.index)
+            && same.base == place.segment.base
+            && same.published() > place.stream.position()
+        {
+            place.segment = Arc::clone(same);
+            return Ok(Stepped::NextSegment);
+        }
+        let index = place.index.saturating_add(1);
+        let Some(next) = self.view.segments.get(index) else { return Ok(Stepped::End) };
+        place.index = index;
+        place.segment = Arc::clone(next);
+        let lowest = place.stream.lowest().max(next.base);
+        place.stream.seek(next.file()?, 0, lowest);
+        Ok(Stepped::NextSegment)
+    }
+}
+
+enum Stepped {
+    Batch(BatchHeader),
+    NextSegment,
+    End,
+}
+
+impl Place {
+    fn damage(&self, damage: Damage) -> Error {
+        self.segment.corrupt(self.stream.position(), Some(self.stream.lowest()), damage)
+    }
+}

@@ -1,0 +1,209 @@
+//! Reading a log from some place to its end.
+
+use crate::error::Result;
+use crate::log::cursor::Cursor;
+use crate::log::shared::Shared;
+use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, Records, StoredRecord, StoredRecords};
+use crate::types::{Offset, StartAt};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Reads batches and records in the order of their offsets, and stops at the end of the log.
+///
+/// It takes no lock while it reads, and is never held up by an append, a roll or a
+/// sync. At the end it says so, and goes on when it is asked again after more was
+/// appended. Every batch is checked: its checksum, and that its offsets lie after those
+/// before it and before those behind it. A damaged one is an error, again and again,
+/// until the reader is told to [`seek`](Reader::seek) past it: nothing is skipped unasked.
+///
+/// Two ways to read:
+///
+/// - [`records`](Reader::records) gives owned [`StoredRecord`]s. Those of one batch share its memory.
+/// - [`next_batch`](Reader::next_batch) lends each batch, and its records borrow from the reader's buffer: no allocation.
+///
+/// ```
+/// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let mut reader = log.reader(1)?;
+/// while let Some(mut batch) = reader.next_batch()? {
+///     for record in batch.records()? {
+///         let record = record?;
+///         println!("{}: {:?}", record.offset, record.value); // 1 and 2
+///     }
+/// }
+/// assert_eq!(reader.offset(), 3);
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    cursor: Cursor,
+    scratch: DecodeBuffer,
+    /// The records of a batch that is being given out one by one.
+    pending: Option<StoredRecords>,
+    pending_end: Offset,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Reader> {
+        let offset = shared.resolve(start)?;
+        let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
+        let cursor = Cursor::new(Arc::clone(shared), offset);
+        Ok(Reader { cursor, scratch, pending: None, pending_end: 0 })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.cursor.shared()
+    }
+
+    /// The offset it goes on from.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.cursor.offset()
+    }
+
+    /// Goes on from somewhere else.
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) below the start and above the end of the log.
+    /// - As [`Log::offset_for_time`](crate::Log::offset_for_time), for a time.
+    pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
+        let offset = self.cursor.shared().resolve(start.into())?;
+        self.pending = None;
+        self.cursor.seek(offset);
+        Ok(())
+    }
+
+    /// The next batch, lent until the next call; `None` at the end of the log.
+    ///
+    /// The first batch after a seek may begin below the offset that was sought; its
+    /// [`records`](ReadBatch::records) leave out what lies below. Control batches are given out too.
+    ///
+    /// # Errors
+    /// - [`Error::Corrupt`](crate::Error::Corrupt) when the batch is damaged.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) when the log was truncated below the reader's place.
+    /// - [`Error::Closed`](crate::Error::Closed), [`Error::Io`](crate::Error::Io).
+    pub fn next_batch(&mut self) -> Result<Option<ReadBatch<'_>>> {
+        self.pending = None;
+        let from = self.cursor.offset();
+        let Some(header) = self.cursor.advance()? else { return Ok(None) };
+        self.cursor.pass(header.next_offset());
+        let Some(batch) = self.cursor.batch() else { return Ok(None) };
+        Ok(Some(ReadBatch { batch, from, scratch: &mut self.scratch }))
+    }
+
+    /// The next record; `None` at the end of the log. Control records are passed over.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Reader::next_batch); besides, [`Error::Unsupported`](crate::Error::Unsupported) and
+    /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded: by this build, or within
+    /// the limit for decompression. The reader stays before it.
+    pub fn next_record(&mut self) -> Result<Option<StoredRecord>> {
+        loop {
+            if let Some(records) = &mut self.pending {
+                if let Some(record) = records.next() {
+                    let record = record?;
+                    self.cursor.pass(record.offset.saturating_add(1));
+                    return Ok(Some(record));
+                }
+                self.cursor.pass(self.pending_end);
+                self.pending = None;
+            }
+            let Some(header) = self.cursor.advance()? else { return Ok(None) };
+            self.pending_end = header.next_offset();
+            if header.is_control() {
+                self.cursor.pass(self.pending_end);
+                continue;
+            }
+            let from = self.cursor.offset();
+            match self.decode(from) {
+                Ok(records) => self.pending = Some(records),
+                Err(error) => {
+                    self.cursor.seek(from);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, from: Offset) -> Result<StoredRecords> {
+        let bytes = self.cursor.batch().map(|batch| Bytes::copy_from_slice(batch.as_bytes()));
+        let batch = RecordBatch::parse_unverified(bytes.unwrap_or_default())?;
+        let mut records = batch.records_with(&mut self.scratch)?.into_iter();
+        records.skip_to_offset(from)?;
+        Ok(records)
+    }
+
+    /// All records from here to the end of the log. The first error ends it.
+    #[must_use]
+    pub fn records(self) -> RecordsToEnd {
+        RecordsToEnd { reader: Some(self) }
+    }
+}
+
+/// A batch lent by a [`Reader`] or a [`Tail`](crate::Tail).
+#[derive(Debug)]
+pub struct ReadBatch<'a> {
+    batch: BatchRef<'a>,
+    from: Offset,
+    scratch: &'a mut DecodeBuffer,
+}
+
+impl<'a> ReadBatch<'a> {
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        self.batch.header()
+    }
+
+    /// The batch as it is stored, its checksum verified.
+    #[must_use]
+    pub fn as_ref(&self) -> BatchRef<'a> {
+        self.batch
+    }
+
+    /// Its records from the reader's place on, borrowed.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`](crate::Error::Unsupported) when this build lacks the codec.
+    /// - [`Error::InvalidBatch`](crate::Error::InvalidBatch) when it does not decompress, or expands beyond
+    ///   [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes).
+    pub fn records(&mut self) -> Result<Records<'_>> {
+        let mut records = self.batch.records(self.scratch)?;
+        if self.from > self.batch.header().base_offset {
+            records.skip_to_offset(self.from)?;
+        }
+        Ok(records)
+    }
+
+    /// A copy that outlives the reader's next step.
+    ///
+    /// # Errors
+    /// None that a batch from a log can have; the type leaves room.
+    pub fn to_owned(&self) -> Result<RecordBatch> {
+        let bytes = Bytes::copy_from_slice(self.batch.as_bytes());
+        Ok(RecordBatch::parse_unverified(bytes)?)
+    }
+}
+
+/// The records of a [`Reader`], to the end of the log or the first error.
+#[derive(Debug)]
+pub struct RecordsToEnd {
+    reader: Option<Reader>,
+}
+
+impl Iterator for RecordsToEnd {
+    type Item = Result<StoredRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.reader.as_mut()?.next_record();
+        if !matches!(record, Ok(Some(_))) {
+            self.reader = None;
+        }
+        record.transpose()
+    }
+}
+
+impl std::iter::FusedIterator for RecordsToEnd {}
