@@ -195,11 +195,12 @@ impl MemFs {
             Survive::Everything => tree.live.clone(),
             Survive::Some { .. } => tree.survivor(&mut luck),
         };
-        let mut copies = Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
-            Survive::SyncedOnly => content.synced(),
-            Survive::Everything => content.everything(),
-            Survive::Some { .. } => content.survivor(&mut luck),
-        });
+        let mut copies =
+            Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
+                Survive::SyncedOnly => content.synced(),
+                Survive::Everything => content.everything(),
+                Survive::Some { .. } => content.survivor(&mut luck),
+            });
         let names = copies.names(&reachable(names));
         MemFs::build(Tree::settled(names), copies.space, self.shared.boot.saturating_add(1))
     }
