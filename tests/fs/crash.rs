@@ -238,6 +238,15 @@ fn check_some(model: &Model, disk: &MemFs) -> Result<(), TestCaseError> {
         prop_assert!(kept, "file {file} had a synced name, was not removed, and has none");
     }
     prop_assert!(disk.unsynced().is_empty());
+    // Nothing lies in wait behind the end of a file.
+    for name in present {
+        let file = disk.open(Path::new(&name), Open::ReadWrite).unwrap();
+        let len = file.len().unwrap();
+        file.set_len(len + 50_000).unwrap();
+        let mut gap = vec![1; 50_000];
+        file.read_exact_at(&mut gap, len).unwrap();
+        prop_assert!(gap.iter().all(|byte| *byte == 0), "{name} has bytes past {len}");
+    }
     Ok(())
 }
 
@@ -448,4 +457,41 @@ fn tens_of_thousands_of_crashes_are_cheap() {
         let disk = fs.crash(some(round));
         assert!(disk.open(Path::new("a"), Open::ReadOnly).unwrap().len().unwrap() >= 1 << 20);
     }
+}
+
+#[test]
+fn changes_keep_their_order_while_another_directory_is_synced() {
+    let fs = MemFs::new();
+    fs.create_dir(Path::new("d")).unwrap();
+    fs.create_dir(Path::new("e")).unwrap();
+    create(&fs, "e/a", b"1");
+    create(&fs, "d/a", b"1");
+    fs.rename(Path::new("e/a"), Path::new("e/b")).unwrap();
+    fs.sync_dir(Path::new("d")).unwrap();
+    fs.sync_dir(Path::new("e")).unwrap();
+    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "e"), ["b"]);
+}
+
+/// Who has seen a sync end and then syncs something else never finds the second without the first.
+#[test]
+fn a_crash_is_one_moment() {
+    let fs = MemFs::new();
+    let (a, b) = (create(&fs, "a", &[0; 8]), create(&fs, "b", &[0; 8]));
+    a.sync_all().unwrap();
+    b.sync_all().unwrap();
+    fs.sync_dir(root()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..20_000_u64 {
+                for file in [&a, &b] {
+                    file.write_all_at(&round.to_be_bytes(), 0).unwrap();
+                    file.sync_data().unwrap();
+                }
+            }
+        });
+        while !writer.is_finished() {
+            let disk = fs.crash(Survive::SyncedOnly);
+            assert!(read(&disk, "a").unwrap() >= read(&disk, "b").unwrap());
+        }
+    });
 }

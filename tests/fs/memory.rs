@@ -84,6 +84,10 @@ fn allocated_room_is_there_when_the_device_is_full() {
     assert_eq!(fs.used_bytes(), 2 * 4096);
     fs.set_capacity(u64::MAX);
     a.allocate(1 << 50).unwrap(); // costs nothing to model
+    fs.sync_dir(Path::new("/")).unwrap();
+    assert_eq!(fs.crash(Survive::SyncedOnly).used_bytes(), 0);
+    a.sync_data().unwrap();
+    assert_eq!(fs.crash(Survive::SyncedOnly).used_bytes(), 1 << 50);
     a.set_len(0).unwrap();
     assert_eq!(fs.used_bytes(), 4096);
 }
