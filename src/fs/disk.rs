@@ -284,7 +284,10 @@ fn is_a_directory() -> io::Error {
 }
 
 fn not_regular() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file; symbolic links are not followed")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "not a regular file; symbolic links are not followed",
+    )
 }
 
 fn sync_parent(dir: &Path) -> io::Result<()> {

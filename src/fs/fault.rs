@@ -159,10 +159,7 @@ impl FaultFs {
             tracing: true,
             counts: BTreeMap::new(),
         };
-        FaultFs {
-            inner: Arc::new(inner),
-            faults: Arc::new(Faults { state: Mutex::new(state) }),
-        }
+        FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state: Mutex::new(state) }) }
     }
 
     /// Adds a rule, which holds from now on, also for files that are open.
@@ -292,8 +289,7 @@ impl Answer for Box<dyn DirLock> {}
 
 impl Fs for FaultFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let operation =
-            if how == Open::CreateNew { Operation::CreateNew } else { Operation::Open };
+        let operation = if how == Open::CreateNew { Operation::CreateNew } else { Operation::Open };
         let path: Arc<Path> = path.into();
         self.faults.pass(Call::new(operation, Arc::clone(&path)), |_| {
             let inner = self.inner.open(&path, how)?;

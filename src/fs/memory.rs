@@ -195,12 +195,13 @@ impl MemFs {
             Survive::Everything => tree.live.clone(),
             Survive::Some { .. } => tree.survivor(&mut luck),
         };
-        let mut copies = Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
-            Survive::SyncedOnly => content.synced(),
-            Survive::Everything => content.everything(),
-            Survive::Some { .. } => content.survivor(&mut luck),
-        });
-        let names = copies.names(&reachable(names));
+        let mut copies =
+            Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
+                Survive::SyncedOnly => content.synced(),
+                Survive::Everything => content.everything(),
+                Survive::Some { .. } => content.survivor(&mut luck),
+            });
+        let names = copies.names(&names);
         MemFs::build(Tree::settled(names), copies.space, self.shared.boot.saturating_add(1))
     }
 
@@ -321,21 +322,6 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
         self.made.insert(Arc::as_ptr(file), Arc::clone(&made));
         Node::File(made)
     }
-}
-
-/// The directories that have a name, and so have those above them.
-fn reachable(mut names: Names) -> Names {
-    let mut reached = Names::new();
-    let mut todo = vec![ROOT];
-    while let Some(dir) = todo.pop() {
-        let Some(nodes) = names.remove(&dir) else { continue };
-        todo.extend(nodes.values().filter_map(|node| match node {
-            Node::Dir(dir) => Some(*dir),
-            Node::File(_) => None,
-        }));
-        reached.insert(dir, nodes);
-    }
-    reached
 }
 
 impl Fs for MemFs {

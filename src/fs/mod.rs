@@ -166,6 +166,7 @@ pub trait DirLock: Send + Sync + Debug {
 ///
 /// Short reads and writes are legal. [`read_exact_at`](File::read_exact_at) and
 /// [`write_all_at`](File::write_all_at) repeat until done.
+#[expect(clippy::len_without_is_empty, reason = "a call to the system, not a property")]
 pub trait File: Send + Sync + Debug {
     /// The length of the file now.
     ///

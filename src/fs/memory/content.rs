@@ -168,7 +168,8 @@ impl Content {
         }
         let len = luck.length(self.synced_len, self.len, &self.lengths);
         // Make the file long enough for every block first; cutting restores the invariants.
-        let mut content = Content::settled(blocks, MAX_LEN, self.synced_reserved.max(self.reserved));
+        let mut content =
+            Content::settled(blocks, MAX_LEN, self.synced_reserved.max(self.reserved));
         content.cut(len);
         Content::settled(content.blocks, len, content.reserved)
     }

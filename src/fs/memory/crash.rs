@@ -34,7 +34,11 @@ impl Luck {
     }
 
     /// The old or the new version of a block, or some sectors of each.
-    pub(super) fn block(&mut self, old: &Arc<[u8; BLOCK]>, new: &Arc<[u8; BLOCK]>) -> Arc<[u8; BLOCK]> {
+    pub(super) fn block(
+        &mut self,
+        old: &Arc<[u8; BLOCK]>,
+        new: &Arc<[u8; BLOCK]>,
+    ) -> Arc<[u8; BLOCK]> {
         if !self.random.chance(self.tear) {
             return Arc::clone(if self.random.chance(self.block) { new } else { old });
         }

@@ -1,0 +1,389 @@
+//! What every file system does. Each test runs on each of them.
+
+use crate::{kind, names, read, same};
+use annals::fs::{DiskFs, Entry, EntryKind, FaultFs, File, Fs, MemFs, Open};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A directory on some file system.
+struct Place {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    _temp: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn disk() -> Place {
+        let temp = tempfile::tempdir().unwrap();
+        Place { fs: Arc::new(DiskFs), dir: temp.path().to_owned(), _temp: Some(temp) }
+    }
+
+    fn memory() -> Place {
+        Place::on(MemFs::new())
+    }
+
+    fn faults() -> Place {
+        Place::on(FaultFs::new(MemFs::new()))
+    }
+
+    fn on(fs: impl Fs) -> Place {
+        let dir = PathBuf::from("/some/dir");
+        fs.create_dir(&dir).unwrap();
+        Place { fs: Arc::new(fs), dir, _temp: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> Arc<dyn File> {
+        let file = self.fs.open(&self.path(name), Open::CreateNew).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        read(&self.fs, self.path(name)).unwrap()
+    }
+}
+
+macro_rules! on_every_file_system {
+    ($($name:ident)*) => {
+        mod disk {
+            $(#[test] fn $name() { super::$name(&super::Place::disk()); })*
+        }
+        mod memory {
+            $(#[test] fn $name() { super::$name(&super::Place::memory()); })*
+        }
+        mod faults {
+            $(#[test] fn $name() { super::$name(&super::Place::faults()); })*
+        }
+    };
+}
+
+on_every_file_system! {
+    a_new_file_is_created_once
+    only_existing_files_open
+    a_path_through_a_file_is_not_a_directory
+    a_directory_is_no_file
+    a_handle_for_reading_changes_nothing
+    bytes_are_where_they_were_written
+    a_gap_reads_as_zeros
+    reads_are_short_at_the_end
+    set_len_cuts_and_extends
+    what_was_cut_off_does_not_come_back
+    allocate_extends_and_never_cuts
+    writes_beyond_the_largest_position_fail
+    two_handles_see_one_file
+    rename_replaces
+    rename_to_itself_changes_nothing
+    rename_needs_files
+    remove_leaves_open_handles_alone
+    list_tells_kinds_and_lengths
+    list_needs_a_directory
+    create_dir_makes_those_above_and_may_be_repeated
+    create_dir_does_not_replace_a_file
+    a_lock_excludes_until_it_is_dropped
+    a_lock_file_keeps_its_bytes
+    a_view_has_the_bytes_asked_for
+    a_view_outlives_the_name_and_the_handle
+    syncs_succeed
+    threads_write_next_to_each_other
+}
+
+fn a_new_file_is_created_once(at: &Place) {
+    let path = at.path("a");
+    assert_eq!(at.fs.open(&path, Open::CreateNew).unwrap().len().unwrap(), 0);
+    assert_eq!(kind(at.fs.open(&path, Open::CreateNew)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(at.fs.open(&at.dir, Open::CreateNew)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(at.fs.open(&at.path("no/a"), Open::CreateNew)), ErrorKind::NotFound);
+}
+
+fn only_existing_files_open(at: &Place) {
+    for how in [Open::ReadOnly, Open::ReadWrite] {
+        assert_eq!(kind(at.fs.open(&at.path("no"), how)), ErrorKind::NotFound);
+        assert_eq!(kind(at.fs.open(&at.path("no/a"), how)), ErrorKind::NotFound);
+    }
+    assert_eq!(names(&at.fs, &at.dir), [""; 0]);
+    at.create("a", b"1");
+    at.fs.open(&at.path("a"), Open::ReadWrite).unwrap().write_all_at(b"2", 1).unwrap();
+    assert_eq!(at.read("a"), b"12");
+}
+
+fn a_path_through_a_file_is_not_a_directory(at: &Place) {
+    at.create("a", b"");
+    for how in [Open::CreateNew, Open::ReadOnly, Open::ReadWrite] {
+        assert_eq!(kind(at.fs.open(&at.path("a/b"), how)), ErrorKind::NotADirectory);
+    }
+    assert_eq!(kind(at.fs.remove(&at.path("a/b"))), ErrorKind::NotADirectory);
+}
+
+fn a_directory_is_no_file(at: &Place) {
+    at.fs.create_dir(&at.path("d")).unwrap();
+    for how in [Open::ReadOnly, Open::ReadWrite] {
+        assert_eq!(kind(at.fs.open(&at.path("d"), how)), ErrorKind::IsADirectory);
+    }
+    assert_eq!(kind(at.fs.remove(&at.path("d"))), ErrorKind::IsADirectory);
+    assert_eq!(kind(at.fs.lock(&at.path("d"))), ErrorKind::IsADirectory);
+}
+
+fn a_handle_for_reading_changes_nothing(at: &Place) {
+    at.create("a", b"1234");
+    let file = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    assert_eq!(kind(file.write_at(b"x", 0)), ErrorKind::PermissionDenied);
+    assert_eq!(kind(file.set_len(1)), ErrorKind::PermissionDenied);
+    assert_eq!(kind(file.allocate(9)), ErrorKind::PermissionDenied);
+    assert_eq!(at.read("a"), b"1234");
+}
+
+fn bytes_are_where_they_were_written(at: &Place) {
+    let file = at.create("a", &[7; 10_000]);
+    file.write_all_at(&[8; 5000], 2000).unwrap();
+    file.write_all_at(&[9; 3], 9999).unwrap();
+    same(&at.read("a"), &[vec![7; 2000], vec![8; 5000], vec![7; 2999], vec![9; 3]].concat());
+    let mut part = [0; 4];
+    file.read_exact_at(&mut part, 6998).unwrap();
+    assert_eq!(part, [8, 8, 7, 7]);
+    assert_eq!(file.write_at(b"", 50_000).unwrap(), 0);
+    assert_eq!(file.len().unwrap(), 10_002);
+}
+
+fn a_gap_reads_as_zeros(at: &Place) {
+    let file = at.create("a", b"1");
+    file.write_all_at(b"2", 20_000).unwrap();
+    same(&at.read("a"), &[b"1".to_vec(), vec![0; 19_999], b"2".to_vec()].concat());
+}
+
+fn reads_are_short_at_the_end(at: &Place) {
+    let file = at.create("a", b"12345");
+    let mut buf = [0xAA; 8];
+    assert_eq!(file.read_at(&mut buf, 3).unwrap(), 2);
+    assert_eq!(&buf[..3], b"45\xAA");
+    assert_eq!(file.read_at(&mut buf, 5).unwrap(), 0);
+    assert_eq!(file.read_at(&mut buf, 1 << 40).unwrap(), 0);
+    assert_eq!(file.read_at(&mut [], 0).unwrap(), 0);
+    assert_eq!(kind(file.read_exact_at(&mut buf, 0)), ErrorKind::UnexpectedEof);
+}
+
+fn set_len_cuts_and_extends(at: &Place) {
+    let file = at.create("a", &[1; 5000]);
+    file.set_len(4999).unwrap();
+    same(&at.read("a"), &[1; 4999]);
+    file.set_len(3).unwrap();
+    assert_eq!(at.read("a"), [1; 3]);
+    file.set_len(9000).unwrap();
+    same(&at.read("a"), &[vec![1; 3], vec![0; 8997]].concat());
+    file.set_len(0).unwrap();
+    assert_eq!(at.read("a"), b"");
+    file.set_len(1 << 40).unwrap(); // a file with a hole takes no room
+    assert_eq!(file.len().unwrap(), 1 << 40);
+}
+
+fn what_was_cut_off_does_not_come_back(at: &Place) {
+    let file = at.create("a", &[1; 10_000]);
+    for len in [8192, 4096, 4000, 512, 1] {
+        file.set_len(len).unwrap();
+        file.write_all_at(&[2], 9999).unwrap();
+        let kept = usize::try_from(len).unwrap();
+        same(&at.read("a"), &[vec![1; kept], vec![0; 9999 - kept], vec![2]].concat());
+    }
+}
+
+fn allocate_extends_and_never_cuts(at: &Place) {
+    let file = at.create("a", b"123");
+    file.allocate(0).unwrap();
+    file.allocate(2).unwrap();
+    assert_eq!(at.read("a"), b"123");
+    file.allocate(10_000).unwrap();
+    same(&at.read("a"), &[b"123".to_vec(), vec![0; 9997]].concat());
+    file.allocate(5000).unwrap();
+    assert_eq!(file.len().unwrap(), 10_000);
+}
+
+fn writes_beyond_the_largest_position_fail(at: &Place) {
+    let file = at.create("a", b"1");
+    assert!(file.write_at(b"22", i64::MAX as u64 - 1).is_err());
+    assert!(file.write_at(b"2", u64::MAX).is_err());
+    assert!(file.set_len(u64::MAX).is_err());
+    assert!(file.allocate(u64::MAX).is_err());
+    assert_eq!(at.read("a"), b"1");
+}
+
+fn two_handles_see_one_file(at: &Place) {
+    let one = at.create("a", b"1");
+    let other = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    one.write_all_at(b"23", 1).unwrap();
+    let mut buf = [0; 3];
+    other.read_exact_at(&mut buf, 0).unwrap();
+    assert_eq!(&buf, b"123");
+    one.set_len(1).unwrap();
+    assert_eq!(other.len().unwrap(), 1);
+}
+
+fn rename_replaces(at: &Place) {
+    let old = at.create("a", b"old");
+    at.create("b", b"new");
+    at.fs.rename(&at.path("b"), &at.path("a")).unwrap();
+    assert_eq!(names(&at.fs, &at.dir), ["a"]);
+    assert_eq!(at.read("a"), b"new");
+    let mut buf = [0; 3];
+    old.read_exact_at(&mut buf, 0).unwrap(); // what was replaced lives on in its handle
+    assert_eq!(&buf, b"old");
+
+    at.fs.create_dir(&at.path("d")).unwrap();
+    at.fs.rename(&at.path("a"), &at.path("d/c")).unwrap();
+    assert_eq!(names(&at.fs, &at.dir), ["d"]);
+    assert_eq!(at.read("d/c"), b"new");
+}
+
+fn rename_to_itself_changes_nothing(at: &Place) {
+    at.create("a", b"1");
+    at.fs.rename(&at.path("a"), &at.path("a")).unwrap();
+    assert_eq!(at.read("a"), b"1");
+}
+
+fn rename_needs_files(at: &Place) {
+    at.create("a", b"1");
+    at.fs.create_dir(&at.path("d")).unwrap();
+    let rename = |from: &str, to: &str| kind(at.fs.rename(&at.path(from), &at.path(to)));
+    assert_eq!(rename("no", "b"), ErrorKind::NotFound);
+    assert_eq!(rename("a", "no/b"), ErrorKind::NotFound);
+    assert_eq!(rename("a", "d"), ErrorKind::IsADirectory);
+    assert_eq!(rename("d", "e"), ErrorKind::IsADirectory);
+    assert_eq!(names(&at.fs, &at.dir), ["a", "d"]);
+}
+
+fn remove_leaves_open_handles_alone(at: &Place) {
+    let file = at.create("a", b"12");
+    at.fs.remove(&at.path("a")).unwrap();
+    assert_eq!(kind(at.fs.remove(&at.path("a"))), ErrorKind::NotFound);
+    assert_eq!(kind(at.fs.open(&at.path("a"), Open::ReadOnly)), ErrorKind::NotFound);
+    file.write_all_at(b"34", 2).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(file.view(4).unwrap().as_slice(), b"1234");
+    at.create("a", b"another");
+    assert_eq!(file.len().unwrap(), 4);
+}
+
+fn list_tells_kinds_and_lengths(at: &Place) {
+    at.create("a", &[0; 5000]);
+    at.create("b", b"");
+    at.fs.create_dir(&at.path("d/e")).unwrap();
+    at.create("d/inner", b"");
+    let mut entries = at.fs.list(&at.dir).unwrap();
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    let entry = |name: &str, kind, len| Entry { name: name.to_owned(), kind, len };
+    let expected = [
+        entry("a", EntryKind::File, 5000),
+        entry("b", EntryKind::File, 0),
+        entry("d", EntryKind::Directory, 0),
+    ];
+    assert_eq!(entries, expected);
+}
+
+fn list_needs_a_directory(at: &Place) {
+    at.create("a", b"");
+    assert_eq!(kind(at.fs.list(&at.path("no"))), ErrorKind::NotFound);
+    assert_eq!(kind(at.fs.list(&at.path("a"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(at.fs.sync_dir(&at.path("no"))), ErrorKind::NotFound);
+    assert_eq!(kind(at.fs.sync_dir(&at.path("a"))), ErrorKind::NotADirectory);
+}
+
+fn create_dir_makes_those_above_and_may_be_repeated(at: &Place) {
+    for _ in 0..2 {
+        at.fs.create_dir(&at.path("d/e/f")).unwrap();
+        at.fs.create_dir(&at.path("d")).unwrap();
+    }
+    assert_eq!(names(&at.fs, at.path("d/e")), ["f"]);
+    at.create("d/e/f/a", b"1");
+    at.fs.create_dir(&at.path("d/e/f")).unwrap();
+    assert_eq!(at.read("d/e/f/a"), b"1");
+}
+
+fn create_dir_does_not_replace_a_file(at: &Place) {
+    at.create("a", b"1");
+    assert_eq!(kind(at.fs.create_dir(&at.path("a"))), ErrorKind::AlreadyExists);
+    assert_eq!(kind(at.fs.create_dir(&at.path("a/d"))), ErrorKind::NotADirectory);
+    assert_eq!(at.read("a"), b"1");
+}
+
+fn a_lock_excludes_until_it_is_dropped(at: &Place) {
+    let path = at.path(".lock");
+    let lock = at.fs.lock(&path).unwrap();
+    // Also another open file of this very process and thread.
+    assert_eq!(kind(at.fs.lock(&path)), ErrorKind::WouldBlock);
+    let other = at.fs.lock(&at.path("other.lock")).unwrap();
+    drop(lock);
+    let again = at.fs.lock(&path).unwrap();
+    assert_eq!(kind(at.fs.lock(&path)), ErrorKind::WouldBlock);
+    drop((again, other));
+    at.fs.lock(&path).unwrap();
+}
+
+fn a_lock_file_keeps_its_bytes(at: &Place) {
+    let path = at.path(".lock");
+    let lock = at.fs.lock(&path).unwrap();
+    lock.file().write_all_at(b"process 1", 0).unwrap();
+    lock.file().sync_all().unwrap();
+    drop(lock);
+    let lock = at.fs.lock(&path).unwrap();
+    assert_eq!(lock.file().view(9).unwrap().as_slice(), b"process 1");
+}
+
+fn a_view_has_the_bytes_asked_for(at: &Place) {
+    let file = at.create("a", &[5; 5000]);
+    same(&file.view(5000).unwrap(), &[5; 5000]);
+    assert_eq!(file.view(4097).unwrap().len(), 4097);
+    assert!(file.view(0).unwrap().is_empty());
+    assert_eq!(kind(file.view(5001)), ErrorKind::UnexpectedEof);
+    assert!(at.create("b", b"").view(0).unwrap().is_empty());
+    let reading = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    assert_eq!(&reading.view(2).unwrap()[..], [5; 2]);
+}
+
+fn a_view_outlives_the_name_and_the_handle(at: &Place) {
+    let file = at.create("a", &[5; 5000]);
+    let view = file.view(5000).unwrap();
+    drop(file);
+    at.fs.remove(&at.path("a")).unwrap();
+    same(&view, &[5; 5000]);
+}
+
+fn syncs_succeed(at: &Place) {
+    let file = at.create("a", b"1");
+    file.sync_data().unwrap();
+    file.sync_all().unwrap();
+    at.fs.sync_dir(&at.dir).unwrap();
+    assert_eq!(at.read("a"), b"1");
+}
+
+fn threads_write_next_to_each_other(at: &Place) {
+    let file = at.create("a", b"");
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let file = &file;
+            scope.spawn(move || {
+                for round in 0..50_u64 {
+                    let position = (round * 4 + u64::from(thread)) * 1000;
+                    file.write_all_at(&[thread + 1; 1000], position).unwrap();
+                }
+            });
+        }
+    });
+    let bytes = at.read("a");
+    assert_eq!(bytes.len(), 200_000);
+    for (index, byte) in bytes.into_iter().enumerate() {
+        assert_eq!(usize::from(byte), index / 1000 % 4 + 1, "at {index}");
+    }
+}
+
+/// A shared file system is one itself, so a wrapper takes either.
+#[test]
+fn a_shared_file_system_is_one() {
+    let shared: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let fs = FaultFs::new(Arc::clone(&shared));
+    fs.open(Path::new("a"), Open::CreateNew).unwrap();
+    assert_eq!(names(&shared, "/"), ["a"]);
+    assert_eq!(fs.boot_id(), shared.boot_id());
+}
