@@ -21,7 +21,7 @@ const MAX_BATCH_BYTES: usize = i32::MAX as usize;
 /// Room for all that comes before a record's key: three numbers of up to 5 bytes, one of up to 10,
 /// one byte of attributes, and, without a key, the length of the value too.
 const PREFIX_BYTES: usize = 32;
-const _: () = assert!(PREFIX_BYTES >= 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64 + 1);
+const _: () = assert!(PREFIX_BYTES > 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64);
 
 /// Room for one number of up to 5 bytes.
 const NUMBER_BYTES: usize = 8;

@@ -252,7 +252,8 @@ impl<'a> Records<'a> {
         };
         let mut rest = self.rest;
         for _ in 0..steps {
-            let length = varint::read_i32(&mut rest).and_then(|length| usize::try_from(length).ok());
+            let length =
+                varint::read_i32(&mut rest).and_then(|length| usize::try_from(length).ok());
             let Some((_, tail)) = length.and_then(|length| rest.split_at_checked(length)) else {
                 return false;
             };
@@ -285,7 +286,7 @@ impl<'a> Records<'a> {
     fn end(&mut self) -> Option<InvalidBatch> {
         let over = !self.rest.is_empty() && !self.progress.done;
         self.progress.done = true;
-        over.then(|| InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
+        over.then_some(InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
     }
 
     #[inline(always)]

@@ -54,6 +54,7 @@ mod decode;
 mod header;
 mod iter;
 mod layout;
+#[allow(clippy::module_inception, reason = "it holds the type Record")]
 mod record;
 mod stamp;
 mod stored;

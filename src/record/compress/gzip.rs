@@ -50,9 +50,8 @@ impl Encoder {
         loop {
             let used = usize::try_from(stream.total_in()).map_err(|_| failed())?;
             let rest = input.get(used..).ok_or_else(failed)?;
-            let status = stream
-                .compress_vec(rest, output, FlushCompress::Finish)
-                .map_err(|_| failed())?;
+            let status =
+                stream.compress_vec(rest, output, FlushCompress::Finish).map_err(|_| failed())?;
             if status == Status::StreamEnd {
                 break;
             }
