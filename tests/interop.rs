@@ -2,6 +2,15 @@
 //!
 //! Needs Python with kafka-python, aiokafka, python-snappy, lz4, zstandard and cramjam.
 //! Without them the test says so and passes, unless `ANNALS_REQUIRE_INTEROP=1`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking"
+)]
 
 use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer, Record};
 use annals::{Codec, Timestamp};

@@ -1,4 +1,13 @@
 //! Hostile batches must not take memory that they do not really expand to.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking"
+)]
 #![cfg(target_os = "linux")]
 
 use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer};

@@ -1,4 +1,13 @@
 //! The rules for batches that producers hand to a log, one after the other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking"
+)]
 
 use annals::record::{
     AppendRules, BatchBuilder, BatchRef, BatchSummary, Compression, DecodeBuffer,

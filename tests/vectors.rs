@@ -1,6 +1,15 @@
 //! Batches written by other implementations, and ones that must be refused.
 //!
 //! `vectors/MANIFEST.txt` says of every file what is in it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking"
+)]
 
 use annals::record::{
     BatchBuilder, BatchHeader, BatchRef, Compression, ControlRecord, ControlType, DecodeBuffer,
