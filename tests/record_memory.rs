@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::let_underscore_must_use,
+    clippy::little_endian_bytes,
     reason = "a test fails by panicking"
 )]
 #![cfg(target_os = "linux")]
