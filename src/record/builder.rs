@@ -18,15 +18,10 @@ use bytes::Bytes;
 /// The most bytes a batch can have: its length field has 31 bits. No record can be larger either.
 const MAX_BATCH_BYTES: usize = i32::MAX as usize;
 
-/// Room for a record's length, which is written after the fields that follow it.
-const LENGTH_ROOM: usize = varint::MAX_BYTES_32;
-/// The most bytes before a record's key, or before its value if it has no key: four numbers of
-/// up to 5 bytes, one of up to 10, and one byte of attributes; rounded up.
-const PART_BYTES: usize = 32;
-/// What is copied lies within these bytes wherever the length begins.
-const PREFIX_BYTES: usize = 64;
-const _: () = assert!(PART_BYTES > 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64);
-const _: () = assert!(PREFIX_BYTES >= PART_BYTES + LENGTH_ROOM);
+/// Room for all that comes before a record's key, or before its value if it has no key: four
+/// numbers of up to 5 bytes, one of up to 10, and one byte of attributes; rounded up.
+const PREFIX_BYTES: usize = 32;
+const _: () = assert!(PREFIX_BYTES > 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64);
 
 /// Room for one number of up to 5 bytes.
 const NUMBER_BYTES: usize = 8;
@@ -465,19 +460,15 @@ impl BatchBuilder {
         let (key, key_length) = length_of(parts.key);
         let (value, value_length) = length_of(parts.value);
         let header_count = varint::zigzag(parts.header_count as i64);
-        // All but the length, which is known when they are; it goes into the room before them.
-        let mut prefix = [0u8; PREFIX_BYTES];
-        let at = varint::put(&mut prefix, LENGTH_ROOM.wrapping_add(1), time_delta);
-        let at = varint::put(&mut prefix, at, delta);
-        let mut end = varint::put(&mut prefix, at, key_length);
-        let mut body = key.len().saturating_add(value.len()).saturating_add(parts.headers_size);
-        if key.is_empty() {
-            end = varint::put(&mut prefix, end, value_length);
-        } else {
-            body = body.saturating_add(varint::size(value_length));
-        }
-        body = body.saturating_add(end.wrapping_sub(LENGTH_ROOM));
-        body = body.saturating_add(varint::size(header_count));
+        let body = varint::size(time_delta)
+            .saturating_add(varint::size(delta))
+            .saturating_add(varint::size(key_length))
+            .saturating_add(varint::size(value_length))
+            .saturating_add(varint::size(header_count))
+            .saturating_add(1)
+            .saturating_add(key.len())
+            .saturating_add(value.len())
+            .saturating_add(parts.headers_size);
         // All lengths lie below the body's, so that this one check covers them.
         let needed = body.saturating_add(PREFIX_BYTES);
         let plain = &mut self.plain;
@@ -485,10 +476,13 @@ impl BatchBuilder {
             return Err(too_large(batch.count));
         }
         plain.reserve(needed);
-        let length = varint::zigzag(body as i64);
-        let start = LENGTH_ROOM.saturating_sub(varint::size(length));
-        varint::put(&mut prefix, start, length);
-        append_part(plain, &prefix, start, end);
+        append_in_place::<PREFIX_BYTES>(plain, |prefix| {
+            let at = varint::put(prefix, 0, varint::zigzag(body as i64));
+            let at = varint::put(prefix, at.wrapping_add(1), time_delta);
+            let at = varint::put(prefix, at, delta);
+            let at = varint::put(prefix, at, key_length);
+            if key.is_empty() { varint::put(prefix, at, value_length) } else { at }
+        });
         if !key.is_empty() {
             plain.extend_from_slice(key);
             append_number(plain, value_length);
@@ -591,27 +585,26 @@ fn write_bytes(output: &mut Vec<u8>, bytes: Option<&[u8]>) {
     output.extend_from_slice(bytes);
 }
 
-/// Appends the bytes of a record's prefix from `start` to `end`.
+/// Appends what `write` puts into the room it is given, and returns the length of.
 ///
-/// Copying a fixed number of bytes and cutting off the rest takes a few instructions, where a
-/// copy of unknown length is a call.
+/// The room has a fixed size and most of it is cut off again. That takes a few instructions,
+/// where appending byte by byte takes a check for each of them, and appending from elsewhere a
+/// call to copy them.
 #[inline(always)]
-fn append_part(output: &mut Vec<u8>, prefix: &[u8; PREFIX_BYTES], start: usize, end: usize) {
-    let target = output.len().saturating_add(end.saturating_sub(start));
-    if let Some(part) = prefix.get(start..).and_then(|tail| tail.first_chunk::<PART_BYTES>()) {
-        output.extend_from_slice(part);
-        output.truncate(target);
-    }
+fn append_in_place<const N: usize>(
+    output: &mut Vec<u8>,
+    write: impl FnOnce(&mut [u8; N]) -> usize,
+) {
+    let start = output.len();
+    output.extend_from_slice(&[0; N]);
+    let written = output.last_chunk_mut().map_or(0, write);
+    output.truncate(start.saturating_add(written));
 }
 
 /// Appends a number that takes up to 5 bytes.
 #[inline(always)]
 fn append_number(output: &mut Vec<u8>, number: u64) {
-    let mut bytes = [0u8; NUMBER_BYTES];
-    let size = varint::put(&mut bytes, 0, number);
-    let target = output.len().saturating_add(size);
-    output.extend_from_slice(&bytes);
-    output.truncate(target);
+    append_in_place::<NUMBER_BYTES>(output, |room| varint::put(room, 0, number));
 }
 
 #[cold]
