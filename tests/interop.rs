@@ -7,7 +7,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stderr,
     clippy::let_underscore_must_use,
     reason = "a test fails by panicking"
 )]
@@ -15,6 +14,7 @@
 use annals::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer, Record};
 use annals::{Codec, Timestamp};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -25,12 +25,17 @@ fn python(arguments: &[&str]) -> Option<Output> {
     Command::new("python3").arg(script).args(arguments).output().ok()
 }
 
+/// Says what happens also where the output of tests that pass is not shown.
+fn say(what: &str) {
+    writeln!(std::io::stderr(), "interop: {}", what.trim_end()).unwrap();
+}
+
 /// The decoders there are; what is missing is said aloud.
 fn decoders() -> Vec<String> {
     let required = std::env::var("ANNALS_REQUIRE_INTEROP").is_ok_and(|value| value == "1");
     let Some(output) = python(&["--check"]) else {
         assert!(!required, "python3 cannot be run");
-        eprintln!("skipped: python3 cannot be run");
+        say("skipped: python3 cannot be run");
         return Vec::new();
     };
     let found: Vec<String> =
@@ -38,7 +43,7 @@ fn decoders() -> Vec<String> {
     if found.len() < 2 {
         let missing = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!required, "not all decoders can be imported: {missing}");
-        eprintln!("skipped in part or in whole: {missing}");
+        say(&format!("skipped in part or in whole: {missing}"));
     }
     found
 }
@@ -142,6 +147,6 @@ fn other_clients_read_what_is_written() {
         for (theirs, ours) in read.iter().zip(&expected) {
             assert!(theirs == ours, "{decoder} reads {theirs}, not {ours}");
         }
-        eprintln!("{decoder} agrees on {} records", read.len());
+        say(&format!("{decoder} agrees on {} records", read.len()));
     }
 }

@@ -54,7 +54,7 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     let record = (option::of(content()), option::of(content()), headers, times()).prop_map(
         |(key, value, headers, time)| Record { key, value, headers, timestamp: Some(time) },
     );
-    vec(record, 1..40)
+    vec(record, 1..20)
 }
 
 fn encode(records: &[Record], codec: Codec, base_offset: u64) -> Vec<u8> {
@@ -88,8 +88,6 @@ fn collect(records: Records<'_>) -> Result<Vec<StoredRecord>, InvalidBatch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn what_is_encoded_comes_out_again(
         records in records(),

@@ -52,6 +52,7 @@ mod compress;
 mod control;
 mod decode;
 mod header;
+mod input;
 mod iter;
 mod layout;
 #[allow(clippy::module_inception, reason = "it holds the type Record")]

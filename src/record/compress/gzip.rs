@@ -4,8 +4,9 @@
 //! of the deflate stream, some tens of KiB, can be kept between batches.
 
 use super::expanded::Expanded;
-use super::{malformed, take, take_slice};
+use super::malformed;
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use flate2::{Compress, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 

@@ -6,9 +6,10 @@
 //! frames whose blocks do not refer to each other.
 
 use super::expanded::Expanded;
+use super::malformed;
 use super::xxh32::xxh32;
-use super::{malformed, take, take_slice};
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use lz4_flex::block::{self, CompressTable};
 
