@@ -26,6 +26,7 @@ fn python(arguments: &[&str]) -> Option<Output> {
 }
 
 /// Says what happens also where the output of tests that pass is not shown.
+#[allow(clippy::explicit_write, reason = "the macro's output is captured")]
 fn say(what: &str) {
     writeln!(std::io::stderr(), "interop: {}", what.trim_end()).unwrap();
 }
