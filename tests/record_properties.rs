@@ -354,3 +354,26 @@ fn a_builder_refuses_what_no_reader_takes() {
     builder.set_last_offset_delta(-1);
     assert!(builder.finish().is_err());
 }
+
+#[test]
+fn a_decode_buffer_is_used_again_also_after_failures() {
+    let mut scratch = DecodeBuffer::new(1 << 20);
+    let records: Vec<Record> = (0..50).map(|i| Record::new(format!("value {i}"))).collect();
+    for _ in 0..3 {
+        for codec in Codec::ALL.into_iter().filter(|codec| codec.is_available()) {
+            let bytes = encode(&records, codec, 0);
+            let mut broken = bytes.clone();
+            broken.truncate(bytes.len() - 5);
+            let length = i32::try_from(broken.len()).unwrap() - 12;
+            broken[8..12].copy_from_slice(&length.to_be_bytes());
+            let crc = annals::record::crc32c(&broken[21..]);
+            broken[17..21].copy_from_slice(&crc.to_be_bytes());
+            assert!(read(&broken, &mut scratch).is_err(), "{codec}");
+            let bomb = encode(&[Record::new(vec![0; 2 << 20])], codec, 0);
+            assert_eq!(read(&bomb, &mut scratch).is_err(), codec != Codec::None, "{codec}");
+            let read = read(&bytes, &mut scratch).unwrap();
+            assert!(read.iter().zip(&records).all(|(read, record)| read.value == record.value));
+            assert_eq!(read.len(), records.len());
+        }
+    }
+}
