@@ -19,10 +19,10 @@ use bytes::Bytes;
 /// The most bytes a batch can have: its length field has 31 bits. No record can be larger either.
 const MAX_BATCH_BYTES: usize = i32::MAX as usize;
 
-/// Room for all that comes before a record's key: three numbers of up to 5 bytes, one of up to 10,
-/// one byte of attributes, and, without a key, the length of the value too.
+/// Room for all that comes before a record's key, or before its value if it has no key: four
+/// numbers of up to 5 bytes, one of up to 10, and one byte of attributes; rounded up.
 const PREFIX_BYTES: usize = 32;
-const _: () = assert!(PREFIX_BYTES >= 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64 + 1);
+const _: () = assert!(PREFIX_BYTES > 4 * varint::MAX_BYTES_32 + varint::MAX_BYTES_64);
 
 /// Room for one number of up to 5 bytes.
 const NUMBER_BYTES: usize = 8;
@@ -497,16 +497,14 @@ impl BatchBuilder {
             return Err(too_large(batch.count));
         }
         plain.reserve(needed);
-        let mut prefix = [0u8; PREFIX_BYTES];
-        let at = varint::put(&mut prefix, 0, varint::zigzag(body as i64));
-        let at = varint::put(&mut prefix, at.wrapping_add(1), time_delta);
-        let at = varint::put(&mut prefix, at, delta);
-        let at = varint::put(&mut prefix, at, key_length);
-        if key.is_empty() {
-            let at = varint::put(&mut prefix, at, value_length);
-            append_start(plain, &prefix, at);
-        } else {
-            append_start(plain, &prefix, at);
+        append_in_place::<PREFIX_BYTES>(plain, |prefix| {
+            let at = varint::put(prefix, 0, varint::zigzag(body as i64));
+            let at = varint::put(prefix, at.wrapping_add(1), time_delta);
+            let at = varint::put(prefix, at, delta);
+            let at = varint::put(prefix, at, key_length);
+            if key.is_empty() { varint::put(prefix, at, value_length) } else { at }
+        });
+        if !key.is_empty() {
             plain.extend_from_slice(key);
             append_number(plain, value_length);
         }
@@ -611,23 +609,26 @@ fn write_bytes(output: &mut Vec<u8>, bytes: Option<&[u8]>) {
     output.extend_from_slice(bytes);
 }
 
-/// Appends the first `count` bytes of `source`.
+/// Appends what `write` puts into the room it is given, and returns the length of.
 ///
-/// Copying all of it and cutting it off again takes a few instructions, where a copy
-/// of unknown length is a call.
+/// The room has a fixed size and most of it is cut off again. That takes a few instructions,
+/// where appending byte by byte takes a check for each of them, and appending from elsewhere a
+/// call to copy them.
 #[inline(always)]
-fn append_start<const N: usize>(output: &mut Vec<u8>, source: &[u8; N], count: usize) {
-    let end = output.len().saturating_add(count);
-    output.extend_from_slice(source);
-    output.truncate(end);
+fn append_in_place<const N: usize>(
+    output: &mut Vec<u8>,
+    write: impl FnOnce(&mut [u8; N]) -> usize,
+) {
+    let start = output.len();
+    output.extend_from_slice(&[0; N]);
+    let written = output.last_chunk_mut().map_or(0, write);
+    output.truncate(start.saturating_add(written));
 }
 
 /// Appends a number that takes up to 5 bytes.
 #[inline(always)]
 fn append_number(output: &mut Vec<u8>, number: u64) {
-    let mut bytes = [0u8; NUMBER_BYTES];
-    let end = varint::put(&mut bytes, 0, number);
-    append_start(output, &bytes, end);
+    append_in_place::<NUMBER_BYTES>(output, |room| varint::put(room, 0, number));
 }
 
 #[cold]

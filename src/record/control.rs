@@ -4,7 +4,7 @@
 //! never see them. A log acts on two of them, which end a transaction.
 
 use super::builder::BatchBuilder;
-use super::compress::take;
+use super::input::take;
 use crate::error::{Error, InvalidBatch};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 

@@ -252,7 +252,8 @@ impl<'a> Records<'a> {
         };
         let mut rest = self.rest;
         for _ in 0..steps {
-            let length = varint::read_i32(&mut rest).and_then(|length| usize::try_from(length).ok());
+            let length =
+                varint::read_i32(&mut rest).and_then(|length| usize::try_from(length).ok());
             let Some((_, tail)) = length.and_then(|length| rest.split_at_checked(length)) else {
                 return false;
             };
@@ -285,7 +286,7 @@ impl<'a> Records<'a> {
     fn end(&mut self) -> Option<InvalidBatch> {
         let over = !self.rest.is_empty() && !self.progress.done;
         self.progress.done = true;
-        over.then(|| InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
+        over.then_some(InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
     }
 
     #[inline(always)]
@@ -404,4 +405,151 @@ fn read_header<'a>(input: &mut &'a [u8]) -> Result<HeaderRef<'a>, &'static str> 
     let name = std::str::from_utf8(name).map_err(|_| "a header name is not UTF-8")?;
     let value = read_bytes(input).ok_or("a header value does not fit its length")?;
     Ok(HeaderRef { name, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, BatchRef, DecodeBuffer};
+
+    /// A record with these bytes after its length.
+    fn record(body: &[u8]) -> Vec<u8> {
+        let mut record = Vec::new();
+        varint::write(&mut record, varint::zigzag(body.len() as i64));
+        record.extend_from_slice(body);
+        record
+    }
+
+    /// A record with null key and value and this offset delta.
+    fn numbered(delta: u8) -> Vec<u8> {
+        record(&[0, 0, delta << 1, 1, 1, 0])
+    }
+
+    /// The header of a batch from offset 100 with so many records and such a last offset delta.
+    fn header(count: i32, last_offset_delta: i32) -> BatchHeader {
+        let mut builder = BatchBuilder::new();
+        builder.base_offset(100).set_last_offset_delta(last_offset_delta);
+        let mut header = BatchHeader::parse(builder.finish().unwrap()).unwrap();
+        header.record_count = count;
+        header
+    }
+
+    fn problem(header: &BatchHeader, encoded: &[u8]) -> InvalidBatch {
+        let mut records = Records::new(header, encoded).unwrap();
+        let problem = records.find_map(Result::err).expect("it should have been refused");
+        assert!(records.next().is_none());
+        problem
+    }
+
+    #[test]
+    fn offsets_must_rise_within_the_range() {
+        let falls = "its offset is not above the one before it";
+        let beyond = "its offset is above the last offset of the batch";
+        for (deltas, index, what) in [
+            ([0, 0, 2], 1, falls),
+            ([1, 0, 2], 1, falls),
+            ([0, 2, 1], 2, falls),
+            ([0, 1, 3], 2, beyond),
+        ] {
+            let encoded = deltas.map(numbered).concat();
+            let expected = InvalidBatch::Record { index, what };
+            assert_eq!(problem(&header(3, 2), &encoded), expected, "{deltas:?}");
+        }
+    }
+
+    #[test]
+    fn fields_must_fill_the_record() {
+        for (body, what) in [
+            (&[0, 0, 0, 1, 1, 2, 2, b'a', 1][..], ""),
+            (&[0, 0, 0, 1, 1, 0, 0], "bytes are left over after its fields"),
+            (&[0, 0, 0, 1, 1, 1, 0], "its header count is negative"),
+            (&[0, 0, 0, 1, 1, 2, 2, 0xff, 1], "a header name is not UTF-8"),
+            (&[0, 0, 0, 1, 1, 2, 1, 1], "a header has no name"),
+            (&[0, 0, 0, 1, 1, 2, 2, b'a', 1, 9], "bytes are left over after its fields"),
+            (&[0, 0, 0, 1, 1, 8, 2, b'a', 1], "it has more headers than bytes for them"),
+            (&[0, 0, 0, 1, 1, 4, 2, b'a', 1, 8], "a header name does not fit its length"),
+            (&[0, 0, 0, 1, 1, 2, 2, b'a', 4, 9], "a header value does not fit its length"),
+            (&[0, 0, 0, 8, 1, 0], "its key does not fit its length"),
+            (&[0, 0, 0, 1, 8, 0, 0], "its value does not fit its length"),
+            (&[0, 0, 0, 1, 1, 0x80], "its header count does not end"),
+            (&[0, 0x80, 0x80, 0x80, 0x80, 0x80], "its timestamp does not end"),
+        ] {
+            let encoded = record(body);
+            let found = Records::new(&header(1, 0), &encoded).unwrap().next().unwrap();
+            match found {
+                Ok(record) => {
+                    let headers: Vec<HeaderRef<'_>> = record.headers.iter().collect();
+                    assert!(what.is_empty(), "{body:?} was taken");
+                    assert_eq!(headers, [HeaderRef { name: "a", value: None }]);
+                }
+                Err(InvalidBatch::Record { index: 0, what: found }) => assert_eq!(found, what),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_must_be_possible() {
+        let encoded = [numbered(0), vec![1, 0, 0, 0, 0, 0, 0]].concat();
+        let what = "its length is negative";
+        assert_eq!(problem(&header(2, 1), &encoded), InvalidBatch::Record { index: 1, what });
+        let encoded = [numbered(0), vec![0; 7]].concat();
+        let what = "its length is zero";
+        assert_eq!(problem(&header(2, 1), &encoded), InvalidBatch::Record { index: 1, what });
+        let missing = InvalidBatch::RecordsMissing { expected: 1, found: 0 };
+        assert_eq!(problem(&header(1, 0), &[]), missing);
+        let over = InvalidBatch::TrailingBytes { bytes: 7 };
+        assert_eq!(problem(&header(1, 0), &[numbered(0), numbered(1)].concat()), over);
+        assert_eq!(problem(&header(0, 0), &numbered(0)), over);
+        let refused = Records::new(&header(3, 2), &[0; 20]).unwrap_err();
+        assert_eq!(refused, InvalidBatch::RecordCount { count: 3 });
+    }
+
+    #[test]
+    fn skipping_does_not_trust_that_a_full_range_is_numbered_one_by_one() {
+        // As many records as offsets, yet one offset twice.
+        let encoded = [0, 2, 2].map(numbered).concat();
+        let mut records = Records::new(&header(3, 2), &encoded).unwrap();
+        records.skip_to_offset(101).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().offset, 102);
+        assert!(records.next().unwrap().is_err());
+        assert!(records.next().is_none());
+    }
+
+    #[test]
+    fn skipping_past_the_end_reports_what_is_wrong_there() {
+        let good = [0, 1, 2].map(numbered).concat();
+        let mut records = Records::new(&header(3, 2), &good).unwrap();
+        records.skip_to_offset(103).unwrap();
+        assert!(records.next().is_none());
+        let mut records = Records::new(&header(3, 9), &good).unwrap();
+        records.skip_to_offset(105).unwrap();
+        assert!(records.next().is_none());
+
+        let longer = [good.clone(), vec![9]].concat();
+        let mut records = Records::new(&header(3, 9), &longer).unwrap();
+        let over = InvalidBatch::TrailingBytes { bytes: 1 };
+        assert_eq!(records.skip_to_offset(105), Err(over));
+        assert!(records.next().is_none());
+        let endless = [good, vec![200; 8]].concat();
+        let mut records = Records::new(&header(4, 9), &endless).unwrap();
+        assert!(matches!(records.skip_to_offset(105), Err(InvalidBatch::Record { index: 3, .. })));
+        assert!(records.next().is_none());
+    }
+
+    #[test]
+    fn going_back_is_not_possible() {
+        let mut builder = BatchBuilder::new();
+        for _ in 0..4 {
+            builder.push(Timestamp::NONE, None, None).unwrap();
+        }
+        let mut scratch = DecodeBuffer::default();
+        let mut records =
+            BatchRef::parse(builder.finish().unwrap()).unwrap().records(&mut scratch).unwrap();
+        records.skip_to_offset(2).unwrap();
+        records.skip_to_offset(0).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().offset, 2);
+        records.skip_to_offset(1).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().offset, 3);
+    }
 }

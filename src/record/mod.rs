@@ -52,8 +52,10 @@ mod compress;
 mod control;
 mod decode;
 mod header;
+mod input;
 mod iter;
 mod layout;
+#[allow(clippy::module_inception, reason = "it holds the type Record")]
 mod record;
 mod stamp;
 mod stored;

@@ -84,7 +84,9 @@ impl Record {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         self.headers.iter().fold(
             length(&self.key).saturating_add(length(&self.value)),
-            |sum, header| sum.saturating_add(header.name.len()).saturating_add(length(&header.value)),
+            |sum, header| {
+                sum.saturating_add(header.name.len()).saturating_add(length(&header.value))
+            },
         )
     }
 }

@@ -123,7 +123,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     #[test]
@@ -148,7 +151,8 @@ mod tests {
                 assert_eq!(read_long(&mut rest, MAX_BYTES_32), Some(number as u64));
             }
             assert!(rest.is_empty());
-            let unsigned = if section.starts_with("signed") { zigzag(number) } else { number as u64 };
+            let unsigned =
+                if section.starts_with("signed") { zigzag(number) } else { number as u64 };
             let mut written = Vec::new();
             write(&mut written, unsigned);
             assert_eq!(written, bytes);

@@ -82,3 +82,35 @@ impl Expanded {
         InvalidBatch::ExpandsTooFar { limit: self.limit as u64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_ends_at_the_limit() {
+        let mut expanded = Expanded::new(10);
+        assert_eq!(expanded.room(4).len(), 4);
+        expanded.advance(3);
+        assert_eq!((expanded.left(), expanded.room(100).len()), (7, 7));
+        expanded.advance(100);
+        assert_eq!((expanded.filled().len(), expanded.left()), (10, 0));
+        assert!(expanded.room(1).is_empty());
+        assert!(expanded.capacity() <= 10);
+    }
+
+    #[test]
+    fn what_only_one_batch_needed_is_given_back() {
+        let mut expanded = Expanded::new(usize::MAX);
+        let large = RETAINED_BYTES * 3;
+        expanded.room(large);
+        expanded.advance(large);
+        expanded.clear();
+        assert!(expanded.capacity() >= large, "a second large batch can follow");
+        expanded.room(10);
+        expanded.advance(10);
+        expanded.clear();
+        assert!(expanded.capacity() < large);
+        assert_eq!(expanded.filled(), b"");
+    }
+}

@@ -4,8 +4,9 @@
 //! of the deflate stream, some tens of KiB, can be kept between batches.
 
 use super::expanded::Expanded;
-use super::{malformed, take, take_slice};
+use super::malformed;
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use flate2::{Compress, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -50,9 +51,8 @@ impl Encoder {
         loop {
             let used = usize::try_from(stream.total_in()).map_err(|_| failed())?;
             let rest = input.get(used..).ok_or_else(failed)?;
-            let status = stream
-                .compress_vec(rest, output, FlushCompress::Finish)
-                .map_err(|_| failed())?;
+            let status =
+                stream.compress_vec(rest, output, FlushCompress::Finish).map_err(|_| failed())?;
             if status == Status::StreamEnd {
                 break;
             }

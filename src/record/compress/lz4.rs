@@ -6,9 +6,10 @@
 //! frames whose blocks do not refer to each other.
 
 use super::expanded::Expanded;
+use super::malformed;
 use super::xxh32::xxh32;
-use super::{malformed, take, take_slice};
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use lz4_flex::block::{self, CompressTable};
 
@@ -187,4 +188,100 @@ fn read_block(
 fn descriptor_checksum(descriptor: &[u8]) -> u8 {
     let [_, second, _, _] = xxh32(descriptor).to_le_bytes();
     second
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame with this descriptor, checksum included, and these bytes after it.
+    fn frame(descriptor: &[u8], rest: &[u8]) -> Vec<u8> {
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        frame.extend_from_slice(descriptor);
+        frame.push(descriptor_checksum(descriptor));
+        frame.extend_from_slice(rest);
+        frame
+    }
+
+    fn expand(frame: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let mut output = Expanded::new(1 << 20);
+        match decompress(frame, &mut output) {
+            Ok(()) => Ok(output.filled().to_vec()),
+            Err(InvalidBatch::Compression { codec: Codec::Lz4, what }) => Err(what),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// One stored block of three bytes, then the end mark.
+    const ABC: &[u8] = &[3, 0, 0, 0x80, b'a', b'b', b'c', 0, 0, 0, 0];
+
+    #[test]
+    fn only_frames_kafka_reads_are_read() {
+        assert_eq!(expand(&frame(&[0x60, 0x40], ABC)).unwrap(), b"abc");
+        for block_size in [0x50, 0x60, 0x70] {
+            assert_eq!(expand(&frame(&[0x60, block_size], ABC)).unwrap(), b"abc");
+        }
+        let refused = |descriptor: &[u8]| expand(&frame(descriptor, ABC)).unwrap_err();
+        assert_eq!(refused(&[0x40, 0x40]), "the frame has dependent blocks");
+        assert_eq!(refused(&[0xa0, 0x40]), "the frame has an unknown version");
+        assert_eq!(refused(&[0x62, 0x40]), "the frame has reserved bits set");
+        assert_eq!(refused(&[0x60, 0xc0]), "the frame has reserved bits set");
+        assert_eq!(refused(&[0x60, 0x41]), "the frame has reserved bits set");
+        assert_eq!(refused(&[0x60, 0x30]), "the frame has an unknown block size");
+        assert_eq!(refused(&[0x61, 0x40, 1, 0, 0, 0]), "the frame needs a dictionary");
+        let mut wrong = frame(&[0x60, 0x40], ABC);
+        wrong[6] ^= 1;
+        let what = "the frame's descriptor does not match its checksum";
+        assert_eq!(expand(&wrong).unwrap_err(), what);
+        wrong[0] = 5;
+        assert_eq!(expand(&wrong).unwrap_err(), "the frame's magic number is missing");
+    }
+
+    #[test]
+    fn sizes_and_checksums_are_held_to() {
+        let sized = |size| frame(&[0x68, 0x40, size, 0, 0, 0, 0, 0, 0, 0], ABC);
+        assert_eq!(expand(&sized(3)).unwrap(), b"abc");
+        assert_eq!(expand(&sized(4)).unwrap_err(), "the content is not as long as the frame says");
+
+        let mut block = ABC[..7].to_vec();
+        block.extend_from_slice(&xxh32(b"abc").to_le_bytes());
+        block.extend_from_slice(&[0; 4]);
+        assert_eq!(expand(&frame(&[0x70, 0x40], &block)).unwrap(), b"abc");
+        block[8] ^= 1;
+        let what = "a block does not match its checksum";
+        assert_eq!(expand(&frame(&[0x70, 0x40], &block)).unwrap_err(), what);
+
+        // The checksum of the content must be there, and is not compared.
+        let content = [ABC, &[1, 2, 3, 4]].concat();
+        assert_eq!(expand(&frame(&[0x64, 0x40], &content)).unwrap(), b"abc");
+        let cut = &content[..content.len() - 1];
+        assert_eq!(expand(&frame(&[0x64, 0x40], cut)).unwrap_err(), "the frame ends early");
+    }
+
+    #[test]
+    fn a_block_above_the_declared_size_is_refused() {
+        let mut stored = (65_537u32 | STORED).to_le_bytes().to_vec();
+        stored.resize(4 + 65_537, 0);
+        stored.extend_from_slice(&[0; 4]);
+        let what = "a block is larger than the frame allows";
+        assert_eq!(expand(&frame(&[0x60, 0x40], &stored)).unwrap_err(), what);
+        assert_eq!(expand(&frame(&[0x60, 0x50], &stored)).unwrap().len(), 65_537);
+
+        let packed = block::compress(&vec![0; 65_537]);
+        let mut compressed = u32::try_from(packed.len()).unwrap().to_le_bytes().to_vec();
+        compressed.extend_from_slice(&packed);
+        compressed.extend_from_slice(&[0; 4]);
+        let what = "a block cannot be decoded";
+        assert_eq!(expand(&frame(&[0x60, 0x40], &compressed)).unwrap_err(), what);
+        assert_eq!(expand(&frame(&[0x60, 0x50], &compressed)).unwrap().len(), 65_537);
+    }
+
+    #[test]
+    fn a_block_size_takes_no_memory() {
+        let mut output = Expanded::new(1 << 30);
+        let claim = frame(&[0x60, 0x70], &[2, 0, 0, 0, 0x10, b'x', 0, 0, 0, 0]);
+        decompress(&claim, &mut output).unwrap();
+        assert_eq!(output.filled(), b"x");
+        assert!(output.capacity() <= 2 * MAX_EXPANSION, "{}", output.capacity());
+    }
 }

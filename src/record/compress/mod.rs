@@ -11,6 +11,7 @@
 //! a byte of snappy yields at most 22, of LZ4 255, of gzip 1032, and a block of
 //! zstd, which takes at least 3 bytes, 128 KiB. So 1 KiB of anything stays
 //! below 44 MiB whatever the limit is.
+#![allow(clippy::little_endian_bytes, reason = "gzip, LZ4 and zstd are little-endian formats")]
 
 pub(crate) mod expanded;
 #[cfg(feature = "gzip")]
@@ -207,22 +208,6 @@ pub(crate) fn malformed(codec: Codec, what: &'static str) -> InvalidBatch {
     InvalidBatch::Compression { codec, what }
 }
 
-/// Takes `N` bytes off the front of `input`; `None` if there are not as many.
-#[allow(dead_code, reason = "unused in a build without codecs")]
-pub(crate) fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = input.split_first_chunk::<N>()?;
-    *input = tail;
-    Some(*head)
-}
-
-/// Takes `count` bytes off the front of `input`; `None` if there are not as many.
-#[allow(dead_code, reason = "unused in a build without codecs")]
-pub(crate) fn take_slice<'a>(input: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (head, tail) = input.split_at_checked(count)?;
-    *input = tail;
-    Some(head)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +216,9 @@ mod tests {
         let mut noise = Vec::new();
         let mut state = 1u64;
         for _ in 0..200_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             noise.push((state >> 56) as u8);
         }
         vec![
@@ -289,7 +276,10 @@ mod tests {
                     continue;
                 }
                 let cut = expand(codec, &packed[..end], 1 << 20);
-                assert!(matches!(cut, Err(InvalidBatch::Compression { .. })), "{codec} {end} {cut:?}");
+                assert!(
+                    matches!(cut, Err(InvalidBatch::Compression { .. })),
+                    "{codec} {end} {cut:?}"
+                );
             }
             packed.push(0);
             let longer = expand(codec, &packed, 1 << 20);

@@ -6,8 +6,9 @@
 //! magic is no sensible beginning of a block.
 
 use super::expanded::Expanded;
-use super::{malformed, take, take_slice};
+use super::malformed;
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use snap::raw;
 

@@ -31,8 +31,7 @@ pub(super) fn xxh32(bytes: &[u8]) -> u32 {
 }
 
 fn hash_stripes(stripes: &[[u8; 16]]) -> u32 {
-    let mut lanes =
-        [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0u32.wrapping_sub(PRIME_1)];
+    let mut lanes = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0u32.wrapping_sub(PRIME_1)];
     for stripe in stripes {
         let (words, _) = stripe.as_chunks::<4>();
         for (lane, word) in lanes.iter_mut().zip(words) {

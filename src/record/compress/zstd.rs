@@ -7,8 +7,9 @@
 //! tells: no block yields more than 128 KiB, and most yield as much.
 
 use super::expanded::Expanded;
-use super::{malformed, take, take_slice};
+use super::malformed;
 use crate::error::{Error, InvalidBatch};
+use crate::record::input::{take, take_slice};
 use crate::types::Codec;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
