@@ -79,8 +79,7 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.monotonic_millis.fetch_add(millis, Ordering::SeqCst);
-        self.calendar_millis
-            .fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.calendar_millis.fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
     /// Sets the calendar, in either direction; the monotonic time is not touched.

@@ -33,7 +33,9 @@ pub enum Error {
     Corrupt(Box<Corruption>),
 
     /// The offset is below the start or above the end of the log.
-    #[error("offset {requested} is out of range: the log holds {start} to {end}; start again at one of these ends")]
+    #[error(
+        "offset {requested} is out of range: the log holds {start} to {end}; start again at one of these ends"
+    )]
     OffsetOutOfRange {
         /// The offset asked for.
         requested: Offset,
@@ -44,7 +46,9 @@ pub enum Error {
     },
 
     /// The batch is larger than the log takes.
-    #[error("a batch of {bytes} bytes is over the limit of {limit} set by `{option}`; send smaller batches or raise it")]
+    #[error(
+        "a batch of {bytes} bytes is over the limit of {limit} set by `{option}`; send smaller batches or raise it"
+    )]
     BatchTooLarge {
         /// The size of the batch, its header included, compressed if it is compressed.
         bytes: u64,
@@ -182,10 +186,7 @@ impl Error {
     /// true when the disk was full, the directory locked, or descriptors had run out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::StorageFull | ErrorKind::Busy | ErrorKind::TooManyFiles
-        )
+        matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::Busy | ErrorKind::TooManyFiles)
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {

@@ -127,6 +127,32 @@ impl From<Timestamp> for StartAt {
     }
 }
 
+/// A question about offsets, as Kafka's `ListOffsets` asks it.
+///
+/// A [`Timestamp`] converts into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OffsetSpec {
+    /// The first offset of the log. Kafka: -2.
+    Earliest,
+    /// The end of the log. Kafka: -1.
+    Latest,
+    /// The first record with the largest timestamp of the log. Kafka: -3.
+    MaxTimestamp,
+    /// The first offset held on this disk: the same as `Earliest`, as nothing is held elsewhere. Kafka: -4.
+    EarliestLocal,
+    /// The last offset held in remote storage: never any. Kafka: -5.
+    LatestTiered,
+    /// The first record with this timestamp or a later one.
+    Time(Timestamp),
+}
+
+impl From<Timestamp> for OffsetSpec {
+    fn from(at: Timestamp) -> OffsetSpec {
+        OffsetSpec::Time(at)
+    }
+}
+
 /// How a batch's records section is compressed: the lowest three bits of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

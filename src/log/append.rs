@@ -5,8 +5,8 @@ use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::record::{
-    AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record, RecordBatch,
-    stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
+    AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
+    RecordBatch, stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
@@ -73,9 +73,8 @@ impl Shared {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
         builder.clear();
-        let appended = self
-            .encode(&mut builder, records)
-            .and_then(|()| self.append_builder(&mut builder));
+        let appended =
+            self.encode(&mut builder, records).and_then(|()| self.append_builder(&mut builder));
         if builder.size_bytes() <= KEPT_BYTES {
             builder.clear();
             BUILDER.set(Some(builder));
@@ -124,9 +123,10 @@ impl Shared {
         let checked = validate_for_append(batch.view(), &self.rules(), &mut scratch);
         SCRATCH.set(Some(scratch));
         checked?;
-        let recompress = self.config.compression.filter(|wanted| {
-            wanted.codec() != header.codec() && header.codec().is_available()
-        });
+        let recompress = self
+            .config
+            .compression
+            .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
         if recompress.is_some() {
             return self.append_encoded(&mut self.rebuild(batch.view())?);
         }
@@ -264,9 +264,8 @@ impl Shared {
         last_offset: Offset,
     ) -> bool {
         let size = writer.log.position();
-        let spans_too_far = last_offset
-            .checked_sub(writer.segment.base)
-            .is_none_or(|span| span > i32::MAX as u64);
+        let spans_too_far =
+            last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
         spans_too_far
             || size.saturating_add(bytes) > self.config.segment_bytes
             || self.index_is_full(writer)
@@ -278,8 +277,7 @@ impl Shared {
         let room = |entry: usize| self.config.index_bytes / entry as u64;
         // One slot of the time index is kept for the entry that is made when the segment is closed.
         writer.indexes.offsets.len() as u64 >= room(offset_index::ENTRY_BYTES)
-            || writer.indexes.times.len() as u64
-                >= room(time_index::ENTRY_BYTES).saturating_sub(1)
+            || writer.indexes.times.len() as u64 >= room(time_index::ENTRY_BYTES).saturating_sub(1)
     }
 
     /// Age counts from the first timestamp of the segment to that of the batch; where the

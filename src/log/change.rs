@@ -16,8 +16,8 @@ use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -33,11 +33,8 @@ impl Shared {
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);
-        let closed = Arc::new(Segment::sealed(
-            Arc::clone(&self.dir),
-            writer.segment.base,
-            closed_bytes,
-        ));
+        let closed =
+            Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
         {
@@ -361,8 +358,7 @@ pub(crate) fn begin_segment(
         }
     }
     let indexes = Arc::new(Indexes::empty(base));
-    let segment =
-        Segment::active(Arc::clone(dir), base, 0, Timestamp::NONE, Arc::clone(&indexes));
+    let segment = Segment::active(Arc::clone(dir), base, 0, Timestamp::NONE, Arc::clone(&indexes));
     Ok(Writer {
         segment: Arc::new(segment),
         indexes,

@@ -284,9 +284,8 @@ impl LogConfig {
     /// # Errors
     /// [`Error::InvalidConfig`] names the first option that cannot be as it is.
     pub fn validate(&self) -> Result<()> {
-        let invalid = |option, reason: &str| {
-            Err(Error::InvalidConfig { option, reason: reason.to_owned() })
-        };
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if !(62..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
             return invalid("segment_bytes", "must lie between 62 bytes and 2 GiB - 1");
         }

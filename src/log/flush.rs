@@ -9,12 +9,12 @@
 //! without the bytes being there. The log is poisoned, and everyone who waits is
 //! told.
 
+use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::segment::Segment;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
-use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
 use crate::types::Offset;
 use parking_lot::MutexGuard;
 use std::io;

@@ -27,12 +27,11 @@ use crate::segment::name::{
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
-use crate::types::{Offset, Timestamp};
+use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The largest of the small files beside the segments.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
@@ -91,7 +90,10 @@ impl Listing {
 
     /// The base offsets and lengths of the live log files, in order.
     pub(crate) fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
-        self.live.iter().filter(|((_, kind), _)| *kind == Kind::Log).map(|((base, _), len)| (*base, *len))
+        self.live
+            .iter()
+            .filter(|((_, kind), _)| *kind == Kind::Log)
+            .map(|((base, _), len)| (*base, *len))
     }
 
     /// A directory with files of others and none of ours is not taken for an empty log.
@@ -130,9 +132,8 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     Listing::read(&dir)?.check(path)?;
     let (lock, before) = take_lock(&dir)?;
     let mut opening = Opening {
-        lost_power: before.is_some_and(|before| {
-            before.boot.is_none() || before.boot != dir.fs.boot_id()
-        }),
+        lost_power: before
+            .is_some_and(|before| before.boot.is_none() || before.boot != dir.fs.boot_id()),
         dir,
         config,
         recovery: Recovery::default(),
@@ -238,8 +239,7 @@ impl Opening {
         }
         // Swap files at or above an unfinished replacement belong to the same unfinished set.
         let unfinished = at(Stage::Cleaned).map(|file| file.base).min();
-        let is_complete =
-            |file: &SegmentFile| unfinished.is_none_or(|lowest| file.base < lowest);
+        let is_complete = |file: &SegmentFile| unfinished.is_none_or(|lowest| file.base < lowest);
         for file in at(Stage::Swap).filter(|file| !is_complete(file)) {
             self.remove_file(file)?;
         }
@@ -354,9 +354,7 @@ impl Opening {
         self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         self.sync_dir()?;
         let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
-        Ok(marker.filter(|marker| {
-            listing.logs().last() == Some((marker.base, marker.bytes))
-        }))
+        Ok(marker.filter(|marker| listing.logs().last() == Some((marker.base, marker.bytes))))
     }
 
     fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
@@ -391,16 +389,19 @@ impl Opening {
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
             .resumed(marker.bytes_since_entry);
-        let writer = self.writer(marker.base, Recovered {
-            valid_bytes: marker.bytes,
-            file_bytes: marker.bytes,
-            scanned_bytes: 0,
-            end: marker.end,
-            first_timestamp: marker.first_timestamp,
-            indexes,
-            cadence,
-            tail: Tail::Clean,
-        })?;
+        let writer = self.writer(
+            marker.base,
+            Recovered {
+                valid_bytes: marker.bytes,
+                file_bytes: marker.bytes,
+                scanned_bytes: 0,
+                end: marker.end,
+                first_timestamp: marker.first_timestamp,
+                indexes,
+                cadence,
+                tail: Tail::Clean,
+            },
+        )?;
         Ok((writer, sealed, marker.end))
     }
 
@@ -513,8 +514,7 @@ impl Opening {
         }
         let mut error = self.damage(base, found);
         if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail) {
-            corruption.reason =
-                Damage::MissingData { expected: recovery_point, found: found.end };
+            corruption.reason = Damage::MissingData { expected: recovery_point, found: found.end };
         }
         Err(error)
     }

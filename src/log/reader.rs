@@ -3,7 +3,9 @@
 use crate::error::Result;
 use crate::log::cursor::Cursor;
 use crate::log::shared::Shared;
-use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, Records, StoredRecord, StoredRecords};
+use crate::record::{
+    BatchHeader, BatchRef, DecodeBuffer, RecordBatch, Records, StoredRecord, StoredRecords,
+};
 use crate::types::{Offset, StartAt};
 use bytes::Bytes;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use crate::segment::SegmentDir;
 use crate::types::Offset;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
 const OPEN: u8 = 0;
 const POISONED: u8 = 1;
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) signal: Signal,
     /// Leaf lock. What a read-only log knows of the files another process writes.
     pub(crate) follower: Option<Mutex<Follower>>,
+    /// Whether a thread looks at the files of a read-only log for those who wait.
+    pub(crate) watched: AtomicBool,
     /// Leaf lock. Released when the log is closed.
     pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
     #[cfg(feature = "futures")]
@@ -105,6 +107,7 @@ impl Shared {
             synced: Condvar::new(),
             signal: Signal::default(),
             follower: parts.follower.map(Mutex::new),
+            watched: AtomicBool::new(false),
             lock: Mutex::new(parts.lock),
             #[cfg(feature = "futures")]
             syncer: crate::log::durable::Syncer::default(),
@@ -158,10 +161,7 @@ impl Shared {
     pub(crate) fn poison(&self, cause: &Error) -> Event {
         let cause = cause.to_string();
         self.poison.lock().get_or_insert_with(|| cause.as_str().into());
-        if self
-            .latch
-            .compare_exchange(OPEN, POISONED, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
+        if self.latch.compare_exchange(OPEN, POISONED, Ordering::AcqRel, Ordering::Acquire).is_err()
         {
             // Already poisoned or closed: nothing goes back from there.
         }

@@ -122,10 +122,9 @@ impl SegmentDir {
         match self.fs.remove(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.events.emit(&Event::CleanupFailed {
-                path: path.to_path_buf(),
-                error: error.to_string(),
-            }),
+            Err(error) => self
+                .events
+                .emit(&Event::CleanupFailed { path: path.to_path_buf(), error: error.to_string() }),
         }
     }
 

@@ -88,10 +88,7 @@ pub(crate) struct Indexes {
 
 impl Indexes {
     pub(crate) fn empty(base: Offset) -> Indexes {
-        Indexes {
-            offsets: OffsetIndex::empty(base),
-            times: TimeIndex::empty(base),
-        }
+        Indexes { offsets: OffsetIndex::empty(base), times: TimeIndex::empty(base) }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
-use crate::segment::time_index::TimeIndex;
+use crate::segment::time_index::{TimeEntry, TimeIndex};
 use crate::types::{Offset, Timestamp};
 use parking_lot::Mutex;
 use std::io;
@@ -42,6 +42,15 @@ pub(crate) struct Located {
     pub(crate) position: u64,
     /// The offset it must not begin below.
     pub(crate) lowest: Offset,
+    /// Its header, where it was read on the way.
+    header: Option<BatchHeader>,
+}
+
+impl Located {
+    /// The size of the batch there, or 0 where it is not known.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.header.map_or(0, |header| header.size_bytes())
+    }
 }
 
 #[derive(Debug)]
@@ -141,10 +150,14 @@ impl Segment {
             Ok(from) => from,
             Err(reason) => {
                 self.drop_index(reason);
-                Located { position: 0, lowest: self.base }
+                self.from_start()
             }
         };
         self.walk(&*file, from, offset, end)
+    }
+
+    fn from_start(&self) -> Located {
+        Located { position: 0, lowest: self.base, header: None }
     }
 
     /// Where to walk from to reach `offset`: a batch that an index entry names, or the first one.
@@ -165,24 +178,28 @@ impl Segment {
             if entry.position >= end && !self.sealed {
                 continue;
             }
-            let Some(base) = self.check_entry(file, entry, end)? else {
+            let Some(first) = self.check_entry(file, entry, end)? else {
                 return Ok(Err("an entry does not point at the batch it names"));
             };
-            if base <= offset {
-                return Ok(Ok(Located { position: entry.position, lowest: base }));
+            if first.base_offset <= offset {
+                return Ok(Ok(Located {
+                    position: entry.position,
+                    lowest: first.base_offset,
+                    header: Some(first),
+                }));
             }
         }
-        Ok(Ok(Located { position: 0, lowest: self.base }))
+        Ok(Ok(self.from_start()))
     }
 
-    /// The base offset of the append that an entry names, if the log bears the entry out: its
+    /// The header of the append that an entry names, if the log bears the entry out: its
     /// batches must begin at its position and end with its offset.
     fn check_entry(
         &self,
         file: &dyn File,
         entry: OffsetEntry,
         end: u64,
-    ) -> Result<Option<Offset>> {
+    ) -> Result<Option<BatchHeader>> {
         let mut position = entry.position;
         let mut first = None;
         let mut lowest = self.base;
@@ -192,7 +209,7 @@ impl Segment {
             if header.base_offset < lowest || header.last_offset() > entry.offset {
                 return Ok(None);
             }
-            let first = *first.get_or_insert(header.base_offset);
+            let first = *first.get_or_insert(header);
             if header.last_offset() == entry.offset {
                 return Ok(Some(first));
             }
@@ -210,20 +227,42 @@ impl Segment {
         offset: Offset,
         end: u64,
     ) -> Result<Option<Located>> {
-        let Located { mut position, mut lowest } = from;
+        let Located { mut position, mut lowest, header: mut known } = from;
         while position < end {
-            let header = read_header(file, position, end)
-                .map_err(|e| self.io("read", e))?
-                .map_err(|reason| self.corrupt(position, Some(lowest), reason.into()))?;
+            let header = match known.take() {
+                Some(header) => header,
+                None => read_header(file, position, end)
+                    .map_err(|e| self.io("read", e))?
+                    .map_err(|reason| self.corrupt(position, Some(lowest), reason.into()))?,
+            };
             check_offsets(&header, lowest, Offset::MAX)
                 .map_err(|damage| self.corrupt(position, Some(lowest), damage))?;
             if header.last_offset() >= offset {
-                return Ok(Some(Located { position, lowest }));
+                return Ok(Some(Located { position, lowest, header: Some(header) }));
             }
             lowest = header.next_offset();
             position = position.saturating_add(header.size_bytes() as u64);
         }
         Ok(None)
+    }
+
+    /// What a step of a stream over this segment found: a batch, the end, or why neither.
+    pub(crate) fn batch_of(
+        &self,
+        stream: &BatchStream,
+        step: io::Result<Step>,
+    ) -> Result<Option<BatchHeader>> {
+        let (position, lowest) = (stream.position(), stream.lowest());
+        let damage = match step {
+            Ok(Step::End) => return Ok(None),
+            Ok(Step::Batch(header)) => return Ok(Some(header)),
+            Ok(Step::Damaged(damage)) => damage,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Damage::ShortFile { expected: self.published(), found: position }
+            }
+            Err(error) => return Err(self.io("read", error)),
+        };
+        Err(self.corrupt(position, Some(lowest), damage))
     }
 
     /// The indexes, opened from their files if they are not open, made again if those are not sound.
@@ -286,12 +325,11 @@ impl Segment {
         let mut since_entry = 0u64;
         let mut first = true;
         while position < bytes {
-            let header = match read_header(&*file, position, bytes)
-                .map_err(|e| self.io("read", e))?
-            {
-                Ok(header) if header.base_offset >= lowest => header,
-                _ => return Ok(Err((Kind::OffsetIndex, "its last entry names no batch"))),
-            };
+            let header =
+                match read_header(&*file, position, bytes).map_err(|e| self.io("read", e))? {
+                    Ok(header) if header.base_offset >= lowest => header,
+                    _ => return Ok(Err((Kind::OffsetIndex, "its last entry names no batch"))),
+                };
             let size = header.size_bytes() as u64;
             if first && last.is_some_and(|last| last.offset < header.last_offset()) {
                 return Ok(Err((Kind::OffsetIndex, "its last entry names no batch")));
@@ -321,10 +359,8 @@ impl Segment {
     /// Makes both indexes from the log, and their files if the directory is open for writing.
     fn rebuild_indexes(&self, limit: Offset) -> Result<Indexes> {
         let indexes = Indexes::empty(self.base);
-        let mut cadence = IndexCadence::new(
-            self.dir.index_interval_bytes,
-            (Timestamp::NONE, self.base),
-        );
+        let mut cadence =
+            IndexCadence::new(self.dir.index_interval_bytes, (Timestamp::NONE, self.base));
         let mut scan = SegmentScan::new(self, limit)?;
         while let Some((position, header)) = scan.next()? {
             cadence.note(
@@ -347,6 +383,14 @@ impl Segment {
             return Ok(last.map_or(Timestamp::NONE, |entry| entry.timestamp));
         }
         Ok(Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a batch with the time of an entry of the time index ends with its offset.
+    pub(crate) fn bears_out(&self, entry: TimeEntry, limit: Offset) -> Result<bool> {
+        let found = self.locate(entry.offset, limit)?.and_then(|found| found.header);
+        Ok(found.is_some_and(|header| {
+            header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
+        }))
     }
 
     /// Takes the segment out of the log: its files go when nobody holds it any more.
@@ -410,17 +454,8 @@ impl<'a> SegmentScan<'a> {
 
     pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchHeader)>> {
         let step = self.stream.advance(self.end, self.limit);
-        let (position, lowest) = (self.stream.position(), self.stream.lowest());
-        let damage = match step {
-            Ok(Step::End) => return Ok(None),
-            Ok(Step::Batch(header)) => return Ok(Some((position, header))),
-            Ok(Step::Damaged(damage)) => damage,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Damage::ShortFile { expected: self.end, found: position }
-            }
-            Err(error) => return Err(self.segment.io("read", error)),
-        };
-        Err(self.segment.corrupt(position, Some(lowest), damage))
+        let header = self.segment.batch_of(&self.stream, step)?;
+        Ok(header.map(|header| (self.stream.position(), header)))
     }
 
     pub(crate) fn stream(&self) -> &BatchStream {

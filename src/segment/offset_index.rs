@@ -80,7 +80,8 @@ impl OffsetIndex {
 
     /// Adds an entry, unless it cannot be expressed or is not above the last.
     pub(crate) fn push(&self, offset: Offset, position: u64) {
-        let relative = offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
+        let relative =
+            offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
         let (Some(relative), Ok(position)) = (relative, i32::try_from(position)) else { return };
         if self.entries.last().is_some_and(|last| self.decode(last).offset >= offset) {
             return;
@@ -122,7 +123,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_an_index_is_refused() {
-        let open = |bytes: &[u8]| OffsetIndex::open(0, FileView::from_vec(bytes.to_vec()), 100).err();
+        let open =
+            |bytes: &[u8]| OffsetIndex::open(0, FileView::from_vec(bytes.to_vec()), 100).err();
         assert_eq!(open(&[]), None);
         assert!(open(&[0; 7]).is_some());
         assert!(open(&[0; 16]).is_some(), "the zero tail of a pre-sized file");

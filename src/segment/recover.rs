@@ -61,11 +61,8 @@ pub(crate) fn recover_segment(
     let fail = |error| Error::io("read", &path, error);
     let file = dir.log_file(base)?;
     let file_bytes = file.len().map_err(fail)?;
-    let resumed = if trusted > base {
-        resume(dir, &*file, base, file_bytes, trusted)?
-    } else {
-        None
-    };
+    let resumed =
+        if trusted > base { resume(dir, &*file, base, file_bytes, trusted)? } else { None };
     let mut found = resumed.unwrap_or_else(|| Recovered {
         valid_bytes: 0,
         file_bytes,
@@ -108,9 +105,7 @@ fn resume(
     file_bytes: u64,
     trusted: Offset,
 ) -> Result<Option<Recovered>> {
-    let fail = |error| {
-        Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error)
-    };
+    let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
     let Ok(indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
     let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
     let time = indexes.times.last();

@@ -39,6 +39,8 @@ pub(crate) struct BatchStream {
     position: u64,
     /// The offset that the batch there must not begin below: where the one before it ended.
     lowest: Offset,
+    /// How much is read at a time.
+    read_ahead: usize,
     current: Option<BatchHeader>,
 }
 
@@ -52,8 +54,21 @@ impl BatchStream {
             filled: 0,
             position,
             lowest,
+            read_ahead: BUFFER_BYTES,
             current: None,
         }
+    }
+
+    /// Reads this much at a time, into this memory.
+    pub(crate) fn with_buffer(mut self, buffer: Vec<u8>, read_ahead: usize) -> BatchStream {
+        self.buffer = buffer;
+        self.read_ahead = read_ahead;
+        self
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// Goes to another place, keeping the memory.
@@ -174,7 +189,7 @@ impl BatchStream {
         self.filled = self.filled.saturating_sub(from);
         self.buffer_at = self.position;
         let remaining = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let target = remaining.min(wanted.max(BUFFER_BYTES));
+        let target = remaining.min(wanted.max(self.read_ahead));
         if self.buffer.len() < target {
             self.buffer.resize(target, 0);
         }
@@ -182,7 +197,10 @@ impl BatchStream {
             let at = self.buffer_at.saturating_add(self.filled as u64);
             let mut upto = target;
             let past_page = (self.buffer_at.saturating_add(target as u64) % PAGE_BYTES) as usize;
-            if target < remaining && target.saturating_sub(past_page) >= wanted {
+            if target < remaining
+                && self.read_ahead == BUFFER_BYTES
+                && target.saturating_sub(past_page) >= wanted
+            {
                 upto = target.saturating_sub(past_page);
             }
             let free = self.buffer.get_mut(self.filled..upto).unwrap_or_default();

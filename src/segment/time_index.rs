@@ -40,7 +40,8 @@ impl TimeIndex {
         let mut before: Option<TimeEntry> = None;
         for entry in index.iter() {
             if entry.timestamp < Timestamp::from_millis(0)
-                || before.is_some_and(|b| entry.timestamp <= b.timestamp || entry.offset <= b.offset)
+                || before
+                    .is_some_and(|b| entry.timestamp <= b.timestamp || entry.offset <= b.offset)
             {
                 return Err("its entries are not in order");
             }
@@ -81,7 +82,8 @@ impl TimeIndex {
 
     /// Adds an entry, unless it cannot be expressed or is not later than the last.
     pub(crate) fn push(&self, timestamp: Timestamp, offset: Offset) {
-        let relative = offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
+        let relative =
+            offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
         let Some(relative) = relative else { return };
         let last = self.last();
         if timestamp < Timestamp::from_millis(0)
@@ -113,10 +115,7 @@ mod tests {
     fn an_entry_is_twelve_bytes() {
         let index = TimeIndex::empty(1000);
         index.push(at(T0), 1005);
-        assert_eq!(
-            index.bytes_from(0),
-            [0, 0, 0x01, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 5]
-        );
+        assert_eq!(index.bytes_from(0), [0, 0, 0x01, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 5]);
     }
 
     #[test]

@@ -1,0 +1,334 @@
+//! The log: an ordered, append-only sequence of records in a directory of segments.
+
+mod append;
+mod change;
+mod config;
+mod cursor;
+#[cfg(feature = "futures")]
+mod durable;
+mod flush;
+mod follow;
+mod open;
+mod read;
+mod reader;
+mod shared;
+mod signal;
+mod stats;
+mod tail;
+mod time;
+mod verify;
+mod view;
+
+pub use append::Appended;
+pub use config::{LogConfig, OnCorruption};
+#[cfg(feature = "futures")]
+pub use durable::Durable;
+pub use open::Recovery;
+pub use read::{Fetched, ReadLimits};
+pub use reader::{ReadBatch, Reader, RecordsToEnd};
+pub use stats::{LogStats, Offsets, SegmentStats};
+pub use tail::Tail;
+
+use crate::error::{Corruption, Error, Result};
+use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
+use shared::Shared;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A commit log: records in the order they were appended, each with an offset, in Kafka's own files.
+///
+/// Clones are handles to the same log, for any number of threads. All methods take `&self`.
+///
+/// | call | returns when | what it returned survives |
+/// |---|---|---|
+/// | [`append`](Log::append), [`append_all`](Log::append_all), [`append_batch`](Log::append_batch), [`append_builder`](Log::append_builder) | the operating system has the bytes | the end of this process, however it comes |
+/// | [`flush`](Log::flush), [`flush_through`](Log::flush_through), `flush_async` | the medium has them | loss of power |
+/// | [`truncate_to`](Log::truncate_to), [`close`](Log::close) | the medium has the change | loss of power |
+///
+/// Dropping the last handle without [`close`](Log::close) is safe: it is as if the process had ended
+/// there. The next opening reads what lies above the last recovery point, which a close would
+/// have saved it.
+///
+/// ```
+/// use annals::{Log, LogConfig, Record, StartAt};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("orders-0");
+/// let log = Log::open(&path, LogConfig::default())?;
+/// log.append("hello")?;
+/// log.append(Record::new("world").key("greeting").header("lang", "en"))?;
+/// let durable = log.flush()?;
+/// assert_eq!(durable, 2);
+/// for record in log.reader(StartAt::Earliest)?.records() {
+///     let record = record?;
+///     println!("{} {:?}", record.offset, record.value);
+/// }
+/// log.close()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+impl Log {
+    /// Opens the log in a directory, creating both if there is none.
+    ///
+    /// Whatever an interrupted run left is put in order first; [`recovery`](Log::recovery) tells what was found.
+    /// After a clean close this reads no batch; after a crash, those above the recovery point.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
+    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
+    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment.
+    /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
+    /// - [`Error::Unsupported`] for message formats before v2.
+    /// - [`Error::Io`].
+    pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
+        let shared = Arc::new(open::open(dir.as_ref(), config)?);
+        Ok(Log { shared })
+    }
+
+    /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
+    ///
+    /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
+    /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    ///
+    /// # Errors
+    /// - [`Error::NotALog`] when there is no segment.
+    /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).
+    pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
+        let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);
+        Ok(Log { shared })
+    }
+
+    /// Appends one record and returns its offset.
+    ///
+    /// A record without a timestamp gets the time of the log's clock.
+    ///
+    /// # Errors
+    /// - [`Error::BatchTooLarge`] above [`max_message_bytes`](LogConfig::max_message_bytes).
+    /// - [`Error::InvalidRecord`] for a timestamp the log does not take.
+    /// - [`Error::Io`] when the disk fails. When it is full nothing was appended, and the log works again once there is
+    ///   room; after any other failure it is poisoned. A record whose append failed may be there after reopening.
+    /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn append(&self, record: impl Into<Record>) -> Result<Offset> {
+        let appended = self.shared.append_records(std::iter::once(record.into()))?;
+        Ok(appended.first)
+    }
+
+    /// Appends records as one batch: after a crash either all of them are there or none.
+    ///
+    /// No records append nothing: the result's `first` is then the end of the log.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append); the whole batch counts against the limit.
+    pub fn append_all(&self, records: impl IntoIterator<Item = Record>) -> Result<Appended> {
+        self.shared.append_records(records)
+    }
+
+    /// Appends what a builder holds as one batch, without allocating. Clear the builder to use it again.
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::BatchBuilder};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// let mut builder = BatchBuilder::new();
+    /// for round in 0..3 {
+    ///     builder.clear();
+    ///     for n in 0..100u32 {
+    ///         builder.push(Timestamp::from_millis(round), None, Some(&n.to_be_bytes()))?;
+    ///     }
+    ///     log.append_builder(&mut builder)?;
+    /// }
+    /// assert_eq!(log.offsets().end, 300);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`append`](Log::append), and as [`BatchBuilder::finish`].
+    pub fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
+        self.shared.append_builder(builder)
+    }
+
+    /// Appends a batch that was made elsewhere, as a partition's leader does: it is checked
+    /// record by record, then gets its offsets here.
+    ///
+    /// A batch that this build cannot decode, or that expands beyond
+    /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes), is stored as it is.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append), and [`Error::InvalidBatch`] for a batch that breaks a rule of
+    /// [`validate_for_append`](crate::record::validate_for_append).
+    pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
+        self.shared.append_batch(batch)
+    }
+
+    /// Reads whole batches from an offset on, at least one unless the offset is the end of the log.
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`] below the start and above the end.
+    /// - [`Error::Corrupt`] when the first batch is damaged; when a later one is, those before it are lost to this
+    ///   call, so read them with a smaller limit or a [`Reader`].
+    /// - [`Error::Io`], [`Error::Closed`].
+    pub fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched> {
+        read::read(&self.shared, from, limits)
+    }
+
+    /// The record at an offset; `None` where compaction or a control record has left none.
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`] below the start, and at or above the end.
+    /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when its batch cannot be read.
+    /// - [`Error::Io`], [`Error::Closed`].
+    pub fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+        self.shared.get(offset)
+    }
+
+    /// A reader from some place to the end of the log.
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`] below the start and above the end.
+    /// - As [`offset_for_time`](Log::offset_for_time), for a time.
+    pub fn reader(&self, start: impl Into<StartAt>) -> Result<Reader> {
+        Reader::new(&self.shared, start.into())
+    }
+
+    /// A reader that waits at the end of the log for more.
+    ///
+    /// # Errors
+    /// As [`reader`](Log::reader).
+    pub fn tail(&self, start: impl Into<StartAt>) -> Result<Tail> {
+        Tail::new(&self.shared, start.into())
+    }
+
+    /// Where the log begins, ends, and how much of it is durable. On a read-only log, as of the last look at the files.
+    #[must_use]
+    pub fn offsets(&self) -> Offsets {
+        self.shared.offsets()
+    }
+
+    /// The first record with this timestamp or a later one, and its timestamp; `None` if all are earlier.
+    ///
+    /// Timestamps need not rise with offsets. What is found is the first in the order of offsets.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when a batch that must be looked into cannot
+    /// be; [`Error::Io`], [`Error::Closed`].
+    pub fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
+        self.list_offset(at)
+    }
+
+    /// Answers a question of Kafka's `ListOffsets`, one of its special positions among them.
+    ///
+    /// The ends of the log come without a timestamp.
+    ///
+    /// # Errors
+    /// As [`offset_for_time`](Log::offset_for_time).
+    pub fn list_offset(&self, spec: impl Into<OffsetSpec>) -> Result<Option<(Offset, Timestamp)>> {
+        self.shared.list_offset(spec.into())
+    }
+
+    /// Makes everything that was appended before this call durable, and returns the durable end of the log.
+    ///
+    /// Threads that flush at the same time share one sync. Appends and reads go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk fails: it is unknown what is durable, the log is poisoned, and this is never tried
+    /// again, as a second try could succeed without the bytes being there. [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn flush(&self) -> Result<Offset> {
+        self.shared.check_writable()?;
+        self.shared.sync_below(self.shared.end())
+    }
+
+    /// Makes the record at `offset`, and all before it, durable; returns the durable end of the log.
+    ///
+    /// # Errors
+    /// As [`flush`](Log::flush), and [`Error::OffsetOutOfRange`] at and above the end of the log.
+    pub fn flush_through(&self, offset: Offset) -> Result<Offset> {
+        self.shared.check_writable()?;
+        if offset >= self.shared.end() {
+            return Err(self.shared.out_of_range(offset));
+        }
+        self.shared.sync_below(offset.saturating_add(1))
+    }
+
+    /// [`flush`](Log::flush), to be awaited: it blocks no thread of the caller's.
+    ///
+    /// # Errors
+    /// The future resolves to the errors of [`flush`](Log::flush).
+    #[cfg(feature = "futures")]
+    pub fn flush_async(&self) -> Durable {
+        Durable::new(&self.shared, self.shared.end())
+    }
+
+    /// Closes the active segment and begins the next, unless it is empty.
+    ///
+    /// # Errors
+    /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn roll(&self) -> Result<()> {
+        self.shared.roll()
+    }
+
+    /// Removes all records at and above `end`, durably, and continues from there.
+    ///
+    /// A batch that reaches beyond `end` goes as a whole, as in Kafka: the offsets of its first records stay
+    /// without a record then. Readers beyond get [`Error::OffsetOutOfRange`] next.
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`] below the start and above the end of the log.
+    /// - [`Error::Io`]: when it happens after files began to change, the log is poisoned; reopening finds it
+    ///   truncated wholly, partly or not at all, but without a hole.
+    /// - [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn truncate_to(&self, end: Offset) -> Result<()> {
+        self.shared.truncate_to(end)
+    }
+
+    /// Reads everything, and lists all damage there is: in batches, in records, in index files.
+    ///
+    /// Batches that this build cannot decode count as sound when their checksum is right.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Closed`]. Damage is not an error here.
+    pub fn verify(&self) -> Result<Vec<Corruption>> {
+        self.shared.verify()
+    }
+
+    /// The segments, sizes and offsets of the log.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Corrupt`], as a segment's times come from its index.
+    pub fn stats(&self) -> Result<LogStats> {
+        self.shared.stats()
+    }
+
+    /// What opening this log found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.shared.recovery
+    }
+
+    /// Makes everything durable and closes the log, for all handles. Tails wake up.
+    ///
+    /// What this writes lets the next opening read nothing but names and small files.
+    ///
+    /// # Errors
+    /// - [`Error::Closed`] when it was closed before.
+    /// - [`Error::Io`], [`Error::Poisoned`]: it is closed all the same, and the next opening recovers it as after a crash.
+    pub fn close(self) -> Result<()> {
+        self.shared.close()
+    }
+}
+
+const _: () = {
+    const fn for_any_thread<T: Send + Sync + Clone>() {}
+    for_any_thread::<Log>();
+};
+
+const _: () = {
+    const fn may_move<T: Send>() {}
+    may_move::<Reader>();
+    may_move::<Tail>();
+    may_move::<Error>();
+};

@@ -1,0 +1,205 @@
+//! One-shot reads, and where a reader begins.
+
+use crate::error::Result;
+use crate::log::cursor::Cursor;
+use crate::log::shared::Shared;
+use crate::record::{BatchHeader, DecodeBuffer, RecordBatch, StoredRecord};
+use crate::segment::scan::BatchStream;
+use crate::types::{Offset, StartAt};
+use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// How much a [`read`](crate::Log::read) may return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadLimits {
+    /// The most bytes of batches. A first batch larger than this is returned all the same: a
+    /// read below the end of the log always returns something.
+    pub max_bytes: usize,
+}
+
+impl ReadLimits {
+    /// At most this many bytes, and at least one batch.
+    #[must_use]
+    pub const fn bytes(max_bytes: usize) -> ReadLimits {
+        ReadLimits { max_bytes }
+    }
+}
+
+/// 1 MiB: Kafka's `max.partition.fetch.bytes`.
+impl Default for ReadLimits {
+    fn default() -> ReadLimits {
+        ReadLimits::bytes(1 << 20)
+    }
+}
+
+/// Whole batches in the order of their offsets, as a [`read`](crate::Log::read) returns them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The batches, back to back, as they are stored; their checksums have been verified.
+    /// The first may begin below the offset that was asked for.
+    pub bytes: Bytes,
+    /// Where the next read should begin: after the last batch.
+    pub next_offset: Offset,
+    /// The end of the log when this was read.
+    pub end: Offset,
+    from: Offset,
+    max_expanded_bytes: usize,
+}
+
+impl Fetched {
+    /// Whether there was nothing to read: the offset asked for is the end of the log.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The batches one by one, sharing the memory of [`bytes`](Fetched::bytes).
+    pub fn batches(&self) -> impl Iterator<Item = RecordBatch> + use<> {
+        let mut rest = self.bytes.clone();
+        std::iter::from_fn(move || {
+            let size = BatchHeader::parse(&rest).ok()?.size_bytes();
+            let batch = rest.split_to(size.min(rest.len()));
+            RecordBatch::parse_unverified(batch).ok()
+        })
+    }
+
+    /// The records from the offset that was asked for on. Control records are left out.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] and [`Error::InvalidBatch`] when a batch cannot be decoded.
+    pub fn records(&self) -> Result<Vec<StoredRecord>> {
+        let mut scratch = DecodeBuffer::new(self.max_expanded_bytes);
+        let mut records = Vec::new();
+        for batch in self.batches().filter(|batch| !batch.header().is_control()) {
+            let mut stored = batch.records_with(&mut scratch)?.into_iter();
+            stored.skip_to_offset(self.from)?;
+            for record in stored {
+                records.push(record?);
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// What a point read uses, kept for the thread's next one.
+#[derive(Default)]
+struct PointRead {
+    buffer: Vec<u8>,
+    scratch: Option<DecodeBuffer>,
+}
+
+thread_local! {
+    static POINT_READ: Cell<PointRead> = const { Cell::new(PointRead { buffer: Vec::new(), scratch: None }) };
+}
+
+/// Memory kept from one point read to the next goes back to the system above this size.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Shared {
+    /// The offset a reader begins with.
+    pub(crate) fn resolve(&self, start: StartAt) -> Result<Offset> {
+        self.check_readable()?;
+        self.refresh()?;
+        match start {
+            StartAt::Earliest => Ok(self.start()),
+            StartAt::Latest => Ok(self.end()),
+            StartAt::Offset(offset) => self.check_range(offset).map(|()| offset),
+            StartAt::Time(at) => {
+                Ok(self.offset_for_time(at)?.map_or_else(|| self.end(), |(offset, _)| offset))
+            }
+        }
+    }
+
+    /// The record at an offset; `None` where compaction or a control record has left none.
+    pub(crate) fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+        self.check_readable()?;
+        self.refresh()?;
+        loop {
+            if offset >= self.end() || offset < self.start() {
+                return Err(self.out_of_range(offset));
+            }
+            let truncations = self.truncations();
+            let found = self.find_record(offset);
+            if !self.truncated_since(truncations) {
+                return found;
+            }
+        }
+    }
+
+    fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+        let view = self.view();
+        let end = self.end();
+        let mut index = view.find(offset);
+        while let Some(segment) = view.segments.get(index) {
+            let limit = view.limit(index, end);
+            let Some(located) = segment.locate(offset, limit)? else {
+                index = index.saturating_add(1);
+                continue;
+            };
+            let mut kept = POINT_READ.take();
+            let limit_bytes = self.config.max_expanded_bytes;
+            let mut scratch = kept
+                .scratch
+                .take()
+                .filter(|scratch| scratch.limit_bytes() == limit_bytes)
+                .unwrap_or_else(|| DecodeBuffer::new(limit_bytes));
+            let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+                .with_buffer(kept.buffer, located.batch_bytes());
+            let step = stream.advance(segment.published(), Offset::MAX);
+            let found = segment.batch_of(&stream, step).and_then(|header| match header {
+                Some(header) if header.base_offset <= offset && !header.is_control() => {
+                    pick(&stream, &mut scratch, offset)
+                }
+                _ => Ok(None),
+            });
+            let buffer = stream.into_buffer();
+            let buffer = if buffer.len() > KEPT_BYTES { Vec::new() } else { buffer };
+            POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
+            return found;
+        }
+        Ok(None)
+    }
+}
+
+fn pick(
+    stream: &BatchStream,
+    scratch: &mut DecodeBuffer,
+    offset: Offset,
+) -> Result<Option<StoredRecord>> {
+    let Some(batch) = stream.batch() else { return Ok(None) };
+    let mut records = batch.records(scratch)?;
+    records.skip_to_offset(offset)?;
+    let record = records.next().transpose()?;
+    Ok(record.filter(|record| record.offset == offset).map(StoredRecord::from))
+}
+
+/// Reads whole batches from an offset on, as many as the limit allows and at least one.
+pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
+    shared.check_readable()?;
+    shared.refresh()?;
+    shared.check_range(from)?;
+    let mut cursor = Cursor::new(Arc::clone(shared), from);
+    let mut bytes = BytesMut::new();
+    while let Some(header) = cursor.advance()? {
+        let fits = bytes.len().saturating_add(header.size_bytes()) <= limits.max_bytes;
+        if !bytes.is_empty() && !fits {
+            break;
+        }
+        let Some(batch) = cursor.batch() else { break };
+        bytes.extend_from_slice(batch.as_bytes());
+        cursor.pass(header.next_offset());
+        if bytes.len() >= limits.max_bytes {
+            break;
+        }
+    }
+    Ok(Fetched {
+        bytes: bytes.freeze(),
+        next_offset: cursor.offset(),
+        end: shared.end(),
+        from,
+        max_expanded_bytes: shared.config.max_expanded_bytes,
+    })
+}

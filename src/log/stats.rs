@@ -1,0 +1,81 @@
+//! The log at a glance.
+
+use crate::error::Result;
+use crate::log::shared::Shared;
+use crate::types::{Offset, Timestamp};
+
+/// The offsets that bound a log and its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Offsets {
+    /// The first offset.
+    pub start: Offset,
+    /// The offset after the last record: what the next one gets.
+    pub end: Offset,
+    /// Everything below survives loss of power. 0 bytes are known to be durable on a read-only log: there it is the start.
+    pub durable: Offset,
+    /// What is replicated. There is one copy, so it is the end.
+    pub high_watermark: Offset,
+    /// What is not part of an open transaction. There are none, so it is the end.
+    pub last_stable: Offset,
+}
+
+/// The log at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Where it begins and ends.
+    pub offsets: Offsets,
+    /// The bytes of all batches.
+    pub bytes: u64,
+    /// The segments in the order of their offsets; the last is active.
+    pub segments: Vec<SegmentStats>,
+}
+
+/// One segment at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// The offset it is named for.
+    pub base_offset: Offset,
+    /// The offset all its records lie below.
+    pub next_offset: Offset,
+    /// The bytes of its batches.
+    pub bytes: u64,
+    /// Its largest timestamp; [`Timestamp::NONE`] if no record has one.
+    pub largest_timestamp: Timestamp,
+    /// How many entries its offset index has.
+    pub offset_index_entries: usize,
+    /// How many entries its time index has.
+    pub time_index_entries: usize,
+}
+
+impl Shared {
+    pub(crate) fn offsets(&self) -> Offsets {
+        let (durable, start) = (self.durable(), self.start());
+        let end = self.end();
+        Offsets { start, end, durable: durable.min(end), high_watermark: end, last_stable: end }
+    }
+
+    pub(crate) fn stats(&self) -> Result<LogStats> {
+        self.check_readable()?;
+        self.refresh()?;
+        let view = self.view();
+        let offsets = self.offsets();
+        let mut segments = Vec::with_capacity(view.segments.len());
+        for (index, segment) in view.segments.iter().enumerate() {
+            let next_offset = view.limit(index, offsets.end);
+            let indexes = segment.indexes(next_offset)?;
+            segments.push(SegmentStats {
+                base_offset: segment.base,
+                next_offset,
+                bytes: segment.published(),
+                largest_timestamp: segment.largest_timestamp(next_offset)?,
+                offset_index_entries: indexes.offsets.len(),
+                time_index_entries: indexes.times.len(),
+            });
+        }
+        let bytes = segments.iter().map(|segment| segment.bytes).sum();
+        Ok(LogStats { offsets, bytes, segments })
+    }
+}

@@ -1,0 +1,188 @@
+//! Following a log: reading what is there, then waiting for more.
+
+use crate::error::Result;
+use crate::log::follow::POLL_INTERVAL;
+use crate::log::reader::{ReadBatch, Reader};
+use crate::log::shared::Shared;
+use crate::record::StoredRecord;
+use crate::types::{Offset, StartAt};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Reads a log and waits at its end for more.
+///
+/// It can wait in two ways: [`next`](Tail::next) and [`next_batch`](Tail::next_batch) block the
+/// thread, with or without a limit; [`poll_next`](Tail::poll_next) arranges for a task to be woken, under
+/// any executor. With the cargo feature `futures` it is a `Stream` of records.
+///
+/// A tail wakes up when something is appended, when the log is truncated (its next read
+/// then says [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the log is closed
+/// ([`Error::Closed`](crate::Error::Closed)). It sees records as soon as they are appended, durable or not.
+///
+/// On a log that was opened read-only the files are looked at again every 10 ms.
+///
+/// ```
+/// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+/// use std::time::Duration;
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// let mut tail = log.tail(StartAt::Latest)?;
+/// assert!(tail.next(Some(Duration::ZERO))?.is_none());
+///
+/// let writer = log.clone();
+/// let thread = std::thread::spawn(move || writer.append("news"));
+/// let record = tail.next(None)?.expect("no limit was set");
+/// assert_eq!(record.value_str(), Some("news"));
+/// thread.join().unwrap()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+    id: u64,
+}
+
+impl Tail {
+    pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Tail> {
+        let reader = Reader::new(shared, start)?;
+        let id = shared.signal.new_id();
+        Ok(Tail { reader, id })
+    }
+
+    /// The offset it goes on from.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.reader.offset()
+    }
+
+    /// Goes on from somewhere else.
+    ///
+    /// # Errors
+    /// As [`Reader::seek`].
+    pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
+        self.reader.seek(start)
+    }
+
+    /// The next record, as soon as there is one; `None` when there is none after `timeout`.
+    ///
+    /// # Errors
+    /// As [`Reader::next_record`].
+    pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
+        loop {
+            if let Some(record) = self.reader.next_record()? {
+                return Ok(Some(record));
+            }
+            if !self.wait(timeout)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next batch, as soon as there is one, lent until the next call; `None` when there is none after `timeout`.
+    ///
+    /// # Errors
+    /// As [`Reader::next_batch`].
+    pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
+        if !self.has_more()? && !self.wait(timeout)? {
+            return Ok(None);
+        }
+        self.reader.next_batch()
+    }
+
+    /// The next record if there is one; otherwise the task will be woken when there may be.
+    ///
+    /// # Errors
+    /// As [`Reader::next_record`].
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<StoredRecord>> {
+        for registered in [false, true] {
+            if registered {
+                self.reader.shared().signal.register(self.id, context.waker());
+                Shared::watch(self.reader.shared());
+            }
+            match self.reader.next_record() {
+                Ok(None) => {}
+                Ok(Some(record)) => return Poll::Ready(Ok(record)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn has_more(&self) -> Result<bool> {
+        let shared = self.reader.shared();
+        shared.check_readable()?;
+        shared.refresh()?;
+        Ok(shared.end() != self.reader.offset())
+    }
+
+    /// Waits until the end of the log has moved away from this tail's place, or the log is closed.
+    fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        let shared = self.reader.shared();
+        if timeout != Some(Duration::ZERO) {
+            Shared::watch(shared);
+        }
+        let offset = self.reader.offset();
+        Ok(shared
+            .signal
+            .wait(timeout, shared.clock(), || shared.end() != offset || shared.is_closed()))
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.reader.shared().signal.unregister(self.id);
+    }
+}
+
+/// Never ends by itself: an error is an item, and asking again gives the error again until
+/// the tail is moved.
+#[cfg(feature = "futures")]
+impl futures_core::Stream for Tail {
+    type Item = Result<StoredRecord>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        match Tail::poll_next(&mut self, context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(crate::Error::Closed)) => Poll::Ready(None),
+            Poll::Ready(item) => Poll::Ready(Some(item)),
+        }
+    }
+}
+
+impl Shared {
+    /// On a read-only log, sees to it that a thread looks at the files while somebody waits.
+    /// The thread ends when nobody waits any more.
+    fn watch(shared: &Arc<Shared>) {
+        if !shared.is_read_only() || shared.watched.swap(true, std::sync::atomic::Ordering::AcqRel)
+        {
+            return;
+        }
+        let log = Arc::downgrade(shared);
+        let thread =
+            std::thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
+                while let Some(shared) = log.upgrade() {
+                    // An error here meets whoever reads next.
+                    if shared.is_closed() || shared.refresh().is_err() {
+                        shared.signal.notify();
+                    }
+                    let done = shared.is_closed() || !shared.signal.has_waiters();
+                    if done {
+                        shared.watched.store(false, std::sync::atomic::Ordering::Release);
+                        if shared.is_closed() || !shared.signal.has_waiters() {
+                            return;
+                        }
+                        shared.watched.store(true, std::sync::atomic::Ordering::Release);
+                    }
+                    drop(shared);
+                    std::thread::park_timeout(POLL_INTERVAL);
+                }
+            });
+        if thread.is_err() {
+            shared.watched.store(false, std::sync::atomic::Ordering::Release);
+        }
+    }
+}

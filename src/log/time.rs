@@ -1,0 +1,128 @@
+//! From a time to an offset.
+
+use crate::error::Result;
+use crate::log::shared::Shared;
+use crate::log::view::View;
+use crate::record::{BatchHeader, DecodeBuffer};
+use crate::segment::Segment;
+use crate::segment::scan::BatchStream;
+use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
+use std::sync::Arc;
+
+impl Shared {
+    pub(crate) fn list_offset(&self, spec: OffsetSpec) -> Result<Option<(Offset, Timestamp)>> {
+        self.check_readable()?;
+        self.refresh()?;
+        match spec {
+            OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
+                Ok(Some((self.start(), Timestamp::NONE)))
+            }
+            OffsetSpec::Latest => Ok(Some((self.end(), Timestamp::NONE))),
+            OffsetSpec::LatestTiered => Ok(None),
+            OffsetSpec::Time(at) => self.offset_for_time(at),
+            OffsetSpec::MaxTimestamp => self.untruncated(|view, end| {
+                let mut largest: Option<(Timestamp, usize)> = None;
+                for (index, segment) in view.segments.iter().enumerate() {
+                    let time = segment.largest_timestamp(view.limit(index, end))?;
+                    if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
+                        largest = Some((time, index));
+                    }
+                }
+                let Some((time, index)) = largest else { return Ok(None) };
+                self.first_at(view, index, time, end)
+            }),
+        }
+    }
+
+    /// The first record whose timestamp is this or later.
+    pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
+        self.untruncated(|view, end| {
+            for (index, segment) in view.segments.iter().enumerate() {
+                if segment.largest_timestamp(view.limit(index, end))? < at {
+                    continue;
+                }
+                if let Some(found) = self.first_at(view, index, at, end)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Looks something up, again if anything was truncated meanwhile.
+    fn untruncated<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
+        loop {
+            let truncations = self.truncations();
+            let found = look(&self.view(), self.end());
+            if !self.truncated_since(truncations) {
+                return found;
+            }
+        }
+    }
+
+    /// The first record of one segment with this timestamp or a later one.
+    fn first_at(
+        &self,
+        view: &View,
+        index: usize,
+        at: Timestamp,
+        end: Offset,
+    ) -> Result<Option<(Offset, Timestamp)>> {
+        let Some(segment) = view.segments.get(index) else { return Ok(None) };
+        let limit = view.limit(index, end);
+        let (bytes, start) = (segment.published(), self.start());
+        let Some(mut stream) = stream_to(segment, at, start, limit)? else { return Ok(None) };
+        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        loop {
+            let step = stream.advance(bytes, Offset::MAX);
+            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(None) };
+            if header.max_timestamp < at || header.last_offset() < start {
+                continue;
+            }
+            if let Some(found) = first_in_batch(&stream, &header, &mut scratch, at, start)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+}
+
+/// A stream from a place before which no batch of the segment is as late as `at`.
+fn stream_to(
+    segment: &Arc<Segment>,
+    at: Timestamp,
+    start: Offset,
+    limit: Offset,
+) -> Result<Option<BatchStream>> {
+    // An entry says that nothing up to its offset is later than its time. One that the log
+    // does not bear out is not believed, and the segment is read from its first byte.
+    let before = segment.indexes(limit)?.times.last_below(at);
+    let from = match before {
+        Some(entry) if segment.bears_out(entry, limit)? => entry.offset.max(start),
+        _ => start,
+    };
+    let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
+    Ok(Some(BatchStream::new(segment.file()?, located.position, located.lowest)))
+}
+
+fn first_in_batch(
+    stream: &BatchStream,
+    header: &BatchHeader,
+    scratch: &mut DecodeBuffer,
+    at: Timestamp,
+    start: Offset,
+) -> Result<Option<(Offset, Timestamp)>> {
+    let Some(batch) = stream.batch() else { return Ok(None) };
+    // Every record of such a batch has the batch's time, so it need not be decompressed for that.
+    if header.timestamp_type() == TimestampType::LogAppendTime
+        && header.offset_count() == u64::try_from(header.record_count).unwrap_or(0)
+    {
+        return Ok(Some((header.base_offset.max(start), header.max_timestamp)));
+    }
+    for record in batch.records(scratch)? {
+        let record = record?;
+        if record.timestamp >= at && record.offset >= start {
+            return Ok(Some((record.offset, record.timestamp)));
+        }
+    }
+    Ok(None)
+}

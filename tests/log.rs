@@ -1,0 +1,155 @@
+//! A log on the real disk and in memory: what a user does first.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use annals::fs::MemFs;
+use annals::{Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
+
+fn values(log: &Log) -> Vec<(u64, String)> {
+    log.reader(StartAt::Earliest)
+        .unwrap()
+        .records()
+        .map(|r| r.unwrap())
+        .map(|r| (r.offset, r.value_str().unwrap().to_owned()))
+        .collect()
+}
+
+fn expected(n: u64) -> Vec<(u64, String)> {
+    (0..n).map(|i| (i, format!("value-{i}"))).collect()
+}
+
+fn small() -> LogConfig {
+    LogConfig::default().segment_bytes(4096).index_interval_bytes(200)
+}
+
+#[test]
+fn what_is_appended_is_read_before_and_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    for clean in [true, false] {
+        let path = dir.path().join(if clean { "clean-0" } else { "crashed-0" });
+        let log = Log::open(&path, small()).unwrap();
+        for i in 0..500u64 {
+            let at = Timestamp::from_millis(1_000 + i as i64);
+            let record = Record::new(format!("value-{i}")).timestamp(at);
+            assert_eq!(log.append(record).unwrap(), i);
+        }
+        assert_eq!(values(&log), expected(500));
+        for i in [0, 1, 77, 250, 499] {
+            assert_eq!(log.get(i).unwrap().unwrap().offset, i);
+            let at = Timestamp::from_millis(1_000 + i as i64);
+            assert_eq!(log.offset_for_time(at).unwrap(), Some((i, at)));
+        }
+        if clean {
+            log.close().unwrap();
+        } else {
+            drop(log);
+        }
+        let log = Log::open(&path, small()).unwrap();
+        assert_eq!(log.recovery().clean, clean);
+        assert_eq!(log.recovery().dropped_bytes, 0);
+        assert_eq!(values(&log), expected(500));
+        assert_eq!(log.append("value-500").unwrap(), 500);
+        assert_eq!(values(&log), expected(501));
+        assert!(log.verify().unwrap().is_empty(), "{:?}", log.verify());
+        assert!(log.stats().unwrap().segments.len() > 5);
+    }
+}
+
+#[test]
+fn offsets_outside_of_the_log_are_out_of_range_at_both_ends() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    log.append("a").unwrap();
+    assert!(log.read(1, Default::default()).unwrap().is_empty());
+    for result in [log.read(2, Default::default()).err(), log.reader(2).err(), log.get(1).err()] {
+        assert!(matches!(result, Some(Error::OffsetOutOfRange { start: 0, end: 1, .. })));
+    }
+}
+
+#[test]
+fn truncation_removes_the_end_and_readers_notice() {
+    let fs = MemFs::new();
+    let config = || small().fs(fs.clone());
+    let log = Log::open("l-0", config()).unwrap();
+    for i in 0..300 {
+        log.append(format!("value-{i}").as_str()).unwrap();
+    }
+    let mut reader = log.reader(0).unwrap();
+    for _ in 0..200 {
+        reader.next_record().unwrap().unwrap();
+    }
+    for target in [250, 120, 119, 0] {
+        log.truncate_to(target).unwrap();
+        assert_eq!(log.offsets().end, target);
+        assert_eq!(values(&log), expected(target));
+        assert!(log.verify().unwrap().is_empty());
+        if target < 200 {
+            assert!(matches!(reader.next_record(), Err(Error::OffsetOutOfRange { .. })));
+        }
+        assert_eq!(log.append(format!("value-{target}").as_str()).unwrap(), target);
+        assert_eq!(values(&log), expected(target + 1));
+    }
+    drop(log);
+    let log = Log::open("l-0", config()).unwrap();
+    assert_eq!(values(&log), expected(1));
+}
+
+#[test]
+fn a_target_inside_a_batch_takes_the_batch_and_stays_the_end_when_reopened() {
+    let fs = MemFs::new();
+    let log = Log::open("l-0", small().fs(fs.clone())).unwrap();
+    log.append_all((0..10).map(|i| Record::new(format!("value-{i}")))).unwrap();
+    log.append_all((10..20).map(|i| Record::new(format!("value-{i}")))).unwrap();
+    log.truncate_to(15).unwrap();
+    assert_eq!(log.offsets().end, 15);
+    assert_eq!(values(&log), expected(10));
+    drop(log);
+    let log = Log::open("l-0", small().fs(fs)).unwrap();
+    assert_eq!(log.offsets().end, 15);
+    assert_eq!(log.append("value-15").unwrap(), 15);
+    assert_eq!(values(&log).last().unwrap().0, 15);
+}
+
+#[test]
+fn the_five_special_positions() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    assert_eq!(log.list_offset(OffsetSpec::MaxTimestamp).unwrap(), None);
+    for at in [10, 30, 30, 20] {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(at))).unwrap();
+    }
+    let at = |offset, millis| Some((offset, Timestamp::from_millis(millis)));
+    assert_eq!(log.list_offset(OffsetSpec::Earliest).unwrap(), at(0, -1));
+    assert_eq!(log.list_offset(OffsetSpec::EarliestLocal).unwrap(), at(0, -1));
+    assert_eq!(log.list_offset(OffsetSpec::Latest).unwrap(), at(4, -1));
+    assert_eq!(log.list_offset(OffsetSpec::LatestTiered).unwrap(), None);
+    assert_eq!(log.list_offset(OffsetSpec::MaxTimestamp).unwrap(), at(1, 30));
+    assert_eq!(log.offset_for_time(Timestamp::from_millis(11)).unwrap(), at(1, 30));
+    assert_eq!(log.offset_for_time(Timestamp::from_millis(31)).unwrap(), None);
+}
+
+#[test]
+fn a_read_only_log_follows_its_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l-0");
+    assert!(matches!(
+        Log::open_read_only(&path, small()).unwrap_err(),
+        Error::Io { .. } | Error::NotALog { .. }
+    ));
+    let log = Log::open(&path, small()).unwrap();
+    log.append("value-0").unwrap();
+    let follower = Log::open_read_only(&path, small()).unwrap();
+    let mut tail = follower.tail(StartAt::Earliest).unwrap();
+    for i in 1..400 {
+        log.append(format!("value-{i}").as_str()).unwrap();
+        if i % 7 == 0 {
+            assert_eq!(values(&follower), expected(i + 1));
+        }
+    }
+    for i in 0..400 {
+        assert_eq!(tail.next(None).unwrap().unwrap().offset, i);
+    }
+    assert!(matches!(follower.append("no"), Err(Error::ReadOnly)));
+    log.truncate_to(100).unwrap();
+    assert_eq!(values(&follower), expected(100));
+    assert!(matches!(Log::open(&path, small()), Err(Error::Locked { holder: Some(_), .. })));
+    log.close().unwrap();
+    assert_eq!(values(&follower), expected(100));
+}
