@@ -87,6 +87,8 @@ impl Shared {
         builder: &mut BatchBuilder,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<()> {
+        // The builder may come from an append to a log that compresses.
+        builder.compression(self.config.compression.unwrap_or(Compression::None));
         let now = self.clock().now();
         for record in records {
             builder.push_record(&record, now)?;

@@ -4,7 +4,7 @@
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::fs::{File, Open};
+use crate::fs::Open;
 use crate::log::append::Writer;
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
@@ -16,6 +16,7 @@ use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,43 +75,31 @@ impl Shared {
 
     /// Writes the index entries that are not in their files yet.
     fn store_indexes(&self, writer: &mut Writer) -> Result<()> {
-        let indexes = &writer.indexes;
-        let stores: [(Kind, &mut usize, usize, usize, &dyn Fn(usize) -> Vec<u8>); 2] = [
-            (
-                Kind::OffsetIndex,
-                &mut writer.stored_offset_entries,
-                indexes.offsets.len(),
-                offset_index::ENTRY_BYTES,
-                &|first| indexes.offsets.bytes_from(first),
-            ),
-            (
-                Kind::TimeIndex,
-                &mut writer.stored_time_entries,
-                indexes.times.len(),
-                time_index::ENTRY_BYTES,
-                &|first| indexes.times.bytes_from(first),
-            ),
-        ];
-        for (kind, stored, entries, entry_bytes, bytes_from) in stores {
-            let path = self.dir.path_of(SegmentFile::live(writer.segment.base, kind));
-            let write = || -> std::io::Result<()> {
-                let file = self.open_index(&path)?;
-                let at = (*stored as u64).saturating_mul(entry_bytes as u64);
-                file.write_all_at(&bytes_from(*stored), at)
-            };
-            write().map_err(|error| Error::io("write", &path, error))?;
-            *stored = entries;
-        }
+        let (base, indexes) = (writer.segment.base, &writer.indexes);
+        let stored = writer.stored_offset_entries;
+        let at = stored.saturating_mul(offset_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::OffsetIndex, at, &indexes.offsets.bytes_from(stored))?;
+        writer.stored_offset_entries = indexes.offsets.len();
+        let stored = writer.stored_time_entries;
+        let at = stored.saturating_mul(time_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::TimeIndex, at, &indexes.times.bytes_from(stored))?;
+        writer.stored_time_entries = indexes.times.len();
         Ok(())
     }
 
-    fn open_index(&self, path: &std::path::Path) -> std::io::Result<Arc<dyn File>> {
-        match self.dir.fs.open(path, Open::ReadWrite) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.dir.fs.open(path, Open::CreateNew)
-            }
-            other => other,
-        }
+    /// Writes entries into an index file, which is there afterwards even if there are none.
+    fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, kind));
+        let write = || -> io::Result<()> {
+            let file = match self.dir.fs.open(&path, Open::ReadWrite) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.dir.fs.open(&path, Open::CreateNew)?
+                }
+                other => other?,
+            };
+            file.write_all_at(entries, at as u64)
+        };
+        write().map_err(|error| Error::io("write", &path, error))
     }
 
     /// Begins a new segment, if the active one is not empty.
@@ -203,7 +192,7 @@ impl Shared {
                 let deleted = SegmentFile { stage: Stage::Deleted, ..live };
                 let (from, to) = (dir.path_of(live), dir.path_of(deleted));
                 match dir.fs.rename(&from, &to) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     other => other.map_err(|e| Error::io("rename", &from, e))?,
                 }
             }
@@ -215,7 +204,7 @@ impl Shared {
             dir.discard(SegmentFile::live(segment.base, kind));
         }
         let path = segment.path(Kind::Log);
-        let cut_log = || -> std::io::Result<()> {
+        let cut_log = || -> io::Result<()> {
             let file = dir.fs.open(&path, Open::ReadWrite)?;
             file.set_len(cut)?;
             file.sync_all()

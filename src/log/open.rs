@@ -131,7 +131,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let (lock, before) = take_lock(&dir)?;
-    let mut opening = Opening {
+    let opening = Opening {
         lost_power: before
             .is_some_and(|before| before.boot.is_none() || before.boot != dir.fs.boot_id()),
         dir,

@@ -150,13 +150,13 @@ impl Segment {
             Ok(from) => from,
             Err(reason) => {
                 self.drop_index(reason);
-                self.from_start()
+                self.first_place()
             }
         };
         self.walk(&*file, from, offset, end)
     }
 
-    fn from_start(&self) -> Located {
+    fn first_place(&self) -> Located {
         Located { position: 0, lowest: self.base, header: None }
     }
 
@@ -189,7 +189,7 @@ impl Segment {
                 }));
             }
         }
-        Ok(Ok(self.from_start()))
+        Ok(Ok(self.first_place()))
     }
 
     /// The header of the append that an entry names, if the log bears the entry out: its
