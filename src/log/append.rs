@@ -179,11 +179,6 @@ impl Shared {
 
     /// Takes a place in the log for a batch that is complete but for that, and writes it there.
     fn append_encoded(&self, batch: &mut [u8]) -> Result<Appended> {
-        let mut append_time = Timestamp::NONE;
-        if self.config.timestamp_type == TimestampType::LogAppendTime {
-            append_time = self.clock().now();
-            stamp_append_time(batch, append_time)?;
-        }
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
         let header = BatchHeader::parse(batch)?;
         self.check_size(batch.len() as u64)?;
@@ -192,7 +187,7 @@ impl Shared {
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or(Error::Closed)?;
-            let appended = self.append_locked(writer, batch, &header, append_time);
+            let appended = self.append_locked(writer, batch, header);
             let flush = appended.is_ok() && self.flush_is_due(writer);
             (appended, std::mem::take(&mut writer.events), flush)
         };
@@ -224,8 +219,7 @@ impl Shared {
         &self,
         writer: &mut Writer,
         batch: &mut [u8],
-        header: &BatchHeader,
-        append_time: Timestamp,
+        mut header: BatchHeader,
     ) -> Result<Appended> {
         let first = self.end.load(Ordering::Relaxed);
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
@@ -234,6 +228,13 @@ impl Shared {
             return Err(InvalidBatch::Rule("the log has no offsets left").into());
         }
         let bytes = batch.len() as u64;
+        let mut append_time = Timestamp::NONE;
+        if self.config.timestamp_type == TimestampType::LogAppendTime {
+            // Under the lock, or times would not rise with offsets as the clock does.
+            append_time = self.clock().now();
+            stamp_append_time(batch, append_time)?;
+            header.max_timestamp = append_time;
+        }
         if self.must_roll(writer, bytes, header.max_timestamp, last) {
             self.roll_locked(writer, first)?;
         }

@@ -91,10 +91,14 @@ impl Shared {
                 self.forget_synced(segments.get(..sealed).unwrap_or_default());
                 let took = self.clock().monotonic().saturating_sub(began);
                 events.push(Event::Flushed { through: end, took });
-                match segments.get(1..).and_then(<[_]>::last) {
-                    Some(active) => self.store_recovery_point(active.base).map(|()| end),
-                    None => Ok(end),
+                // What was appended is durable, whether or not this can be written down.
+                if let Some(active) = segments.get(1..).and_then(<[_]>::last)
+                    && let Err(error) = self.store_recovery_point(active.base)
+                {
+                    let path = self.dir.path.join(RECOVERY_POINT);
+                    events.push(Event::CheckpointFailed { path, error: error.to_string() });
                 }
+                Ok(end)
             }
             Err(error) => {
                 events.push(self.poison(&error));
