@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::MemFs;
+use annals::record::BatchBuilder;
 use annals::{Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
@@ -152,4 +153,36 @@ fn a_read_only_log_follows_its_writer() {
     assert!(matches!(Log::open(&path, small()), Err(Error::Locked { holder: Some(_), .. })));
     log.close().unwrap();
     assert_eq!(values(&follower), expected(100));
+}
+
+#[test]
+fn a_builder_is_held_to_the_rules_of_an_append() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    let at = Timestamp::from_millis(1);
+    let mut builder = BatchBuilder::new();
+    builder.push_at(3, at, None, Some(b"x"), &[] as &[annals::Header]).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "a gap");
+    builder.clear();
+    builder.push(at, None, Some(b"x")).unwrap();
+    builder.set_max_timestamp(Timestamp::from_millis(9));
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "a wrong max");
+    builder.clear();
+    builder.producer(1, -1, -1).push(at, None, Some(b"x")).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "no sequence");
+    builder.producer(-1, -1, -1).control(true);
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "control");
+    builder.control(false);
+    assert_eq!(log.append_builder(&mut builder).unwrap().first, 0);
+    builder.clear();
+    builder.push(Timestamp::from_millis(-5), None, Some(b"x")).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidRecord { index: 0, .. })));
+    assert_eq!(log.offsets().end, 1);
+}
+
+#[test]
+fn records_without_end_are_refused_before_they_fill_the_memory() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    let endless = std::iter::repeat_with(|| Record::new(vec![7; 100]));
+    assert!(matches!(log.append_all(endless), Err(Error::BatchTooLarge { limit: 4096, .. })));
+    assert_eq!(log.append("fine").unwrap(), 0);
 }

@@ -6,7 +6,8 @@ use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
-    RecordBatch, stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
+    RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_leader_epoch,
+    validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
@@ -92,6 +93,10 @@ impl Shared {
         let now = self.clock().now();
         for record in records {
             builder.push_record(&record, now)?;
+            // Records without end must not take memory without end.
+            if self.config.compression.is_none() {
+                self.check_size(builder.size_bytes() as u64)?;
+            }
         }
         Ok(())
     }
@@ -107,9 +112,7 @@ impl Shared {
         }
         builder.check_timestamps(&self.rules())?;
         let batch = builder.finish()?;
-        if BatchHeader::parse(batch)?.is_control() {
-            return Err(InvalidBatch::Rule("a client cannot append control records").into());
-        }
+        check_header(&BatchHeader::parse(batch)?)?;
         self.append_encoded(batch)
     }
 
