@@ -169,7 +169,10 @@ impl Shared {
         let done = cut_files.and_then(|()| {
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
-            if end_of_data < target { self.roll_locked(writer, target) } else { Ok(()) }
+            if end_of_data == target {
+                return Ok(());
+            }
+            self.roll_locked(writer, target).and_then(|()| self.keep_end(target))
         });
         match done {
             Ok(()) => writer.events.push(Event::Truncated { end: target }),
@@ -179,6 +182,19 @@ impl Shared {
             }
         }
         done
+    }
+
+    /// Makes durable that the log ends at the base of its last segment, above its last record, and
+    /// writes it down: recovery takes offsets that are missing above the recovery point for lost.
+    fn keep_end(&self, end: Offset) -> Result<()> {
+        let mut sync = self.pause_syncs();
+        self.sync_segments(&sync.segments, true)?;
+        let sealed = sync.segments.len().saturating_sub(1);
+        sync.segments.drain(..sealed);
+        sync.new_names = false;
+        self.store_recovery_point(end)?;
+        self.durable.fetch_max(end, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Removes the segments above the cut, the last first, each step durable before the next, so
@@ -213,9 +229,17 @@ impl Shared {
         sync_dir()
     }
 
-    /// The active segment that a segment becomes when it is cut at `cut`.
+    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is kept.
     fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
         let old = segment.indexes(limit)?;
+        self.shorten_by(segment, cut, &old).or_else(|error| match error {
+            // An index is a cache: where it leads astray, everything is read.
+            Error::Corrupt(_) => self.shorten_by(segment, cut, &Indexes::empty(segment.base)),
+            other => Err(other),
+        })
+    }
+
+    fn shorten_by(&self, segment: &Segment, cut: u64, old: &Indexes) -> Result<(Writer, Offset)> {
         let indexes = Indexes::empty(segment.base);
         let mut from = 0;
         for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
@@ -294,8 +318,12 @@ impl Shared {
             Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
             None => Ok(()),
         };
+        // A sync that another thread leads may be about to write the recovery point: not
+        // after the lock is released.
+        let syncs = self.pause_syncs();
         self.latch_closed();
         *self.lock.lock() = None;
+        drop(syncs);
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -310,6 +338,8 @@ impl Shared {
         writer.log.trim()?;
         self.store_indexes(&mut writer)?;
         self.sync_below(end)?;
+        // Who leads a sync raises `durable` before it writes the recovery point: let it finish.
+        drop(self.pause_syncs());
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;

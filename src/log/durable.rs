@@ -50,7 +50,7 @@ impl Future for Durable {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Offset>> {
         for registered in [false, true] {
             let durable = self.shared.durable();
-            if durable >= self.below {
+            if self.shared.is_settled(self.below, durable) {
                 return Poll::Ready(Ok(durable));
             }
             if let Err(error) = self.shared.check_writable() {
@@ -106,6 +106,13 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
     }
 }
 
+impl Shared {
+    /// Whether all there is below an offset is durable. What was truncated is not there to become so.
+    fn is_settled(&self, below: Offset, durable: Offset) -> bool {
+        below.min(self.end()) <= durable
+    }
+}
+
 impl Syncer {
     /// Wakes those whose offset is durable, and everyone when nothing will be any more.
     pub(crate) fn wake(&self, shared: &Shared) {
@@ -117,7 +124,7 @@ impl Syncer {
         let ready: Vec<u64> = waiting
             .tasks
             .iter()
-            .filter(|(_, (below, _))| *below <= durable)
+            .filter(|(_, (below, _))| shared.is_settled(*below, durable))
             .map(|(id, _)| *id)
             .collect();
         let woken: Vec<_> = ready.iter().filter_map(|id| waiting.tasks.remove(id)).collect();

@@ -91,14 +91,11 @@ impl Shared {
                 self.forget_synced(segments.get(..sealed).unwrap_or_default());
                 let took = self.clock().monotonic().saturating_sub(began);
                 events.push(Event::Flushed { through: end, took });
-                // What was appended is durable, whether or not this can be written down.
-                if let Some(active) = segments.get(1..).and_then(<[_]>::last)
-                    && let Err(error) = self.store_recovery_point(active.base)
-                {
-                    let path = self.dir.path.join(RECOVERY_POINT);
-                    events.push(Event::CheckpointFailed { path, error: error.to_string() });
+                match segments.get(1..).and_then(<[_]>::last) {
+                    Some(active) => self.advance_recovery_point(active.base, &mut events),
+                    None => Ok(()),
                 }
-                Ok(end)
+                .map(|()| end)
             }
             Err(error) => {
                 events.push(self.poison(&error));
@@ -111,7 +108,7 @@ impl Shared {
         result
     }
 
-    fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
+    pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
         for segment in segments {
             let file = segment.file()?;
             file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
@@ -159,6 +156,21 @@ impl Shared {
         let (topic, partition) = topic_partition(&self.dir.path);
         let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
         self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+    }
+
+    /// Raises the recovery point after a flush, which has succeeded whatever comes of this.
+    ///
+    /// Without room for it the old one stays, and the next opening reads more. Any other
+    /// failure says of the medium what a failed sync says.
+    fn advance_recovery_point(&self, offset: Offset, events: &mut Vec<Event>) -> Result<()> {
+        let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
+        if !error.is_retryable() {
+            events.push(self.poison(&error));
+            return Err(error);
+        }
+        let path = self.dir.path.join(RECOVERY_POINT);
+        events.push(Event::CheckpointFailed { path, error: error.to_string() });
+        Ok(())
     }
 
     /// Waits until no sync is running and keeps another from starting while the guard lives.

@@ -130,10 +130,9 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         _ => Error::io("create", path, e),
     })?;
     Listing::read(&dir)?.check(path)?;
-    let (lock, before) = take_lock(&dir)?;
+    let (lock, lost_power) = take_lock(&dir)?;
     let opening = Opening {
-        lost_power: before
-            .is_some_and(|before| before.boot.is_none() || before.boot != dir.fs.boot_id()),
+        lost_power,
         dir,
         config,
         recovery: Recovery::default(),
@@ -141,8 +140,11 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     opening.run(lock)
 }
 
-/// Takes the directory's lock, and tells what its last holder wrote there, if there was one.
-fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
+/// Takes the directory's lock, and tells whether the machine stopped since the last holder had it.
+///
+/// If it did, this run of the machine is not written down until the log is recovered: a recovery
+/// that is itself interrupted must begin again from the same knowledge.
+fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, bool)> {
     let path = dir.path.join(LOCK);
     let existed = dir.read_small(&path, SESSION_BYTES)?;
     let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
@@ -153,17 +155,23 @@ fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
         },
         _ => Error::io("lock", &path, e),
     })?;
-    let own = Session { process: Some(std::process::id()), boot: dir.fs.boot_id() };
-    let content = own.format();
+    let boot = dir.fs.boot_id();
+    let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
+    write_session(dir, &*lock, boot.filter(|_| !lost_power))?;
+    dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
+    Ok((lock, lost_power))
+}
+
+/// Writes into the lock file who holds it, and in which run of the machine.
+fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> Result<()> {
+    let content = Session { process: Some(std::process::id()), boot }.format();
     let store = || -> io::Result<()> {
         let file = lock.file();
         file.write_all_at(content.as_bytes(), 0)?;
         file.set_len(content.len() as u64)?;
-        file.sync_all()?;
-        dir.fs.sync_dir(&dir.path)
+        file.sync_all()
     };
-    store().map_err(|e| Error::io("write", &path, e))?;
-    Ok((lock, session))
+    store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
 }
 
 struct Opening {
@@ -188,6 +196,9 @@ impl Opening {
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
+        if self.lost_power {
+            write_session(&self.dir, &*lock, self.dir.fs.boot_id())?;
+        }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
@@ -384,7 +395,7 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes)?;
+            self.dir.replace_indexes(marker.base, &found.indexes, true)?;
             return Ok((self.writer(marker.base, found)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
@@ -455,7 +466,7 @@ impl Opening {
             let found = recover_segment(&self.dir, *base, limit, recovery_point)?;
             self.recovery.scanned_bytes =
                 self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
-            let whole = matches!(found.tail, Tail::Clean | Tail::Zeros);
+            let whole = self.is_whole(&found, next, recovery_point);
             if !whole || (next.is_none() && found.end < recovery_point) {
                 self.judge(*base, &found, next.is_some(), recovery_point)?;
             }
@@ -463,7 +474,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes)?;
+                self.dir.replace_indexes(*base, &found.indexes, true)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -473,11 +484,11 @@ impl Opening {
         }
         let (writer, end) = match last {
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes)?;
+                self.dir.replace_indexes(base, &found.indexes, true)?;
                 let end = found.end;
                 (self.writer(base, found)?, end)
             }
-            None => (begin_segment(&self.dir, &self.config, start)?, start),
+            None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
@@ -487,6 +498,35 @@ impl Opening {
         );
         self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
         Ok((writer, sealed, end))
+    }
+
+    /// A directory without a segment is a new log, unless it is known to have had records.
+    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
+            return Err(Error::Corrupt(Box::new(Corruption {
+                path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
+                position: 0,
+                offset: Some(start),
+                reason: Damage::MissingData { expected: recovery_point, found: start },
+            })));
+        }
+        Ok((begin_segment(&self.dir, &self.config, start)?, start))
+    }
+
+    /// Whether a segment can be followed by the one after it, which begins at `next`.
+    ///
+    /// Offsets left out between the two are what compaction and truncation leave. Above the
+    /// recovery point they can be what a loss of power took from the end of this segment,
+    /// which had not been synced: then nothing that comes after may stay. And zeros in their
+    /// place are never right.
+    fn is_whole(&self, found: &Recovered, next: Option<Offset>, recovery_point: Offset) -> bool {
+        let gap = next.is_some_and(|next| found.end < next);
+        let may_be_lost = self.lost_power && next.is_some_and(|next| next > recovery_point);
+        match found.tail {
+            Tail::Clean => !(gap && may_be_lost),
+            Tail::Zeros => !gap,
+            Tail::Torn(_) | Tail::Damaged(_) => false,
+        }
     }
 
     /// Makes durable what is in a file before anyone relies on it.
@@ -505,15 +545,17 @@ impl Opening {
     ) -> Result<()> {
         let explained = found.end >= recovery_point
             && match found.tail {
-                Tail::Clean | Tail::Zeros => true,
-                Tail::Torn(_) => !has_later_segments || self.lost_power,
+                Tail::Clean => true,
+                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
                 Tail::Damaged(_) => self.lost_power,
             };
         if explained || self.config.on_corruption == OnCorruption::Truncate {
             return Ok(());
         }
         let mut error = self.damage(base, found);
-        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail) {
+        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail)
+            && found.end < recovery_point
+        {
             corruption.reason = Damage::MissingData { expected: recovery_point, found: found.end };
         }
         Err(error)

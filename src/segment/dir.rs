@@ -129,12 +129,17 @@ impl SegmentDir {
     }
 
     /// Writes both index files anew, in one step each. A reader of the old ones keeps them.
-    pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
+    pub(crate) fn replace_indexes(
+        &self,
+        base: Offset,
+        indexes: &Indexes,
+        durable: bool,
+    ) -> Result<()> {
         if !self.writable {
             return Ok(());
         }
         let write = |kind, bytes: Vec<u8>| {
-            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes, false)
+            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes, durable)
         };
         write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))?;
         write(Kind::TimeIndex, indexes.times.bytes_from(0))
