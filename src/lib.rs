@@ -1,13 +1,314 @@
-//! Apache Kafka's storage engine as a library.
+//! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own files.
+//!
+//! A [`Log`] is a directory. Records go in at its end and get an offset; they come out in the order of
+//! their offsets, from any offset or any time, as often as wanted. There is no broker, no network, no
+//! runtime, and no thread unless something waits that needs one.
+//!
+//! ```
+//! use annals::{Log, LogConfig, Record, StartAt};
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("orders-0");
+//! let log = Log::open(&path, LogConfig::default())?;
+//! log.append("hello")?; // survives the end of the process from here
+//! log.append(Record::new("world").key("greeting").header("lang", "en"))?;
+//! let durable = log.flush()?; // all below this offset survives loss of power
+//! for record in log.reader(StartAt::Earliest)?.records() {
+//!     let record = record?;
+//!     println!("{} {:?}", record.offset, record.value);
+//! }
+//! log.close()?;
+//! # assert_eq!(durable, 2);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! # What it is, and what it is not
+//!
+//! It is one partition of Kafka's storage: segments, batches of format v2, offset and time indexes, the
+//! five codecs, recovery. The files are Kafka's, byte for byte.
+//!
+//! It promises:
+//!
+//! 1. **What was acknowledged is there** after the failure that the call's documentation names. What was
+//!    never appended never appears. See [`docs::durability`].
+//! 2. **Readers wait for nobody**: not for appends, not for a sync. See [`docs::concurrency`].
+//! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
+//! 4. **The format is Kafka's**. See [`docs::format`].
+//!
+//! It is no broker and no client: topics, consumer groups, retention, compaction, transactions and the
+//! recognition of repeated batches are not there. A log grows until somebody truncates it or removes the directory.
+//!
+//! # A guided tour
+//!
+//! ## Open and append
+//!
+//! [`Log::open`] creates what is missing and repairs what an interrupted run left. A handle is cheap to
+//! clone and goes to any thread; all methods take `&self`. One process at a time has a directory open for
+//! writing; others may [read it](Log::open_read_only) meanwhile.
+//!
+//! A record is a value, and if wanted a key, headers and a time of its own. Strings and byte vectors convert.
+//!
+//! ```
+//! use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
+//!
+//! let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! assert_eq!(log.append("just text")?, 0);
+//! let full = Record::new(vec![1, 2, 3]).key("user-7").timestamp(Timestamp::from_millis(1_700_000_000_000));
+//! assert_eq!(log.append(full)?, 1);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Batches
+//!
+//! A batch is the unit of everything: one checksum, one write, one compression. After a crash all its
+//! records are there or none. Appending a hundred records as one batch costs little more than appending one.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, Record, fs::MemFs};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let appended = log.append_all((0..100).map(|n| Record::from(format!("row {n}"))))?;
+//! assert_eq!((appended.first, appended.last), (0, 99));
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! [`Log::append_builder`] does the same without allocating, and [`Log::append_batch`] takes a batch that
+//! was encoded elsewhere, by a Kafka client for one.
+//!
+//! ## Reading
+//!
+//! [`Log::reader`] goes from any place to the end. [`Log::get`] is one record, [`Log::read`] one fetch of
+//! whole batches, bounded in bytes.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, ReadLimits, StartAt, fs::MemFs};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! log.append_all(["a", "b", "c"].map(Into::into))?;
+//! let values: Vec<_> = log.reader(1)?.records().map(|r| Ok(r?.value)).collect::<annals::Result<_>>()?;
+//! assert_eq!(values, [Some("b".into()), Some("c".into())]);
+//! assert_eq!(log.get(2)?.unwrap().value_str(), Some("c"));
+//!
+//! let fetched = log.read(0, ReadLimits::bytes(64 * 1024))?;
+//! assert_eq!((fetched.records()?.len(), fetched.next_offset), (3, 3));
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Tailing
+//!
+//! A [`Tail`] reads like a [`Reader`] and waits at the end for more: blocking, with or without a limit, or
+//! as a task. With the cargo feature `futures` it is a `Stream`. Any number of them can follow one log.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
+//! # use std::time::Duration;
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let mut tail = log.tail(StartAt::Latest)?;
+//! let writer = log.clone();
+//! let thread = std::thread::spawn(move || writer.append("news"));
+//! let record = tail.next(Some(Duration::from_secs(10)))?.unwrap();
+//! assert_eq!(record.value_str(), Some("news"));
+//! # thread.join().unwrap()?;
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Time
+//!
+//! Every record has a timestamp: its own, or the clock's when it is appended. A [`Timestamp`] is a place to
+//! start like an offset. Timestamps need not rise; what is found is the first record, in the order of
+//! offsets, that is as late or later.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let at = Timestamp::from_millis;
+//! log.append_all([10, 20, 30].map(|t| Record::new("x").timestamp(at(t))))?;
+//! assert_eq!(log.offset_for_time(at(15))?, Some((1, at(20))));
+//! assert_eq!(log.reader(at(25))?.offset(), 2);
+//! assert_eq!(log.offset_for_time(at(31))?, None);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Durability
+//!
+//! There are two levels. What an append returned is in the operating system's hands: it survives this
+//! process. What [`Log::flush`] returned is on the medium: it survives loss of power. Threads that flush at
+//! once share one sync. `Log::flush_async` (feature `futures`) is the same for tasks.
+//! [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] flush by themselves, as Kafka's options do.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, fs::MemFs};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! log.append("order taken")?;
+//! assert_eq!(log.offsets().durable, 0);
+//! log.flush()?;
+//! assert_eq!(log.offsets().durable, 1);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! [`docs::durability`] has the table of calls and failures.
+//!
+//! ## Recovery
+//!
+//! Opening after a crash reads what lies above the recovery point and cuts off a torn last write. Damage
+//! that no crash explains is never cut: opening fails and names the place. [`Log::recovery`] tells what
+//! opening found, [`Log::verify`] reads everything and lists all damage there is.
+//!
+//! ```
+//! # use annals::{Log, LogConfig, fs::{Fs, MemFs, Open}};
+//! # use std::path::Path;
+//! let fs = MemFs::new();
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+//! log.append("whole")?;
+//! log.append("torn")?;
+//!
+//! let after = fs.kill(); // as the next process finds the disk
+//! let file = after.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+//! file.set_len(file.len().unwrap() - 1).unwrap();
+//!
+//! let log = Log::open("orders-0", LogConfig::default().fs(after))?;
+//! assert_eq!(log.offsets().end, 1);
+//! assert!(!log.recovery().clean);
+//! assert_eq!(log.recovery().dropped_bytes, 71);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Errors
+//!
+//! There is one [`Error`]. Its message says what, where, and the way out; its [`kind`](Error::kind) says
+//! what the caller can do.
+//!
+//! | [`ErrorKind`] | what to do |
+//! |---|---|
+//! | `InvalidInput` | correct the call |
+//! | `OutOfRange` | begin again at the start or the end of the log |
+//! | `StorageFull`, `TooManyFiles`, `Busy` | make room, then try again: [`is_retryable`](Error::is_retryable) |
+//! | `Poisoned` | close the log and open it again |
+//! | `Corrupt` | [`verify`](Log::verify), then restore the file or truncate |
+//! | `Unsupported` | enable the codec, or convert the old format |
+//! | `Closed`, `Io` | end, or ask a person |
+//!
+//! ```
+//! # use annals::{Error, ErrorKind, Log, LogConfig, fs::MemFs};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let error = log.reader(7).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::OutOfRange);
+//! assert_eq!(
+//!     error.to_string(),
+//!     "offset 7 is out of range: the log holds 0 to 0; start again at one of these ends",
+//! );
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! ## Configuration
+//!
+//! [`LogConfig::default`] is Kafka's configuration of a topic. Each method's documentation gives default,
+//! limits, effect and Kafka's name for it. A value that cannot be is refused, never adjusted.
+//!
+//! ```
+//! # use annals::{Codec, ErrorKind, LogConfig, record::Compression};
+//! let config = LogConfig::default().segment_bytes(64 << 20).compression(Compression::of(Codec::Lz4));
+//! # #[cfg(feature = "lz4")]
+//! config.validate()?;
+//! let refused = LogConfig::default().flush_messages(0).validate().unwrap_err();
+//! assert_eq!(refused.to_string(), "option `flush_messages`: must be at least 1");
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## In memory, for tests
+//!
+//! [`fs::MemFs`] is a disk in memory that keeps what was synced apart from what was only written. A crash
+//! is a clone: the disk as a power failure at this moment could leave it, while the original goes on. So a
+//! test can crash at every step of a program and look what is left.
+//!
+//! ```
+//! use annals::{Log, LogConfig, fs::{MemFs, Survive}};
+//!
+//! let fs = MemFs::new();
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+//! log.append("flushed")?;
+//! log.flush()?;
+//! log.append("only appended")?;
+//!
+//! for seed in 0..20 {
+//!     let disk = fs.crash(Survive::Some { seed });
+//!     let after = Log::open("orders-0", LogConfig::default().fs(disk))?;
+//!     assert!((1..=2).contains(&after.offsets().end)); // never 0, never anything else
+//! }
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! [`ManualClock`] does the same for time.
+//!
+//! ## Failing disks
+//!
+//! [`fs::FaultFs`] wraps a file system and fails the calls you name. This is how to see what your program
+//! does on the day the disk is full.
+//!
+//! ```
+//! use annals::{ErrorKind, Log, LogConfig};
+//! use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
+//! use std::io;
+//!
+//! let fs = FaultFs::new(MemFs::new());
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+//!
+//! let full = fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)));
+//! assert_eq!(log.append("no room").unwrap_err().kind(), ErrorKind::StorageFull);
+//! fs.remove_rule(full);
+//! assert_eq!(log.append("room again")?, 0);
+//!
+//! fs.add(Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other)));
+//! assert_eq!(log.flush().unwrap_err().kind(), ErrorKind::Io);
+//! assert_eq!(log.append("after that").unwrap_err().kind(), ErrorKind::Poisoned);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Hearing what it does
+//!
+//! A [`Listener`] is told what no call returns: a torn end was cut, an index was made again, a sync took so
+//! long. See its example. With the cargo feature `tracing`, `TracingListener` hands all of it to `tracing`.
+//!
+//! ## The raw level
+//!
+//! [`record`] encodes, decodes and checks batches of bytes without any file; [`fs`] is the seam to the disk.
+//! Both are public because brokers, tools and tests need them.
+//!
+//! ```
+//! use annals::{Timestamp, record::{BatchBuilder, BatchRef}};
+//!
+//! let mut builder = BatchBuilder::new();
+//! builder.push(Timestamp::from_millis(1), Some(b"key"), Some(b"value"))?;
+//! let bytes = builder.finish()?;
+//! let batch = BatchRef::parse(bytes)?;
+//! batch.verify_checksum()?;
+//! assert_eq!((batch.header().record_count, batch.header().size_bytes()), (1, 76));
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! # Cargo features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs; without one, its batches are stored and served, not decoded. Only `zstd` needs a C compiler |
+//! | `futures` | off | [`Tail`] is a `Stream`, `Log::flush_async` |
+//! | `tracing` | off | `TracingListener` |
+//!
+//! # Where to read on
+//!
+//! [`docs::durability`] for what survives what, [`docs::concurrency`] for who waits for whom,
+//! [`docs::limits`] for sizes and platforms, [`docs::format`] for every byte. Programs to run are under
+//! `examples/`: `quickstart`, `tail`, `async_tail`.
 
 mod checkpoint;
 mod clock;
+pub mod docs;
 mod error;
 mod event;
 pub mod fs;
 mod log;
 pub mod record;
 mod segment;
+#[cfg(feature = "tracing")]
+mod trace;
 mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -22,6 +323,8 @@ pub use log::{
     Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use record::{Header, Record, RecordBatch, StoredRecord};
+#[cfg(feature = "tracing")]
+pub use trace::TracingListener;
 pub use types::{
     Codec, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec, ProducerEpoch, ProducerId,
     Sequence, StartAt, Timestamp, TimestampType,

@@ -50,7 +50,7 @@ impl Future for Durable {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Offset>> {
         for registered in [false, true] {
             let durable = self.shared.durable();
-            if self.shared.is_settled(self.below, durable) {
+            if durable >= self.shared.still_there(self.below) {
                 return Poll::Ready(Ok(durable));
             }
             if let Err(error) = self.shared.check_writable() {
@@ -99,7 +99,7 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
             wanted
         };
         // A failure has poisoned the log: the tasks learn it from there.
-        match shared.sync_below(wanted.min(shared.end())) {
+        match shared.sync_below(shared.still_there(wanted)) {
             Ok(_) => shared.syncer.wake(&shared),
             Err(_) => shared.syncer.wake_all(),
         }
@@ -107,9 +107,9 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
 }
 
 impl Shared {
-    /// Whether all there is below an offset is durable. What was truncated is not there to become so.
-    fn is_settled(&self, below: Offset, durable: Offset) -> bool {
-        below.min(self.end()) <= durable
+    /// What is left to make durable of what lay below an offset: the log may have been truncated since.
+    fn still_there(&self, below: Offset) -> Offset {
+        below.min(self.end())
     }
 }
 
@@ -124,7 +124,7 @@ impl Syncer {
         let ready: Vec<u64> = waiting
             .tasks
             .iter()
-            .filter(|(_, (below, _))| shared.is_settled(*below, durable))
+            .filter(|(_, (below, _))| shared.still_there(*below) <= durable)
             .map(|(id, _)| *id)
             .collect();
         let woken: Vec<_> = ready.iter().filter_map(|id| waiting.tasks.remove(id)).collect();

@@ -1,0 +1,13 @@
+//! How it works, for those who rely on it. These modules hold no code, only text and examples that are run as tests.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
+//! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
+//! | [`limits`] | how large, how many, on which systems |
+//! | [`format`] | what every byte of every file means |
+
+pub mod concurrency;
+pub mod durability;
+pub mod format;
+pub mod limits;

@@ -1,0 +1,157 @@
+//! Events as `tracing` events.
+
+use crate::event::{Event, Listener};
+
+/// A [`Listener`] that turns every [`Event`] into a `tracing` event. Needs the cargo feature `tracing`.
+///
+/// The target is `annals`, so a filter like `annals=debug` selects them. Each has a message and
+/// fields of the names that the variants of [`Event`] use: `path`, `bytes`, `end`. The levels:
+///
+/// | level | events |
+/// |---|---|
+/// | `ERROR` | [`Poisoned`](Event::Poisoned), [`Damaged`](Event::Damaged) |
+/// | `WARN` | [`TailCut`](Event::TailCut), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`UnknownFile`](Event::UnknownFile) |
+/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated) |
+/// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
+///
+/// Events come on the thread that caused them, inside whatever span that thread is in.
+///
+/// ```
+/// use annals::{Log, LogConfig, TracingListener, fs::MemFs};
+/// use std::sync::Arc;
+///
+/// let config = LogConfig::default().fs(MemFs::new()).listener(Arc::new(TracingListener::new("orders-0")));
+/// let log = Log::open("orders-0", config)?;
+/// log.append("hello")?;
+/// log.flush()?; // DEBUG annals: durable log="orders-0" through=1 took_micros=…
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TracingListener {
+    log: String,
+}
+
+impl TracingListener {
+    /// A listener whose events carry this text in their field `log`, to tell logs apart.
+    pub fn new(log: impl Into<String>) -> TracingListener {
+        TracingListener { log: log.into() }
+    }
+}
+
+/// One event of `tracing` with our target and the name of the log.
+macro_rules! emit {
+    ($level:ident, $self:ident, $($fields:tt)*) => {
+        tracing::event!(target: "annals", tracing::Level::$level, log = $self.log, $($fields)*)
+    };
+}
+
+impl Listener for TracingListener {
+    fn on_event(&self, event: &Event) {
+        match event {
+            Event::UnknownFile { path } => {
+                emit!(WARN, self, path = %path.display(), "a file of no meaning to the log");
+            }
+            Event::LeftoverRemoved { path } => {
+                emit!(INFO, self, path = %path.display(), "leftover removed");
+            }
+            Event::SwapCompleted { path } => {
+                emit!(INFO, self, path = %path.display(), "interrupted replacement completed");
+            }
+            Event::CheckpointIgnored { path, reason } => {
+                emit!(WARN, self, path = %path.display(), reason, "checkpoint ignored");
+            }
+            Event::TailCut { path, position, bytes, end } => {
+                emit!(WARN, self, path = %path.display(), position, bytes, end, "torn end cut off");
+            }
+            Event::IndexRebuilt { path, reason } => {
+                emit!(INFO, self, path = %path.display(), reason, "index made again");
+            }
+            Event::SegmentRolled { base_offset, closed_bytes } => {
+                emit!(DEBUG, self, base_offset, closed_bytes, "segment begun");
+            }
+            Event::Flushed { through, took } => {
+                let took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                emit!(DEBUG, self, through, took_micros, "durable");
+            }
+            Event::Truncated { end } => emit!(INFO, self, end, "truncated"),
+            Event::Damaged(corruption) => {
+                let path = corruption.path.display();
+                let (position, reason) = (corruption.position, &corruption.reason);
+                emit!(ERROR, self, %path, position, offset = corruption.offset, %reason, "damaged");
+            }
+            Event::CleanupFailed { path, error } => {
+                emit!(WARN, self, path = %path.display(), error, "cleanup failed");
+            }
+            Event::Poisoned { cause } => emit!(ERROR, self, cause, "poisoned"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemFs;
+    use crate::{Log, LogConfig};
+    use std::fmt::{Debug, Write as _};
+    use std::sync::{Arc, Mutex};
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Metadata, Subscriber};
+
+    /// Writes each event down as a line.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            if field.name() != "took_micros" {
+                write!(self.0, " {field}={value:?}").unwrap();
+            }
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let metadata = event.metadata();
+            let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn what_a_log_does_is_traced() {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.clone(), || {
+            let listener = Arc::new(TracingListener::new("orders"));
+            let config = LogConfig::default().fs(MemFs::new()).listener(listener);
+            let log = Log::open("orders-0", config).unwrap();
+            log.append("a").unwrap();
+            log.roll().unwrap();
+            log.append("b").unwrap();
+            log.flush().unwrap();
+            log.truncate_to(1).unwrap();
+        });
+        let lines = lines.0.lock().unwrap().clone();
+        assert_eq!(
+            lines,
+            [
+                r#"DEBUG annals message=segment begun log="orders" base_offset=1 closed_bytes=69"#,
+                r#"DEBUG annals message=durable log="orders" through=2"#,
+                r#"INFO annals message=truncated log="orders" end=1"#,
+            ]
+        );
+    }
+}
