@@ -5,6 +5,7 @@ mod clock;
 mod error;
 mod event;
 pub mod fs;
+pub mod inspect;
 mod log;
 pub mod record;
 mod segment;
