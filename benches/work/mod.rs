@@ -229,6 +229,14 @@ pub fn reopen(dir: &Path, clean: bool) -> (Duration, Log) {
     (took, log)
 }
 
+/// Takes away what lets an opening after a kill begin above the first byte.
+pub fn forget_recovery_point(dir: &Path) {
+    let path = dir.join("bench-0").join("recovery-point-offset-checkpoint");
+    if path.exists() {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 /// Opens so many logs, each in a directory of its own.
 pub fn open_many(dir: &Path, count: usize) -> Vec<Log> {
     let open = |n: usize| Log::open(dir.join(format!("bench-{n}")), LogConfig::default()).unwrap();
