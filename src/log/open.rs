@@ -131,12 +131,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let (lock, lost_power) = take_lock(&dir)?;
-    let opening = Opening {
-        lost_power,
-        dir,
-        config,
-        recovery: Recovery::default(),
-    };
+    let opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
     opening.run(lock)
 }
 

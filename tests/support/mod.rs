@@ -105,7 +105,10 @@ impl Model {
         assert!(end <= self.end, "the log ends at {end}, beyond {}", self.end);
         let boundary = end == 0
             || end == self.end
-            || self.batches.iter().any(|b| b[0].offset == end || b.last().unwrap().offset + 1 == end);
+            || self
+                .batches
+                .iter()
+                .any(|b| b[0].offset == end || b.last().unwrap().offset + 1 == end);
         assert!(boundary, "the log ends at {end}, inside of a batch");
         self.truncate(end);
         self.check(log);
