@@ -13,8 +13,8 @@ use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_p
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
-use crate::segment::Segment;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
+use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use parking_lot::MutexGuard;
 use std::io;
@@ -153,9 +153,7 @@ impl Shared {
 
     /// Writes down that everything below this offset is durable: where recovery begins.
     pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
-        let (topic, partition) = topic_partition(&self.dir.path);
-        let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+        store_recovery_point(&self.dir, offset)
     }
 
     /// Raises the recovery point after a flush, which has succeeded whatever comes of this.
@@ -186,4 +184,11 @@ impl Shared {
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
     }
+}
+
+/// Writes down, durably, that everything below this offset is on the medium.
+pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<()> {
+    let (topic, partition) = topic_partition(&dir.path);
+    let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
+    dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
 }

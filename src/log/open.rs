@@ -15,7 +15,7 @@ use crate::fs::{DirLock, Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::config::{LogConfig, OnCorruption};
-use crate::log::flush::SyncState;
+use crate::log::flush::{SyncState, store_recovery_point};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -487,11 +487,7 @@ impl Opening {
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        let (topic, partition) = topic_partition(&self.dir.path);
-        let text = crate::checkpoint::format_offset_checkpoint(
-            &crate::checkpoint::OffsetCheckpointEntry { topic, partition, offset: end },
-        );
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
+        store_recovery_point(&self.dir, end)?;
         Ok((writer, sealed, end))
     }
 
@@ -589,12 +585,11 @@ impl Opening {
             }
             self.sync_dir()?;
         }
-        if found.file_bytes == found.valid_bytes {
-            return Ok(());
-        }
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-        let file = self.dir.log_file(base)?;
-        file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        if found.file_bytes != found.valid_bytes {
+            let file = self.dir.log_file(base)?;
+            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        }
         if dropped > 0 {
             self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
             self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
