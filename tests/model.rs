@@ -31,7 +31,10 @@ fn configs() -> Vec<(&'static str, LogConfig)> {
         ("preallocated", tiny().index_interval_bytes(0).preallocate(true)),
         ("by age", LogConfig::default().index_interval_bytes(0).segment_age(hour)),
         ("by age, with jitter", tiny().segment_age(hour).segment_jitter(hour / 2)),
-        ("append time", tiny().index_interval_bytes(0).timestamp_type(TimestampType::LogAppendTime)),
+        (
+            "append time",
+            tiny().index_interval_bytes(0).timestamp_type(TimestampType::LogAppendTime),
+        ),
         ("flushed by count", tiny().index_interval_bytes(200).flush_messages(7)),
     ]
 }
@@ -188,7 +191,8 @@ impl Run {
             66..72 => self.look_up_time(),
             72..76 => self.log.roll().unwrap(),
             76..82 => {
-                let target = self.chance.below(self.model.end + 1).max(self.model.end.saturating_sub(12));
+                let target =
+                    self.chance.below(self.model.end + 1).max(self.model.end.saturating_sub(12));
                 self.log.truncate_to(target).unwrap();
                 self.model.truncate(target);
             }

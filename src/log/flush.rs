@@ -155,7 +155,7 @@ impl Shared {
     pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
         let (topic, partition) = topic_partition(&self.dir.path);
         let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes())
     }
 
     /// Raises the recovery point after a flush, which has succeeded whatever comes of this.

@@ -131,12 +131,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let (lock, lost_power) = take_lock(&dir)?;
-    let opening = Opening {
-        lost_power,
-        dir,
-        config,
-        recovery: Recovery::default(),
-    };
+    let opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
     opening.run(lock)
 }
 
@@ -395,7 +390,7 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes, true)?;
+            self.dir.replace_indexes(marker.base, &found.indexes)?;
             return Ok((self.writer(marker.base, found)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
@@ -456,7 +451,9 @@ impl Opening {
         start: Offset,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
-        let first = logs.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        // Where the recovery point is a segment's base, the segment before it is looked at too: its
+        // records are durable, but that its reserved room was cut off may not be.
+        let first = logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let mut last: Option<(Offset, Recovered)> = None;
@@ -474,7 +471,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes, true)?;
+                self.dir.replace_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -484,7 +481,7 @@ impl Opening {
         }
         let (writer, end) = match last {
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes, true)?;
+                self.dir.replace_indexes(base, &found.indexes)?;
                 let end = found.end;
                 (self.writer(base, found)?, end)
             }
@@ -496,7 +493,7 @@ impl Opening {
         let text = crate::checkpoint::format_offset_checkpoint(
             &crate::checkpoint::OffsetCheckpointEntry { topic, partition, offset: end },
         );
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
+        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes())?;
         Ok((writer, sealed, end))
     }
 
@@ -594,12 +591,11 @@ impl Opening {
             }
             self.sync_dir()?;
         }
-        if found.file_bytes == found.valid_bytes {
-            return Ok(());
-        }
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-        let file = self.dir.log_file(base)?;
-        file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        if found.file_bytes != found.valid_bytes {
+            let file = self.dir.log_file(base)?;
+            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        }
         if dropped > 0 {
             self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
             self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));

@@ -105,7 +105,10 @@ impl Model {
         assert!(end <= self.end, "the log ends at {end}, beyond {}", self.end);
         let boundary = end == 0
             || end == self.end
-            || self.batches.iter().any(|b| b[0].offset == end || b.last().unwrap().offset + 1 == end);
+            || self
+                .batches
+                .iter()
+                .any(|b| b[0].offset == end || b.last().unwrap().offset + 1 == end);
         assert!(boundary, "the log ends at {end}, inside of a batch");
         self.truncate(end);
         self.check(log);
@@ -160,4 +163,23 @@ pub fn clock() -> Arc<ManualClock> {
 /// Names of the files of a segment.
 pub fn name(base: Offset, extension: &str) -> String {
     format!("{base:020}.{extension}")
+}
+
+/// Waits for a future on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
 }
