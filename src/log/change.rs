@@ -338,8 +338,13 @@ impl Shared {
         writer.log.trim()?;
         self.store_indexes(&mut writer)?;
         self.sync_below(end)?;
-        // Who leads a sync raises `durable` before it writes the recovery point: let it finish.
-        drop(self.pause_syncs());
+        // Who leads a sync raises `durable` before it writes the recovery point: let it finish. And
+        // where all records were durable already, what a roll did to the files may not be.
+        let sync = self.pause_syncs();
+        if sync.new_names {
+            self.sync_segments(&sync.segments, true)?;
+        }
+        drop(sync);
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;
@@ -355,7 +360,7 @@ impl Shared {
             time_entries: writer.indexes.times.len() as u64,
         };
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
-        self.dir.replace(&path, marker.format().as_bytes(), true)
+        self.dir.replace(&path, marker.format().as_bytes())
     }
 }
 

@@ -190,5 +190,5 @@ impl Shared {
 pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<()> {
     let (topic, partition) = topic_partition(&dir.path);
     let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
-    dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+    dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes())
 }

@@ -390,7 +390,7 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes, true)?;
+            self.dir.replace_indexes(marker.base, &found.indexes)?;
             return Ok((self.writer(marker.base, found)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
@@ -451,7 +451,9 @@ impl Opening {
         start: Offset,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
-        let first = logs.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        // Where the recovery point is a segment's base, the segment before it is looked at too: its
+        // records are durable, but that its reserved room was cut off may not be.
+        let first = logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let mut last: Option<(Offset, Recovered)> = None;
@@ -469,7 +471,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes, true)?;
+                self.dir.replace_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -479,7 +481,7 @@ impl Opening {
         }
         let (writer, end) = match last {
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes, true)?;
+                self.dir.replace_indexes(base, &found.indexes)?;
                 let end = found.end;
                 (self.writer(base, found)?, end)
             }

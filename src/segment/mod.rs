@@ -373,7 +373,7 @@ impl Segment {
         }
         cadence.finish(&indexes);
         // A full disk must not keep anyone from reading: then they stay in memory alone.
-        if let Err(error) = self.dir.replace_indexes(self.base, &indexes, false) {
+        if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
             let path = self.path(Kind::OffsetIndex);
             self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
         }
