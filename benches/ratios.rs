@@ -159,20 +159,30 @@ fn append_batches(run: &Run) {
 }
 
 fn append_each(run: &Run) {
-    let value = work::values(100);
+    let value: &[u8] = work::values(100).leak();
     let count = run.size(320_000);
     let unit = Unit::Calls(count);
     let ours = |threads| {
         let dir = work::fresh_dir();
         let log = work::open(dir.path(), LogConfig::default());
-        work::append_each(&log, &value, count, threads)
+        work::append_each(&log, value, count, threads)
     };
     run.row(
         "append 100 B each",
         "0.75",
         unit,
         || ours(1),
-        || limit::append(work::fresh_dir().path(), &value, count),
+        || limit::append(work::fresh_dir().path(), value, count),
+    );
+    run.row(
+        "append 100 B each, against writes of a whole batch",
+        "",
+        unit,
+        || ours(1),
+        || {
+            // The header of a batch, and of its record, around the value.
+            limit::append(work::fresh_dir().path(), &work::values(100 + 61 + 8), count)
+        },
     );
     for threads in [2, 4, 16] {
         let target = if threads == 4 { "1.00" } else { "" };
@@ -302,7 +312,7 @@ fn many_logs(run: &Run) {
     if !run.wants(name) {
         return;
     }
-    let value = work::values(100);
+    let value: &[u8] = work::values(100).leak();
     let count = run.size(1000).max(100) as usize;
     let rounds = run.size(100);
     let mut held = (0, 0);
@@ -314,11 +324,11 @@ fn many_logs(run: &Run) {
             let dir = work::fresh_dir();
             let before = (entries("/proc/self/fd"), entries("/proc/self/task"));
             let logs = work::open_many(dir.path(), count);
-            let took = work::append_many(&logs, &value, rounds);
+            let took = work::append_many(&logs, value, rounds);
             held = (entries("/proc/self/fd") - before.0, entries("/proc/self/task") - before.1);
             took
         },
-        || limit::many_files(work::fresh_dir().path(), &value, count, rounds),
+        || limit::many_files(work::fresh_dir().path(), value, count, rounds),
     );
     let each = held.0 as f64 / count as f64;
     println!("| {count} logs: descriptors a log | {each:.2} | | | at most 2 |");

@@ -63,11 +63,10 @@ pub fn append_all(log: &Log, values: &[u8], value_bytes: usize, batches: u64) ->
 }
 
 /// One record a call from some threads, `total` in all.
-pub fn append_each(log: &Log, value: &[u8], total: u64, threads: usize) -> Duration {
-    let value = Bytes::copy_from_slice(value);
+pub fn append_each(log: &Log, value: &'static [u8], total: u64, threads: usize) -> Duration {
     let append = |count: u64| {
         for _ in 0..count {
-            log.append(Record::new(value.clone())).unwrap();
+            log.append(Record::new(value)).unwrap();
         }
     };
     let start = Instant::now();
@@ -180,7 +179,7 @@ pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
     let mut count = 0;
     while let Some(mut batch) = reader.next_batch().unwrap() {
         for record in batch.records().unwrap() {
-            black_box(record.unwrap());
+            black_box(&record.unwrap());
             count += 1;
         }
     }
@@ -194,7 +193,7 @@ pub fn scan_owned(log: &Log, expected: u64) -> Duration {
     let start = Instant::now();
     let mut count = 0;
     for record in log.reader(StartAt::Earliest).unwrap().records() {
-        black_box(record.unwrap());
+        black_box(&record.unwrap());
         count += 1;
     }
     let took = start.elapsed();
@@ -244,12 +243,11 @@ pub fn open_many(dir: &Path, count: usize) -> Vec<Log> {
 }
 
 /// One record a call to each log in turn, so many rounds.
-pub fn append_many(logs: &[Log], value: &[u8], rounds: u64) -> Duration {
-    let value = Bytes::copy_from_slice(value);
+pub fn append_many(logs: &[Log], value: &'static [u8], rounds: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..rounds {
         for log in logs {
-            log.append(Record::new(value.clone())).unwrap();
+            log.append(Record::new(value)).unwrap();
         }
     }
     start.elapsed()

@@ -74,8 +74,10 @@ impl Shared {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
         builder.clear();
-        let appended =
-            self.encode(&mut builder, records).and_then(|()| self.append_builder(&mut builder));
+        let now = self.clock().now();
+        let appended = self
+            .encode(&mut builder, records, now)
+            .and_then(|()| self.append_built(&mut builder, now));
         if builder.size_bytes() <= KEPT_BYTES {
             builder.clear();
             BUILDER.set(Some(builder));
@@ -87,10 +89,10 @@ impl Shared {
         &self,
         builder: &mut BatchBuilder,
         records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
     ) -> Result<()> {
         // The builder may come from an append to a log that compresses.
         builder.compression(self.config.compression.unwrap_or(Compression::None));
-        let now = self.clock().now();
         for record in records {
             builder.push_record(&record, now)?;
             // Records without end must not take memory without end.
@@ -104,16 +106,22 @@ impl Shared {
     /// Appends what a builder holds.
     pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
         self.check_writable()?;
+        self.append_built(builder, self.clock().now())
+    }
+
+    /// The clock is asked once an append: that is a few percent of one of a single record.
+    fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
         if let Some(compression) = self.config.compression {
             builder.compression(compression);
         }
-        builder.check_timestamps(&self.rules())?;
+        builder.check_timestamps(&self.rules(now))?;
         let batch = builder.finish()?;
-        check_header(&BatchHeader::parse(batch)?)?;
-        self.append_encoded(batch)
+        let header = BatchHeader::parse(batch)?;
+        check_header(&header)?;
+        self.append_encoded(batch, header)
     }
 
     /// Appends a batch made elsewhere, after checking it as a leader does.
@@ -125,7 +133,8 @@ impl Shared {
             .take()
             .filter(|scratch| scratch.limit_bytes() == limit)
             .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
-        let checked = validate_for_append(batch.view(), &self.rules(), &mut scratch);
+        let rules = self.rules(self.clock().now());
+        let checked = validate_for_append(batch.view(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         checked?;
         let recompress = self
@@ -133,12 +142,14 @@ impl Shared {
             .compression
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
         if recompress.is_some() {
-            return self.append_encoded(&mut self.rebuild(batch.view())?);
+            let mut rebuilt = self.rebuild(batch.view())?;
+            let header = BatchHeader::parse(&rebuilt)?;
+            return self.append_encoded(&mut rebuilt, header);
         }
         // Who keeps a clone of the batch keeps it as it was.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_encoded(&mut own),
-            Err(shared) => self.append_encoded(&mut shared.to_vec()),
+            Ok(mut own) => self.append_encoded(&mut own, header),
+            Err(shared) => self.append_encoded(&mut shared.to_vec(), header),
         }
     }
 
@@ -157,13 +168,13 @@ impl Shared {
         builder.take()
     }
 
-    fn rules(&self) -> AppendRules {
+    fn rules(&self, now: Timestamp) -> AppendRules {
         let millis = |distance: Duration| {
             u64::try_from(distance.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64)
         };
         AppendRules {
             timestamp_type: self.config.timestamp_type,
-            now: self.clock().now(),
+            now,
             before_max_millis: millis(self.config.timestamp_before_max),
             after_max_millis: millis(self.config.timestamp_after_max),
             keys_required: false,
@@ -181,9 +192,8 @@ impl Shared {
     }
 
     /// Takes a place in the log for a batch that is complete but for that, and writes it there.
-    fn append_encoded(&self, batch: &mut [u8]) -> Result<Appended> {
+    fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
-        let header = BatchHeader::parse(batch)?;
         self.check_size(batch.len() as u64)?;
 
         let (appended, events, flush) = {
