@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::MemFs;
-use annals::{Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
+use annals::record::Compression;
+use annals::{Codec, Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -152,4 +153,19 @@ fn a_read_only_log_follows_its_writer() {
     assert!(matches!(Log::open(&path, small()), Err(Error::Locked { holder: Some(_), .. })));
     log.close().unwrap();
     assert_eq!(values(&follower), expected(100));
+}
+
+#[test]
+fn one_logs_compression_is_not_anothers() {
+    let fs = MemFs::new();
+    let codec = Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap();
+    let compressed = LogConfig::default().compression(Compression::of(codec));
+    for (dir, config, expected) in
+        [("a-0", compressed, codec), ("b-0", LogConfig::default(), Codec::None)]
+    {
+        let log = Log::open(dir, config.fs(fs.clone())).unwrap();
+        log.append("value").unwrap();
+        let mut reader = log.reader(StartAt::Earliest).unwrap();
+        assert_eq!(reader.next_batch().unwrap().unwrap().header().codec(), expected);
+    }
 }

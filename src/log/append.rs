@@ -72,7 +72,9 @@ impl Shared {
     ) -> Result<Appended> {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
+        // The thread's last append may have been to a log that compresses: that setting outlives a clear.
         builder.clear();
+        builder.compression(Compression::None);
         let appended =
             self.encode(&mut builder, records).and_then(|()| self.append_builder(&mut builder));
         if builder.size_bytes() <= KEPT_BYTES {
