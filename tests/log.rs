@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::MemFs;
-use annals::record::BatchBuilder;
-use annals::{Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
+use annals::record::{BatchBuilder, Compression};
+use annals::{Codec, Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -185,4 +185,19 @@ fn records_without_end_are_refused_before_they_fill_the_memory() {
     let endless = std::iter::repeat_with(|| Record::new(vec![7; 100]));
     assert!(matches!(log.append_all(endless), Err(Error::BatchTooLarge { limit: 4096, .. })));
     assert_eq!(log.append("fine").unwrap(), 0);
+}
+
+#[test]
+fn one_logs_compression_is_not_anothers() {
+    let fs = MemFs::new();
+    let codec = Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap();
+    let compressed = LogConfig::default().compression(Compression::of(codec));
+    for (dir, config, expected) in
+        [("a-0", compressed, codec), ("b-0", LogConfig::default(), Codec::None)]
+    {
+        let log = Log::open(dir, config.fs(fs.clone())).unwrap();
+        log.append("value").unwrap();
+        let mut reader = log.reader(StartAt::Earliest).unwrap();
+        assert_eq!(reader.next_batch().unwrap().unwrap().header().codec(), expected);
+    }
 }
