@@ -4,7 +4,7 @@ use crate::args::{BenchArgs, ConfigArgs, Sync};
 use crate::failure::Failure;
 use crate::output::{Output, spinner};
 use annals::record::BatchBuilder;
-use annals::{Clock, Error, Log, Offset, ReadLimits, SystemClock};
+use annals::{Clock, Error, Log, Offset, SystemClock};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
@@ -112,7 +112,7 @@ fn pool(bytes: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        b"etaoinshrdlu "[(state % 13) as usize % 13]
+        b'a' | (state % 16) as u8
     };
     (0..bytes).map(letter).collect()
 }
@@ -215,7 +215,7 @@ fn raw(args: &BenchArgs, bytes: u64, batches: u64) -> Result<Timed, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(fail)?;
     let remove = RawFile(path.clone());
     let size = usize::try_from(bytes.div_ceil(batches.max(1))).unwrap_or(usize::MAX);
-    let block = pool(size.min(ReadLimits::default().max_bytes.max(size)));
+    let block = pool(size);
     let mut nanos = Vec::new();
     let started = Instant::now();
     for _ in 0..batches {

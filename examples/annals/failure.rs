@@ -72,7 +72,7 @@ impl From<Error> for Failure {
 fn complain(message: &str, code: u8) -> ExitCode {
     let line: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // Nothing is left to tell when stderr is gone as well.
-    writeln!(io::stderr(), "annals: {}", line.join("; ")).ok();
+    writeln!(io::stderr(), "annals: {}", line.join("; ").replace(":; ", ": ")).ok();
     ExitCode::from(code)
 }
 

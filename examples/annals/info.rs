@@ -4,10 +4,10 @@ use crate::args::DirArgs;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::scan::{Transactions, marker};
-use crate::verify::segment_file;
+use crate::verify::{segment_file, segments as segment_bases};
 use annals::fs::DiskFs;
-use annals::inspect::{self, Batches, FoundBatch, Piece};
-use annals::{Error, Log, LogConfig, Offset, ProducerId, SegmentStats};
+use annals::inspect::{self, Batches, FoundBatch, OffsetEntries, Piece, TimeEntries};
+use annals::{Error, Log, LogConfig, Offset, ProducerId, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -58,16 +58,16 @@ struct Producer {
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
     let log = Log::open_read_only(&args.dir, LogConfig::default())?;
-    let stats = log.stats()?;
+    let offsets = log.offsets();
+    let (start, end) = (offsets.start, offsets.end);
     let mut survey = Survey::default();
-    let mut segments = Vec::with_capacity(stats.segments.len());
+    let mut segments = Vec::new();
     let mut torn_bytes = 0;
-    for segment in &stats.segments {
-        let (line, torn) = survey.segment(&args.dir, segment)?;
+    for base in segment_bases(&args.dir)? {
+        let (line, torn) = survey.segment(&args.dir, base, end)?;
         segments.push(line);
         torn_bytes = torn;
     }
-    let end = stats.offsets.end;
     let clean = exists(inspect::shutdown_marker(
         &DiskFs,
         &args.dir.join(".kafka_cleanshutdown"),
@@ -78,14 +78,14 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
         Some(entries) => entries.first().map(|entry| entry.offset),
         None => None,
     };
-    let durable = recovery_point.unwrap_or(stats.offsets.start);
+    let durable = recovery_point.unwrap_or(start);
     output.json(&Info {
-        start: stats.offsets.start,
+        start,
         end,
-        durable: if clean { end } else { durable.clamp(stats.offsets.start.min(end), end) },
+        durable: if clean { end } else { durable.clamp(start.min(end), end) },
         high_watermark: end,
         last_stable: survey.transactions.last_stable(end),
-        bytes: stats.bytes,
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
         segments,
         producers: survey.producers(),
         clean,
@@ -104,6 +104,17 @@ fn exists<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
+/// How many entries an index has; none where there is no such file.
+fn count<T>(entries: Result<impl Iterator<Item = Result<T, Error>>, Error>) -> Result<usize, Error> {
+    let mut count = 0usize;
+    for entry in exists(entries)?.into_iter().flatten() {
+        if exists(entry)?.is_some() {
+            count = count.saturating_add(1);
+        }
+    }
+    Ok(count)
+}
+
 /// What the headers of all batches tell.
 #[derive(Default)]
 struct Survey {
@@ -115,34 +126,37 @@ impl Survey {
     fn segment(
         &mut self,
         dir: &Path,
-        stats: &SegmentStats,
+        base_offset: Offset,
+        end: Offset,
     ) -> Result<(SegmentLine, u64), Failure> {
+        let file = |extension| segment_file(dir, base_offset, extension);
         let mut line = SegmentLine {
-            base_offset: stats.base_offset,
-            bytes: stats.bytes,
+            base_offset,
+            bytes: 0,
             first_offset: None,
             last_offset: None,
             first_timestamp: None,
             last_timestamp: None,
-            largest_timestamp: stats.largest_timestamp.as_millis(),
-            offset_index_entries: stats.offset_index_entries,
-            time_index_entries: stats.time_index_entries,
+            largest_timestamp: Timestamp::NONE.as_millis(),
+            offset_index_entries: count(OffsetEntries::open(&DiskFs, &file("index")))?,
+            time_index_entries: count(TimeEntries::open(&DiskFs, &file("timeindex")))?,
         };
-        let path = segment_file(dir, stats.base_offset, "log");
-        let mut batches = Batches::open(&DiskFs, &path)?.headers_only();
-        let torn = batches.file_bytes().saturating_sub(stats.bytes);
+        let mut batches = Batches::open(&DiskFs, &file("log"))?.headers_only();
         while let Some(piece) = batches.next().transpose()? {
             let Piece::Batch(found) = piece else { continue };
-            if found.position >= stats.bytes {
+            let header = &found.header;
+            if header.base_offset >= end {
                 break;
             }
-            let header = &found.header;
+            line.bytes = found.position.saturating_add(header.size_bytes() as u64);
             line.first_offset.get_or_insert(header.base_offset);
             line.last_offset = Some(header.last_offset());
             line.first_timestamp.get_or_insert(header.base_timestamp.as_millis());
             line.last_timestamp = Some(header.max_timestamp.as_millis());
+            line.largest_timestamp = line.largest_timestamp.max(header.max_timestamp.as_millis());
             self.note(&batches, &found);
         }
+        let torn = batches.file_bytes().saturating_sub(line.bytes);
         Ok((line, torn))
     }
 

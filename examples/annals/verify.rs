@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{Output, spinner};
 use annals::fs::{DiskFs, EntryKind, Fs as _};
 use annals::inspect::{self, Batches, FileKind, Piece};
-use annals::{Corruption, Damage, Error, Log, LogConfig, LogStats, Offset};
+use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, StartAt};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     let log = Log::open_read_only(&args.dir, LogConfig::default())?;
     let progress = spinner("verifying");
     let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
-    let stats = settle(&log, &args.dir)?;
-    if let Some(active) = stats.segments.last() {
-        let base = active.base_offset;
-        check_tail(&segment_file(&args.dir, base, "log"), active.bytes, &stats, &mut problems)?;
+    let end = if let Some(base) = last_segment(&args.dir)? {
         check_active_indexes(&args.dir, base, &mut problems)?;
-    }
-    check_files(&args.dir, stats.offsets.end, &mut problems)?;
+        check_tail(&log, &segment_file(&args.dir, base, "log"), &mut problems)?
+    } else {
+        log.offsets().end
+    };
+    check_files(&args.dir, end, &mut problems)?;
     progress.finish_and_clear();
     for problem in &problems {
         output.json(problem)?;
@@ -36,67 +36,66 @@ pub fn segment_file(dir: &Path, base: Offset, extension: &str) -> PathBuf {
     dir.join(format!("{base:020}.{extension}"))
 }
 
-/// The log as it is when its active segment stands still: a batch that another process
-/// is writing at this moment is no damage.
-fn settle(log: &Log, dir: &Path) -> Result<LogStats, Failure> {
-    let mut stats = log.stats()?;
-    let mut before = None;
-    for _ in 0..LOOKS {
-        let Some(active) = stats.segments.last() else { break };
-        let path = segment_file(dir, active.base_offset, "log");
-        let bytes = Batches::open(&DiskFs, &path)?.file_bytes();
-        if bytes == active.bytes || before == Some(bytes) {
-            break;
-        }
-        before = Some(bytes);
-        stats = log.stats()?;
-    }
-    Ok(stats)
+fn last_segment(dir: &Path) -> Result<Option<Offset>, Failure> {
+    Ok(segments(dir)?.pop())
 }
 
-/// What lies behind the last whole batch of the active segment: the log ends before it.
-fn check_tail(
-    path: &Path,
-    end_of_batches: u64,
-    stats: &LogStats,
-    problems: &mut Vec<Problem>,
-) -> Result<(), Failure> {
-    let mut batches = Batches::open(&DiskFs, path)?.starting_at(end_of_batches);
-    let left = batches.file_bytes().saturating_sub(end_of_batches);
-    if left == 0 {
-        return Ok(());
-    }
-    let known = problems.len();
-    let mut note = |position, offset, reason| {
-        problems.push(Problem::from(&Corruption {
-            path: path.to_path_buf(),
-            position,
-            offset: Some(offset),
-            reason,
-        }));
-    };
-    while let Some(piece) = batches.next().transpose()? {
-        match piece {
-            Piece::Damaged(damaged) => {
-                note(damaged.position, stats.offsets.end, damaged.reason.into());
-            }
-            Piece::Batch(found) => {
-                if let Err(reason) = found.checksum {
-                    note(found.position, found.header.base_offset, reason.into());
-                }
-            }
+/// The base offsets of the log files of a directory, in order.
+pub fn segments(dir: &Path) -> Result<Vec<Offset>, Failure> {
+    let entries = DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
+    let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+    let mut bases: Vec<Offset> = files
+        .filter_map(|entry| {
+            let digits = entry.name.strip_suffix(".log")?;
+            if digits.len() == 20 { digits.parse().ok() } else { None }
+        })
+        .collect();
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// What lies behind the last whole batch of the active segment: the log ends before it. Gives that end.
+///
+/// It is looked at until it stands still: a batch that another process is writing is no damage.
+fn check_tail(log: &Log, path: &Path, problems: &mut Vec<Problem>) -> Result<Offset, Failure> {
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let end = log.reader(StartAt::Latest)?.offset();
+        let (bytes, found) = tail_problems(path, end)?;
+        if found.is_empty() || before == Some((bytes, end)) {
+            problems.extend(found.iter().map(Problem::from));
+            return Ok(end);
         }
+        before = Some((bytes, end));
     }
-    if problems.len() == known {
-        let reason = Damage::Malformed("what follows does not continue the offsets before it");
-        problems.push(Problem::from(&Corruption {
-            path: path.to_path_buf(),
-            position: end_of_batches,
-            offset: Some(stats.offsets.end),
-            reason,
-        }));
+    Ok(log.offsets().end)
+}
+
+fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Failure> {
+    let mut batches = Batches::open(&DiskFs, path)?;
+    let mut found = Vec::new();
+    let mut in_log = true;
+    while let Some(piece) = batches.next().transpose()? {
+        let (position, offset, reason) = match piece {
+            Piece::Damaged(damaged) => (damaged.position, None, Some(damaged.reason)),
+            Piece::Batch(batch) => {
+                let base = batch.header.base_offset;
+                in_log &= base < end;
+                (batch.position, Some(base), batch.checksum.err())
+            }
+        };
+        let reason = match reason {
+            Some(reason) => reason.into(),
+            // Once the log has ended, what is sound by itself is lost to it all the same.
+            None if !in_log && found.is_empty() => {
+                Damage::Malformed("it does not continue the offsets before it")
+            }
+            None => continue,
+        };
+        in_log = false;
+        found.push(Corruption { path: path.to_path_buf(), position, offset: offset.or(Some(end)), reason });
     }
-    Ok(())
+    Ok((batches.file_bytes(), found))
 }
 
 /// The indexes of the active segment, which a log reads only when it opens for writing.
