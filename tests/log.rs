@@ -87,7 +87,7 @@ fn truncation_removes_the_end_and_readers_notice() {
         assert_eq!(log.append(format!("value-{target}").as_str()).unwrap(), target);
         assert_eq!(values(&log), expected(target + 1));
     }
-    drop(log);
+    drop((reader, log));
     let log = Log::open("l-0", config()).unwrap();
     assert_eq!(values(&log), expected(1));
 }
