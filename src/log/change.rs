@@ -96,7 +96,10 @@ impl Shared {
             let write = || -> std::io::Result<()> {
                 let file = self.open_index(&path)?;
                 let at = (*stored as u64).saturating_mul(entry_bytes as u64);
-                file.write_all_at(&bytes_from(*stored), at)
+                let bytes = bytes_from(*stored);
+                file.write_all_at(&bytes, at)?;
+                // A file that could not be removed when the log was truncated is longer.
+                file.set_len(at.saturating_add(bytes.len() as u64))
             };
             write().map_err(|error| Error::io("write", &path, error))?;
             *stored = entries;
