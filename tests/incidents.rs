@@ -291,3 +291,22 @@ fn an_index_entry_of_zeros_is_not_kept() {
         assert_eq!(log.get(2).unwrap().unwrap().offset, 2);
     }
 }
+
+/// Truncating removes the indexes of the segment it cuts. Once they could not be removed, and the
+/// next ones were written over them: shorter, so that entries of records long gone followed.
+#[test]
+fn entries_of_a_longer_index_do_not_outlive_it() {
+    let fs = FaultFs::new(MemFs::new());
+    let log = open(fs.clone()).unwrap();
+    (0..9).for_each(|i| three(&log, &i.to_string()));
+    log.roll().unwrap();
+    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::Other)));
+    log.truncate_to(9).unwrap();
+    log.roll().unwrap();
+    fs.clear_rules();
+    let log2 = log.clone();
+    log2.close().unwrap();
+    let log = open(fs).unwrap();
+    assert_eq!(log.verify().unwrap(), []);
+    assert_eq!(read_all(&log).len(), 9);
+}

@@ -88,16 +88,21 @@ impl Shared {
     }
 
     /// Writes entries into an index file, which is there afterwards even if there are none.
+    ///
+    /// One that is written from its first entry on is a new file: what another opening of the
+    /// log, or a truncation that could not remove it, left under that name may be mapped.
     fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+        let fs = &self.dir.fs;
         let path = self.dir.path_of(SegmentFile::live(base, kind));
         let write = || -> io::Result<()> {
-            let file = match self.dir.fs.open(&path, Open::ReadWrite) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.dir.fs.open(&path, Open::CreateNew)?
-                }
+            if at > 0 {
+                return fs.open(&path, Open::ReadWrite)?.write_all_at(entries, at as u64);
+            }
+            match fs.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
-            };
-            file.write_all_at(entries, at as u64)
+            }
+            fs.open(&path, Open::CreateNew)?.write_all_at(entries, 0)
         };
         write().map_err(|error| Error::io("write", &path, error))
     }

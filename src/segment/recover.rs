@@ -108,6 +108,11 @@ fn resume(
 ) -> Result<Option<Recovered>> {
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
     let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
+    // What was added and not synced may read as zeros: in front, that is an entry in order.
+    let zeros = TimeEntry { timestamp: Timestamp::from_millis(0), offset: base };
+    if indexes.times.get(0) == Some(zeros) {
+        return Ok(None);
+    }
     let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
     if last.is_some_and(|last| last.offset >= trusted) {
         return Ok(None);

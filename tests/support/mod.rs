@@ -146,7 +146,8 @@ pub fn write_file(fs: &dyn Fs, dir: &str, name: &str, bytes: &[u8]) {
 
 /// Opens twice more and sees that nothing is changed by it.
 pub fn check_reopening_changes_nothing(fs: &MemFs, config: &LogConfig) {
-    drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap());
+    // The first opening may make a log; the second makes the indexes that a new log lacks.
+    (0..2).for_each(|_| drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap()));
     let before = files(fs, DIR);
     drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap());
     let after = files(fs, DIR);
