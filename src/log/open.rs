@@ -130,19 +130,13 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         _ => Error::io("create", path, e),
     })?;
     Listing::read(&dir)?.check(path)?;
-    let (lock, before) = take_lock(&dir)?;
-    let mut opening = Opening {
-        lost_power: before
-            .is_some_and(|before| before.boot.is_none() || before.boot != dir.fs.boot_id()),
-        dir,
-        config,
-        recovery: Recovery::default(),
-    };
+    let (lock, lost_power) = take_lock(&dir)?;
+    let mut opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
     opening.run(lock)
 }
 
-/// Takes the directory's lock, and tells what its last holder wrote there, if there was one.
-fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
+/// Takes the directory's lock, and tells whether the machine stopped since its last holder had it.
+fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, bool)> {
     let path = dir.path.join(LOCK);
     let existed = dir.read_small(&path, SESSION_BYTES)?;
     let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
@@ -153,8 +147,19 @@ fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
         },
         _ => Error::io("lock", &path, e),
     })?;
-    let own = Session { process: Some(std::process::id()), boot: dir.fs.boot_id() };
-    let content = own.format();
+    let now = dir.fs.boot_id();
+    let lost_power =
+        session.as_ref().is_some_and(|before| before.boot.is_none() || before.boot != now);
+    // The old run stays written there until recovery is done: should this opening not
+    // get to its end, the next one must know too.
+    let boot = if lost_power { session.and_then(|before| before.boot) } else { now };
+    sign_lock(dir, &*lock, boot)?;
+    Ok((lock, lost_power))
+}
+
+/// Writes this process into the lock file, and the run of the machine whose writes can be relied on.
+fn sign_lock(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> Result<()> {
+    let content = Session { process: Some(std::process::id()), boot }.format();
     let store = || -> io::Result<()> {
         let file = lock.file();
         file.write_all_at(content.as_bytes(), 0)?;
@@ -162,8 +167,7 @@ fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, Option<Session>)> {
         file.sync_all()?;
         dir.fs.sync_dir(&dir.path)
     };
-    store().map_err(|e| Error::io("write", &path, e))?;
-    Ok((lock, session))
+    store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
 }
 
 struct Opening {
@@ -185,6 +189,9 @@ impl Opening {
             Some(marker) => self.open_clean(&listing, &marker)?,
             None => self.recover(&listing, recovery_point, start)?,
         };
+        if self.lost_power {
+            sign_lock(&self.dir, &*lock, self.dir.fs.boot_id())?;
+        }
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
@@ -455,11 +462,12 @@ impl Opening {
             let found = recover_segment(&self.dir, *base, limit, recovery_point)?;
             self.recovery.scanned_bytes =
                 self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
-            let whole = matches!(found.tail, Tail::Clean | Tail::Zeros);
+            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
+            let whole = matches!(found.tail, Tail::Clean | Tail::Zeros)
+                && !self.is_before_hole(&found, later);
             if !whole || (next.is_none() && found.end < recovery_point) {
                 self.judge(*base, &found, next.is_some(), recovery_point)?;
             }
-            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
@@ -487,6 +495,15 @@ impl Opening {
         );
         self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
         Ok((writer, sealed, end))
+    }
+
+    /// Whether records are missing between a segment that is sound as far as it goes and those
+    /// behind it. Who loses power may lose the end of a closed segment at the edge of a batch and
+    /// keep the next segment. Without that, a gap is what truncating or compaction left, and holds nothing.
+    fn is_before_hole(&self, found: &Recovered, later: &[(Offset, u64)]) -> bool {
+        self.lost_power
+            && later.first().is_some_and(|(base, _)| found.end < *base)
+            && later.iter().any(|(_, bytes)| *bytes > 0)
     }
 
     /// Makes durable what is in a file before anyone relies on it.
@@ -552,12 +569,11 @@ impl Opening {
             }
             self.sync_dir()?;
         }
-        if found.file_bytes == found.valid_bytes {
-            return Ok(());
-        }
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-        let file = self.dir.log_file(base)?;
-        file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        if found.file_bytes != found.valid_bytes {
+            let file = self.dir.log_file(base)?;
+            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        }
         if dropped > 0 {
             self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
             self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
