@@ -1,1 +1,103 @@
-//! x
+//! Who waits for whom, and how what one thread does becomes visible to another.
+//!
+//! A [`Log`](crate::Log) handle is an `Arc`. All methods take `&self` and may be called from any thread at any
+//! time. A [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) belongs to one thread at a time and may be moved.
+//!
+//! # Who waits for whom
+//!
+//! | | waits for | never waits for |
+//! |---|---|---|
+//! | append | other appends, for the length of their write; a roll; a truncation | readers, tails, syncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
+//! | read, reader | the disk | appends, rolls, syncs, truncations |
+//! | tail | the next append | the same |
+//! | flush | a sync that is running, then its own if that did not cover it | readers; appends go on meanwhile |
+//! | `flush_async().await` | the same, with no thread of its caller | |
+//! | roll | an append | readers, syncs |
+//! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
+//! | close | an append, a truncation, a sync | readers: they get [`Closed`](crate::Error::Closed) next |
+//!
+//! Two small exceptions of readers. The first one to need a closed segment's indexes opens them; others that need
+//! the same wait for it. And one that meets a batch in the very moment in which it is being published, waits for
+//! that append to end.
+//!
+//! Work that needs no place in the log is done before the lock is taken: encoding, compressing, checking, the
+//! checksum. Under the lock an append writes 12 bytes into the batch, makes one write and publishes.
+//!
+//! # Locks
+//!
+//! They are taken in this order, and some not at all:
+//!
+//! | lock | held by | during |
+//! |---|---|---|
+//! | change | truncate, close | all of it |
+//! | writer | append, roll, truncate, close | the write, and the file work of a change |
+//! | sync | flush, roll, truncate | a look at what is to be synced; truncation: until its view is published. Never during a sync |
+//! | view | everyone | the clone or the store of one pointer |
+//!
+//! The others are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
+//! Events are delivered to the [`Listener`](crate::Listener) with none of these locks held, so it may call
+//! the log. During opening there is no log to call yet.
+//!
+//! # How an append becomes visible
+//!
+//! In this order, each step with release ordering:
+//!
+//! 1. the bytes are written to the file;
+//! 2. the index entry, if there is one, is added to the list in memory;
+//! 3. the segment's *published* length is raised: readers look no further into the file;
+//! 4. the *end* of the log is raised: readers look for no higher offset;
+//! 5. the lock is released, and whoever waits is woken.
+//!
+//! A reader loads with acquire ordering, so whatever lies below an end it has seen is there. It takes no lock.
+//! The segments of a log are an immutable list, the *view*; a change makes a new one. A reader keeps the list
+//! it has until a counter tells it that there is another.
+//!
+//! # Truncation and readers
+//!
+//! Truncation is the only thing that takes away what a reader may be reading. It publishes the shorter view and
+//! the lower end first, then raises the *truncation counter*, and only then cuts a file. A reader that has read
+//! bytes looks at the counter again: if it has not moved, nothing it read was being cut or written over. If it has, it
+//! looks for its place again, and finds it, or gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange).
+//! So a race with a truncation is never reported as damage. Removed segments stay readable for those who
+//! read them, and their files go with the last of these.
+//!
+//! # Group commit
+//!
+//! One thread syncs for all who wait. Who finds no sync running leads one: it notes the end of the log, syncs the
+//! segments that may hold unsynced bytes below it, and raises *durable* for everyone. Those who come meanwhile wait,
+//! and one of them leads the next if that was not enough. The more threads flush, the more share each sync:
+//!
+//! ```
+//! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
+//! use std::{sync::atomic::{AtomicU64, Ordering}, sync::Arc, thread, time::Duration};
+//!
+//! // A disk that takes 5 ms to sync.
+//! let fs = FaultFs::new(MemFs::new());
+//! fs.add(Rule::new(Operation::SyncData, Fault::call(|_| thread::sleep(Duration::from_millis(5)))));
+//!
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+//! fs.clear_trace();
+//! thread::scope(|scope| {
+//!     for _ in 0..16 {
+//!         scope.spawn(|| log.append("each is durable").and_then(|_| log.flush()));
+//!     }
+//! });
+//! assert_eq!(log.offsets().durable, 16);
+//! assert!(fs.count(Operation::SyncData) < 16);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! The leader's right to lead is a guard: however it ends, with an error or a panic, the next may lead. When a sync
+//! fails, all who wait for it get the error, and the log is [poisoned](super::durability#a-poisoned-log).
+//!
+//! # Waking
+//!
+//! Whoever waits at the end first says so in a counter and then looks at the end; an append first raises the end and
+//! then looks at the counter. With a sequentially consistent fence between the two steps of each, one of them sees the
+//! other: no wake-up is lost, and an append that nobody waits for pays for a fence and a load.
+//!
+//! # Threads of its own
+//!
+//! None, but for two that start when they are needed and end when they are not: `annals-sync` syncs for tasks that
+//! await `flush_async`, and `annals-follow` looks at the files, every 10 ms, while somebody waits at the end of a
+//! log that was opened [read-only](crate::Log::open_read_only).

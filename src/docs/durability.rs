@@ -1,1 +1,163 @@
-//! x
+//! What survives which failure, and what opening a log does about it.
+//!
+//! # What a call has given when it returns `Ok`
+//!
+//! | call | the process dies | the machine stops or loses power |
+//! |---|---|---|
+//! | [`append`](crate::Log::append) and its three sisters | the records are there | maybe: all of a batch or none, and none without those before it |
+//! | the same with [`flush_messages(1)`](crate::LogConfig::flush_messages) | there | there |
+//! | [`flush`](crate::Log::flush) | there | everything appended before the call is there |
+//! | [`flush_through(n)`](crate::Log::flush_through) | there | everything up to offset `n` is there |
+//! | `flush_async().await` | there | everything appended before the call of `flush_async` is there |
+//! | [`roll`](crate::Log::roll) | the new segment is there | maybe; no records are lost by it |
+//! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
+//! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
+//! | dropping the last handle | as if the process had died | as if the process had died |
+//!
+//! There is no buffer in this crate between an append and the operating system. The difference between the
+//! two columns is the operating system's page cache.
+//!
+//! ```
+//! use annals::fs::{MemFs, Survive};
+//! use annals::{Log, LogConfig};
+//!
+//! let fs = MemFs::new();
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+//! log.append("flushed")?;
+//! log.flush()?;
+//! log.append("appended")?;
+//!
+//! let end_after = |disk: MemFs| {
+//!     Log::open("orders-0", LogConfig::default().fs(disk)).map(|log| log.offsets().end)
+//! };
+//! assert_eq!(end_after(fs.kill())?, 2); // the process dies
+//! assert_eq!(end_after(fs.crash(Survive::SyncedOnly))?, 1); // power is lost
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! # What a call has left when it fails
+//!
+//! | failure | the call | the log afterwards |
+//! |---|---|---|
+//! | disk full, quota, file too large, on append | the part that was written is taken back; nothing was appended | works; appends succeed again once there is room |
+//! | any other error of a write | the batch may be there after reopening | poisoned |
+//! | the part of a failed write cannot be taken back | the same | poisoned |
+//! | error of a sync | unknown what is durable | poisoned |
+//! | no room for the recovery point, on flush | the records *are* durable, recovery would begin at an earlier point | works |
+//! | error when a segment is begun | nothing was appended | works |
+//! | error while truncating, before files change | nothing was removed | works |
+//! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
+//! | error of a read | that call failed | works: other places stay readable |
+//! | too many open files | that call failed; nothing was changed | works |
+//! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
+//!
+//! # A poisoned log
+//!
+//! When a sync fails, the operating system may have thrown away the bytes it could not write, and a second sync
+//! may succeed without them. So a sync that failed is never tried again. The log goes *poisoned*: every change is
+//! refused with [`Error::Poisoned`](crate::Error::Poisoned), which names the first cause. Reads go on. Everyone who
+//! waits for the failed sync gets an error. Close the log and open it again: opening reads the disk and
+//! trusts nothing else.
+//!
+//! # Can an append that failed be there later?
+//!
+//! Yes. Its bytes may have reached the file before the error, and after the process has died they are found there,
+//! whole and with a right checksum. No log can exclude that, as a process can die between the write and
+//! its answer. What is excluded is a *fork*: offsets go on after whatever opening found, so no offset
+//! ever names two records that both were acknowledged as durable. Who retries a failed append may
+//! store a record twice, and should carry an identity in the record if that matters.
+//!
+//! Records that were only appended and then lost to a loss of power are different: their offsets are given again.
+//! Readers see records before they are durable. Who passes records on to another machine should wait until
+//! [`Offsets::durable`](crate::Offsets::durable) is above them.
+//!
+//! # What is assumed of the medium
+//!
+//! - A sync that succeeded has put the bytes on the medium. A disk that lies about this is not protected against.
+//! - What was synced does not change by itself. If it does, the checksum finds it when it is read, and it is an error.
+//! - What was not synced may survive in any part: blocks and sectors in any order, a length without the data, a
+//!   name without the file, the file without the name.
+//! - A rename replaces a name in one step.
+//! - Nobody else changes the files while a process has the log open. The lock keeps out those who ask for it.
+//!
+//! # What opening does
+//!
+//! 1. The directory is created and listed. If it holds files of others and none of a log, opening refuses.
+//! 2. `.lock` is read, then locked. If another process has it: [`Error::Locked`](crate::Error::Locked).
+//! 3. Leftovers go: `.tmp` and `.deleted` files; `.cleaned` files and the `.swap` files at or above the
+//!    lowest of them. What remains of `.swap` was complete and replaces the live files it covers. Indexes without a log go.
+//!    Each step is synced before the next relies on it.
+//! 4. The recovery point and the log's start are read. A malformed file counts as none: recovery begins at 0.
+//! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
+//!    segment as it is, the log is open: no batch was read. If not, it goes on as after a crash.
+//! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to
+//!    find the way, if the log bears them out; otherwise the scan begins at the segment's first byte. Every
+//!    batch from there on is read: its length, magic and checksum, and that its offsets lie between its neighbours'.
+//! 7. Where the scan meets bytes that are no batch, it looks what they are:
+//!    - *zeros* to the end of the file: reserved room, or a length that was written before its data. Cut.
+//!    - *torn*: no valid batch anywhere behind them. The end of an interrupted write.
+//!    - *damaged*: a valid batch behind them, or a sound batch with impossible offsets. No interrupted append leaves that.
+//! 8. It decides by the table below whether the rest is cut or opening fails. Nothing below the recovery point is ever cut.
+//! 9. Segments behind a cut are removed, the last first, each removal synced; then the file is cut.
+//!    So a crash at any point of this leaves a log without a hole.
+//! 10. The indexes of the segments that were scanned are made again. The files and the directory are synced, and the
+//!     recovery point is set to the end: all that is found is durable now. Last, `.lock` gets the machine's present run.
+//!
+//! | what the scan met, above the recovery point | only the process died | the machine stopped, or it is not known |
+//! |---|---|---|
+//! | torn, in the last segment | cut | cut |
+//! | torn, with segments behind | error | cut, with the segments behind |
+//! | damaged | error | cut, with all behind it |
+//! | a segment ends below the next one's base | a gap that truncating or compaction left: kept | if there are records behind it: they are cut |
+//! | anything **below** the recovery point | error | error |
+//!
+//! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
+//! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does. How much was cut,
+//! and where, is in [`Log::recovery`](crate::Log::recovery) and in [`Event::TailCut`](crate::Event::TailCut).
+//!
+//! # Did the machine stop?
+//!
+//! A process that dies leaves everything it wrote, in order. So after the end of a process nothing but the last
+//! write can be incomplete, and valid batches behind bad bytes prove damage. After a loss of power they
+//! prove nothing: the blocks behind may have been written and those before not.
+//!
+//! To tell the two apart, `.lock` keeps the name of the machine's run: on Linux the kernel's `boot_id`. When it
+//! differs from the present one, the machine has stopped since. Where there is no such name (other systems, `/proc` not
+//! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
+//! to another machine. It stays the old one until recovery is done: an opening that fails half way changes nothing
+//! for the next. A directory without `.lock`, as a broker leaves it, counts as one whose process died.
+//!
+//! # How much is read
+//!
+//! After a clean close: names and small files. After a crash: what lies above the recovery point, and the headers
+//! between the last index entry below it and itself. The recovery point moves with each close and each recovery, and
+//! with the first flush after a segment was closed. So at most about a segment and what was not flushed is read.
+//! [`segment_bytes`](crate::LogConfig::segment_bytes) bounds it.
+//!
+//! # Test it yourself
+//!
+//! [`MemFs`](crate::fs::MemFs) shows every disk a crash can leave, [`FaultFs`](crate::fs::FaultFs) fails any call.
+//! This checks a promise of your own at a hundred crashes:
+//!
+//! ```
+//! use annals::fs::{MemFs, Survive};
+//! use annals::{Log, LogConfig, StartAt};
+//!
+//! let fs = MemFs::new();
+//! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()).segment_bytes(200))?;
+//! let mut acknowledged = 0;
+//! for n in 0..20 {
+//!     log.append(n.to_string())?;
+//!     if n % 5 == 4 {
+//!         acknowledged = log.flush()?;
+//!     }
+//!     for seed in 0..5 {
+//!         let after = Log::open("orders-0", LogConfig::default().fs(fs.crash(Survive::Some { seed })))?;
+//!         assert!(after.offsets().end >= acknowledged);
+//!         for (expected, record) in after.reader(StartAt::Earliest)?.records().enumerate() {
+//!             assert_eq!(record?.value_str(), Some(expected.to_string().as_str()));
+//!         }
+//!     }
+//! }
+//! # Ok::<(), annals::Error>(())
+//! ```

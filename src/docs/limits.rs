@@ -1,1 +1,78 @@
-//! x
+//! How large, how many, on which systems, and what is not done.
+//!
+//! # Sizes
+//!
+//! | what | limit | where it comes from |
+//! |---|---|---|
+//! | offset | 2⁶³ - 2 ([`MAX_OFFSET`](crate::MAX_OFFSET)) | Kafka stores 64 bits with a sign |
+//! | segment | 62 bytes to 2 GiB - 1, default 1 GiB | an index entry has 31 bits for a position |
+//! | offsets in one segment | 2³¹ | an index entry has 31 bits for a relative offset; a batch that would reach beyond begins a new segment |
+//! | batch | [`max_message_bytes`](crate::LogConfig::max_message_bytes), default 1 MiB + 12, and at most one segment | what is stored already is always read, whatever its size |
+//! | record, key, value, header | what fits into a batch | |
+//! | records in a batch | 2³¹ - 1 | |
+//! | an expanded batch | [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes) | bounds the memory of decompression |
+//! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | the segment is closed when one is full |
+//! | log | the disk | |
+//! | timestamp | 64 bits of milliseconds; below 0 they are stored, and not found by time | |
+//!
+//! The least a record takes on disk is 68 bytes in a batch of its own, and 7 among others.
+//!
+//! # Files and memory
+//!
+//! A segment is one to three files. Of one log at most 16 log files stay open, plus the lock, plus those that
+//! readers are in at the moment. A file is opened when it is first needed. When the process has no descriptors left, the
+//! call fails with [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
+//!
+//! The active segment's index entries are in memory: 8 and 16 bytes for each 4 KiB appended, at the default
+//! interval. Those of a closed segment are read when needed, and kept; from 64 KiB on they are mapped. A reader
+//! holds a buffer for the batch it is in, and one for its expanded records.
+//!
+//! # Index files
+//!
+//! An index is a cache of the log. It is never the reason why a record is found, or not found.
+//!
+//! | when | what is checked |
+//! |---|---|
+//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch, and no more follows than the interval allows; no later time follows than the last |
+//! | an entry is used | the batches at its position have its offset |
+//! | a crash was recovered | nothing: those of the segments that were scanned are made again |
+//! | [`verify`](crate::Log::verify) | every entry against the log |
+//!
+//! What fails is made again from the log, in memory and, by who holds the lock, in its file, and reported as
+//! [`Event::IndexRebuilt`](crate::Event::IndexRebuilt). That reads the segment once. A missing index file is the same.
+//!
+//! **Mapped files.** Only index files of closed segments, of 64 KiB and more, are mapped, and only by the process that
+//! holds the lock. Log files never are. If another program cuts a mapped file, the system ends the process
+//! with SIGBUS at the next look at it. Nothing in this crate cuts one in place: they are replaced by a rename. Do not let
+//! other programs write into the directory of an open log.
+//!
+//! # Systems
+//!
+//! **Linux** is what it is made for and tested on. **Other Unix**: the same, but there is no name of the machine's run, so
+//! [every crash counts as a loss of power](super::durability#did-the-machine-stop), and `preallocate` may not reserve
+//! room. **Windows**: the code for it is there; a file that is open cannot always be removed or renamed
+//! there, and names are made durable as far as the system allows. Do not rely on it without tests of your own.
+//!
+//! **Network file systems** are not supported. Locks, renames and syncs promise less there than this crate needs.
+//!
+//! **Links.** A symbolic link at the name of one of the log's files is refused, not followed. The directory itself may be reached through one.
+//!
+//! # Who may have it open
+//!
+//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends.
+//! It holds between containers that share a directory, too. Any number may
+//! [read](crate::Log::open_read_only) meanwhile. They see what was appended after at most 10 ms if they wait and at
+//! once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.
+//!
+//! A Kafka broker that runs on the same directory does not know of this lock.
+//!
+//! # Hostile bytes
+//!
+//! Bytes from a disk or from a producer are never trusted. A length is compared with what is there before memory is
+//! asked for; decompression stops at its limit; there is no recursion. What is not a batch is an error.
+//!
+//! # Not there
+//!
+//! Removing old records by age, size or key. Topics, producers, consumers, groups. Recognising a
+//! batch that was appended before. Transactions: their batches and markers are stored and served, and not acted upon.
+//! Message formats before v2. Tiered storage. Encryption.

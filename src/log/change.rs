@@ -124,8 +124,8 @@ impl Shared {
 
     /// Removes everything at and above `target`.
     pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
-        let _change = self.change.lock();
         let (result, events) = {
+            let _change = self.change.lock();
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or(Error::Closed)?;
@@ -138,13 +138,19 @@ impl Shared {
         };
         self.signal.notify();
         self.emit_all(events);
-        result
+        if result? {
+            // Offsets without a record lie below the new segment. With the recovery point behind
+            // them, no recovery takes them for a hole.
+            self.sync_below(target)?;
+        }
+        Ok(())
     }
 
-    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<()> {
+    /// Says whether it left offsets without a record below the new end.
+    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
         let view = self.view();
         let index = view.find(target);
-        let Some(segment) = view.segments.get(index) else { return Ok(()) };
+        let Some(segment) = view.segments.get(index) else { return Ok(false) };
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
@@ -186,7 +192,7 @@ impl Shared {
                 writer.events.push(poisoned);
             }
         }
-        done
+        done.map(|()| end_of_data < target)
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and

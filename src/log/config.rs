@@ -54,6 +54,28 @@ pub struct LogConfig {
 }
 
 /// What opening a log does when it finds damage that no crash explains.
+///
+/// ```
+/// use annals::fs::{File, Fs, MemFs, Open};
+/// use annals::{ErrorKind, Log, LogConfig, OnCorruption};
+/// use std::path::Path;
+///
+/// let fs = MemFs::new();
+/// let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+/// log.append("a")?;
+/// log.append("b")?;
+///
+/// let disk = fs.kill();
+/// let file = disk.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+/// file.write_all_at(b"!", 67).unwrap(); // into the first batch; the second is whole
+///
+/// let config = LogConfig::default().fs(disk);
+/// let refused = Log::open("orders-0", config.clone()).unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Corrupt);
+/// let cut = Log::open("orders-0", config.on_corruption(OnCorruption::Truncate))?;
+/// assert_eq!((cut.offsets().end, cut.recovery().dropped_bytes), (0, 138));
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnCorruption {

@@ -78,6 +78,18 @@ impl Log {
     /// Whatever an interrupted run left is put in order first; [`recovery`](Log::recovery) tells what was found.
     /// After a clean close this reads no batch; after a crash, those above the recovery point.
     ///
+    /// ```
+    /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
+    ///
+    /// let fs = MemFs::new();
+    /// let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+    /// let second = Log::open("orders-0", LogConfig::default().fs(fs.clone()));
+    /// assert_eq!(second.unwrap_err().kind(), ErrorKind::Busy); // share `log.clone()` instead
+    /// log.close()?;
+    /// assert!(Log::open("orders-0", LogConfig::default().fs(fs))?.recovery().clean);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
@@ -94,6 +106,19 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
     /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    ///
+    /// ```
+    /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
+    ///
+    /// let fs = MemFs::new();
+    /// let writer = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+    /// writer.append("a")?;
+    /// let other = Log::open_read_only("orders-0", LogConfig::default().fs(fs))?;
+    /// writer.append("b")?;
+    /// assert_eq!(other.get(1)?.unwrap().value_str(), Some("b"));
+    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Error::NotALog`] when there is no segment.
@@ -121,6 +146,14 @@ impl Log {
     /// Appends records as one batch: after a crash either all of them are there or none.
     ///
     /// No records append nothing: the result's `first` is then the end of the log.
+    ///
+    /// ```
+    /// # use annals::{Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// let appended = log.append_all(["debit", "credit"].map(Into::into))?;
+    /// assert_eq!((appended.first, appended.last), (0, 1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`append`](Log::append); the whole batch counts against the limit.
@@ -158,6 +191,20 @@ impl Log {
     /// A batch that this build cannot decode, or that expands beyond
     /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes), is stored as it is.
     ///
+    /// ```
+    /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::{BatchBuilder, RecordBatch}};
+    ///
+    /// let mut builder = BatchBuilder::new();
+    /// builder.push(Timestamp::from_millis(1), None, Some(b"from a producer"))?;
+    /// let bytes = builder.take()?; // as a request carries them
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// log.append("first")?;
+    /// let appended = log.append_batch(RecordBatch::parse(bytes.into())?)?;
+    /// assert_eq!(appended.first, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`append`](Log::append), and [`Error::InvalidBatch`] for a batch that breaks a rule of
     /// [`validate_for_append`](crate::record::validate_for_append).
@@ -166,6 +213,24 @@ impl Log {
     }
 
     /// Reads whole batches from an offset on, at least one if there is a record from there on.
+    ///
+    /// ```
+    /// # use annals::{Log, LogConfig, ReadLimits, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// for n in 0..10 {
+    ///     log.append(n.to_string())?;
+    /// }
+    /// let mut from = 0;
+    /// loop {
+    ///     let fetched = log.read(from, ReadLimits::bytes(200))?;
+    ///     if fetched.is_empty() {
+    ///         break;
+    ///     }
+    ///     from = fetched.next_offset;
+    /// }
+    /// assert_eq!(from, 10);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
@@ -178,6 +243,15 @@ impl Log {
 
     /// The record at an offset; `None` where compaction or a control record has left none.
     ///
+    /// ```
+    /// # use annals::{Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// log.append("a")?;
+    /// assert_eq!(log.get(0)?.unwrap().value_str(), Some("a"));
+    /// assert!(log.get(1).is_err()); // the end of the log
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start, and at or above the end.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when its batch cannot be read.
@@ -186,7 +260,7 @@ impl Log {
         self.shared.get(offset)
     }
 
-    /// A reader from some place to the end of the log.
+    /// A reader from some place to the end of the log: an [`Offset`], a [`Timestamp`], or a [`StartAt`].
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
@@ -213,6 +287,15 @@ impl Log {
     ///
     /// Timestamps need not rise with offsets. What is found is the first in the order of offsets.
     ///
+    /// ```
+    /// # use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// let at = Timestamp::from_millis;
+    /// log.append_all([10, 30, 20].map(|t| Record::new("x").timestamp(at(t))))?;
+    /// assert_eq!(log.offset_for_time(at(15))?, Some((1, at(30))));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when a batch that must be looked into cannot
     /// be; [`Error::Io`], [`Error::Closed`].
@@ -224,6 +307,16 @@ impl Log {
     ///
     /// The ends of the log come without a timestamp.
     ///
+    /// ```
+    /// # use annals::{Log, LogConfig, OffsetSpec, Record, Timestamp, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// let at = Timestamp::from_millis;
+    /// log.append_all([10, 30, 20].map(|t| Record::new("x").timestamp(at(t))))?;
+    /// assert_eq!(log.list_offset(OffsetSpec::Latest)?, Some((3, Timestamp::NONE)));
+    /// assert_eq!(log.list_offset(OffsetSpec::MaxTimestamp)?, Some((1, at(30))));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`offset_for_time`](Log::offset_for_time).
     pub fn list_offset(&self, spec: impl Into<OffsetSpec>) -> Result<Option<(Offset, Timestamp)>> {
@@ -233,6 +326,7 @@ impl Log {
     /// Makes everything that was appended before this call durable, and returns the durable end of the log.
     ///
     /// Threads that flush at the same time share one sync. Appends and reads go on meanwhile.
+    /// What it covers, and what not: [`docs::durability`](crate::docs::durability).
     ///
     /// # Errors
     /// [`Error::Io`] when the disk fails: it is unknown what is durable, the log is poisoned, and this is never tried
@@ -256,6 +350,17 @@ impl Log {
 
     /// [`flush`](Log::flush), to be awaited: it blocks no thread of the caller's.
     ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> annals::Result<()> {
+    /// # use annals::{Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// log.append("order taken")?;
+    /// assert_eq!(log.flush_async().await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The future resolves to the errors of [`flush`](Log::flush).
     #[cfg(feature = "futures")]
@@ -276,6 +381,17 @@ impl Log {
     /// A batch that reaches beyond `end` goes as a whole, as in Kafka: the offsets of its first records stay
     /// without a record then. Readers beyond get [`Error::OffsetOutOfRange`] next.
     ///
+    /// ```
+    /// # use annals::{Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// for value in ["keep", "drop", "drop too"] {
+    ///     log.append(value)?;
+    /// }
+    /// log.truncate_to(1)?;
+    /// assert_eq!(log.append("next")?, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end of the log.
     /// - [`Error::Io`]: when it happens after files began to change, the log is poisoned; reopening finds it
@@ -289,6 +405,24 @@ impl Log {
     ///
     /// Batches that this build cannot decode count as sound when their checksum is right.
     ///
+    /// ```
+    /// use annals::fs::{File, Fs, MemFs, Open};
+    /// use annals::{Log, LogConfig};
+    /// use std::path::Path;
+    ///
+    /// let fs = MemFs::new();
+    /// let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+    /// log.append("a")?;
+    /// log.append("b")?;
+    /// assert!(log.verify()?.is_empty());
+    ///
+    /// let file = fs.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+    /// file.write_all_at(b"!", 69 + 67).unwrap(); // into the second batch
+    /// let damage = log.verify()?;
+    /// assert_eq!((damage[0].position, damage[0].offset), (69, Some(1)));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Io`], [`Error::Closed`]. Damage is not an error here.
     pub fn verify(&self) -> Result<Vec<Corruption>> {
@@ -296,6 +430,18 @@ impl Log {
     }
 
     /// The segments, sizes and offsets of the log.
+    ///
+    /// ```
+    /// # use annals::{Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// log.append("a")?;
+    /// log.roll()?;
+    /// log.append("b")?;
+    /// let stats = log.stats()?;
+    /// assert_eq!((stats.segments.len(), stats.bytes), (2, 138));
+    /// assert_eq!(stats.segments[1].base_offset, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Corrupt`], as a segment's times come from its index.

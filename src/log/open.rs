@@ -36,7 +36,21 @@ use std::sync::Arc;
 /// The largest of the small files beside the segments.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 
-/// What opening a log found and did.
+/// What opening a log found and did. [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
+///
+/// ```
+/// use annals::{Log, LogConfig, fs::MemFs};
+///
+/// let fs = MemFs::new();
+/// let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
+/// log.append("a")?;
+///
+/// let again = Log::open("orders-0", LogConfig::default().fs(fs.kill()))?;
+/// assert!(!again.recovery().clean); // it was not closed, so what was not flushed is read:
+/// assert_eq!(again.recovery().scanned_bytes, 69);
+/// assert_eq!(again.recovery().dropped_bytes, 0);
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {

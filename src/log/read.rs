@@ -35,6 +35,19 @@ impl Default for ReadLimits {
 }
 
 /// Whole batches in the order of their offsets, as a [`read`](crate::Log::read) returns them.
+///
+/// ```
+/// use annals::{Log, LogConfig, ReadLimits, fs::MemFs};
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let fetched = log.read(1, ReadLimits::default())?;
+/// assert_eq!(fetched.batches().count(), 1); // stored bytes, from offset 0 on
+/// let records = fetched.records()?; // decoded, from offset 1 on
+/// assert_eq!(records[0].value_str(), Some("b"));
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Fetched {

@@ -5,6 +5,18 @@ use crate::log::shared::Shared;
 use crate::types::{Offset, Timestamp};
 
 /// The offsets that bound a log and its parts.
+///
+/// ```
+/// use annals::{Log, LogConfig, fs::MemFs};
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append("a")?;
+/// log.flush()?;
+/// log.append("b")?;
+/// let offsets = log.offsets();
+/// assert_eq!((offsets.start, offsets.durable, offsets.end), (0, 1, 2));
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Offsets {
