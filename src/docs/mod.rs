@@ -5,7 +5,7 @@
 //! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
 //! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
 //! | [`limits`] | how large, how many, on which systems |
-//! | [`format`] | what every byte of every file means |
+//! | [`mod@format`] | what every byte of every file means |
 
 pub mod concurrency;
 pub mod durability;

@@ -89,22 +89,16 @@ impl Shared {
 
     /// Writes entries into an index file, which is there afterwards even if there are none.
     ///
-    /// One that is written from its first entry on is a new file: what another opening of the
-    /// log, or a truncation that could not remove it, left under that name may be mapped.
+    /// One that is written from its first entry on is a new file: what a truncation that could
+    /// not remove it left under that name may be longer, and may be mapped.
     fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
-        let fs = &self.dir.fs;
         let path = self.dir.path_of(SegmentFile::live(base, kind));
-        let write = || -> io::Result<()> {
-            if at > 0 {
-                return fs.open(&path, Open::ReadWrite)?.write_all_at(entries, at as u64);
-            }
-            match fs.remove(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-            fs.open(&path, Open::CreateNew)?.write_all_at(entries, 0)
-        };
-        write().map_err(|error| Error::io("write", &path, error))
+        if at == 0 {
+            return self.dir.replace_unsynced(&path, entries);
+        }
+        let file = self.dir.fs.open(&path, Open::ReadWrite);
+        file.and_then(|file| file.write_all_at(entries, at as u64))
+            .map_err(|error| Error::io("write", &path, error))
     }
 
     /// Begins a new segment, if the active one is not empty.

@@ -145,6 +145,16 @@ impl SegmentDir {
     /// It is on the medium when this returns, and after a crash at any point there is either
     /// the old content or the new.
     pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
+        self.put(path, content, true)
+    }
+
+    /// The same, but on the medium only after a sync of the file and of the directory: for
+    /// what can be made again.
+    pub(crate) fn replace_unsynced(&self, path: &Path, content: &[u8]) -> Result<()> {
+        self.put(path, content, false)
+    }
+
+    fn put(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".tmp");
         let beside = PathBuf::from(beside);
@@ -157,9 +167,11 @@ impl SegmentDir {
                 other => other?,
             };
             file.write_all_at(content, 0)?;
-            file.sync_all()?;
+            if durable {
+                file.sync_all()?;
+            }
             self.fs.rename(&beside, path)?;
-            self.fs.sync_dir(&self.path)
+            if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
         };
         write().map_err(|error| {
             self.discard_path(&beside);
