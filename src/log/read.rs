@@ -82,7 +82,8 @@ impl Fetched {
     /// The records from the offset that was asked for on. Control records are left out.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] and [`Error::InvalidBatch`] when a batch cannot be decoded.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) and [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a
+    /// batch cannot be decoded.
     pub fn records(&self) -> Result<Vec<StoredRecord>> {
         let mut scratch = DecodeBuffer::new(self.max_expanded_bytes);
         let mut records = Vec::new();
