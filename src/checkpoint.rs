@@ -29,7 +29,9 @@ pub struct OffsetCheckpointEntry {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
+pub(crate) fn parse_offset_checkpoint(
+    text: &str,
+) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
     parse_lines(text, |fields| {
         let [topic, partition, offset] = fields else { return None };
         let offset = offset.parse().ok().filter(|&offset| offset <= MAX_OFFSET + 1)?;
@@ -45,7 +47,7 @@ pub fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetCheckpointEntry>,
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn parse_epoch_checkpoint(text: &str) -> Result<Vec<(i32, Offset)>, &'static str> {
+pub(crate) fn parse_epoch_checkpoint(text: &str) -> Result<Vec<(i32, Offset)>, &'static str> {
     parse_lines(text, |fields| {
         let [epoch, start] = fields else { return None };
         Some((epoch.parse().ok()?, start.parse().ok().filter(|&start| start <= MAX_OFFSET + 1)?))

@@ -81,6 +81,13 @@ pub enum Event {
         /// What the system said.
         error: String,
     },
+    /// A checkpoint could not be written. Nothing is lost: after a crash, more has to be read.
+    CheckpointFailed {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
     /// The log stopped taking calls: close it and open it again.
     Poisoned {
         /// The failure that did it.

@@ -304,6 +304,7 @@ pub mod docs;
 mod error;
 mod event;
 pub mod fs;
+pub mod inspect;
 mod log;
 pub mod record;
 mod segment;

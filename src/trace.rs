@@ -10,7 +10,7 @@ use crate::event::{Event, Listener};
 /// | level | events |
 /// |---|---|
 /// | `ERROR` | [`Poisoned`](Event::Poisoned), [`Damaged`](Event::Damaged) |
-/// | `WARN` | [`TailCut`](Event::TailCut), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`UnknownFile`](Event::UnknownFile) |
+/// | `WARN` | [`TailCut`](Event::TailCut), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
 /// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated) |
 /// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
 ///
@@ -81,6 +81,9 @@ impl Listener for TracingListener {
             }
             Event::CleanupFailed { path, error } => {
                 emit!(WARN, self, path = %path.display(), error, "cleanup failed");
+            }
+            Event::CheckpointFailed { path, error } => {
+                emit!(WARN, self, path = %path.display(), error, "checkpoint failed");
             }
             Event::Poisoned { cause } => emit!(ERROR, self, cause, "poisoned"),
         }

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::MemFs;
-use annals::{Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
+use annals::record::{BatchBuilder, Compression};
+use annals::{Codec, Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -87,7 +88,7 @@ fn truncation_removes_the_end_and_readers_notice() {
         assert_eq!(log.append(format!("value-{target}").as_str()).unwrap(), target);
         assert_eq!(values(&log), expected(target + 1));
     }
-    drop(log);
+    drop((log, reader));
     let log = Log::open("l-0", config()).unwrap();
     assert_eq!(values(&log), expected(1));
 }
@@ -152,4 +153,51 @@ fn a_read_only_log_follows_its_writer() {
     assert!(matches!(Log::open(&path, small()), Err(Error::Locked { holder: Some(_), .. })));
     log.close().unwrap();
     assert_eq!(values(&follower), expected(100));
+}
+
+#[test]
+fn a_builder_is_held_to_the_rules_of_an_append() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    let at = Timestamp::from_millis(1);
+    let mut builder = BatchBuilder::new();
+    builder.push_at(3, at, None, Some(b"x"), &[] as &[annals::Header]).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "a gap");
+    builder.clear();
+    builder.push(at, None, Some(b"x")).unwrap();
+    builder.set_max_timestamp(Timestamp::from_millis(9));
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "a wrong max");
+    builder.clear();
+    builder.producer(1, -1, -1).push(at, None, Some(b"x")).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "no sequence");
+    builder.producer(-1, -1, -1).control(true);
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "control");
+    builder.control(false);
+    assert_eq!(log.append_builder(&mut builder).unwrap().first, 0);
+    builder.clear();
+    builder.push(Timestamp::from_millis(-5), None, Some(b"x")).unwrap();
+    assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidRecord { index: 0, .. })));
+    assert_eq!(log.offsets().end, 1);
+}
+
+#[test]
+fn records_without_end_are_refused_before_they_fill_the_memory() {
+    let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
+    let endless = std::iter::repeat_with(|| Record::new(vec![7; 100]));
+    assert!(matches!(log.append_all(endless), Err(Error::BatchTooLarge { limit: 4096, .. })));
+    assert_eq!(log.append("fine").unwrap(), 0);
+}
+
+#[test]
+fn one_logs_compression_is_not_anothers() {
+    let fs = MemFs::new();
+    let codec = Codec::ALL.into_iter().rev().find(|codec| codec.is_available()).unwrap();
+    let compressed = LogConfig::default().compression(Compression::of(codec));
+    for (dir, config, expected) in
+        [("a-0", compressed, codec), ("b-0", LogConfig::default(), Codec::None)]
+    {
+        let log = Log::open(dir, config.fs(fs.clone())).unwrap();
+        log.append("value").unwrap();
+        let mut reader = log.reader(StartAt::Earliest).unwrap();
+        assert_eq!(reader.next_batch().unwrap().unwrap().header().codec(), expected);
+    }
 }

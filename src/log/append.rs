@@ -6,7 +6,8 @@ use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
-    RecordBatch, stamp_append_time, stamp_base_offset, stamp_leader_epoch, validate_for_append,
+    RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_leader_epoch,
+    validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::ActiveLog;
@@ -73,8 +74,10 @@ impl Shared {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
         builder.clear();
-        let appended =
-            self.encode(&mut builder, records).and_then(|()| self.append_builder(&mut builder));
+        let now = self.clock().now();
+        let appended = self
+            .encode(&mut builder, records, now)
+            .and_then(|()| self.append_built(&mut builder, now));
         if builder.size_bytes() <= KEPT_BYTES {
             builder.clear();
             BUILDER.set(Some(builder));
@@ -86,10 +89,16 @@ impl Shared {
         &self,
         builder: &mut BatchBuilder,
         records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
     ) -> Result<()> {
-        let now = self.clock().now();
+        // The builder may come from an append to a log that compresses.
+        builder.compression(self.config.compression.unwrap_or(Compression::None));
         for record in records {
             builder.push_record(&record, now)?;
+            // Records without end must not take memory without end.
+            if self.config.compression.is_none() {
+                self.check_size(builder.size_bytes() as u64)?;
+            }
         }
         Ok(())
     }
@@ -97,18 +106,22 @@ impl Shared {
     /// Appends what a builder holds.
     pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
         self.check_writable()?;
+        self.append_built(builder, self.clock().now())
+    }
+
+    /// The clock is asked once an append: that is a few percent of one of a single record.
+    fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
         if let Some(compression) = self.config.compression {
             builder.compression(compression);
         }
-        builder.check_timestamps(&self.rules())?;
+        builder.check_timestamps(&self.rules(now))?;
         let batch = builder.finish()?;
-        if BatchHeader::parse(batch)?.is_control() {
-            return Err(InvalidBatch::Rule("a client cannot append control records").into());
-        }
-        self.append_encoded(batch)
+        let header = BatchHeader::parse(batch)?;
+        check_header(&header)?;
+        self.append_encoded(batch, header)
     }
 
     /// Appends a batch made elsewhere, after checking it as a leader does.
@@ -120,7 +133,8 @@ impl Shared {
             .take()
             .filter(|scratch| scratch.limit_bytes() == limit)
             .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
-        let checked = validate_for_append(batch.view(), &self.rules(), &mut scratch);
+        let rules = self.rules(self.clock().now());
+        let checked = validate_for_append(batch.view(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         checked?;
         let recompress = self
@@ -128,12 +142,14 @@ impl Shared {
             .compression
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
         if recompress.is_some() {
-            return self.append_encoded(&mut self.rebuild(batch.view())?);
+            let mut rebuilt = self.rebuild(batch.view())?;
+            let header = BatchHeader::parse(&rebuilt)?;
+            return self.append_encoded(&mut rebuilt, header);
         }
         // Who keeps a clone of the batch keeps it as it was.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_encoded(&mut own),
-            Err(shared) => self.append_encoded(&mut shared.to_vec()),
+            Ok(mut own) => self.append_encoded(&mut own, header),
+            Err(shared) => self.append_encoded(&mut shared.to_vec(), header),
         }
     }
 
@@ -152,13 +168,13 @@ impl Shared {
         builder.take()
     }
 
-    fn rules(&self) -> AppendRules {
+    fn rules(&self, now: Timestamp) -> AppendRules {
         let millis = |distance: Duration| {
             u64::try_from(distance.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64)
         };
         AppendRules {
             timestamp_type: self.config.timestamp_type,
-            now: self.clock().now(),
+            now,
             before_max_millis: millis(self.config.timestamp_before_max),
             after_max_millis: millis(self.config.timestamp_after_max),
             keys_required: false,
@@ -176,21 +192,15 @@ impl Shared {
     }
 
     /// Takes a place in the log for a batch that is complete but for that, and writes it there.
-    fn append_encoded(&self, batch: &mut [u8]) -> Result<Appended> {
-        let mut append_time = Timestamp::NONE;
-        if self.config.timestamp_type == TimestampType::LogAppendTime {
-            append_time = self.clock().now();
-            stamp_append_time(batch, append_time)?;
-        }
+    fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
-        let header = BatchHeader::parse(batch)?;
         self.check_size(batch.len() as u64)?;
 
         let (appended, events, flush) = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or(Error::Closed)?;
-            let appended = self.append_locked(writer, batch, &header, append_time);
+            let appended = self.append_locked(writer, batch, header);
             let flush = appended.is_ok() && self.flush_is_due(writer);
             (appended, std::mem::take(&mut writer.events), flush)
         };
@@ -222,8 +232,7 @@ impl Shared {
         &self,
         writer: &mut Writer,
         batch: &mut [u8],
-        header: &BatchHeader,
-        append_time: Timestamp,
+        mut header: BatchHeader,
     ) -> Result<Appended> {
         let first = self.end.load(Ordering::Relaxed);
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
@@ -232,6 +241,13 @@ impl Shared {
             return Err(InvalidBatch::Rule("the log has no offsets left").into());
         }
         let bytes = batch.len() as u64;
+        let mut append_time = Timestamp::NONE;
+        if self.config.timestamp_type == TimestampType::LogAppendTime {
+            // Under the lock, or times would not rise with offsets as the clock does.
+            append_time = self.clock().now();
+            stamp_append_time(batch, append_time)?;
+            header.max_timestamp = append_time;
+        }
         if self.must_roll(writer, bytes, header.max_timestamp, last) {
             self.roll_locked(writer, first)?;
         }

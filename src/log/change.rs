@@ -4,7 +4,7 @@
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::fs::{File, Open};
+use crate::fs::Open;
 use crate::log::append::Writer;
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
@@ -16,6 +16,7 @@ use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,43 +75,36 @@ impl Shared {
 
     /// Writes the index entries that are not in their files yet.
     fn store_indexes(&self, writer: &mut Writer) -> Result<()> {
-        let indexes = &writer.indexes;
-        let stores: [(Kind, &mut usize, usize, usize, &dyn Fn(usize) -> Vec<u8>); 2] = [
-            (
-                Kind::OffsetIndex,
-                &mut writer.stored_offset_entries,
-                indexes.offsets.len(),
-                offset_index::ENTRY_BYTES,
-                &|first| indexes.offsets.bytes_from(first),
-            ),
-            (
-                Kind::TimeIndex,
-                &mut writer.stored_time_entries,
-                indexes.times.len(),
-                time_index::ENTRY_BYTES,
-                &|first| indexes.times.bytes_from(first),
-            ),
-        ];
-        for (kind, stored, entries, entry_bytes, bytes_from) in stores {
-            let path = self.dir.path_of(SegmentFile::live(writer.segment.base, kind));
-            let write = || -> std::io::Result<()> {
-                let file = self.open_index(&path)?;
-                let at = (*stored as u64).saturating_mul(entry_bytes as u64);
-                file.write_all_at(&bytes_from(*stored), at)
-            };
-            write().map_err(|error| Error::io("write", &path, error))?;
-            *stored = entries;
-        }
+        let (base, indexes) = (writer.segment.base, &writer.indexes);
+        let stored = writer.stored_offset_entries;
+        let at = stored.saturating_mul(offset_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::OffsetIndex, at, &indexes.offsets.bytes_from(stored))?;
+        writer.stored_offset_entries = indexes.offsets.len();
+        let stored = writer.stored_time_entries;
+        let at = stored.saturating_mul(time_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::TimeIndex, at, &indexes.times.bytes_from(stored))?;
+        writer.stored_time_entries = indexes.times.len();
         Ok(())
     }
 
-    fn open_index(&self, path: &std::path::Path) -> std::io::Result<Arc<dyn File>> {
-        match self.dir.fs.open(path, Open::ReadWrite) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.dir.fs.open(path, Open::CreateNew)
+    /// Writes entries into an index file, which is there afterwards even if there are none.
+    ///
+    /// One that is written from its first entry on is a new file: what another opening of the
+    /// log, or a truncation that could not remove it, left under that name may be mapped.
+    fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+        let fs = &self.dir.fs;
+        let path = self.dir.path_of(SegmentFile::live(base, kind));
+        let write = || -> io::Result<()> {
+            if at > 0 {
+                return fs.open(&path, Open::ReadWrite)?.write_all_at(entries, at as u64);
             }
-            other => other,
-        }
+            match fs.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+            fs.open(&path, Open::CreateNew)?.write_all_at(entries, 0)
+        };
+        write().map_err(|error| Error::io("write", &path, error))
     }
 
     /// Begins a new segment, if the active one is not empty.
@@ -186,7 +180,10 @@ impl Shared {
         let done = cut_files.and_then(|()| {
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
-            if end_of_data < target { self.roll_locked(writer, target) } else { Ok(()) }
+            if end_of_data == target {
+                return Ok(());
+            }
+            self.roll_locked(writer, target).and_then(|()| self.keep_end(target))
         });
         match done {
             Ok(()) => writer.events.push(Event::Truncated { end: target }),
@@ -196,6 +193,19 @@ impl Shared {
             }
         }
         done.map(|()| end_of_data < target)
+    }
+
+    /// Makes durable that the log ends at the base of its last segment, above its last record, and
+    /// writes it down: recovery takes offsets that are missing above the recovery point for lost.
+    fn keep_end(&self, end: Offset) -> Result<()> {
+        let mut sync = self.pause_syncs();
+        self.sync_segments(&sync.segments, true)?;
+        let sealed = sync.segments.len().saturating_sub(1);
+        sync.segments.drain(..sealed);
+        sync.new_names = false;
+        self.store_recovery_point(end)?;
+        self.durable.fetch_max(end, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Removes the segments above the cut, the last first, each step durable before the next, so
@@ -209,7 +219,7 @@ impl Shared {
                 let deleted = SegmentFile { stage: Stage::Deleted, ..live };
                 let (from, to) = (dir.path_of(live), dir.path_of(deleted));
                 match dir.fs.rename(&from, &to) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     other => other.map_err(|e| Error::io("rename", &from, e))?,
                 }
             }
@@ -221,7 +231,7 @@ impl Shared {
             dir.discard(SegmentFile::live(segment.base, kind));
         }
         let path = segment.path(Kind::Log);
-        let cut_log = || -> std::io::Result<()> {
+        let cut_log = || -> io::Result<()> {
             let file = dir.fs.open(&path, Open::ReadWrite)?;
             file.set_len(cut)?;
             file.sync_all()
@@ -230,9 +240,17 @@ impl Shared {
         sync_dir()
     }
 
-    /// The active segment that a segment becomes when it is cut at `cut`.
+    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is kept.
     fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
         let old = segment.indexes(limit)?;
+        self.shorten_by(segment, cut, &old).or_else(|error| match error {
+            // An index is a cache: where it leads astray, everything is read.
+            Error::Corrupt(_) => self.shorten_by(segment, cut, &Indexes::empty(segment.base)),
+            other => Err(other),
+        })
+    }
+
+    fn shorten_by(&self, segment: &Segment, cut: u64, old: &Indexes) -> Result<(Writer, Offset)> {
         let indexes = Indexes::empty(segment.base);
         let mut from = 0;
         for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
@@ -311,8 +329,12 @@ impl Shared {
             Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
             None => Ok(()),
         };
+        // A sync that another thread leads may be about to write the recovery point: not
+        // after the lock is released.
+        let syncs = self.pause_syncs();
         self.latch_closed();
         *self.lock.lock() = None;
+        drop(syncs);
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -327,6 +349,13 @@ impl Shared {
         writer.log.trim()?;
         self.store_indexes(&mut writer)?;
         self.sync_below(end)?;
+        // Who leads a sync raises `durable` before it writes the recovery point: let it finish. And
+        // where all records were durable already, what a roll did to the files may not be.
+        let sync = self.pause_syncs();
+        if sync.new_names {
+            self.sync_segments(&sync.segments, true)?;
+        }
+        drop(sync);
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;
@@ -342,7 +371,7 @@ impl Shared {
             time_entries: writer.indexes.times.len() as u64,
         };
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
-        self.dir.replace(&path, marker.format().as_bytes(), true)
+        self.dir.replace(&path, marker.format().as_bytes())
     }
 }
 

@@ -94,6 +94,9 @@ impl Cursor {
                 self.refresh_view();
                 self.shared.check_range(self.next)?;
                 if !self.place()? {
+                    if self.more_was_written()? {
+                        continue;
+                    }
                     return Ok(None);
                 }
             }
@@ -106,6 +109,7 @@ impl Cursor {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
                 Ok(Stepped::Batch(header)) => return Ok(Some(header)),
                 Ok(Stepped::NextSegment) => continue,
+                Ok(Stepped::End) if self.more_was_written()? => continue,
                 Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
                     if let Error::Corrupt(corruption) = &error {
@@ -120,6 +124,16 @@ impl Cursor {
     /// The batch the last step found.
     pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
         self.at.as_ref()?.stream.batch()
+    }
+
+    /// On a read-only log, looks whether its writer has added anything.
+    fn more_was_written(&self) -> Result<bool> {
+        if !self.shared.is_read_only() {
+            return Ok(false);
+        }
+        let before = (self.shared.end(), self.shared.generation());
+        self.shared.refresh()?;
+        Ok((self.shared.end(), self.shared.generation()) != before)
     }
 
     /// Looks up the next offset; false when there is nothing at or after it.

@@ -13,8 +13,8 @@ use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_p
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
-use crate::segment::Segment;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
+use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use parking_lot::MutexGuard;
 use std::io;
@@ -92,9 +92,10 @@ impl Shared {
                 let took = self.clock().monotonic().saturating_sub(began);
                 events.push(Event::Flushed { through: end, took });
                 match segments.get(1..).and_then(<[_]>::last) {
-                    Some(active) => self.store_recovery_point(active.base).map(|()| end),
-                    None => Ok(end),
+                    Some(active) => self.advance_recovery_point(active.base, &mut events),
+                    None => Ok(()),
                 }
+                .map(|()| end)
             }
             Err(error) => {
                 events.push(self.poison(&error));
@@ -107,7 +108,7 @@ impl Shared {
         result
     }
 
-    fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
+    pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
         for segment in segments {
             let file = segment.file()?;
             file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
@@ -152,9 +153,22 @@ impl Shared {
 
     /// Writes down that everything below this offset is durable: where recovery begins.
     pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
-        let (topic, partition) = topic_partition(&self.dir.path);
-        let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)
+        store_recovery_point(&self.dir, offset)
+    }
+
+    /// Raises the recovery point after a flush, which has succeeded whatever comes of this.
+    ///
+    /// Without room for it the old one stays, and the next opening reads more. Any other
+    /// failure says of the medium what a failed sync says.
+    fn advance_recovery_point(&self, offset: Offset, events: &mut Vec<Event>) -> Result<()> {
+        let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
+        if !error.is_retryable() {
+            events.push(self.poison(&error));
+            return Err(error);
+        }
+        let path = self.dir.path.join(RECOVERY_POINT);
+        events.push(Event::CheckpointFailed { path, error: error.to_string() });
+        Ok(())
     }
 
     /// Waits until no sync is running and keeps another from starting while the guard lives.
@@ -170,4 +184,11 @@ impl Shared {
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
     }
+}
+
+/// Writes down, durably, that everything below this offset is on the medium.
+pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<()> {
+    let (topic, partition) = topic_partition(&dir.path);
+    let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
+    dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes())
 }

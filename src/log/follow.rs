@@ -56,14 +56,13 @@ impl Follower {
         })
     }
 
-    /// Takes note of the batches that were added to the last segment; says whether there were any.
-    fn take_new_batches(&mut self) -> Result<bool> {
+    /// Takes note of the batches that were added to the last segment.
+    fn take_new_batches(&mut self) -> Result<()> {
         let path = self.segment.path(crate::segment::name::Kind::Log);
         let fail = |error| Error::io("read", &path, error);
         let file = self.segment.file()?;
         let bytes = file.len().map_err(fail)?;
-        let before = self.position;
-        self.stream.seek(file, before, self.end);
+        self.stream.seek(file, self.position, self.end);
         while let Step::Batch(header) = self.stream.advance(bytes, Offset::MAX).map_err(fail)? {
             let (at, size) = (self.stream.position(), header.size_bytes() as u64);
             let (last, time) = (header.last_offset(), header.max_timestamp);
@@ -72,7 +71,7 @@ impl Follower {
             self.end = header.next_offset();
         }
         self.segment.publish(self.position, self.cadence.largest.0);
-        Ok(self.position != before)
+        Ok(())
     }
 }
 
@@ -124,9 +123,8 @@ impl Shared {
         let Some(follower) = &self.follower else { return Ok(()) };
         let mut follower = follower.lock();
         let before = follower.end;
-        if !follower.take_new_batches()? {
-            self.refresh_segments(&mut follower)?;
-        }
+        follower.take_new_batches()?;
+        self.refresh_segments(&mut follower)?;
         let end = follower.end;
         self.end.store(end, Ordering::Release);
         drop(follower);
@@ -136,7 +134,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Nothing was added to the last segment: perhaps it is the last no more, or was cut.
+    /// Looks whether the last segment is the last no more, or was cut.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<()> {
         let listing = Listing::read(&self.dir)?;
         let logs: Vec<_> = listing.logs().collect();

@@ -212,7 +212,7 @@ impl Log {
         self.shared.append_batch(batch)
     }
 
-    /// Reads whole batches from an offset on, at least one unless the offset is the end of the log.
+    /// Reads whole batches from an offset on, at least one if there is a record from there on.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, ReadLimits, fs::MemFs};

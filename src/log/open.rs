@@ -15,7 +15,7 @@ use crate::fs::{DirLock, Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::config::{LogConfig, OnCorruption};
-use crate::log::flush::SyncState;
+use crate::log::flush::{SyncState, store_recovery_point};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -145,11 +145,14 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let (lock, lost_power) = take_lock(&dir)?;
-    let mut opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
+    let opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
     opening.run(lock)
 }
 
-/// Takes the directory's lock, and tells whether the machine stopped since its last holder had it.
+/// Takes the directory's lock, and tells whether the machine stopped since the last holder had it.
+///
+/// If it did, this run of the machine is not written down until the log is recovered: a recovery
+/// that is itself interrupted must begin again from the same knowledge.
 fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, bool)> {
     let path = dir.path.join(LOCK);
     let existed = dir.read_small(&path, SESSION_BYTES)?;
@@ -161,25 +164,21 @@ fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, bool)> {
         },
         _ => Error::io("lock", &path, e),
     })?;
-    let now = dir.fs.boot_id();
-    let lost_power =
-        session.as_ref().is_some_and(|before| before.boot.is_none() || before.boot != now);
-    // The old run stays written there until recovery is done: should this opening not
-    // get to its end, the next one must know too.
-    let boot = if lost_power { session.and_then(|before| before.boot) } else { now };
-    sign_lock(dir, &*lock, boot)?;
+    let boot = dir.fs.boot_id();
+    let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
+    write_session(dir, &*lock, boot.filter(|_| !lost_power))?;
+    dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
     Ok((lock, lost_power))
 }
 
-/// Writes this process into the lock file, and the run of the machine whose writes can be relied on.
-fn sign_lock(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> Result<()> {
+/// Writes into the lock file who holds it, and in which run of the machine.
+fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> Result<()> {
     let content = Session { process: Some(std::process::id()), boot }.format();
     let store = || -> io::Result<()> {
         let file = lock.file();
         file.write_all_at(content.as_bytes(), 0)?;
         file.set_len(content.len() as u64)?;
-        file.sync_all()?;
-        dir.fs.sync_dir(&dir.path)
+        file.sync_all()
     };
     store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
 }
@@ -203,12 +202,12 @@ impl Opening {
             Some(marker) => self.open_clean(&listing, &marker)?,
             None => self.recover(&listing, recovery_point, start)?,
         };
-        if self.lost_power {
-            sign_lock(&self.dir, &*lock, self.dir.fs.boot_id())?;
-        }
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
+        if self.lost_power {
+            write_session(&self.dir, &*lock, self.dir.fs.boot_id())?;
+        }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
@@ -466,7 +465,9 @@ impl Opening {
         start: Offset,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
-        let first = logs.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        // Where the recovery point is a segment's base, the segment before it is looked at too: its
+        // records are durable, but that its reserved room was cut off may not be.
+        let first = logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let mut last: Option<(Offset, Recovered)> = None;
@@ -476,12 +477,11 @@ impl Opening {
             let found = recover_segment(&self.dir, *base, limit, recovery_point)?;
             self.recovery.scanned_bytes =
                 self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
-            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
-            let whole = matches!(found.tail, Tail::Clean | Tail::Zeros)
-                && !self.is_before_hole(&found, later);
+            let whole = self.is_whole(&found, next, recovery_point);
             if !whole || (next.is_none() && found.end < recovery_point) {
                 self.judge(*base, &found, next.is_some(), recovery_point)?;
             }
+            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
@@ -499,25 +499,41 @@ impl Opening {
                 let end = found.end;
                 (self.writer(base, found)?, end)
             }
-            None => (begin_segment(&self.dir, &self.config, start)?, start),
+            None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        let (topic, partition) = topic_partition(&self.dir.path);
-        let text = crate::checkpoint::format_offset_checkpoint(
-            &crate::checkpoint::OffsetCheckpointEntry { topic, partition, offset: end },
-        );
-        self.dir.replace(&self.dir.path.join(RECOVERY_POINT), text.as_bytes(), true)?;
+        store_recovery_point(&self.dir, end)?;
         Ok((writer, sealed, end))
     }
 
-    /// Whether records are missing between a segment that is sound as far as it goes and those
-    /// behind it. Who loses power may lose the end of a closed segment at the edge of a batch and
-    /// keep the next segment. Without that, a gap is what truncating or compaction left, and holds nothing.
-    fn is_before_hole(&self, found: &Recovered, later: &[(Offset, u64)]) -> bool {
-        self.lost_power
-            && later.first().is_some_and(|(base, _)| found.end < *base)
-            && later.iter().any(|(_, bytes)| *bytes > 0)
+    /// A directory without a segment is a new log, unless it is known to have had records.
+    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
+            return Err(Error::Corrupt(Box::new(Corruption {
+                path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
+                position: 0,
+                offset: Some(start),
+                reason: Damage::MissingData { expected: recovery_point, found: start },
+            })));
+        }
+        Ok((begin_segment(&self.dir, &self.config, start)?, start))
+    }
+
+    /// Whether a segment can be followed by the one after it, which begins at `next`.
+    ///
+    /// Offsets left out between the two are what compaction and truncation leave. Above the
+    /// recovery point they can be what a loss of power took from the end of this segment,
+    /// which had not been synced: then nothing that comes after may stay. And zeros in their
+    /// place are never right.
+    fn is_whole(&self, found: &Recovered, next: Option<Offset>, recovery_point: Offset) -> bool {
+        let gap = next.is_some_and(|next| found.end < next);
+        let may_be_lost = self.lost_power && next.is_some_and(|next| next > recovery_point);
+        match found.tail {
+            Tail::Clean => !(gap && may_be_lost),
+            Tail::Zeros => !gap,
+            Tail::Torn(_) | Tail::Damaged(_) => false,
+        }
     }
 
     /// Makes durable what is in a file before anyone relies on it.
@@ -536,15 +552,17 @@ impl Opening {
     ) -> Result<()> {
         let explained = found.end >= recovery_point
             && match found.tail {
-                Tail::Clean | Tail::Zeros => true,
-                Tail::Torn(_) => !has_later_segments || self.lost_power,
+                Tail::Clean => true,
+                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
                 Tail::Damaged(_) => self.lost_power,
             };
         if explained || self.config.on_corruption == OnCorruption::Truncate {
             return Ok(());
         }
         let mut error = self.damage(base, found);
-        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail) {
+        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail)
+            && found.end < recovery_point
+        {
             corruption.reason = Damage::MissingData { expected: recovery_point, found: found.end };
         }
         Err(error)

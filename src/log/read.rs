@@ -63,7 +63,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Whether there was nothing to read: the offset asked for is the end of the log.
+    /// Whether there was nothing to read: no record lies between the offset asked for and the end of the log.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -195,6 +195,7 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
     shared.check_readable()?;
     shared.refresh()?;
     shared.check_range(from)?;
+    let (truncations, seen_end) = (shared.truncations(), shared.end());
     let mut cursor = Cursor::new(Arc::clone(shared), from);
     let mut bytes = BytesMut::new();
     while let Some(header) = cursor.advance()? {
@@ -208,6 +209,10 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
         if bytes.len() >= limits.max_bytes {
             break;
         }
+    }
+    // Truncation can leave the last offsets of a log without a record: the next read goes on behind them.
+    if bytes.is_empty() && !shared.truncated_since(truncations) {
+        cursor.pass(seen_end);
     }
     Ok(Fetched {
         bytes: bytes.freeze(),

@@ -88,12 +88,23 @@ impl Reader {
     /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) when the log was truncated below the reader's place.
     /// - [`Error::Closed`](crate::Error::Closed), [`Error::Io`](crate::Error::Io).
     pub fn next_batch(&mut self) -> Result<Option<ReadBatch<'_>>> {
+        let from = self.step_batch()?;
+        Ok(from.and_then(|from| self.lend_batch(from)))
+    }
+
+    /// Steps to the next batch, and tells from which offset on it is to be read.
+    pub(crate) fn step_batch(&mut self) -> Result<Option<Offset>> {
         self.pending = None;
         let from = self.cursor.offset();
         let Some(header) = self.cursor.advance()? else { return Ok(None) };
         self.cursor.pass(header.next_offset());
-        let Some(batch) = self.cursor.batch() else { return Ok(None) };
-        Ok(Some(ReadBatch { batch, from, scratch: &mut self.scratch }))
+        Ok(Some(from))
+    }
+
+    /// The batch of the last step.
+    pub(crate) fn lend_batch(&mut self, from: Offset) -> Option<ReadBatch<'_>> {
+        let batch = self.cursor.batch()?;
+        Some(ReadBatch { batch, from, scratch: &mut self.scratch })
     }
 
     /// The next record; `None` at the end of the log. Control records are passed over.

@@ -70,10 +70,11 @@ impl Tail {
     /// As [`Reader::next_record`].
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
         loop {
+            let seen = Seen::now(self.reader.shared());
             if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
-            if !self.wait(timeout)? {
+            if !self.wait(seen, timeout) {
                 return Ok(None);
             }
         }
@@ -84,10 +85,16 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_batch`].
     pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
-        if !self.has_more()? && !self.wait(timeout)? {
-            return Ok(None);
-        }
-        self.reader.next_batch()
+        let from = loop {
+            let seen = Seen::now(self.reader.shared());
+            if let Some(from) = self.reader.step_batch()? {
+                break from;
+            }
+            if !self.wait(seen, timeout) {
+                return Ok(None);
+            }
+        };
+        Ok(self.reader.lend_batch(from))
     }
 
     /// The next record if there is one; otherwise the task will be woken when there may be.
@@ -109,23 +116,30 @@ impl Tail {
         Poll::Pending
     }
 
-    fn has_more(&self) -> Result<bool> {
-        let shared = self.reader.shared();
-        shared.check_readable()?;
-        shared.refresh()?;
-        Ok(shared.end() != self.reader.offset())
-    }
-
-    /// Waits until the end of the log has moved away from this tail's place, or the log is closed.
-    fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+    /// Waits until the log is another than the one that was read to its end, or is closed.
+    ///
+    /// The tail's own place does not tell: the last offsets of a log may be without a record, and
+    /// then it lies below the end for good.
+    fn wait(&self, seen: Seen, timeout: Option<Duration>) -> bool {
         let shared = self.reader.shared();
         if timeout != Some(Duration::ZERO) {
             Shared::watch(shared);
         }
-        let offset = self.reader.offset();
-        Ok(shared
-            .signal
-            .wait(timeout, shared.clock(), || shared.end() != offset || shared.is_closed()))
+        let ready = || Seen::now(shared) != seen || shared.is_closed();
+        shared.signal.wait(timeout, shared.clock(), ready)
+    }
+}
+
+/// What a log looked like before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    truncations: u64,
+    end: Offset,
+}
+
+impl Seen {
+    fn now(shared: &Shared) -> Seen {
+        Seen { truncations: shared.truncations(), end: shared.end() }
     }
 }
 

@@ -59,7 +59,7 @@ impl Shared {
             };
             let records = scan.stream().batch().map(|batch| batch.records(&mut scratch));
             let decoded = match records {
-                Some(Ok(records)) => records.map(|record| record.map(drop)).collect(),
+                Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
                 Some(Err(
                     InvalidBatch::CodecUnavailable { .. } | InvalidBatch::ExpandsTooFar { .. },
                 ))

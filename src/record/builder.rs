@@ -362,6 +362,13 @@ impl BatchBuilder {
 
     /// Holds the timestamps to the rules of an append. Only where one breaks them are the records gone through.
     pub(crate) fn check_timestamps(&self, rules: &AppendRules) -> Result<(), Error> {
+        if self
+            .batch
+            .fixed_max_timestamp
+            .is_some_and(|max| max.as_millis() != self.batch.max_timestamp)
+        {
+            return Err(rule("the largest timestamp that was set is not that of the records"));
+        }
         let (earliest, latest) = rules.range();
         if rules.timestamp_type == TimestampType::LogAppendTime
             || (self.batch.min_timestamp >= earliest.as_millis()

@@ -133,6 +133,10 @@ pub struct Records<'a> {
     progress: Progress,
 }
 
+/// The first bytes of a record, among which are all its numbers if each takes at most two bytes
+/// and there is no key: five of them, and the attributes.
+const SHORT_BYTES: usize = 16;
+
 /// How far decoding has come, and what it needs of the header.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
@@ -289,7 +293,72 @@ impl<'a> Records<'a> {
         over.then_some(InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
     }
 
+    /// Decodes a record of the usual kind: a value, no headers, lengths and deltas of one or two bytes each.
+    /// `None`, and nothing done, for any other and for one that is wrong.
+    ///
+    /// The numbers are all within the first bytes, of which there are enough: that saves a check for each.
     #[inline(always)]
+    fn decode_short(&mut self) -> Option<RecordRef<'a>> {
+        let head = self.rest.first_chunk::<SHORT_BYTES>()?;
+        let (length, body) = varint::short(head, 0)?;
+        let (time_delta, at) = varint::short(head, body.wrapping_add(1))?;
+        let (delta, at) = varint::short(head, at)?;
+        let (key_length, at) = varint::short(head, at)?;
+        let end = body.wrapping_add((length >> 1) as usize);
+        let (record, rest) = self.rest.split_at_checked(end)?;
+        let (key, value_length, at) = if key_length == 1 {
+            let (value_length, at) = varint::short(head, at)?;
+            (None, value_length, at)
+        } else {
+            let (key, after) = record.get(at..)?.split_at_checked((key_length >> 1) as usize)?;
+            let (value_length, taken) = varint::short(after.first_chunk::<2>()?, 0)?;
+            (Some(key), value_length, end.checked_sub(after.len())?.wrapping_add(taken))
+        };
+        let (headers, value) = record.get(at..)?.split_last()?;
+        let delta = i64::from(varint::unzigzag32(delta));
+        let usual = *headers == 0
+            && value.len() == (value_length >> 1) as usize
+            // None of the lengths is negative, but for that of no key.
+            && (length | value_length) & 1 == 0
+            && (key_length == 1 || key_length & 1 == 0)
+            && delta >= self.progress.min_delta
+            && delta <= self.progress.last_delta;
+        if !usual {
+            return None;
+        }
+        self.rest = rest;
+        let time_delta = i64::from(varint::unzigzag32(time_delta));
+        Some(self.take(time_delta, delta, key, Some(value), Headers::default()))
+    }
+
+    /// Goes on past a decoded record.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        time_delta: i64,
+        delta: i64,
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        headers: Headers<'a>,
+    ) -> RecordRef<'a> {
+        self.progress.left = self.progress.left.saturating_sub(1);
+        self.progress.min_delta = delta.wrapping_add(1);
+        let timestamp = if self.progress.append_time {
+            self.progress.time
+        } else {
+            // As in Kafka, where the delta of two far apart times wraps and so comes out right again.
+            self.progress.time.wrapping_add(time_delta)
+        };
+        RecordRef {
+            offset: self.progress.base_offset.wrapping_add_signed(delta),
+            timestamp: Timestamp::from_millis(timestamp),
+            key,
+            value,
+            headers,
+        }
+    }
+
+    #[inline(never)]
     fn decode(&mut self) -> Result<RecordRef<'a>, &'static str> {
         let mut rest = self.rest;
         let mut body = take_body(&mut rest)?;
@@ -310,21 +379,7 @@ impl<'a> Records<'a> {
             _ => read_headers(body)?,
         };
         self.rest = rest;
-        self.progress.left = self.progress.left.saturating_sub(1);
-        self.progress.min_delta = delta.wrapping_add(1);
-        let timestamp = if self.progress.append_time {
-            self.progress.time
-        } else {
-            // As in Kafka, where the delta of two far apart times wraps and so comes out right again.
-            self.progress.time.wrapping_add(time_delta)
-        };
-        Ok(RecordRef {
-            offset: self.progress.base_offset.wrapping_add_signed(delta),
-            timestamp: Timestamp::from_millis(timestamp),
-            key,
-            value,
-            headers,
-        })
+        Ok(self.take(time_delta, delta, key, value, headers))
     }
 }
 
@@ -335,6 +390,9 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         if self.progress.left == 0 {
             return self.end().map(Err);
+        }
+        if let Some(record) = self.decode_short() {
+            return Some(Ok(record));
         }
         match self.decode() {
             Ok(record) => Some(Ok(record)),

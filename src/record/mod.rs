@@ -73,4 +73,5 @@ pub use iter::{HeaderRef, Headers, HeadersIter, RecordRef, Records};
 pub use record::{Header, Record};
 pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch};
 pub use stored::StoredRecord;
+pub(crate) use validate::check_header;
 pub use validate::{AppendRules, BatchSummary, validate_for_append};

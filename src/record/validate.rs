@@ -105,7 +105,8 @@ pub fn validate_for_append(
     Ok(BatchSummary { max_timestamp: header.max_timestamp, records_checked: false })
 }
 
-fn check_header(header: &BatchHeader) -> Result<(), Error> {
+/// The rules for the header alone, for a batch whose records are known to be in order.
+pub(crate) fn check_header(header: &BatchHeader) -> Result<(), Error> {
     let count = u64::try_from(header.record_count).unwrap_or(0);
     let problem = if header.is_control() {
         "only the log writes control batches"

@@ -17,7 +17,7 @@ pub(crate) const fn zigzag(value: i64) -> u64 {
 }
 
 #[inline(always)]
-const fn unzigzag32(value: u32) -> i32 {
+pub(crate) const fn unzigzag32(value: u32) -> i32 {
     ((value >> 1) as i32) ^ ((value & 1) as i32).wrapping_neg()
 }
 
@@ -69,6 +69,23 @@ pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
         }
     }
     read_long(input, MAX_BYTES_64).map(unzigzag64)
+}
+
+/// Reads a number of one or two bytes at `at`, before zig-zag, and returns it with the position after
+/// it; `None` if it is longer.
+///
+/// `input` has a power of two of bytes, so that its bounds need no check; the caller
+/// sees to it that the number lies within.
+#[inline(always)]
+pub(crate) fn short<const N: usize>(input: &[u8; N], at: usize) -> Option<(u32, usize)> {
+    const { assert!(N.is_power_of_two()) };
+    let mask = const { N.wrapping_sub(1) };
+    let first = u32::from(*input.get(at & mask)?);
+    if first < 0x80 {
+        return Some((first, at.wrapping_add(1)));
+    }
+    let second = u32::from(*input.get(at.wrapping_add(1) & mask)?);
+    (second < 0x80).then_some(((second << 7) | (first & 0x7f), at.wrapping_add(2)))
 }
 
 /// The general case, out of the way of the common ones.

@@ -45,6 +45,7 @@ impl ActiveLog {
     /// A failed write may have left a part of it. That part is taken back; only a
     /// full disk leaves the log usable afterwards, as any other failure of a write
     /// says that the medium is not to be trusted.
+    #[inline]
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<u64, AppendFailure> {
         let position = self.position;
         match self.file.write_all_at(batch, position) {
@@ -52,13 +53,16 @@ impl ActiveLog {
                 self.position = position.saturating_add(batch.len() as u64);
                 Ok(position)
             }
-            Err(error) => {
-                let error = Error::io("append to", &self.path, error);
-                let survivable = error.kind() == ErrorKind::StorageFull;
-                let rolled_back = survivable && self.take_back(batch.len() as u64).is_ok();
-                Err(AppendFailure { error, rolled_back })
-            }
+            Err(error) => Err(self.fail(batch.len() as u64, error)),
         }
+    }
+
+    #[cold]
+    fn fail(&mut self, len: u64, error: std::io::Error) -> AppendFailure {
+        let error = Error::io("append to", &self.path, error);
+        let survivable = error.kind() == ErrorKind::StorageFull;
+        let rolled_back = survivable && self.take_back(len).is_ok();
+        AppendFailure { error, rolled_back }
     }
 
     /// Removes what a failed write may have left behind the last batch.

@@ -134,7 +134,7 @@ impl SegmentDir {
             return Ok(());
         }
         let write = |kind, bytes: Vec<u8>| {
-            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes, false)
+            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes)
         };
         write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))?;
         write(Kind::TimeIndex, indexes.times.bytes_from(0))
@@ -142,9 +142,9 @@ impl SegmentDir {
 
     /// Replaces the content of a file in one step, by way of a file beside it.
     ///
-    /// With `durable` set, it is on the medium when this returns, and after a crash
-    /// at any point there is either the old content or the new.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
+    /// It is on the medium when this returns, and after a crash at any point there is either
+    /// the old content or the new.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".tmp");
         let beside = PathBuf::from(beside);
@@ -157,11 +157,9 @@ impl SegmentDir {
                 other => other?,
             };
             file.write_all_at(content, 0)?;
-            if durable {
-                file.sync_all()?;
-            }
+            file.sync_all()?;
             self.fs.rename(&beside, path)?;
-            if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
+            self.fs.sync_dir(&self.path)
         };
         write().map_err(|error| {
             self.discard_path(&beside);

@@ -150,13 +150,13 @@ impl Segment {
             Ok(from) => from,
             Err(reason) => {
                 self.drop_index(reason);
-                self.from_start()
+                self.first_place()
             }
         };
         self.walk(&*file, from, offset, end)
     }
 
-    fn from_start(&self) -> Located {
+    fn first_place(&self) -> Located {
         Located { position: 0, lowest: self.base, header: None }
     }
 
@@ -189,7 +189,7 @@ impl Segment {
                 }));
             }
         }
-        Ok(Ok(self.from_start()))
+        Ok(Ok(self.first_place()))
     }
 
     /// The header of the append that an entry names, if the log bears the entry out: its
@@ -372,7 +372,11 @@ impl Segment {
             );
         }
         cadence.finish(&indexes);
-        self.dir.replace_indexes(self.base, &indexes)?;
+        // A full disk must not keep anyone from reading: then they stay in memory alone.
+        if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
+            let path = self.path(Kind::OffsetIndex);
+            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
+        }
         Ok(indexes)
     }
 

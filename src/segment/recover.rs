@@ -10,6 +10,7 @@ use crate::record::{BatchHeader, BatchRef};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
+use crate::segment::time_index::{TimeEntry, TimeIndex};
 use crate::segment::{SegmentDir, stored_indexes};
 use crate::types::{Offset, Timestamp};
 use std::io;
@@ -106,29 +107,44 @@ fn resume(
     trusted: Offset,
 ) -> Result<Option<Recovered>> {
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
-    let Ok(indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
-    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
-    let time = indexes.times.last();
-    if last.is_some_and(|last| last.offset >= trusted)
-        || time.is_some_and(|time| time.offset >= trusted)
-    {
+    let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
+    // What was added and not synced may read as zeros: in front, that is an entry in order.
+    let zeros = TimeEntry { timestamp: Timestamp::from_millis(0), offset: base };
+    if indexes.times.get(0) == Some(zeros) {
         return Ok(None);
     }
+    let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
+    if last.is_some_and(|last| last.offset >= trusted) {
+        return Ok(None);
+    }
+    // The final time entry was added when the segment was closed, and may not have been synced
+    // although all records were. The walk makes it again.
+    let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
+    if indexes.times.last().is_some_and(is_final) {
+        let times = TimeIndex::empty(base);
+        let kept = indexes.times.iter().take_while(|time| !is_final(*time));
+        kept.for_each(|time| times.push(time.timestamp, time.offset));
+        indexes.times = times;
+    }
+    let time = indexes.times.last();
     let Ok(first) = read_header(file, 0, file_bytes).map_err(fail)? else { return Ok(None) };
     let largest = time.map_or((Timestamp::NONE, base), |time| (time.timestamp, time.offset));
     let (mut position, mut end) = last.map_or((0, base), |last| (last.position, base));
     let mut cadence = IndexCadence::new(dir.index_interval_bytes, largest);
+    // One that was never written reads as zeros, which is an entry for the first offset.
+    let mut borne_out = last.is_none();
     while end < trusted && position < file_bytes {
         let header = match read_header(file, position, file_bytes).map_err(fail)? {
             Ok(header) if header.base_offset >= end && header.last_offset() < trusted => header,
             _ => return Ok(None),
         };
         let bytes = header.size_bytes() as u64;
+        borne_out |= last.is_some_and(|last| last.offset == header.last_offset());
         cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
         position = position.saturating_add(bytes);
         end = header.next_offset();
     }
-    Ok((end == trusted).then_some(Recovered {
+    Ok((end == trusted && borne_out).then_some(Recovered {
         valid_bytes: position,
         file_bytes,
         scanned_bytes: 0,

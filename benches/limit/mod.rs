@@ -1,0 +1,147 @@
+//! The raw limits of the machine: what a loop of system calls and a checksum would take for
+//! the same work, with nothing in between. Each returns how long it took.
+//!
+//! Setting up, which the library's side does not count either, is not counted.
+
+use annals::fs::{DiskFs, Fs, Open};
+use annals::record::crc32c;
+use std::fs::{File, OpenOptions};
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How much a raw scan reads at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// An empty file, with room for `reserved` bytes if that is not 0.
+fn create(path: &Path, reserved: u64) -> File {
+    let file = DiskFs.open(path, Open::CreateNew).unwrap();
+    if reserved > 0 {
+        file.allocate(reserved).unwrap();
+    }
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+/// Checksums a chunk and writes it, so many times.
+pub fn append(dir: &Path, chunk: &[u8], count: u64) -> Duration {
+    let file = create(&dir.join("raw"), 0);
+    let start = Instant::now();
+    for at in 0..count {
+        black_box(crc32c(black_box(chunk)));
+        file.write_all_at(chunk, at * chunk.len() as u64).unwrap();
+    }
+    start.elapsed()
+}
+
+/// The same with an `fdatasync` after each write.
+pub fn durable(dir: &Path, chunk: &[u8], count: u64, reserved: u64) -> Duration {
+    let file = create(&dir.join("raw"), reserved);
+    // The log's side has synced a file of this name before, too.
+    file.sync_all().unwrap();
+    let start = Instant::now();
+    for at in 0..count {
+        black_box(crc32c(black_box(chunk)));
+        file.write_all_at(chunk, at * chunk.len() as u64).unwrap();
+        file.sync_data().unwrap();
+    }
+    start.elapsed()
+}
+
+/// One `fdatasync` for each group of writes, all from one thread: what no hand-over between threads could beat.
+pub fn durable_grouped(
+    dir: &Path,
+    chunk: &[u8],
+    groups: u64,
+    group: u64,
+    reserved: u64,
+) -> Duration {
+    let file = create(&dir.join("raw"), reserved);
+    file.sync_all().unwrap();
+    let start = Instant::now();
+    for at in 0..groups * group {
+        black_box(crc32c(black_box(chunk)));
+        file.write_all_at(chunk, at * chunk.len() as u64).unwrap();
+        if at % group == group - 1 {
+            file.sync_data().unwrap();
+        }
+    }
+    start.elapsed()
+}
+
+/// One `fdatasync` for each group of writes, each from a thread of its own: all write, one syncs, all go on.
+pub fn durable_threads(
+    dir: &Path,
+    chunk: &[u8],
+    rounds: u64,
+    threads: usize,
+    reserved: u64,
+) -> Duration {
+    let file = create(&dir.join("raw"), reserved);
+    file.sync_all().unwrap();
+    let place = AtomicU64::new(0);
+    let barrier = Barrier::new(threads);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    black_box(crc32c(black_box(chunk)));
+                    let at = place.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                    file.write_all_at(chunk, at).unwrap();
+                    if barrier.wait().is_leader() {
+                        file.sync_data().unwrap();
+                    }
+                    barrier.wait();
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+/// Reads files from their beginning to their end and checksums what was read.
+pub fn scan(paths: &[PathBuf]) -> Duration {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let start = Instant::now();
+    for path in paths {
+        let file = File::open(path).unwrap();
+        let mut at = 0;
+        loop {
+            let read = file.read_at(&mut buffer, at).unwrap();
+            if read == 0 {
+                break;
+            }
+            black_box(crc32c(black_box(&buffer[..read])));
+            at += read as u64;
+        }
+    }
+    start.elapsed()
+}
+
+/// Reads and checksums pieces of a file whose places are known.
+pub fn point_reads(path: &Path, places: &[(u64, usize)]) -> Duration {
+    let file = File::open(path).unwrap();
+    let mut buffer = vec![0; places.iter().map(|(_, len)| *len).max().unwrap_or(0)];
+    let start = Instant::now();
+    for &(at, len) in places {
+        file.read_exact_at(&mut buffer[..len], at).unwrap();
+        black_box(crc32c(black_box(&buffer[..len])));
+    }
+    start.elapsed()
+}
+
+/// Writes to many files in turn, so many rounds.
+pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Duration {
+    let files: Vec<File> = (0..files).map(|n| create(&dir.join(n.to_string()), 0)).collect();
+    let start = Instant::now();
+    for round in 0..rounds {
+        for file in &files {
+            black_box(crc32c(black_box(chunk)));
+            file.write_all_at(chunk, round * chunk.len() as u64).unwrap();
+        }
+    }
+    start.elapsed()
+}

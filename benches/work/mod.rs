@@ -1,0 +1,254 @@
+//! The library's side of each comparison in `limit`. Each returns how long it took; opening
+//! and filling a log is not counted.
+
+use annals::record::{BatchBuilder, BatchHeader};
+use annals::{Log, LogConfig, Record, StartAt, Timestamp};
+use bytes::Bytes;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A directory on the disk the build is on, removed when dropped. The system's own temporary
+/// directory may be memory, which has nothing to say about a log.
+pub fn fresh_dir() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// The values of one batch, back to back, the same in every run and not compressible to nothing.
+pub fn values(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    (0..bytes)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b'a' + (state >> 60) as u8
+        })
+        .collect()
+}
+
+/// A new log in a directory.
+pub fn open(dir: &Path, config: LogConfig) -> Log {
+    Log::open(dir.join("bench-0"), config).unwrap()
+}
+
+fn fill(builder: &mut BatchBuilder, values: &[u8], value_bytes: usize, time: i64) {
+    builder.clear();
+    for value in values.chunks(value_bytes) {
+        builder.push(Timestamp::from_millis(time), None, Some(value)).unwrap();
+    }
+}
+
+/// Encodes records into batches and appends them: `values` cut into records of `value_bytes`, so many times.
+pub fn append_builder(log: &Log, values: &[u8], value_bytes: usize, batches: u64) -> Duration {
+    let mut builder = BatchBuilder::new();
+    let start = Instant::now();
+    for batch in 0..batches {
+        fill(&mut builder, values, value_bytes, batch as i64);
+        log.append_builder(&mut builder).unwrap();
+    }
+    start.elapsed()
+}
+
+/// The same from owned records.
+pub fn append_all(log: &Log, values: &[u8], value_bytes: usize, batches: u64) -> Duration {
+    let values = Bytes::copy_from_slice(values);
+    let start = Instant::now();
+    for _ in 0..batches {
+        let records = (0..values.len())
+            .step_by(value_bytes)
+            .map(|at| Record::new(values.slice(at..at + value_bytes)));
+        log.append_all(records).unwrap();
+    }
+    start.elapsed()
+}
+
+/// One record a call from some threads, `total` in all.
+pub fn append_each(log: &Log, value: &'static [u8], total: u64, threads: usize) -> Duration {
+    let append = |count: u64| {
+        for _ in 0..count {
+            log.append(Record::new(value)).unwrap();
+        }
+    };
+    let start = Instant::now();
+    if threads == 1 {
+        append(total);
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| append(total / threads as u64));
+            }
+        });
+    }
+    start.elapsed()
+}
+
+/// One record a call, each made durable before the next of its thread.
+pub fn append_durable(log: &Log, value: &[u8], rounds: u64, threads: usize) -> Duration {
+    let value = Bytes::copy_from_slice(value);
+    // The name of the first segment is made durable before the clock starts.
+    log.append(Record::new(value.clone())).unwrap();
+    log.flush().unwrap();
+    let append = || {
+        for _ in 0..rounds {
+            let offset = log.append(Record::new(value.clone())).unwrap();
+            log.flush_through(offset).unwrap();
+        }
+    };
+    let start = Instant::now();
+    if threads == 1 {
+        append();
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(append);
+            }
+        });
+    }
+    start.elapsed()
+}
+
+/// A log of batches that are all alike, for reading.
+pub struct Filled {
+    pub dir: TempDir,
+    pub log: Log,
+    pub batches: u64,
+    pub records_per_batch: u64,
+    pub batch_bytes: usize,
+}
+
+impl Filled {
+    /// `batches` batches of `records` records of `value_bytes` in one segment; batch n has timestamp n.
+    pub fn new(batches: u64, records: usize, value_bytes: usize) -> Filled {
+        let dir = fresh_dir();
+        let log = open(dir.path(), LogConfig::default());
+        let mut builder = BatchBuilder::new();
+        let values = values(records * value_bytes);
+        fill(&mut builder, &values, value_bytes, 0);
+        let batch_bytes = BatchHeader::parse(builder.finish().unwrap()).unwrap().size_bytes();
+        append_builder(&log, &values, value_bytes, batches);
+        log.flush().unwrap();
+        Filled { dir, log, batches, records_per_batch: records as u64, batch_bytes }
+    }
+
+    pub fn records(&self) -> u64 {
+        self.batches * self.records_per_batch
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.batches * self.batch_bytes as u64
+    }
+
+    pub fn segments(&self) -> Vec<PathBuf> {
+        segments(&self.dir.path().join("bench-0"))
+    }
+
+    /// Offsets to read, in no order.
+    pub fn offsets(&self, count: usize) -> Vec<u64> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 20) % self.records()
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Where the batches of these offsets are.
+    pub fn places(&self, offsets: &[u64]) -> Vec<(u64, usize)> {
+        let place = |offset: &u64| {
+            (offset / self.records_per_batch * self.batch_bytes as u64, self.batch_bytes)
+        };
+        offsets.iter().map(place).collect()
+    }
+}
+
+/// The log files of a directory in the order of their offsets.
+pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|ext| ext == "log")).collect();
+    logs.sort();
+    logs
+}
+
+/// Every record of the log, borrowed.
+pub fn scan_borrowed(log: &Log, expected: u64) -> Duration {
+    let start = Instant::now();
+    let mut reader = log.reader(StartAt::Earliest).unwrap();
+    let mut count = 0;
+    while let Some(mut batch) = reader.next_batch().unwrap() {
+        for record in batch.records().unwrap() {
+            black_box(&record.unwrap());
+            count += 1;
+        }
+    }
+    let took = start.elapsed();
+    assert_eq!(count, expected);
+    took
+}
+
+/// Every record of the log, owned.
+pub fn scan_owned(log: &Log, expected: u64) -> Duration {
+    let start = Instant::now();
+    let mut count = 0;
+    for record in log.reader(StartAt::Earliest).unwrap().records() {
+        black_box(&record.unwrap());
+        count += 1;
+    }
+    let took = start.elapsed();
+    assert_eq!(count, expected);
+    took
+}
+
+/// Records by their offsets.
+pub fn get(log: &Log, offsets: &[u64]) -> Duration {
+    let start = Instant::now();
+    for &offset in offsets {
+        black_box(log.get(offset).unwrap().unwrap());
+    }
+    start.elapsed()
+}
+
+/// Records by their times.
+pub fn times(log: &Log, times: &[u64]) -> Duration {
+    let start = Instant::now();
+    for &time in times {
+        black_box(log.offset_for_time(Timestamp::from_millis(time as i64)).unwrap().unwrap());
+    }
+    start.elapsed()
+}
+
+/// Opens the log in a directory; the caller says whether it should find it clean.
+pub fn reopen(dir: &Path, clean: bool) -> (Duration, Log) {
+    let start = Instant::now();
+    let log = open(dir, LogConfig::default());
+    let took = start.elapsed();
+    assert_eq!(log.recovery().clean, clean);
+    (took, log)
+}
+
+/// Takes away what lets an opening after a kill begin above the first byte.
+pub fn forget_recovery_point(dir: &Path) {
+    let path = dir.join("bench-0").join("recovery-point-offset-checkpoint");
+    if path.exists() {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// Opens so many logs, each in a directory of its own.
+pub fn open_many(dir: &Path, count: usize) -> Vec<Log> {
+    let open = |n: usize| Log::open(dir.join(format!("bench-{n}")), LogConfig::default()).unwrap();
+    (0..count).map(open).collect()
+}
+
+/// One record a call to each log in turn, so many rounds.
+pub fn append_many(logs: &[Log], value: &'static [u8], rounds: u64) -> Duration {
+    let start = Instant::now();
+    for _ in 0..rounds {
+        for log in logs {
+            log.append(Record::new(value)).unwrap();
+        }
+    }
+    start.elapsed()
+}

@@ -1,0 +1,290 @@
+//! The command line.
+
+use annals::record::Compression;
+use annals::{Codec, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp, TimestampType};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A log directory at the prompt: append, read, dump, verify.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Append records from stdin; a missing directory becomes a log
+    Append(AppendArgs),
+    /// Print records in the order of their offsets
+    Read(ReadArgs),
+    /// Print the batches or entries of any file of a log, sound or not
+    Dump(DumpArgs),
+    /// Print the log at a glance
+    Info(DirArgs),
+    /// Check everything; prints a line for each problem, exit code 3 if there are any
+    Verify(DirArgs),
+    /// Find the first offset at or after a time
+    Seek(SeekArgs),
+    /// Remove the records at and above an offset
+    Truncate(TruncateArgs),
+    /// Measure appending and reading back beside a raw write
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DirArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AppendArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// What stdin holds: one value a line, or objects as `read` prints them
+    #[arg(long, value_enum, default_value_t = InputFormat::Lines)]
+    pub format: InputFormat,
+    /// What stands between key and value in a line
+    #[arg(long, value_name = "S", value_parser = separator)]
+    pub key_separator: Option<String>,
+    /// The most records in a batch
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch_records: u64,
+    /// The size to which a batch is filled; a larger record gets a batch of its own
+    #[arg(long, value_name = "B", default_value_t = 512 << 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch_bytes: u64,
+    /// How batches are compressed
+    #[arg(long, value_enum)]
+    pub compression: Option<CodecArg>,
+    /// When records are made durable; closing the log at the end always does
+    #[arg(long, value_enum, default_value_t = Sync::End)]
+    pub sync: Sync,
+    /// Print a line for every batch once it is in the log
+    #[arg(long)]
+    pub ack: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReadArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// Where to begin: earliest, latest, an offset, or @MILLIS
+    #[arg(long, value_name = "P", default_value = "earliest", value_parser = position)]
+    pub from: StartAt,
+    /// Where to stop: before this position
+    #[arg(long, value_name = "P", value_parser = position)]
+    pub until: Option<StartAt>,
+    /// The most records to print
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+    /// Wait for more at the end
+    #[arg(long)]
+    pub follow: bool,
+    /// Whether to leave out what is not, or not yet, committed
+    #[arg(long, value_enum, default_value_t = Isolation::Uncommitted)]
+    pub isolation: Isolation,
+    /// How records are printed; key and value are separated by a tab
+    #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
+    pub format: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DumpArgs {
+    /// Files of a log, or directories of them
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Print the records of every batch below it
+    #[arg(long)]
+    pub records: bool,
+    /// Decode every record, and hold index entries against the log beside them
+    #[arg(long)]
+    pub deep: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SeekArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// Milliseconds since the epoch
+    #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
+    pub time: i64,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TruncateArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// The new end of the log
+    #[arg(long, value_name = "OFFSET")]
+    pub to: Offset,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// The log's directory; what is appended stays there
+    pub dir: PathBuf,
+    /// How many records
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: u64,
+    /// The size of their values
+    #[arg(long, value_name = "B", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+    pub value_bytes: u32,
+    /// How many of them make a batch
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch_records: u64,
+    /// How many threads append
+    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: u32,
+    /// When records are made durable
+    #[arg(long, value_enum, default_value_t = Sync::End)]
+    pub sync: Sync,
+    /// How batches are compressed
+    #[arg(long, value_enum)]
+    pub compression: Option<CodecArg>,
+}
+
+/// The options of a log that matter at a prompt, named as Kafka names them.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Log options")]
+pub struct ConfigArgs {
+    /// The size at which a segment is closed
+    #[arg(long, value_name = "B")]
+    pub segment_bytes: Option<u64>,
+    /// The age at which a segment is closed
+    #[arg(long, value_name = "MILLIS")]
+    pub segment_ms: Option<u64>,
+    /// The bytes between two index entries
+    #[arg(long, value_name = "B")]
+    pub index_interval_bytes: Option<u64>,
+    /// The largest batch
+    #[arg(long, value_name = "B")]
+    pub max_message_bytes: Option<u64>,
+    /// Make everything durable whenever this many records are not
+    #[arg(long, value_name = "N")]
+    pub flush_messages: Option<u64>,
+    /// Make everything durable when this long ago was the last time
+    #[arg(long, value_name = "MILLIS")]
+    pub flush_ms: Option<u64>,
+    /// Whose time records carry
+    #[arg(long, value_enum)]
+    pub message_timestamp_type: Option<TimestampArg>,
+}
+
+impl ConfigArgs {
+    pub fn to_config(&self, compression: Option<CodecArg>) -> LogConfig {
+        let mut config = LogConfig::default();
+        if let Some(bytes) = self.segment_bytes {
+            config = config.segment_bytes(bytes);
+        }
+        if let Some(millis) = self.segment_ms {
+            config = config.segment_age(Duration::from_millis(millis));
+        }
+        if let Some(bytes) = self.index_interval_bytes {
+            config = config.index_interval_bytes(bytes);
+        }
+        if let Some(bytes) = self.max_message_bytes {
+            config = config.max_message_bytes(bytes);
+        }
+        if let Some(records) = self.flush_messages {
+            config = config.flush_messages(records);
+        }
+        if let Some(millis) = self.flush_ms {
+            config = config.flush_interval(Duration::from_millis(millis));
+        }
+        if let Some(timestamp_type) = self.message_timestamp_type {
+            config = config.timestamp_type(timestamp_type.into());
+        }
+        match compression {
+            Some(codec) => config.compression(Compression::of(codec.into())),
+            None => config,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    Lines,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    Json,
+    Value,
+    KeyValue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    Uncommitted,
+    Committed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sync {
+    Never,
+    Batch,
+    End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CodecArg {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl From<CodecArg> for Codec {
+    fn from(codec: CodecArg) -> Codec {
+        match codec {
+            CodecArg::None => Codec::None,
+            CodecArg::Gzip => Codec::Gzip,
+            CodecArg::Snappy => Codec::Snappy,
+            CodecArg::Lz4 => Codec::Lz4,
+            CodecArg::Zstd => Codec::Zstd,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TimestampArg {
+    #[value(name = "CreateTime")]
+    Create,
+    #[value(name = "LogAppendTime")]
+    Append,
+}
+
+impl From<TimestampArg> for TimestampType {
+    fn from(timestamp_type: TimestampArg) -> TimestampType {
+        match timestamp_type {
+            TimestampArg::Create => TimestampType::CreateTime,
+            TimestampArg::Append => TimestampType::LogAppendTime,
+        }
+    }
+}
+
+fn position(text: &str) -> Result<StartAt, String> {
+    match text {
+        "earliest" => return Ok(StartAt::Earliest),
+        "latest" => return Ok(StartAt::Latest),
+        _ => {}
+    }
+    let parsed = match text.strip_prefix('@') {
+        Some(millis) => {
+            millis.parse().ok().map(|millis| StartAt::Time(Timestamp::from_millis(millis)))
+        }
+        None => text.parse().ok().filter(|offset| *offset <= MAX_OFFSET + 1).map(StartAt::Offset),
+    };
+    parsed.ok_or_else(|| "a position is earliest, latest, an offset, or @MILLIS".to_owned())
+}
+
+fn separator(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+}

@@ -1,0 +1,202 @@
+//! `info`: the log at a glance.
+
+use crate::args::DirArgs;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::scan::{Transactions, marker};
+use crate::verify::{segment_file, segments as segment_bases};
+use annals::fs::DiskFs;
+use annals::inspect::{self, Batches, FoundBatch, OffsetEntries, Piece, TimeEntries};
+use annals::{Error, Log, LogConfig, Offset, ProducerId, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// A control batch is small; one that says otherwise holds no marker.
+const MARKER_BYTES: u64 = 64 << 10;
+
+#[derive(Serialize)]
+struct Info {
+    start: Offset,
+    end: Offset,
+    durable: Offset,
+    high_watermark: Offset,
+    last_stable: Offset,
+    bytes: u64,
+    segments: Vec<SegmentLine>,
+    producers: Vec<Producer>,
+    /// Whether it was closed in order and not opened for writing since.
+    clean: bool,
+    recovery_point: Option<Offset>,
+    /// What opening it for writing would cut off.
+    torn_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct SegmentLine {
+    base_offset: Offset,
+    bytes: u64,
+    first_offset: Option<Offset>,
+    last_offset: Option<Offset>,
+    first_timestamp: Option<i64>,
+    last_timestamp: Option<i64>,
+    largest_timestamp: i64,
+    offset_index_entries: usize,
+    time_index_entries: usize,
+}
+
+#[derive(Serialize)]
+struct Producer {
+    producer_id: ProducerId,
+    producer_epoch: i16,
+    last_sequence: i32,
+    last_offset: i64,
+    last_timestamp: i64,
+    current_txn_first_offset: i64,
+}
+
+pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
+    let log = Log::open_read_only(&args.dir, LogConfig::default())?;
+    let offsets = log.offsets();
+    let (start, end) = (offsets.start, offsets.end);
+    let mut survey = Survey::default();
+    let mut segments = Vec::new();
+    let mut torn_bytes = 0;
+    for base in segment_bases(&args.dir)? {
+        let (line, torn) = survey.segment(&args.dir, base, end)?;
+        segments.push(line);
+        torn_bytes = torn;
+    }
+    let clean = exists(inspect::shutdown_marker(&DiskFs, &args.dir.join(".kafka_cleanshutdown")))?
+        .is_some();
+    let checkpoint = args.dir.join("recovery-point-offset-checkpoint");
+    let recovery_point = match exists(inspect::offset_checkpoint(&DiskFs, &checkpoint))? {
+        Some(entries) => entries.first().map(|entry| entry.offset),
+        None => None,
+    };
+    let durable = recovery_point.unwrap_or(start);
+    output.json(&Info {
+        start,
+        end,
+        durable: if clean { end } else { durable.clamp(start.min(end), end) },
+        high_watermark: end,
+        last_stable: survey.transactions.last_stable(end),
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        segments,
+        producers: survey.producers(),
+        clean,
+        recovery_point,
+        torn_bytes,
+    })
+}
+
+/// `None` when the file is not there, or when it is malformed: then a log does without it too.
+fn exists<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Corrupt(_)) => Ok(None),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many entries an index has; none where there is no such file.
+fn count<T>(
+    entries: Result<impl Iterator<Item = Result<T, Error>>, Error>,
+) -> Result<usize, Error> {
+    let mut count = 0usize;
+    for entry in exists(entries)?.into_iter().flatten() {
+        if exists(entry)?.is_some() {
+            count = count.saturating_add(1);
+        }
+    }
+    Ok(count)
+}
+
+/// What the headers of all batches tell.
+#[derive(Default)]
+struct Survey {
+    transactions: Transactions,
+    producers: BTreeMap<ProducerId, Producer>,
+}
+
+impl Survey {
+    fn segment(
+        &mut self,
+        dir: &Path,
+        base_offset: Offset,
+        end: Offset,
+    ) -> Result<(SegmentLine, u64), Failure> {
+        let file = |extension| segment_file(dir, base_offset, extension);
+        let mut line = SegmentLine {
+            base_offset,
+            bytes: 0,
+            first_offset: None,
+            last_offset: None,
+            first_timestamp: None,
+            last_timestamp: None,
+            largest_timestamp: Timestamp::NONE.as_millis(),
+            offset_index_entries: count(OffsetEntries::open(&DiskFs, &file("index")))?,
+            time_index_entries: count(TimeEntries::open(&DiskFs, &file("timeindex")))?,
+        };
+        let mut batches = Batches::open(&DiskFs, &file("log"))?.headers_only();
+        while let Some(piece) = batches.next().transpose()? {
+            let Piece::Batch(found) = piece else { continue };
+            let header = &found.header;
+            if header.base_offset >= end {
+                break;
+            }
+            line.bytes = found.position.saturating_add(header.size_bytes() as u64);
+            line.first_offset.get_or_insert(header.base_offset);
+            line.last_offset = Some(header.last_offset());
+            line.first_timestamp.get_or_insert(header.base_timestamp.as_millis());
+            line.last_timestamp = Some(header.max_timestamp.as_millis());
+            line.largest_timestamp = line.largest_timestamp.max(header.max_timestamp.as_millis());
+            self.note(&batches, &found);
+        }
+        let torn = batches.file_bytes().saturating_sub(line.bytes);
+        Ok((line, torn))
+    }
+
+    fn note(&mut self, batches: &Batches, found: &FoundBatch) {
+        let header = &found.header;
+        self.transactions.note_data(header);
+        if header.is_control() {
+            // What cannot be read ends no transaction here, as for a reader.
+            let batch = batches.read(found, MARKER_BYTES);
+            if let Ok(Some(control)) = batch.and_then(|batch| marker(&batch)) {
+                self.transactions.note_marker(header, control.control_type);
+            }
+        }
+        if !header.has_producer() {
+            return;
+        }
+        let producer = self.producers.entry(header.producer_id).or_insert(Producer {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            last_sequence: -1,
+            last_offset: -1,
+            last_timestamp: -1,
+            current_txn_first_offset: -1,
+        });
+        producer.producer_epoch = header.producer_epoch;
+        producer.last_timestamp = header.max_timestamp.as_millis();
+        if !header.is_control() {
+            producer.last_sequence = header.last_sequence();
+            producer.last_offset = header.last_offset().cast_signed();
+        }
+    }
+
+    fn producers(self) -> Vec<Producer> {
+        let open = &self.transactions;
+        let since = |id| open.open_since(id).map_or(-1, Offset::cast_signed);
+        self.producers
+            .into_values()
+            .map(|producer| Producer {
+                current_txn_first_offset: since(producer.producer_id),
+                ..producer
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! Records as JSON: what `read` prints and `append` takes.
+
+use annals::record::RecordRef;
+use annals::{Header, Offset, Record, Timestamp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// Bytes: a string where they are UTF-8, base64 where they are not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a string, null or {\"base64\":\"…\"}")]
+pub enum Blob<'a> {
+    Text(Cow<'a, str>),
+    #[serde(deserialize_with = "in_base64", serialize_with = "to_base64")]
+    Binary(Cow<'a, [u8]>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded {
+    base64: String,
+}
+
+fn to_base64<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    Encoded { base64: STANDARD.encode(bytes) }.serialize(to)
+}
+
+fn in_base64<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'static, [u8]>, D::Error> {
+    let encoded = Encoded::deserialize(from)?;
+    STANDARD.decode(encoded.base64).map(Cow::Owned).map_err(serde::de::Error::custom)
+}
+
+impl<'a> From<&'a [u8]> for Blob<'a> {
+    fn from(bytes: &'a [u8]) -> Blob<'a> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Blob::Text(Cow::Borrowed(text)),
+            Err(_) => Blob::Binary(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
+impl Blob<'_> {
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Blob::Text(text) => text.into_owned().into_bytes(),
+            Blob::Binary(bytes) => bytes.into_owned(),
+        }
+    }
+}
+
+/// A record on its way out.
+#[derive(Debug, Serialize)]
+pub struct Shown<'a> {
+    offset: Offset,
+    timestamp: i64,
+    key: Option<Blob<'a>>,
+    value: Option<Blob<'a>>,
+    headers: Vec<(&'a str, Option<Blob<'a>>)>,
+}
+
+impl<'a> From<&RecordRef<'a>> for Shown<'a> {
+    fn from(record: &RecordRef<'a>) -> Shown<'a> {
+        let headers = record.headers.iter();
+        Shown {
+            offset: record.offset,
+            timestamp: record.timestamp.as_millis(),
+            key: record.key.map(Blob::from),
+            value: record.value.map(Blob::from),
+            headers: headers.map(|header| (header.name, header.value.map(Blob::from))).collect(),
+        }
+    }
+}
+
+/// A record on its way in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given<'a> {
+    #[serde(default, rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    timestamp: Option<i64>,
+    #[serde(borrow)]
+    key: Option<Blob<'a>>,
+    #[serde(borrow)]
+    value: Option<Blob<'a>>,
+    #[serde(borrow, default)]
+    headers: Vec<(Cow<'a, str>, Option<Blob<'a>>)>,
+}
+
+/// The record in a line of JSON, or what is wrong with it.
+pub fn record(line: &[u8]) -> Result<Record, String> {
+    let given: Given<'_> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    let bytes = |blob: Blob<'_>| blob.into_bytes().into();
+    let header = |(name, value): (Cow<'_, str>, Option<Blob<'_>>)| Header {
+        name: name.into_owned(),
+        value: value.map(bytes),
+    };
+    Ok(Record {
+        key: given.key.map(bytes),
+        value: given.value.map(bytes),
+        headers: given.headers.into_iter().map(header).collect(),
+        timestamp: given.timestamp.map(Timestamp::from_millis),
+    })
+}

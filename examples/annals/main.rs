@@ -1,0 +1,56 @@
+//! `annals`: a log directory at the prompt. What `kafka-dump-log` and the console
+//! producer and consumer are for a directory, with no JVM and no broker.
+//!
+//! `cargo run --release --example annals -- COMMAND …`
+//!
+//! Results go to stdout, messages to stderr. Exit codes: 0 done; 1 wrong usage; 2 the data
+//! or the disk said no; 3 `verify` found damage.
+#![allow(unreachable_pub, reason = "the modules of one program")]
+
+mod append;
+mod args;
+mod bench;
+mod dump;
+mod failure;
+mod info;
+mod json;
+mod output;
+mod read;
+mod scan;
+mod seek;
+mod verify;
+
+use args::{Args, Command};
+use clap::Parser;
+use failure::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return failure::usage(&error),
+    };
+    let mut output = Output::new();
+    let result = run(args.command, &mut output);
+    // What was printed before a failure is shown before it is told.
+    let flushed = output.flush();
+    match result.and_then(|code| flushed.map(|()| code)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Append(args) => append::run(&args, output)?,
+        Command::Read(args) => read::run(&args, output)?,
+        Command::Dump(args) => dump::run(&args, output)?,
+        Command::Info(args) => info::run(&args, output)?,
+        Command::Verify(args) => return verify::run(&args, output),
+        Command::Seek(args) => seek::seek(&args, output)?,
+        Command::Truncate(args) => seek::truncate(&args, output)?,
+        Command::Bench(args) => bench::run(&args, output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

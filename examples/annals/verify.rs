@@ -1,0 +1,185 @@
+//! `verify`: everything that is wrong with a log.
+
+use crate::args::DirArgs;
+use crate::dump::Problem;
+use crate::failure::Failure;
+use crate::output::{Output, spinner};
+use annals::fs::{DiskFs, EntryKind, Fs as _};
+use annals::inspect::{self, Batches, FileKind, Piece};
+use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, StartAt};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How often the end is looked at again while a writer moves it.
+const LOOKS: usize = 20;
+
+pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
+    let log = Log::open_read_only(&args.dir, LogConfig::default())?;
+    let progress = spinner("verifying");
+    let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
+    let end = if let Some(base) = last_segment(&args.dir)? {
+        check_active_indexes(&args.dir, base, &mut problems)?;
+        check_tail(&log, &segment_file(&args.dir, base, "log"), &mut problems)?
+    } else {
+        log.offsets().end
+    };
+    check_files(&args.dir, end, &mut problems)?;
+    progress.finish_and_clear();
+    for problem in &problems {
+        output.json(problem)?;
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+pub fn segment_file(dir: &Path, base: Offset, extension: &str) -> PathBuf {
+    dir.join(format!("{base:020}.{extension}"))
+}
+
+fn last_segment(dir: &Path) -> Result<Option<Offset>, Failure> {
+    Ok(segments(dir)?.pop())
+}
+
+/// The base offsets of the log files of a directory, in order.
+pub fn segments(dir: &Path) -> Result<Vec<Offset>, Failure> {
+    let entries =
+        DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
+    let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+    let mut bases: Vec<Offset> = files
+        .filter_map(|entry| {
+            let digits = entry.name.strip_suffix(".log")?;
+            if digits.len() == 20 { digits.parse().ok() } else { None }
+        })
+        .collect();
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// What lies behind the last whole batch of the active segment: the log ends before it. Gives that end.
+///
+/// It is looked at until it stands still: a batch that another process is writing is no damage.
+fn check_tail(log: &Log, path: &Path, problems: &mut Vec<Problem>) -> Result<Offset, Failure> {
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let end = log.reader(StartAt::Latest)?.offset();
+        let (bytes, found) = tail_problems(path, end)?;
+        if found.is_empty() || before == Some((bytes, end)) {
+            problems.extend(found.iter().map(Problem::from));
+            return Ok(end);
+        }
+        before = Some((bytes, end));
+    }
+    Ok(log.offsets().end)
+}
+
+fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Failure> {
+    let mut batches = Batches::open(&DiskFs, path)?;
+    let mut found = Vec::new();
+    let mut in_log = true;
+    while let Some(piece) = batches.next().transpose()? {
+        let (position, offset, reason) = match piece {
+            Piece::Damaged(damaged) => (damaged.position, None, Some(damaged.reason)),
+            Piece::Batch(batch) => {
+                let base = batch.header.base_offset;
+                in_log &= base < end;
+                (batch.position, Some(base), batch.checksum.err())
+            }
+        };
+        let reason = match reason {
+            Some(reason) => reason.into(),
+            // Once the log has ended, what is sound by itself is lost to it all the same.
+            None if !in_log && found.is_empty() => {
+                Damage::Malformed("it does not continue the offsets before it")
+            }
+            None => continue,
+        };
+        in_log = false;
+        found.push(Corruption {
+            path: path.to_path_buf(),
+            position,
+            offset: offset.or(Some(end)),
+            reason,
+        });
+    }
+    Ok((batches.file_bytes(), found))
+}
+
+/// The indexes of the active segment, which a log reads only when it opens for writing.
+fn check_active_indexes(
+    dir: &Path,
+    base: Offset,
+    problems: &mut Vec<Problem>,
+) -> Result<(), Failure> {
+    for extension in ["index", "timeindex"] {
+        let path = segment_file(dir, base, extension);
+        let mut report = |found: Corruption| problems.push(Problem::from(&found));
+        match inspect::check_index(&DiskFs, &path, &mut report) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The files beside the logs: leftovers of interrupted changes, and small files that are malformed.
+fn check_files(dir: &Path, end: Offset, problems: &mut Vec<Problem>) -> Result<(), Failure> {
+    let entries =
+        DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
+    let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+    let names: BTreeSet<String> = files.map(|entry| entry.name).collect();
+    for name in &names {
+        let path = dir.join(name);
+        let Some(kind) = FileKind::of(&path) else { continue };
+        let stage = [".deleted", ".cleaned", ".swap", ".tmp"].iter().find(|s| name.ends_with(**s));
+        if let Some(stage) = stage {
+            let what = format!(
+                "a leftover ({stage}) of an interrupted change; opening the log for writing settles it"
+            );
+            problems.push(Problem::of_file(&path, what));
+            continue;
+        }
+        let is_index =
+            matches!(kind, FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TxnIndex);
+        let log = name.split_once('.').map(|(base, _)| format!("{base}.log"));
+        if is_index && !log.is_some_and(|log| names.contains(&log)) {
+            let what = "an index without its log; opening the log for writing removes it";
+            problems.push(Problem::of_file(&path, what));
+            continue;
+        }
+        match check_small(kind, &path, end, problems) {
+            Err(Error::Corrupt(corruption)) => problems.push(Problem::from(&*corruption)),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn check_small(
+    kind: FileKind,
+    path: &Path,
+    end: Offset,
+    problems: &mut Vec<Problem>,
+) -> Result<(), Error> {
+    match kind {
+        FileKind::TxnIndex => {
+            inspect::TxnEntries::open(&DiskFs, path)?.try_for_each(|entry| entry.map(drop))
+        }
+        FileKind::Snapshot => inspect::producer_snapshot(&DiskFs, path).map(drop),
+        FileKind::EpochCheckpoint => inspect::epoch_checkpoint(&DiskFs, path).map(drop),
+        FileKind::ShutdownMarker => inspect::shutdown_marker(&DiskFs, path).map(drop),
+        FileKind::PartitionMetadata => inspect::partition_metadata(&DiskFs, path).map(drop),
+        FileKind::OffsetCheckpoint => {
+            let entries = inspect::offset_checkpoint(&DiskFs, path)?;
+            let synced = path.file_name().is_some_and(|n| n == "recovery-point-offset-checkpoint");
+            if let [entry] = entries.as_slice()
+                && synced
+                && entry.offset > end
+            {
+                let reason = Damage::MissingData { expected: entry.offset, found: end };
+                problems.push(Problem::of_file(path, reason.to_string()));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

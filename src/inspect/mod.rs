@@ -1,0 +1,135 @@
+//! Looking into any one file of a log directory, without opening a log.
+//!
+//! This is for tools: to see what is there when a log will not open, or what a
+//! broker wrote. Nothing is locked, nothing is changed, nothing is trusted. Files
+//! are read through a small buffer however long they are; a length field is believed
+//! only as far as the file reaches.
+//!
+//! | file | read with |
+//! |---|---|
+//! | `%020d.log` | [`Batches`] |
+//! | `%020d.index` | [`OffsetEntries`], [`check_index`] |
+//! | `%020d.timeindex` | [`TimeEntries`], [`check_index`] |
+//! | `%020d.txnindex` | [`TxnEntries`] |
+//! | `%020d.snapshot` | [`producer_snapshot`] |
+//! | `…-offset-checkpoint` | [`offset_checkpoint`] |
+//! | `leader-epoch-checkpoint` | [`epoch_checkpoint`] |
+//! | `.kafka_cleanshutdown` | [`shutdown_marker`] |
+//! | `partition.metadata` | [`partition_metadata`] |
+//!
+//! ```
+//! use annals::fs::DiskFs;
+//! use annals::inspect::{Batches, FileKind, Piece};
+//! use annals::{Log, LogConfig};
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! let log = Log::open(dir.path(), LogConfig::default())?;
+//! log.append("hello")?;
+//! let path = dir.path().join("00000000000000000000.log");
+//! assert_eq!(FileKind::of(&path), Some(FileKind::Log));
+//! for piece in Batches::open(&DiskFs, &path)? {
+//!     match piece? {
+//!         Piece::Batch(batch) => println!("{} {:?}", batch.position, batch.checksum),
+//!         Piece::Damaged(damaged) => println!("{} {}", damaged.position, damaged.reason),
+//!     }
+//! }
+//! # Ok::<(), annals::Error>(())
+//! ```
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::panic, clippy::unreachable))]
+
+mod check;
+mod entries;
+mod pieces;
+mod small;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use crate::checkpoint::OffsetCheckpointEntry;
+pub use check::check_index;
+pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
+pub use pieces::{Batches, DamagedPiece, FoundBatch, Piece};
+pub use small::{
+    EpochEntry, PartitionMetadata, ProducerState, ShutdownMarker, epoch_checkpoint,
+    offset_checkpoint, partition_metadata, producer_snapshot, shutdown_marker,
+};
+
+use crate::error::{Corruption, Damage, Error};
+use crate::types::{MAX_OFFSET, Offset};
+use std::path::Path;
+
+/// What a file of a log directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// Record batches.
+    Log,
+    /// From offsets to positions in the log.
+    OffsetIndex,
+    /// From timestamps to offsets.
+    TimeIndex,
+    /// Aborted transactions.
+    TxnIndex,
+    /// Producers as of an offset.
+    Snapshot,
+    /// Offsets of partitions, as text.
+    OffsetCheckpoint,
+    /// Where each leader epoch began, as text.
+    EpochCheckpoint,
+    /// The marker of a clean shutdown.
+    ShutdownMarker,
+    /// The id of the partition's topic.
+    PartitionMetadata,
+}
+
+impl FileKind {
+    /// What a file of this name holds; `None` when the name is none of a log directory's.
+    ///
+    /// The suffixes of files that are being replaced or removed make no difference.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<FileKind> {
+        let name = live_name(path)?;
+        match name.as_str() {
+            "recovery-point-offset-checkpoint"
+            | "log-start-offset-checkpoint"
+            | "replication-offset-checkpoint"
+            | "cleaner-offset-checkpoint" => return Some(FileKind::OffsetCheckpoint),
+            "leader-epoch-checkpoint" => return Some(FileKind::EpochCheckpoint),
+            ".kafka_cleanshutdown" => return Some(FileKind::ShutdownMarker),
+            "partition.metadata" => return Some(FileKind::PartitionMetadata),
+            _ => {}
+        }
+        match name.rsplit_once('.')?.1 {
+            "log" => Some(FileKind::Log),
+            "index" => Some(FileKind::OffsetIndex),
+            "timeindex" => Some(FileKind::TimeIndex),
+            "txnindex" => Some(FileKind::TxnIndex),
+            "snapshot" => Some(FileKind::Snapshot),
+            _ => None,
+        }
+    }
+}
+
+/// The name a file has, or had, while it is in use.
+fn live_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    let suffixes = [".swap", ".cleaned", ".deleted", ".tmp"];
+    let live = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+    Some(live.unwrap_or(&name).to_owned())
+}
+
+/// The base offset in a segment file's name; 0 where there is none.
+fn base_offset(path: &Path) -> Offset {
+    let base = live_name(path).and_then(|name| name.split('.').next()?.parse().ok());
+    base.filter(|base| *base <= MAX_OFFSET).unwrap_or(0)
+}
+
+fn corruption(path: &Path, position: u64, offset: Option<Offset>, reason: Damage) -> Corruption {
+    Corruption { path: path.to_path_buf(), position, offset, reason }
+}
+
+fn malformed(path: &Path, position: u64, reason: &'static str) -> Error {
+    Error::Corrupt(Box::new(corruption(path, position, None, Damage::Malformed(reason))))
+}

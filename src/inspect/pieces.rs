@@ -1,0 +1,198 @@
+//! The batches of a log file, sound or not.
+
+use super::window::Window;
+use crate::error::{Error, InvalidBatch, Result};
+use crate::fs::Fs;
+use crate::record::{BatchHeader, RecordBatch};
+use crc_fast::{CrcAlgorithm, Digest};
+use std::path::Path;
+
+/// What is checksummed begins here, behind the checksum itself.
+const CHECKED_FROM: u64 = 21;
+/// How much is checksummed at a time.
+const STEP_BYTES: usize = 64 << 10;
+/// Base offset and length: what the length does not count.
+const PREFIX_BYTES: u64 = 12;
+
+/// What lies at a position of a log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// A batch with a readable header.
+    Batch(FoundBatch),
+    /// Bytes that are no batch.
+    Damaged(DamagedPiece),
+}
+
+/// A batch with a readable header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundBatch {
+    /// Where in the file it begins.
+    pub position: u64,
+    /// Its header.
+    pub header: BatchHeader,
+    /// Whether its checksum matches its bytes; always so when [`Batches::headers_only`] was asked for.
+    pub checksum: Result<(), InvalidBatch>,
+}
+
+/// Bytes that are no batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedPiece {
+    /// Where in the file they begin.
+    pub position: u64,
+    /// How many they are: up to where the next batch may begin, else to the end of the file.
+    pub bytes: u64,
+    /// Why they are no batch.
+    pub reason: InvalidBatch,
+    /// Whether their length is plausible, so that the scan goes on behind them.
+    pub goes_on: bool,
+}
+
+/// The batches of a log file in the order of their positions.
+///
+/// A damaged batch does not end it while the length that is stored with it is plausible.
+#[derive(Debug)]
+pub struct Batches {
+    window: Window,
+    position: u64,
+    headers_only: bool,
+    done: bool,
+}
+
+impl Batches {
+    /// The batches of a file, as far as it reaches now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(fs: &dyn Fs, path: &Path) -> Result<Batches> {
+        let window = Window::open(fs, path)?;
+        Ok(Batches { window, position: 0, headers_only: false, done: false })
+    }
+
+    /// Reads no more than the headers: checksums are not verified.
+    #[must_use]
+    pub fn headers_only(mut self) -> Batches {
+        self.headers_only = true;
+        self
+    }
+
+    /// Begins at a position instead of at the beginning.
+    #[must_use]
+    pub fn starting_at(mut self, position: u64) -> Batches {
+        self.position = position;
+        self
+    }
+
+    /// The length the file had when it was opened.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.window.len()
+    }
+
+    /// A batch that was found, whole, if it takes no more than `limit` bytes. Its checksum is not verified here.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] when the file has changed since.
+    pub fn read(&self, found: &FoundBatch, limit: u64) -> Result<RecordBatch> {
+        let bytes = found.header.size_bytes() as u64;
+        if bytes > limit {
+            return Err(Error::BatchTooLarge { bytes, limit, option: "limit" });
+        }
+        let bytes = self.window.copy(found.position, bytes)?;
+        Ok(RecordBatch::parse_unverified(bytes.into())?)
+    }
+
+    fn step(&mut self) -> Result<Option<Piece>> {
+        let position = self.position;
+        let available = self.window.len().saturating_sub(position);
+        if available == 0 {
+            return Ok(None);
+        }
+        let bytes = if self.headers_only {
+            self.window.only(position, BatchHeader::SIZE)?
+        } else {
+            self.window.forward(position, BatchHeader::SIZE)?
+        };
+        let parsed = BatchHeader::parse(bytes);
+        let length = plausible_length(bytes).filter(|length| *length <= available);
+        let damaged = |bytes: Option<u64>, reason| {
+            Piece::Damaged(DamagedPiece {
+                position,
+                bytes: bytes.unwrap_or(available),
+                reason,
+                goes_on: bytes.is_some(),
+            })
+        };
+        let header = match parsed {
+            Ok(header) => header,
+            Err(reason) => {
+                self.pass(length);
+                return Ok(Some(damaged(length, reason)));
+            }
+        };
+        let needed = header.size_bytes() as u64;
+        if needed > available {
+            self.pass(None);
+            return Ok(Some(damaged(None, InvalidBatch::Truncated { needed, available })));
+        }
+        let checksum = if self.headers_only { Ok(()) } else { self.checksum(&header)? };
+        self.pass(Some(needed));
+        Ok(Some(Piece::Batch(FoundBatch { position, header, checksum })))
+    }
+
+    fn pass(&mut self, bytes: Option<u64>) {
+        match bytes {
+            Some(bytes) => self.position = self.position.saturating_add(bytes),
+            None => self.done = true,
+        }
+    }
+
+    /// Verifies the checksum of the batch at the position, in steps: a batch can be larger than the buffer.
+    fn checksum(&mut self, header: &BatchHeader) -> Result<Result<(), InvalidBatch>> {
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        let mut at = self.position.saturating_add(CHECKED_FROM);
+        let mut left = (header.size_bytes() as u64).saturating_sub(CHECKED_FROM);
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(STEP_BYTES).min(STEP_BYTES);
+            let bytes = self.window.forward(at, wanted)?;
+            if bytes.is_empty() {
+                break;
+            }
+            digest.update(bytes);
+            at = at.saturating_add(bytes.len() as u64);
+            left = left.saturating_sub(bytes.len() as u64);
+        }
+        let computed = u32::try_from(digest.finalize()).unwrap_or_default();
+        let stored = header.crc;
+        Ok(if computed == stored {
+            Ok(())
+        } else {
+            Err(InvalidBatch::Checksum { stored, computed })
+        })
+    }
+}
+
+/// The size of what may be a damaged batch of format v2.
+fn plausible_length(bytes: &[u8]) -> Option<u64> {
+    let length = i32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let length = u64::try_from(length).ok()?.checked_add(PREFIX_BYTES)?;
+    (bytes.get(16) == Some(&2) && length >= BatchHeader::SIZE as u64).then_some(length)
+}
+
+impl Iterator for Batches {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Result<Piece>> {
+        if self.done {
+            return None;
+        }
+        let step = self.step().transpose();
+        if matches!(step, None | Some(Err(_))) {
+            self.done = true;
+        }
+        step
+    }
+}
+
+impl std::iter::FusedIterator for Batches {}

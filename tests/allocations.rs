@@ -1,0 +1,115 @@
+//! Scanning borrowed and appending from a builder take no memory from the allocator, record by record or batch by batch.
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and an allocator that counts is unsafe by its trait"
+)]
+
+use annals::record::BatchBuilder;
+use annals::{Log, LogConfig, StartAt, Timestamp};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// The system's allocator, counting the calls of each thread that take memory.
+struct Counting;
+
+thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has nothing to count with.
+    TAKEN.try_with(|taken| taken.set(taken.get() + 1)).ok();
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many times this thread takes memory during `work`.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = TAKEN.get();
+    work();
+    TAKEN.get() - before
+}
+
+fn append(log: &Log, builder: &mut BatchBuilder, batches: usize) {
+    for n in 0..batches {
+        builder.clear();
+        for _ in 0..100 {
+            builder.push(Timestamp::from_millis(n as i64), Some(b"key"), Some(&[7; 100])).unwrap();
+        }
+        log.append_builder(builder).unwrap();
+    }
+}
+
+fn scan(log: &Log, expected: usize) {
+    let mut reader = log.reader(StartAt::Earliest).unwrap();
+    let mut records = 0;
+    while let Some(mut batch) = reader.next_batch().unwrap() {
+        for record in batch.records().unwrap() {
+            assert_eq!(record.unwrap().value.unwrap().len(), 100);
+            records += 1;
+        }
+    }
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn appending_from_a_builder_allocates_nothing_once_it_has_grown() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
+    let mut builder = BatchBuilder::new();
+    append(&log, &mut builder, 10);
+    // What is left is the index of the segment, which doubles as it grows: a few for thousands of batches.
+    let taken = allocations(|| append(&log, &mut builder, 2000));
+    assert!(taken <= 12, "2,000 batches took memory {taken} times");
+}
+
+#[test]
+fn appending_one_record_allocates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
+    let append = || {
+        for _ in 0..2000 {
+            log.append(annals::Record::new(&b"value"[..])).unwrap();
+        }
+    };
+    append();
+    let taken = allocations(append);
+    assert!(taken <= 12, "2,000 records took memory {taken} times");
+}
+
+#[test]
+fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
+    let mut builder = BatchBuilder::new();
+    append(&log, &mut builder, 20);
+    scan(&log, 2_000);
+    let few = allocations(|| scan(&log, 2_000));
+    append(&log, &mut builder, 980);
+    let many = allocations(|| scan(&log, 100_000));
+    // The buffer grows to its size; apart from that fifty times the records change nothing.
+    assert!(many <= few + 1 && many < 16, "{few} for 2,000 records, {many} for 100,000");
+}

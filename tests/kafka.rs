@@ -1,0 +1,433 @@
+//! Kafka's own code reads what this crate writes, and the other way round.
+//!
+//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their absence a failure.
+//! Kafka's side is `tests/kafka/`.
+#![cfg(all(feature = "zstd", feature = "lz4", feature = "snappy", feature = "gzip"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use annals::record::{BatchBuilder, Compression};
+use annals::{Codec, Log, LogConfig, Record, StartAt, Timestamp, TimestampType};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+const T0: i64 = 1_700_000_000_000;
+
+/// Says what happens also where the output of tests that pass is not shown.
+#[allow(clippy::explicit_write, reason = "the macro's output is captured")]
+fn say(what: &str) {
+    writeln!(std::io::stderr(), "{what}").unwrap();
+}
+
+fn asked(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| value == "1")
+}
+
+/// The directory with Kafka and our Java, compiled; none where there is none to be had.
+fn kafka() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let required = asked("ANNALS_REQUIRE_KAFKA");
+        if !required && !asked("ANNALS_KAFKA") {
+            say("SKIPPED: kafka: set ANNALS_KAFKA=1 to run it");
+            return None;
+        }
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kafka");
+        match build(&out) {
+            Ok(()) => Some(out),
+            Err(reason) => {
+                assert!(!required, "{reason}");
+                say(&format!("SKIPPED: kafka: {reason}"));
+                None
+            }
+        }
+    });
+    built.as_deref()
+}
+
+fn build(out: &Path) -> Result<(), String> {
+    let run = |program: &str, arguments: &[String]| {
+        Command::new(program)
+            .args(arguments)
+            .output()
+            .map_err(|error| format!("{program} cannot be run: {error}"))
+    };
+    run("java", &["-version".to_owned()])?;
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
+    let mut arguments = vec![
+        "-q".to_owned(),
+        "-B".to_owned(),
+        format!("-Dout={}", out.display()),
+        "-f".to_owned(),
+        project.display().to_string(),
+        "process-classes".to_owned(),
+    ];
+    if let Ok(version) = std::env::var("ANNALS_KAFKA_VERSION") {
+        arguments.push(format!("-Dkafka.version={version}"));
+    }
+    let offline = [vec!["-o".to_owned()], arguments.clone()].concat();
+    let mut output: Output = run("mvn", &offline)?;
+    if !output.status.success() {
+        output = run("mvn", &arguments)?;
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("COMPILATION ERROR"), "{said}");
+    let first = said.lines().next().unwrap_or("no reason given");
+    if output.status.success() { Ok(()) } else { Err(format!("mvn: {first}")) }
+}
+
+/// Has Kafka do what the lines say, and returns what it printed for each.
+fn run(kafka: &Path, script: &[String]) -> Vec<Vec<String>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script.join("\n")).unwrap();
+    let classpath = std::env::join_paths([kafka.join("classes"), kafka.join("lib/*")]).unwrap();
+    let output = Command::new("java")
+        .arg("-cp")
+        .arg(classpath)
+        .arg("KafkaAgrees")
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let end = || said.chars().rev().take(3000).collect::<Vec<_>>().into_iter().rev();
+    assert!(
+        output.status.success() && said.ends_with("### done\n"),
+        "{}{}",
+        end().collect::<String>(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut parts: Vec<Vec<String>> = Vec::new();
+    for line in said.lines() {
+        if line.starts_with("### ") {
+            parts.push(Vec::new());
+        } else {
+            parts.last_mut().unwrap().push(line.to_owned());
+        }
+    }
+    assert_eq!(parts.len(), script.len() + 1);
+    parts
+}
+
+fn sum(bytes: Option<&[u8]>) -> String {
+    bytes.map_or("-".to_owned(), |bytes| format!("{}:{:08x}", bytes.len(), crc32c::crc32c(bytes)))
+}
+
+/// All there is in a log, as `KafkaAgrees.print` prints it.
+fn contents(log: &Log) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut times = Vec::new();
+    let mut reader = log.reader(StartAt::Earliest).unwrap();
+    while let Some(mut batch) = reader.next_batch().unwrap() {
+        let h = *batch.header();
+        let kind = match h.timestamp_type() {
+            TimestampType::CreateTime => "CREATE",
+            TimestampType::LogAppendTime => "APPEND",
+        };
+        lines.push(format!(
+            "B {} {} {} {} {kind} {} {} {} {} {} {}",
+            h.base_offset,
+            h.last_offset(),
+            h.record_count,
+            h.codec(),
+            h.producer_id,
+            h.producer_epoch,
+            h.base_sequence,
+            h.is_transactional(),
+            h.is_control(),
+            h.leader_epoch
+        ));
+        for record in batch.records().unwrap() {
+            let record = record.unwrap();
+            let at = record.timestamp.as_millis();
+            let mut line =
+                format!("R {} {at} {} {}", record.offset, sum(record.key), sum(record.value));
+            for header in record.headers.iter() {
+                line += &format!(" {}={}", sum(Some(header.name.as_bytes())), sum(header.value));
+            }
+            lines.push(line);
+            if record.offset % 97 == 0 {
+                times.push(record.timestamp);
+            }
+        }
+    }
+    for time in times {
+        let found = log.offset_for_time(time).unwrap();
+        let found = found.map_or("-".to_owned(), |(at, ts)| format!("{at} {}", ts.as_millis()));
+        lines.push(format!("T {} {found}", time.as_millis()));
+    }
+    let stats = log.stats().unwrap();
+    lines.push(format!("E {} {}", stats.offsets.end, stats.segments.len()));
+    lines
+}
+
+/// What `DumpLogSegments --deep-iteration --print-data-log` has to print of each batch and record.
+fn dumped(log: &Log) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut reader = log.reader(StartAt::Earliest).unwrap();
+    while let Some(mut batch) = reader.next_batch().unwrap() {
+        let h = *batch.header();
+        let kind = match h.timestamp_type() {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        };
+        lines.push(format!(
+            "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} producerEpoch: {} \
+             partitionLeaderEpoch: {} isTransactional: {} isControl: {} {kind}: {} size: {} magic: 2 compresscodec: {} \
+             crc: {} isvalid: true",
+            h.base_offset, h.last_offset(), h.record_count, h.base_sequence, h.last_sequence(), h.producer_id,
+            h.producer_epoch, h.leader_epoch, h.is_transactional(), h.is_control(), h.max_timestamp.as_millis(),
+            h.size_bytes(), h.codec(), h.crc
+        ));
+        for (record, delta) in batch.records().unwrap().zip(0..) {
+            let record = record.unwrap();
+            let size = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
+            let names: Vec<&str> = record.headers.iter().map(|header| header.name).collect();
+            let sequence = if h.base_sequence < 0 { -1 } else { h.base_sequence + delta };
+            let mut line = format!(
+                "| offset: {} {kind}: {} keySize: {} valueSize: {} sequence: {sequence} headerKeys: [{}]",
+                record.offset,
+                record.timestamp.as_millis(),
+                size(record.key),
+                size(record.value),
+                names.join(",")
+            );
+            for (what, bytes) in [("key", record.key), ("payload", record.value)] {
+                if let Some(bytes) = bytes {
+                    line += &format!(" {what}: {}", std::str::from_utf8(bytes).unwrap());
+                }
+            }
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what we wrote.
+fn check_dump(printed: &[String], log: &Log, name: &str) {
+    let mut data = Vec::new();
+    let mut entries: HashMap<String, usize> = HashMap::new();
+    let mut asked = Vec::new();
+    for line in printed {
+        if let Some(arguments) = line.strip_prefix("## ") {
+            asked = arguments.split(' ').collect();
+        } else if line.starts_with("baseOffset: ") {
+            // Where a batch lies and that it has no delete horizon is not in our lines.
+            let (start, rest) = line.split_once(" deleteHorizonMs: OptionalLong.empty ").unwrap();
+            let rest = rest.split_once(' ').unwrap().1.split_once(' ').unwrap().1;
+            data.push(format!("{start} {rest}"));
+        } else if line.starts_with("| offset: ") {
+            data.push(line.clone());
+        } else if line.starts_with("offset: ") || line.starts_with("timestamp: ") {
+            *entries.entry(asked.last().unwrap().to_string()).or_default() += 1;
+        } else {
+            let sound = line.starts_with("Dumping ")
+                || line.starts_with("Log starting offset: ")
+                || line.ends_with(" passed sanity check.")
+                || line.ends_with(".index is empty.");
+            assert!(sound, "{name}: {asked:?}: {line}");
+        }
+    }
+    let expected = dumped(log);
+    for (theirs, ours) in data.iter().zip(&expected) {
+        assert_eq!(theirs, ours, "{name}");
+    }
+    assert_eq!(data.len(), expected.len(), "{name}");
+    for segment in log.stats().unwrap().segments {
+        for (suffix, ours) in
+            [("index", segment.offset_index_entries), ("timeindex", segment.time_index_entries)]
+        {
+            let file = format!("/{:020}.{suffix}", segment.base_offset);
+            let theirs: usize =
+                entries.iter().filter(|(path, _)| path.ends_with(&file)).map(|(_, n)| n).sum();
+            assert_eq!(theirs, ours, "{name}{file}");
+        }
+    }
+}
+
+fn same(theirs: &[String], ours: &[String], name: &str) {
+    for (theirs, ours) in theirs.iter().zip(ours) {
+        assert_eq!(theirs, ours, "{name}: Kafka reads the first, we the second");
+    }
+    assert_eq!(theirs.len(), ours.len(), "{name}");
+}
+
+fn small() -> LogConfig {
+    LogConfig::default().segment_bytes(65_536).index_interval_bytes(512)
+}
+
+fn record(n: usize) -> Record {
+    let at = T0 + (n / 2 * 10) as i64 - if n.is_multiple_of(17) { 500 } else { 0 };
+    let words = format!("{n} real words, again and again; ");
+    let mut record = Record::new(words.repeat(n % 23)).timestamp(Timestamp::from_millis(at));
+    if !n.is_multiple_of(5) {
+        record = record.key(format!("key-{}", n % 11));
+    }
+    if n % 13 == 1 {
+        record = record.without_value();
+    }
+    if n.is_multiple_of(3) {
+        record = record.header("a", vec![1, n as u8]).header("a", "").null_header("\u{e9}\u{6f22}");
+    }
+    record
+}
+
+/// Batches of 1 to 40 records, and one that nearly fills a segment.
+fn fill(log: &Log, batches: usize) {
+    let mut made = 0;
+    for round in 0..batches {
+        let count = 1 + round * 7 % 40;
+        log.append_all((made..made + count).map(record)).unwrap();
+        made += count;
+    }
+    let large = Record::new("large ".repeat(10_000)).timestamp(Timestamp::from_millis(T0));
+    log.append(large).unwrap();
+    log.append(record(1)).unwrap();
+}
+
+fn codecs() -> impl Iterator<Item = Compression> + Clone {
+    Codec::ALL.into_iter().filter(|codec| codec.is_available()).map(Compression::of)
+}
+
+/// Batches of an idempotent producer, as they arrive from clients.
+fn fill_from_producers(log: &Log) {
+    let mut builder = BatchBuilder::new();
+    for (round, compression) in codecs().cycle().take(40).enumerate() {
+        builder.compression(compression).producer(3000, 2, round as i32 * 20);
+        for n in 0..20 {
+            builder.push_record(&record(n), Timestamp::NONE).unwrap();
+        }
+        log.append_batch(builder.build().unwrap()).unwrap();
+        builder.clear();
+    }
+}
+
+#[test]
+fn kafka_reads_what_is_written_here() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(format!("{name}-0"));
+    let mut names = Vec::new();
+    for compression in codecs() {
+        let name = compression.codec().name();
+        let log = Log::open(dir(name), small().compression(compression).leader_epoch(3)).unwrap();
+        fill(&log, 200);
+        log.roll().unwrap();
+        log.append(record(7)).unwrap();
+        log.close().unwrap();
+        names.push((name, "clean"));
+    }
+    let variants = [
+        ("append-time", small().timestamp_type(TimestampType::LogAppendTime), "clean"),
+        ("crashed", small(), "crashed"),
+        ("preallocated", small().preallocate(true), "clean"),
+        ("preallocated-crashed", small().preallocate(true), "crashed"),
+        ("every-batch-indexed", small().index_interval_bytes(0), "clean"),
+        ("index-full", small().index_bytes(48), "clean"),
+        ("one-segment", small().segment_bytes(1 << 30), "clean"),
+        ("empty", small(), "clean"),
+        ("producers", small(), "clean"),
+    ];
+    for (name, config, how) in variants {
+        let log = Log::open(dir(name), config).unwrap();
+        match name {
+            "empty" => {}
+            "producers" => fill_from_producers(&log),
+            _ => fill(&log, 200),
+        }
+        if how == "clean" {
+            log.close().unwrap();
+        }
+        names.push((name, how));
+    }
+    let mut script = Vec::new();
+    for (name, how) in &names {
+        // After a crash the active segment has no index, and perhaps reserved room behind its last batch: once it is
+        // recovered, by Kafka, the tool has whole files to look at.
+        let mut steps = [
+            format!("dump {}", dir(name).display()),
+            format!("load {} {how}", dir(name).display()),
+        ];
+        if *how == "crashed" {
+            steps.reverse();
+        }
+        script.extend(steps);
+    }
+    let mut printed = run(kafka, &script).into_iter();
+    let (mut records, mut segments) = (0, 0);
+    for (name, how) in &names {
+        // Kafka has closed it by now; its own files lie beside ours.
+        let log = Log::open(dir(name), small()).unwrap();
+        assert!(log.verify().unwrap().is_empty(), "{name}: {:?}", log.verify());
+        let ours = contents(&log);
+        let mut parts = [printed.next().unwrap(), printed.next().unwrap()];
+        if *how == "crashed" {
+            parts.reverse();
+        }
+        if *name == "preallocated-crashed" {
+            // What Kafka says of the room reserved behind the last batch, in its own logs too.
+            let first = parts[1].iter().position(|line| line.starts_with("B ")).unwrap();
+            let warned: Vec<String> = parts[1].drain(..first).collect();
+            assert!(warned[0].contains("Found invalid messages in log segment"), "{warned:?}");
+            assert_eq!(warned.iter().filter(|line| line.contains("] WARN ")).count(), 1);
+        }
+        same(&parts[1], &ours, name);
+        check_dump(&parts[0], &log, name);
+        records += ours.iter().filter(|line| line.starts_with("R ")).count();
+        segments += log.stats().unwrap().segments.len();
+    }
+    say(&format!(
+        "kafka: reads {records} records in {segments} segments of {} logs as we do",
+        names.len()
+    ));
+}
+
+#[test]
+fn what_kafka_writes_is_read_and_continued_here() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(format!("{name}-0"));
+    let made = run(
+        kafka,
+        &[
+            format!("write {} CREATE", dir("create").display()),
+            format!("write {} APPEND", dir("append").display()),
+        ],
+    );
+    let names = ["create", "create-as-crashed", "append", "append-as-crashed"];
+    let mut ours = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let follower = Log::open_read_only(dir(name), small()).unwrap();
+        same(&made[at / 2], &contents(&follower), name);
+        let log = Log::open(dir(name), small().leader_epoch(9)).unwrap();
+        same(&made[at / 2], &contents(&log), name);
+        assert_eq!(log.recovery().dropped_bytes, 0, "{name}");
+        assert!(log.recovery().unknown_files.is_empty(), "{name}: {:?}", log.recovery());
+        assert!(log.verify().unwrap().is_empty(), "{name}: {:?}", log.verify());
+        fill(&log, 50);
+        ours.push(contents(&log));
+        log.close().unwrap();
+    }
+    let mut script = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let how = if at % 2 == 0 { "clean" } else { "crashed" };
+        script.push(format!("load {} {how}", dir(name).display()));
+        script.push(format!("append {} 100", dir(name).display()));
+    }
+    let printed = run(kafka, &script);
+    for (at, name) in names.iter().enumerate() {
+        same(&printed[at * 2], &ours[at], name);
+        let log = Log::open(dir(name), small()).unwrap();
+        same(&printed[at * 2 + 1], &contents(&log), name);
+        assert!(log.verify().unwrap().is_empty(), "{name}: {:?}", log.verify());
+    }
+    let records: usize = ours.iter().flatten().filter(|line| line.starts_with("R ")).count();
+    say(&format!("kafka: continues after us in {} logs of {records} records", names.len()));
+}

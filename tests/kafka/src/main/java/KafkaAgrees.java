@@ -1,0 +1,243 @@
+import java.io.File;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.zip.CRC32C;
+import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.config.TopicConfig;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.record.ControlRecordType;
+import org.apache.kafka.common.record.EndTransactionMarker;
+import org.apache.kafka.common.record.MemoryRecords;
+import org.apache.kafka.common.record.Record;
+import org.apache.kafka.common.record.RecordBatch;
+import org.apache.kafka.common.record.Records;
+import org.apache.kafka.common.record.SimpleRecord;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.utils.Time;
+import org.apache.kafka.server.storage.log.FetchIsolation;
+import org.apache.kafka.server.util.KafkaScheduler;
+import org.apache.kafka.storage.internals.log.AppendOrigin;
+import org.apache.kafka.storage.internals.log.LogConfig;
+import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
+import org.apache.kafka.storage.internals.log.LogSegment;
+import org.apache.kafka.storage.internals.log.ProducerStateManagerConfig;
+import org.apache.kafka.storage.internals.log.UnifiedLog;
+import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
+
+/**
+ * Kafka's side of tests/kafka.rs: does what the lines of a file say, with Kafka's own code, in one JVM.
+ *
+ * <pre>
+ * dump DIR               DumpLogSegments over every file
+ * load DIR clean|crashed opens it as a broker does, prints all there is in it, closes it
+ * write DIR CREATE|APPEND writes a log; DIR gets a sibling DIR-as-crashed, copied before the close
+ * append DIR COUNT       opens it as after a crash and appends to it
+ * </pre>
+ *
+ * Each begins with a line "### COMMAND". Kafka's warnings come between the lines, as "[thread] WARN ...".
+ */
+public final class KafkaAgrees {
+    private static final long T0 = 1_700_000_000_000L;
+    private static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
+
+    private final KafkaScheduler scheduler = new KafkaScheduler(1);
+
+    public static void main(String[] args) throws Exception {
+        // Before any logger or Scala's Console takes hold of the streams.
+        PrintStream out = new PrintStream(new java.io.FileOutputStream(java.io.FileDescriptor.out), true, StandardCharsets.UTF_8);
+        System.setOut(out);
+        System.setErr(out);
+        System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
+        System.setProperty("org.slf4j.simpleLogger.logFile", "System.out");
+        KafkaAgrees kafka = new KafkaAgrees();
+        kafka.scheduler.startup();
+        for (String line : Files.readAllLines(Path.of(args[0]))) {
+            System.out.println("### " + line);
+            String[] words = line.split(" ");
+            File dir = new File(words[1]);
+            switch (words[0]) {
+                case "dump" -> dump(dir);
+                case "load" -> kafka.load(dir, words[2].equals("clean"));
+                case "write" -> kafka.write(dir, words[2].equals("APPEND"));
+                case "append" -> kafka.append(dir, Integer.parseInt(words[2]));
+                default -> throw new IllegalArgumentException(line);
+            }
+        }
+        kafka.scheduler.shutdown();
+        System.out.println("### done");
+    }
+
+    private static void dump(File dir) throws IOException {
+        File[] files = dir.listFiles();
+        java.util.Arrays.sort(files);
+        for (File file : files) {
+            String name = file.getPath();
+            if (name.endsWith(".log")) {
+                tool("--deep-iteration", "--print-data-log", "--files", name);
+            } else if (name.endsWith(".index") || name.endsWith(".timeindex")) {
+                tool("--verify-index-only", "--deep-iteration", "--files", name);
+                tool("--index-sanity-check", "--files", name);
+                tool("--files", name);
+            } else if (name.endsWith(".txnindex") || name.endsWith(".snapshot")) {
+                tool("--files", name);
+            }
+        }
+    }
+
+    private static void tool(String... arguments) {
+        System.out.println("## " + String.join(" ", arguments));
+        kafka.tools.DumpLogSegments.main(arguments);
+    }
+
+    private UnifiedLog open(File dir, boolean clean, boolean appendTime) throws IOException {
+        Properties config = new Properties();
+        config.put(LogConfig.INTERNAL_SEGMENT_BYTES_CONFIG, "65536");
+        config.put(TopicConfig.SEGMENT_INDEX_BYTES_CONFIG, "65536");
+        config.put(TopicConfig.INDEX_INTERVAL_BYTES_CONFIG, "512");
+        config.put(TopicConfig.MAX_MESSAGE_BYTES_CONFIG, "4000000");
+        // The records' times are years ago, the markers' are now.
+        config.put(TopicConfig.SEGMENT_MS_CONFIG, Long.toString(Long.MAX_VALUE));
+        config.put(TopicConfig.RETENTION_MS_CONFIG, "-1");
+        if (appendTime) {
+            config.put(TopicConfig.MESSAGE_TIMESTAMP_TYPE_CONFIG, "LogAppendTime");
+        }
+        return UnifiedLog.create(dir, new LogConfig(config), 0L, 0L, scheduler, new BrokerTopicStats(), Time.SYSTEM, 900_000,
+            new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
+    }
+
+    private void load(File dir, boolean clean) throws IOException {
+        UnifiedLog log = open(dir, clean, false);
+        for (LogSegment segment : log.logSegments()) {
+            segment.offsetIndex().sanityCheck();
+            segment.timeIndex().sanityCheck();
+        }
+        print(log);
+        log.close();
+    }
+
+    private static void print(UnifiedLog log) throws IOException {
+        List<Long> times = new ArrayList<>();
+        long at = log.logStartOffset();
+        while (at < log.logEndOffset()) {
+            Records records = log.read(at, 1 << 20, FetchIsolation.LOG_END, true).records;
+            for (RecordBatch batch : records.batches()) {
+                batch.ensureValid();
+                // A read begins with the batch that holds the offset: without compaction, at it.
+                if (batch.baseOffset() != at) {
+                    throw new IllegalStateException("asked for " + at + ", got " + batch.baseOffset());
+                }
+                System.out.printf("B %d %d %d %s %s %d %d %d %b %b %d%n", batch.baseOffset(), batch.lastOffset(),
+                    batch.countOrNull(), batch.compressionType().name, type(batch), batch.producerId(), batch.producerEpoch(),
+                    batch.baseSequence(), batch.isTransactional(), batch.isControlBatch(), batch.partitionLeaderEpoch());
+                for (Record record : batch) {
+                    System.out.println(line(record));
+                    if (record.offset() % 97 == 0) {
+                        times.add(record.timestamp());
+                    }
+                }
+                at = batch.nextOffset();
+            }
+        }
+        for (long time : times) {
+            var found = log.fetchOffsetByTimestamp(time, Optional.empty()).timestampAndOffsetOpt();
+            System.out.println("T " + time + " " + found.map(f -> f.offset + " " + f.timestamp).orElse("-"));
+        }
+        System.out.println("E " + log.logEndOffset() + " " + log.logSegments().size());
+    }
+
+    private static String type(RecordBatch batch) {
+        return batch.timestampType() == TimestampType.LOG_APPEND_TIME ? "APPEND" : "CREATE";
+    }
+
+    private static String line(Record record) {
+        StringBuilder line = new StringBuilder();
+        line.append("R ").append(record.offset()).append(' ').append(record.timestamp());
+        line.append(' ').append(sum(record.key())).append(' ').append(sum(record.value()));
+        for (Header header : record.headers()) {
+            byte[] value = header.value();
+            line.append(' ').append(sum(ByteBuffer.wrap(header.key().getBytes(StandardCharsets.UTF_8))));
+            line.append('=').append(sum(value == null ? null : ByteBuffer.wrap(value)));
+        }
+        return line.toString();
+    }
+
+    private static String sum(ByteBuffer bytes) {
+        if (bytes == null) {
+            return "-";
+        }
+        CRC32C crc = new CRC32C();
+        crc.update(bytes.duplicate());
+        return String.format("%d:%08x", bytes.remaining(), crc.getValue());
+    }
+
+    private void write(File dir, boolean appendTime) throws IOException {
+        Files.createDirectories(dir.toPath());
+        UnifiedLog log = open(dir, true, appendTime);
+        int made = 0;
+        int sequence = 0;
+        for (int round = 0; round < 120; round++) {
+            Compression codec = Compression.of(CODECS[round % CODECS.length]).build();
+            SimpleRecord[] records = new SimpleRecord[1 + round * 7 % 40];
+            for (int i = 0; i < records.length; i++) {
+                records[i] = record(made++);
+            }
+            int epoch = 3 + round / 20;
+            long producer = 4000 + round % 2;
+            if (round % 4 == 0) {
+                log.appendAsLeader(MemoryRecords.withIdempotentRecords(codec, 3000, (short) 2, sequence, records), epoch);
+                sequence += records.length;
+            } else if (round % 4 == 1) {
+                log.appendAsLeader(MemoryRecords.withTransactionalRecords(codec, producer, (short) round, 0, records), epoch);
+                var kind = round % 8 == 1 ? ControlRecordType.ABORT : ControlRecordType.COMMIT;
+                log.appendAsLeader(MemoryRecords.withEndTransactionMarker(producer, (short) round, new EndTransactionMarker(kind, 7)), epoch,
+                    AppendOrigin.COORDINATOR);
+            } else {
+                log.appendAsLeader(MemoryRecords.withRecords(codec, records), epoch);
+            }
+        }
+        log.appendAsLeader(MemoryRecords.withRecords(Compression.NONE, new SimpleRecord(T0, null, new byte[60_000])), 9);
+        append(log, 100);
+        log.flush(false);
+        copy(dir, new File(dir.getPath().replaceFirst("-0$", "") + "-as-crashed-0"));
+        print(log);
+        log.close();
+    }
+
+    private static SimpleRecord record(int n) {
+        byte[] key = n % 5 == 0 ? null : ("key-" + n % 11).getBytes(StandardCharsets.UTF_8);
+        byte[] value = n % 13 == 1 ? null : "real words, again and again; ".repeat(n % 23).getBytes(StandardCharsets.UTF_8);
+        Header[] headers = n % 3 != 0 ? new Header[0] : new Header[] {
+            new RecordHeader("a", new byte[] {1, (byte) n}), new RecordHeader("a", new byte[0]), new RecordHeader("\u00e9\u6f22", null)};
+        // Mostly rising, sometimes back, sometimes equal.
+        return new SimpleRecord(T0 + n / 2 * 10 - (n % 17 == 0 ? 500 : 0), key, value, headers);
+    }
+
+    private void append(File dir, int count) throws IOException {
+        UnifiedLog log = open(dir, false, false);
+        append(log, count);
+        print(log);
+        log.close();
+    }
+
+    private static void append(UnifiedLog log, int count) throws IOException {
+        for (int n = 0; n < count; n++) {
+            log.appendAsLeader(MemoryRecords.withRecords(Compression.of(CODECS[n % CODECS.length]).build(), record(100_000 + n)), 9);
+        }
+    }
+
+    private static void copy(File from, File to) throws IOException {
+        Files.createDirectories(to.toPath());
+        for (File file : from.listFiles()) {
+            Files.copy(file.toPath(), to.toPath().resolve(file.getName()));
+        }
+    }
+}
