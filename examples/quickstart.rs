@@ -23,9 +23,10 @@ const RECORDS_PER_BATCH: usize = 7 * 24;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::tempdir()?;
-    let dir = std::env::args_os()
-        .nth(1)
-        .map_or_else(|| temporary.path().join("seattle-temps-0"), PathBuf::from);
+    let (dir, place) = match std::env::args_os().nth(1).map(PathBuf::from) {
+        Some(dir) => (dir.clone(), dir.display().to_string()),
+        None => (temporary.path().join("seattle-temps-0"), "a temporary directory".to_owned()),
+    };
 
     // A segment holds a quarter of a year: age counts in the records' own time.
     let mut config = LogConfig::default().segment_age(Duration::from_secs(91 * 86_400));
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let log = Log::open(&dir, config.clone())?;
-    println!("A log in {}", dir.display());
+    println!("A log in {place}");
     if log.offsets().end == 0 {
         load(&log)?;
     } else {

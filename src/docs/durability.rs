@@ -12,7 +12,7 @@
 //! | [`roll`](crate::Log::roll) | the new segment is there | maybe; no records are lost by it |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
-//! | dropping the last handle | as if the process had died | as if the process had died |
+//! | dropping the last handle; readers and tails count as handles | as if the process had died | as if the process had died |
 //!
 //! There is no buffer in this crate between an append and the operating system. The difference between the
 //! two columns is the operating system's page cache.

@@ -5,9 +5,15 @@
 //! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
 //! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
 //! | [`limits`] | how large, how many, on which systems |
-//! | [`mod@format`] | what every byte of every file means |
+//! | [`format`](mod@format) | what every byte of every file means |
 
 pub mod concurrency;
 pub mod durability;
 pub mod format;
 pub mod limits;
+
+/// The programs of the README are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

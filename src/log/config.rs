@@ -28,6 +28,7 @@ const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
 ///     .segment_bytes(256 << 20)
 ///     .compression(Compression::of(Codec::Zstd))
 ///     .flush_interval(Duration::from_secs(1));
+/// # #[cfg(feature = "zstd")]
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone)]
