@@ -29,7 +29,9 @@ pub struct OffsetCheckpointEntry {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(crate) fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
+pub(crate) fn parse_offset_checkpoint(
+    text: &str,
+) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
     parse_lines(text, |fields| {
         let [topic, partition, offset] = fields else { return None };
         let offset = offset.parse().ok().filter(|&offset| offset <= MAX_OFFSET + 1)?;

@@ -280,9 +280,7 @@ fn position(text: &str) -> Result<StartAt, String> {
         Some(millis) => {
             millis.parse().ok().map(|millis| StartAt::Time(Timestamp::from_millis(millis)))
         }
-        None => {
-            text.parse().ok().filter(|offset| *offset <= MAX_OFFSET + 1).map(StartAt::Offset)
-        }
+        None => text.parse().ok().filter(|offset| *offset <= MAX_OFFSET + 1).map(StartAt::Offset),
     };
     parsed.ok_or_else(|| "a position is earliest, latest, an offset, or @MILLIS".to_owned())
 }

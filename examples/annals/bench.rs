@@ -137,12 +137,7 @@ fn append(args: &BenchArgs, log: &Log, pool: &[u8]) -> Result<Vec<u64>, Failure>
     })
 }
 
-fn append_share(
-    args: &BenchArgs,
-    log: &Log,
-    pool: &[u8],
-    records: u64,
-) -> Result<Vec<u64>, Error> {
+fn append_share(args: &BenchArgs, log: &Log, pool: &[u8], records: u64) -> Result<Vec<u64>, Error> {
     let clock = SystemClock::new();
     let mut builder = BatchBuilder::new();
     let mut nanos = Vec::new();

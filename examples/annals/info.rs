@@ -68,11 +68,8 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
         segments.push(line);
         torn_bytes = torn;
     }
-    let clean = exists(inspect::shutdown_marker(
-        &DiskFs,
-        &args.dir.join(".kafka_cleanshutdown"),
-    ))?
-    .is_some();
+    let clean = exists(inspect::shutdown_marker(&DiskFs, &args.dir.join(".kafka_cleanshutdown")))?
+        .is_some();
     let checkpoint = args.dir.join("recovery-point-offset-checkpoint");
     let recovery_point = match exists(inspect::offset_checkpoint(&DiskFs, &checkpoint))? {
         Some(entries) => entries.first().map(|entry| entry.offset),
@@ -105,7 +102,9 @@ fn exists<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 /// How many entries an index has; none where there is no such file.
-fn count<T>(entries: Result<impl Iterator<Item = Result<T, Error>>, Error>) -> Result<usize, Error> {
+fn count<T>(
+    entries: Result<impl Iterator<Item = Result<T, Error>>, Error>,
+) -> Result<usize, Error> {
     let mut count = 0usize;
     for entry in exists(entries)?.into_iter().flatten() {
         if exists(entry)?.is_some() {

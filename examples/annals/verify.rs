@@ -42,7 +42,8 @@ fn last_segment(dir: &Path) -> Result<Option<Offset>, Failure> {
 
 /// The base offsets of the log files of a directory, in order.
 pub fn segments(dir: &Path) -> Result<Vec<Offset>, Failure> {
-    let entries = DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
+    let entries =
+        DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
     let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
     let mut bases: Vec<Offset> = files
         .filter_map(|entry| {
@@ -93,7 +94,12 @@ fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Fai
             None => continue,
         };
         in_log = false;
-        found.push(Corruption { path: path.to_path_buf(), position, offset: offset.or(Some(end)), reason });
+        found.push(Corruption {
+            path: path.to_path_buf(),
+            position,
+            offset: offset.or(Some(end)),
+            reason,
+        });
     }
     Ok((batches.file_bytes(), found))
 }
@@ -117,7 +123,8 @@ fn check_active_indexes(
 
 /// The files beside the logs: leftovers of interrupted changes, and small files that are malformed.
 fn check_files(dir: &Path, end: Offset, problems: &mut Vec<Problem>) -> Result<(), Failure> {
-    let entries = DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
+    let entries =
+        DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
     let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
     let names: BTreeSet<String> = files.map(|entry| entry.name).collect();
     for name in &names {

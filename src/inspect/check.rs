@@ -88,9 +88,9 @@ fn check_offsets(
             // An append of several batches has one entry: at the first one's position, with the last one's offset.
             let upto = next.map_or(u64::MAX, |next| next.position).max(entry.position);
             while begins && !found {
-                let Some(current) = batch.filter(|batch| {
-                    batch.position == entry.position || batch.position < upto
-                }) else {
+                let Some(current) =
+                    batch.filter(|batch| batch.position == entry.position || batch.position < upto)
+                else {
                     break;
                 };
                 found = current.header.last_offset() == entry.offset;
