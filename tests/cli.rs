@@ -1,0 +1,548 @@
+//! The command-line tool as a black box: the built example, run on real directories.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+fn tool() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let name = format!("annals{}", std::env::consts::EXE_SUFFIX);
+    let tool = profile.join("examples").join(name);
+    assert!(tool.exists(), "{} is not built: cargo build --example annals", tool.display());
+    Command::new(tool)
+}
+
+struct Ran {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Ran {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        Ran { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn ok(self) -> Ran {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn refused(self, code: i32, words: &str) -> Ran {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+        assert!(self.stderr.contains(words), "{:?} in {}", words, self.stderr);
+        self
+    }
+}
+
+fn run_with(dir: &Path, args: &[&str], stdin: &[u8]) -> Ran {
+    let mut child = tool()
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let bytes = stdin.to_vec();
+    let feeder = std::thread::spawn(move || input.write_all(&bytes).ok());
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    Ran::of(output)
+}
+
+fn run(dir: &Path, args: &[&str]) -> Ran {
+    run_with(dir, args, b"")
+}
+
+fn vectors(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(of)
+}
+
+fn copy_log(of: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("t-0")).unwrap();
+    for entry in fs::read_dir(vectors("logs").join(of)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.path().join("t-0").join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+fn values(ran: &Ran) -> Vec<String> {
+    ran.lines().iter().map(|line| line["value"].as_str().unwrap().to_owned()).collect()
+}
+
+fn offsets(ran: &Ran) -> Vec<u64> {
+    ran.lines().iter().map(|line| line["offset"].as_u64().unwrap()).collect()
+}
+
+/// A log of several segments, closed in order.
+fn many(records: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..records)
+        .map(|n| json!({ "timestamp": 1000 + n, "value": format!("value-{n}") }).to_string())
+        .collect();
+    let args = ["append", "t-0", "--format", "json", "--batch-records", "10"];
+    let config = ["--segment-bytes", "4096", "--index-interval-bytes", "200"];
+    run_with(dir.path(), &[args.as_slice(), &config].concat(), lines.join("\n").as_bytes()).ok();
+    dir
+}
+
+const FIRST: &str = "t-0/00000000000000000000";
+
+#[test]
+fn lines_of_any_bytes_are_appended_and_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["append", "t-0", "--ack", "--batch-records", "2", "--sync", "batch"];
+    let ran = run_with(dir.path(), &args, b"a\n\nb\xff\r\nlast").ok();
+    let acks: Vec<String> = ran.lines().iter().map(Value::to_string).collect();
+    assert_eq!(
+        acks,
+        [r#"{"first":0,"last":1,"durable":2}"#, r#"{"first":2,"last":3,"durable":4}"#]
+    );
+    assert!(ran.stderr.starts_with("4 records, "), "{}", ran.stderr);
+    let read = run(dir.path(), &["read", "t-0"]).ok();
+    let shown: Vec<Value> = read.lines().iter().map(|line| line["value"].clone()).collect();
+    assert_eq!(shown, [json!("a"), json!(""), json!({ "base64": "Yv8N" }), json!("last")]);
+    let raw = run(dir.path(), &["read", "t-0", "--format", "value"]).ok();
+    assert_eq!(raw.stdout, b"a\n\nb\xff\r\nlast\n");
+    run_with(dir.path(), &["append", "t-0"], b"more\n").ok();
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0", "--from", "3"])), [3, 4]);
+}
+
+#[test]
+fn empty_input_creates_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["append", "deep/t-0"]).ok();
+    assert!(run(dir.path(), &["read", "deep/t-0"]).ok().stdout.is_empty());
+    let info = run(dir.path(), &["info", "deep/t-0"]).ok().lines().remove(0);
+    assert_eq!((&info["end"], &info["clean"]), (&json!(0), &json!(true)));
+}
+
+#[test]
+fn a_separator_divides_key_and_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["append", "t-0", "--key-separator", "::"];
+    run_with(dir.path(), &args, b"k::v::w\nempty::\n::x\n").ok();
+    let shown = run(dir.path(), &["read", "t-0", "--format", "key-value"]).ok();
+    assert_eq!(shown.stdout, b"k\tv::w\nempty\t\n\tx\n");
+    let both = ["append", "t-0", "--key-separator", "::", "--format", "json"];
+    run(dir.path(), &both).refused(1, "--key-separator");
+    run(dir.path(), &["append", "t-0", "--key-separator", ""]).refused(1, "empty");
+    run_with(dir.path(), &args, b"none\n").refused(2, "line 1 of stdin");
+}
+
+#[test]
+fn what_read_prints_append_takes_with_every_codec() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = [
+        r#"{"timestamp":1700000000000,"key":"k","value":"v","headers":[["name","value"],["name",null]]}"#,
+        r#"{"timestamp":5,"key":null,"value":null}"#,
+        r#"{"timestamp":-1,"key":"","value":""}"#,
+        r#"{"timestamp":7,"key":{"base64":"/w=="},"value":{"base64":"AP8="},"headers":[["h",{"base64":"/g=="}]]}"#,
+        r#"{"timestamp":9223372036854775807,"value":"\u0000 \"é\" \ud83d\ude00"}"#,
+    ];
+    let input = format!("{}\n\n", records.join("\n"));
+    run_with(dir.path(), &["append", "a-0", "--format", "json"], input.as_bytes()).ok();
+    let first = run(dir.path(), &["read", "a-0"]).ok();
+    assert_eq!(first.lines().len(), records.len());
+    let expected = r#"{"offset":0,"timestamp":1700000000000,"key":"k","value":"v","headers":[["name","value"],["name",null]]}"#;
+    assert!(first.stdout.starts_with(expected.as_bytes()));
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let to = format!("{codec}-0");
+        let args = ["append", &to, "--format", "json", "--compression", codec];
+        run_with(dir.path(), &args, &first.stdout).ok();
+        assert_eq!(run(dir.path(), &["read", &to]).ok().stdout, first.stdout, "{codec}");
+        let log = format!("{to}/00000000000000000000.log");
+        assert_eq!(run(dir.path(), &["dump", &log]).ok().lines()[0]["compression"], codec);
+        assert!(run(dir.path(), &["verify", &to]).ok().stdout.is_empty());
+    }
+}
+
+#[test]
+fn positions_bound_what_is_read() {
+    let dir = many(100);
+    let read = |args: &[&str]| offsets(&run(dir.path(), &[&["read", "t-0"], args].concat()).ok());
+    assert_eq!(read(&["--from", "95"]), [95, 96, 97, 98, 99]);
+    assert_eq!(read(&["--from", "3", "--until", "5"]), [3, 4]);
+    assert_eq!(read(&["--from", "@1042", "--max", "2"]), [42, 43]);
+    assert_eq!(read(&["--from", "98", "--until", "@5000"]), [98, 99]);
+    assert_eq!(read(&["--until", "@1003"]), [0, 1, 2]);
+    assert_eq!(read(&["--from", "latest"]).len(), 0);
+    assert_eq!(read(&["--until", "earliest"]).len(), 0);
+    assert_eq!(read(&["--from", "98", "--until", "latest", "--follow"]), [98, 99]);
+    assert_eq!(read(&["--max", "0", "--follow"]).len(), 0);
+    run(dir.path(), &["read", "t-0", "--from", "101"]).refused(2, "out of range");
+    let seek = run(dir.path(), &["seek", "t-0", "--time", "1050"]).ok();
+    assert_eq!(seek.stdout, b"{\"offset\":50,\"timestamp\":1050}\n");
+    assert_eq!(run(dir.path(), &["seek", "t-0", "--time", "9999"]).ok().stdout, b"null\n");
+}
+
+#[test]
+fn truncation_gives_the_new_ends() {
+    let dir = many(100);
+    let ran = run(dir.path(), &["truncate", "t-0", "--to", "50"]).ok();
+    assert_eq!(ran.stdout, b"{\"start\":0,\"end\":50}\n");
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 50);
+    run(dir.path(), &["truncate", "t-0", "--to", "51"]).refused(2, "out of range");
+    run(dir.path(), &["truncate", "missing", "--to", "0"]).refused(2, "missing");
+    assert!(!dir.path().join("missing").exists());
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+}
+
+#[test]
+fn aborted_and_open_transactions_are_left_out() {
+    let dir = copy_log("txn/pay-0");
+    let committed = run(dir.path(), &["read", "t-0", "--isolation", "committed"]).ok();
+    assert_eq!(offsets(&committed), [0, 1, 5, 6, 7]);
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 12);
+    let info = run(dir.path(), &["info", "t-0"]).ok().lines().remove(0);
+    assert_eq!((&info["end"], &info["last_stable"]), (&json!(15), &json!(11)));
+    assert_eq!(info["producers"][1]["current_txn_first_offset"], 11);
+}
+
+#[test]
+fn info_shows_the_log_at_a_glance() {
+    let dir = many(1000);
+    let info = run(dir.path(), &["info", "t-0"]).ok().lines().remove(0);
+    let keys: Vec<&String> = info.as_object().unwrap().keys().collect();
+    let first = ["start", "end", "durable", "high_watermark", "last_stable", "bytes", "segments"];
+    assert_eq!(keys[..7], first);
+    assert_eq!((&info["durable"], &info["end"]), (&json!(1000), &json!(1000)));
+    let segments = info["segments"].as_array().unwrap();
+    assert!(segments.len() > 3);
+    assert_eq!(segments[0]["first_timestamp"], 1000);
+    assert!(segments[0]["offset_index_entries"].as_u64().unwrap() > 0);
+    assert_eq!(segments.last().unwrap()["last_offset"], 999);
+}
+
+#[test]
+fn every_kind_of_file_is_dumped() {
+    let dir = copy_log("plain/orders-0");
+    let whole = run(dir.path(), &["dump", "t-0", "--deep", "--records"]).ok();
+    let files = whole.lines().iter().filter(|line| line.get("file").is_some()).count();
+    assert_eq!(files, fs::read_dir(dir.path().join("t-0")).unwrap().count());
+    let log = run(dir.path(), &["dump", &format!("{FIRST}.log")]).ok();
+    let text = String::from_utf8(log.stdout).unwrap();
+    let line = text.lines().next().unwrap();
+    assert!(
+        line.starts_with(r#"{"base_offset":0,"last_offset":2,"count":3,"position":0,"bytes":"#)
+    );
+    assert!(line.contains(r#""valid":true,"compression":"#), "{line}");
+    assert!(line.ends_with(
+        r#""producer_id":-1,"producer_epoch":-1,"base_sequence":-1,"transactional":false,"control":false}"#
+    ));
+    let first = |file: &str, expected: Value| {
+        let ran = run(dir.path(), &["dump", file]).ok();
+        assert_eq!(ran.lines()[0], expected, "{file}");
+    };
+    first("t-0/partition.metadata", json!({"version": 0, "topic_id": "AAECAwQFBgcICQoLDA0ODw"}));
+    first("t-0/leader-epoch-checkpoint", json!({"epoch": 0, "start_offset": 0}));
+    first(
+        "t-0/00000000000000000054.timeindex",
+        json!({"timestamp": 1700000021002u64, "offset": 65}),
+    );
+    first("t-0/00000000000000000054.index", json!({"offset": 65, "position": 378}));
+    assert!(run(dir.path(), &["dump", "t-0/00000000000000000027.snapshot"]).ok().stdout.is_empty());
+    let beside = |name: &str| {
+        let path = vectors("logs/plain").join(name);
+        run(dir.path(), &["dump", path.to_str().unwrap()]).ok().lines().remove(0)
+    };
+    let entry = beside("recovery-point-offset-checkpoint");
+    assert_eq!(entry, json!({"topic": "orders", "partition": 0, "offset": 72}));
+    assert_eq!(beside(".kafka_cleanshutdown")["version"], 0);
+
+    let dir = copy_log("txn/pay-0");
+    let txn = run(dir.path(), &["dump", &format!("{FIRST}.txnindex")]).ok().lines();
+    assert_eq!((&txn[0]["producer_id"], &txn[0]["first_offset"]), (&json!(12), &json!(2)));
+    let snapshot = run(dir.path(), &["dump", "t-0/00000000000000000015.snapshot"]).ok().lines();
+    assert_eq!((snapshot.len(), &snapshot[1]["offset_delta"]), (4, &json!(1)));
+    let records = run(dir.path(), &["dump", &format!("{FIRST}.log"), "--records"]).ok().lines();
+    let controls: Vec<_> = records.iter().filter_map(|line| line["control"].as_str()).collect();
+    assert_eq!(controls, ["commit", "abort", "abort"]);
+}
+
+#[test]
+fn a_dump_goes_on_behind_damage_and_says_so() {
+    let dir = many(100);
+    let path = dir.path().join(format!("{FIRST}.log"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[70] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let batches = run(dir.path(), &["dump", &format!("{FIRST}.log")]).ok().lines();
+    assert_eq!((&batches[0]["valid"], &batches[1]["valid"]), (&json!(false), &json!(true)));
+    run(dir.path(), &["dump", &format!("{FIRST}.log"), "--deep"]).refused(2, "checksum");
+    bytes.truncate(bytes.len() - 1);
+    bytes[8] = 0x7f;
+    fs::write(&path, &bytes).unwrap();
+    let ran = run(dir.path(), &["dump", &format!("{FIRST}.log")]).refused(2, "byte 0");
+    assert_eq!(ran.lines()[0]["valid"], false);
+    fs::write(dir.path().join(format!("{FIRST}.index")), [0, 0, 0, 1, 0, 0, 0, 1]).unwrap();
+    let ran = run(dir.path(), &["dump", &format!("{FIRST}.index"), "--deep"]).refused(2, "entry 0");
+    assert_eq!(ran.lines().len(), 2);
+}
+
+#[test]
+fn verify_finds_every_flipped_bit_of_a_batch() {
+    let dir = many(10);
+    let path = dir.path().join(format!("{FIRST}.log"));
+    let sound = fs::read(&path).unwrap();
+    for at in [16, 20, 22, 30, 60, 61, sound.len() - 1] {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&path, &bytes).unwrap();
+        let ran = run(dir.path(), &["verify", "t-0"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (3, ""), "byte {at}");
+        let problem = ran.lines().remove(0);
+        let keys: Vec<&String> = problem.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["file", "position", "offset", "problem"]);
+    }
+}
+
+#[test]
+fn verify_finds_torn_tails_cut_indexes_and_leftovers() {
+    let problems = |dir: &Path| {
+        let ran = run(dir, &["verify", "t-0"]);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        ran.lines().iter().map(|line| line["problem"].as_str().unwrap().to_owned()).collect()
+    };
+    let found: Vec<String> = problems(copy_log("crash-tail/t-0").path());
+    assert_eq!(found.len(), 1);
+    let found: Vec<String> = problems(copy_log("crash-cleaned/t-0").path());
+    assert_eq!(found.len(), 4, "{found:?}");
+    problems(copy_log("crash-corrupt-middle/t-0").path());
+    problems(copy_log("crash-swap/t-0").path());
+
+    let dir = many(1000);
+    for index in [".index", ".timeindex"] {
+        let path = dir.path().join(format!("{FIRST}{index}"));
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        problems(dir.path());
+        fs::write(&path, &bytes).unwrap();
+    }
+    run(dir.path(), &["verify", "t-0"]).ok();
+    let point = dir.path().join("t-0/recovery-point-offset-checkpoint");
+    fs::write(point, "0\n1\nt 0 2000\n").unwrap();
+    let found: Vec<String> = problems(dir.path());
+    assert!(found[0].contains("2000"), "{found:?}");
+}
+
+#[test]
+fn legacy_formats_are_refused_as_such() {
+    for file in ["v0-none.bin", "v1-gzip.bin"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("t-0")).unwrap();
+        fs::copy(vectors("legacy").join(file), dir.path().join(format!("{FIRST}.log"))).unwrap();
+        for command in ["read", "info", "verify", "dump", "append"] {
+            run(dir.path(), &[command, "t-0"]).refused(2, "is not supported");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, words) in [
+        (&["read", "t-0", "--folow"][..], "--follow"),
+        (&["append", "t-0", "--segment-byte", "1"], "--segment-bytes"),
+        (&["append", "t-0", "--segment-bytes", "1"], "--segment-bytes"),
+        (&["append", "t-0", "--sync", "sometimes"], "sometimes"),
+        (&["append", "t-0", "--batch-records", "0"], "--batch-records"),
+        (&["read", "t-0", "--from", "first"], "earliest"),
+        (&["read", "t-0", "--from", "-1"], "-1"),
+        (&["read", "t-0", "--from", "@x"], "@MILLIS"),
+        (&["truncate", "t-0"], "--to"),
+        (&["read"], "DIR"),
+        (&["frobnicate"], "frobnicate"),
+        (&[], "--help"),
+    ] {
+        run(dir.path(), args).refused(1, words);
+    }
+    assert!(!dir.path().join("t-0").exists());
+    for args in [&["--help"][..], &["append", "--help"], &["--version"]] {
+        assert!(!run(dir.path(), args).ok().stdout.is_empty());
+    }
+}
+
+#[test]
+fn wrong_input_leaves_what_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = ["append", "t-0", "--format", "json", "--ack", "--batch-records", "1"];
+    for line in ["{", "[]", "3", r#"{"valu":"x"}"#, r#"{"value":3}"#, r#"{"value":{"base64":"!"}}"#]
+    {
+        run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");
+    }
+    let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\nnonsense\n");
+    let acked = ran.refused(2, "line 2 of stdin").lines().len();
+    assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));
+    let long = vec![b'x'; 2 << 20];
+    run_with(dir.path(), &["append", "t-0"], &long).refused(2, "line 1 of stdin");
+    let negative = br#"{"timestamp":-5,"value":"x"}"#;
+    run_with(dir.path(), &json, negative).refused(2, "timestamp");
+    run(dir.path(), &["verify", "t-0"]).ok();
+}
+
+#[test]
+fn directories_that_are_no_log_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    fs::create_dir(dir.path().join("foreign")).unwrap();
+    fs::write(dir.path().join("foreign/notes.txt"), "x").unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    for command in ["read", "info", "verify"] {
+        for path in ["file", "foreign", "empty", "missing", "file/below"] {
+            run(dir.path(), &[command, path]).refused(2, path);
+        }
+    }
+    for path in ["file", "foreign", "file/below"] {
+        run(dir.path(), &["append", path]).refused(2, path);
+        run(dir.path(), &["truncate", path, "--to", "0"]).refused(2, path);
+    }
+    for path in ["file", "foreign", "empty", "missing", "foreign/notes.txt"] {
+        run(dir.path(), &["dump", path]).refused(2, path);
+    }
+    fs::create_dir_all(dir.path().join(format!("odd/{FIRST}.log"))).unwrap();
+    run(dir.path(), &["read", "odd/t-0"]).refused(2, "odd");
+}
+
+fn spawn(dir: &Path, args: &[&str]) -> Child {
+    let pipe = Stdio::piped;
+    let mut command = tool();
+    command.args(args).current_dir(dir).stdin(pipe()).stdout(pipe()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn a_follower_sees_what_other_processes_append() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["append", "t-0"]).ok();
+    for isolation in ["uncommitted", "committed"] {
+        let args = ["read", "t-0", "--from", "latest", "--follow", "--max", "3"];
+        let mut follower = spawn(dir.path(), &[&args[..], &["--isolation", isolation]].concat());
+        let mut writer = spawn(dir.path(), &["append", "t-0", "--batch-records", "1", "--ack"]);
+        let mut input = writer.stdin.take().unwrap();
+        let mut acks = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let mut shown = BufReader::new(follower.stdout.take().unwrap()).lines();
+        // The follower may have started after any of them: it is written to until it has three.
+        let (done, finished) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let lines: Vec<Value> =
+                shown.by_ref().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+            done.send(()).unwrap();
+            lines
+        });
+        let mut written = 0u64;
+        while finished.try_recv().is_err() {
+            input.write_all(b"news\n").unwrap();
+            acks.next().unwrap().unwrap();
+            written += 1;
+            assert!(written < 10_000_000);
+        }
+        let lines = reader.join().unwrap();
+        assert_eq!(lines.len(), 3, "{isolation}");
+        let first = lines[0]["offset"].as_u64().unwrap();
+        assert_eq!(lines[2]["offset"].as_u64().unwrap(), first + 2);
+        drop(input);
+        assert!(writer.wait().unwrap().success());
+        assert!(follower.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_second_writer_is_told_who_has_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = spawn(dir.path(), &["append", "t-0", "--batch-records", "1", "--ack"]);
+    writer.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
+    let mut acks = BufReader::new(writer.stdout.take().unwrap()).lines();
+    acks.next().unwrap().unwrap();
+    let holder = format!("process {}", writer.id());
+    run(dir.path(), &["append", "t-0"]).refused(2, &holder);
+    run(dir.path(), &["truncate", "t-0", "--to", "0"]).refused(2, &holder);
+    assert_eq!(values(&run(dir.path(), &["read", "t-0"]).ok()), ["x"]);
+    drop(writer.stdin.take());
+    assert!(writer.wait().unwrap().success());
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acked = 0u64;
+    for round in 1..=5 {
+        let args = ["append", "t-0", "--ack", "--batch-records", "3", "--sync", "batch"];
+        let mut writer = spawn(dir.path(), &[&args[..], &["--segment-bytes", "2000"]].concat());
+        let mut input = writer.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || while input.write_all(b"value\n").is_ok() {});
+        let acks = BufReader::new(writer.stdout.take().unwrap()).lines();
+        for ack in acks.take(7 * round) {
+            let ack: Value = serde_json::from_str(&ack.unwrap()).unwrap();
+            acked = ack["last"].as_u64().unwrap() + 1;
+            assert_eq!(ack["durable"].as_u64().unwrap(), acked);
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        feeder.join().unwrap();
+        let read = offsets(&run(dir.path(), &["read", "t-0"]).ok());
+        assert!(read.len() as u64 >= acked, "{} of {acked}", read.len());
+        assert!(read.iter().copied().eq(0..read.len() as u64));
+    }
+    run(dir.path(), &["append", "t-0"]).ok();
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let dir = many(5000);
+    for args in [&["read", "t-0"][..], &["dump", "t-0", "--records"]] {
+        let mut child = tool();
+        child.args(args).current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn append_time_is_the_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["append", "t-0", "--format", "json", "--message-timestamp-type", "LogAppendTime"];
+    run_with(dir.path(), &args, br#"{"timestamp":5,"value":"x"}"#).ok();
+    let batch = run(dir.path(), &["dump", &format!("{FIRST}.log")]).ok().lines().remove(0);
+    assert_eq!(batch["timestamp_type"], "append");
+    let read = run(dir.path(), &["read", "t-0"]).ok().lines().remove(0);
+    assert!(read["timestamp"].as_i64().unwrap() > 1_600_000_000_000);
+}
+
+#[test]
+fn a_bench_measures_and_leaves_a_sound_log() {
+    let dir = tempfile::tempdir().unwrap();
+    for sync in ["never", "batch", "end"] {
+        let args = ["bench", "t-0", "--records", "500", "--threads", "2", "--sync", sync];
+        let report = run(dir.path(), &args).ok().lines().remove(0);
+        assert_eq!((&report["records"], &report["batches"]), (&json!(500), &json!(6)));
+        for number in ["/append/p99_us", "/append/p999_us", "/raw/mb_per_s", "/read/records_per_s"]
+        {
+            assert!(report.pointer(number).unwrap().as_f64().unwrap() > 0.0, "{number}");
+        }
+        assert!(report["ratio"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the raw file is gone");
+    run(dir.path(), &["verify", "t-0"]).ok();
+}
