@@ -310,3 +310,19 @@ fn entries_of_a_longer_index_do_not_outlive_it() {
     assert_eq!(log.verify().unwrap(), []);
     assert_eq!(read_all(&log).len(), 9);
 }
+
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked whether
+/// the end of the log had moved past it, it had, and asked again: for ever.
+#[test]
+fn a_batch_that_reaches_into_the_next_segment_is_damage() {
+    let fs = MemFs::new();
+    let log = open(fs.clone()).unwrap();
+    three(&log, "1");
+    log.roll().unwrap();
+    three(&log, "2");
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    bytes[7] ^= 1;
+    write_file(&fs, DIR, &name(0, "log"), &bytes);
+    let error = log.read(0, ReadLimits::default()).unwrap_err();
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
+}

@@ -177,11 +177,15 @@ impl Cursor {
             return match place.stream.advance(bytes, limit) {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
                 Ok(Step::End) => self.step_segment(),
-                Ok(Step::Damaged(Damage::OffsetsBeyondNext { limit: at, .. }))
+                Ok(Step::Damaged(damage @ Damage::OffsetsBeyondNext { limit: at, .. }))
                     if at == limit && self.shared.settled_end() > at =>
                 {
-                    // The batch was published a moment before the end of the log was.
+                    // The batch was published a moment before the end of the log was. Where the
+                    // limit is the base of the next segment, it stays, and this is damage.
                     limit = self.view.limit(place.index, self.shared.end());
+                    if limit == at {
+                        return Err(place.damage(damage));
+                    }
                     continue;
                 }
                 Ok(Step::Damaged(damage)) => Err(place.damage(damage)),

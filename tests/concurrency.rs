@@ -1,0 +1,195 @@
+//! Everything at once, until so many operations are done.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::MemFs;
+use annals::{Error, Log, LogConfig, ReadLimits, Record};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use support::{Chance, DIR, read_all, seeds};
+
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A value says which thread made it, and as which of its own.
+fn value(thread: u64, count: u64) -> String {
+    format!("{thread}:{count}:{}", "z".repeat((count % 50) as usize))
+}
+
+fn parse(value: &str) -> (u64, u64) {
+    let mut parts = value.split(':');
+    (parts.next().unwrap().parse().unwrap(), parts.next().unwrap().parse().unwrap())
+}
+
+/// Reads to the end, again and again; offsets rise and each thread's values are in its order.
+fn follow(log: &Log, made: &[AtomicU64], done: &AtomicBool) {
+    let mut reader = log.reader(0).unwrap();
+    let (mut next, mut seen) = (0, vec![None::<u64>; made.len()]);
+    loop {
+        let last_round = done.load(Ordering::SeqCst);
+        loop {
+            match reader.next_record() {
+                Ok(Some(record)) => {
+                    assert!(record.offset >= next, "{} after {next}", record.offset);
+                    next = record.offset + 1;
+                    let (thread, count) = parse(record.value_str().unwrap());
+                    assert!(count < made[thread as usize].load(Ordering::SeqCst), "never appended");
+                    assert!(seen[thread as usize].is_none_or(|before| before < count));
+                    seen[thread as usize] = Some(count);
+                }
+                Ok(None) => break,
+                Err(Error::OffsetOutOfRange { end, .. }) => {
+                    // Truncated below this place: what comes next may repeat nothing that stayed.
+                    next = end.min(log.offsets().end);
+                    reader.seek(annals::StartAt::Latest).unwrap();
+                    next = next.min(reader.offset());
+                    seen.fill(None);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if last_round {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn everything_at_once() {
+    for seed in seeds("ANNALS_CONCURRENCY_SEEDS", 6) {
+        let fs = MemFs::new();
+        let config = LogConfig::default().segment_bytes(3000).index_interval_bytes(200);
+        let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+        let made: Vec<_> = (0..3).map(|_| AtomicU64::new(0)).collect();
+        let done = AtomicBool::new(false);
+        let truncates = seed % 2 == 1;
+        std::thread::scope(|scope| {
+            let (log, made, done) = (&log, &made[..], &done);
+            let writers: Vec<_> = (0..3u64)
+                .map(|thread| {
+                    scope.spawn(move || {
+                        let mut chance = Chance(seed * 31 + thread);
+                        for _ in 0..400 {
+                            let n = 1 + chance.below(3);
+                            let from = made[thread as usize].fetch_add(n, Ordering::SeqCst);
+                            let appended = log
+                                .append_all((from..from + n).map(|c| Record::new(value(thread, c))))
+                                .unwrap();
+                            match chance.below(40) {
+                                0 => log.roll().unwrap(),
+                                1 => drop(log.flush().unwrap()),
+                                2 => match log.flush_through(appended.last) {
+                                    Ok(durable) => assert!(truncates || durable > appended.last),
+                                    Err(error) => assert!(
+                                        truncates
+                                            && matches!(error, Error::OffsetOutOfRange { .. })
+                                    ),
+                                },
+                                3 if truncates => {
+                                    let target = log.offsets().end.saturating_sub(chance.below(10));
+                                    let result = log.truncate_to(target);
+                                    assert!(matches!(
+                                        result,
+                                        Ok(()) | Err(Error::OffsetOutOfRange { .. })
+                                    ));
+                                }
+                                _ => {}
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let readers: Vec<_> =
+                (0..2).map(|_| scope.spawn(move || follow(log, made, done))).collect();
+            let mut tail = log.tail(0).unwrap();
+            scope.spawn(move || {
+                loop {
+                    match tail.next(None) {
+                        Ok(Some(_)) => {}
+                        Err(Error::OffsetOutOfRange { .. }) => {
+                            tail.seek(annals::StartAt::Latest).unwrap()
+                        }
+                        Err(Error::Closed) => return,
+                        other => panic!("{other:?}"),
+                    }
+                }
+            });
+            let looker = scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    let from = log.offsets().end / 2;
+                    match log.read(from, ReadLimits::bytes(5000)) {
+                        Ok(_) | Err(Error::OffsetOutOfRange { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                    let offsets = log.offsets();
+                    assert!(offsets.durable <= offsets.end);
+                }
+            });
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            done.store(true, Ordering::SeqCst);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+            looker.join().unwrap();
+            assert_eq!(log.verify().unwrap(), [], "replay with ANNALS_CONCURRENCY_SEEDS={seed}");
+            let before = read_all(log);
+            log.clone().close().unwrap();
+            let reopened = Log::open(DIR, config.fs(fs.clone())).unwrap();
+            assert_eq!(read_all(&reopened), before);
+        });
+    }
+}
+
+#[test]
+fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
+    let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
+    (0..5).for_each(|_| drop(log.append("x").unwrap()));
+    let counted = Arc::new(Counted::default());
+    let waker = Waker::from(Arc::clone(&counted));
+    let mut context = Context::from_waker(&waker);
+    let woken = || counted.0.load(Ordering::SeqCst);
+    let mut tail = log.tail(annals::StartAt::Latest).unwrap();
+    assert!(tail.poll_next(&mut context).is_pending());
+    assert!(tail.poll_next(&mut context).is_pending());
+    assert_eq!(woken(), 0);
+    log.append("y").unwrap();
+    assert_eq!(woken(), 1);
+    assert!(matches!(tail.poll_next(&mut context), Poll::Ready(Ok(record)) if record.offset == 5));
+    assert!(tail.poll_next(&mut context).is_pending());
+    log.truncate_to(3).unwrap();
+    assert_eq!(woken(), 2);
+    assert!(matches!(
+        tail.poll_next(&mut context),
+        Poll::Ready(Err(Error::OffsetOutOfRange { .. }))
+    ));
+    tail.seek(3).unwrap();
+    assert!(tail.poll_next(&mut context).is_pending());
+    log.clone().close().unwrap();
+    assert_eq!(woken(), 3);
+    assert!(matches!(tail.poll_next(&mut context), Poll::Ready(Err(Error::Closed))));
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn durability_is_awaited_by_many() {
+    let log = Log::open(DIR, LogConfig::default().segment_bytes(2000).fs(MemFs::new())).unwrap();
+    std::thread::scope(|scope| {
+        (0..4).for_each(|_| {
+            let log = log.clone();
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let offset = log.append("x").unwrap();
+                    assert!(support::block_on(log.flush_async()).unwrap() > offset);
+                }
+            });
+        });
+    });
+    assert_eq!(log.offsets().durable, 200);
+}

@@ -1,0 +1,141 @@
+//! The bytes of every file of a small fixed workload, and the rule for index entries, made anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::MemFs;
+use annals::{Log, LogConfig, Record, Timestamp};
+use support::{Chance, DIR, T0, clock, files, name, read_file};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_files_of_a_small_log() {
+    let fs = MemFs::new();
+    let config = LogConfig::default().index_interval_bytes(0).clock(clock());
+    let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
+    let at = |value: &'static str, ms| {
+        Record::new(value).key("k").timestamp(Timestamp::from_millis(T0 + ms))
+    };
+    log.append_all([at("a", 0), at("b", 5)]).unwrap();
+    log.append(at("c", 3)).unwrap();
+    log.roll().unwrap();
+    log.append(at("d", 9)).unwrap();
+    assert_eq!(
+        String::from_utf8(read_file(&fs, DIR, ".lock")).unwrap(),
+        format!("process {}\nboot boot-1\n", std::process::id()),
+    );
+    log.close().unwrap();
+    let found = files(&fs, DIR);
+    let names: Vec<_> = found.keys().map(String::as_str).collect();
+    let n = [
+        ".kafka_cleanshutdown",
+        ".lock",
+        "00000000000000000000.index",
+        "00000000000000000000.log",
+        "00000000000000000000.timeindex",
+        "00000000000000000003.index",
+        "00000000000000000003.log",
+        "00000000000000000003.timeindex",
+        "recovery-point-offset-checkpoint",
+    ];
+    assert_eq!(names, n);
+    let text = |name: &str| String::from_utf8(found[name].clone()).unwrap();
+    assert_eq!(text("recovery-point-offset-checkpoint"), "0\n1\nt 0 4\n");
+    if std::env::var("DUMPG").is_ok() {
+        for (n, b) in &found {
+            eprintln!("DUMP {n} {} {}", hex(b), String::from_utf8_lossy(b));
+        }
+    }
+    assert_eq!(text(".kafka_cleanshutdown"), CLEAN);
+    // Offset 2 began at byte 79; the largest time so far, T0 + 5, was in the batch that ended with 1.
+    assert_eq!(hex(&found[&name(0, "index")]), INDEX);
+    assert_eq!(hex(&found[&name(0, "timeindex")]), "0000018bcfe5680500000001");
+    assert_eq!(hex(&found[&name(3, "index")]), "");
+    assert_eq!(hex(&found[&name(3, "timeindex")]), "0000018bcfe5680900000000");
+    assert_eq!(hex(&found[&name(0, "log")]), LOG_0);
+    assert_eq!(hex(&found[&name(3, "log")]), LOG_3);
+}
+
+const CLEAN: &str = "@CLEAN@";
+const INDEX: &str = "@INDEX@";
+const LOG_0: &str = "@LOG_0@";
+const LOG_3: &str = "@LOG_3@";
+
+/// One segment by the rule of Kafka, written down a second time: entries of both indexes.
+fn naive(log: &[u8], base: i64, interval: u64) -> (Vec<u8>, Vec<u8>) {
+    let (mut offsets, mut times) = (Vec::new(), Vec::new());
+    let (mut at, mut since) = (0usize, 0u64);
+    let (mut largest, mut of_largest, mut last_time) = (-1i64, base, -1i64);
+    let i64_at = |at: usize| i64::from_be_bytes(log[at..at + 8].try_into().unwrap());
+    let i32_at = |at: usize| i32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let mut time_entry = |time: i64, offset: i64| {
+        if time > last_time {
+            times.extend(time.to_be_bytes());
+            times.extend(((offset - base) as i32).to_be_bytes());
+            last_time = time;
+        }
+    };
+    while at < log.len() {
+        let size = 12 + i32_at(at + 8) as usize;
+        let last = i64_at(at) + i64::from(i32_at(at + 23));
+        if i64_at(at + 35) > largest {
+            (largest, of_largest) = (i64_at(at + 35), last);
+        }
+        if since > interval {
+            offsets.extend(((last - base) as i32).to_be_bytes());
+            offsets.extend((at as i32).to_be_bytes());
+            time_entry(largest, of_largest);
+            since = 0;
+        }
+        since += size as u64;
+        at += size;
+    }
+    time_entry(largest, of_largest);
+    (offsets, times)
+}
+
+#[test]
+fn entries_are_where_the_rule_puts_them() {
+    for seed in 0..20 {
+        for interval in [0, 200, 4096] {
+            let mut chance = Chance(seed);
+            let fs = MemFs::new();
+            let config =
+                || LogConfig::default().index_interval_bytes(interval).segment_bytes(20_000);
+            let mut log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+            for step in 0..300 {
+                let records = (0..=chance.below(4)).map(|_| {
+                    let time =
+                        Timestamp::from_millis(T0 + chance.clone().below(5000) as i64 + step);
+                    Record::new(vec![b'v'; chance.below(300) as usize]).timestamp(time)
+                });
+                let records: Vec<_> = records.collect();
+                log.append_all(records).unwrap();
+                if chance.below(60) == 0 {
+                    log.close().unwrap();
+                    log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+                }
+            }
+            let bases: Vec<u64> =
+                log.stats().unwrap().segments.iter().map(|s| s.base_offset).collect();
+            log.close().unwrap();
+            for base in bases {
+                let (offsets, times) =
+                    naive(&read_file(&fs, DIR, &name(base, "log")), base as i64, interval);
+                assert_eq!(
+                    read_file(&fs, DIR, &name(base, "index")),
+                    offsets,
+                    "seed {seed}, segment {base}"
+                );
+                let stored = read_file(&fs, DIR, &name(base, "timeindex"));
+                if stored != times {
+                    // A close in the middle of the segment's life has left its final entry.
+                    assert!(times.chunks(12).all(|entry| stored.chunks(12).any(|e| e == entry)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What no lint sees: which floor imports which, where time and files come from, sizes and names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+
+fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+}
+
+fn all() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    sources(Path::new("src"), &mut found);
+    assert!(found.len() > 30);
+    let name = |path: PathBuf| path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+    found.into_iter().map(|(path, text)| (name(path), text)).collect()
+}
+
+/// The lines that are code and not tests.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn imports_point_down() {
+    let ground = ["types", "error", "event", "clock"];
+    for (file, text) in all() {
+        let floor = file.split(['/', '.']).next().unwrap();
+        let banned: &[&str] = match floor {
+            f if ground.contains(&f) => &["fs", "record", "segment", "log", "checkpoint"],
+            "checkpoint" => &["fs", "record", "log"],
+            "fs" => &["record", "segment", "log", "checkpoint"],
+            "record" => &["fs", "segment", "log", "checkpoint"],
+            "segment" => &["log"],
+            _ => &[],
+        };
+        for line in code(&text) {
+            for above in banned {
+                let named = line.contains(&format!("crate::{above}::"))
+                    || line.contains(&format!("use crate::{above};"));
+                assert!(!named, "src/{file} imports {above}: {line}");
+            }
+            let only_names = floor != "checkpoint"
+                || !line.contains("crate::segment")
+                || line.contains("crate::segment::name");
+            assert!(only_names, "src/{file}: {line}");
+        }
+    }
+}
+
+#[test]
+fn each_door_to_the_outside_is_in_one_place() {
+    for (file, text) in all() {
+        for (what, only) in [
+            ("std::fs", "fs/disk.rs"),
+            ("SystemTime::now", "clock.rs"),
+            ("Instant::now", "clock.rs"),
+            ("unsafe ", "fs/view.rs"),
+        ] {
+            let used = code(&text).any(|line| line.contains(what) && !line.contains("_unsafe"));
+            assert!(!used || file == only, "src/{file} uses {what}, which belongs in src/{only}");
+        }
+    }
+}
+
+#[test]
+fn files_and_functions_are_short_and_named_for_what_they_do() {
+    for (file, text) in all() {
+        let stem = Path::new(&file).file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            !["util", "utils", "helpers", "common", "misc"].contains(&stem.as_str()),
+            "src/{file}"
+        );
+        assert!(text.lines().count() <= 800, "src/{file} is too long");
+        for mark in ["TODO", "FIXME", "todo!", "unimplemented!"] {
+            assert!(!text.contains(mark), "src/{file}: {mark}");
+        }
+        let mut begun: Option<(usize, usize, &str)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let trimmed = line.trim_start();
+            let indent = line.len() - trimmed.len();
+            let is_fn = !trimmed.starts_with("//")
+                && (trimmed.starts_with("fn ") || trimmed.contains(" fn "))
+                && !trimmed.ends_with(';');
+            if begun.is_none() && is_fn {
+                begun = Some((number, indent, trimmed));
+            }
+            if let Some((from, at, name)) = begun
+                && indent == at
+                && (trimmed == "}"
+                    || (number == from && trimmed.ends_with('}'))
+                    || trimmed.ends_with(';'))
+            {
+                assert!(number - from < 70, "src/{file}: {name} has {} lines", number - from + 1);
+                begun = None;
+            }
+        }
+    }
+}
