@@ -119,13 +119,15 @@ impl Tail {
     /// Waits until the end of the log has moved away from this tail's place, or the log is closed.
     fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         let shared = self.reader.shared();
-        if timeout != Some(Duration::ZERO) {
-            Shared::watch(shared);
-        }
         let offset = self.reader.offset();
-        Ok(shared
-            .signal
-            .wait(timeout, shared.clock(), || shared.end() != offset || shared.is_closed()))
+        Ok(shared.signal.wait(timeout, shared.clock(), || {
+            // Here this tail counts as a waiter: a watching thread started earlier would find
+            // nobody waiting, and end.
+            if timeout != Some(Duration::ZERO) {
+                Shared::watch(shared);
+            }
+            shared.end() != offset || shared.is_closed()
+        }))
     }
 }
 
@@ -172,6 +174,8 @@ impl Shared {
                     let done = shared.is_closed() || !shared.signal.has_waiters();
                     if done {
                         shared.watched.store(false, std::sync::atomic::Ordering::Release);
+                        // Whoever begins to wait either sees the store, or is seen here.
+                        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
                         if shared.is_closed() || !shared.signal.has_waiters() {
                             return;
                         }
