@@ -453,7 +453,7 @@ fn a_follower_sees_what_other_processes_append() {
             input.write_all(b"news\n").unwrap();
             acks.next().unwrap().unwrap();
             written += 1;
-            assert!(written < 10_000_000);
+            assert!(written < 300_000, "the follower sees nothing");
         }
         let lines = reader.join().unwrap();
         assert_eq!(lines.len(), 3, "{isolation}");

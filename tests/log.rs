@@ -201,3 +201,17 @@ fn one_logs_compression_is_not_anothers() {
         assert_eq!(reader.next_batch().unwrap().unwrap().header().codec(), expected);
     }
 }
+
+/// A tail that begins to wait just as the thread that watches the files gives up must not be forgotten.
+#[test]
+fn a_read_only_tail_is_woken_however_often_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), small()).unwrap();
+    let limit = std::time::Duration::from_secs(20);
+    for n in 0..100u64 {
+        let mut tail = Log::open_read_only(dir.path(), small()).unwrap().tail(n).unwrap();
+        let waiting = std::thread::spawn(move || tail.next(Some(limit)).unwrap());
+        log.append("x").unwrap();
+        assert_eq!(waiting.join().unwrap().map(|record| record.offset), Some(n));
+    }
+}

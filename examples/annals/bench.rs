@@ -153,7 +153,7 @@ fn append_share(args: &BenchArgs, log: &Log, pool: &[u8], records: u64) -> Resul
             builder.push(now, None, Some(pool.get(from..upto).unwrap_or_default()))?;
             from = upto.saturating_add(1);
             if from.saturating_add(value_bytes) > pool.len() {
-                from = from % value_bytes.max(1);
+                from %= value_bytes.max(1);
             }
         }
         let started = Instant::now();

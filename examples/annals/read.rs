@@ -62,7 +62,7 @@ pub fn run(args: &ReadArgs, output: &mut Output) -> Result<(), Failure> {
     let mut tail = if args.follow { Some(log.tail(reader.offset())?) } else { None };
     loop {
         if let Some(scan) = &mut scan {
-            scan.advance()?;
+            scan.advance(&log)?;
         }
         if printer.print(&mut reader, scan.as_ref())? {
             return Ok(());

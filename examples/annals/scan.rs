@@ -76,9 +76,11 @@ impl Scan {
         Ok(Scan { reader, transactions: Transactions::default() })
     }
 
-    /// Goes on to the end of the log.
-    pub fn advance(&mut self) -> Result<(), Error> {
-        while let Some(batch) = self.reader.next_batch()? {
+    /// Goes on to where the log ends now: a fast writer must not be run after for ever.
+    pub fn advance(&mut self, log: &Log) -> Result<(), Error> {
+        let end = log.reader(StartAt::Latest)?.offset();
+        while self.reader.offset() < end {
+            let Some(batch) = self.reader.next_batch()? else { break };
             let header = *batch.header();
             if header.is_control() {
                 if let Some(control) = marker(&batch.to_owned()?)? {

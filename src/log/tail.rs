@@ -122,11 +122,14 @@ impl Tail {
     /// then it lies below the end for good.
     fn wait(&self, seen: Seen, timeout: Option<Duration>) -> bool {
         let shared = self.reader.shared();
-        if timeout != Some(Duration::ZERO) {
-            Shared::watch(shared);
-        }
-        let ready = || Seen::now(shared) != seen || shared.is_closed();
-        shared.signal.wait(timeout, shared.clock(), ready)
+        shared.signal.wait(timeout, shared.clock(), || {
+            // Here this tail counts as a waiter: a watching thread started earlier would find
+            // nobody waiting, and end.
+            if timeout != Some(Duration::ZERO) {
+                Shared::watch(shared);
+            }
+            Seen::now(shared) != seen || shared.is_closed()
+        })
     }
 }
 
@@ -186,6 +189,8 @@ impl Shared {
                     let done = shared.is_closed() || !shared.signal.has_waiters();
                     if done {
                         shared.watched.store(false, std::sync::atomic::Ordering::Release);
+                        // Whoever begins to wait either sees the store, or is seen here.
+                        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
                         if shared.is_closed() || !shared.signal.has_waiters() {
                             return;
                         }
