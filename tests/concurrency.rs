@@ -1,4 +1,10 @@
 //! Everything at once, until so many operations are done.
+#![allow(
+    dropping_copy_types,
+    clippy::let_underscore_must_use,
+    clippy::type_complexity,
+    clippy::double_ended_iterator_last
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;

@@ -1,6 +1,12 @@
 //! A loss of power, and a kill, at every call a workload makes to the file system.
 //!
 //! `ANNALS_CRASH_SEEDS=3..40` chooses the seeds of the images that survive in part.
+#![allow(
+    dropping_copy_types,
+    clippy::let_underscore_must_use,
+    clippy::type_complexity,
+    clippy::double_ended_iterator_last
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;

@@ -1,4 +1,10 @@
 //! Each call to the file system fails once, for each call and each way to fail.
+#![allow(
+    dropping_copy_types,
+    clippy::let_underscore_must_use,
+    clippy::type_complexity,
+    clippy::double_ended_iterator_last
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;

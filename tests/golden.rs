@@ -44,12 +44,7 @@ fn the_files_of_a_small_log() {
     assert_eq!(names, n);
     let text = |name: &str| String::from_utf8(found[name].clone()).unwrap();
     assert_eq!(text("recovery-point-offset-checkpoint"), "0\n1\nt 0 4\n");
-    if std::env::var("DUMPG").is_ok() {
-        for (n, b) in &found {
-            eprintln!("DUMP {n} {} {}", hex(b), String::from_utf8_lossy(b));
-        }
-    }
-    assert_eq!(text(".kafka_cleanshutdown"), CLEAN);
+    assert_eq!(text(".kafka_cleanshutdown").trim_end(), CLEAN);
     // Offset 2 began at byte 79; the largest time so far, T0 + 5, was in the batch that ended with 1.
     assert_eq!(hex(&found[&name(0, "index")]), INDEX);
     assert_eq!(hex(&found[&name(0, "timeindex")]), "0000018bcfe5680500000001");
@@ -59,10 +54,10 @@ fn the_files_of_a_small_log() {
     assert_eq!(hex(&found[&name(3, "log")]), LOG_3);
 }
 
-const CLEAN: &str = "@CLEAN@";
-const INDEX: &str = "@INDEX@";
-const LOG_0: &str = "@LOG_0@";
-const LOG_3: &str = "@LOG_3@";
+const CLEAN: &str = r#"{"version":0,"brokerEpoch":-1,"activeSegment":3,"activeBytes":70,"endOffset":4,"largestTimestamp":1700000000009,"largestTimestampOffset":3,"firstTimestamp":1700000000009,"bytesSinceIndexEntry":70,"offsetIndexEntries":0,"timeIndexEntries":1}"#;
+const INDEX: &str = "000000020000004f";
+const LOG_0: &str = "000000000000000000000043ffffffff0264bb9ef10000000000010000018bcfe568000000018bcfe56805ffffffffffffffffffffffffffff0000000210000000026b02610010000a02026b02620000000000000000020000003affffffff023cf1a29b0000000000000000018bcfe568030000018bcfe56803ffffffffffffffffffffffffffff0000000110000000026b026300";
+const LOG_3: &str = "00000000000000030000003affffffff02f9ba23bb0000000000000000018bcfe568090000018bcfe56809ffffffffffffffffffffffffffff0000000110000000026b026400";
 
 /// One segment by the rule of Kafka, written down a second time: entries of both indexes.
 fn naive(log: &[u8], base: i64, interval: u64) -> (Vec<u8>, Vec<u8>) {
