@@ -256,7 +256,8 @@ fn same(theirs: &[String], ours: &[String], name: &str) {
     for (theirs, ours) in theirs.iter().zip(ours) {
         assert_eq!(theirs, ours, "{name}: Kafka reads the first, we the second");
     }
-    assert_eq!(theirs.len(), ours.len(), "{name}");
+    let more = theirs.get(ours.len()..).unwrap_or_default();
+    assert_eq!(theirs.len(), ours.len(), "{name}: Kafka says more: {more:#?}");
 }
 
 fn small() -> LogConfig {
