@@ -12,6 +12,7 @@
 use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::log::group::Group;
 use crate::log::shared::Shared;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
 use crate::segment::{Segment, SegmentDir};
@@ -20,12 +21,14 @@ use parking_lot::MutexGuard;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// What is not on the medium yet.
 #[derive(Debug)]
 pub(crate) struct SyncState {
-    /// A sync is running. Reset by [`Lead`] on every way out.
+    /// A sync is running, or its leader waits for others to join. Reset by [`Lead`] on every way out.
     running: bool,
+    group: Group,
     /// The segments that may hold unsynced bytes, in order; the last is the active one.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Names were created or removed since the directory was last synced.
@@ -34,27 +37,45 @@ pub(crate) struct SyncState {
 
 impl SyncState {
     pub(crate) fn new(active: Arc<Segment>) -> SyncState {
-        SyncState { running: false, segments: vec![active], new_names: false }
+        SyncState {
+            running: false,
+            group: Group::default(),
+            segments: vec![active],
+            new_names: false,
+        }
     }
 
     pub(crate) fn read_only() -> SyncState {
-        SyncState { running: false, segments: Vec::new(), new_names: false }
+        SyncState {
+            running: false,
+            group: Group::default(),
+            segments: Vec::new(),
+            new_names: false,
+        }
     }
 }
 
 /// The right and the duty to sync. However it ends, the next may lead and all who wait look again.
-struct Lead<'a>(&'a Shared);
+struct Lead<'a> {
+    shared: &'a Shared,
+    /// How long the sync took.
+    took: Duration,
+}
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.0.sync.lock().running = false;
-        self.0.synced.notify_all();
+        let mut state = self.shared.sync.lock();
+        state.running = false;
+        state.group.end(self.took);
+        drop(state);
+        self.shared.synced.notify_all();
     }
 }
 
 impl Shared {
     /// Makes everything below `wanted` durable and says what is.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
+        let mut counted = None;
         loop {
             let durable = self.durable();
             if durable >= wanted {
@@ -65,7 +86,12 @@ impl Shared {
             if self.durable() >= wanted {
                 continue;
             }
-            if state.running {
+            let running = state.running;
+            state.group.join(wanted, running, &mut counted);
+            if running {
+                if state.group.is_complete() {
+                    self.gathered.notify_one();
+                }
                 self.synced.wait(&mut state);
                 continue;
             }
@@ -74,22 +100,25 @@ impl Shared {
     }
 
     fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
+        state.running = true;
+        self.gather(&mut state);
         // The end first: whatever lies below it is in one of these segments.
         let end = self.end();
         let segments = state.segments.clone();
         let new_names = std::mem::take(&mut state.new_names);
-        state.running = true;
+        state.group.begin(end);
         drop(state);
-        let lead = Lead(self);
+        let mut lead = Lead { shared: self, took: Duration::ZERO };
         let began = self.clock().monotonic();
         let synced = self.sync_segments(&segments, new_names);
+        lead.took = self.clock().monotonic().saturating_sub(began);
+        let took = lead.took;
         let mut events = Vec::new();
         let result = match synced {
             Ok(()) => {
                 self.durable.fetch_max(end, Ordering::AcqRel);
                 let sealed = segments.len().saturating_sub(1);
                 self.forget_synced(segments.get(..sealed).unwrap_or_default());
-                let took = self.clock().monotonic().saturating_sub(began);
                 events.push(Event::Flushed { through: end, took });
                 match segments.get(1..).and_then(<[_]>::last) {
                     Some(active) => self.advance_recovery_point(active.base, &mut events),
@@ -106,6 +135,20 @@ impl Shared {
         self.signal_durable();
         self.emit_all(events);
         result
+    }
+
+    /// Waits a moment for others to join this sync, if they are to be expected.
+    fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
+        let Some(patience) = state.group.patience() else { return };
+        while !state.group.is_complete() {
+            let joined = state.group.joined();
+            // As long as they come, more may be on their way: many threads take a while to wake up.
+            if self.gathered.wait_for(state, patience).timed_out() && state.group.joined() == joined
+            {
+                break;
+            }
+        }
+        state.group.waited();
     }
 
     pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {

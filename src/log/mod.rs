@@ -8,6 +8,7 @@ mod cursor;
 mod durable;
 mod flush;
 mod follow;
+mod group;
 mod open;
 mod read;
 mod reader;

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) sync: Mutex<SyncState>,
     /// Waits with `sync` for a running sync to end.
     pub(crate) synced: Condvar,
+    /// Waits with `sync`, as the leader of a sync, for others to join.
+    pub(crate) gathered: Condvar,
     /// Who waits for the end to move.
     pub(crate) signal: Signal,
     /// Leaf lock. What a read-only log knows of the files another process writes.
@@ -105,6 +107,7 @@ impl Shared {
             writer: Mutex::new(parts.writer),
             sync: Mutex::new(parts.sync),
             synced: Condvar::new(),
+            gathered: Condvar::new(),
             signal: Signal::default(),
             follower: parts.follower.map(Mutex::new),
             watched: AtomicBool::new(false),

@@ -1,0 +1,156 @@
+//! Who shares a sync: how long its leader holds it back for those who are about to ask for one.
+//!
+//! Threads that append and wait for the disk in a loop fall into two camps: while one
+//! waits for a sync that is running, the other has just been released by the one before.
+//! Each sync then serves half of them, or, when the first to come back starts the next at
+//! once, a single one. So the leader waits a moment for those the last sync released:
+//! together with those who came while it ran they are whom to expect. It goes on for as long as they come.
+//!
+//! That costs time when they do not come back. So it waits for none of them longer than a sync
+//! takes, and each time in vain it goes twice as many syncs without waiting.
+
+use crate::types::Offset;
+use std::time::Duration;
+
+/// The most syncs that go without waiting after waiting was in vain.
+const MAX_REST: u32 = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Counts the syncs that have begun: who waits for the next one is counted once.
+    round: u64,
+    /// How many wait for the next sync.
+    joined: usize,
+    /// How many wait for the sync that is running, or waited for the last.
+    served: usize,
+    /// What lies below this is covered by the sync that is running.
+    covered: Offset,
+    /// How many to expect for the next sync.
+    expected: usize,
+    /// How long the last sync took.
+    took: Duration,
+    /// How many syncs to go without waiting, and how many after waiting in vain once more.
+    rest: u32,
+    next_rest: u32,
+}
+
+impl Group {
+    /// Counts in who waits for everything below `wanted` to be durable; `counted` is the
+    /// caller's memory of having been counted.
+    pub(crate) fn join(&mut self, wanted: Offset, running: bool, counted: &mut Option<u64>) {
+        if *counted == Some(self.round) {
+            return;
+        }
+        *counted = Some(self.round);
+        if running && wanted <= self.covered {
+            self.served = self.served.saturating_add(1);
+        } else {
+            self.joined = self.joined.saturating_add(1);
+        }
+    }
+
+    /// Whether everyone who is expected is there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.joined >= self.expected
+    }
+
+    /// How many wait for the next sync.
+    pub(crate) fn joined(&self) -> usize {
+        self.joined
+    }
+
+    /// How long to wait for those who are not there yet; `None` to begin at once.
+    pub(crate) fn patience(&mut self) -> Option<Duration> {
+        if self.is_complete() || self.took.is_zero() {
+            return None;
+        }
+        if self.rest > 0 {
+            self.rest = self.rest.saturating_sub(1);
+            return None;
+        }
+        Some(self.took)
+    }
+
+    /// Takes note of whether waiting was of use.
+    pub(crate) fn waited(&mut self) {
+        if self.is_complete() {
+            self.next_rest = 0;
+        } else {
+            self.next_rest = self.next_rest.saturating_mul(2).clamp(1, MAX_REST);
+            self.rest = self.next_rest;
+        }
+    }
+
+    /// A sync of everything below `covered` begins, for all who have joined.
+    pub(crate) fn begin(&mut self, covered: Offset) {
+        self.round = self.round.wrapping_add(1);
+        self.served = std::mem::take(&mut self.joined);
+        self.covered = covered;
+    }
+
+    /// The sync is over, and took so long.
+    pub(crate) fn end(&mut self, took: Duration) {
+        self.covered = 0;
+        self.took = took;
+        self.expected = self.joined.saturating_add(self.served);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_micros(100);
+
+    #[test]
+    fn one_thread_never_waits() {
+        let mut group = Group::default();
+        for n in 1..10 {
+            group.join(n, false, &mut None);
+            assert_eq!(group.patience(), None);
+            group.begin(n);
+            group.end(TOOK);
+        }
+    }
+
+    #[test]
+    fn those_released_are_expected_with_those_who_wait() {
+        let mut group = Group::default();
+        let (mut first, mut second) = (None, None);
+        group.join(1, false, &mut first);
+        group.begin(1);
+        group.join(2, true, &mut second);
+        group.end(TOOK);
+        // The second leads, having been counted, and waits for the first to come back.
+        group.join(2, false, &mut second);
+        assert_eq!(group.patience(), Some(TOOK));
+        group.join(3, true, &mut first);
+        assert!(group.is_complete());
+        group.waited();
+        group.begin(3);
+        // Who asks for what is being synced already is released with the others.
+        group.join(3, true, &mut None);
+        group.end(TOOK);
+        assert_eq!(group.expected, 3);
+    }
+
+    #[test]
+    fn waiting_in_vain_is_done_less_and_less() {
+        let mut group = Group::default();
+        let mut waited = 0;
+        group.join(0, false, &mut None);
+        for n in 0..1000u64 {
+            if group.patience().is_some() {
+                waited += 1;
+                group.waited();
+            }
+            group.begin(2 * n);
+            group.join(2 * n + 1, true, &mut None);
+            group.end(TOOK);
+            group.begin(2 * n + 1);
+            group.join(2 * n + 2, true, &mut None);
+            group.end(TOOK);
+        }
+        assert!((5..40).contains(&waited), "{waited}");
+    }
+}
