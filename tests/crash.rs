@@ -248,3 +248,25 @@ fn whenever_the_power_fails_what_was_acknowledged_is_there() {
             std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{states} states\n"));
     }
 }
+
+/// The name of a new segment must be on the medium before what is in it counts as durable. A flush that
+/// stores the recovery point syncs the directory by the way; one that has no room for it must all the same.
+#[test]
+fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
+    use annals::fs::{Fault, FaultFs, Operation, Rule};
+    let disk = MemFs::new();
+    let fs = FaultFs::new(disk.clone());
+    let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
+    log.append("first").unwrap();
+    log.roll().unwrap();
+    log.append("second").unwrap();
+    fs.add(
+        Rule::new(Operation::CreateNew, Fault::Error(std::io::ErrorKind::StorageFull))
+            .path("recovery-point"),
+    );
+    assert_eq!(log.flush().unwrap(), 2);
+    let after = disk.crash(Survive::SyncedOnly);
+    let log = Log::open("t-0", LogConfig::default().fs(after)).unwrap();
+    assert_eq!(log.offsets().end, 2);
+    assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
+}

@@ -7,7 +7,7 @@ use crate::log::view::View;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
-use crate::segment::scan::{BatchStream, Step};
+use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
 use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub(crate) struct Cursor {
     at: Option<Place>,
     /// The next offset to be read.
     next: Offset,
+    /// How much is read at a time.
+    read_ahead: usize,
+    /// The memory of the last place, for the next one.
+    spare: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,21 @@ impl Cursor {
         let truncations = shared.truncations();
         let generation = shared.generation();
         let view = shared.view();
-        Cursor { shared, view, generation, truncations, at: None, next }
+        let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
+        Cursor { shared, view, generation, truncations, at: None, next, read_ahead, spare }
+    }
+
+    /// Reads at most this much at a time, but for batches that are larger.
+    pub(crate) fn reading_ahead(mut self, bytes: usize) -> Cursor {
+        self.read_ahead = bytes.min(BUFFER_BYTES);
+        self
+    }
+
+    /// Leaves the place, keeping its memory.
+    fn leave(&mut self) {
+        if let Some(place) = self.at.take() {
+            self.spare = place.stream.into_buffer();
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -57,7 +75,7 @@ impl Cursor {
     /// Goes to an offset, which the next read looks up.
     pub(crate) fn seek(&mut self, offset: Offset) {
         self.next = offset;
-        self.at = None;
+        self.leave();
     }
 
     /// Takes the offsets up to here as read.
@@ -69,7 +87,7 @@ impl Cursor {
         let truncations = self.shared.truncations();
         if truncations != self.truncations {
             self.truncations = truncations;
-            self.at = None;
+            self.leave();
         }
         let generation = self.shared.generation();
         if generation != self.generation {
@@ -102,7 +120,7 @@ impl Cursor {
             }
             let result = self.step();
             if self.shared.truncated_since(self.truncations) {
-                self.at = None;
+                self.leave();
                 continue;
             }
             match result {
@@ -159,7 +177,8 @@ impl Cursor {
             if let Some(located) = located {
                 self.at = Some(Place {
                     index,
-                    stream: BatchStream::new(segment.file()?, located.position, located.lowest),
+                    stream: BatchStream::new(segment.file()?, located.position, located.lowest)
+                        .with_buffer(std::mem::take(&mut self.spare), self.read_ahead),
                     segment: Arc::clone(segment),
                 });
                 return Ok(true);

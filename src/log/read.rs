@@ -196,7 +196,7 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
     shared.refresh()?;
     shared.check_range(from)?;
     let (truncations, seen_end) = (shared.truncations(), shared.end());
-    let mut cursor = Cursor::new(Arc::clone(shared), from);
+    let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
     let mut bytes = BytesMut::new();
     while let Some(header) = cursor.advance()? {
         let fits = bytes.len().saturating_add(header.size_bytes()) <= limits.max_bytes;

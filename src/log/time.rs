@@ -9,6 +9,9 @@ use crate::segment::scan::BatchStream;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
+/// What is looked for lies within an index interval or a batch of where the search begins, as a rule.
+const READ_AHEAD_BYTES: usize = 32 * 1024;
+
 impl Shared {
     pub(crate) fn list_offset(&self, spec: OffsetSpec) -> Result<Option<(Offset, Timestamp)>> {
         self.check_readable()?;
@@ -101,7 +104,8 @@ fn stream_to(
         _ => start,
     };
     let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
-    Ok(Some(BatchStream::new(segment.file()?, located.position, located.lowest)))
+    let stream = BatchStream::new(segment.file()?, located.position, located.lowest);
+    Ok(Some(stream.with_buffer(Vec::new(), READ_AHEAD_BYTES)))
 }
 
 fn first_in_batch(

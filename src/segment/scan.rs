@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 /// How much is read at a time once a scan is under way.
-const BUFFER_BYTES: usize = 1 << 20;
+pub(crate) const BUFFER_BYTES: usize = 1 << 20;
 /// Reads begin on a multiple of this, so that the kernel copies whole pages.
 const PAGE_BYTES: u64 = 4096;
 
