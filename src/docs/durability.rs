@@ -106,7 +106,7 @@
 //! | what the scan met, above the recovery point | only the process died | the machine stopped, or it is not known |
 //! |---|---|---|
 //! | torn, in the last segment | cut | cut |
-//! | torn, with segments behind | error | cut, with the segments behind |
+//! | torn, or zeros in place of records, with segments behind | error | cut, with the segments behind |
 //! | damaged | error | cut, with all behind it |
 //! | a segment ends below the next one's base | a gap that truncating or compaction left: kept | if there are records behind it: they are cut |
 //! | anything **below** the recovery point | error | error |
@@ -124,8 +124,8 @@
 //! To tell the two apart, `.lock` keeps the name of the machine's run: on Linux the kernel's `boot_id`. When it
 //! differs from the present one, the machine has stopped since. Where there is no such name (other systems, `/proc` not
 //! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
-//! to another machine. It stays the old one until recovery is done: an opening that fails half way changes nothing
-//! for the next. A directory without `.lock`, as a broker leaves it, counts as one whose process died.
+//! to another machine. The present run is written there only when recovery is done: an opening that fails half way
+//! changes nothing for the next. A directory without `.lock`, as a broker leaves it, counts as one whose process died.
 //!
 //! # How much is read
 //!
