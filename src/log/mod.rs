@@ -163,6 +163,7 @@ impl Log {
     }
 
     /// Appends what a builder holds as one batch, without allocating. Clear the builder to use it again.
+    /// A log with a codec of its own sets the builder to it, and there it stays.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::BatchBuilder};
