@@ -1,9 +1,9 @@
 //! A log on the real disk and in memory: what a user does first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::MemFs;
+use annals::fs::{Fs, MemFs, Open};
 use annals::record::{BatchBuilder, Compression};
-use annals::{Codec, Error, Log, LogConfig, OffsetSpec, Record, StartAt, Timestamp};
+use annals::{Codec, Error, Log, LogConfig, OffsetSpec, OnCorruption, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -213,5 +213,31 @@ fn a_read_only_tail_is_woken_however_often_it_waits() {
         let waiting = std::thread::spawn(move || tail.next(Some(limit)).unwrap());
         log.append("x").unwrap();
         assert_eq!(waiting.join().unwrap().map(|record| record.offset), Some(n));
+    }
+}
+
+/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a
+/// flipped bit in a log that was closed long ago read as its end, without a word.
+#[test]
+fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
+    let fs = MemFs::new();
+    let log = Log::open("l-0", LogConfig::default().fs(fs.clone())).unwrap();
+    (0..3).for_each(|i| drop(log.append(format!("value-{i}").as_str()).unwrap().to_string()));
+    log.close().unwrap();
+    let path = std::path::Path::new("l-0/00000000000000000000.log");
+    let file = fs.open(path, Open::ReadWrite).unwrap();
+    let batch = file.len().unwrap() / 3;
+    for damaged in [1, 2] {
+        let mut byte = [0];
+        let at = damaged * batch + 65;
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        let config = || LogConfig::default().fs(fs.clone());
+        let error = Log::open_read_only("l-0", config()).unwrap_err();
+        let Error::Corrupt(corruption) = error else { panic!("{error}") };
+        assert_eq!((corruption.position, corruption.offset), (damaged * batch, Some(damaged)));
+        let cut = config().on_corruption(OnCorruption::Truncate);
+        assert_eq!(values(&Log::open_read_only("l-0", cut).unwrap()), expected(damaged));
+        file.write_all_at(&byte, at).unwrap();
     }
 }

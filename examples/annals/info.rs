@@ -7,7 +7,7 @@ use crate::scan::{Transactions, marker};
 use crate::verify::{segment_file, segments as segment_bases};
 use annals::fs::DiskFs;
 use annals::inspect::{self, Batches, FoundBatch, OffsetEntries, Piece, TimeEntries};
-use annals::{Error, Log, LogConfig, Offset, ProducerId, Timestamp};
+use annals::{Error, Log, LogConfig, Offset, OnCorruption, ProducerId, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -57,7 +57,9 @@ struct Producer {
 }
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
-    let log = Log::open_read_only(&args.dir, LogConfig::default())?;
+    // Damage is what is looked for here, so it must not keep the log from opening.
+    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
+    let log = Log::open_read_only(&args.dir, config)?;
     let offsets = log.offsets();
     let (start, end) = (offsets.start, offsets.end);
     let mut survey = Survey::default();

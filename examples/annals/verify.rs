@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{Output, spinner};
 use annals::fs::{DiskFs, EntryKind, Fs as _};
 use annals::inspect::{self, Batches, FileKind, Piece};
-use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, StartAt};
+use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, OnCorruption, StartAt};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,9 @@ use std::process::ExitCode;
 const LOOKS: usize = 20;
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
-    let log = Log::open_read_only(&args.dir, LogConfig::default())?;
+    // Damage is what is looked for here, so it must not keep the log from opening.
+    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
+    let log = Log::open_read_only(&args.dir, config)?;
     let progress = spinner("verifying");
     let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
     let end = if let Some(base) = last_segment(&args.dir)? {

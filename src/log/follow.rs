@@ -5,13 +5,14 @@
 //! whose checksum is right.
 
 use crate::error::{Error, Result};
-use crate::log::config::LogConfig;
+use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{Listing, Recovery, segment_dir};
+use crate::log::open::{Listing, Recovery, damage, read_checkpoint, segment_dir};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::recover::{Recovered, recover_segment};
+use crate::segment::name::RECOVERY_POINT;
+use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
@@ -76,7 +77,7 @@ impl Follower {
 }
 
 /// The segments of a directory as they are now.
-fn survey(dir: &Arc<SegmentDir>) -> Result<(Follower, View, Offset)> {
+fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View, Offset)> {
     let listing = Listing::read(dir)?;
     let logs: Vec<_> = listing.logs().collect();
     let Some((&(base, _), sealed)) = logs.split_last() else {
@@ -90,17 +91,40 @@ fn survey(dir: &Arc<SegmentDir>) -> Result<(Follower, View, Offset)> {
         .map(|(base, bytes)| Arc::new(Segment::sealed(Arc::clone(dir), *base, *bytes)))
         .collect();
     dir.forget(base);
-    let follower = Follower::new(dir, base, recover_segment(dir, base, Offset::MAX, 0)?)?;
+    let follower = Follower::new(dir, base, scan_last(dir, base, choice)?)?;
     let start = segments.first().map_or(base, |first| first.base);
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }, start))
+}
+
+/// How often a segment that looks damaged is looked at before that is believed.
+const LOOKS: usize = 3;
+
+/// Reads the last segment up to where its batches end.
+///
+/// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
+/// place, or an end below what was synced, are, unless the writer went on while it was read: so it is read again.
+fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Result<Recovered> {
+    let mut looks = 0usize;
+    loop {
+        let recovery_point = read_checkpoint(dir, RECOVERY_POINT)?.unwrap_or(0);
+        let found = recover_segment(dir, base, Offset::MAX, 0)?;
+        looks = looks.saturating_add(1);
+        let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= recovery_point;
+        if is_sound || choice == OnCorruption::Truncate {
+            return Ok(found);
+        }
+        if looks == LOOKS {
+            return Err(damage(dir, base, &found, recovery_point));
+        }
+    }
 }
 
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, false);
-    let (follower, view, start) = survey(&dir)?;
+    let (follower, view, start) = survey(&dir, config.on_corruption)?;
     let end = follower.end;
     Ok(Shared::new(Parts {
         dir,
@@ -149,7 +173,7 @@ impl Shared {
         // What was added to the segment before the next one was begun.
         follower.take_new_batches()?;
         let before = follower.end;
-        let (next, view, start) = survey(&self.dir)?;
+        let (next, view, start) = survey(&self.dir, self.config.on_corruption)?;
         let cut = was_cut || next.end < before;
         *follower = next;
         self.update_view(|_| view);

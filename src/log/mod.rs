@@ -123,6 +123,8 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::NotALog`] when there is no segment.
+    /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced;
+    ///   with [`OnCorruption::Truncate`] the log ends before that, and nothing is cut.
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);

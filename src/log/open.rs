@@ -183,6 +183,50 @@ fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> 
     store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
 }
 
+/// The offset in one of the checkpoint files; a malformed file counts as none.
+pub(crate) fn read_checkpoint(dir: &SegmentDir, name: &str) -> Result<Option<Offset>> {
+    let path = dir.path.join(name);
+    let Some(bytes) = dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
+    match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+        Ok(entries) => {
+            let (topic, partition) = topic_partition(&dir.path);
+            let own = entries
+                .iter()
+                .find(|entry| entry.topic == topic && entry.partition == partition)
+                .or(if entries.len() == 1 { entries.first() } else { None });
+            Ok(own.map(|entry| entry.offset))
+        }
+        Err(reason) => {
+            dir.events.emit(&Event::CheckpointIgnored { path, reason });
+            Ok(None)
+        }
+    }
+}
+
+/// What is wrong with a segment whose valid part ends too early.
+pub(crate) fn damage(
+    dir: &SegmentDir,
+    base: Offset,
+    found: &Recovered,
+    recovery_point: Offset,
+) -> Error {
+    let reason = match &found.tail {
+        Tail::Torn(damage) | Tail::Damaged(damage) => damage.clone(),
+        Tail::Clean | Tail::Zeros if found.end < recovery_point => {
+            Damage::MissingData { expected: recovery_point, found: found.end }
+        }
+        Tail::Clean | Tail::Zeros => {
+            Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
+        }
+    };
+    Error::Corrupt(Box::new(Corruption {
+        path: dir.path_of(SegmentFile::live(base, Kind::Log)),
+        position: found.valid_bytes,
+        offset: Some(found.end),
+        reason,
+    }))
+}
+
 struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
@@ -195,8 +239,8 @@ struct Opening {
 impl Opening {
     fn run(mut self, lock: Box<dyn DirLock>) -> Result<Shared> {
         let listing = self.settle_leftovers()?;
-        let recovery_point = self.checkpoint(RECOVERY_POINT)?.unwrap_or(0);
-        let start = self.checkpoint(LOG_START)?.unwrap_or(0);
+        let recovery_point = read_checkpoint(&self.dir, RECOVERY_POINT)?.unwrap_or(0);
+        let start = read_checkpoint(&self.dir, LOG_START)?.unwrap_or(0);
         let clean = self.take_clean_marker(&listing)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => self.open_clean(&listing, &marker)?,
@@ -347,26 +391,6 @@ impl Opening {
         Ok(())
     }
 
-    /// The offset in one of the checkpoint files; a malformed file counts as none.
-    fn checkpoint(&self, name: &str) -> Result<Option<Offset>> {
-        let path = self.dir.path.join(name);
-        let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
-        match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-            Ok(entries) => {
-                let (topic, partition) = topic_partition(&self.dir.path);
-                let own = entries
-                    .iter()
-                    .find(|entry| entry.topic == topic && entry.partition == partition)
-                    .or(if entries.len() == 1 { entries.first() } else { None });
-                Ok(own.map(|entry| entry.offset))
-            }
-            Err(reason) => {
-                self.dir.events.emit(&Event::CheckpointIgnored { path, reason });
-                Ok(None)
-            }
-        }
-    }
-
     /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files that are there.
     fn take_clean_marker(&mut self, listing: &Listing) -> Result<Option<CleanShutdown>> {
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
@@ -398,7 +422,7 @@ impl Opening {
             // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
             let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0)?;
             if !matches!(found.tail, Tail::Clean) {
-                return Err(self.damage(marker.base, &found));
+                return Err(damage(&self.dir, marker.base, &found, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
             let reason = "it does not match the log it was closed with";
@@ -559,28 +583,7 @@ impl Opening {
         if explained || self.config.on_corruption == OnCorruption::Truncate {
             return Ok(());
         }
-        let mut error = self.damage(base, found);
-        if let (Error::Corrupt(corruption), Tail::Clean | Tail::Zeros) = (&mut error, &found.tail)
-            && found.end < recovery_point
-        {
-            corruption.reason = Damage::MissingData { expected: recovery_point, found: found.end };
-        }
-        Err(error)
-    }
-
-    fn damage(&self, base: Offset, found: &Recovered) -> Error {
-        let reason = match &found.tail {
-            Tail::Torn(damage) | Tail::Damaged(damage) => damage.clone(),
-            Tail::Clean | Tail::Zeros => {
-                Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
-            }
-        };
-        Error::Corrupt(Box::new(Corruption {
-            path: self.dir.path_of(SegmentFile::live(base, Kind::Log)),
-            position: found.valid_bytes,
-            offset: Some(found.end),
-            reason,
-        }))
+        Err(damage(&self.dir, base, found, recovery_point))
     }
 
     /// Cuts a segment to its valid part, and removes the segments after it, the last first.
