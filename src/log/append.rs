@@ -3,6 +3,7 @@
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
+use crate::log::combine::Group;
 use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
@@ -10,9 +11,10 @@ use crate::record::{
     validate_for_append,
 };
 use crate::segment::Segment;
-use crate::segment::active::ActiveLog;
+use crate::segment::active::{ActiveLog, AppendFailure};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
+use parking_lot::MutexGuard;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +52,8 @@ pub(crate) struct Writer {
     pub(crate) stored_time_entries: usize,
     /// When appends last led to a flush.
     pub(crate) flushed: Duration,
+    /// An empty group, kept for its memory.
+    pub(crate) spare: Group,
     /// Delivered once the lock is released.
     pub(crate) events: Vec<Event>,
 }
@@ -118,8 +122,7 @@ impl Shared {
             builder.compression(compression);
         }
         builder.check_timestamps(&self.rules(now))?;
-        let batch = builder.finish()?;
-        let header = BatchHeader::parse(batch)?;
+        let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
         self.append_encoded(batch, header)
     }
@@ -168,6 +171,7 @@ impl Shared {
         builder.take()
     }
 
+    #[inline(always)]
     fn rules(&self, now: Timestamp) -> AppendRules {
         let millis = |distance: Duration| {
             u64::try_from(distance.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64)
@@ -192,47 +196,66 @@ impl Shared {
     }
 
     /// Takes a place in the log for a batch that is complete but for that, and writes it there.
+    #[inline(always)]
     fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
         self.check_size(batch.len() as u64)?;
 
-        let (appended, events, flush) = {
-            let mut slot = self.writer.lock();
-            self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
-            let appended = self.append_locked(writer, batch, header);
-            let flush = appended.is_ok() && self.flush_is_due(writer);
-            (appended, std::mem::take(&mut writer.events), flush)
-        };
+        match self.writer.try_lock() {
+            Some(slot) if self.queue.is_empty() => self.append_alone(slot, batch, &header),
+            slot => self.append_together(slot, batch, &header),
+        }
+    }
+
+    /// Writes a batch with the writer in hand.
+    #[inline(always)]
+    pub(crate) fn append_alone(
+        &self,
+        mut slot: MutexGuard<'_, Option<Writer>>,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
+        self.check_writable()?;
+        let writer = slot.as_mut().ok_or(Error::Closed)?;
+        let appended = self.append_locked(writer, batch, header);
+        let flush = appended.is_ok() && self.flush_is_due(writer);
+        let events = std::mem::take(&mut writer.events);
+        drop(slot);
         if appended.is_ok() {
             self.signal.notify();
         }
         self.emit_all(events);
-        let appended = appended?;
+        self.settle(appended?, flush)
+    }
+
+    /// Flushes if the log is configured to after this append.
+    #[inline(always)]
+    pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
             self.sync_below(appended.last.saturating_add(1))?;
         }
         Ok(appended)
     }
 
+    #[inline(always)]
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limits = [
-            (self.config.max_message_bytes, "max_message_bytes"),
-            (self.config.segment_bytes, "segment_bytes"),
-        ];
-        for (limit, option) in limits {
-            if bytes > limit {
-                return Err(Error::BatchTooLarge { bytes, limit, option });
-            }
+        let limit = self.config.max_message_bytes;
+        if bytes > limit {
+            return Err(Error::BatchTooLarge { bytes, limit, option: "max_message_bytes" });
+        }
+        let limit = self.config.segment_bytes;
+        if bytes > limit {
+            return Err(Error::BatchTooLarge { bytes, limit, option: "segment_bytes" });
         }
         Ok(())
     }
 
-    fn append_locked(
+    #[inline(always)]
+    pub(crate) fn append_locked(
         &self,
         writer: &mut Writer,
         batch: &mut [u8],
-        mut header: BatchHeader,
+        header: &BatchHeader,
     ) -> Result<Appended> {
         let first = self.end.load(Ordering::Relaxed);
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
@@ -242,62 +265,76 @@ impl Shared {
         }
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
+        let mut max_timestamp = header.max_timestamp;
         if self.config.timestamp_type == TimestampType::LogAppendTime {
             // Under the lock, or times would not rise with offsets as the clock does.
             append_time = self.clock().now();
             stamp_append_time(batch, append_time)?;
-            header.max_timestamp = append_time;
+            max_timestamp = append_time;
         }
-        if self.must_roll(writer, bytes, header.max_timestamp, last) {
+        if self.must_roll(writer, bytes, max_timestamp, last, 1) {
             self.roll_locked(writer, first)?;
         }
         stamp_base_offset(batch, first)?;
-        let position = match writer.log.append(batch) {
-            Ok(position) => position,
-            Err(failure) => {
-                if !failure.rolled_back {
-                    let poisoned = self.poison(&failure.error);
-                    writer.events.push(poisoned);
-                }
-                return Err(failure.error);
-            }
-        };
+        let position =
+            writer.log.append(batch).map_err(|failure| self.not_appended(writer, failure))?;
         if position == 0 {
-            writer.first_timestamp = header.max_timestamp;
+            writer.first_timestamp = max_timestamp;
         }
-        writer.cadence.note(&writer.indexes, position, bytes, last, header.max_timestamp);
-        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
-        self.end.store(last.saturating_add(1), Ordering::Release);
+        writer.cadence.note(&writer.indexes, position, bytes, last, max_timestamp);
+        self.publish(writer, last.saturating_add(1));
         Ok(Appended { first, last, append_time, duplicate: false })
     }
 
-    /// Whether a batch must go into a new segment.
-    fn must_roll(
+    #[cold]
+    pub(crate) fn not_appended(&self, writer: &mut Writer, failure: AppendFailure) -> Error {
+        if !failure.rolled_back {
+            let poisoned = self.poison(&failure.error);
+            writer.events.push(poisoned);
+        }
+        failure.error
+    }
+
+    /// Lets readers see what was written, up to this offset.
+    #[inline(always)]
+    pub(crate) fn publish(&self, writer: &Writer, end: Offset) {
+        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Whether so many batches must not all go into the segment as it is.
+    #[inline(always)]
+    pub(crate) fn must_roll(
         &self,
         writer: &Writer,
         bytes: u64,
         timestamp: Timestamp,
         last_offset: Offset,
+        batches: usize,
     ) -> bool {
         let size = writer.log.position();
         let spans_too_far =
             last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
         spans_too_far
             || size.saturating_add(bytes) > self.config.segment_bytes
-            || self.index_is_full(writer)
+            || self.index_is_full(writer, batches)
             || (size > 0 && self.is_aged(writer, timestamp))
     }
 
-    fn index_is_full(&self, writer: &Writer) -> bool {
+    /// Each batch may add an entry to both indexes, and must find room for it.
+    #[inline(always)]
+    fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
         use crate::segment::{offset_index, time_index};
         let room = |entry: usize| self.config.index_bytes / entry as u64;
+        let after = |entries: usize| entries.saturating_add(batches) as u64;
         // One slot of the time index is kept for the entry that is made when the segment is closed.
-        writer.indexes.offsets.len() as u64 >= room(offset_index::ENTRY_BYTES)
-            || writer.indexes.times.len() as u64 >= room(time_index::ENTRY_BYTES).saturating_sub(1)
+        after(writer.indexes.offsets.len()) > room(offset_index::ENTRY_BYTES)
+            || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
     }
 
     /// Age counts from the first timestamp of the segment to that of the batch; where the
     /// segment has none, from when it was begun.
+    #[inline(always)]
     fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
         let age = if writer.first_timestamp.is_none() {
             self.clock().monotonic().saturating_sub(writer.begun)
@@ -309,11 +346,18 @@ impl Shared {
         age > writer.roll_age
     }
 
-    fn flush_is_due(&self, writer: &mut Writer) -> bool {
+    #[inline(always)]
+    pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
         let config = &self.config;
         if config.flush_messages == u64::MAX && config.flush_interval >= FLUSH_NEVER {
             return false;
         }
+        self.flush_is_due_now(writer)
+    }
+
+    #[cold]
+    fn flush_is_due_now(&self, writer: &mut Writer) -> bool {
+        let config = &self.config;
         let unflushed = self.end().saturating_sub(self.durable());
         let now = self.clock().monotonic();
         let due = unflushed >= config.flush_messages

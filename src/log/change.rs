@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
+use crate::log::combine::Group;
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
 use crate::log::view::View;
@@ -306,6 +307,7 @@ impl Shared {
             stored_offset_entries: 0,
             stored_time_entries: 0,
             flushed: Duration::ZERO,
+            spare: Group::default(),
             events: Vec::new(),
         };
         Ok((writer, end))
@@ -399,6 +401,7 @@ pub(crate) fn begin_segment(
         stored_offset_entries: 0,
         stored_time_entries: 0,
         flushed: config.clock.monotonic(),
+        spare: Group::default(),
         events: Vec::new(),
     })
 }

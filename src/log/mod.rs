@@ -2,6 +2,7 @@
 
 mod append;
 mod change;
+mod combine;
 mod config;
 mod cursor;
 #[cfg(feature = "futures")]

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::fs::{DirLock, Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
+use crate::log::combine::Group;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
 use crate::log::shared::{Parts, Shared};
@@ -476,6 +477,7 @@ impl Opening {
             stored_offset_entries: indexes.offsets.len(),
             stored_time_entries: indexes.times.len(),
             flushed: self.config.clock.monotonic(),
+            spare: Group::default(),
             events: Vec::new(),
             indexes,
         })

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::DirLock;
 use crate::log::append::Writer;
+use crate::log::combine::Queue;
 use crate::log::config::LogConfig;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) change: Mutex<()>,
     /// One append at a time. `None` when the log is read-only, and once it is closed.
     pub(crate) writer: Mutex<Option<Writer>>,
+    /// The batches of those who found the writer busy.
+    pub(crate) queue: Queue,
     /// Which segments have bytes that are not durable, and whether somebody is syncing them.
     pub(crate) sync: Mutex<SyncState>,
     /// Waits with `sync` for a running sync to end.
@@ -105,6 +108,7 @@ impl Shared {
             durable: AtomicU64::new(parts.durable),
             change: Mutex::new(()),
             writer: Mutex::new(parts.writer),
+            queue: Queue::default(),
             sync: Mutex::new(parts.sync),
             synced: Condvar::new(),
             gathered: Condvar::new(),
@@ -141,19 +145,24 @@ impl Shared {
     }
 
     /// Whether the log takes changes: not read-only, not poisoned, not closed.
+    #[inline(always)]
     pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.latch.load(Ordering::Acquire) == OPEN && !self.is_read_only() {
+            return Ok(());
+        }
+        Err(self.why_not_writable())
+    }
+
+    #[cold]
+    fn why_not_writable(&self) -> Error {
+        if self.is_closed() {
+            return Error::Closed;
+        }
         if self.is_read_only() {
-            self.check_readable()?;
-            return Err(Error::ReadOnly);
+            return Error::ReadOnly;
         }
-        match self.latch.load(Ordering::Acquire) {
-            OPEN => Ok(()),
-            POISONED => {
-                let cause = self.poison.lock().clone();
-                Err(Error::Poisoned { cause: cause.unwrap_or_else(|| "unknown".into()) })
-            }
-            _ => Err(Error::Closed),
-        }
+        let cause = self.poison.lock().clone();
+        Error::Poisoned { cause: cause.unwrap_or_else(|| "unknown".into()) }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

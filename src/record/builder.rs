@@ -398,6 +398,12 @@ impl BatchBuilder {
     ///   horizon was set after its first record, and with `Compression` if the compressor fails.
     /// - [`Error::InvalidRecord`] with `TooLarge` if it is over 2 GiB once compressed.
     pub fn finish(&mut self) -> Result<&mut [u8], Error> {
+        self.finish_with_header().map(|(batch, _)| batch)
+    }
+
+    /// As [`finish`](Self::finish), with the header that was written, but for its checksum.
+    #[inline(always)]
+    pub(crate) fn finish_with_header(&mut self) -> Result<(&mut [u8], BatchHeader), Error> {
         let compression = self.compression_used();
         let header = self.header(compression.codec())?;
         let batch = if compression == Compression::None {
@@ -411,9 +417,10 @@ impl BatchBuilder {
         };
         let length = batch.len().saturating_sub(layout::LENGTH_PREFIX_SIZE);
         let batch_length = i32::try_from(length).map_err(|_| too_large(self.batch.count))?;
-        BatchHeader { batch_length, ..header }.write_to(batch)?;
+        let header = BatchHeader { batch_length, ..header };
+        header.write_to(batch)?;
         stamp_checksum(batch)?;
-        Ok(batch)
+        Ok((batch, header))
     }
 
     /// Finishes the batch, gives its bytes away, and begins the next as [`clear`](Self::clear) does.
@@ -534,6 +541,7 @@ impl BatchBuilder {
     }
 
     /// The header but for length and checksum.
+    #[inline(always)]
     fn header(&self, codec: Codec) -> Result<BatchHeader, Error> {
         let Settings { timestamp_type, transactional, control, .. } = self.settings;
         let batch = &self.batch;
@@ -547,16 +555,12 @@ impl BatchBuilder {
         let Some(last_offset_delta) = self.last_offset_delta() else {
             return Err(rule("a batch needs a record, or offsets to cover without one"));
         };
-        let flags = [
-            (timestamp_type == TimestampType::LogAppendTime, layout::LOG_APPEND_TIME),
-            (transactional, layout::TRANSACTIONAL),
-            (control, layout::CONTROL),
-            (batch.delete_horizon.is_some(), layout::DELETE_HORIZON),
-        ];
-        let attributes = flags
-            .into_iter()
-            .filter(|(set, _)| *set)
-            .fold(i16::from(codec as u8), |attributes, (_, flag)| attributes | flag);
+        let flag = |set: bool, flag: i16| if set { flag } else { 0 };
+        let attributes = i16::from(codec as u8)
+            | flag(timestamp_type == TimestampType::LogAppendTime, layout::LOG_APPEND_TIME)
+            | flag(transactional, layout::TRANSACTIONAL)
+            | flag(control, layout::CONTROL)
+            | flag(batch.delete_horizon.is_some(), layout::DELETE_HORIZON);
         let base_offset = self.settings.base_offset;
         let last = base_offset.checked_add_signed(i64::from(last_offset_delta));
         if last_offset_delta < 0

@@ -122,6 +122,7 @@ impl IndexCadence {
     }
 
     /// Takes note of a batch that was written at `position`.
+    #[inline]
     pub(crate) fn note(
         &mut self,
         indexes: &Indexes,

@@ -1,0 +1,291 @@
+//! Appends that meet: who finds the writer busy hands its batch over, and one write takes all
+//! that were handed over together.
+//!
+//! A thread that finds the lock taken copies its batch to a queue and waits. Whoever gets
+//! the lock next, be it one of those who wait or one that has just come, leads: it takes
+//! the whole queue, gives every batch its place, writes them with one call, and leaves each
+//! thread its outcome. Nobody depends on being served: a thread that is not, in time, blocks on
+//! the lock itself, and leads when it has it.
+//!
+//! Waiting is mostly done by yielding, because a write takes less time than putting a thread
+//! to sleep and waking it.
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::append::{Appended, Writer};
+use crate::log::shared::Shared;
+use crate::record::{BatchHeader, stamp_append_time, stamp_base_offset};
+use crate::types::{MAX_OFFSET, Timestamp, TimestampType};
+use parking_lot::{Mutex, MutexGuard};
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A larger batch is not handed over: the copy would cost more than the call it saves.
+const MAX_BATCH_BYTES: usize = 8 << 10;
+
+/// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a write takes.
+const YIELDS: usize = 64;
+
+/// The batches that wait for someone to write them.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// How many there are. A hint to those who could take them along.
+    len: AtomicUsize,
+    /// Leaf lock, held to copy one batch in or to take all out.
+    waiting: Mutex<Group>,
+}
+
+/// Batches one behind the other, and whose they are.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    bytes: Vec<u8>,
+    batches: Vec<Handed>,
+}
+
+#[derive(Debug)]
+struct Handed {
+    header: BatchHeader,
+    /// Gone once served: from then on its owner may use it for the next batch.
+    ticket: Option<Arc<Ticket>>,
+}
+
+/// An append that was made, and whether a flush is due after it.
+#[derive(Debug)]
+struct Placed {
+    appended: Appended,
+    flush: bool,
+}
+
+/// Where the one who handed over a batch finds its outcome.
+#[derive(Debug, Default)]
+struct Ticket {
+    /// Set after the outcome, with the writer lock held.
+    served: AtomicBool,
+    /// Leaf lock. Still `None` when served, if whoever led did not come to write the batch.
+    outcome: Mutex<Option<Result<Placed>>>,
+}
+
+thread_local! {
+    /// Taken while in use, like all that is kept from one append to the next.
+    static TICKET: Cell<Option<Arc<Ticket>>> = const { Cell::new(None) };
+}
+
+impl Ticket {
+    fn is_served(&self) -> bool {
+        self.served.load(Ordering::Acquire)
+    }
+
+    fn serve(&self, outcome: Option<Result<Placed>>) {
+        *self.outcome.lock() = outcome;
+        self.served.store(true, Ordering::Release);
+    }
+}
+
+impl Handed {
+    fn serve(&mut self, outcome: Option<Result<Placed>>) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.serve(outcome);
+        }
+    }
+}
+
+impl Drop for Handed {
+    /// However a leader ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.serve(None);
+    }
+}
+
+impl Queue {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    fn hand_over(&self, batch: &[u8], header: &BatchHeader) -> Arc<Ticket> {
+        let ticket = TICKET.take().unwrap_or_default();
+        ticket.served.store(false, Ordering::Relaxed);
+        let handed = Handed { header: *header, ticket: Some(Arc::clone(&ticket)) };
+        let mut waiting = self.waiting.lock();
+        waiting.bytes.extend_from_slice(batch);
+        waiting.batches.push(handed);
+        self.len.store(waiting.batches.len(), Ordering::Relaxed);
+        ticket
+    }
+
+    /// Everything that waits, in exchange for an empty group.
+    fn take(&self, empty: Group) -> Group {
+        let mut waiting = self.waiting.lock();
+        self.len.store(0, Ordering::Relaxed);
+        std::mem::replace(&mut *waiting, empty)
+    }
+}
+
+impl Shared {
+    /// Appends a batch when others are about to, or has one of them append it.
+    #[cold]
+    pub(crate) fn append_together(
+        &self,
+        slot: Option<MutexGuard<'_, Option<Writer>>>,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
+        if batch.len() > MAX_BATCH_BYTES {
+            let slot = slot.unwrap_or_else(|| self.writer.lock());
+            return self.append_alone(slot, batch, header);
+        }
+        let ticket = self.queue.hand_over(batch, header);
+        if let Some(mut slot) = slot.or_else(|| self.wait_for_writer(&ticket)) {
+            let events = self.append_handed(slot.as_mut());
+            drop(slot);
+            self.signal.notify();
+            self.emit_all(events);
+        }
+        let Placed { appended, flush } = self.outcome(ticket)?;
+        self.settle(appended, flush)
+    }
+
+    /// The lock, unless the ticket is served before it is to be had.
+    fn wait_for_writer(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<Writer>>> {
+        let mut yields = 0;
+        let slot = loop {
+            if ticket.is_served() {
+                return None;
+            }
+            if let Some(slot) = self.writer.try_lock() {
+                break slot;
+            }
+            if yields == YIELDS {
+                break self.writer.lock();
+            }
+            yields = yields.saturating_add(1);
+            std::thread::yield_now();
+        };
+        // Tickets are served under the lock: with it in hand, the answer stays.
+        (!ticket.is_served()).then_some(slot)
+    }
+
+    /// What became of a batch that was handed over and served.
+    fn outcome(&self, ticket: Arc<Ticket>) -> Result<Placed> {
+        let outcome = ticket.outcome.lock().take();
+        TICKET.set(Some(ticket));
+        outcome.unwrap_or_else(|| {
+            // The log was closed or poisoned first, or it panicked under the leader's hands.
+            self.check_writable()?;
+            let error = io::Error::other("the thread that wrote for several panicked");
+            Err(Error::io("append to", &self.dir.path, error))
+        })
+    }
+
+    /// Appends everything that waits; the caller has the writer lock. Returns the events to deliver without it.
+    fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
+        let Some(writer) = writer else {
+            drop(self.queue.take(Group::default()));
+            return Vec::new();
+        };
+        let mut group = self.queue.take(std::mem::take(&mut writer.spare));
+        if self.check_writable().is_ok() && !self.append_as_one(writer, &mut group) {
+            self.append_one_by_one(writer, &mut group);
+        }
+        group.bytes.clear();
+        group.batches.clear();
+        writer.spare = group;
+        std::mem::take(&mut writer.events)
+    }
+
+    /// Appends a group with one write, if it fits into the segment as a whole; false if nothing was done.
+    fn append_as_one(&self, writer: &mut Writer, group: &mut Group) -> bool {
+        let Group { bytes, batches } = group;
+        let first = self.end();
+        let mut end = first;
+        let mut latest = Timestamp::NONE;
+        for Handed { header, .. } in batches.iter() {
+            end = end.saturating_add(header.offset_count());
+            latest = latest.max(header.max_timestamp);
+        }
+        let last = end.saturating_sub(1);
+        // The first batch of a segment decides from when its age counts.
+        if writer.log.position() == 0
+            || last > MAX_OFFSET
+            || self.must_roll(writer, bytes.len() as u64, latest, last, batches.len())
+            || self.stamp_places(bytes, batches, first).is_none()
+        {
+            return false;
+        }
+        let mut position = match writer.log.append(bytes) {
+            Ok(position) => position,
+            // Alone each may fit where all together do not.
+            Err(failure) if failure.rolled_back => return false,
+            Err(failure) => {
+                let error = self.not_appended(writer, failure);
+                if let Some(handed) = batches.first_mut() {
+                    handed.serve(Some(Err(error)));
+                }
+                return true;
+            }
+        };
+        let mut next = first;
+        for Handed { header, .. } in batches.iter() {
+            let size = header.size_bytes() as u64;
+            let last = next.saturating_add(header.offset_count()).saturating_sub(1);
+            writer.cadence.note(&writer.indexes, position, size, last, header.max_timestamp);
+            position = position.saturating_add(size);
+            next = last.saturating_add(1);
+        }
+        self.publish(writer, end);
+        let flush = self.flush_is_due(writer);
+        let mut next = first;
+        for handed in batches.iter_mut() {
+            let last = next.saturating_add(handed.header.offset_count()).saturating_sub(1);
+            let append_time = self.append_time_of(&handed.header);
+            let appended = Appended { first: next, last, append_time, duplicate: false };
+            handed.serve(Some(Ok(Placed { appended, flush })));
+            next = last.saturating_add(1);
+        }
+        true
+    }
+
+    /// Writes its offset, and the time if that is the log's, into each batch; `None` if the bytes are not these batches.
+    fn stamp_places(&self, bytes: &mut [u8], batches: &mut [Handed], first: u64) -> Option<()> {
+        let mut rest = bytes;
+        let mut next = first;
+        let now = (self.config.timestamp_type == TimestampType::LogAppendTime)
+            .then(|| self.clock().now());
+        for Handed { header, .. } in batches {
+            let (batch, behind) = rest.split_at_mut_checked(header.size_bytes())?;
+            if let Some(now) = now {
+                stamp_append_time(batch, now).ok()?;
+                header.max_timestamp = now;
+            }
+            stamp_base_offset(batch, next).ok()?;
+            next = next.saturating_add(header.offset_count());
+            rest = behind;
+        }
+        Some(())
+    }
+
+    fn append_time_of(&self, header: &BatchHeader) -> Timestamp {
+        match self.config.timestamp_type {
+            TimestampType::LogAppendTime => header.max_timestamp,
+            TimestampType::CreateTime => Timestamp::NONE,
+        }
+    }
+
+    fn append_one_by_one(&self, writer: &mut Writer, group: &mut Group) {
+        let mut rest = group.bytes.as_mut_slice();
+        for handed in &mut group.batches {
+            let header = handed.header;
+            let Some((batch, behind)) = rest.split_at_mut_checked(header.size_bytes()) else {
+                return;
+            };
+            rest = behind;
+            let outcome = self.check_writable().and_then(|()| {
+                let appended = self.append_locked(writer, batch, &header)?;
+                Ok(Placed { appended, flush: self.flush_is_due(writer) })
+            });
+            handed.serve(Some(outcome));
+        }
+    }
+}
