@@ -82,7 +82,11 @@ impl fmt::Display for Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Timestamp {
         Timestamp(match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            // Without the 128-bit arithmetic of `as_millis`: an append asks for the time.
+            Ok(after) => i64::try_from(after.as_secs())
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1000)
+                .saturating_add(i64::from(after.subsec_millis())),
             Err(before) => i64::try_from(before.duration().as_millis())
                 .map_or(i64::MIN, |millis| millis.saturating_neg()),
         })

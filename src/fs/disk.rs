@@ -177,8 +177,9 @@ impl File for DiskFile {
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
         self.check_writable()?;
+        // Where it can, rustix calls the kernel itself, which a small append notices.
         #[cfg(unix)]
-        return std::os::unix::fs::FileExt::write_at(&self.file, buf, at);
+        return rustix::io::pwrite(&self.file, buf, at).map_err(io::Error::from);
         #[cfg(windows)]
         return std::os::windows::fs::FileExt::seek_write(&self.file, buf, at);
     }

@@ -75,36 +75,40 @@ impl Shared {
         &self,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Appended> {
+        self.append_encoding(|builder, now| {
+            for record in records {
+                builder.push_record(&record, now)?;
+                // Records without end must not take memory without end.
+                if self.config.compression.is_none() {
+                    self.check_size(builder.size_bytes() as u64)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Encodes one record as a batch and appends it.
+    pub(crate) fn append_record(&self, record: &Record) -> Result<Appended> {
+        self.append_encoding(|builder, now| builder.push_record(record, now))
+    }
+
+    #[inline(always)]
+    fn append_encoding(
+        &self,
+        encode: impl FnOnce(&mut BatchBuilder, Timestamp) -> Result<()>,
+    ) -> Result<Appended> {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
-        builder.clear();
+        // It may come from an append to a log that compresses.
+        builder.compression(self.config.compression.unwrap_or(Compression::None));
         let now = self.clock().now();
-        let appended = self
-            .encode(&mut builder, records, now)
-            .and_then(|()| self.append_built(&mut builder, now));
+        let appended =
+            encode(&mut builder, now).and_then(|()| self.append_built(&mut builder, now));
         if builder.size_bytes() <= KEPT_BYTES {
             builder.clear();
             BUILDER.set(Some(builder));
         }
         appended
-    }
-
-    fn encode(
-        &self,
-        builder: &mut BatchBuilder,
-        records: impl IntoIterator<Item = Record>,
-        now: Timestamp,
-    ) -> Result<()> {
-        // The builder may come from an append to a log that compresses.
-        builder.compression(self.config.compression.unwrap_or(Compression::None));
-        for record in records {
-            builder.push_record(&record, now)?;
-            // Records without end must not take memory without end.
-            if self.config.compression.is_none() {
-                self.check_size(builder.size_bytes() as u64)?;
-            }
-        }
-        Ok(())
     }
 
     /// Appends what a builder holds.
@@ -174,7 +178,8 @@ impl Shared {
     #[inline(always)]
     fn rules(&self, now: Timestamp) -> AppendRules {
         let millis = |distance: Duration| {
-            u64::try_from(distance.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64)
+            let millis = distance.as_secs().saturating_mul(1000);
+            millis.saturating_add(u64::from(distance.subsec_millis())).min(i64::MAX as u64)
         };
         AppendRules {
             timestamp_type: self.config.timestamp_type,
@@ -224,7 +229,9 @@ impl Shared {
         if appended.is_ok() {
             self.signal.notify();
         }
-        self.emit_all(events);
+        if !events.is_empty() {
+            self.emit_all(events);
+        }
         self.settle(appended?, flush)
     }
 

@@ -143,7 +143,7 @@ impl Log {
     ///   room; after any other failure it is poisoned. A record whose append failed may be there after reopening.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn append(&self, record: impl Into<Record>) -> Result<Offset> {
-        let appended = self.shared.append_records(std::iter::once(record.into()))?;
+        let appended = self.shared.append_record(&record.into())?;
         Ok(appended.first)
     }
 

@@ -29,11 +29,16 @@ impl Signal {
     }
 
     /// Wakes everyone, after what they wait for has been published.
+    #[inline(always)]
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
-        if self.waiters.load(Ordering::Relaxed) == 0 {
-            return;
+        if self.waiters.load(Ordering::Relaxed) != 0 {
+            self.wake();
         }
+    }
+
+    #[cold]
+    fn wake(&self) {
         let mut tasks = self.tasks.lock();
         let woken = std::mem::take(&mut *tasks);
         self.waiters.fetch_sub(woken.len(), Ordering::Relaxed);

@@ -120,20 +120,25 @@ impl BatchHeader {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; BatchHeader::SIZE] {
         let mut header = [0; HEADER_SIZE];
-        put(&mut header, layout::BASE_OFFSET_AT, self.base_offset.to_be_bytes());
-        put(&mut header, layout::BATCH_LENGTH_AT, self.batch_length.to_be_bytes());
-        put(&mut header, layout::LEADER_EPOCH_AT, self.leader_epoch.to_be_bytes());
-        put(&mut header, layout::MAGIC_AT, layout::MAGIC_V2.to_be_bytes());
-        put(&mut header, layout::CRC_AT, self.crc.to_be_bytes());
-        put(&mut header, layout::ATTRIBUTES_AT, self.attributes.to_be_bytes());
-        put(&mut header, layout::LAST_OFFSET_DELTA_AT, self.last_offset_delta.to_be_bytes());
-        put(&mut header, layout::BASE_TIMESTAMP_AT, self.base_timestamp.as_millis().to_be_bytes());
-        put(&mut header, layout::MAX_TIMESTAMP_AT, self.max_timestamp.as_millis().to_be_bytes());
-        put(&mut header, layout::PRODUCER_ID_AT, self.producer_id.to_be_bytes());
-        put(&mut header, layout::PRODUCER_EPOCH_AT, self.producer_epoch.to_be_bytes());
-        put(&mut header, layout::BASE_SEQUENCE_AT, self.base_sequence.to_be_bytes());
-        put(&mut header, layout::RECORD_COUNT_AT, self.record_count.to_be_bytes());
+        self.put_into(&mut header);
         header
+    }
+
+    #[inline(always)]
+    fn put_into(&self, header: &mut [u8; HEADER_SIZE]) {
+        put(header, layout::BASE_OFFSET_AT, self.base_offset.to_be_bytes());
+        put(header, layout::BATCH_LENGTH_AT, self.batch_length.to_be_bytes());
+        put(header, layout::LEADER_EPOCH_AT, self.leader_epoch.to_be_bytes());
+        put(header, layout::MAGIC_AT, layout::MAGIC_V2.to_be_bytes());
+        put(header, layout::CRC_AT, self.crc.to_be_bytes());
+        put(header, layout::ATTRIBUTES_AT, self.attributes.to_be_bytes());
+        put(header, layout::LAST_OFFSET_DELTA_AT, self.last_offset_delta.to_be_bytes());
+        put(header, layout::BASE_TIMESTAMP_AT, self.base_timestamp.as_millis().to_be_bytes());
+        put(header, layout::MAX_TIMESTAMP_AT, self.max_timestamp.as_millis().to_be_bytes());
+        put(header, layout::PRODUCER_ID_AT, self.producer_id.to_be_bytes());
+        put(header, layout::PRODUCER_EPOCH_AT, self.producer_epoch.to_be_bytes());
+        put(header, layout::BASE_SEQUENCE_AT, self.base_sequence.to_be_bytes());
+        put(header, layout::RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
     /// Writes the header over the first 61 bytes of `bytes`, as [`to_bytes`](Self::to_bytes) gives it.
@@ -145,7 +150,7 @@ impl BatchHeader {
         let available = bytes.len();
         match bytes.first_chunk_mut() {
             Some(place) => {
-                *place = self.to_bytes();
+                self.put_into(place);
                 Ok(())
             }
             None => Err(truncated(HEADER_SIZE, available)),

@@ -45,7 +45,7 @@ impl ActiveLog {
     /// A failed write may have left a part of it. That part is taken back; only a
     /// full disk leaves the log usable afterwards, as any other failure of a write
     /// says that the medium is not to be trusted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<u64, AppendFailure> {
         let position = self.position;
         match self.file.write_all_at(batch, position) {
