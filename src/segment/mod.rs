@@ -269,25 +269,22 @@ impl Segment {
     ///
     /// `limit` is the offset that every batch of the segment must lie below.
     pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
-        let mut rebuilt = None;
-        let indexes = {
-            let mut slot = self.indexes.lock();
-            if let Some(indexes) = &*slot {
-                return Ok(Arc::clone(indexes));
-            }
-            let indexes = match self.open_indexes()? {
-                Ok(indexes) => indexes,
-                Err((kind, reason)) => {
-                    rebuilt = Some(Event::IndexRebuilt { path: self.path(kind), reason });
-                    self.rebuild_indexes(limit)?
-                }
-            };
-            Arc::clone(slot.insert(Arc::new(indexes)))
-        };
-        if let Some(event) = rebuilt {
-            self.dir.events.emit(&event);
+        let mut slot = self.indexes.lock();
+        if let Some(indexes) = &*slot {
+            return Ok(Arc::clone(indexes));
         }
-        Ok(indexes)
+        let (made, events) = self.dir.events.hold(|| match self.open_indexes()? {
+            Ok(indexes) => Ok(indexes),
+            Err((kind, reason)) => {
+                let indexes = self.rebuild_indexes(limit)?;
+                self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+                Ok(indexes)
+            }
+        });
+        let indexes = made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))));
+        drop(slot);
+        self.dir.events.emit_all(&events);
+        indexes
     }
 
     /// Forgets indexes that turned out wrong; those of a sealed segment are made again when next needed.
