@@ -256,7 +256,7 @@ impl Shared {
     }
 
     fn shorten_by(&self, segment: &Segment, cut: u64, old: &Indexes) -> Result<(Writer, Offset)> {
-        let indexes = Indexes::empty(segment.base);
+        let mut indexes = Indexes::empty(segment.base);
         let mut from = 0;
         for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
             indexes.offsets.push(entry.offset, entry.position);
@@ -277,6 +277,8 @@ impl Shared {
                 indexes.times.push(entry.timestamp, entry.offset);
             }
         }
+        indexes.offsets.doubt();
+        indexes.times.doubt();
         let largest = indexes
             .times
             .last()
