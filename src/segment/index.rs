@@ -38,6 +38,11 @@ impl<const WORDS: usize, const BYTES: usize> Entries<WORDS, BYTES> {
         self.doubted = self.len();
     }
 
+    /// Whether it is an entry that was made here.
+    pub(crate) fn is_own(&self, index: usize) -> bool {
+        (self.doubted..self.len()).contains(&index)
+    }
+
     /// Whether what lies between the entry before this one and this one needs no check any more.
     pub(crate) fn is_checked(&self, index: usize) -> bool {
         let bit = || self.checked.get()?.get(index / 64).map(|word| word.load(Ordering::Relaxed));

@@ -24,7 +24,7 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
-use crate::segment::time_index::{TimeEntry, TimeIndex};
+use crate::segment::time_index::TimeIndex;
 use crate::types::{Offset, Timestamp};
 use parking_lot::Mutex;
 use std::io;
@@ -483,13 +483,14 @@ impl Segment {
         let entry = times.get(number);
         let largest = entry.or(before).map_or(Timestamp::NONE, |entry| entry.timestamp);
         let from = before.map_or(self.base, |before| before.offset.saturating_add(1));
-        let Some(Located { mut position, .. }) = self.locate(from, limit)? else {
-            return Ok(entry.is_none());
-        };
         let (file, end) = (self.file()?, self.published());
+        // Nothing at or above an offset means that the segment ends there.
+        let located = self.locate(from, limit)?;
+        let mut position = located.map_or(end, |located| located.position);
+        let header_at =
+            |position| read_header(&*file, position, end).map_err(|error| self.io("read", error));
         while position < end {
-            let header = read_header(&*file, position, end).map_err(|e| self.io("read", e))?;
-            let Ok(header) = header else { return Ok(false) };
+            let Ok(header) = header_at(position)? else { return Ok(false) };
             if header.max_timestamp > largest {
                 return Ok(false);
             }
@@ -498,14 +499,11 @@ impl Segment {
             }
             position = position.saturating_add(header.size_bytes() as u64);
         }
-        let named = |entry: TimeEntry| -> Result<bool> {
-            let header = read_header(&*file, position, end).map_err(|e| self.io("read", e))?;
-            Ok(header.is_ok_and(|header| {
-                header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
-            }))
-        };
         let holds = match entry {
-            Some(entry) => position < end && named(entry)?,
+            Some(entry) if position < end => header_at(position)?.is_ok_and(|header| {
+                header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
+            }),
+            Some(_) => false,
             None => position == end,
         };
         if holds {
