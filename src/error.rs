@@ -144,7 +144,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Somebody else has the log: try again when they are done.
     Busy,
-    /// The disk is full: make room and try again; the log is usable.
+    /// The disk is full, a quota used up, or the file as large as files may be: make room, raise
+    /// the limit, or in the last case [`roll`](crate::Log::roll), and try again; the log is usable.
     StorageFull,
     /// Too many files are open: close some, or raise the limit, and try again.
     TooManyFiles,
@@ -183,7 +184,7 @@ impl Error {
     }
 
     /// Whether the same call can succeed later without anything being corrected:
-    /// true when the disk was full, the directory locked, or descriptors had run out.
+    /// true when the disk or a quota was full, the directory locked, or descriptors had run out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::Busy | ErrorKind::TooManyFiles)

@@ -168,13 +168,23 @@ impl Ledger {
 
 #[test]
 fn each_call_fails_once_in_each_way() {
-    let ways: [(&str, fn(u64) -> Fault); 7] = [
+    let ways: [(&str, fn(u64) -> Fault); 11] = [
         ("full", |_| Fault::Error(ErrorKind::StorageFull)),
+        ("over quota", |_| Fault::Error(ErrorKind::QuotaExceeded)),
+        ("file too large", |_| Fault::Error(ErrorKind::FileTooLarge)),
         ("EIO", |_| Fault::Os(5)),
         ("EMFILE", |_| Fault::Os(24)),
         ("one byte at a time", |_| Fault::Short(1)),
         ("ends early", |_| Fault::Short(0)),
         ("full in the middle", |_| Fault::ErrorAfter { written: 30, kind: ErrorKind::StorageFull }),
+        ("over quota in the middle", |_| Fault::ErrorAfter {
+            written: 30,
+            kind: ErrorKind::QuotaExceeded,
+        }),
+        ("file too large in the middle", |_| Fault::ErrorAfter {
+            written: 30,
+            kind: ErrorKind::FileTooLarge,
+        }),
         ("EIO in the middle", |_| Fault::ErrorAfter { written: 90, kind: ErrorKind::Other }),
     ];
     let mut positions = 0;
@@ -211,7 +221,7 @@ fn each_call_fails_once_in_each_way() {
             positions += 1;
         }
     }
-    assert!(positions > 800, "only {positions} positions");
+    assert!(positions > 1300, "only {positions} positions");
     if std::env::var("ANNALS_FAULTS_COUNT").is_ok() {
         panic!("{positions} positions");
     }
@@ -289,6 +299,89 @@ fn a_failed_write_is_not_flushed_past() {
     assert!(matches!(log.append("next"), Err(Error::Poisoned { .. })));
     assert!(log.flush().is_err());
     assert_eq!(log.offsets().end, 1);
+}
+
+/// A quota and the largest size of a file are limits like a full disk: the medium is sound.
+#[test]
+fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
+    let rooms = [
+        (ErrorKind::StorageFull, 28),
+        (ErrorKind::QuotaExceeded, if cfg!(target_os = "macos") { 69 } else { 122 }),
+        (ErrorKind::FileTooLarge, 27),
+    ];
+    for (kind, number) in rooms {
+        for written in [None, Some(0), Some(1), Some(61), Some(70)] {
+            for preallocate in [false, true] {
+                let case = format!("{kind:?} after {written:?}, preallocate {preallocate}");
+                let memory = MemFs::new();
+                let fs = FaultFs::new(memory.clone());
+                let config = config().preallocate(preallocate);
+                let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+                log.append("before").unwrap();
+                let fault = match written {
+                    Some(written) => Fault::ErrorAfter { written, kind },
+                    None if cfg!(unix) => Fault::Os(number),
+                    None => Fault::Error(kind),
+                };
+                fs.add(Rule::new(Operation::Write, fault).path(".log").nth(1));
+                let error = log.append("x".repeat(200)).unwrap_err();
+                assert_eq!(error.kind(), annals::ErrorKind::StorageFull, "{case}: {error}");
+                assert!(error.is_retryable(), "{case}");
+                assert_eq!((log.offsets().end, read_all(&log).len()), (1, 1), "{case}");
+                let log = if written == Some(61) {
+                    drop(log);
+                    Log::open(DIR, config.clone().fs(memory.kill())).unwrap()
+                } else {
+                    log
+                };
+                assert_eq!(log.recovery().dropped_bytes, 0, "{case}: it was taken back");
+                assert_eq!(log.append("after").unwrap(), 1, "{case}");
+                log.flush().unwrap();
+                assert_eq!(log.verify().unwrap(), [], "{case}");
+                let values: Vec<_> = read_all(&log).into_iter().map(|rec| rec.value).collect();
+                assert_eq!(values, [Some(b"before".to_vec()), Some(b"after".to_vec())], "{case}");
+            }
+        }
+    }
+    let fs = FaultFs::new(MemFs::new());
+    let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+    fs.add(Rule::new(Operation::Write, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
+    assert!(!log.append("x").unwrap_err().is_retryable());
+    assert!(matches!(log.append("y"), Err(Error::Poisoned { .. })));
+}
+
+/// No room to be made: the file is as large as files may be, and the next one has room.
+#[test]
+fn where_a_file_may_grow_no_further_a_new_segment_helps() {
+    let fs = FaultFs::new(MemFs::new());
+    let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+    log.append("a").unwrap();
+    let full = Fault::Error(ErrorKind::FileTooLarge);
+    fs.add(Rule::new(Operation::Write, full).path("00000000000000000000.log"));
+    for _ in 0..3 {
+        let error = log.append("b").unwrap_err();
+        assert_eq!(error.kind(), annals::ErrorKind::StorageFull);
+    }
+    log.roll().unwrap();
+    assert_eq!(log.append("b").unwrap(), 1);
+    log.close().unwrap();
+}
+
+/// What was to be taken back could not be: what the file holds is not known.
+#[test]
+fn no_room_and_no_way_back_poisons() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        log.append("a").unwrap();
+        fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written: 40, kind }).path(".log"));
+        fs.add(Rule::new(Operation::SetLen, Fault::Os(5)).path(".log"));
+        assert!(log.append("b").is_err());
+        assert!(matches!(log.append("c"), Err(Error::Poisoned { .. })));
+        let log = Log::open(DIR, config().fs(memory.kill())).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (1, 40));
+    }
 }
 
 /// Trap: a sync under a lock that others need.

@@ -51,6 +51,10 @@
 //! | too many open files | that call failed; nothing was changed | works |
 //! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
 //!
+//! A file is too large for its file system, or for the process (`ulimit -f`): the second is an error only where the
+//! program ignores the signal `SIGXFSZ`, which otherwise ends it. A smaller
+//! [`segment_bytes`](crate::LogConfig::segment_bytes) keeps clear of both.
+//!
 //! # A poisoned log
 //!
 //! When a sync fails, the operating system may have thrown away the bytes it could not write, and a second sync

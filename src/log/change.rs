@@ -31,7 +31,15 @@ impl Shared {
         if writer.log.position() == 0 && writer.segment.base == base {
             return Ok(());
         }
-        let mut next = begin_segment(&self.dir, &self.config, base)?;
+        // The clock is somebody else's code, and may panic: it is asked before anything changes.
+        let now = self.clock().monotonic();
+        let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now));
+        writer.events.extend(events);
+        rolled
+    }
+
+    fn begin_next(&self, writer: &mut Writer, base: Offset, now: Duration) -> Result<()> {
+        let mut next = begin_segment(&self.dir, &self.config, base, now)?;
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);
@@ -54,7 +62,7 @@ impl Shared {
             View { segments }
         });
         *writer = next;
-        writer.events.push(Event::SegmentRolled { base_offset: base, closed_bytes });
+        self.emit(&Event::SegmentRolled { base_offset: base, closed_bytes });
         Ok(())
     }
 
@@ -63,14 +71,14 @@ impl Shared {
     fn settle_files(&self, writer: &mut Writer) {
         if let Err(error) = writer.log.trim() {
             let path = writer.segment.path(Kind::Log);
-            writer.events.push(Event::CleanupFailed { path, error: error.to_string() });
+            self.emit(&Event::CleanupFailed { path, error: error.to_string() });
         }
         if let Err(error) = self.store_indexes(writer) {
             for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
                 self.dir.discard(SegmentFile::live(writer.segment.base, kind));
             }
             let path = writer.segment.path(Kind::OffsetIndex);
-            writer.events.push(Event::CleanupFailed { path, error: error.to_string() });
+            self.emit(&Event::CleanupFailed { path, error: error.to_string() });
         }
     }
 
@@ -128,8 +136,10 @@ impl Shared {
             if target == self.end() {
                 return Ok(());
             }
-            let result = self.truncate_locked(writer, target);
-            (result, std::mem::take(&mut writer.events))
+            let (result, mut events) =
+                self.dir.events.hold(|| self.truncate_locked(writer, target));
+            events.append(&mut writer.events);
+            (result, events)
         };
         self.signal.notify();
         self.emit_all(events);
@@ -178,7 +188,8 @@ impl Shared {
             if end_of_data == target {
                 return Ok(());
             }
-            self.roll_locked(writer, target).and_then(|()| self.keep_end(target))
+            let now = writer.begun;
+            self.begin_next(writer, target, now).and_then(|()| self.keep_end(target))
         });
         match done {
             Ok(()) => writer.events.push(Event::Truncated { end: target }),
@@ -246,7 +257,7 @@ impl Shared {
     }
 
     fn shorten_by(&self, segment: &Segment, cut: u64, old: &Indexes) -> Result<(Writer, Offset)> {
-        let indexes = Indexes::empty(segment.base);
+        let mut indexes = Indexes::empty(segment.base);
         let mut from = 0;
         for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
             indexes.offsets.push(entry.offset, entry.position);
@@ -267,6 +278,8 @@ impl Shared {
                 indexes.times.push(entry.timestamp, entry.offset);
             }
         }
+        indexes.offsets.doubt();
+        indexes.times.doubt();
         let largest = indexes
             .times
             .last()
@@ -315,6 +328,12 @@ impl Shared {
 
     /// Closes the log for everyone who has it.
     pub(crate) fn close(&self) -> Result<()> {
+        let (closed, events) = self.dir.events.hold(|| self.close_now());
+        self.emit_all(events);
+        closed
+    }
+
+    fn close_now(&self) -> Result<()> {
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();
@@ -376,6 +395,7 @@ pub(crate) fn begin_segment(
     dir: &Arc<SegmentDir>,
     config: &LogConfig,
     base: Offset,
+    now: Duration,
 ) -> Result<Writer> {
     let file = create_log_file(dir, base)?;
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -396,11 +416,11 @@ pub(crate) fn begin_segment(
         log: ActiveLog::new(file, path, 0, reserved),
         cadence: IndexCadence::new(config.index_interval_bytes, (Timestamp::NONE, base)),
         first_timestamp: Timestamp::NONE,
-        begun: config.clock.monotonic(),
+        begun: now,
         roll_age: roll_age(config, &dir.path, base),
         stored_offset_entries: 0,
         stored_time_entries: 0,
-        flushed: config.clock.monotonic(),
+        flushed: now,
         spare: Group::default(),
         events: Vec::new(),
     })

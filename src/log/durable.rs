@@ -6,6 +6,7 @@ use crate::types::Offset;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,10 +99,13 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
             };
             wanted
         };
-        // A failure has poisoned the log: the tasks learn it from there.
-        match shared.sync_below(shared.still_there(wanted)) {
-            Ok(_) => shared.syncer.wake(&shared),
-            Err(_) => shared.syncer.wake_all(),
+        // A failure has poisoned the log: the tasks learn it from there. After a listener's or a
+        // clock's panic they look again themselves.
+        let synced =
+            catch_unwind(AssertUnwindSafe(|| shared.sync_below(shared.still_there(wanted))));
+        match synced {
+            Ok(Ok(_)) => shared.syncer.wake(&shared),
+            _ => shared.syncer.wake_all(),
         }
     }
 }

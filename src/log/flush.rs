@@ -60,12 +60,15 @@ struct Lead<'a> {
     shared: &'a Shared,
     /// How long the sync took.
     took: Duration,
+    /// Names that it was to sync, and has not.
+    new_names: bool,
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.sync.lock();
         state.running = false;
+        state.new_names |= self.new_names;
         state.group.end(self.took);
         drop(state);
         self.shared.synced.notify_all();
@@ -108,33 +111,36 @@ impl Shared {
         let new_names = std::mem::take(&mut state.new_names);
         state.group.begin(end);
         drop(state);
-        let mut lead = Lead { shared: self, took: Duration::ZERO };
-        let began = self.clock().monotonic();
-        let synced = self.sync_segments(&segments, new_names);
-        lead.took = self.clock().monotonic().saturating_sub(began);
-        let took = lead.took;
-        let mut events = Vec::new();
-        let result = match synced {
-            Ok(()) => {
-                self.durable.fetch_max(end, Ordering::AcqRel);
-                let sealed = segments.len().saturating_sub(1);
-                self.forget_synced(segments.get(..sealed).unwrap_or_default());
-                events.push(Event::Flushed { through: end, took });
-                match segments.get(1..).and_then(<[_]>::last) {
-                    Some(active) => self.advance_recovery_point(active.base, &mut events),
-                    None => Ok(()),
-                }
-                .map(|()| end)
-            }
-            Err(error) => {
-                events.push(self.poison(&error));
-                Err(error)
-            }
-        };
+        let mut lead = Lead { shared: self, took: Duration::ZERO, new_names };
+        let (result, events) =
+            self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
         drop(lead);
         self.signal_durable();
         self.emit_all(events);
         result
+    }
+
+    fn sync_as_leader(
+        &self,
+        lead: &mut Lead<'_>,
+        segments: &[Arc<Segment>],
+        end: Offset,
+    ) -> Result<Offset> {
+        let began = self.clock().monotonic();
+        if let Err(error) = self.sync_segments(segments, lead.new_names) {
+            self.emit(&self.poison(&error));
+            return Err(error);
+        }
+        lead.new_names = false;
+        self.durable.fetch_max(end, Ordering::AcqRel);
+        let sealed = segments.len().saturating_sub(1);
+        self.forget_synced(segments.get(..sealed).unwrap_or_default());
+        lead.took = self.clock().monotonic().saturating_sub(began);
+        self.emit(&Event::Flushed { through: end, took: lead.took });
+        if let Some(active) = segments.get(1..).and_then(<[_]>::last) {
+            self.advance_recovery_point(active.base)?;
+        }
+        Ok(end)
     }
 
     /// Waits a moment for others to join this sync, if they are to be expected.
@@ -203,14 +209,14 @@ impl Shared {
     ///
     /// Without room for it the old one stays, and the next opening reads more. Any other
     /// failure says of the medium what a failed sync says.
-    fn advance_recovery_point(&self, offset: Offset, events: &mut Vec<Event>) -> Result<()> {
+    fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
         let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
         if !error.is_retryable() {
-            events.push(self.poison(&error));
+            self.emit(&self.poison(&error));
             return Err(error);
         }
         let path = self.dir.path.join(RECOVERY_POINT);
-        events.push(Event::CheckpointFailed { path, error: error.to_string() });
+        self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
         Ok(())
     }
 

@@ -147,15 +147,20 @@ impl Shared {
         let Some(follower) = &self.follower else { return Ok(()) };
         let mut follower = follower.lock();
         let before = follower.end;
-        follower.take_new_batches()?;
-        self.refresh_segments(&mut follower)?;
+        let (looked, events) = self.dir.events.hold(|| {
+            follower.take_new_batches()?;
+            self.refresh_segments(&mut follower)
+        });
         let end = follower.end;
-        self.end.store(end, Ordering::Release);
+        if looked.is_ok() {
+            self.end.store(end, Ordering::Release);
+        }
         drop(follower);
-        if end != before {
+        if looked.is_ok() && end != before {
             self.signal.notify();
         }
-        Ok(())
+        self.emit_all(events);
+        looked
     }
 
     /// Looks whether the last segment is the last no more, or was cut.

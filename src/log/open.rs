@@ -543,7 +543,8 @@ impl Opening {
                 reason: Damage::MissingData { expected: recovery_point, found: start },
             })));
         }
-        Ok((begin_segment(&self.dir, &self.config, start)?, start))
+        let now = self.config.clock.monotonic();
+        Ok((begin_segment(&self.dir, &self.config, start, now)?, start))
     }
 
     /// Whether a segment can be followed by the one after it, which begins at `next`.

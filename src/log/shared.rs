@@ -130,7 +130,7 @@ impl Shared {
     }
 
     pub(crate) fn emit_all(&self, events: Vec<Event>) {
-        events.iter().for_each(|event| self.emit(event));
+        self.dir.events.emit_all(&events);
     }
 
     pub(crate) fn is_read_only(&self) -> bool {

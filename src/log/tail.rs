@@ -6,6 +6,7 @@ use crate::log::reader::{ReadBatch, Reader};
 use crate::log::shared::Shared;
 use crate::record::StoredRecord;
 use crate::types::{Offset, StartAt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -182,8 +183,10 @@ impl Shared {
         let thread =
             std::thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
                 while let Some(shared) = log.upgrade() {
-                    // An error here meets whoever reads next.
-                    if shared.is_closed() || shared.refresh().is_err() {
+                    // An error here meets whoever reads next. A listener's panic does not, but must
+                    // not end the looking.
+                    let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
+                    if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
                         shared.signal.notify();
                     }
                     let done = shared.is_closed() || !shared.signal.has_waiters();

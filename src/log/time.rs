@@ -96,13 +96,7 @@ fn stream_to(
     start: Offset,
     limit: Offset,
 ) -> Result<Option<BatchStream>> {
-    // An entry says that nothing up to its offset is later than its time. One that the log
-    // does not bear out is not believed, and the segment is read from its first byte.
-    let before = segment.indexes(limit)?.times.last_below(at);
-    let from = match before {
-        Some(entry) if segment.bears_out(entry, limit)? => entry.offset.max(start),
-        _ => start,
-    };
+    let from = segment.earlier_than(at, limit)?.max(start);
     let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
     let stream = BatchStream::new(segment.file()?, located.position, located.lowest);
     Ok(Some(stream.with_buffer(Vec::new(), READ_AHEAD_BYTES)))

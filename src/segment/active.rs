@@ -43,8 +43,8 @@ impl ActiveLog {
     /// Writes a batch behind the last and says where it begins.
     ///
     /// A failed write may have left a part of it. That part is taken back; only a
-    /// full disk leaves the log usable afterwards, as any other failure of a write
-    /// says that the medium is not to be trusted.
+    /// full disk, quota or file leaves the log usable afterwards, as any other
+    /// failure of a write says that the medium is not to be trusted.
     #[inline(always)]
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<u64, AppendFailure> {
         let position = self.position;

@@ -7,6 +7,7 @@ use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::types::Offset;
 use parking_lot::Mutex;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,48 @@ pub(crate) struct Events {
     pub(crate) listener: Option<Arc<dyn Listener>>,
 }
 
+thread_local! {
+    /// The events of what this thread does under a lock; `None` while it holds none.
+    static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
+}
+
 impl Events {
+    /// Delivers an event, or, within [`hold`](Events::hold), keeps it.
     pub(crate) fn emit(&self, event: &Event) {
-        if let Some(listener) = &self.listener {
+        let Some(listener) = &self.listener else { return };
+        let held_back = HELD_BACK.try_with(|held_back| match &mut *held_back.borrow_mut() {
+            Some(events) => {
+                events.push(event.clone());
+                true
+            }
+            None => false,
+        });
+        if !held_back.unwrap_or(false) {
             listener.on_event(event);
         }
+    }
+
+    pub(crate) fn emit_all(&self, events: &[Event]) {
+        events.iter().for_each(|event| self.emit(event));
+    }
+
+    /// Does work under a lock, and returns its events, to be delivered when the lock is released: a
+    /// listener may call the log, and may panic where that must not leave work half done.
+    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
+        let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
+        let done = work();
+        let events = HELD_BACK.take().unwrap_or_default();
+        drop(outer);
+        (done, events)
+    }
+}
+
+/// What was held back before, put back on every way out.
+struct Outer(Option<Vec<Event>>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        HELD_BACK.set(self.0.take());
     }
 }
 

@@ -1,15 +1,18 @@
 //! What the two indexes of a segment have in common: fixed-size entries, those
 //! of the file they were opened from in front, those added since behind.
 //!
-//! An index is a cache of the log. It is checked when it is opened, each entry
-//! is checked against the log when it is used, and one that is wrong is made
-//! again; nothing is ever served on its word alone.
+//! An index is a cache of the log. It is checked when it is opened, and each entry
+//! when it is first used: the log must lead from the entry before it to it. One that
+//! is wrong is made again; nothing is ever served on its word alone. Looking at the
+//! place of one entry would not do: a value may hold what reads as a batch.
 
 use crate::fs::FileView;
 use crate::segment::entries::EntryList;
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::time_index::TimeIndex;
 use crate::types::{Offset, Timestamp};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the file was opened.
 #[derive(Debug)]
@@ -17,12 +20,43 @@ pub(crate) struct Entries<const WORDS: usize, const BYTES: usize> {
     file: FileView,
     file_len: usize,
     added: EntryList<WORDS>,
+    /// How many entries at the front somebody else made, so that they must be checked before use.
+    doubted: usize,
+    /// One bit for each of them and one for what follows, set once it was checked; made when first needed.
+    checked: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl<const WORDS: usize, const BYTES: usize> Entries<WORDS, BYTES> {
     pub(crate) fn new(file: FileView) -> Self {
         let file_len = file.len().checked_div(BYTES).unwrap_or(0);
-        Entries { file, file_len, added: EntryList::new() }
+        let checked = OnceLock::new();
+        Entries { file, file_len, added: EntryList::new(), doubted: file_len, checked }
+    }
+
+    /// Takes the entries there are for ones of a file: they were copied from one.
+    pub(crate) fn doubt(&mut self) {
+        self.doubted = self.len();
+    }
+
+    /// Whether it is an entry that was made here.
+    pub(crate) fn is_own(&self, index: usize) -> bool {
+        (self.doubted..self.len()).contains(&index)
+    }
+
+    /// Whether what lies between the entry before this one and this one needs no check any more.
+    pub(crate) fn is_checked(&self, index: usize) -> bool {
+        let bit = || self.checked.get()?.get(index / 64).map(|word| word.load(Ordering::Relaxed));
+        self.doubted == 0
+            || index > self.doubted
+            || bit().is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    pub(crate) fn set_checked(&self, index: usize) {
+        let words = self.doubted / 64;
+        let bits = self.checked.get_or_init(|| (0..=words).map(|_| AtomicU64::new(0)).collect());
+        if let Some(word) = bits.get(index / 64) {
+            word.fetch_or(1 << (index % 64), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

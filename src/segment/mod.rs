@@ -24,7 +24,7 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
-use crate::segment::time_index::{TimeEntry, TimeIndex};
+use crate::segment::time_index::TimeIndex;
 use crate::types::{Offset, Timestamp};
 use parking_lot::Mutex;
 use std::io;
@@ -34,6 +34,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
 const MAP_FROM_BYTES: u64 = 64 * 1024;
+
+const WRONG_TIME: &str = "an entry is not the largest time up to its offset";
 
 /// Where in a segment an offset is to be found.
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +148,16 @@ impl Segment {
         }
         let file = self.file()?;
         let indexes = self.indexes(limit)?;
-        let from = match self.nearest_entry(&*file, &indexes.offsets, offset, end)? {
-            Ok(from) => from,
-            Err(reason) => {
-                self.drop_index(reason);
-                self.first_place()
-            }
+        if let Some(from) = self.nearest_entry(&*file, &indexes.offsets, offset, end)? {
+            return self.walk(&*file, from, offset, end);
+        }
+        let reason = "an entry does not point at the batch it names";
+        let remade = self.remake_indexes(Kind::OffsetIndex, reason, limit)?;
+        let from = match &remade {
+            Some(indexes) => self.nearest_entry(&*file, &indexes.offsets, offset, end)?,
+            None => None,
         };
-        self.walk(&*file, from, offset, end)
+        self.walk(&*file, from.unwrap_or(self.first_place()), offset, end)
     }
 
     fn first_place(&self) -> Located {
@@ -161,6 +165,7 @@ impl Segment {
     }
 
     /// Where to walk from to reach `offset`: a batch that an index entry names, or the first one.
+    /// `None` when the log does not bear the index out there.
     ///
     /// An entry at or above the offset is tried first: it often names the very
     /// batch and saves reading the header of the one before it.
@@ -170,26 +175,69 @@ impl Segment {
         index: &OffsetIndex,
         offset: Offset,
         end: u64,
-    ) -> Result<Result<Located, &'static str>> {
+    ) -> Result<Option<Located>> {
         let ceiling = index.ceiling(offset);
+        if !self.leads_to(file, index, ceiling, end)? {
+            return Ok(None);
+        }
         let below = ceiling.checked_sub(1).and_then(|below| index.get(below));
         for entry in [index.get(ceiling), below].into_iter().flatten() {
             // An entry of the active segment may have been added after `end` was loaded.
             if entry.position >= end && !self.sealed {
                 continue;
             }
-            let Some(first) = self.check_entry(file, entry, end)? else {
-                return Ok(Err("an entry does not point at the batch it names"));
-            };
+            let Some(first) = self.check_entry(file, entry, end)? else { return Ok(None) };
             if first.base_offset <= offset {
-                return Ok(Ok(Located {
+                return Ok(Some(Located {
                     position: entry.position,
                     lowest: first.base_offset,
                     header: Some(first),
                 }));
             }
         }
-        Ok(Ok(self.first_place()))
+        Ok(Some(self.first_place()))
+    }
+
+    /// Whether the log leads from the entry before a number to the entry of that number, or to
+    /// the end where there is none: then both are places where batches begin.
+    fn leads_to(
+        &self,
+        file: &dyn File,
+        index: &OffsetIndex,
+        number: usize,
+        end: u64,
+    ) -> Result<bool> {
+        if index.is_checked(number) {
+            return Ok(true);
+        }
+        let below = number.checked_sub(1).and_then(|below| index.get(below));
+        let above = index.get(number).filter(|above| above.position < end);
+        let upto = above.map_or(end, |above| above.position);
+        let mut position = below.map_or(0, |below| below.position);
+        let mut lowest = self.base;
+        let mut below_ends = below.is_none();
+        while position < upto {
+            let header = read_header(file, position, end).map_err(|e| self.io("read", e))?;
+            let Ok(header) = header else { return Ok(false) };
+            let last = header.last_offset();
+            if header.base_offset < lowest || above.is_some_and(|above| last >= above.offset) {
+                return Ok(false);
+            }
+            below_ends |= below.is_some_and(|below| below.offset == last);
+            lowest = header.next_offset();
+            position = position.saturating_add(header.size_bytes() as u64);
+        }
+        let follows = match above {
+            Some(above) => {
+                self.check_entry(file, above, end)?.is_some_and(|first| first.base_offset >= lowest)
+            }
+            None => true,
+        };
+        let holds = position == upto && below_ends && follows;
+        if holds {
+            index.set_checked(number);
+        }
+        Ok(holds)
     }
 
     /// The header of the append that an entry names, if the log bears the entry out: its
@@ -269,36 +317,46 @@ impl Segment {
     ///
     /// `limit` is the offset that every batch of the segment must lie below.
     pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
-        let mut rebuilt = None;
-        let indexes = {
-            let mut slot = self.indexes.lock();
-            if let Some(indexes) = &*slot {
-                return Ok(Arc::clone(indexes));
-            }
-            let indexes = match self.open_indexes()? {
-                Ok(indexes) => indexes,
-                Err((kind, reason)) => {
-                    rebuilt = Some(Event::IndexRebuilt { path: self.path(kind), reason });
-                    self.rebuild_indexes(limit)?
-                }
-            };
-            Arc::clone(slot.insert(Arc::new(indexes)))
-        };
-        if let Some(event) = rebuilt {
-            self.dir.events.emit(&event);
+        let mut slot = self.indexes.lock();
+        if let Some(indexes) = &*slot {
+            return Ok(Arc::clone(indexes));
         }
-        Ok(indexes)
+        let (made, events) = self.dir.events.hold(|| match self.open_indexes()? {
+            Ok(indexes) => Ok(indexes),
+            Err((kind, reason)) => {
+                let indexes = self.rebuild_indexes(limit)?;
+                self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+                Ok(indexes)
+            }
+        });
+        let indexes = made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes))));
+        drop(slot);
+        self.dir.events.emit_all(&events);
+        indexes
     }
 
-    /// Forgets indexes that turned out wrong; those of a sealed segment are made again when next needed.
-    fn drop_index(&self, reason: &'static str) {
-        if self.sealed {
-            *self.indexes.lock() = None;
-            let file = SegmentFile::live(self.base, Kind::OffsetIndex);
-            self.dir.discard(file);
-        }
-        let path = self.path(Kind::OffsetIndex);
-        self.dir.events.emit(&Event::IndexRebuilt { path, reason });
+    /// Makes indexes that turned out wrong again, if the segment is sealed and whole. Otherwise
+    /// they stay, and what they lead to is never believed: `None`.
+    fn remake_indexes(
+        &self,
+        kind: Kind,
+        reason: &'static str,
+        limit: Offset,
+    ) -> Result<Option<Arc<Indexes>>> {
+        let mut slot = self.indexes.lock();
+        let (made, events) = self.dir.events.hold(|| {
+            let made = if self.sealed { Some(self.rebuild_indexes(limit)) } else { None };
+            self.dir.events.emit(&Event::IndexRebuilt { path: self.path(kind), reason });
+            made
+        });
+        let remade = match made.transpose() {
+            Ok(made) => made.map(|indexes| Arc::clone(slot.insert(Arc::new(indexes)))),
+            Err(Error::Corrupt(_)) => None,
+            Err(error) => return Err(error),
+        };
+        drop(slot);
+        self.dir.events.emit_all(&events);
+        Ok(remade)
     }
 
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
@@ -382,19 +440,76 @@ impl Segment {
 
     /// The largest timestamp of the segment; [`Timestamp::NONE`] when no record has one.
     pub(crate) fn largest_timestamp(&self, limit: Offset) -> Result<Timestamp> {
-        if self.sealed {
-            let last = self.indexes(limit)?.times.last();
-            return Ok(last.map_or(Timestamp::NONE, |entry| entry.timestamp));
+        if !self.sealed {
+            return Ok(Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed)));
         }
-        Ok(Timestamp::from_millis(self.largest_timestamp.load(Ordering::Relaxed)))
+        let mut indexes = self.indexes(limit)?;
+        let last = indexes.times.len();
+        let entry_holds = match last.checked_sub(1) {
+            Some(entry) => self.times_hold(&indexes, entry, limit)?,
+            None => true,
+        };
+        if !entry_holds || !self.times_hold(&indexes, last, limit)? {
+            indexes = match self.remake_indexes(Kind::TimeIndex, WRONG_TIME, limit)? {
+                Some(remade) => remade,
+                // Says what is damaged.
+                None => Arc::new(self.rebuild_indexes(limit)?),
+            };
+        }
+        Ok(indexes.times.last().map_or(Timestamp::NONE, |entry| entry.timestamp))
     }
 
-    /// Whether a batch with the time of an entry of the time index ends with its offset.
-    pub(crate) fn bears_out(&self, entry: TimeEntry, limit: Offset) -> Result<bool> {
-        let found = self.locate(entry.offset, limit)?.and_then(|found| found.header);
-        Ok(found.is_some_and(|header| {
-            header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
-        }))
+    /// An offset up to which no record is as late as `at`, the base where none is known.
+    pub(crate) fn earlier_than(&self, at: Timestamp, limit: Offset) -> Result<Offset> {
+        let indexes = self.indexes(limit)?;
+        let Some(number) = indexes.times.last_below(at) else { return Ok(self.base) };
+        if self.times_hold(&indexes, number, limit)? {
+            return Ok(indexes.times.get(number).map_or(self.base, |entry| entry.offset));
+        }
+        let remade = self.remake_indexes(Kind::TimeIndex, WRONG_TIME, limit)?;
+        let entry = remade.and_then(|made| made.times.get(made.times.last_below(at)?));
+        Ok(entry.map_or(self.base, |entry| entry.offset))
+    }
+
+    /// Whether no batch between the time entry before a number and the entry of that number is
+    /// later than it, and one is as late and ends with its offset. The number after the last
+    /// entry stands for the rest of the segment, where none may be later than that entry.
+    fn times_hold(&self, indexes: &Indexes, number: usize, limit: Offset) -> Result<bool> {
+        let times = &indexes.times;
+        if times.is_checked(number) {
+            return Ok(true);
+        }
+        let before = number.checked_sub(1).and_then(|before| times.get(before));
+        let entry = times.get(number);
+        let largest = entry.or(before).map_or(Timestamp::NONE, |entry| entry.timestamp);
+        let from = before.map_or(self.base, |before| before.offset.saturating_add(1));
+        let (file, end) = (self.file()?, self.published());
+        // Nothing at or above an offset means that the segment ends there.
+        let located = self.locate(from, limit)?;
+        let mut position = located.map_or(end, |located| located.position);
+        let header_at =
+            |position| read_header(&*file, position, end).map_err(|error| self.io("read", error));
+        while position < end {
+            let Ok(header) = header_at(position)? else { return Ok(false) };
+            if header.max_timestamp > largest {
+                return Ok(false);
+            }
+            if entry.is_some_and(|entry| header.last_offset() >= entry.offset) {
+                break;
+            }
+            position = position.saturating_add(header.size_bytes() as u64);
+        }
+        let holds = match entry {
+            Some(entry) if position < end => header_at(position)?.is_ok_and(|header| {
+                header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
+            }),
+            Some(_) => false,
+            None => position == end,
+        };
+        if holds {
+            times.set_checked(number);
+        }
+        Ok(holds)
     }
 
     /// Takes the segment out of the log: its files go when nobody holds it any more.

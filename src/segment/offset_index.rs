@@ -65,6 +65,18 @@ impl OffsetIndex {
         self.entries.len()
     }
 
+    pub(crate) fn doubt(&mut self) {
+        self.entries.doubt();
+    }
+
+    pub(crate) fn is_checked(&self, index: usize) -> bool {
+        self.entries.is_checked(index)
+    }
+
+    pub(crate) fn set_checked(&self, index: usize) {
+        self.entries.set_checked(index);
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<OffsetEntry> {
         self.entries.get(index).map(|entry| self.decode(entry))
     }

@@ -121,9 +121,10 @@ fn resume(
     // although all records were. The walk makes it again.
     let is_final = |time: TimeEntry| last.is_none_or(|last| time.offset > last.offset);
     if indexes.times.last().is_some_and(is_final) {
-        let times = TimeIndex::empty(base);
+        let mut times = TimeIndex::empty(base);
         let kept = indexes.times.iter().take_while(|time| !is_final(*time));
         kept.for_each(|time| times.push(time.timestamp, time.offset));
+        times.doubt();
         indexes.times = times;
     }
     let time = indexes.times.last();

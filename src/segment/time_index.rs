@@ -62,6 +62,19 @@ impl TimeIndex {
         self.entries.len()
     }
 
+    pub(crate) fn doubt(&mut self) {
+        self.entries.doubt();
+    }
+
+    /// An entry made here needs no check: it says what it says of all before it.
+    pub(crate) fn is_checked(&self, index: usize) -> bool {
+        self.entries.is_own(index) || self.entries.is_checked(index)
+    }
+
+    pub(crate) fn set_checked(&self, index: usize) {
+        self.entries.set_checked(index);
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<TimeEntry> {
         self.entries.get(index).map(|entry| self.decode(entry))
     }
@@ -74,10 +87,10 @@ impl TimeIndex {
         self.entries.last().map(|entry| self.decode(entry))
     }
 
-    /// The last entry whose timestamp is below the given one: nothing up to its offset is as late.
-    pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<TimeEntry> {
+    /// The number of the last entry whose timestamp is below the given one: nothing up to its offset is as late.
+    pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<usize> {
         let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
-        self.get(at.checked_sub(1)?)
+        at.checked_sub(1)
     }
 
     /// Adds an entry, unless it cannot be expressed or is not later than the last.
@@ -129,8 +142,9 @@ mod tests {
         let entries: Vec<_> = index.iter().map(|e| (e.timestamp.as_millis(), e.offset)).collect();
         assert_eq!(entries, [(10, 3), (11, 7)]);
         assert_eq!(index.last_below(at(10)), None);
-        assert_eq!(index.last_below(at(11)).unwrap().offset, 3);
-        assert_eq!(index.last_below(at(99)).unwrap().offset, 7);
+        let offset = |number| index.get(number).unwrap().offset;
+        assert_eq!(index.last_below(at(11)).map(offset), Some(3));
+        assert_eq!(index.last_below(at(99)).map(offset), Some(7));
     }
 
     #[test]

@@ -1,0 +1,417 @@
+//! A listener or a clock may call the log back, or panic: nobody hangs, and what was acknowledged stays.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::{
+    Clock, Error, Event, Listener, Log, LogConfig, ManualClock, Record, Result, Timestamp,
+    TimestampType,
+};
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+use support::{DIR, T0, files, read_all, write_file};
+
+/// Runs on a thread of its own, so that one that hangs fails.
+fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, done) = mpsc::channel();
+    std::thread::spawn(move || send.send(catch_unwind(AssertUnwindSafe(work))));
+    match done.recv_timeout(Duration::from_secs(20)) {
+        Ok(Ok(done)) => done,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => panic!("{what}: hangs"),
+    }
+}
+
+/// Panics at the call of this number, once.
+#[derive(Debug)]
+struct Fuse(AtomicI64);
+
+impl Fuse {
+    fn new(call: i64) -> Fuse {
+        Fuse(AtomicI64::new(call))
+    }
+
+    fn burn(&self) {
+        assert!(self.0.fetch_sub(1, Ordering::SeqCst) != 1, "on purpose");
+    }
+
+    fn has_blown(&self) -> bool {
+        self.0.load(Ordering::SeqCst) < 1
+    }
+}
+
+#[derive(Debug)]
+struct BreakingClock(ManualClock, Arc<Fuse>);
+
+impl Clock for BreakingClock {
+    fn now(&self) -> Timestamp {
+        self.1.burn();
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.1.burn();
+        self.0.monotonic()
+    }
+}
+
+#[derive(Debug)]
+struct BreakingListener(Arc<Fuse>);
+
+impl Listener for BreakingListener {
+    fn on_event(&self, _: &Event) {
+        self.0.burn();
+    }
+}
+
+/// What was acknowledged, by offset.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    values: Vec<(u64, String)>,
+    /// Where batches end: a truncation takes them whole.
+    ends: Vec<u64>,
+    durable: u64,
+    tried: u64,
+}
+
+impl Acknowledged {
+    fn append(&mut self, log: &Log) -> Result<()> {
+        self.append_batch(log, 1)
+    }
+
+    fn append_batch(&mut self, log: &Log, records: u64) -> Result<()> {
+        self.tried += 1;
+        let value = |n| format!("{}-{n}-{}", self.tried, "v".repeat(60));
+        let appended = log.append_all((0..records).map(|n| Record::new(value(n))))?;
+        let offsets = appended.first..=appended.last;
+        self.values.extend(offsets.zip(0..).map(|(at, n)| (at, value(n))));
+        self.ends.push(appended.last + 1);
+        Ok(())
+    }
+
+    fn flush(&mut self, log: &Log) -> Result<()> {
+        self.durable = log.flush()?;
+        Ok(())
+    }
+
+    fn truncate(&mut self, log: &Log, by: u64) -> Result<()> {
+        let target = log.offsets().end.saturating_sub(by);
+        self.ends.retain(|end| *end <= target);
+        let kept = self.ends.last().copied().unwrap_or(0);
+        self.values.retain(|(offset, _)| *offset < kept);
+        self.durable = self.durable.min(kept);
+        log.truncate_to(target)
+    }
+
+    fn check(&self, log: &Log, upto: u64, case: &str) {
+        for (offset, value) in self.values.iter().filter(|(offset, _)| *offset < upto) {
+            let found = log.get(*offset).unwrap_or_else(|e| panic!("{case}: {offset}: {e}"));
+            assert_eq!(found.unwrap().value_str(), Some(value.as_str()), "{case}");
+        }
+        assert_eq!(log.verify().unwrap(), [], "{case}");
+    }
+}
+
+type Step = fn(&Log, &mut Acknowledged) -> Result<()>;
+
+/// Each runs on its own, so that a panic in one leaves the next to find what it left.
+const STEPS: [Step; 14] = [
+    |log, acked| (0..7).try_for_each(|_| acked.append(log)),
+    |log, acked| acked.flush(log),
+    |log, acked| acked.append(log),
+    |log, _| log.roll(),
+    |log, acked| acked.append(log),
+    // The second does what the first could not.
+    |log, acked| acked.flush(log),
+    |log, acked| acked.flush(log),
+    |log, acked| acked.truncate(log, 4),
+    |log, acked| acked.append(log).and_then(|()| acked.append_batch(log, 3)),
+    // Into the middle of a batch, which leaves offsets without a record.
+    |log, acked| acked.truncate(log, 1),
+    |log, acked| acked.append_batch(log, 2),
+    |log, acked| acked.truncate(log, 1),
+    |log, acked| acked.flush(log),
+    |log, _| log.offset_for_time(Timestamp::from_millis(T0)).map(drop),
+];
+
+/// Runs the steps, each on a thread of its own, and looks what is left.
+fn run(case: &str, memory: &MemFs, config: &LogConfig, fuse: &Fuse) {
+    let plain = || LogConfig::default().segment_bytes(400).index_interval_bytes(0);
+    let acked = Arc::new(Mutex::new(Acknowledged::default()));
+    let Ok(log) = catch_unwind(AssertUnwindSafe(|| Log::open(DIR, config.clone()))) else {
+        assert!(fuse.has_blown());
+        Log::open(DIR, config.clone()).unwrap();
+        return;
+    };
+    let log = log.unwrap();
+    for (number, step) in STEPS.into_iter().enumerate() {
+        let (handle, shared) = (log.clone(), Arc::clone(&acked));
+        let what = format!("{case}, step {number}");
+        let name = what.clone();
+        in_time(&what, move || {
+            let mut acked = shared.lock().unwrap();
+            if let Ok(done) = catch_unwind(AssertUnwindSafe(|| step(&handle, &mut acked))) {
+                done.unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+        });
+        let acked = acked.lock().unwrap();
+        acked.check(&log, u64::MAX, &what);
+        for (how, disk) in [("killed", memory.kill()), ("lost", memory.crash(Survive::SyncedOnly))]
+        {
+            let what = format!("{what}, {how}");
+            let log = Log::open(DIR, plain().fs(disk)).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let end = log.offsets().end;
+            assert!(end >= acked.durable, "{what}: ends at {end}, {} was durable", acked.durable);
+            acked.check(&log, if how == "killed" { u64::MAX } else { acked.durable }, &what);
+        }
+    }
+    let acked = acked.lock().unwrap();
+    let closing = log.clone();
+    let closed = in_time(case, move || catch_unwind(AssertUnwindSafe(|| closing.close())));
+    assert!(closed.map_or(true, |closed| closed.is_ok()), "{case}");
+    drop(log);
+    let log = Log::open(DIR, plain().fs(memory.kill())).unwrap_or_else(|e| panic!("{case}: {e}"));
+    acked.check(&log, u64::MAX, case);
+}
+
+fn config(fs: impl annals::fs::Fs) -> LogConfig {
+    LogConfig::default()
+        .fs(fs)
+        .segment_bytes(400)
+        .index_interval_bytes(0)
+        .flush_messages(5)
+        .flush_interval(Duration::from_secs(60))
+}
+
+#[test]
+fn a_clock_that_panics_at_any_call() {
+    for kind in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+        for call in 1.. {
+            let fuse = Arc::new(Fuse::new(call));
+            let clock = ManualClock::new(Timestamp::from_millis(T0));
+            let clock = Arc::new(BreakingClock(clock, Arc::clone(&fuse)));
+            let memory = MemFs::new();
+            let config = config(memory.clone()).clock(clock).timestamp_type(kind);
+            run(&format!("{kind:?}, call {call}"), &memory, &config, &fuse);
+            if !fuse.has_blown() {
+                assert!(call > 20, "only {call} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_panics_at_any_event() {
+    for call in 1.. {
+        let fuse = Arc::new(Fuse::new(call));
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        fs.record_trace(false);
+        // Files that will not go are reported in the middle of changes.
+        fs.add(
+            Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"),
+        );
+        let listener = Arc::new(BreakingListener(Arc::clone(&fuse)));
+        run(&format!("event {call}"), &memory, &config(fs).listener(listener), &fuse);
+        if !fuse.has_blown() {
+            assert!(call > 10, "only {call} events");
+            break;
+        }
+    }
+}
+
+/// Calls the log from every event, but not from the events of its own calls.
+#[derive(Debug, Default)]
+struct Caller {
+    log: OnceLock<Log>,
+    calling: AtomicBool,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Listener for Caller {
+    fn on_event(&self, event: &Event) {
+        let Some(log) = self.log.get() else { return };
+        if self.calling.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let name = format!("{event:?}");
+        self.seen.lock().unwrap().push(name.split([' ', '(']).next().unwrap().to_owned());
+        let call = || -> Result<()> {
+            log.append("from a listener")?;
+            log.flush()?;
+            log.roll()?;
+            log.stats()?;
+            read_all(log);
+            log.truncate_to(log.offsets().end - 1)?;
+            log.append("again")?;
+            Ok(())
+        };
+        match call() {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => panic!("{event:?}: {error}"),
+        }
+        self.calling.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_listener_may_call_the_log_from_any_event() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let plain = || LogConfig::default().segment_bytes(400).index_interval_bytes(0);
+    let log = Log::open(DIR, plain().fs(memory.clone())).unwrap();
+    for n in 0..20 {
+        log.append(format!("{n}-{}", "v".repeat(60))).unwrap();
+    }
+    log.close().unwrap();
+    for name in files(&memory, DIR).into_keys().filter(|name| name.ends_with(".index")) {
+        write_file(&memory, DIR, &name, b"garbage");
+    }
+    let caller = Arc::new(Caller::default());
+    let log = Log::open(DIR, plain().fs(fs.clone()).listener(caller.clone())).unwrap();
+    caller.log.set(log.clone()).unwrap();
+    type Call = fn(&Log) -> Result<()>;
+    let calls: [(&str, Call); 9] = [
+        ("get", |log| log.get(0).map(drop)),
+        ("offset_for_time", |log| log.offset_for_time(Timestamp::from_millis(0)).map(drop)),
+        ("append", |log| (0..9).try_for_each(|_| log.append("x".repeat(90)).map(drop))),
+        ("flush", |log| log.flush().map(drop)),
+        ("roll", Log::roll),
+        ("truncate into an old segment", |log| log.truncate_to(13)),
+        ("append", |log| log.append("x").map(drop)),
+        ("truncate further", |log| log.truncate_to(6)),
+        ("close", |log| log.clone().close()),
+    ];
+    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"));
+    // And room for an index that has to be made again.
+    fs.add(
+        Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull))
+            .path("index.tmp")
+            .nth(1),
+    );
+    for (what, call) in calls {
+        let log = log.clone();
+        in_time(what, move || call(&log)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    let seen = caller.seen.lock().unwrap();
+    for event in ["SegmentRolled", "Flushed", "IndexRebuilt", "Truncated", "CleanupFailed"] {
+        assert!(seen.iter().any(|name| name == event), "no {event} in {seen:?}");
+    }
+}
+
+#[test]
+fn a_listener_may_call_a_read_only_log() {
+    #[derive(Debug, Default)]
+    struct Reads(OnceLock<Log>, AtomicBool, AtomicU64);
+    impl Listener for Reads {
+        fn on_event(&self, _: &Event) {
+            let Some(log) = self.0.get() else { return };
+            if !self.1.swap(true, Ordering::SeqCst) {
+                read_all(log);
+                self.2.fetch_add(1, Ordering::SeqCst);
+                self.1.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+    let memory = MemFs::new();
+    let config = || LogConfig::default().fs(memory.clone());
+    let log = Log::open(DIR, config()).unwrap();
+    log.append("one").unwrap();
+    log.flush().unwrap();
+    let listener = Arc::new(Reads::default());
+    let reading = Log::open_read_only(DIR, config().listener(listener.clone())).unwrap();
+    listener.0.set(reading.clone()).unwrap();
+    log.roll().unwrap();
+    log.append("two").unwrap();
+    write_file(&memory, DIR, "recovery-point-offset-checkpoint", b"garbage");
+    let found = in_time("read", move || read_all(&reading).len());
+    assert_eq!(found, 2);
+    assert!(listener.2.load(Ordering::SeqCst) > 0, "no event");
+}
+
+/// Panics at every event of a thread of this name, after saying so.
+#[derive(Debug)]
+struct PanicsOn(&'static str, mpsc::SyncSender<()>);
+
+impl Listener for PanicsOn {
+    fn on_event(&self, _: &Event) {
+        if std::thread::current().name() == Some(self.0) {
+            self.1.try_send(()).unwrap_or_default();
+            panic!("on purpose");
+        }
+    }
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn who_awaits_a_sync_is_woken_though_a_listener_panics() {
+    let (send, panicked) = mpsc::sync_channel(100);
+    let listener = Arc::new(PanicsOn("annals-sync", send));
+    let log = Log::open(DIR, LogConfig::default().fs(MemFs::new()).listener(listener)).unwrap();
+    for n in 0..3 {
+        log.append("x").unwrap();
+        let log = log.clone();
+        assert_eq!(in_time("await", move || support::block_on(log.flush_async())).unwrap(), n + 1);
+    }
+    assert!(panicked.try_recv().is_ok(), "no event");
+}
+
+#[test]
+fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
+    let memory = MemFs::new();
+    let writer = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
+    writer.append("x").unwrap();
+    writer.flush().unwrap();
+    let (send, panicked) = mpsc::sync_channel(100);
+    let listener = Arc::new(PanicsOn("annals-follow", send));
+    let fs = FaultFs::new(memory.clone());
+    let (send, looked) = mpsc::sync_channel(1);
+    let looks = move |_: &_| {
+        if std::thread::current().name() == Some("annals-follow") {
+            send.try_send(()).unwrap_or_default();
+        }
+    };
+    fs.add(Rule::new(Operation::List, Fault::call(looks)));
+    let config = LogConfig::default().fs(fs).listener(listener);
+    let mut tail = Log::open_read_only(DIR, config).unwrap().tail(1).unwrap();
+    let waiting = std::thread::spawn(move || in_time("tail", move || tail.next(None)));
+    looked.recv_timeout(Duration::from_secs(20)).unwrap();
+    // Looking at the segments again comes upon a checkpoint that it has to report.
+    write_file(&memory, DIR, "recovery-point-offset-checkpoint", b"garbage");
+    writer.roll().unwrap();
+    panicked.recv_timeout(Duration::from_secs(20)).unwrap();
+    writer.append("y").unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap().unwrap().offset, 1);
+}
+
+#[test]
+fn a_listener_may_flush_when_a_flush_could_not_clean_up() {
+    #[derive(Debug, Default)]
+    struct Flushes(OnceLock<Log>, AtomicU64);
+    impl Listener for Flushes {
+        fn on_event(&self, event: &Event) {
+            if let Event::CleanupFailed { .. } = event {
+                let log = self.0.get().unwrap();
+                log.append("more").unwrap();
+                log.flush().unwrap();
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+    let fs = FaultFs::new(MemFs::new());
+    let listener = Arc::new(Flushes::default());
+    let config = LogConfig::default().fs(fs.clone()).listener(listener.clone());
+    let log = Log::open(DIR, config).unwrap();
+    listener.0.set(log.clone()).unwrap();
+    log.append("x").unwrap();
+    log.roll().unwrap();
+    fs.add(Rule::new(Operation::Rename, Fault::Error(ErrorKind::StorageFull)).path("point").nth(1));
+    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
+    in_time("flush", move || log.flush()).unwrap();
+    assert_eq!(listener.1.load(Ordering::SeqCst), 1);
+}

@@ -1,0 +1,195 @@
+//! Index files that are in order and wrong, below a mark of a clean shutdown: no answer depends on them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::MemFs;
+use annals::record::{BatchBuilder, stamp_base_offset};
+use annals::{Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
+use std::collections::BTreeSet;
+use support::{DIR, Model, Rec, name, read_file, write_file};
+
+/// A value that holds encoded batches, as of a log that is copied into another.
+fn nested(offsets: &[Offset]) -> Vec<u8> {
+    let mut value = Vec::new();
+    for offset in offsets {
+        let mut batch = BatchBuilder::new();
+        batch.push(Timestamp::from_millis(30), None, Some(b"not of this log")).unwrap();
+        let mut bytes = batch.finish().unwrap().to_vec();
+        stamp_base_offset(&mut bytes, *offset).unwrap();
+        value.extend(bytes);
+    }
+    value
+}
+
+fn config(fs: &MemFs, interval: u64) -> LogConfig {
+    LogConfig::default().segment_bytes(1400).index_interval_bytes(interval).fs(fs.clone())
+}
+
+/// A log of some segments, closed in order: times rise and fall, some batches have several
+/// records, and some values look like batches of higher offsets.
+fn closed_log(interval: u64) -> (MemFs, Model, Vec<Offset>) {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, interval)).unwrap();
+    let mut model = Model::default();
+    let times = [10, 50, 20, 40, 60, 30, 45, 70, 65, 5];
+    for n in 0..30u64 {
+        let end = log.offsets().end;
+        let recs: Vec<Rec> = (0..1 + n % 4 / 3)
+            .map(|i| Rec {
+                offset: end + i,
+                time: times[n as usize % 10] + (n / 10 * 100) as i64 + i as i64,
+                key: None,
+                value: Some(match n % 5 {
+                    1 => nested(&[end + 1, end + 2, end + 3]),
+                    3 => nested(&[end + 3]),
+                    _ => format!("{n}-{i}").into_bytes(),
+                }),
+            })
+            .collect();
+        let records = recs.iter().map(|rec| {
+            Record::new(rec.value.clone().unwrap()).timestamp(Timestamp::from_millis(rec.time))
+        });
+        log.append_all(records).unwrap();
+        model.append(recs);
+    }
+    let bases: Vec<_> = log.stats().unwrap().segments.iter().map(|s| s.base_offset).collect();
+    assert!(bases.len() > 2, "{bases:?}");
+    log.close().unwrap();
+    (fs, model, bases)
+}
+
+/// Where batches begin in a file, or seem to.
+fn positions(log: &[u8]) -> Vec<u32> {
+    let magic_at = |at: &usize| {
+        let length = u32::from_be_bytes(log[at + 8..at + 12].try_into().unwrap());
+        log[at + 16] == 2 && (49..1000).contains(&length)
+    };
+    (0..log.len() - 61).filter(magic_at).map(|at| at as u32).collect()
+}
+
+fn open(fs: &MemFs, interval: u64, case: &str) -> Log {
+    let log = Log::open(DIR, config(&fs.kill(), interval)).unwrap();
+    let recovery = log.recovery();
+    assert!(recovery.clean && recovery.scanned_bytes == 0, "{case}: a batch was read");
+    log
+}
+
+fn check_offset(log: &Log, want: &Rec, case: &str) {
+    let found = log.get(want.offset).unwrap_or_else(|e| panic!("{case}: get {}: {e}", want.offset));
+    assert_eq!(Rec::from(found.unwrap()), *want, "{case}: get");
+    let fetched = log.read(want.offset, ReadLimits::bytes(1)).unwrap();
+    let found = fetched.records().unwrap();
+    assert!(
+        found.iter().any(|rec| Rec::from(rec.clone()) == *want),
+        "{case}: read {}",
+        want.offset
+    );
+}
+
+fn check_time(log: &Log, model: &Model, time: i64, case: &str) {
+    let found = log.offset_for_time(Timestamp::from_millis(time)).unwrap();
+    assert_eq!(found, model.at_time(time), "{case}: time {time}");
+}
+
+fn all_times(model: &Model) -> BTreeSet<i64> {
+    model.records().flat_map(|rec| [rec.time - 1, rec.time, rec.time + 1]).collect()
+}
+
+/// Runs a check for each way to replace one entry by another that leaves the file in order.
+fn for_each_wrong_entry(
+    entries: &[(i64, i64)],
+    others: &[(i64, i64)],
+    mut check: impl FnMut(&str, &[(i64, i64)]),
+) {
+    for (number, entry) in entries.iter().enumerate() {
+        for other in others.iter().filter(|other| *other != entry) {
+            let mut wrong = entries.to_vec();
+            wrong[number] = *other;
+            if wrong.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1) {
+                check(&format!("entry {number}, {entry:?}, is {other:?}"), &wrong);
+            }
+        }
+        let mut less = entries.to_vec();
+        less.remove(number);
+        check(&format!("entry {number} is missing"), &less);
+    }
+}
+
+#[test]
+fn an_offset_index_in_order_and_wrong_misleads_nobody() {
+    for interval in [0, 300] {
+        let (fs, model, bases) = closed_log(interval);
+        let base = bases[0];
+        let log = read_file(&fs, DIR, &name(base, "log"));
+        let index = read_file(&fs, DIR, &name(base, "index"));
+        let half = |bytes: &[u8]| i64::from(u32::from_be_bytes(bytes.try_into().unwrap()));
+        let entries: Vec<_> = index.chunks(8).map(|e| (half(&e[..4]), half(&e[4..]))).collect();
+        let places = positions(&log);
+        assert!(places.len() > model.batches.iter().filter(|b| b[0].offset < bases[1]).count());
+        let others: Vec<_> = (0..(bases[1] - base) as i64)
+            .flat_map(|offset| places.iter().map(move |place| (offset, i64::from(*place))))
+            .collect();
+        let mut cases = 0;
+        for_each_wrong_entry(&entries, &others, |case, wrong| {
+            let disk = fs.kill();
+            let bytes: Vec<u8> = wrong
+                .iter()
+                .flat_map(|(a, b)| [(*a as u32).to_be_bytes(), (*b as u32).to_be_bytes()])
+                .flatten()
+                .collect();
+            write_file(&disk, DIR, &name(base, "index"), &bytes);
+            for want in model.records().take_while(|rec| rec.offset < bases[1]) {
+                check_offset(&open(&disk, interval, case), want, case);
+            }
+            let log = open(&disk, interval, case);
+            model.records().for_each(|want| check_offset(&log, want, case));
+            for time in [5, 30, 45, 50, 55, 70, 110] {
+                check_time(&open(&disk, interval, case), &model, time, case);
+            }
+            cases += 1;
+        });
+        assert!(cases > 20, "{cases}");
+    }
+}
+
+#[test]
+fn a_time_index_in_order_and_wrong_misleads_nobody() {
+    for interval in [0, 300] {
+        let (fs, model, bases) = closed_log(interval);
+        let times = all_times(&model);
+        let base = bases[0];
+        let index = read_file(&fs, DIR, &name(base, "timeindex"));
+        let entries: Vec<_> = index
+            .chunks(12)
+            .map(|e| {
+                let time = i64::from_be_bytes(e[..8].try_into().unwrap());
+                (time, i64::from(u32::from_be_bytes(e[8..].try_into().unwrap())))
+            })
+            .collect();
+        let offsets = 0..(bases[1] - base) as i64;
+        let others: Vec<_> = times
+            .iter()
+            .filter(|time| **time < 120)
+            .flat_map(|time| offsets.clone().map(move |offset| (*time, offset)))
+            .collect();
+        let mut cases = 0;
+        for_each_wrong_entry(&entries, &others, |case, wrong| {
+            let disk = fs.kill();
+            let bytes: Vec<u8> = wrong
+                .iter()
+                .flat_map(|(t, o)| [&t.to_be_bytes()[..], &(*o as u32).to_be_bytes()[..]].concat())
+                .collect();
+            write_file(&disk, DIR, &name(base, "timeindex"), &bytes);
+            for time in times.iter().filter(|time| **time < 120) {
+                check_time(&open(&disk, interval, case), &model, *time, case);
+            }
+            let log = open(&disk, interval, case);
+            let largest = log.list_offset(OffsetSpec::MaxTimestamp).unwrap();
+            assert_eq!(largest, model.at_time(times.last().unwrap() - 1), "{case}: the largest");
+            times.iter().for_each(|time| check_time(&log, &model, *time, case));
+            cases += 1;
+        });
+        assert!(cases > 20, "{cases}");
+    }
+}
