@@ -224,7 +224,8 @@ impl BatchBuilder {
     ///
     /// [`Error::InvalidRecord`] with `TooLarge` if record or batch would be over 2 GiB, or
     /// the batch has no offset left.
-    #[inline]
+    // Always: left to itself, the compiler's choice costs a tenth of an append of small records.
+    #[inline(always)]
     pub fn push(
         &mut self,
         timestamp: Timestamp,
