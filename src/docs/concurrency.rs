@@ -21,7 +21,16 @@
 //! that append to end.
 //!
 //! Work that needs no place in the log is done before the lock is taken: encoding, compressing, checking, the
-//! checksum. Under the lock an append writes 12 bytes into the batch, makes one write and publishes.
+//! checksum. Under the lock an append writes the offset into the batch, makes one write and publishes.
+//!
+//! # Appends that meet
+//!
+//! An append of at most 8 KiB that finds the lock taken hands its batch over and waits. Whoever gets the lock next
+//! takes all that were handed over, gives each its offsets, and writes them with one call: the more threads append
+//! small batches, the more share a write. In the file they are the same batches as if each had been written alone, in the
+//! order of their offsets, and a kill leaves the front ones whole. If all together find no room, each is tried alone, so that
+//! none fails for the size of another. Nobody depends on being served: who has waited for some tens of
+//! microseconds blocks on the lock and leads when it comes, and if a leader panics, those it led get an error.
 //!
 //! # Locks
 //!
@@ -34,7 +43,7 @@
 //! | sync | flush, roll, truncate | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
 //!
-//! The others are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
+//! The others, that of the queue of appends that wait among them, are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
 //! Events are delivered to the [`Listener`](crate::Listener) with none of these locks held, so it may call
 //! the log. During opening there is no log to call yet.
 //!
