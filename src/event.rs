@@ -1,8 +1,9 @@
 //! What a log reports about itself while it works.
 
-use crate::error::Corruption;
+use crate::error::{Corruption, Damage};
 use crate::types::Offset;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
+    /// Damage was taken out of the log, as [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) asks.
+    Quarantined(Quarantined),
     /// An index was missing or wrong and was made again from the log.
     IndexRebuilt {
         /// The index file.
@@ -94,6 +97,25 @@ pub enum Event {
         /// The failure that did it.
         cause: String,
     },
+}
+
+/// Damage that was taken out of a log when it was opened with
+/// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// Where the bytes are now. Nothing reads this file: look into it, and delete it when you like.
+    pub path: PathBuf,
+    /// The log file they were taken from.
+    pub segment: PathBuf,
+    /// Where in it they began.
+    pub position: u64,
+    /// How many there were.
+    pub bytes: u64,
+    /// The offsets that have no record any more, as far as they had one.
+    pub offsets: Range<Offset>,
+    /// What was found at the position.
+    pub reason: Damage,
 }
 
 /// Receives the events of a log.

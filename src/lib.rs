@@ -316,7 +316,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
     Corruption, Damage, Error, ErrorKind, InvalidBatch, InvalidRecord, Result, Unsupported,
 };
-pub use event::{Event, Listener};
+pub use event::{Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
 pub use log::Durable;
 pub use log::{

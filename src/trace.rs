@@ -10,7 +10,7 @@ use crate::event::{Event, Listener};
 /// | level | events |
 /// |---|---|
 /// | `ERROR` | [`Poisoned`](Event::Poisoned), [`Damaged`](Event::Damaged) |
-/// | `WARN` | [`TailCut`](Event::TailCut), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
+/// | `WARN` | [`TailCut`](Event::TailCut), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
 /// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated) |
 /// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
 ///
@@ -62,6 +62,11 @@ impl Listener for TracingListener {
             }
             Event::TailCut { path, position, bytes, end } => {
                 emit!(WARN, self, path = %path.display(), position, bytes, end, "torn end cut off");
+            }
+            Event::Quarantined(taken) => {
+                let (path, position, bytes) = (taken.path.display(), taken.position, taken.bytes);
+                let (from, to) = (taken.offsets.start, taken.offsets.end);
+                emit!(WARN, self, %path, position, bytes, from, to, "damage taken out");
             }
             Event::IndexRebuilt { path, reason } => {
                 emit!(INFO, self, path = %path.display(), reason, "index made again");

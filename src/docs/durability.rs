@@ -116,8 +116,9 @@
 //! | anything **below** the recovery point | error | error |
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
-//! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does. How much was cut,
-//! and where, is in [`Log::recovery`](crate::Log::recovery) and in [`Event::TailCut`](crate::Event::TailCut).
+//! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
+//! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) sets the damaged bytes aside and keeps what is
+//! whole before and behind them. How much was cut, and where, is in [`Log::recovery`](crate::Log::recovery) and in [`Event::TailCut`](crate::Event::TailCut).
 //!
 //! # Did the machine stop?
 //!

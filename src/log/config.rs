@@ -86,6 +86,18 @@ pub enum OnCorruption {
     /// What Kafka does: cut the log where the damage begins, and drop all that follows, intact or
     /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes).
     Truncate,
+    /// Keep everything that is whole, before and behind. The damaged bytes go to a file beside the segment,
+    /// `<segment>.log.<position>.quarantined`, the segment is written anew without them, and their offsets stay
+    /// without a record, as after a compaction: reads go on behind them, and no offset is given twice. What
+    /// was taken out is in [`Recovery::quarantined`](crate::Recovery::quarantined). One loss it cannot avoid: where a
+    /// batch's length is damaged and another batch close behind it, what is whole between them may go with them,
+    /// because it could as well be part of a value. And a base offset, which no checksum covers, is held against those
+    /// of its neighbours: next to a hole a wrong one that fits into the gap is not noticed.
+    ///
+    /// Such an opening reads the whole log, also after a clean close, and so finds damage anywhere in it. It needs
+    /// room for a copy of a damaged segment. What a crash explains is cut as ever. A read-only opening, which may
+    /// change nothing, takes it for [`Fail`](OnCorruption::Fail).
+    Quarantine,
 }
 
 impl Default for LogConfig {

@@ -11,6 +11,7 @@ mod flush;
 mod follow;
 mod group;
 mod open;
+mod quarantine;
 mod read;
 mod reader;
 mod shared;

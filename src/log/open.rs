@@ -10,13 +10,14 @@ use crate::checkpoint::{
     CleanShutdown, SESSION_BYTES, Session, parse_offset_checkpoint, topic_partition,
 };
 use crate::error::{Corruption, Damage, Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Quarantined};
 use crate::fs::{DirLock, Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::combine::Group;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
+use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -63,6 +64,8 @@ pub struct Recovery {
     pub dropped_bytes: u64,
     /// The file that was cut, and its length since.
     pub dropped_at: Option<(PathBuf, u64)>,
+    /// Damage that was taken out of the log. Empty unless it was opened with [`OnCorruption::Quarantine`].
+    pub quarantined: Vec<Quarantined>,
     /// Files of interrupted changes that were removed.
     pub leftovers_removed: usize,
     /// Files that mean nothing to a log. They are left alone.
@@ -95,7 +98,7 @@ impl Listing {
                     listing.live.insert((file.base, file.kind), len);
                 }
                 Name::Segment(file) => listing.staged.push(file),
-                Name::Known => listing.known = true,
+                Name::Known | Name::Quarantined => listing.known = true,
                 Name::Temporary => listing.temporary.push(name),
                 Name::Unknown => listing.unknown.push(name),
             }
@@ -239,10 +242,16 @@ struct Opening {
 
 impl Opening {
     fn run(mut self, lock: Box<dyn DirLock>) -> Result<Shared> {
-        let listing = self.settle_leftovers()?;
+        let mut listing = self.settle_leftovers()?;
         let recovery_point = read_checkpoint(&self.dir, RECOVERY_POINT)?.unwrap_or(0);
         let start = read_checkpoint(&self.dir, LOG_START)?.unwrap_or(0);
-        let clean = self.take_clean_marker(&listing)?;
+        let mut clean = self.take_clean_marker(&listing)?;
+        if self.config.on_corruption == OnCorruption::Quarantine {
+            // All of it is read anyway, so the marker saves nothing.
+            clean = None;
+            self.quarantine(&listing, recovery_point)?;
+            listing = Listing::read(&self.dir)?;
+        }
         let (writer, sealed, end) = match clean {
             Some(marker) => self.open_clean(&listing, &marker)?,
             None => self.recover(&listing, recovery_point, start)?,
@@ -267,6 +276,18 @@ impl Opening {
             follower: None,
             lock: Some(lock),
         }))
+    }
+
+    /// Takes what no crash explains out of every segment.
+    fn quarantine(&mut self, listing: &Listing, recovery_point: Offset) -> Result<()> {
+        let explained = Explained { recovery_point, lost_power: self.lost_power };
+        let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
+        for (index, base) in bases.iter().enumerate() {
+            let next = bases.get(index.saturating_add(1)).copied();
+            let taken = quarantine_segment(&self.dir, *base, next, explained)?;
+            self.recovery.quarantined.extend(taken);
+        }
+        Ok(())
     }
 
     fn sync_dir(&self) -> Result<()> {
@@ -520,6 +541,15 @@ impl Opening {
             break;
         }
         let (writer, end) = match last {
+            Some((base, found)) if found.end < recovery_point && self.keeps_gaps() => {
+                found.cadence.finish(&found.indexes);
+                self.dir.replace_indexes(base, &found.indexes)?;
+                self.trust(base)?;
+                sealed.push(self.sealed(base, found.valid_bytes));
+                let now = self.config.clock.monotonic();
+                let writer = begin_segment(&self.dir, &self.config, recovery_point, now)?;
+                (writer, recovery_point)
+            }
             Some((base, found)) => {
                 self.dir.replace_indexes(base, &found.indexes)?;
                 let end = found.end;
@@ -545,6 +575,11 @@ impl Opening {
         }
         let now = self.config.clock.monotonic();
         Ok((begin_segment(&self.dir, &self.config, start, now)?, start))
+    }
+
+    /// Whether offsets whose records are gone stay without any.
+    fn keeps_gaps(&self) -> bool {
+        self.config.on_corruption == OnCorruption::Quarantine
     }
 
     /// Whether a segment can be followed by the one after it, which begins at `next`.
@@ -583,7 +618,12 @@ impl Opening {
                 Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
                 Tail::Damaged(_) => self.lost_power,
             };
-        if explained || self.config.on_corruption == OnCorruption::Truncate {
+        // What was to be quarantined has been: what is left of it is a gap.
+        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        if explained
+            || self.config.on_corruption == OnCorruption::Truncate
+            || (missing && self.keeps_gaps())
+        {
             return Ok(());
         }
         Err(damage(&self.dir, base, found, recovery_point))

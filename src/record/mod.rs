@@ -54,7 +54,7 @@ mod decode;
 mod header;
 mod input;
 mod iter;
-mod layout;
+pub(crate) mod layout;
 #[allow(clippy::module_inception, reason = "it holds the type Record")]
 mod record;
 mod stamp;
@@ -71,6 +71,7 @@ pub use decode::{DEFAULT_MAX_EXPANDED_BYTES, DecodeBuffer, DecodedBatch, StoredR
 pub use header::BatchHeader;
 pub use iter::{HeaderRef, Headers, HeadersIter, RecordRef, Records};
 pub use record::{Header, Record};
+pub(crate) use stamp::stamp_length;
 pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch};
 pub use stored::StoredRecord;
 pub(crate) use validate::check_header;

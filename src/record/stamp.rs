@@ -58,6 +58,16 @@ pub fn stamp_append_time(batch: &mut [u8], now: Timestamp) -> Result<(), Invalid
     stamp_checksum(batch)
 }
 
+/// Gives `batch`, which is exactly one batch, the length it has.
+pub(crate) fn stamp_length(batch: &mut [u8]) -> Result<(), InvalidBatch> {
+    let available = batch.len();
+    let length = available.checked_sub(layout::LENGTH_PREFIX_SIZE);
+    let Some(length) = length.and_then(|length| i32::try_from(length).ok()) else {
+        return Err(truncated(layout::HEADER_SIZE, available));
+    };
+    stamp(batch, layout::BATCH_LENGTH_AT, length.to_be_bytes())
+}
+
 /// Computes the checksum of `batch`, which is exactly one batch, and stores it.
 pub(crate) fn stamp_checksum(batch: &mut [u8]) -> Result<(), InvalidBatch> {
     let covered = batch.get(layout::ATTRIBUTES_AT..).unwrap_or_default();

@@ -107,12 +107,27 @@ impl fmt::Display for SegmentFile {
     }
 }
 
+/// The file for what stood in a segment's log from `position` on: `00000000000000000000.log.1234.quarantined`.
+pub(crate) fn quarantine_name(base: Offset, position: u64) -> String {
+    format!("{}.{position}.quarantined", SegmentFile::live(base, Kind::Log))
+}
+
+fn is_quarantine_name(name: &str) -> bool {
+    name.strip_suffix(".quarantined").and_then(|name| name.rsplit_once('.')).is_some_and(
+        |(segment, position)| {
+            SegmentFile::parse(segment).is_some() && position.parse::<u64>().is_ok()
+        },
+    )
+}
+
 /// What a name in a log directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Segment(SegmentFile),
     /// One of the log's own files besides segments.
     Known,
+    /// Damage that was taken out of a segment. Nothing reads it.
+    Quarantined,
     /// The half-written content of an atomic replace: nothing depends on it.
     Temporary,
     Unknown,
@@ -125,6 +140,9 @@ impl Name {
         }
         if KNOWN.contains(&name) {
             return Name::Known;
+        }
+        if is_quarantine_name(name) {
+            return Name::Quarantined;
         }
         match name.strip_suffix(".tmp") {
             Some(stem) if KNOWN.contains(&stem) || SegmentFile::parse(stem).is_some() => {

@@ -6,7 +6,7 @@
 
 use crate::error::{Damage, Error, InvalidBatch, Result, Unsupported};
 use crate::fs::File;
-use crate::record::{BatchHeader, BatchRef};
+use crate::record::{BatchHeader, BatchRef, layout, stamp_length};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
@@ -195,7 +195,7 @@ fn classify(
     Ok(Tail::Torn(damage))
 }
 
-fn is_zero(file: &dyn File, mut position: u64, end: u64) -> io::Result<bool> {
+pub(crate) fn is_zero(file: &dyn File, mut position: u64, end: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 64 * 1024];
     while position < end {
         let wanted = end.saturating_sub(position).min(buffer.len() as u64) as usize;
@@ -227,9 +227,109 @@ fn has_batch_after(
     limit: Offset,
 ) -> io::Result<bool> {
     let mut budget = end.saturating_sub(from).saturating_mul(CHECKSUM_BUDGET);
+    let found = search(file, from, end, lowest, limit, |position, header| {
+        let Some(left) = budget.checked_sub(header.size_bytes() as u64) else { return Ok(true) };
+        budget = left;
+        is_batch(file, position, header)
+    })?;
+    Ok(found.is_some())
+}
+
+/// The position and base offset of the first valid batch behind the damaged one at `from`.
+///
+/// A batch can hold others in a value, which must not be taken for it. So the lengths that the damaged batches
+/// give are followed first. Where they lead nowhere, a batch counts if the bytes up to it are what the damaged one
+/// has the checksum of, so that only its length was wrong, or if it is followed by another batch or by the end.
+pub(crate) fn next_batch_after(
+    file: &dyn File,
+    from: u64,
+    end: u64,
+    lowest: Offset,
+    limit: Offset,
+) -> io::Result<Option<(u64, Offset)>> {
+    let fits = |header: &BatchHeader| check_offsets(header, lowest, limit).is_ok();
+    let header_at = |position: u64| read_header(file, position, end).map(Result::ok);
+    let batch_at = |position: u64| -> io::Result<Option<BatchHeader>> {
+        let Some(header) = header_at(position)?.filter(fits) else { return Ok(None) };
+        Ok(is_batch(file, position, &header)?.then_some(header))
+    };
+    // Of two sound batches whose offsets are out of order, the one that follows its predecessor is right.
+    let is_in_order = |position: u64, header: &BatchHeader, before: Option<BatchHeader>| {
+        if before.is_some_and(|before| before.next_offset() == header.base_offset) {
+            return Ok(true);
+        }
+        let behind = batch_at(position.saturating_add(header.size_bytes() as u64))?;
+        io::Result::Ok(behind.is_none_or(|behind| behind.base_offset > header.last_offset()))
+    };
+    let mut at = from;
+    while let Some(size) = stored_size(file, at, end)? {
+        let before = header_at(at)?;
+        // The first need not belong here to have a length, the others need one sign of being batches.
+        if at != from {
+            let Some(header) = before else { break };
+            if !fits(&header) && !is_batch(file, at, &header)? {
+                break;
+            }
+        }
+        at = at.saturating_add(size);
+        if at == end {
+            return Ok(None);
+        }
+        if let Some(header) = batch_at(at)?
+            && is_in_order(at, &header, before)?
+        {
+            return Ok(Some((at, header.base_offset)));
+        }
+    }
+    let before = header_at(from)?;
+    search(file, from, end, lowest, limit, |position, header| {
+        let behind = position.saturating_add(header.size_bytes() as u64);
+        Ok(is_batch(file, position, header)?
+            && is_in_order(position, header, before)?
+            && (behind == end
+                || is_whole_but_for_its_length(file, from, position)?
+                || batch_at(behind)?.is_some()
+                || is_zero(file, behind, end)?))
+    })
+}
+
+/// The size that the length field of a batch gives it, if the file has room for that.
+fn stored_size(file: &dyn File, position: u64, end: u64) -> io::Result<Option<u64>> {
+    let available = end.saturating_sub(position);
+    if available < BatchHeader::SIZE as u64 {
+        return Ok(None);
+    }
+    let mut prefix = [0; layout::LENGTH_PREFIX_SIZE];
+    file.read_exact_at(&mut prefix, position)?;
+    let field = prefix.get(layout::BATCH_LENGTH_AT..).and_then(|field| field.try_into().ok());
+    let length = i32::from_be_bytes(field.unwrap_or_default());
+    let size = u64::try_from(length).ok().filter(|_| length >= layout::MIN_LENGTH);
+    let size = size.map(|length| length.saturating_add(layout::LENGTH_PREFIX_SIZE as u64));
+    Ok(size.filter(|size| *size <= available))
+}
+
+/// Whether these bytes are a batch as its checksum says, whatever its length field does.
+fn is_whole_but_for_its_length(file: &dyn File, from: u64, to: u64) -> io::Result<bool> {
+    let size = usize::try_from(to.saturating_sub(from)).map_err(io::Error::other)?;
+    let mut batch = vec![0; size];
+    file.read_exact_at(&mut batch, from)?;
+    if stamp_length(&mut batch).is_err() {
+        return Ok(false);
+    }
+    Ok(BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()))
+}
+
+/// The first place after `from` with a header that could belong to this log and that `accept` takes.
+fn search(
+    file: &dyn File,
+    from: u64,
+    end: u64,
+    lowest: Offset,
+    limit: Offset,
+    mut accept: impl FnMut(u64, &BatchHeader) -> io::Result<bool>,
+) -> io::Result<Option<(u64, Offset)>> {
     let mut at = from.saturating_add(1);
     let mut window = Vec::new();
-    let mut batch = Vec::new();
     let header_bytes = BatchHeader::SIZE as u64;
     while at.saturating_add(header_bytes) <= end {
         let wanted = end.saturating_sub(at).min(WINDOW_BYTES) as usize;
@@ -238,21 +338,20 @@ fn has_batch_after(
         for (index, bytes) in window.windows(BatchHeader::SIZE).enumerate() {
             let Some(header) = plausible(bytes, lowest, limit) else { continue };
             let position = at.saturating_add(index as u64);
-            let size = header.size_bytes() as u64;
-            if position.saturating_add(size) > end {
-                continue;
-            }
-            let Some(left) = budget.checked_sub(size) else { return Ok(true) };
-            budget = left;
-            batch.resize(header.size_bytes(), 0);
-            file.read_exact_at(&mut batch, position)?;
-            if BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()) {
-                return Ok(true);
+            let fits = position.saturating_add(header.size_bytes() as u64) <= end;
+            if fits && accept(position, &header)? {
+                return Ok(Some((position, header.base_offset)));
             }
         }
         at = at.saturating_add((wanted as u64).saturating_sub(header_bytes).saturating_add(1));
     }
-    Ok(false)
+    Ok(None)
+}
+
+fn is_batch(file: &dyn File, position: u64, header: &BatchHeader) -> io::Result<bool> {
+    let mut batch = vec![0; header.size_bytes()];
+    file.read_exact_at(&mut batch, position)?;
+    Ok(BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()))
 }
 
 /// Whether these bytes could be the header of a batch that belongs after `lowest`.

@@ -1,0 +1,189 @@
+//! Taking damage out of a log, for those who would rather have the rest than nothing.
+//!
+//! The whole log is read. Where bytes are no batch and no crash explains it, they are
+//! saved in a file beside the segment, and the segment is written anew without them, as a
+//! compaction does: what is left is a sound log with a gap in its offsets, for Kafka as for us.
+//! The gap is never filled: no offset is given twice.
+
+use crate::error::{Damage, Error, InvalidBatch, Result, Unsupported};
+use crate::event::{Event, Quarantined};
+use crate::fs::{File, Open};
+use crate::segment::SegmentDir;
+use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
+use crate::segment::recover::{is_zero, next_batch_after};
+use crate::segment::scan::{BatchStream, Step};
+use crate::types::Offset;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// When damage is what a crash leaves, and so recovery's to cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Explained {
+    /// Everything below was flushed: no crash touches it.
+    pub(crate) recovery_point: Offset,
+    pub(crate) lost_power: bool,
+}
+
+/// What is wrong with a segment: pieces of its file, in order.
+struct Hole {
+    bytes: Range<u64>,
+    offsets: Range<Offset>,
+    reason: Damage,
+}
+
+/// Takes all damage out of the segment at `base`, whose offsets lie below `next`, if another follows.
+pub(crate) fn quarantine_segment(
+    dir: &SegmentDir,
+    base: Offset,
+    next: Option<Offset>,
+    explained: Explained,
+) -> Result<Vec<Quarantined>> {
+    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+    let file = dir.log_file(base)?;
+    let holes = find_holes(&file, base, next, explained).map_err(|error| match error {
+        Unreadable::Io(error) => Error::io("read", &path, error),
+        Unreadable::Legacy(magic) => Error::Unsupported(Unsupported::MessageFormat(magic)),
+    })?;
+    if holes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut taken = Vec::new();
+    for hole in &holes {
+        let to = dir.path.join(quarantine_name(base, hole.bytes.start));
+        save(dir, &*file, &hole.bytes, &to)?;
+        taken.push(Quarantined {
+            path: to,
+            segment: path.clone(),
+            position: hole.bytes.start,
+            bytes: hole.bytes.end.saturating_sub(hole.bytes.start),
+            offsets: hole.offsets.clone(),
+            reason: hole.reason.clone(),
+        });
+    }
+    replace_without(dir, &*file, base, &holes)?;
+    taken.iter().for_each(|taken| dir.events.emit(&Event::Quarantined(taken.clone())));
+    Ok(taken)
+}
+
+enum Unreadable {
+    Io(io::Error),
+    /// A segment of an older format is not damaged.
+    Legacy(i8),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Unreadable {
+        Unreadable::Io(error)
+    }
+}
+
+fn find_holes(
+    file: &Arc<dyn File>,
+    base: Offset,
+    next: Option<Offset>,
+    explained: Explained,
+) -> Result<Vec<Hole>, Unreadable> {
+    let end = file.len()?;
+    let limit = next.unwrap_or(Offset::MAX);
+    let mut stream = BatchStream::new(Arc::clone(file), 0, base);
+    let mut holes: Vec<Hole> = Vec::new();
+    loop {
+        let reason = match stream.advance(end, limit)? {
+            Step::End => return Ok(holes),
+            Step::Batch(_) => continue,
+            Step::Damaged(Damage::Batch(InvalidBatch::LegacyFormat { magic }))
+                if stream.position() == 0 =>
+            {
+                return Err(Unreadable::Legacy(magic));
+            }
+            Step::Damaged(reason) => reason,
+        };
+        let (position, lowest) = (stream.position(), stream.lowest());
+        let synced = lowest < explained.recovery_point;
+        if !synced && explained.lost_power {
+            return Ok(holes);
+        }
+        let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
+        else {
+            // With nothing behind them, the last bytes of the log are a write that was cut short.
+            let is_tail = next.is_none() && !synced;
+            let is_room =
+                next.is_none_or(|next| next == lowest) && is_zero(&**file, position, end)?;
+            if !is_tail && !is_room {
+                let upto = next.unwrap_or(explained.recovery_point);
+                holes.push(Hole { bytes: position..end, offsets: lowest..upto, reason });
+            }
+            return Ok(holes);
+        };
+        holes.push(Hole { bytes: position..behind, offsets: lowest..base_offset, reason });
+        // From its own offset: the gap before it is explained now, and no sign of damage.
+        stream.seek(Arc::clone(file), behind, base_offset);
+    }
+}
+
+/// Copies a piece of a file to a file of its own, durably. One that is there is of an
+/// attempt that was interrupted before the segment was replaced.
+fn save(dir: &SegmentDir, from: &dyn File, bytes: &Range<u64>, to: &Path) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let file = create(dir, to)?;
+        copy(from, bytes.clone(), &*file, 0)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::io("write", to, error))
+}
+
+fn replace_without(dir: &SegmentDir, from: &dyn File, base: Offset, holes: &[Hole]) -> Result<()> {
+    let live = SegmentFile::live(base, Kind::Log);
+    let beside = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
+    let write = || -> io::Result<()> {
+        let to = create(dir, &beside)?;
+        let end = from.len()?;
+        let mut at = 0;
+        let mut written = 0;
+        for hole in holes {
+            written = copy(from, at..hole.bytes.start, &*to, written)?;
+            at = hole.bytes.end;
+        }
+        copy(from, at..end, &*to, written)?;
+        to.sync_all()?;
+        // What was saved is there before what it was saved from is not.
+        dir.fs.sync_dir(&dir.path)
+    };
+    write().map_err(|error| Error::io("write", &beside, error))?;
+    for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+        dir.discard(SegmentFile::live(base, kind));
+    }
+    dir.forget(base);
+    let replace = || -> io::Result<()> {
+        dir.fs.rename(&beside, &dir.path_of(live))?;
+        dir.fs.sync_dir(&dir.path)
+    };
+    replace().map_err(|error| Error::io("replace", &dir.path_of(live), error))
+}
+
+fn create(dir: &SegmentDir, path: &Path) -> io::Result<Arc<dyn File>> {
+    match dir.fs.open(path, Open::CreateNew) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.fs.remove(path)?;
+            dir.fs.open(path, Open::CreateNew)
+        }
+        other => other,
+    }
+}
+
+/// Copies a piece of one file into another at a position; returns where it ends there.
+fn copy(from: &dyn File, bytes: Range<u64>, to: &dyn File, mut at: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut next = bytes.start;
+    while next < bytes.end {
+        let wanted = bytes.end.saturating_sub(next).min(buffer.len() as u64);
+        let piece = buffer.get_mut(..wanted as usize).unwrap_or_default();
+        from.read_exact_at(piece, next)?;
+        to.write_all_at(piece, at)?;
+        next = next.saturating_add(wanted);
+        at = at.saturating_add(wanted);
+    }
+    Ok(at)
+}
