@@ -116,7 +116,13 @@ pub(crate) struct CleanShutdown {
     /// How many entries its indexes have.
     pub(crate) offset_entries: u64,
     pub(crate) time_entries: u64,
+    /// The base offsets of all segments: between two that are there, nothing else would show that one is missing,
+    /// as a gap in the offsets is what compaction leaves. Empty when there are more than [`MAX_LISTED`].
+    pub(crate) segments: Vec<Offset>,
 }
+
+/// More segments than this are not listed, so that the marker stays a small file.
+const MAX_LISTED: usize = 40_000;
 
 impl CleanShutdown {
     pub(crate) fn format(&self) -> String {
@@ -134,6 +140,10 @@ impl CleanShutdown {
         ] {
             // Writing to a string cannot fail.
             write!(json, ",\"{name}\":{value}").ok();
+        }
+        if self.segments.len() <= MAX_LISTED {
+            let bases: Vec<String> = self.segments.iter().map(Offset::to_string).collect();
+            write!(json, ",\"segments\":[{}]", bases.join(",")).ok();
         }
         json.push('}');
         json
@@ -155,6 +165,7 @@ impl CleanShutdown {
             bytes_since_entry: unsigned("bytesSinceIndexEntry")?,
             offset_entries: unsigned("offsetIndexEntries")?,
             time_entries: unsigned("timeIndexEntries")?,
+            segments: offsets(json, "segments").unwrap_or_default(),
         })
     }
 }
@@ -165,6 +176,14 @@ fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let after = after.trim_start().strip_prefix(':')?.trim_start();
     let end = after.find(|c: char| !c.is_ascii_digit() && c != '-')?;
     after.get(..end)
+}
+
+/// The numbers of an array that is a member of a flat JSON object.
+fn offsets(json: &str, name: &str) -> Option<Vec<Offset>> {
+    let (_, after) = json.split_once(&format!("\"{name}\""))?;
+    let after = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
+    let (numbers, _) = after.split_once(']')?;
+    numbers.split(',').map(|number| number.trim().parse().ok()).collect()
 }
 
 /// Who has the directory open, or had it last: the content of the lock file.
@@ -237,6 +256,7 @@ mod tests {
             bytes_since_entry: 17,
             offset_entries: 2,
             time_entries: 3,
+            segments: vec![0, 9, 27],
         };
         assert_eq!(CleanShutdown::parse(&marker.format()), Some(marker));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);

@@ -332,3 +332,43 @@ fn a_batch_that_reaches_into_the_next_segment_is_damage() {
     let error = log.read(0, ReadLimits::default()).unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
+
+/// A whole segment was deleted from the middle of a closed log, and what was left opened as if compaction had made the gap.
+#[test]
+fn a_segment_missing_between_others_is_an_error() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    for n in 0..4 {
+        log.append(n.to_string()).unwrap();
+        log.roll().unwrap();
+    }
+    log.close().unwrap();
+    let open = |fs: &MemFs, choice| {
+        Log::open(DIR, LogConfig::default().fs(fs.clone()).on_corruption(choice))
+    };
+    let lost = fs.kill();
+    let path = Path::new(DIR).join(name(2, "log"));
+    let bytes = read_file(&lost, DIR, &name(2, "log"));
+    lost.remove(&path).unwrap();
+    // However often it is tried, and until the segment is back.
+    for _ in 0..2 {
+        match open(&lost, OnCorruption::Fail).unwrap_err() {
+            Error::Corrupt(corruption) => {
+                assert_eq!(corruption.path, path);
+                assert_eq!(corruption.reason, Damage::MissingData { expected: 3, found: 2 });
+            }
+            other => panic!("{other}"),
+        }
+    }
+    for choice in [OnCorruption::Truncate, OnCorruption::Quarantine] {
+        let log = open(&lost.kill(), choice).unwrap();
+        assert_eq!(read_all(&log).iter().map(|rec| rec.offset).collect::<Vec<_>>(), [0, 1, 3]);
+    }
+    write_file(&lost, DIR, &name(2, "log"), &bytes);
+    assert_eq!(read_all(&open(&lost, OnCorruption::Fail).unwrap()).len(), 4);
+
+    // At the front somebody may have made room.
+    let lost = fs.kill();
+    lost.remove(&Path::new(DIR).join(name(0, "log"))).unwrap();
+    assert_eq!(open(&lost, OnCorruption::Fail).unwrap().offsets().start, 1);
+}

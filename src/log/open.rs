@@ -417,10 +417,35 @@ impl Opening {
     fn take_clean_marker(&mut self, listing: &Listing) -> Result<Option<CleanShutdown>> {
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
+        let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
+        if let Some(marker) = &marker
+            && self.config.on_corruption == OnCorruption::Fail
+        {
+            self.check_segments(marker, listing)?;
+        }
         self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         self.sync_dir()?;
-        let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
         Ok(marker.filter(|marker| listing.logs().last() == Some((marker.base, marker.bytes))))
+    }
+
+    /// A segment that was there at the close must be there now, but for those at the front, which somebody may have deleted
+    /// to make room.
+    fn check_segments(&self, marker: &CleanShutdown, listing: &Listing) -> Result<()> {
+        let there: BTreeSet<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let listed = marker.segments.iter().copied();
+        let mut kept = listed.skip_while(|base| !there.contains(base)).peekable();
+        while let Some(base) = kept.next() {
+            if !there.contains(&base) {
+                let expected = kept.peek().copied().unwrap_or(marker.end);
+                return Err(Error::Corrupt(Box::new(Corruption {
+                    path: self.dir.path_of(SegmentFile::live(base, Kind::Log)),
+                    position: 0,
+                    offset: Some(base),
+                    reason: Damage::MissingData { expected, found: base },
+                })));
+            }
+        }
+        Ok(())
     }
 
     fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
