@@ -543,3 +543,24 @@ fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
     assert_eq!(log.offsets().end, 2);
     assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
 }
+
+/// After a truncation the recovery point lies in a segment whose new indexes were not synced: what was left of
+/// them was taken for whole, and a time that is not the latest so far was stored as such.
+#[test]
+fn what_is_left_of_an_index_that_was_made_after_truncating_is_not_believed() {
+    let fs = MemFs::new();
+    let config = LogConfig::default().index_interval_bytes(0);
+    let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+    for time in [1, 90, 3, 50, 7] {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+    }
+    log.flush().unwrap();
+    log.truncate_to(4).unwrap();
+    log.roll().unwrap();
+    for seed in 0..200 {
+        for way in [Way::LengthOnly, Way::Torn(seed), Way::LaterFirst(seed), Way::Some(seed)] {
+            let log = Log::open(DIR, config.clone().fs(way.disk(&fs))).unwrap();
+            assert_eq!(log.verify().unwrap(), [], "{way:?}");
+        }
+    }
+}

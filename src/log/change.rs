@@ -183,6 +183,10 @@ impl Shared {
         let cut_files = self.cut_files(segment, cut, removed);
         *writer = next;
         let done = cut_files.and_then(|()| {
+            // The recovery point may lie in this segment, and vouches for its indexes as for the log.
+            self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
+            writer.stored_offset_entries = writer.indexes.offsets.len();
+            writer.stored_time_entries = writer.indexes.times.len();
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {

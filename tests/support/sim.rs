@@ -235,9 +235,13 @@ impl Way {
         }
         let synced = image.crash(Survive::SyncedOnly);
         let synced = synced.list(Path::new(DIR)).map(|_| files(&synced, DIR)).unwrap_or_default();
+        let unsynced = image.unsynced();
         for (name, new) in files(&disk, DIR) {
-            let old = synced.get(&name).cloned().unwrap_or_default();
-            if old == new {
+            let path = Path::new("/").join(DIR).join(&name);
+            // What has a name by renaming is another file than the one that had it.
+            let in_place = name.ends_with(".log") || name == ".lock";
+            let old = synced.get(&name).filter(|_| in_place).cloned().unwrap_or_default();
+            if old == new || !unsynced.contains(&path) {
                 continue;
             }
             let file = disk.open(&Path::new(DIR).join(&name), Open::ReadWrite).unwrap();
