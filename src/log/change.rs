@@ -8,6 +8,7 @@ use crate::fs::Open;
 use crate::log::append::Writer;
 use crate::log::combine::Group;
 use crate::log::config::LogConfig;
+use crate::log::flush::was_not_opened;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -164,7 +165,9 @@ impl Shared {
 
         // From here on a failure leaves files and memory apart: it poisons the log.
         let mut sync = self.pause_syncs();
-        if let Err(error) = self.store_recovery_point(self.durable().min(end_of_data)) {
+        let recovery_point = self.durable().min(end_of_data);
+        let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
+        if let Err(error) = vouched.and_then(|()| self.store_recovery_point(recovery_point)) {
             writer.events = std::mem::take(&mut next.events);
             return Err(error);
         }
@@ -203,6 +206,18 @@ impl Shared {
             }
         }
         done.map(|()| end_of_data < target)
+    }
+
+    /// Syncs the indexes of closed segments up to this one: a recovery point vouches for those below it.
+    fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
+        for segment in segments.iter().filter(|s| s.is_sealed() && s.base <= upto) {
+            self.sync_indexes(segment.base).inspect_err(|error| {
+                if !was_not_opened(error) {
+                    self.emit(&self.poison(error));
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
