@@ -13,7 +13,7 @@
 
 mod support;
 
-use annals::fs::{MemFs, Survive};
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
 use annals::record::Compression;
 use annals::{Codec, Log, LogConfig, Record, Timestamp};
 use std::cell::{Cell, RefCell};
@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use support::sim::{Image, Op, Promise, Sim, Way, fingerprint, hash_of};
 use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, seeds};
 
@@ -357,6 +357,9 @@ fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig) -> Model 
     drop(log);
     let log = Log::open(DIR, config.clone().fs(disk.crash(Survive::SyncedOnly))).unwrap();
     model.check_survived(&log);
+    // Indexes in memory are looked at once they are in files.
+    log.roll().unwrap();
+    assert_eq!(log.verify().unwrap(), []);
     found
 }
 
@@ -526,7 +529,6 @@ fn through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost() {
 /// stores the recovery point syncs the directory by the way; one that has no room for it must all the same.
 #[test]
 fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
-    use annals::fs::{Fault, FaultFs, Operation, Rule};
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
@@ -584,5 +586,42 @@ fn the_recovery_point_of_a_truncation_vouches_for_no_index_that_was_not_synced()
             let log = Log::open(DIR, config.clone().fs(way.disk(&fs))).unwrap();
             assert_eq!(log.verify().unwrap(), [], "{way:?}");
         }
+    }
+}
+
+/// A recovery that was interrupted between the two indexes left a new offset index beside an old time index, which
+/// the next one took for a pair.
+#[test]
+fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let config = LogConfig::default().index_interval_bytes(0);
+    let open = |disk: MemFs| Log::open(DIR, config.clone().fs(disk)).unwrap();
+    let append = |log: &Log, time| {
+        drop(log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap());
+    };
+    let log = open(memory.clone());
+    append(&log, 1);
+    log.close().unwrap();
+    let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+    [90, 3, 50].into_iter().for_each(|time| append(&log, time));
+    log.flush().unwrap();
+    let images = Arc::new(Mutex::new(Vec::new()));
+    let shoot = |fs: &FaultFs, disk: MemFs, how| {
+        let images = Arc::clone(&images);
+        fs.add(Rule::any(Fault::call(move |_| images.lock().unwrap().push(disk.crash(how)))));
+    };
+    shoot(&fs, memory.clone(), Survive::SyncedOnly);
+    log.truncate_to(3).unwrap();
+    let truncating = std::mem::take(&mut *images.lock().unwrap());
+    for left in truncating {
+        let fs = FaultFs::new(left.clone());
+        shoot(&fs, left, Survive::Everything);
+        drop(Log::open(DIR, config.clone().fs(fs)).unwrap());
+    }
+    for disk in images.lock().unwrap().iter() {
+        let log = open(disk.clone());
+        log.roll().unwrap();
+        assert_eq!(log.verify().unwrap(), []);
     }
 }

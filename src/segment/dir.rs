@@ -174,8 +174,10 @@ impl SegmentDir {
         let write = |kind, bytes: Vec<u8>| {
             self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes)
         };
-        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))?;
-        write(Kind::TimeIndex, indexes.times.bytes_from(0))
+        // Times beyond the last offset entry are made again by recovery. Times that are missing below it
+        // are not: so the times come first.
+        write(Kind::TimeIndex, indexes.times.bytes_from(0))?;
+        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))
     }
 
     /// Replaces the content of a file in one step, by way of a file beside it.
