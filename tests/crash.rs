@@ -625,3 +625,41 @@ fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
         assert_eq!(log.verify().unwrap(), []);
     }
 }
+
+/// The recovery point of a close, and of a truncation, could be there without the names of indexes it vouches for:
+/// older files had them.
+#[test]
+fn a_recovery_point_vouches_for_no_index_whose_name_was_not_synced() {
+    let config = LogConfig::default().index_interval_bytes(0);
+    let open = |disk: MemFs| Log::open(DIR, config.clone().fs(disk)).unwrap();
+    let close: fn(&Log) = |log| log.clone().close().unwrap();
+    let truncate: fn(&Log) = |log| {
+        log.roll().unwrap();
+        log.append("gone").unwrap();
+        log.truncate_to(4).unwrap();
+    };
+    for work in [close, truncate] {
+        let memory = MemFs::new();
+        drop(open(memory.clone()));
+        // This leaves indexes without an entry.
+        drop(open(memory.clone()));
+        let fs = FaultFs::new(memory.clone());
+        let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+        for time in [1, 90, 3, 50] {
+            log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+        }
+        log.flush().unwrap();
+        let images = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&images);
+        fs.add(Rule::any(Fault::call(move |_| {
+            let crash = |seed| memory.crash(Survive::Some { seed });
+            taken.lock().unwrap().extend((0..40).map(crash));
+        })));
+        work(&log);
+        for disk in images.lock().unwrap().iter() {
+            let log = open(disk.clone());
+            log.roll().unwrap();
+            assert_eq!(log.verify().unwrap(), []);
+        }
+    }
+}

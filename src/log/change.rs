@@ -208,16 +208,20 @@ impl Shared {
         done.map(|()| end_of_data < target)
     }
 
-    /// Syncs the indexes of closed segments up to this one: a recovery point vouches for those below it.
+    /// Syncs the indexes of closed segments up to this one, and their names: a recovery point vouches
+    /// for those below it.
     fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
-        for segment in segments.iter().filter(|s| s.is_sealed() && s.base <= upto) {
-            self.sync_indexes(segment.base).inspect_err(|error| {
-                if !was_not_opened(error) {
-                    self.emit(&self.poison(error));
-                }
-            })?;
+        let closed: Vec<_> =
+            segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
+        if closed.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let synced = closed.into_iter().try_for_each(|base| self.sync_indexes(base));
+        synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
+            if !was_not_opened(error) {
+                self.emit(&self.poison(error));
+            }
+        })
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
@@ -393,6 +397,8 @@ impl Shared {
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;
+        // Their names too, before the recovery point vouches for them.
+        self.dir.sync()?;
         self.store_recovery_point(end)?;
         let marker = CleanShutdown {
             base: segment.base,

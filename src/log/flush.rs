@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::group::Group;
 use crate::log::shared::Shared;
+use crate::segment::dir::OPEN;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
@@ -168,8 +169,7 @@ impl Shared {
             }
         }
         if new_names {
-            let dir = &self.dir;
-            dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
+            self.dir.sync()?;
         }
         Ok(())
     }
@@ -232,8 +232,6 @@ impl Shared {
         self.syncer.wake(self);
     }
 }
-
-const OPEN: &str = "open";
 
 /// Whether a sync was not tried for want of a descriptor: that says nothing of the medium.
 pub(crate) fn was_not_opened(error: &Error) -> bool {
