@@ -196,7 +196,7 @@ impl Error {
 }
 
 /// EMFILE and ENFILE have no stable `io::ErrorKind`; their numbers are the same on every Unix.
-fn is_too_many_files(error: &io::Error) -> bool {
+pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 

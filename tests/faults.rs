@@ -431,3 +431,47 @@ fn after_a_failed_sync_there_is_one_history() {
         assert_eq!(read_all(&log), before);
     }
 }
+
+/// No descriptor to open a closed segment's files with: nothing was synced, and nothing is lost.
+#[test]
+fn a_flush_that_finds_no_descriptor_fails_alone() {
+    for number in [23, 24] {
+        for nth in 1..=3 {
+            let memory = MemFs::new();
+            let fs = FaultFs::new(memory.clone());
+            let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+            // More segments than stay open.
+            for n in 0..20 {
+                assert_eq!(log.append("x").unwrap(), n);
+                log.roll().unwrap();
+            }
+            fs.add(Rule::new(Operation::Open, Fault::Os(number)).from_nth(nth));
+            for _ in 0..2 {
+                let error = log.flush().unwrap_err();
+                assert_eq!(error.kind(), annals::ErrorKind::TooManyFiles, "{error}");
+                assert_eq!(log.offsets().durable, 0);
+            }
+            assert_eq!(log.append("still").unwrap(), 20);
+            fs.clear_rules();
+            assert_eq!(log.flush().unwrap(), 21);
+            let disk = memory.crash(Survive::SyncedOnly);
+            let log = Log::open(DIR, LogConfig::default().fs(disk)).unwrap();
+            assert_eq!(read_all(&log).len(), 21);
+        }
+    }
+}
+
+/// A sync that fails is not excused by its error number.
+#[test]
+fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
+    for number in [4, 5, 23, 24, 28] {
+        let fs = FaultFs::new(MemFs::new());
+        let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+        log.append("x").unwrap();
+        log.roll().unwrap();
+        fs.add(Rule::new(Operation::SyncData, Fault::Os(number)).path("index").nth(1));
+        assert!(log.flush().is_err());
+        assert!(matches!(log.flush(), Err(Error::Poisoned { .. })), "{number}");
+        assert_eq!(log.offsets().durable, 0);
+    }
+}

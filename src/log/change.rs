@@ -8,6 +8,7 @@ use crate::fs::Open;
 use crate::log::append::Writer;
 use crate::log::combine::Group;
 use crate::log::config::LogConfig;
+use crate::log::flush::was_not_opened;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -164,7 +165,9 @@ impl Shared {
 
         // From here on a failure leaves files and memory apart: it poisons the log.
         let mut sync = self.pause_syncs();
-        if let Err(error) = self.store_recovery_point(self.durable().min(end_of_data)) {
+        let recovery_point = self.durable().min(end_of_data);
+        let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
+        if let Err(error) = vouched.and_then(|()| self.store_recovery_point(recovery_point)) {
             writer.events = std::mem::take(&mut next.events);
             return Err(error);
         }
@@ -183,6 +186,10 @@ impl Shared {
         let cut_files = self.cut_files(segment, cut, removed);
         *writer = next;
         let done = cut_files.and_then(|()| {
+            // The recovery point may lie in this segment, and vouches for its indexes as for the log.
+            self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
+            writer.stored_offset_entries = writer.indexes.offsets.len();
+            writer.stored_time_entries = writer.indexes.times.len();
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {
@@ -199,6 +206,22 @@ impl Shared {
             }
         }
         done.map(|()| end_of_data < target)
+    }
+
+    /// Syncs the indexes of closed segments up to this one, and their names: a recovery point vouches
+    /// for those below it.
+    fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
+        let closed: Vec<_> =
+            segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
+        let synced = closed.into_iter().try_for_each(|base| self.sync_indexes(base));
+        synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
+            if !was_not_opened(error) {
+                self.emit(&self.poison(error));
+            }
+        })
     }
 
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
@@ -374,6 +397,8 @@ impl Shared {
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;
+        // Their names too, before the recovery point vouches for them.
+        self.dir.sync()?;
         self.store_recovery_point(end)?;
         let marker = CleanShutdown {
             base: segment.base,

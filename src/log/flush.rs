@@ -10,10 +10,11 @@
 //! told.
 
 use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::group::Group;
 use crate::log::shared::Shared;
+use crate::segment::dir::OPEN;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
@@ -128,7 +129,9 @@ impl Shared {
     ) -> Result<Offset> {
         let began = self.clock().monotonic();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
-            self.emit(&self.poison(&error));
+            if !was_not_opened(&error) {
+                self.emit(&self.poison(&error));
+            }
             return Err(error);
         }
         lead.new_names = false;
@@ -166,8 +169,7 @@ impl Shared {
             }
         }
         if new_names {
-            let dir = &self.dir;
-            dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
+            self.dir.sync()?;
         }
         Ok(())
     }
@@ -177,16 +179,12 @@ impl Shared {
     pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
             let path = self.dir.path_of(SegmentFile::live(base, kind));
-            let synced = self
-                .dir
-                .fs
-                .open(&path, crate::fs::Open::ReadWrite)
-                .and_then(|file| file.sync_data());
-            match synced {
+            let file = match self.dir.fs.open(&path, crate::fs::Open::ReadWrite) {
                 // It will be made again when it is needed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|e| Error::io("sync", &path, e))?,
-            }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| Error::io(OPEN, &path, e))?,
+            };
+            file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
         }
         Ok(())
     }
@@ -233,6 +231,12 @@ impl Shared {
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
     }
+}
+
+/// Whether a sync was not tried for want of a descriptor: that says nothing of the medium.
+pub(crate) fn was_not_opened(error: &Error) -> bool {
+    let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
+    opening && error.kind() == ErrorKind::TooManyFiles
 }
 
 /// Writes down, durably, that everything below this offset is on the medium.

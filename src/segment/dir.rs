@@ -1,6 +1,6 @@
 //! The directory a log lives in: its files by name, and a bounded number of open ones.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_too_many_files};
 use crate::event::{Event, Listener};
 use crate::fs::{File, FileView, Fs, Open};
 use crate::segment::index::Indexes;
@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// How many log files of one log stay open when nobody is reading them.
 const OPEN_FILES: usize = 16;
+
+/// What was tried when a file could not be opened.
+pub(crate) const OPEN: &str = "open";
 
 /// Where events go.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +99,19 @@ impl SegmentDir {
         self.path.join(file.to_string())
     }
 
+    /// Makes the names of the files durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.fs.sync_dir(&self.path).map_err(|error| {
+            // A directory is opened to be synced. For want of a descriptor it was not.
+            match Error::io("sync", &self.path, error) {
+                Error::Io { path, source, .. } if is_too_many_files(&source) => {
+                    Error::Io { operation: OPEN, path, source }
+                }
+                other => other,
+            }
+        })
+    }
+
     /// The log file of a segment, opened if it is not open.
     pub(crate) fn log_file(&self, base: Offset) -> Result<Arc<dyn File>> {
         if let Some((_, file)) = self.open_files.lock().iter().find(|(open, _)| *open == base) {
@@ -103,7 +119,7 @@ impl SegmentDir {
         }
         let path = self.path_of(SegmentFile::live(base, Kind::Log));
         let how = if self.writable { Open::ReadWrite } else { Open::ReadOnly };
-        let file = self.fs.open(&path, how).map_err(|e| Error::io("open", &path, e))?;
+        let file = self.fs.open(&path, how).map_err(|e| Error::io(OPEN, &path, e))?;
         self.remember(base, &file);
         Ok(file)
     }
@@ -174,8 +190,10 @@ impl SegmentDir {
         let write = |kind, bytes: Vec<u8>| {
             self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes)
         };
-        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))?;
-        write(Kind::TimeIndex, indexes.times.bytes_from(0))
+        // Times beyond the last offset entry are made again by recovery. Times that are missing below it
+        // are not: so the times come first.
+        write(Kind::TimeIndex, indexes.times.bytes_from(0))?;
+        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))
     }
 
     /// Replaces the content of a file in one step, by way of a file beside it.

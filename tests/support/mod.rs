@@ -1,6 +1,8 @@
 //! What the tests of the log share: a model of it, chance by seed, and a look at the files.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub mod sim;
+
 use annals::fs::{Fs, MemFs, Open};
 use annals::{Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp};
 use std::collections::BTreeMap;
@@ -38,7 +40,7 @@ pub fn seeds(variable: &str, default: u64) -> std::ops::Range<u64> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rec {
     pub offset: Offset,
     pub time: i64,
@@ -58,7 +60,7 @@ impl From<StoredRecord> for Rec {
 }
 
 /// What was appended: batches, and the end, which may lie above the last of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
     pub end: Offset,

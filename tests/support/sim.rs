@@ -1,0 +1,579 @@
+//! A process that uses a log, as a list of operations; what was promised to it at each moment; and the disks that
+//! a crash at that moment may leave.
+
+use super::{Chance, DIR, Model, Rec, files, read_all};
+use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::record::{BatchBuilder, Compression};
+use annals::{Codec, Log, LogConfig, Offset, Record, Timestamp};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// One batch of so many records, their values of so many bytes.
+    Append {
+        records: u64,
+        bytes: usize,
+    },
+    /// The same, compressed, whatever the log is configured to.
+    Compressed {
+        records: u64,
+        bytes: usize,
+    },
+    /// So many threads that append at once. The first write is held until all have come, so that the rest meet.
+    Together {
+        threads: u64,
+        each: u64,
+    },
+    /// So many threads, each of which appends and flushes, again and again.
+    Commit {
+        threads: u64,
+        each: u64,
+    },
+    Flush,
+    /// Through the record so many before the last.
+    FlushThrough {
+        back: u64,
+    },
+    Roll,
+    /// To so far from the end, wherever that is.
+    Truncate {
+        back: u64,
+    },
+    /// Closes the log in order and opens it again.
+    Close,
+    /// The process dies between two calls, and the log is opened again.
+    Die,
+}
+
+impl Op {
+    /// With values up to the largest.
+    pub fn any(chance: &mut Chance, largest: usize) -> Op {
+        let bytes = [10, 90, 90, 300, 1500][chance.below(5) as usize].min(largest);
+        let records = 1 + chance.below(3);
+        match chance.below(100) {
+            0..44 => Op::Append { records, bytes },
+            44..50 => Op::Compressed { records, bytes },
+            50..52 => Op::Together { threads: 3, each: 2 },
+            52..53 => Op::Commit { threads: 2, each: 2 },
+            53..67 => Op::Flush,
+            67..70 => Op::FlushThrough { back: chance.below(4) },
+            70..78 => Op::Roll,
+            78..90 => Op::Truncate { back: [1, 2, 5, 12, 40][chance.below(5) as usize] },
+            90..94 => Op::Close,
+            _ => Op::Die,
+        }
+    }
+}
+
+/// What was acknowledged, and what calls in progress may make of it.
+#[derive(Debug, Clone, Hash)]
+pub struct Promise {
+    /// What was acknowledged; `durable` says up to where even a loss of power leaves it.
+    pub now: Model,
+    /// What a truncation in progress will leave.
+    pub next: Option<Model>,
+    /// What each thread has still to append, in its order, counted from offset 0. Any of it may be there.
+    pub pending: Vec<VecDeque<Vec<Rec>>>,
+    /// Where the log ended before that.
+    pub began: Offset,
+    /// Whether the machine has run since all this was written, so that everything acknowledged is there.
+    pub intact: bool,
+}
+
+impl Promise {
+    /// That the log holds this and nothing else.
+    pub fn exactly(model: Model) -> Promise {
+        Promise { began: model.end, now: model, next: None, pending: Vec::new(), intact: true }
+    }
+
+    /// What is left of it after a crash.
+    pub fn after(mut self, way: Way) -> Promise {
+        self.intact &= way == Way::Kill;
+        self
+    }
+
+    /// Checks a log that was just opened, and says what it holds.
+    pub fn check(&self, log: &Log) -> Model {
+        let end = log.offsets().end;
+        let found = read_all(log);
+        let states = [Some(&self.now), self.next.as_ref()];
+        let explained = states.into_iter().flatten().find_map(|s| self.explain(s, &found, end));
+        let Some(mut model) = explained else {
+            let found: Vec<_> = found.iter().map(|rec| rec.offset).collect();
+            panic!("it holds {found:?} and ends at {end}, which it never did: {}", self.summary());
+        };
+        assert!(
+            end >= self.now.durable,
+            "it ends at {end}, below what is durable: {}",
+            self.summary()
+        );
+        if self.intact {
+            let must = self.next.as_ref().unwrap_or(&self.now);
+            let kept = must.batches.iter().all(|batch| model.batches.contains(batch));
+            assert!(kept, "what was written is gone; it ends at {end}: {}", self.summary());
+            assert!(self.next.is_some() || end >= self.now.end, "{end}: {}", self.summary());
+        }
+        assert_eq!(log.offsets().durable, end, "what opening found is durable");
+        assert_eq!(log.verify().unwrap(), []);
+        model.durable = end;
+        model
+    }
+
+    fn summary(&self) -> String {
+        let ends = |m: &Model| {
+            let batches = m.batches.iter().map(|b| (b[0].offset, b.len())).collect::<Vec<_>>();
+            format!("end {}, durable {}, batches {batches:?}", m.end, m.durable)
+        };
+        let pending: usize = self.pending.iter().map(VecDeque::len).sum();
+        let next = self.next.as_ref().map(ends);
+        format!("{}; next {next:?}; {pending} pending; intact {}", ends(&self.now), self.intact)
+    }
+
+    /// The beginning of a state, with what was being appended, that is what was found.
+    fn explain(&self, state: &Model, found: &[Rec], end: Offset) -> Option<Model> {
+        let mut pending = self.pending.clone();
+        let began = if pending.is_empty() { state.end } else { self.began };
+        let mut kept = Model::default();
+        let mut rest = found;
+        let mut next_known = 0;
+        while let Some(first) = rest.first() {
+            let known = state.batches.get(next_known);
+            let batch = if let Some(known) = known.filter(|b| b[0].offset == first.offset) {
+                next_known += 1;
+                known.clone()
+            } else {
+                let at = |batch: &Vec<Rec>| shifted(batch, first.offset);
+                let thread = pending
+                    .iter_mut()
+                    .find(|t| t.front().is_some_and(|b| rest.starts_with(&at(b))))?;
+                // Only what the log had before has gaps.
+                if first.offset != kept.end.max(began) {
+                    return None;
+                }
+                at(&thread.pop_front()?)
+            };
+            rest = rest.strip_prefix(&batch[..])?;
+            kept.append(batch);
+        }
+        let upcoming = state.batches.get(next_known);
+        // None that was acknowledged is left out in the middle.
+        if upcoming.is_some_and(|next| next[0].offset < kept.end) {
+            return None;
+        }
+        // A gap that a truncation left may be there without what comes behind it.
+        let gap = upcoming.map_or(began, |next| next[0].offset.min(began)).max(kept.end);
+        // Truncating takes segments away one by one, also empty ones that earlier truncations left.
+        let boundary = end == kept.end
+            || end == gap
+            || (self.next.is_some() && (kept.end..gap).contains(&end));
+        kept.end = end;
+        boundary.then_some(kept)
+    }
+}
+
+fn shifted(batch: &[Rec], by: Offset) -> Vec<Rec> {
+    batch.iter().cloned().map(|rec| Rec { offset: rec.offset + by, ..rec }).collect()
+}
+
+fn records(batch: &[Rec]) -> Vec<Record> {
+    let record = |rec: &Rec| {
+        Record::new(rec.value.clone().unwrap()).timestamp(Timestamp::from_millis(rec.time))
+    };
+    batch.iter().map(record).collect()
+}
+
+/// What is left of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The process dies, and the machine goes on.
+    Kill,
+    SyncedOnly,
+    Everything,
+    /// See [`Survive::Some`].
+    Some(u64),
+    /// All lengths and names, and of the unsynced bytes none.
+    LengthOnly,
+    /// Of each file's unsynced sectors the first few.
+    Torn(u64),
+    /// Of each file's unsynced sectors the last few, and its whole length.
+    LaterFirst(u64),
+}
+
+const SECTOR: usize = 512;
+
+impl Way {
+    pub fn any(chance: &mut Chance) -> Way {
+        let seed = chance.next();
+        match chance.below(12) {
+            0..3 => Way::Kill,
+            3 => Way::SyncedOnly,
+            4 => Way::Everything,
+            5 => Way::LengthOnly,
+            6 => Way::Torn(seed),
+            7 => Way::LaterFirst(seed),
+            _ => Way::Some(seed),
+        }
+    }
+
+    pub fn disk(self, image: &MemFs) -> MemFs {
+        let seed = match self {
+            Way::Kill => return image.kill(),
+            Way::SyncedOnly => return image.crash(Survive::SyncedOnly),
+            Way::Everything => return image.crash(Survive::Everything),
+            Way::Some(seed) => return image.crash(Survive::Some { seed }),
+            Way::Torn(seed) | Way::LaterFirst(seed) => seed,
+            Way::LengthOnly => 0,
+        };
+        let mut chance = Chance(seed);
+        let disk = image.crash(Survive::Everything);
+        if disk.list(Path::new(DIR)).is_err() {
+            return disk;
+        }
+        let synced = image.crash(Survive::SyncedOnly);
+        let synced = synced.list(Path::new(DIR)).map(|_| files(&synced, DIR)).unwrap_or_default();
+        let unsynced = image.unsynced();
+        for (name, new) in files(&disk, DIR) {
+            let path = Path::new("/").join(DIR).join(&name);
+            // What has a name by renaming is another file than the one that had it.
+            let in_place = name.ends_with(".log") || name == ".lock";
+            let old = synced.get(&name).filter(|_| in_place).cloned().unwrap_or_default();
+            if old == new || !unsynced.contains(&path) {
+                continue;
+            }
+            let file = disk.open(&Path::new(DIR).join(&name), Open::ReadWrite).unwrap();
+            let bytes = self.mix(&old, &new, &mut chance);
+            file.set_len(0).unwrap();
+            file.write_all_at(&bytes, 0).unwrap();
+            file.sync_data().unwrap();
+        }
+        disk
+    }
+
+    fn mix(self, old: &[u8], new: &[u8], chance: &mut Chance) -> Vec<u8> {
+        let mut mixed = old.to_vec();
+        mixed.resize(old.len().max(new.len()), 0);
+        let mut whole = new.to_vec();
+        whole.resize(mixed.len(), 0);
+        let sectors = mixed.len().div_ceil(SECTOR);
+        let range = |sector: usize| sector * SECTOR..((sector + 1) * SECTOR).min(whole.len());
+        let unsynced: Vec<_> =
+            (0..sectors).map(range).filter(|r| mixed[r.clone()] != whole[r.clone()]).collect();
+        let count = chance.below(unsynced.len() as u64 + 1) as usize;
+        let there = match self {
+            Way::Torn(_) => &unsynced[..count],
+            Way::LaterFirst(_) => &unsynced[count..],
+            _ => &[],
+        };
+        for range in there {
+            mixed[range.clone()].copy_from_slice(&whole[range.clone()]);
+        }
+        let torn_at = there.last().map_or(old.len(), |range| range.end);
+        if matches!(self, Way::Torn(_)) && chance.below(2) == 0 {
+            mixed.truncate(torn_at.max(old.len().min(new.len())));
+        } else if new.len() < old.len() && chance.below(2) == 0 {
+            mixed.truncate(new.len());
+        }
+        mixed
+    }
+}
+
+/// A number for what is on a disk, and for what of it is synced if that matters.
+pub fn fingerprint(disk: &MemFs, way: Way) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let content = |disk: &MemFs| disk.list(Path::new(DIR)).is_ok().then(|| files(disk, DIR));
+    content(disk).hash(&mut hasher);
+    if way == Way::Kill {
+        (disk.boot_id(), content(&disk.crash(Survive::SyncedOnly))).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+pub fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A disk at some call, and what was promised then.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The call that was about to be made.
+    pub call: Option<Call>,
+    pub promise: Promise,
+    pub disk: MemFs,
+}
+
+type Watched = Arc<Mutex<Option<Log>>>;
+
+/// Takes images of a disk at the calls that are made to it.
+#[derive(Clone)]
+pub struct Camera {
+    disk: MemFs,
+    promise: Arc<Mutex<Promise>>,
+    watched: Watched,
+    pub images: Arc<Mutex<Vec<Image>>>,
+    pub seen: Arc<AtomicU64>,
+    changed: Arc<AtomicBool>,
+    /// The one call to take an image at, counted from 1; 0 for all.
+    only: u64,
+}
+
+impl Camera {
+    fn look(&self, call: &Call) {
+        let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
+        let reads = matches!(
+            call.operation,
+            Operation::Open | Operation::List | Operation::Len | Operation::Read | Operation::View
+        );
+        // Before a call that reads, the disk is as it was before the last one that did.
+        let new = self.changed.swap(!reads, Ordering::SeqCst) || !reads;
+        if if self.only == 0 { new } else { number == self.only } {
+            self.take(Some(call.clone()));
+        }
+    }
+
+    pub fn take(&self, call: Option<Call>) {
+        let mut promise = self.promise.lock().unwrap().clone();
+        // Whoever looks may rely on it, although no call has returned yet.
+        let log = self.watched.lock().unwrap().clone();
+        if let Some(log) = log.filter(|_| promise.next.is_none()) {
+            promise.now.durable = promise.now.durable.max(log.offsets().durable);
+        }
+        let image = Image { call, promise, disk: self.disk.kill() };
+        self.images.lock().unwrap().push(image);
+    }
+}
+
+/// A process with a log.
+pub struct Sim {
+    pub fs: FaultFs,
+    pub config: LogConfig,
+    pub camera: Camera,
+    pub log: Option<Log>,
+    promise: Arc<Mutex<Promise>>,
+    watched: Watched,
+    /// Numbers the values, so that no two are the same.
+    pub count: u64,
+    /// How many writes held more than one batch.
+    pub combined: u64,
+}
+
+impl Sim {
+    /// Opens the log of a disk and compares it with what was promised. Images are taken at every call, or at one.
+    pub fn open(disk: &MemFs, config: &LogConfig, promise: Promise, only: u64, count: u64) -> Sim {
+        let fs = FaultFs::new(disk.clone());
+        fs.record_trace(false);
+        let promise = Arc::new(Mutex::new(promise));
+        let watched = Watched::default();
+        let camera = Camera {
+            disk: disk.clone(),
+            promise: Arc::clone(&promise),
+            watched: Arc::clone(&watched),
+            images: Arc::default(),
+            seen: Arc::default(),
+            changed: Arc::new(AtomicBool::new(true)),
+            only,
+        };
+        let eye = camera.clone();
+        fs.add(Rule::any(Fault::call(move |call| eye.look(call))));
+        let config = config.clone().fs(fs.clone());
+        let mut sim = Sim { fs, config, camera, log: None, promise, watched, count, combined: 0 };
+        sim.reopen();
+        sim
+    }
+
+    /// Whether the one image that is wanted was taken.
+    pub fn is_over(&self) -> bool {
+        self.camera.only > 0 && self.camera.seen.load(Ordering::SeqCst) >= self.camera.only
+    }
+
+    fn reopen(&mut self) {
+        self.log = None;
+        let log = Log::open(DIR, self.config.clone()).unwrap();
+        if !self.is_over() {
+            let model = self.promise().check(&log);
+            *self.promise.lock().unwrap() = Promise::exactly(model);
+        }
+        self.log = Some(log);
+    }
+
+    pub fn promise(&self) -> Promise {
+        self.promise.lock().unwrap().clone()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Promise) -> T) -> T {
+        change(&mut self.promise.lock().unwrap())
+    }
+
+    fn batch(&mut self, records: u64, bytes: usize) -> Vec<Rec> {
+        self.count += 1;
+        let rec = |offset| {
+            let mut value = format!("{}-{offset}-", self.count).into_bytes();
+            // Not the same byte again and again: blocks that were swapped must not look alike.
+            let mut chance = Chance(self.count);
+            value.extend(
+                (0..bytes).map(|n| b'a' + ((n as u64 + chance.0 + (n as u64 / 512)) % 23) as u8),
+            );
+            let time = ((self.count * 37 + chance.below(40)) % 101) as i64;
+            Rec { offset, time, key: None, value: Some(value) }
+        };
+        (0..records).map(rec).collect()
+    }
+
+    fn acknowledge(promise: &Mutex<Promise>, thread: usize, first: Offset, durable: Offset) {
+        let mut promise = promise.lock().unwrap();
+        let batch = promise.pending[thread].pop_front().unwrap();
+        let batch = shifted(&batch, first);
+        let now = &mut promise.now;
+        now.end = now.end.max(batch.last().unwrap().offset + 1);
+        let at = now.batches.partition_point(|other| other[0].offset < first);
+        now.batches.insert(at, batch);
+        now.durable = now.durable.max(durable);
+    }
+
+    fn begin(&self, pending: Vec<VecDeque<Vec<Rec>>>) {
+        self.change(|promise| {
+            promise.began = promise.now.end;
+            promise.pending = pending;
+        });
+    }
+
+    fn append(&mut self, batch: Vec<Rec>, append: impl FnOnce(&Log, &[Rec]) -> Offset) {
+        self.begin(vec![VecDeque::from([batch.clone()])]);
+        let log = self.log.as_ref().unwrap();
+        let first = append(log, &batch);
+        Sim::acknowledge(&self.promise, 0, first, log.offsets().durable);
+        self.change(|promise| promise.pending.clear());
+    }
+
+    /// Several threads append; those that commit flush after each batch.
+    fn append_from_threads(&mut self, threads: u64, each: u64, commit: bool) {
+        let batches = |sim: &mut Sim| (0..each).map(|_| sim.batch(1, 60)).collect();
+        let pending: Vec<VecDeque<_>> = (0..threads).map(|_| batches(self)).collect();
+        self.begin(pending.clone());
+        let log = self.log.as_ref().unwrap();
+        let started = Arc::new(AtomicU64::new(0));
+        let largest = Arc::new(AtomicU64::new(0));
+        let (come, size) = (Arc::clone(&started), Arc::clone(&largest));
+        let first = AtomicBool::new(!commit);
+        let rule = Rule::new(
+            Operation::Write,
+            Fault::call(move |call| {
+                size.fetch_max(call.len, Ordering::SeqCst);
+                if first.swap(false, Ordering::SeqCst) {
+                    while come.load(Ordering::SeqCst) < threads {
+                        std::thread::yield_now();
+                    }
+                    (0..20).for_each(|_| std::thread::yield_now());
+                }
+            }),
+        );
+        let rule = self.fs.add(rule.path(".log"));
+        std::thread::scope(|scope| {
+            for (thread, batches) in pending.into_iter().enumerate() {
+                let (promise, started) = (&self.promise, &started);
+                scope.spawn(move || {
+                    started.fetch_add(1, Ordering::SeqCst);
+                    for batch in batches {
+                        let appended = log.append_all(records(&batch)).unwrap();
+                        Sim::acknowledge(promise, thread, appended.first, 0);
+                        if commit {
+                            let durable = log.flush_through(appended.last).unwrap();
+                            assert!(durable > appended.last);
+                            let mut promise = promise.lock().unwrap();
+                            promise.now.durable = promise.now.durable.max(durable);
+                        }
+                    }
+                });
+            }
+        });
+        self.fs.remove_rule(rule);
+        self.combined += u64::from(largest.load(Ordering::SeqCst) > 160);
+        self.change(|promise| promise.pending.clear());
+    }
+
+    fn truncate(&mut self, back: u64) {
+        let target = self.change(|promise| {
+            let target = promise.now.end.saturating_sub(back);
+            let mut next = promise.now.clone();
+            next.truncate(target);
+            let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
+            if target < promise.now.end {
+                // From the first step on, what was durable above the target is not promised any more.
+                promise.now.durable = promise.now.durable.min(end_of_data);
+                promise.next = Some(next);
+            }
+            target
+        });
+        self.log.as_ref().unwrap().truncate_to(target).unwrap();
+        self.change(|promise| {
+            if let Some(next) = promise.next.take() {
+                promise.now = next;
+                promise.now.durable = 0;
+            }
+        });
+    }
+
+    pub fn apply(&mut self, op: Op) {
+        *self.watched.lock().unwrap() = self.log.clone();
+        let log = self.log.clone().unwrap();
+        match op {
+            Op::Append { records: n, bytes } => {
+                let batch = self.batch(n, bytes);
+                self.append(batch, |log, batch| log.append_all(records(batch)).unwrap().first);
+            }
+            Op::Compressed { records: n, bytes } => {
+                let batch = self.batch(n, bytes);
+                let codecs: Vec<_> = Codec::ALL.into_iter().filter(|c| c.is_available()).collect();
+                let codec = codecs[self.count as usize % codecs.len()];
+                self.append(batch, |log, batch| {
+                    let mut builder = BatchBuilder::new();
+                    builder.compression(Compression::of(codec));
+                    for record in records(batch) {
+                        builder.push_record(&record, Timestamp::from_millis(0)).unwrap();
+                    }
+                    log.append_batch(builder.build().unwrap()).unwrap().first
+                });
+            }
+            Op::Together { threads, each } => self.append_from_threads(threads, each, false),
+            Op::Commit { threads, each } => self.append_from_threads(threads, each, true),
+            Op::Flush => assert_eq!(log.flush().unwrap(), self.promise().now.end),
+            Op::FlushThrough { back } => {
+                if let Some(offset) = self.promise().now.end.checked_sub(back + 1) {
+                    assert!(log.flush_through(offset).unwrap() > offset);
+                }
+            }
+            Op::Roll => log.roll().unwrap(),
+            Op::Truncate { back } => self.truncate(back),
+            Op::Close | Op::Die => {}
+        }
+        *self.watched.lock().unwrap() = None;
+        let offsets = log.offsets();
+        self.change(|promise| {
+            assert_eq!(offsets.end, promise.now.end);
+            assert!(offsets.durable >= promise.now.durable, "what is durable stays so");
+            promise.now.durable = offsets.durable;
+        });
+        if matches!(op, Op::Flush) {
+            assert_eq!(offsets.durable, offsets.end);
+        }
+        match op {
+            Op::Close => {
+                log.close().unwrap();
+                self.change(|promise| promise.now.durable = promise.now.end);
+                self.reopen();
+                let clean = self.log.as_ref().is_some_and(|log| log.recovery().clean);
+                assert!(clean, "it was closed in order");
+            }
+            Op::Die => {
+                drop(log);
+                self.reopen();
+            }
+            _ => {}
+        }
+    }
+}
