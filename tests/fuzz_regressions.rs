@@ -1,0 +1,47 @@
+//! What fuzzing and hostile directories have found, each with its story.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::MemFs;
+use annals::{Damage, Error, Log, LogConfig, ReadLimits, Record, Timestamp};
+use support::{DIR, name, read_file, write_file};
+
+fn three(log: &Log, tag: &str) {
+    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
+}
+
+fn dense() -> LogConfig {
+    LogConfig::default().index_interval_bytes(0)
+}
+
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader named the
+/// damage; but `get` gave the record of offset 3 as that of offset 4, said of offset 3 that it has
+/// no record, and a lookup by time answered with an offset of the next segment.
+#[test]
+fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let at = |n, v: &str| Record::new(v.to_owned()).timestamp(Timestamp::from_millis(n));
+    log.append_all([at(10, "a"), at(11, "b"), at(12, "c")]).unwrap();
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    log.append_all([at(20, "d"), at(21, "e"), at(22, "f")]).unwrap();
+    log.roll().unwrap();
+    log.append_all([at(30, "g"), at(31, "h"), at(32, "i")]).unwrap();
+    log.close().unwrap();
+    for (by, last) in [(1u64, 6), (4, 9), (1 << 40, 5 + (1 << 40))] {
+        let disk = fs.kill();
+        let mut bytes = read_file(&disk, DIR, &name(0, "log"));
+        bytes[begin..begin + 8].copy_from_slice(&(3 + by).to_be_bytes());
+        write_file(&disk, DIR, &name(0, "log"), &bytes);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        let is_damage = |error: Error| {
+            let Error::Corrupt(found) = error else { panic!("{error}") };
+            assert_eq!(found.reason, Damage::OffsetsBeyondNext { limit: 6, found: last });
+        };
+        (3..6).for_each(|offset| is_damage(log.get(offset).unwrap_err()));
+        is_damage(log.read(3, ReadLimits::default()).unwrap_err());
+        is_damage(log.offset_for_time(Timestamp::from_millis(20)).unwrap_err());
+        assert_eq!(log.get(6).unwrap().unwrap().value_str(), Some("g"));
+    }
+}
