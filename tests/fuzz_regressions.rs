@@ -45,3 +45,30 @@ fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
         assert_eq!(log.get(6).unwrap().unwrap().value_str(), Some("g"));
     }
 }
+
+/// The records of a batch with a right checksum did not follow the rules from the second one on. A
+/// reader said so once, and when it was asked again it went on with the batch behind it.
+#[test]
+fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    three(&log, "1");
+    let second = read_file(&fs, DIR, &name(0, "log")).len();
+    three(&log, "2");
+    log.close().unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    // The header says that the batch has one offset, and three records follow.
+    bytes[begin + 23..begin + 27].fill(0);
+    let crc = annals::record::crc32c(&bytes[begin + 21..second]);
+    bytes[begin + 17..begin + 21].copy_from_slice(&crc.to_be_bytes());
+    write_file(&fs, DIR, &name(0, "log"), &bytes);
+    let log = Log::open(DIR, dense().fs(fs)).unwrap();
+    let mut reader = log.reader(0).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().offset, 0);
+    for _ in 0..3 {
+        assert!(matches!(reader.next_record(), Err(Error::InvalidBatch(_))));
+    }
+    reader.seek(3).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a2"));
+}
