@@ -72,3 +72,31 @@ fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
     reader.seek(3).unwrap();
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a2"));
 }
+
+/// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
+/// process died. Recovery began at the recovery point and took the last entry that was left for
+/// the largest time below it: a lookup passed over the segment.
+#[test]
+fn a_time_index_cut_short_below_the_recovery_point_is_made_again() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let times = [10, 50, 20, 15, 30, 5, 40, 12];
+    for time in times {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+    }
+    // What a recovery finds is durable, its indexes too.
+    let fs = fs.kill();
+    drop(Log::open(DIR, dense().fs(fs.clone())).unwrap());
+    let whole = read_file(&fs, DIR, &name(0, "timeindex"));
+    for entries in 0..=whole.len() / 12 {
+        let disk = fs.kill();
+        write_file(&disk, DIR, &name(0, "timeindex"), &whole[..entries * 12]);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        for time in 0..60 {
+            let want = times.iter().position(|there| *there >= time);
+            let want = want.map(|n| (n as u64, Timestamp::from_millis(times[n])));
+            let found = log.offset_for_time(Timestamp::from_millis(time)).unwrap();
+            assert_eq!(found, want, "time {time}, {entries} entries");
+        }
+    }
+}
