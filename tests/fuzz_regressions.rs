@@ -5,7 +5,7 @@ mod support;
 
 use annals::fs::MemFs;
 use annals::{Damage, Error, Log, LogConfig, ReadLimits, Record, Timestamp};
-use support::{DIR, name, read_file, write_file};
+use support::{DIR, name, read_all, read_file, write_file};
 
 fn three(log: &Log, tag: &str) {
     log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
@@ -127,5 +127,34 @@ fn a_damaged_header_does_not_hide_the_records_of_its_batch() {
             assert!(matches!(read, Err(Error::Corrupt(_))), "{offset}");
         }
         assert_eq!(log.get(6).unwrap().unwrap().value_str(), Some("a3"));
+    }
+}
+
+/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower end the
+/// last offsets were given out again, with a lower largest time lookups passed over the last segment.
+#[test]
+fn a_damaged_shutdown_marker_counts_as_none() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    log.roll().unwrap();
+    for time in [10, 50, 20] {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+    }
+    log.close().unwrap();
+    let marker = read_file(&fs, DIR, ".kafka_cleanshutdown");
+    for (byte, bit) in (0..marker.len()).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+        let disk = fs.kill();
+        let mut wrong = marker.clone();
+        wrong[byte] ^= 1 << bit;
+        write_file(&disk, DIR, ".kafka_cleanshutdown", &wrong);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        assert_eq!(log.offsets().end, 6, "bit {bit} of byte {byte}");
+        assert_eq!(read_all(&log).len(), 6);
+        let found = log.offset_for_time(Timestamp::from_millis(45)).unwrap();
+        assert_eq!(found.map(|(offset, _)| offset), Some(0), "bit {bit} of byte {byte}");
+        let latest = log.reader(3).unwrap().records().map(|r| r.unwrap().timestamp).max();
+        assert_eq!(latest, Some(Timestamp::from_millis(50)));
+        assert_eq!(log.append("more").unwrap(), 6);
     }
 }
