@@ -124,6 +124,10 @@ pub(crate) struct CleanShutdown {
 /// More segments than this are not listed, so that the marker stays a small file.
 const MAX_LISTED: usize = 40_000;
 
+/// Begins the last member: the CRC-32C of all before it. No batch is read below a marker, so nothing
+/// else would tell that a digit of it is wrong.
+const CHECKSUM: &str = ",\"checksum\":";
+
 impl CleanShutdown {
     pub(crate) fn format(&self) -> String {
         let mut json = String::from("{\"version\":0,\"brokerEpoch\":-1");
@@ -145,12 +149,17 @@ impl CleanShutdown {
             let bases: Vec<String> = self.segments.iter().map(Offset::to_string).collect();
             write!(json, ",\"segments\":[{}]", bases.join(",")).ok();
         }
-        json.push('}');
+        let checksum = crc_fast::crc32_iscsi(json.as_bytes());
+        write!(json, "{CHECKSUM}{checksum}}}").ok();
         json
     }
 
-    /// The members, or `None` when it is somebody else's marker.
+    /// The members, or `None` when it is somebody else's marker, or damaged.
     pub(crate) fn parse(json: &str) -> Option<CleanShutdown> {
+        let (summed, checksum) = json.rsplit_once(CHECKSUM)?;
+        if checksum.strip_suffix('}')?.parse() != Ok(crc_fast::crc32_iscsi(summed.as_bytes())) {
+            return None;
+        }
         let unsigned = |name| member(json, name)?.parse::<u64>().ok();
         let millis = |name| member(json, name)?.parse().ok().map(Timestamp::from_millis);
         if member(json, "version")? != "0" {

@@ -227,8 +227,8 @@
 //! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and counts as none, which costs a longer recovery.
 //!
 //! **`.kafka_cleanshutdown`** is Kafka's JSON with members of our own, which a broker ignores. They say which log
-//! was closed: if the last segment has not the base and length they give, somebody else wrote since, and the
-//! log is recovered as after a crash.
+//! was closed: if the last segment has not the base and length they give, somebody else wrote since; if the
+//! checksum does not match, the marker is damaged. In both cases the log is recovered as after a crash.
 //!
 //! | member | meaning |
 //! |---|---|
@@ -240,6 +240,7 @@
 //! | `bytesSinceIndexEntry` | so that the next entries come where they would have come |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
 //! | `segments` | the base offsets of all segments, if there are at most 40,000: one that is missing between others is damage |
+//! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
 //! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). The lock itself is the operating system's; the text is for
@@ -269,7 +270,7 @@
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
 //!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
-//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"segments":[0]}"#,
+//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"segments":[0],"checksum":238409968}"#,
 //! ));
 //! assert_eq!(text(".lock")?, format!("process {}\nboot boot-1\n", std::process::id()));
 //! # Ok(()) })().unwrap();

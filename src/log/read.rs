@@ -1,8 +1,9 @@
 //! One-shot reads, and where a reader begins.
 
-use crate::error::Result;
+use crate::error::{Damage, Result};
 use crate::log::cursor::Cursor;
 use crate::log::shared::Shared;
+use crate::log::view::View;
 use crate::record::{BatchHeader, DecodeBuffer, RecordBatch, StoredRecord};
 use crate::segment::scan::BatchStream;
 use crate::types::{Offset, StartAt};
@@ -143,6 +144,32 @@ impl Shared {
         }
     }
 
+    /// Whether a batch lies below what comes behind its segment, as all must; false for one that
+    /// was published a moment before the end of the log was moved.
+    ///
+    /// The base offset stands outside of the checksum: a batch moved upwards would give its
+    /// records the offsets of others.
+    pub(crate) fn is_within(
+        &self,
+        view: &View,
+        index: usize,
+        end: Offset,
+        stream: &BatchStream,
+        header: &BatchHeader,
+    ) -> Result<bool> {
+        let (limit, found) = (view.limit(index, end), header.last_offset());
+        if found < limit {
+            return Ok(true);
+        }
+        let is_last = index.saturating_add(1) == view.segments.len();
+        if is_last && header.base_offset >= end && found < self.settled_end() {
+            return Ok(false);
+        }
+        let Some(segment) = view.segments.get(index) else { return Ok(false) };
+        let damage = Damage::OffsetsBeyondNext { limit, found };
+        Err(segment.corrupt(stream.position(), Some(stream.lowest()), damage))
+    }
+
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         let view = self.view();
         let end = self.end();
@@ -164,6 +191,7 @@ impl Shared {
                 .with_buffer(kept.buffer, located.batch_bytes());
             let step = stream.advance(segment.published(), Offset::MAX);
             let found = segment.batch_of(&stream, step).and_then(|header| match header {
+                Some(header) if !self.is_within(&view, index, end, &stream, &header)? => Ok(None),
                 Some(header) if header.base_offset <= offset && !header.is_control() => {
                     pick(&stream, &mut scratch, offset)
                 }

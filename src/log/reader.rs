@@ -1,6 +1,6 @@
 //! Reading a log from some place to its end.
 
-use crate::error::Result;
+use crate::error::{InvalidBatch, Result};
 use crate::log::cursor::Cursor;
 use crate::log::shared::Shared;
 use crate::record::{
@@ -46,6 +46,9 @@ pub struct Reader {
     /// The records of a batch that is being given out one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
+    /// What is wrong with the record after those that were given out. The batch is not passed over
+    /// for it, whatever its header says of its offsets.
+    failed: Option<InvalidBatch>,
 }
 
 impl Reader {
@@ -53,7 +56,7 @@ impl Reader {
         let offset = shared.resolve(start)?;
         let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
         let cursor = Cursor::new(Arc::clone(shared), offset);
-        Ok(Reader { cursor, scratch, pending: None, pending_end: 0 })
+        Ok(Reader { cursor, scratch, pending: None, pending_end: 0, failed: None })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -74,6 +77,7 @@ impl Reader {
     pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
         let offset = self.cursor.shared().resolve(start.into())?;
         self.pending = None;
+        self.failed = None;
         self.cursor.seek(offset);
         Ok(())
     }
@@ -95,6 +99,7 @@ impl Reader {
     /// Steps to the next batch, and tells from which offset on it is to be read.
     pub(crate) fn step_batch(&mut self) -> Result<Option<Offset>> {
         self.pending = None;
+        self.failed = None;
         let from = self.cursor.offset();
         let Some(header) = self.cursor.advance()? else { return Ok(None) };
         self.cursor.pass(header.next_offset());
@@ -114,12 +119,21 @@ impl Reader {
     /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded: by this build, or within
     /// the limit for decompression. The reader stays before it.
     pub fn next_record(&mut self) -> Result<Option<StoredRecord>> {
+        if let Some(problem) = self.failed {
+            return Err(problem.into());
+        }
         loop {
             if let Some(records) = &mut self.pending {
-                if let Some(record) = records.next() {
-                    let record = record?;
-                    self.cursor.pass(record.offset.saturating_add(1));
-                    return Ok(Some(record));
+                match records.next() {
+                    Some(Ok(record)) => {
+                        self.cursor.pass(record.offset.saturating_add(1));
+                        return Ok(Some(record));
+                    }
+                    Some(Err(problem)) => {
+                        self.failed = Some(problem);
+                        return Err(problem.into());
+                    }
+                    None => {}
                 }
                 self.cursor.pass(self.pending_end);
                 self.pending = None;

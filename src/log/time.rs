@@ -79,6 +79,9 @@ impl Shared {
         loop {
             let step = stream.advance(bytes, Offset::MAX);
             let Some(header) = segment.batch_of(&stream, step)? else { return Ok(None) };
+            if !self.is_within(view, index, end, &stream, &header)? {
+                return Ok(None);
+            }
             if header.max_timestamp < at || header.last_offset() < start {
                 continue;
             }

@@ -19,7 +19,7 @@ pub(crate) use dir::SegmentDir;
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
 use crate::fs::{File, Open};
-use crate::record::BatchHeader;
+use crate::record::{BatchHeader, BatchRef};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
@@ -276,6 +276,7 @@ impl Segment {
         end: u64,
     ) -> Result<Option<Located>> {
         let Located { mut position, mut lowest, header: mut known } = from;
+        let mut passed = None;
         while position < end {
             let header = match known.take() {
                 Some(header) => header,
@@ -286,12 +287,28 @@ impl Segment {
             check_offsets(&header, lowest, Offset::MAX)
                 .map_err(|damage| self.corrupt(position, Some(lowest), damage))?;
             if header.last_offset() >= offset {
+                if header.base_offset > offset {
+                    self.check_passed(file, passed)?;
+                }
                 return Ok(Some(Located { position, lowest, header: Some(header) }));
             }
             lowest = header.next_offset();
+            passed = Some((position, header));
             position = position.saturating_add(header.size_bytes() as u64);
         }
+        self.check_passed(file, passed)?;
         Ok(None)
+    }
+
+    /// Before an offset is said to have no batch, the one before it must be sound: its header was
+    /// believed when it was passed over, and damaged it may say less than what it holds.
+    fn check_passed(&self, file: &dyn File, passed: Option<(u64, BatchHeader)>) -> Result<()> {
+        let Some((position, header)) = passed else { return Ok(()) };
+        let mut bytes = vec![0; header.size_bytes()];
+        file.read_exact_at(&mut bytes, position).map_err(|e| self.io("read", e))?;
+        BatchRef::from_parts(header, &bytes)
+            .verify_checksum()
+            .map_err(|reason| self.corrupt(position, Some(header.base_offset), reason.into()))
     }
 
     /// What a step of a stream over this segment found: a batch, the end, or why neither.

@@ -127,6 +127,10 @@ fn resume(
         times.doubt();
         indexes.times = times;
     }
+    let upto = last.map_or(0, |last| last.position);
+    if !times_reach(file, &indexes, base, upto, file_bytes).map_err(fail)? {
+        return Ok(None);
+    }
     let time = indexes.times.last();
     let Ok(first) = read_header(file, 0, file_bytes).map_err(fail)? else { return Ok(None) };
     let largest = time.map_or((Timestamp::NONE, base), |time| (time.timestamp, time.offset));
@@ -155,6 +159,45 @@ fn resume(
         cadence,
         tail: Tail::Clean,
     }))
+}
+
+/// Whether no batch below a position is later than the last time entry. A time index that was
+/// cut short is in order, and its largest time would be taken for that of the segment.
+///
+/// What lies before the entry before the last is left to whoever uses that.
+fn times_reach(
+    file: &dyn File,
+    indexes: &Indexes,
+    base: Offset,
+    upto: u64,
+    file_bytes: u64,
+) -> io::Result<bool> {
+    let times = &indexes.times;
+    let entry = times.last();
+    let before = times.len().checked_sub(2).and_then(|before| times.get(before));
+    let before = before.map_or(base, |before| before.offset.saturating_add(1));
+    let nearest = indexes.offsets.ceiling(before).checked_sub(1);
+    let mut position = nearest.and_then(|n| indexes.offsets.get(n)).map_or(0, |n| n.position);
+    let largest = entry.map_or(Timestamp::NONE, |entry| entry.timestamp);
+    let mut found = entry.is_none();
+    while position < upto || (!found && position < file_bytes) {
+        let Ok(header) = read_header(file, position, file_bytes)? else { return Ok(false) };
+        if header.last_offset() >= before && header.max_timestamp > largest && position < upto {
+            return Ok(false);
+        }
+        if entry.is_some_and(|entry| entry.offset <= header.last_offset()) && !found {
+            found = entry
+                == Some(TimeEntry {
+                    timestamp: header.max_timestamp,
+                    offset: header.last_offset(),
+                });
+            if !found {
+                return Ok(false);
+            }
+        }
+        position = position.saturating_add(header.size_bytes() as u64);
+    }
+    Ok(found)
 }
 
 impl Recovered {

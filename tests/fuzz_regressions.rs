@@ -1,0 +1,160 @@
+//! What fuzzing and hostile directories have found, each with its story.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::MemFs;
+use annals::{Damage, Error, Log, LogConfig, ReadLimits, Record, Timestamp};
+use support::{DIR, name, read_all, read_file, write_file};
+
+fn three(log: &Log, tag: &str) {
+    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
+}
+
+fn dense() -> LogConfig {
+    LogConfig::default().index_interval_bytes(0)
+}
+
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader named the
+/// damage; but `get` gave the record of offset 3 as that of offset 4, said of offset 3 that it has
+/// no record, and a lookup by time answered with an offset of the next segment.
+#[test]
+fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let at = |n, v: &str| Record::new(v.to_owned()).timestamp(Timestamp::from_millis(n));
+    log.append_all([at(10, "a"), at(11, "b"), at(12, "c")]).unwrap();
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    log.append_all([at(20, "d"), at(21, "e"), at(22, "f")]).unwrap();
+    log.roll().unwrap();
+    log.append_all([at(30, "g"), at(31, "h"), at(32, "i")]).unwrap();
+    log.close().unwrap();
+    for (by, last) in [(1u64, 6), (4, 9), (1 << 40, 5 + (1 << 40))] {
+        let disk = fs.kill();
+        let mut bytes = read_file(&disk, DIR, &name(0, "log"));
+        bytes[begin..begin + 8].copy_from_slice(&(3 + by).to_be_bytes());
+        write_file(&disk, DIR, &name(0, "log"), &bytes);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        let is_damage = |error: Error| {
+            let Error::Corrupt(found) = error else { panic!("{error}") };
+            assert_eq!(found.reason, Damage::OffsetsBeyondNext { limit: 6, found: last });
+        };
+        (3..6).for_each(|offset| is_damage(log.get(offset).unwrap_err()));
+        is_damage(log.read(3, ReadLimits::default()).unwrap_err());
+        is_damage(log.offset_for_time(Timestamp::from_millis(20)).unwrap_err());
+        assert_eq!(log.get(6).unwrap().unwrap().value_str(), Some("g"));
+    }
+}
+
+/// The records of a batch with a right checksum did not follow the rules from the second one on. A
+/// reader said so once, and when it was asked again it went on with the batch behind it.
+#[test]
+fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    three(&log, "1");
+    let second = read_file(&fs, DIR, &name(0, "log")).len();
+    three(&log, "2");
+    log.close().unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    // The header says that the batch has one offset, and three records follow.
+    bytes[begin + 23..begin + 27].fill(0);
+    let crc = annals::record::crc32c(&bytes[begin + 21..second]);
+    bytes[begin + 17..begin + 21].copy_from_slice(&crc.to_be_bytes());
+    write_file(&fs, DIR, &name(0, "log"), &bytes);
+    let log = Log::open(DIR, dense().fs(fs)).unwrap();
+    let mut reader = log.reader(0).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().offset, 0);
+    for _ in 0..3 {
+        assert!(matches!(reader.next_record(), Err(Error::InvalidBatch(_))));
+    }
+    reader.seek(3).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a2"));
+}
+
+/// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
+/// process died. Recovery began at the recovery point and took the last entry that was left for
+/// the largest time below it: a lookup passed over the segment.
+#[test]
+fn a_time_index_cut_short_below_the_recovery_point_is_made_again() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let times = [10, 50, 20, 15, 30, 5, 40, 12];
+    for time in times {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+    }
+    // What a recovery finds is durable, its indexes too.
+    let fs = fs.kill();
+    drop(Log::open(DIR, dense().fs(fs.clone())).unwrap());
+    let whole = read_file(&fs, DIR, &name(0, "timeindex"));
+    for entries in 0..=whole.len() / 12 {
+        let disk = fs.kill();
+        write_file(&disk, DIR, &name(0, "timeindex"), &whole[..entries * 12]);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        for time in 0..60 {
+            let want = times.iter().position(|there| *there >= time);
+            let want = want.map(|n| (n as u64, Timestamp::from_millis(times[n])));
+            let found = log.offset_for_time(Timestamp::from_millis(time)).unwrap();
+            assert_eq!(found, want, "time {time}, {entries} entries");
+        }
+    }
+}
+
+/// The last offset delta of a batch was damaged downwards, below a clean close. Looking for the offsets
+/// that it no longer named, `get` and `read` passed over it by its header, came to the batch behind
+/// it, and said that there is no such record: in the middle of a segment, and at its end.
+#[test]
+fn a_damaged_header_does_not_hide_the_records_of_its_batch() {
+    for rolled in [false, true] {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+        three(&log, "1");
+        let begin = read_file(&fs, DIR, &name(0, "log")).len();
+        three(&log, "2");
+        if rolled {
+            log.roll().unwrap();
+        }
+        three(&log, "3");
+        log.close().unwrap();
+        let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+        bytes[begin + 26] = 0;
+        write_file(&fs, DIR, &name(0, "log"), &bytes);
+        let log = Log::open(DIR, dense().fs(fs)).unwrap();
+        for offset in 3..6 {
+            assert!(matches!(log.get(offset), Err(Error::Corrupt(_))), "{offset}");
+            let read = log.read(offset, ReadLimits::default());
+            assert!(matches!(read, Err(Error::Corrupt(_))), "{offset}");
+        }
+        assert_eq!(log.get(6).unwrap().unwrap().value_str(), Some("a3"));
+    }
+}
+
+/// A digit of the marker of a clean shutdown was damaged. It was taken on its word: with a lower end the
+/// last offsets were given out again, with a lower largest time lookups passed over the last segment.
+#[test]
+fn a_damaged_shutdown_marker_counts_as_none() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    log.roll().unwrap();
+    for time in [10, 50, 20] {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
+    }
+    log.close().unwrap();
+    let marker = read_file(&fs, DIR, ".kafka_cleanshutdown");
+    for (byte, bit) in (0..marker.len()).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+        let disk = fs.kill();
+        let mut wrong = marker.clone();
+        wrong[byte] ^= 1 << bit;
+        write_file(&disk, DIR, ".kafka_cleanshutdown", &wrong);
+        let log = Log::open(DIR, dense().fs(disk)).unwrap();
+        assert_eq!(log.offsets().end, 6, "bit {bit} of byte {byte}");
+        assert_eq!(read_all(&log).len(), 6);
+        let found = log.offset_for_time(Timestamp::from_millis(45)).unwrap();
+        assert_eq!(found.map(|(offset, _)| offset), Some(0), "bit {bit} of byte {byte}");
+        let latest = log.reader(3).unwrap().records().map(|r| r.unwrap().timestamp).max();
+        assert_eq!(latest, Some(Timestamp::from_millis(50)));
+        assert_eq!(log.append("more").unwrap(), 6);
+    }
+}

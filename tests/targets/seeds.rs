@@ -1,0 +1,201 @@
+//! Where the targets begin: batches and logs that others made, and logs of our own.
+
+use super::directories::{DIR, input_of};
+use super::files::sound;
+use super::{Choices, repair};
+use crate::support::{Chance, files};
+use annals::record::BatchHeader;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Larger files are left out: what they show, smaller ones show.
+const MOST_BYTES: usize = 1500;
+
+fn vectors() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    // The crate of the fuzz targets lies in a folder of its own.
+    if here.exists() {
+        here
+    } else {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")
+    }
+}
+
+fn read_all(dir: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, found);
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+}
+
+fn below(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    read_all(&vectors().join(folder), &mut found);
+    found.into_iter().filter(|(_, bytes)| bytes.len() <= MOST_BYTES).collect()
+}
+
+fn batches() -> Vec<Vec<u8>> {
+    let all = ["batches", "bad", "legacy"].map(below).into_iter().flatten();
+    all.map(|(_, bytes)| bytes).filter(|bytes| bytes.len() <= MOST_BYTES).collect()
+}
+
+fn with_front(front: &[u8], bytes: &[u8]) -> Vec<u8> {
+    [front, bytes].concat()
+}
+
+fn own(extension: &str) -> Vec<Vec<u8>> {
+    let files = files(&sound().closed, DIR);
+    let wanted = files.into_iter().filter(|(name, _)| name.ends_with(extension));
+    wanted.map(|(_, bytes)| bytes).collect()
+}
+
+/// A log of several batches, each kind once.
+fn mixed() -> Vec<u8> {
+    let mut offset = 0u64;
+    let mut log = Vec::new();
+    for mut batch in batches() {
+        let Ok(header) = BatchHeader::parse(&batch) else { continue };
+        if super::batches::decode(&batch).is_some() && log.len() + batch.len() < 3000 {
+            batch[..8].copy_from_slice(&offset.to_be_bytes());
+            offset += header.offset_count();
+            log.extend(batch);
+        }
+    }
+    repair(&mut log);
+    log
+}
+
+/// What a target is started with.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    let sound = sound();
+    match target {
+        "batch" => {
+            batches().iter().flat_map(|b| [with_front(&[0], b), with_front(&[3], b)]).collect()
+        }
+        "codec" => {
+            let packed = batches().into_iter().filter_map(|batch| {
+                let codec = batch.get(22)? & 7;
+                let count = *batch.get(60)?;
+                (1..=4).contains(&codec).then(|| with_front(&[codec - 1, 10, count], &batch[61..]))
+            });
+            packed.collect()
+        }
+        "records" => {
+            let plain = batches().into_iter().filter(|b| b.len() > 61 && b[22] & 7 == 0);
+            let plain = plain.map(|batch| {
+                let count = i32::from_be_bytes(batch[57..61].try_into().unwrap()).clamp(0, 2000);
+                with_front(&[(count << 20).to_be_bytes().as_slice(), &[0]].concat(), &batch[61..])
+            });
+            plain.collect()
+        }
+        "roundtrip" => {
+            let batches = batches().into_iter().map(|batch| with_front(&[0], &batch));
+            batches
+                .chain((0..8).map(|seed| with_front(&[seed * 2 + 1], &noise(seed, 90))))
+                .collect()
+        }
+        "segment" => {
+            let logs = own(".log").into_iter().chain([mixed()]);
+            let logs = logs.chain(below("logs").into_iter().map(|(_, bytes)| bytes));
+            logs.flat_map(|log| [1, 5, 7, 13].map(|flags| with_front(&[flags], &log))).collect()
+        }
+        "directory" => {
+            let both = [&sound.closed, &sound.killed].map(|fs| files(fs, DIR));
+            let both = both.into_iter().map(|files| as_small(files));
+            both.flat_map(|files| [0, 1, 3].map(|flags| input_of(flags, &files))).collect()
+        }
+        "offset_index" => indexes(".index"),
+        "time_index" => indexes(".timeindex"),
+        "checkpoints" => checkpoints(),
+        _ => (0..24).map(|seed| noise(seed, 150)).collect(),
+    }
+}
+
+/// The first two segments under names that the target knows.
+fn as_small(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    files
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("000") || name.contains("0000."))
+        .collect()
+}
+
+fn indexes(extension: &str) -> Vec<Vec<u8>> {
+    let of_each = (0u8..).zip(own(extension));
+    of_each.flat_map(|(n, index)| [0, 1].map(|kind| with_front(&[n << 2 | kind], &index))).collect()
+}
+
+fn checkpoints() -> Vec<Vec<u8>> {
+    let epochs = "0\n2\n0 0\n2 30\n";
+    let metadata = "version: 0\ntopic_id: hJ9xQ2BiRy2zOoMUGxJ6Sg\n";
+    let lock = "process 1\nboot boot-1\n";
+    let point = "0\n1\nt 0 16\n";
+    let marker = own(".kafka_cleanshutdown").concat();
+    let snapshot = below("logs")
+        .into_iter()
+        .find(|(path, _)| path.extension().is_some_and(|e| e == "snapshot"));
+    let snapshot = snapshot.map(|(_, bytes)| bytes).unwrap_or_default();
+    let texts = [
+        point.into(),
+        "0\n1\nt 0 0\n".into(),
+        marker,
+        lock.into(),
+        epochs.into(),
+        metadata.into(),
+        snapshot,
+    ];
+    let texts = (0u8..)
+        .zip(texts)
+        .flat_map(|(n, text)| [0, 1].map(|kind| with_front(&[n << 1 | kind], &text)));
+    texts.collect()
+}
+
+fn noise(seed: u8, bytes: usize) -> Vec<u8> {
+    let mut chance = Chance(seed.into());
+    (0..bytes).map(|_| chance.next() as u8).collect()
+}
+
+/// Another input near this one, as a fuzzer without feedback would make it.
+pub fn mutate(input: &[u8], chance: &mut Chance) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..=chance.below(3) {
+        if bytes.is_empty() {
+            bytes.push(chance.next() as u8);
+        }
+        let at = chance.below(bytes.len() as u64) as usize;
+        match chance.below(8) {
+            0 | 1 => bytes[at] ^= 1 << chance.below(8),
+            2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][chance.below(5) as usize],
+            3 => {
+                let number = [i32::MIN, i32::MAX, -1, 0, 1 << 20][chance.below(5) as usize];
+                let wide = number.to_be_bytes();
+                bytes[at..].iter_mut().zip(wide).for_each(|(byte, new)| *byte = new);
+            }
+            4 => bytes.truncate(at),
+            5 => {
+                let upto = (at + 1 + chance.below(40) as usize).min(bytes.len());
+                bytes.drain(at..upto);
+            }
+            6 => {
+                let upto = (at + 1 + chance.below(100) as usize).min(bytes.len());
+                let again = bytes[at..upto].to_vec();
+                let to = chance.below(bytes.len() as u64 + 1) as usize;
+                bytes.splice(to..to, again);
+            }
+            _ => {
+                let upto = (at + 1 + chance.below(40) as usize).min(bytes.len());
+                bytes[at..upto].fill([0, 0x80, 0xff][chance.below(3) as usize]);
+            }
+        }
+    }
+    bytes
+}
+
+/// The first bytes of an input decide how it is taken.
+pub fn front(input: &[u8]) -> u8 {
+    Choices(input).byte()
+}
