@@ -105,7 +105,7 @@ struct PointRead {
     scratch: Option<DecodeBuffer>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static POINT_READ: Cell<PointRead> = const { Cell::new(PointRead { buffer: Vec::new(), scratch: None }) };
 }
 

@@ -5,8 +5,8 @@
 //! length is stored last, with release ordering, so whoever sees a length sees
 //! the entries below it. No word is written twice.
 
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Chunk `i` holds `FIRST << i` entries: a short list costs little, and 26 chunks are more than any index can hold.
 const FIRST: usize = 64;

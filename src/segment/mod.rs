@@ -25,12 +25,12 @@ use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::TimeIndex;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
-use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
 const MAP_FROM_BYTES: u64 = 64 * 1024;
