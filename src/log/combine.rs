@@ -183,7 +183,10 @@ impl Shared {
     /// Appends everything that waits; the caller has the writer lock. Returns the events to deliver without it.
     fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
         let Some(writer) = writer else {
-            drop(self.queue.take(Group::default()));
+            // Closing takes the writer before it says that the log is closed.
+            for handed in &mut self.queue.take(Group::default()).batches {
+                handed.serve(Some(Err(Error::Closed)));
+            }
             return Vec::new();
         };
         let mut group = self.queue.take(std::mem::take(&mut writer.spare));
