@@ -419,7 +419,7 @@ impl Segment {
         let indexes = Indexes::empty(self.base);
         let mut cadence =
             IndexCadence::new(self.dir.index_interval_bytes, (Timestamp::NONE, self.base));
-        let mut scan = SegmentScan::new(self, limit)?;
+        let mut scan = SegmentScan::new(self, self.published(), limit)?;
         while let Some((position, header)) = scan.next()? {
             cadence.note(
                 &indexes,
@@ -566,9 +566,10 @@ pub(crate) struct SegmentScan<'a> {
 }
 
 impl<'a> SegmentScan<'a> {
-    pub(crate) fn new(segment: &'a Segment, limit: Offset) -> Result<SegmentScan<'a>> {
+    /// Of its first `end` bytes, in which no offset is to lie at or above the limit.
+    pub(crate) fn new(segment: &'a Segment, end: u64, limit: Offset) -> Result<SegmentScan<'a>> {
         let stream = BatchStream::new(segment.file()?, 0, segment.base);
-        Ok(SegmentScan { segment, stream, end: segment.published(), limit })
+        Ok(SegmentScan { segment, stream, end, limit })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchHeader)>> {
