@@ -27,7 +27,7 @@ use std::sync::Arc;
 const MAX_BATCH_BYTES: usize = 8 << 10;
 
 /// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a write takes.
-const YIELDS: usize = if cfg!(shuttle) { 2 } else { 64 };
+const YIELDS: usize = if cfg!(shuttle) { 8 } else { 64 };
 
 /// The batches that wait for someone to write them.
 #[derive(Debug, Default)]
