@@ -308,6 +308,7 @@ pub mod inspect;
 mod log;
 pub mod record;
 mod segment;
+mod sync;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;

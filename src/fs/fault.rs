@@ -18,7 +18,7 @@ pub use self::rule::{Fault, Hook, Rule};
 
 use self::rule::{Active, Effect};
 use super::{DirLock, Entry, File, FileView, Fs, Open};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;

@@ -29,13 +29,13 @@ use self::crash::Luck;
 use self::space::Space;
 use self::tree::{Change, Names, Node, ROOT, Tree, components};
 use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
-use parking_lot::{Mutex, RwLock};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is left of the unsynced after a power failure. What was synced always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

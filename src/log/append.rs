@@ -13,11 +13,11 @@ use crate::record::{
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
 use crate::segment::index::{IndexCadence, Indexes};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
-use parking_lot::MutexGuard;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Where an append went.
@@ -58,7 +58,7 @@ pub(crate) struct Writer {
     pub(crate) events: Vec<Event>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// A builder for appends of records, kept so that its memory is. Taken while in use: an iterator
     /// of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };

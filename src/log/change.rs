@@ -16,12 +16,12 @@ use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile, Stage};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
+use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Shared {

@@ -15,18 +15,19 @@ use crate::event::Event;
 use crate::log::append::{Appended, Writer};
 use crate::log::shared::Shared;
 use crate::record::{BatchHeader, stamp_append_time, stamp_base_offset};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::thread;
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::{MAX_OFFSET, Timestamp, TimestampType};
-use parking_lot::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A larger batch is not handed over: the copy would cost more than the call it saves.
 const MAX_BATCH_BYTES: usize = 8 << 10;
 
 /// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a write takes.
-const YIELDS: usize = 64;
+const YIELDS: usize = if cfg!(shuttle) { 8 } else { 64 };
 
 /// The batches that wait for someone to write them.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ struct Ticket {
     outcome: Mutex<Option<Result<Placed>>>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// Taken while in use, like all that is kept from one append to the next.
     static TICKET: Cell<Option<Arc<Ticket>>> = const { Cell::new(None) };
 }
@@ -161,7 +162,7 @@ impl Shared {
                 break self.writer.lock();
             }
             yields = yields.saturating_add(1);
-            std::thread::yield_now();
+            thread::yield_now();
         };
         // Tickets are served under the lock: with it in hand, the answer stays.
         (!ticket.is_served()).then_some(slot)
@@ -182,7 +183,10 @@ impl Shared {
     /// Appends everything that waits; the caller has the writer lock. Returns the events to deliver without it.
     fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
         let Some(writer) = writer else {
-            drop(self.queue.take(Group::default()));
+            // Closing takes the writer before it says that the log is closed.
+            for handed in &mut self.queue.take(Group::default()).batches {
+                handed.serve(Some(Err(Error::Closed)));
+            }
             return Vec::new();
         };
         let mut group = self.queue.take(std::mem::take(&mut writer.spare));

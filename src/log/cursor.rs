@@ -111,7 +111,13 @@ impl Cursor {
             if self.at.is_none() {
                 self.refresh_view();
                 self.shared.check_range(self.next)?;
-                if !self.place()? {
+                let placed = self.place();
+                // What was not found may have been truncated away: then the view is old.
+                if self.shared.truncated_since(self.truncations) {
+                    self.leave();
+                    continue;
+                }
+                if !placed? {
                     if self.more_was_written()? {
                         continue;
                     }
@@ -163,17 +169,7 @@ impl Cursor {
         let mut index = self.view.find(self.next);
         while let Some(segment) = self.view.segments.get(index) {
             let limit = self.view.limit(index, end);
-            let located = segment.locate(self.next, limit);
-            let located = match located {
-                // The segment may be gone because it was truncated away: then the view is old.
-                Err(_) if self.shared.truncated_since(self.truncations) => {
-                    self.refresh_view();
-                    self.shared.check_range(self.next)?;
-                    index = self.view.find(self.next);
-                    continue;
-                }
-                other => other?,
-            };
+            let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
                 self.at = Some(Place {
                     index,

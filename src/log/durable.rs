@@ -2,14 +2,15 @@
 
 use crate::error::Result;
 use crate::log::shared::Shared;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread;
 use crate::types::Offset;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 /// The thread that syncs for those who await, and who they are.
@@ -72,7 +73,7 @@ impl Durable {
         waiting.tasks.insert(self.id, (self.below, waker.clone()));
         if !waiting.running {
             let log = Arc::downgrade(&self.shared);
-            std::thread::Builder::new()
+            thread::Builder::new()
                 .name("annals-sync".to_owned())
                 .spawn(move || sync_for_tasks(&log))
                 .map_err(|e| crate::Error::io("start a thread for", &self.shared.dir.path, e))?;

@@ -17,11 +17,11 @@ use crate::log::shared::Shared;
 use crate::segment::dir::OPEN;
 use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use crate::types::Offset;
-use parking_lot::MutexGuard;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What is not on the medium yet.

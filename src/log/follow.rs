@@ -15,10 +15,10 @@ use crate::segment::name::RECOVERY_POINT;
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often the files are looked at while somebody waits for more.

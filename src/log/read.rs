@@ -106,7 +106,7 @@ struct PointRead {
     scratch: Option<DecodeBuffer>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static POINT_READ: Cell<PointRead> = const { Cell::new(PointRead { buffer: Vec::new(), scratch: None }) };
 }
 
@@ -133,10 +133,11 @@ impl Shared {
         self.check_readable()?;
         self.refresh()?;
         loop {
+            // Before the look at the ends: they are those of a log that was truncated so often, or more often.
+            let truncations = self.truncations();
             if offset >= self.end() || offset < self.start() {
                 return Err(self.out_of_range(offset));
             }
-            let truncations = self.truncations();
             let found = self.find_record(offset);
             if !self.truncated_since(truncations) {
                 return found;
@@ -202,6 +203,8 @@ impl Shared {
             POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
             return found;
         }
+        // A truncation shortens the view before it says so: with it done, the caller looks again.
+        self.settled_end();
         Ok(None)
     }
 }

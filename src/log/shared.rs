@@ -16,10 +16,10 @@ use crate::log::open::Recovery;
 use crate::log::signal::Signal;
 use crate::log::view::View;
 use crate::segment::SegmentDir;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
+use crate::sync::{Condvar, Mutex, RwLock};
 use crate::types::Offset;
-use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
 const OPEN: u8 = 0;
 const POISONED: u8 = 1;

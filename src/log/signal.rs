@@ -1,9 +1,9 @@
 //! Waking those who wait at the end of a log.
 
 use crate::clock::Clock;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::task::Waker;
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::log::shared::Shared;
+use crate::log::view::View;
 use crate::types::{Offset, Timestamp};
 
 /// The offsets that bound a log and its parts.
@@ -72,7 +73,10 @@ impl Shared {
     pub(crate) fn stats(&self) -> Result<LogStats> {
         self.check_readable()?;
         self.refresh()?;
-        let view = self.view();
+        self.untruncated(|view, _| self.stats_of(view))
+    }
+
+    fn stats_of(&self, view: &View) -> Result<LogStats> {
         let offsets = self.offsets();
         let mut segments = Vec::with_capacity(view.segments.len());
         for (index, segment) in view.segments.iter().enumerate() {

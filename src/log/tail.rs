@@ -5,6 +5,8 @@ use crate::log::follow::POLL_INTERVAL;
 use crate::log::reader::{ReadBatch, Reader};
 use crate::log::shared::Shared;
 use crate::record::StoredRecord;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::thread;
 use crate::types::{Offset, StartAt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -175,36 +177,34 @@ impl Shared {
     /// On a read-only log, sees to it that a thread looks at the files while somebody waits.
     /// The thread ends when nobody waits any more.
     fn watch(shared: &Arc<Shared>) {
-        if !shared.is_read_only() || shared.watched.swap(true, std::sync::atomic::Ordering::AcqRel)
-        {
+        if !shared.is_read_only() || shared.watched.swap(true, Ordering::AcqRel) {
             return;
         }
         let log = Arc::downgrade(shared);
-        let thread =
-            std::thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
-                while let Some(shared) = log.upgrade() {
-                    // An error here meets whoever reads next. A listener's panic does not, but must
-                    // not end the looking.
-                    let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
-                    if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
-                        shared.signal.notify();
-                    }
-                    let done = shared.is_closed() || !shared.signal.has_waiters();
-                    if done {
-                        shared.watched.store(false, std::sync::atomic::Ordering::Release);
-                        // Whoever begins to wait either sees the store, or is seen here.
-                        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-                        if shared.is_closed() || !shared.signal.has_waiters() {
-                            return;
-                        }
-                        shared.watched.store(true, std::sync::atomic::Ordering::Release);
-                    }
-                    drop(shared);
-                    std::thread::park_timeout(POLL_INTERVAL);
+        let thread = thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
+            while let Some(shared) = log.upgrade() {
+                // An error here meets whoever reads next. A listener's panic does not, but must
+                // not end the looking.
+                let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
+                if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
+                    shared.signal.notify();
                 }
-            });
+                let done = shared.is_closed() || !shared.signal.has_waiters();
+                if done {
+                    shared.watched.store(false, Ordering::Release);
+                    // Whoever begins to wait either sees the store, or is seen here.
+                    fence(Ordering::SeqCst);
+                    if shared.is_closed() || !shared.signal.has_waiters() {
+                        return;
+                    }
+                    shared.watched.store(true, Ordering::Release);
+                }
+                drop(shared);
+                thread::park_timeout(POLL_INTERVAL);
+            }
+        });
         if thread.is_err() {
-            shared.watched.store(false, std::sync::atomic::Ordering::Release);
+            shared.watched.store(false, Ordering::Release);
         }
     }
 }

@@ -53,10 +53,11 @@ impl Shared {
     }
 
     /// Looks something up, again if anything was truncated meanwhile.
-    fn untruncated<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
+    pub(crate) fn untruncated<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
         loop {
             let truncations = self.truncations();
             let found = look(&self.view(), self.end());
+            // What was not there, or was not whole, may have been truncated away.
             if !self.truncated_since(truncations) {
                 return found;
             }

@@ -2,6 +2,7 @@
 
 use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
 use crate::log::shared::Shared;
+use crate::log::view::View;
 use crate::record::DecodeBuffer;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::{Segment, SegmentScan, stored_indexes};
@@ -13,12 +14,19 @@ impl Shared {
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
         self.check_readable()?;
         self.refresh()?;
+        self.untruncated(|view, end| self.verify_view(view, end))
+    }
+
+    fn verify_view(&self, view: &View, end: Offset) -> Result<Vec<Corruption>> {
         let mut found = Vec::new();
-        let view = self.view();
-        let end = self.end();
         for (index, segment) in view.segments.iter().enumerate() {
-            let limit = view.limit(index, end);
-            if let Some(batches) = self.verify_log(segment, limit, &mut found)?
+            let mut limit = view.limit(index, end);
+            let bytes = segment.published();
+            if limit == end {
+                // Appends go on: what they have published lies below the end that they leave.
+                limit = self.settled_end().max(end);
+            }
+            if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)?
                 && segment.is_sealed()
             {
                 self.verify_indexes(segment, &batches, &mut found)?;
@@ -32,22 +40,21 @@ impl Shared {
     fn verify_log(
         &self,
         segment: &Segment,
+        bytes: u64,
         limit: Offset,
         found: &mut Vec<Corruption>,
     ) -> Result<Option<BTreeMap<u64, Seen>>> {
-        let truncations = self.truncations();
         let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
         let mut batches = BTreeMap::new();
         let mut largest = Timestamp::NONE;
         let mut note = |error: Error| match error {
-            Error::Corrupt(_) if self.truncated_since(truncations) => Ok(()),
             Error::Corrupt(corruption) => {
                 found.push(*corruption);
                 Ok(())
             }
             other => Err(other),
         };
-        let mut scan = match SegmentScan::new(segment, limit) {
+        let mut scan = match SegmentScan::new(segment, bytes, limit) {
             Ok(scan) => scan,
             Err(error) => return note(error).map(|()| None),
         };

@@ -5,8 +5,8 @@ use crate::event::{Event, Listener};
 use crate::fs::{File, FileView, Fs, Open};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile};
+use crate::sync::Mutex;
 use crate::types::Offset;
-use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -25,7 +25,7 @@ pub(crate) struct Events {
     pub(crate) listener: Option<Arc<dyn Listener>>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// The events of what this thread does under a lock; `None` while it holds none.
     static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
 }

@@ -10,9 +10,9 @@ use crate::fs::FileView;
 use crate::segment::entries::EntryList;
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::time_index::TimeIndex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the file was opened.
 #[derive(Debug)]

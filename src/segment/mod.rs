@@ -25,12 +25,12 @@ use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::TimeIndex;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
-use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
 const MAP_FROM_BYTES: u64 = 64 * 1024;
@@ -436,7 +436,7 @@ impl Segment {
         let indexes = Indexes::empty(self.base);
         let mut cadence =
             IndexCadence::new(self.dir.index_interval_bytes, (Timestamp::NONE, self.base));
-        let mut scan = SegmentScan::new(self, limit)?;
+        let mut scan = SegmentScan::new(self, self.published(), limit)?;
         while let Some((position, header)) = scan.next()? {
             cadence.note(
                 &indexes,
@@ -583,9 +583,10 @@ pub(crate) struct SegmentScan<'a> {
 }
 
 impl<'a> SegmentScan<'a> {
-    pub(crate) fn new(segment: &'a Segment, limit: Offset) -> Result<SegmentScan<'a>> {
+    /// Of its first `end` bytes, in which no offset is to lie at or above the limit.
+    pub(crate) fn new(segment: &'a Segment, end: u64, limit: Offset) -> Result<SegmentScan<'a>> {
         let stream = BatchStream::new(segment.file()?, 0, segment.base);
-        Ok(SegmentScan { segment, stream, end: segment.published(), limit })
+        Ok(SegmentScan { segment, stream, end, limit })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchHeader)>> {

@@ -1,7 +1,7 @@
 //! The room on the device: how much of it there is, and how much is taken.
 
 use super::content::BLOCK;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// Room in blocks of 4 KiB. A lock of its own: it is asked while that of a file is held.
 pub(super) struct Space {

@@ -1,0 +1,199 @@
+//! The two places where threads meet by atomics alone, under the memory model: loom tries every value
+//! that a load may return, also those that no schedule of a strongly ordered machine shows.
+//!
+//! The sources of the crate are compiled here, with loom's atomics for the system's.
+
+#![allow(dead_code, unused_imports, reason = "a part of each module is tested")]
+
+mod clock {
+    /// What [`Signal`](super::signal::Signal) asks of one; nothing here waits with a limit.
+    pub(crate) trait Clock {
+        fn monotonic(&self) -> std::time::Duration;
+    }
+
+    pub(crate) struct Stopped;
+
+    impl Clock for Stopped {
+        fn monotonic(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+    }
+}
+
+/// What `src/sync.rs` offers, by way of loom.
+mod sync {
+    use loom::sync::MutexGuard;
+    use std::time::Duration;
+
+    pub(crate) use loom::sync::atomic;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn lock(&self) -> Guard<'_, T> {
+            Guard(Some(self.0.lock().unwrap()))
+        }
+    }
+
+    /// Empty only while a condition variable has it.
+    pub(crate) struct Guard<'a, T>(Option<MutexGuard<'a, T>>);
+
+    impl<T> std::ops::Deref for Guard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().unwrap()
+        }
+    }
+
+    impl<T> std::ops::DerefMut for Guard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().unwrap()
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<T>(&self, guard: &mut Guard<'_, T>) {
+            let held = guard.0.take().unwrap();
+            guard.0 = Some(self.0.wait(held).unwrap());
+        }
+
+        pub(crate) fn wait_for<T>(
+            &self,
+            guard: &mut Guard<'_, T>,
+            _: Duration,
+        ) -> loom::sync::WaitTimeoutResult {
+            let held = guard.0.take().unwrap();
+            let (held, result) = self.0.wait_timeout(held, Duration::ZERO).unwrap();
+            guard.0 = Some(held);
+            result
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+}
+
+#[path = "../src/segment/entries.rs"]
+mod entries;
+#[path = "../src/log/signal.rs"]
+mod signal;
+
+use entries::EntryList;
+use loom::thread;
+use signal::Signal;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize as Counter;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::task::{Wake, Waker};
+use sync::atomic::AtomicU64;
+
+/// Says how many executions there were: too few would mean that nothing met.
+fn check(least: usize, body: impl Fn() + Sync + Send + 'static) {
+    let executions = Arc::new(Counter::new(0));
+    let counted = Arc::clone(&executions);
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(4));
+    model.check(move || {
+        counted.fetch_add(1, SeqCst);
+        body();
+    });
+    let executions = executions.load(SeqCst);
+    println!("{executions} executions");
+    assert!(executions >= least);
+}
+
+#[test]
+fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
+    check(50, || {
+        let list = Arc::new(EntryList::<2>::new());
+        let reading = Arc::clone(&list);
+        let reader = thread::spawn(move || {
+            for _ in 0..2 {
+                let len = reading.len();
+                for index in 0..len {
+                    let word = index as u64 + 1;
+                    assert_eq!(reading.get(index), Some([word, !word]));
+                }
+                assert!(reading.get(len + 2).is_none());
+            }
+        });
+        for word in 1..3 {
+            assert!(list.push([word, !word]));
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_the_end_to_move_is_woken() {
+    check(50, || {
+        let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
+        let waiting = Arc::clone(&shared);
+        let waiter = thread::spawn(move || {
+            let (signal, end) = &*waiting;
+            assert!(signal.wait(None, &clock::Stopped, || end.load(Acquire) == 2));
+        });
+        for offset in 1..3 {
+            shared.1.store(offset, Release);
+            shared.0.notify();
+        }
+        waiter.join().unwrap();
+        assert!(!shared.0.has_waiters());
+    });
+}
+
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
+    check(10, || {
+        let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
+        let woken = Arc::new(Woken(AtomicU64::new(0)));
+        let waiting = Arc::clone(&shared);
+        let waker = Waker::from(Arc::clone(&woken));
+        let task = thread::spawn(move || {
+            let (signal, end) = &*waiting;
+            signal.register(signal.new_id(), &waker);
+            end.load(Acquire) == 1
+        });
+        shared.1.store(1, Release);
+        shared.0.notify();
+        let seen = task.join().unwrap();
+        assert!(seen || woken.0.load(SeqCst) == 1, "neither seen nor woken");
+    });
+}
+
+/// The rule of a truncation, as `Shared` and a reader follow it: the counter, a fence, then the cut;
+/// the read, a fence, then a look at the counter.
+#[test]
+fn who_reads_what_a_truncation_wrote_sees_that_it_was_announced() {
+    check(5, || {
+        let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+        let cutting = Arc::clone(&shared);
+        let cutter = thread::spawn(move || {
+            let (truncations, bytes) = &*cutting;
+            truncations.fetch_add(1, SeqCst);
+            sync::atomic::fence(SeqCst);
+            bytes.store(1, Relaxed);
+        });
+        let (truncations, bytes) = &*shared;
+        let before = truncations.load(Acquire);
+        let read = bytes.load(Relaxed);
+        sync::atomic::fence(Acquire);
+        let after = truncations.load(Relaxed);
+        assert!(read == 0 || before == 1 || after != before);
+        cutter.join().unwrap();
+    });
+}

@@ -1,0 +1,644 @@
+//! The real log, on the file system in memory, under thousands of schedules.
+//!
+//! Every lock, atomic, condition variable and yield of the crate is shuttle's here, also those of
+//! [`MemFs`], so threads change places between any two of them. What waits for ever is found as a deadlock.
+//! Each test runs `ANNALS_SCHEDULES` schedules (200 by default), half of them at random, half with few
+//! changes of threads at bad moments. One that fails is printed, and run again with `ANNALS_SCHEDULE`.
+
+#![allow(dropping_copy_types, reason = "what an append answers is dropped")]
+
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::{
+    Clock, Error, Log, LogConfig, Offset, ReadLimits, Record, StartAt, Timestamp, TimestampType,
+};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::thread;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const DIR: &str = "t-0";
+
+fn check(body: fn()) {
+    if let Ok(schedule) = std::env::var("ANNALS_SCHEDULE") {
+        return shuttle::replay(body, &schedule);
+    }
+    let schedules = std::env::var("ANNALS_SCHEDULES").map_or(200, |n| n.parse().unwrap());
+    let mut config = shuttle::Config::new();
+    config.stack_size = 512 << 10;
+    let random = RandomScheduler::new_from_seed(7, schedules - schedules / 2);
+    shuttle::Runner::new(random, config.clone()).run(body);
+    let few_changes = PctScheduler::new_from_seed(7, 4, schedules / 2);
+    shuttle::Runner::new(few_changes, config).run(body);
+}
+
+/// A clock of which no two looks show the same: so that syncs take time, and their leaders wait for others.
+#[derive(Debug, Default)]
+struct Ticking {
+    ticks: AtomicU64,
+    /// Panics when it is asked the time the so many-th time, from 1 on.
+    panics_at: AtomicU64,
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        let looks = self.panics_at.load(Ordering::SeqCst);
+        self.panics_at.store(looks.saturating_sub(1), Ordering::SeqCst);
+        assert!(looks != 1, "the clock stands");
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.ticks.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+fn config() -> LogConfig {
+    LogConfig::default().index_interval_bytes(1).clock(Arc::new(Ticking::default()))
+}
+
+fn open(config: LogConfig) -> Log {
+    Log::open(DIR, config.fs(MemFs::new())).unwrap()
+}
+
+/// The offsets a batch of these values took. Fails as the append does.
+fn append(log: &Log, values: &[&str]) -> annals::Result<(Offset, Offset)> {
+    let appended = log.append_all(values.iter().copied().map(Record::from))?;
+    Ok((appended.first, appended.last))
+}
+
+fn values(log: &Log) -> Vec<(Offset, String)> {
+    let records = log.reader(StartAt::Earliest).unwrap().records();
+    records
+        .map(|record| {
+            let record = record.unwrap();
+            (record.offset, record.value_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
+/// Panics of callbacks are part of some tests; thousands of messages about them are not.
+fn quietly() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload_as_str().is_none_or(|message| !message.ends_with("stands")) {
+                hook(info);
+            }
+        }));
+    });
+}
+
+#[test]
+fn a_reader_sees_whole_batches_all_below_the_end_and_none_beyond() {
+    check(|| {
+        let log = open(config());
+        let reading = log.clone();
+        let reader = thread::spawn(move || {
+            let mut reader = reading.reader(0).unwrap();
+            let mut next = 0;
+            for _ in 0..3 {
+                let end = reading.offsets().end;
+                while let Some(mut batch) = reader.next_batch().unwrap() {
+                    assert_eq!(batch.header().base_offset, next);
+                    assert_eq!(batch.records().unwrap().count(), 2);
+                    next = batch.header().next_offset();
+                    assert!(next <= reading.offsets().end);
+                }
+                assert!(next >= end, "the log ended at {end}, and was read to {next}");
+                if let Some(last) = end.checked_sub(1) {
+                    assert_eq!(reading.get(last).unwrap().unwrap().offset, last);
+                    let fetched = reading.read(last, ReadLimits::bytes(1)).unwrap();
+                    assert_eq!(fetched.records().unwrap()[0].offset, last);
+                    assert!(reading.offset_for_time(Timestamp::from_millis(0)).unwrap().is_some());
+                }
+            }
+        });
+        for _ in 0..4 {
+            append(&log, &["a", "b"]).unwrap();
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_tail_misses_no_append() {
+    check(|| {
+        let log = open(config());
+        let mut tail = log.tail(0).unwrap();
+        let tail = thread::spawn(move || {
+            for offset in 0..3 {
+                assert_eq!(tail.next(None).unwrap().unwrap().offset, offset);
+            }
+        });
+        for _ in 0..3 {
+            log.append("x").unwrap();
+        }
+        tail.join().unwrap();
+    });
+}
+
+#[test]
+fn tails_miss_no_append_that_one_thread_makes_for_another() {
+    check(|| {
+        let log = open(config());
+        let mut threads = Vec::new();
+        for _ in 0..2 {
+            let mut tail = log.tail(0).unwrap();
+            threads.push(thread::spawn(move || {
+                (0..2).for_each(|n| assert_eq!(tail.next(None).unwrap().unwrap().offset, n));
+            }));
+            let log = log.clone();
+            threads.push(thread::spawn(move || drop(log.append("x").unwrap())));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_task_misses_no_append() {
+    check(|| {
+        let log = open(config());
+        let mut tail = log.tail(0).unwrap();
+        let task = thread::spawn(move || {
+            for offset in 0..2 {
+                let next = std::future::poll_fn(|context| tail.poll_next(context));
+                assert_eq!(shuttle::future::block_on(next).unwrap().offset, offset);
+            }
+        });
+        for _ in 0..2 {
+            log.append("x").unwrap();
+        }
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_tail_misses_no_truncation_below_its_place() {
+    check(|| {
+        let log = open(config());
+        (0..3).for_each(|_| drop(log.append("x").unwrap()));
+        let mut tail = log.tail(3).unwrap();
+        let tail = thread::spawn(move || {
+            assert!(matches!(tail.next(None), Err(Error::OffsetOutOfRange { .. })));
+        });
+        log.truncate_to(1).unwrap();
+        tail.join().unwrap();
+    });
+}
+
+#[test]
+fn a_tail_and_a_task_miss_no_close() {
+    check(|| {
+        let log = open(config());
+        let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
+        let tail = thread::spawn(move || assert!(matches!(one.next(None), Err(Error::Closed))));
+        let task = thread::spawn(move || {
+            let next = std::future::poll_fn(|context| other.poll_next(context));
+            assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed)));
+        });
+        log.close().unwrap();
+        tail.join().unwrap();
+        task.join().unwrap();
+    });
+}
+
+/// Three threads append two batches each, of one, two and three records.
+fn append_from_three(config: LogConfig) {
+    let log = open(config);
+    let threads: Vec<_> = [&["a"][..], &["b", "c"], &["d", "e", "f"]]
+        .into_iter()
+        .map(|batch| {
+            let log = log.clone();
+            thread::spawn(move || {
+                [0, 1].map(|_| {
+                    let (first, last) = append(&log, batch).unwrap();
+                    assert_eq!(last - first + 1, batch.len() as u64);
+                    // Who has appended can read it.
+                    assert!(log.offsets().end > last);
+                    assert_eq!(log.get(first).unwrap().unwrap().value_str(), Some(batch[0]));
+                    (first, batch)
+                })
+            })
+        })
+        .collect();
+    let mut appended: Vec<_> =
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    appended.sort();
+    let told: Vec<_> = appended
+        .iter()
+        .flat_map(|(first, batch)| (*first..).zip(batch.iter().map(|v| v.to_string())))
+        .collect();
+    assert_eq!(told, values(&log));
+    assert_eq!(told.len(), 12);
+    assert_eq!(log.offsets().end, 12);
+    assert_eq!(log.verify().unwrap(), []);
+}
+
+#[test]
+fn appends_that_meet_get_each_their_own_offsets() {
+    check(|| append_from_three(config()));
+}
+
+#[test]
+fn appends_that_meet_at_the_end_of_a_segment_get_each_their_own_offsets() {
+    check(|| append_from_three(config().segment_bytes(200)));
+}
+
+#[test]
+fn appends_that_meet_get_each_their_own_offsets_where_the_log_gives_the_time() {
+    check(|| append_from_three(config().timestamp_type(TimestampType::LogAppendTime)));
+}
+
+#[test]
+fn appends_that_meet_and_flush_each_time_are_durable() {
+    check(|| append_from_three(config().flush_messages(1)));
+}
+
+/// Three threads append twice each, and one call of `fs` or of the clock panics or fails on the way.
+/// Whoever was told an offset finds its record there; the others are told of a failure; nobody waits.
+fn append_from_three_past_a_failure(log: &Log) {
+    let threads: Vec<_> = (0..3)
+        .map(|thread| {
+            let log = log.clone();
+            thread::spawn(move || {
+                [0, 1].map(|count| {
+                    let value = format!("{thread}:{count}");
+                    let appended = catch_unwind(AssertUnwindSafe(|| log.append(value.as_str())));
+                    appended.ok()?.ok().map(|offset| (offset, value))
+                })
+            })
+        })
+        .collect();
+    let mut told: Vec<_> =
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).flatten().collect();
+    told.sort();
+    let there = values(&log);
+    assert_eq!(
+        there.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
+        Vec::from_iter(0..there.len() as u64)
+    );
+    for appended in &told {
+        assert!(there.contains(appended), "{appended:?} of {told:?} in {there:?}");
+    }
+    let once: BTreeSet<_> = there.iter().map(|(_, value)| value).collect();
+    assert_eq!(once.len(), there.len(), "{there:?}");
+    assert_eq!(log.verify().unwrap(), []);
+}
+
+#[test]
+fn a_leader_that_panics_in_the_clock_leaves_nobody_waiting() {
+    quietly();
+    check(|| {
+        let clock = Arc::new(Ticking::default());
+        let config = config().timestamp_type(TimestampType::LogAppendTime);
+        let log = open(config.clock(clock.clone()));
+        log.append("first").unwrap();
+        // Any of the looks that the appends take: before the lock and with it.
+        let at = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..10);
+        clock.panics_at.store(at, Ordering::SeqCst);
+        append_from_three_past_a_failure(&log);
+        clock.panics_at.store(0, Ordering::SeqCst);
+        log.append("last").unwrap();
+    });
+}
+
+#[test]
+fn a_leader_that_panics_in_the_file_system_leaves_nobody_waiting() {
+    quietly();
+    check(|| {
+        let fs = FaultFs::new(MemFs::new());
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        log.append("first").unwrap();
+        let nth = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..4);
+        fs.add(Rule::new(Operation::Write, Fault::call(|_| panic!("the disk stands"))).nth(nth));
+        append_from_three_past_a_failure(&log);
+        fs.clear_rules();
+        log.append("last").unwrap();
+    });
+}
+
+#[test]
+fn a_leader_that_finds_the_disk_full_or_broken_leaves_nobody_waiting() {
+    check(|| {
+        use std::io::ErrorKind::{Other, StorageFull};
+        let mut chance = shuttle::rand::thread_rng();
+        let fs = FaultFs::new(MemFs::new());
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        log.append("first").unwrap();
+        let full = shuttle::rand::Rng::r#gen(&mut chance);
+        let kind = if full { StorageFull } else { Other };
+        let nth = 1 + shuttle::rand::Rng::gen_range(&mut chance, 0..4);
+        let failing =
+            fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written: 70, kind }).nth(nth));
+        append_from_three_past_a_failure(&log);
+        let failed = fs.fired(failing) > 0;
+        fs.clear_rules();
+        assert_eq!(log.append("last").is_ok(), full || !failed);
+    });
+}
+
+/// The end of the log that a power failure would leave now.
+fn end_after_power_failure(fs: &MemFs) -> Offset {
+    let disk = fs.crash(Survive::SyncedOnly);
+    Log::open(DIR, LogConfig::default().fs(disk)).unwrap().offsets().end
+}
+
+#[test]
+fn what_three_threads_flush_together_is_durable_for_each() {
+    check(|| {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let (log, fs) = (log.clone(), fs.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let offset = log.append("x").unwrap();
+                        let durable = match thread {
+                            0 => log.flush().unwrap(),
+                            1 => log.flush_through(offset).unwrap(),
+                            _ => shuttle::future::block_on(log.flush_async()).unwrap(),
+                        };
+                        assert!(durable > offset);
+                        assert!(end_after_power_failure(&fs) > offset);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(log.offsets().durable, 6);
+    });
+}
+
+#[test]
+fn a_sync_that_fails_reaches_all_who_wait_for_it() {
+    check(|| {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        let nth = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..3);
+        let fault = Fault::Error(std::io::ErrorKind::Other);
+        let failing = fs.add(Rule::new(Operation::SyncData, fault).nth(nth));
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let (log, memory) = (log.clone(), memory.clone());
+                thread::spawn(move || {
+                    let mut failed = false;
+                    for _ in 0..2 {
+                        let Ok(offset) = log.append("x") else { continue };
+                        let flushed = match thread {
+                            0 => shuttle::future::block_on(log.flush_async()),
+                            _ => log.flush(),
+                        };
+                        match flushed {
+                            Ok(durable) => {
+                                assert!(!failed && durable > offset);
+                                assert!(end_after_power_failure(&memory) > offset);
+                            }
+                            Err(_) => failed = true,
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        if fs.fired(failing) > 0 {
+            assert!(matches!(log.append("y"), Err(Error::Poisoned { .. })));
+        }
+    });
+}
+
+#[test]
+fn a_sync_that_panics_leaves_nobody_waiting() {
+    quietly();
+    check(|| {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        let panics = Fault::call(|_| panic!("the disk stands"));
+        fs.add(Rule::new(Operation::SyncData, panics).nth(1));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (log, memory) = (log.clone(), memory.clone());
+                thread::spawn(move || {
+                    let offset = log.append("x").unwrap();
+                    let flushed = catch_unwind(AssertUnwindSafe(|| log.flush()));
+                    if let Ok(durable) = flushed {
+                        assert!(durable.unwrap() > offset);
+                        assert!(end_after_power_failure(&memory) > offset);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(log.flush().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_truncation_is_never_read_as_damage() {
+    check(|| {
+        let log = open(config().segment_bytes(200));
+        (0..5).for_each(|n| drop(append(&log, &[&format!("{n} old"), "second"]).unwrap()));
+        let readers: Vec<_> = (0..2)
+            .map(|which| {
+                let log = log.clone();
+                thread::spawn(move || {
+                    let mut reader = log.reader(0).unwrap();
+                    let mut looks = 0;
+                    while looks < 3 {
+                        match reader.next_record() {
+                            Ok(Some(record)) if record.offset % 2 == 0 => {
+                                let value = record.value_str().unwrap();
+                                let number = (record.offset / 2).to_string();
+                                assert_eq!(value.split_once(' ').unwrap().0, number);
+                            }
+                            Ok(Some(record)) => assert_eq!(record.value_str(), Some("second")),
+                            Ok(None) => {
+                                looks += 1;
+                                reader.seek(StartAt::Earliest).unwrap();
+                            }
+                            Err(Error::OffsetOutOfRange { .. }) => {
+                                reader.seek(StartAt::Earliest).unwrap();
+                            }
+                            Err(other) => panic!("{other}"),
+                        }
+                        if which == 1 {
+                            match log.read(6, ReadLimits::bytes(1000)) {
+                                Ok(_) | Err(Error::OffsetOutOfRange { .. }) => {}
+                                Err(other) => panic!("{other}"),
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for target in [6, 2] {
+            log.truncate_to(target).unwrap();
+            for n in target / 2..4 {
+                append(&log, &[&format!("{n} new"), "second"]).unwrap();
+            }
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+#[test]
+fn an_append_and_a_roll_are_no_damage_to_who_looks_at_everything() {
+    check(|| {
+        let log = open(config().segment_bytes(200));
+        let looking = log.clone();
+        let looker = thread::spawn(move || {
+            for _ in 0..2 {
+                assert_eq!(looking.verify().unwrap(), []);
+                let stats = looking.stats().unwrap();
+                assert!(stats.segments.is_sorted_by_key(|segment| segment.next_offset));
+            }
+        });
+        for _ in 0..4 {
+            append(&log, &["a", "b"]).unwrap();
+        }
+        looker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_truncation_is_no_damage_to_who_looks_at_everything() {
+    check(|| {
+        let log = open(config().segment_bytes(200));
+        (0..5).for_each(|_| drop(append(&log, &["first", "second"]).unwrap()));
+        let (one, other) = (log.clone(), log.clone());
+        let verifier = thread::spawn(move || {
+            (0..2).for_each(|_| assert_eq!(one.verify().unwrap(), []));
+        });
+        let looker = thread::spawn(move || {
+            for _ in 0..2 {
+                let stats = other.stats().unwrap();
+                assert_eq!(stats.bytes, stats.segments.iter().map(|segment| segment.bytes).sum());
+                assert!(other.offset_for_time(Timestamp::from_millis(0)).unwrap().is_some());
+                match other.get(4) {
+                    Ok(record) => assert_eq!(record.unwrap().value_str(), Some("first")),
+                    Err(error) => assert!(matches!(error, Error::OffsetOutOfRange { .. })),
+                }
+            }
+        });
+        for target in [6, 2] {
+            log.truncate_to(target).unwrap();
+            (target / 2..4).for_each(|_| drop(append(&log, &["first", "second"]).unwrap()));
+        }
+        verifier.join().unwrap();
+        looker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_truncation_an_append_and_a_flush_agree_on_what_there_is() {
+    check(|| {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();
+        (0..4).for_each(|_| drop(append(&log, &["a", "b"]).unwrap()));
+        let (one, other) = (log.clone(), log.clone());
+        let cutter = thread::spawn(move || match one.truncate_to(3) {
+            Ok(()) => {}
+            Err(other) => panic!("{other}"),
+        });
+        let flusher = thread::spawn(move || {
+            for _ in 0..2 {
+                other.flush().unwrap();
+                let offsets = other.offsets();
+                assert!(offsets.durable <= offsets.end, "{offsets:?}");
+            }
+        });
+        (0..2).for_each(|_| drop(log.append("c").unwrap()));
+        cutter.join().unwrap();
+        flusher.join().unwrap();
+        let end = log.flush().unwrap();
+        assert_eq!((end, log.offsets().end), (end, end));
+        assert_eq!(log.verify().unwrap(), []);
+        assert_eq!(end_after_power_failure(&fs), end);
+    });
+}
+
+#[test]
+fn a_reader_goes_on_across_rolls() {
+    check(|| {
+        let log = open(config());
+        let reading = log.clone();
+        let reader = thread::spawn(move || {
+            let mut reader = reading.reader(0).unwrap();
+            let mut next = 0;
+            for _ in 0..4 {
+                let end = reading.offsets().end;
+                while let Some(record) = reader.next_record().unwrap() {
+                    assert_eq!(record.offset, next);
+                    next += 1;
+                }
+                assert!(next >= end, "the log ended at {end}, and was read to {next}");
+                if let Some(last) = end.checked_sub(1) {
+                    assert_eq!(reading.get(last).unwrap().unwrap().offset, last);
+                }
+            }
+        });
+        let rolling = log.clone();
+        let roller = thread::spawn(move || (0..2).for_each(|_| rolling.roll().unwrap()));
+        (0..3).for_each(|_| drop(log.append("x").unwrap()));
+        log.roll().unwrap();
+        log.append("x").unwrap();
+        roller.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(values(&log).len(), 4);
+    });
+}
+
+#[test]
+fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
+    check(|| {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config().segment_bytes(200).fs(fs.clone())).unwrap();
+        append(&log, &["x", "y"]).unwrap();
+        fn closed<T>(result: annals::Result<T>) -> Option<T> {
+            match result {
+                Ok(done) => Some(done),
+                Err(Error::Closed) => None,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let run = |work: fn(Log) -> u64| {
+            let log = log.clone();
+            thread::spawn(move || work(log))
+        };
+        let appender =
+            |log: Log| (0..2).filter_map(|_| closed(append(&log, &["x", "y"]))).count() as u64;
+        let appenders = [run(appender), run(appender)];
+        let others = [
+            run(|log| {
+                let mut tail = closed(log.tail(0));
+                while let Some(tail) = &mut tail
+                    && closed(tail.next(None)).is_some()
+                {}
+                0
+            }),
+            run(|log| {
+                closed(log.flush());
+                closed(log.roll());
+                0
+            }),
+            run(|log| {
+                closed(shuttle::future::block_on(log.flush_async()));
+                closed(log.get(1));
+                0
+            }),
+        ];
+        log.close().unwrap();
+        // The directory is free, although other handles are still there.
+        let reopened = Log::open(DIR, config().fs(fs)).unwrap();
+        let appended: u64 = appenders.into_iter().map(|thread| thread.join().unwrap()).sum();
+        others.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 0));
+        let end = 2 + 2 * appended;
+        assert_eq!((reopened.offsets().end, values(&reopened).len() as u64), (end, end));
+    });
+}
