@@ -105,3 +105,23 @@ fn files_and_functions_are_short_and_named_for_what_they_do() {
         }
     }
 }
+
+/// The table of faults names the tests that show what it says.
+#[test]
+fn each_test_the_documentation_names_is_there() {
+    let docs = std::fs::read_to_string("src/docs/durability.rs").unwrap();
+    let mut tests = Vec::new();
+    sources(Path::new("tests"), &mut tests);
+    let rows: Vec<&str> = docs.lines().filter(|line| line.contains(".rs`")).collect();
+    assert!(rows.len() > 8);
+    for name in rows.iter().flat_map(|row| row.split('`').skip(1).step_by(2)) {
+        let found = if name.ends_with(".rs") {
+            tests.iter().any(|(path, _)| path.ends_with(name))
+        } else if name.contains('_') && !name.contains("::") {
+            tests.iter().any(|(_, text)| text.contains(&format!("fn {name}(")))
+        } else {
+            true
+        };
+        assert!(found, "{name}");
+    }
+}

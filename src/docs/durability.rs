@@ -55,6 +55,28 @@
 //! program ignores the signal `SIGXFSZ`, which otherwise ends it. A smaller
 //! [`segment_bytes`](crate::LogConfig::segment_bytes) keeps clear of both.
 //!
+//! # Each fault, and the test that shows it
+//!
+//! | fault | what happens | what you do | shown by |
+//! |---|---|---|---|
+//! | the process dies at any instruction | everything appended is there; opening twice is opening once | open the log | `crash.rs`: `whenever_the_power_fails_what_was_acknowledged_is_there` |
+//! | power is lost at any call | everything flushed is there, and what else is there is a prefix | open the log | the same, and `through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost` |
+//! | a crash while recovering, and while recovering from that | as one crash | open the log | the same |
+//! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
+//! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
+//! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
+//! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
+//! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
+//! | a write fails otherwise | the log is poisoned, reads go on | close, open | `faults.rs`: `each_call_fails_once_in_each_way` |
+//! | a sync fails | it is not tried again; everyone who waits gets the error; poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
+//! | a read fails | that call fails, other places stay readable | try again | `faults.rs`: `each_call_fails_once_in_each_way` |
+//! | a bit flips, a page is zeroed, a block is misplaced | an error with file and position; never a silent cut | restore, or choose [`OnCorruption`](crate::OnCorruption) | `hostile.rs`; `quarantine.rs`: `what_is_whole_stays_and_what_is_not_is_set_aside` |
+//! | a segment is removed from a closed log, or its flushed end | an error | restore it, or the same choice | `incidents.rs`: `a_segment_missing_between_others_is_an_error`, `a_log_whose_segments_are_gone_is_not_a_new_one` |
+//! | hostile bytes in a batch or a file | an error, with bounded memory | nothing | `hostile.rs`, `fuzz_targets.rs`, and the fuzz targets |
+//! | too many open files | that call fails, the log stays usable | close some | `faults.rs`: `a_flush_that_finds_no_descriptor_fails_alone` |
+//! | the disk is slow | reads and appends go on | nothing | `faults.rs`: `while_a_sync_is_slow_everything_else_goes_on` |
+//! | a listener or a clock panics | the call unwinds; the log is whole and usable | mend it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
+//!
 //! # A poisoned log
 //!
 //! When a sync fails, the operating system may have thrown away the bytes it could not write, and a second sync
