@@ -10,7 +10,7 @@
 //! told.
 
 use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::group::Group;
 use crate::log::shared::Shared;
@@ -128,7 +128,10 @@ impl Shared {
     ) -> Result<Offset> {
         let began = self.clock().monotonic();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
-            self.emit(&self.poison(&error));
+            // Only opening a file takes a descriptor: no sync has failed, and the next is to be believed.
+            if error.kind() != ErrorKind::TooManyFiles {
+                self.emit(&self.poison(&error));
+            }
             return Err(error);
         }
         lead.new_names = false;
