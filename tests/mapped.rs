@@ -2,7 +2,7 @@
 //! Small enough to run under valgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use annals::fs::{DiskFs, File, Fs, Open};
+use annals::fs::{DiskFs, Fs, Open};
 use annals::{Log, LogConfig, StartAt, Timestamp};
 
 #[test]
