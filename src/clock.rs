@@ -1,8 +1,8 @@
 //! Where time comes from. Nothing else in the crate asks the operating system what time it is.
 
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::Timestamp;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A source of time: what the calendar says, and a clock that never goes back.

@@ -80,6 +80,7 @@ fn everything_at_once() {
         let truncates = seed % 2 == 1;
         std::thread::scope(|scope| {
             let (log, made, done) = (&log, &made[..], &done);
+            let _ending = Ending(log, done);
             let writers: Vec<_> = (0..3u64)
                 .map(|thread| {
                     scope.spawn(move || {
@@ -151,6 +152,211 @@ fn everything_at_once() {
             assert_eq!(read_all(&reopened), before);
         });
     }
+}
+
+/// However a test ends, those who wait for more or go on until they are told end too.
+struct Ending<'a>(&'a Log, &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.clone().close().ok();
+    }
+}
+
+/// Long enough for one in many to be written alone, the others short enough to be written together.
+fn stress_value(thread: u64, count: u64, seed: u64) -> String {
+    let mut chance = Chance(seed ^ (thread << 32) ^ count);
+    let fill = if chance.below(25) == 0 { 9_000 } else { chance.below(40) };
+    let letter = char::from(b'a' + (chance.below(26) as u8));
+    format!("{thread}:{count}:{}", letter.to_string().repeat(fill as usize))
+}
+
+/// What one thread was told: an offset for each of its records, in its order.
+type Told = Vec<(u64, u64)>;
+
+fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
+    let mut chance = Chance(seed * 97 + thread);
+    let mut told = Vec::new();
+    for _ in 0..operations {
+        let from = told.len() as u64;
+        let n = 1 + chance.below(3);
+        let values = (from..from + n).map(|count| stress_value(thread, count, seed));
+        let appended = log.append_all(values.map(Record::from)).unwrap();
+        assert_eq!(appended.last - appended.first + 1, n);
+        told.extend((appended.first..=appended.last).zip(from..));
+        match chance.below(100) {
+            0 => log.roll().unwrap(),
+            1 => drop(log.flush().unwrap()),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and in its order.
+struct Witness {
+    next: u64,
+    counts: Vec<u64>,
+    seed: u64,
+}
+
+impl Witness {
+    fn new(threads: u64, seed: u64) -> Witness {
+        Witness { next: 0, counts: vec![0; threads as usize], seed }
+    }
+
+    fn see(&mut self, offset: u64, value: &str) {
+        let seed = self.seed;
+        assert_eq!(offset, self.next, "seed {seed}");
+        self.next += 1;
+        let (thread, count) = parse(value);
+        assert_eq!(count, self.counts[thread as usize], "thread {thread}, seed {seed}");
+        self.counts[thread as usize] += 1;
+        assert!(value == stress_value(thread, count, seed), "another value, seed {seed}");
+    }
+}
+
+/// Follows the log until it is closed, by records or by batches.
+fn stress_tail(log: &Log, mut witness: Witness, by_batches: bool) -> u64 {
+    let mut tail = log.tail(0).unwrap();
+    loop {
+        if !by_batches {
+            match tail.next(None) {
+                Ok(record) => {
+                    let record = record.unwrap();
+                    witness.see(record.offset, record.value_str().unwrap());
+                }
+                Err(Error::Closed) => return witness.next,
+                Err(other) => panic!("{other}"),
+            }
+            continue;
+        }
+        match tail.next_batch(None) {
+            Ok(batch) => {
+                for record in batch.unwrap().records().unwrap() {
+                    let record = record.unwrap();
+                    let value = std::str::from_utf8(record.value.unwrap()).unwrap();
+                    witness.see(record.offset, value);
+                }
+            }
+            Err(Error::Closed) => return witness.next,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
+    const THREADS: u64 = 4;
+    for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
+        let fs = MemFs::new();
+        let config = LogConfig::default().segment_bytes(30_000).index_interval_bytes(500);
+        let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+        let done = AtomicBool::new(false);
+        let appended = std::thread::scope(|scope| {
+            let (log, done) = (&log, &done);
+            let _ending = Ending(log, done);
+            let tails = [false, true].map(|by_batches| {
+                scope.spawn(move || stress_tail(log, Witness::new(THREADS, seed), by_batches))
+            });
+            let looker = scope.spawn(move || {
+                let mut chance = Chance(seed);
+                while !done.load(Ordering::SeqCst) {
+                    let end = log.offsets().end;
+                    let at = chance.below(end);
+                    if end > 0 {
+                        assert_eq!(log.get(at).unwrap().unwrap().offset, at, "seed {seed}");
+                    }
+                    assert_eq!(log.verify().unwrap(), [], "seed {seed}");
+                }
+            });
+            let appenders: Vec<_> = (0..THREADS)
+                .map(|thread| scope.spawn(move || stress_appends(log, thread, seed, 400)))
+                .collect();
+            let told: Vec<_> =
+                appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
+            done.store(true, Ordering::SeqCst);
+            looker.join().unwrap();
+            // A tail that is behind sees the log closed before it has seen the end of it.
+            log.clone().close().unwrap();
+            let end: u64 = told.iter().map(|told| told.len() as u64).sum();
+            for tail in tails {
+                assert!(tail.join().unwrap() <= end);
+            }
+            told
+        });
+        let reopened = Log::open(DIR, config.fs(fs)).unwrap();
+        let mut witness = Witness::new(THREADS, seed);
+        for record in reopened.reader(0).unwrap().records() {
+            let record = record.unwrap();
+            let (thread, count) = parse(record.value_str().unwrap());
+            assert!(appended[thread as usize].contains(&(record.offset, count)), "seed {seed}");
+            witness.see(record.offset, record.value_str().unwrap());
+        }
+        assert_eq!(witness.counts, appended.iter().map(|a| a.len() as u64).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_is_left_after_truncations_is_what_was_acknowledged_there() {
+    for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
+        let fs = MemFs::new();
+        let config = LogConfig::default().segment_bytes(30_000).index_interval_bytes(500);
+        let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+        let done = AtomicBool::new(false);
+        let told: Vec<Told> = std::thread::scope(|scope| {
+            let (log, done) = (&log, &done);
+            let cutter = scope.spawn(move || {
+                let mut chance = Chance(seed);
+                while !done.load(Ordering::SeqCst) {
+                    let target = log.offsets().end.saturating_sub(chance.below(8));
+                    match log.truncate_to(target) {
+                        Ok(()) | Err(Error::OffsetOutOfRange { .. }) => {}
+                        Err(other) => panic!("{other}, seed {seed}"),
+                    }
+                    assert_eq!(log.verify().unwrap(), [], "seed {seed}");
+                    match log.get(target.saturating_sub(1)) {
+                        Ok(_) | Err(Error::OffsetOutOfRange { .. }) => {}
+                        Err(other) => panic!("{other}, seed {seed}"),
+                    }
+                }
+            });
+            let appenders: Vec<_> = (0..3)
+                .map(|thread| scope.spawn(move || stress_appends(log, thread, seed, 200)))
+                .collect();
+            let told = appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
+            done.store(true, Ordering::SeqCst);
+            cutter.join().unwrap();
+            told
+        });
+        let left = read_all(&log);
+        for record in &left {
+            let value = std::str::from_utf8(record.value.as_ref().unwrap()).unwrap();
+            let (thread, count) = parse(value);
+            assert!(told[thread as usize].contains(&(record.offset, count)), "seed {seed}");
+            assert!(value == stress_value(thread, count, seed), "another value, seed {seed}");
+        }
+        log.close().unwrap();
+        assert_eq!(read_all(&Log::open(DIR, config.fs(fs)).unwrap()), left, "seed {seed}");
+    }
+}
+
+/// A thread may hand over its next batch while the one that wrote its last is not done with the
+/// others it took along: what that one does with them then must not be taken for an answer.
+#[test]
+fn an_append_that_another_thread_has_made_is_answered_once() {
+    let log = Log::open(DIR, LogConfig::default().segment_bytes(4_000).fs(MemFs::new())).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..4_000 {
+                    log.append("small").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(log.offsets().end, 16_000);
 }
 
 #[test]
