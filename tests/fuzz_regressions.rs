@@ -158,3 +158,18 @@ fn a_damaged_shutdown_marker_counts_as_none() {
         assert_eq!(log.append("more").unwrap(), 6);
     }
 }
+
+/// The recovery point of a log that had been closed in order was damaged upwards. Opening went by the marker
+/// and left it there: after the next crash a sound log was refused as one that had lost its end.
+#[test]
+fn a_recovery_point_beyond_a_clean_end_is_put_right() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    log.close().unwrap();
+    write_file(&fs, DIR, "recovery-point-offset-checkpoint", b"0\n1\nt 0 7\n");
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    log.append("more").unwrap();
+    let log = Log::open(DIR, dense().fs(fs.kill())).unwrap();
+    assert_eq!((log.offsets().end, read_all(&log).len()), (4, 4));
+}

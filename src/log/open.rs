@@ -253,7 +253,13 @@ impl Opening {
             listing = Listing::read(&self.dir)?;
         }
         let (writer, sealed, end) = match clean {
-            Some(marker) => self.open_clean(&listing, &marker)?,
+            Some(marker) => {
+                // A digit of it was damaged: left there, it would refuse the log after the next crash.
+                if recovery_point > marker.end {
+                    store_recovery_point(&self.dir, marker.end)?;
+                }
+                self.open_clean(&listing, &marker)?
+            }
             None => self.recover(&listing, recovery_point, start)?,
         };
         let mut segments = sealed;

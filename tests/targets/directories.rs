@@ -204,7 +204,7 @@ pub fn input_of(flags: u8, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     for (name, bytes) in files {
         let Some(number) = NAMES.iter().position(|known| known == name) else { continue };
         input.push(number as u8);
-        input.extend((bytes.len() as u16).to_le_bytes());
+        input.extend([bytes.len() as u8, (bytes.len() >> 8) as u8]);
         input.extend(bytes);
     }
     input

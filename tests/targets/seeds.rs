@@ -106,7 +106,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         }
         "directory" => {
             let both = [&sound.closed, &sound.killed].map(|fs| files(fs, DIR));
-            let both = both.into_iter().map(|files| as_small(files));
+            let both = both.into_iter().map(as_small);
             both.flat_map(|files| [0, 1, 3].map(|flags| input_of(flags, &files))).collect()
         }
         "offset_index" => indexes(".index"),
