@@ -784,3 +784,28 @@ fn a_segment_that_cannot_be_begun_claims_no_offsets() {
         assert_eq!(read_all(&log).len(), 3);
     }
 }
+
+/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
+#[test]
+fn opening_never_cuts_at_rot() {
+    for flushed in [false, true] {
+        let memory = MemFs::new();
+        let log = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
+        (0..3).for_each(|_| drop(log.append("x").unwrap()));
+        if flushed {
+            log.roll().unwrap();
+            log.append("y").unwrap();
+            log.flush().unwrap();
+        }
+        let disk = memory.kill();
+        let name = support::name(0, "log");
+        let mut bytes = support::read_file(&disk, DIR, &name);
+        bytes[70 + 65] ^= 1;
+        support::write_file(&disk, DIR, &name, &bytes);
+        let opened = Log::open(DIR, LogConfig::default().fs(disk.clone()));
+        // What lies below the recovery point is not read by opening; reading it finds the damage.
+        let outcome = opened.and_then(|log| log.get(1).map(drop));
+        assert!(matches!(outcome, Err(Error::Corrupt(_))), "flushed: {flushed}, {outcome:?}");
+        assert_eq!(support::read_file(&disk, DIR, &name), bytes, "nothing is cut");
+    }
+}
