@@ -218,7 +218,9 @@ fn jobs(seeds: &Range<u64>) -> Vec<Job> {
         } else {
             scripts.push(("general", general()));
             scripts.push(("truncations", truncations()));
-            scripts.push(("compressed", compressed()));
+            if label != "each append flushed" && label != "tiny preallocated" {
+                scripts.push(("compressed", compressed()));
+            }
         }
         for (name, ops) in scripts {
             let (name, seeds) = (format!("{name}, {label}"), seeds.clone());
@@ -226,7 +228,7 @@ fn jobs(seeds: &Range<u64>) -> Vec<Job> {
         }
         for seed in seeds.clone() {
             let mut chance = Chance(hash_of(&(seed, label)));
-            let ops = (0..20).map(|_| Op::any(&mut chance, largest)).collect();
+            let ops = (0..8).map(|_| Op::any(&mut chance, largest)).collect();
             let (name, config) = (format!("random, {label}"), config.clone());
             jobs.push(Job { name, config, ops, seeds: seed..seed + 1 });
         }
@@ -316,14 +318,15 @@ impl Explorer<'_> {
         self.tally.opened.fetch_add(1, Ordering::Relaxed);
         let (config, twin, again) = (&self.job.config, disk.kill(), disk.kill());
         let twice = self.chance.below(16) == 0;
+        let closely = self.chance.below(4) == 0;
         let model = attempt(|| {
-            let model = use_after_crash(&promise, disk, config);
+            let model = use_after_crash(&promise, disk, config, closely);
             if twice {
                 check_reopening_changes_nothing(&again, config);
             }
             model
         })?;
-        let deeper = [4, 2][..].get(depth).is_some_and(|rarely| self.chance.below(*rarely) == 0);
+        let deeper = [8, 3][..].get(depth).is_some_and(|rarely| self.chance.below(*rarely) == 0);
         if !deeper {
             return Ok(());
         }
@@ -333,7 +336,7 @@ impl Explorer<'_> {
             let sim = Sim::open(&twin, config, promise, 0, 0);
             std::mem::take(&mut *sim.camera.images.lock().unwrap())
         })?;
-        for _ in 0..3 - depth {
+        for _ in 0..5 - 2 * depth {
             let image = &images[self.chance.below(images.len() as u64) as usize];
             let way = Way::any(&mut self.chance);
             self.look(image, way, depth + 1).map_err(|why| {
@@ -346,7 +349,7 @@ impl Explorer<'_> {
 
 /// Opens a disk and compares it with what was promised. It goes on from there, and what it acknowledges survives
 /// the next loss of power.
-fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig) -> Model {
+fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig, closely: bool) -> Model {
     let log = Log::open(DIR, config.clone().fs(disk.clone())).unwrap();
     let found = promise.check(&log);
     let mut model = found.clone();
@@ -358,8 +361,10 @@ fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig) -> Model 
     let log = Log::open(DIR, config.clone().fs(disk.crash(Survive::SyncedOnly))).unwrap();
     model.check_survived(&log);
     // Indexes in memory are looked at once they are in files.
-    log.roll().unwrap();
-    assert_eq!(log.verify().unwrap(), []);
+    if closely {
+        log.roll().unwrap();
+        assert_eq!(log.verify().unwrap(), []);
+    }
     found
 }
 
@@ -474,7 +479,7 @@ impl Life {
             disk = cycle.way.disk(&image.disk);
             promise = image.promise.after(cycle.way);
         }
-        attempt(|| drop(use_after_crash(&promise, disk, &setup.config)))
+        attempt(|| drop(use_after_crash(&promise, disk, &setup.config, true)))
             .map_err(|why| format!("at the end: {why}"))?;
         Ok((in_recovery, calls))
     }

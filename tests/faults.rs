@@ -9,11 +9,14 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{Call, Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
 use annals::{Error, Log, LogConfig, ReadLimits, Record, Result, Timestamp};
+use std::cell::Cell;
 use std::io::ErrorKind;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 use support::{Chance, DIR, Model, Rec, read_all};
 
@@ -22,7 +25,7 @@ fn config() -> LogConfig {
 }
 
 /// What the log must hold, and what it may hold besides since a call failed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Ledger {
     /// Acknowledged, in the order of offsets.
     model: Model,
@@ -30,6 +33,10 @@ struct Ledger {
     tried: Vec<Rec>,
     /// A truncation failed: records from there on may be gone.
     cut: Option<u64>,
+    /// Where truncations may have left offsets without records.
+    targets: Vec<u64>,
+    /// Each append flushes: one that failed may be there.
+    flushes: bool,
 }
 
 impl Ledger {
@@ -63,6 +70,7 @@ impl Ledger {
 
     fn truncate(&mut self, log: &Log, target: u64) -> Result<()> {
         self.cut = Some(target.min(self.cut.unwrap_or(target)));
+        self.targets.push(target);
         match log.truncate_to(target) {
             Ok(()) => {
                 self.model.truncate(target);
@@ -88,28 +96,143 @@ impl Ledger {
             assert!(found.contains(want), "record {} was durable and is gone", want.offset);
         }
         assert!(found.iter().all(|rec| self.tried.contains(rec)), "a record nobody appended");
-        assert!(found.windows(2).all(|pair| pair[0].offset < pair[1].offset));
+        let mut next = 0;
+        for rec in &found {
+            let follows =
+                rec.offset == next || (rec.offset > next && self.targets.contains(&rec.offset));
+            assert!(follows, "a hole before {}", rec.offset);
+            next = rec.offset + 1;
+        }
         assert_eq!(log.verify().unwrap(), []);
     }
 }
 
-/// What a process does with a log; it stops at the first error of a call that says so.
-fn work(fs: &FaultFs, ledger: &mut Ledger) -> Result<()> {
-    let open = || Log::open(DIR, config().fs(fs.clone()));
-    let log = open()?;
-    let outcome = use_log(&log, ledger);
-    let error = match outcome {
-        Ok(()) => {
-            log.close()?;
-            ledger.model.durable = ledger.model.end;
-            let log = open()?;
-            ledger.check_open(&log)?;
-            return ledger.append(&log, 1);
+/// A file system of which calls fail.
+struct Bench {
+    memory: MemFs,
+    fs: FaultFs,
+    config: LogConfig,
+    rule: RuleId,
+    fired: Cell<bool>,
+    way: &'static Way,
+    forever: bool,
+}
+
+impl Bench {
+    fn open(&self) -> Result<Log> {
+        Log::open(DIR, self.config.clone().fs(self.fs.clone()))
+    }
+
+    /// From here on nothing fails any more.
+    fn mend(&self) {
+        self.fired.set(self.fired.get() || self.fs.fired(self.rule) > 0);
+        self.fs.clear_rules();
+    }
+
+    /// After the first error: calls while things go on failing, and then the promises.
+    fn settle(&self, ledger: &mut Ledger, log: &Log, error: &Error) {
+        if self.forever {
+            let _ = ledger.append(log, 1);
+            let _ = ledger.flush(log);
+            let _ = (log.roll(), log.get(0).is_ok(), log.verify().is_ok(), log.stats().is_ok());
+            let _ = log.offset_for_time(Timestamp::from_millis(50));
         }
-        Err(error) => error,
+        self.mend();
+        let trace = self.fs.trace();
+        let poisoned = ledger.check_after(log, error);
+        let is_sync =
+            |call: &Call| matches!(call.operation, Operation::SyncData | Operation::SyncAll);
+        let of_segment = |call: &Call| {
+            [".log", "index"].iter().any(|end| call.path.to_string_lossy().ends_with(end))
+        };
+        let failed: Vec<_> =
+            trace.iter().filter(|c| is_sync(c) && of_segment(c) && !c.is_ok()).collect();
+        assert!(failed.is_empty() || poisoned, "a sync failed, and the log goes on");
+        for call in failed {
+            let times = self
+                .fs
+                .trace()
+                .iter()
+                .filter(|c| is_sync(c) && c.path == call.path && !c.is_ok())
+                .count();
+            let last =
+                self.fs.trace().into_iter().rfind(|c| is_sync(c) && c.path == call.path).unwrap();
+            assert!(times == 1 && !last.is_ok(), "a failed sync was tried again: {call:?}");
+        }
+        if self.way.name == "EMFILE" && ledger.cut.is_none() {
+            assert!(!poisoned, "for want of a descriptor: {error}");
+        }
+    }
+}
+
+/// What a process does with a log; it stops at the first error of a call that says so.
+fn work(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
+    let log = bench.open()?;
+    if let Err(error) = use_log(&log, ledger) {
+        bench.settle(ledger, &log, &error);
+        return Err(error);
+    }
+    log.close()?;
+    ledger.model.durable = ledger.model.end;
+    let log = bench.open()?;
+    ledger.check_open(&log)?;
+    let appended = ledger.append(&log, 1);
+    if let Err(error) = &appended {
+        bench.settle(ledger, &log, error);
+    }
+    appended
+}
+
+/// What it does with what a crash left.
+fn recover(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
+    let log = bench.open()?;
+    let mut go_on = || {
+        ledger.check_open(&log)?;
+        ledger.append(&log, 2)?;
+        ledger.flush(&log)?;
+        log.roll()?;
+        ledger.append(&log, 1)?;
+        ledger.flush(&log)?;
+        verify(&log)
     };
-    ledger.check_after(&log, &error);
-    Err(error)
+    if let Err(error) = go_on() {
+        bench.settle(ledger, &log, &error);
+        return Err(error);
+    }
+    log.close()?;
+    ledger.model.durable = ledger.model.end;
+    Ok(())
+}
+
+/// Reads what another writes, whose own calls do not fail.
+fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
+    let writer = Log::open(DIR, bench.config.clone().fs(bench.memory.clone())).unwrap();
+    ledger.append(&writer, 2).unwrap();
+    let follower = Log::open_read_only(DIR, bench.config.clone().fs(bench.fs.clone()))?;
+    let read = |ledger: &Ledger| {
+        ledger.check_open(&follower)?;
+        follower.get(0)?;
+        follower.offset_for_time(Timestamp::from_millis(50))?;
+        verify(&follower)
+    };
+    let mut outcome = read(ledger);
+    for _ in 0..2 {
+        (0..4).for_each(|n| ledger.append(&writer, 1 + n % 2).unwrap());
+        ledger.flush(&writer).unwrap();
+        outcome = outcome.and_then(|()| read(ledger));
+    }
+    bench.mend();
+    let found = read_all(&follower);
+    assert!(found.iter().eq(ledger.model.records()), "when nothing fails any more, all is there");
+    outcome
+}
+
+/// Damage that is none must not be reported.
+fn verify(log: &Log) -> Result<()> {
+    match log.verify()?.into_iter().next() {
+        Some(damage) => Err(Error::Corrupt(Box::new(damage))),
+        None => Ok(()),
+    }
 }
 
 fn use_log(log: &Log, ledger: &mut Ledger) -> Result<()> {
@@ -128,6 +251,7 @@ fn use_log(log: &Log, ledger: &mut Ledger) -> Result<()> {
     log.read(0, ReadLimits::bytes(1000))?;
     log.get(1)?;
     log.offset_for_time(Timestamp::from_millis(50))?;
+    verify(log)?;
     let end = log.offsets().end;
     ledger.truncate(log, end - 2)?;
     ledger.append(log, 1)
@@ -141,8 +265,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a failed call: either the log works as before, or it says that it is poisoned.
-    fn check_after(&mut self, log: &Log, error: &Error) {
+    /// After a failed call: either the log works as before, or it says that it is poisoned. Says which.
+    fn check_after(&mut self, log: &Log, error: &Error) -> bool {
         let _ = log.offsets();
         match log.append("after") {
             Ok(offset) => {
@@ -151,80 +275,222 @@ impl Ledger {
                 self.tried.last_mut().unwrap().time = time;
                 let durable = log.flush().unwrap();
                 assert_eq!(durable, offset + 1);
-                assert!(self.cut.is_some() || offset == self.model.end, "{error}");
+                let may_differ = self.cut.is_some() || (self.flushes && offset > self.model.end);
+                assert!(may_differ || offset == self.model.end, "{error}");
                 let found = read_all(log);
                 assert!(found.iter().all(|rec| self.tried.contains(rec)));
+                false
             }
             Err(Error::Poisoned { .. }) => {
                 assert!(matches!(log.flush(), Err(Error::Poisoned { .. })));
                 assert!(matches!(log.roll(), Err(Error::Poisoned { .. })));
                 assert!(matches!(log.truncate_to(0), Err(Error::Poisoned { .. })));
                 assert!(log.clone().close().is_err(), "a poisoned log does not close in order");
+                true
             }
             Err(other) => panic!("after {error}: {other}"),
         }
     }
 }
 
-#[test]
-fn each_call_fails_once_in_each_way() {
-    let ways: [(&str, fn(u64) -> Fault); 11] = [
-        ("full", |_| Fault::Error(ErrorKind::StorageFull)),
-        ("over quota", |_| Fault::Error(ErrorKind::QuotaExceeded)),
-        ("file too large", |_| Fault::Error(ErrorKind::FileTooLarge)),
-        ("EIO", |_| Fault::Os(5)),
-        ("EMFILE", |_| Fault::Os(24)),
-        ("one byte at a time", |_| Fault::Short(1)),
-        ("ends early", |_| Fault::Short(0)),
-        ("full in the middle", |_| Fault::ErrorAfter { written: 30, kind: ErrorKind::StorageFull }),
-        ("over quota in the middle", |_| Fault::ErrorAfter {
-            written: 30,
-            kind: ErrorKind::QuotaExceeded,
-        }),
-        ("file too large in the middle", |_| Fault::ErrorAfter {
-            written: 30,
-            kind: ErrorKind::FileTooLarge,
-        }),
-        ("EIO in the middle", |_| Fault::ErrorAfter { written: 90, kind: ErrorKind::Other }),
-    ];
-    let mut positions = 0;
-    for (name, fault) in ways {
-        for n in 1.. {
-            let memory = MemFs::new();
-            let fs = FaultFs::new(memory.clone());
-            fs.record_trace(false);
-            let rule = fs.add(Rule::any(fault(n)).nth(n));
-            let mut ledger = Ledger::default();
-            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let result = work(&fs, &mut ledger);
-                let fired = fs.fired(rule) > 0;
-                assert!(fired || result.is_ok(), "{result:?}");
-                fs.clear_rules();
-                let disks = [
-                    memory.kill(),
-                    memory.crash(Survive::SyncedOnly),
-                    memory.crash(Survive::Some { seed: n }),
-                ];
-                for disk in disks {
-                    let log = Log::open(DIR, config().fs(disk)).unwrap();
-                    ledger.check(&log);
-                    let offset = log.append("on").unwrap();
-                    log.flush().unwrap();
-                    assert_eq!(log.get(offset).unwrap().unwrap().value_str(), Some("on"));
-                }
-                fired
-            }));
-            let Ok(fired) = run else { panic!("{name} at call {n}") };
-            if !fired {
-                break;
+/// A way to fail, and the calls it happens to: all where none are named.
+struct Way {
+    name: &'static str,
+    fault: Fault,
+    calls: &'static [Operation],
+}
+
+static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
+    use Operation::{CreateDir, CreateNew, List, Lock, Open, SyncDir};
+    let way = |name, fault| Way { name, fault, calls: &[] };
+    let part = |written, kind| Fault::ErrorAfter { written, kind };
+    vec![
+        way("full", Fault::Error(ErrorKind::StorageFull)),
+        way("over quota", Fault::Error(ErrorKind::QuotaExceeded)),
+        way("file too large", Fault::Error(ErrorKind::FileTooLarge)),
+        way("EIO", Fault::Os(5)),
+        // A directory is opened to be listed and to be synced.
+        Way {
+            name: "EMFILE",
+            fault: Fault::Os(24),
+            calls: &[Open, CreateNew, List, Lock, CreateDir, SyncDir],
+        },
+        way("EINTR", Fault::Os(4)),
+        way("one byte at a time", Fault::Short(1)),
+        way("ends early", Fault::Short(0)),
+        way("full in the middle", part(30, ErrorKind::StorageFull)),
+        way("over quota in the middle", part(30, ErrorKind::QuotaExceeded)),
+        way("file too large in the middle", part(30, ErrorKind::FileTooLarge)),
+        way("EIO in the middle", part(90, ErrorKind::Other)),
+    ]
+});
+
+impl Way {
+    fn rule(&self, n: u64, forever: bool) -> Rule {
+        use Operation::{
+            Allocate, CreateDir, CreateNew, Len, List, Lock, Open, Remove, Rename, SetLen, SyncAll,
+            SyncData, SyncDir, View,
+        };
+        // A read or write that is interrupted is tried again, as often as it takes.
+        let once_interrupted = [
+            Open, CreateNew, List, CreateDir, Rename, Remove, SyncDir, Lock, Len, SetLen, Allocate,
+            SyncData, SyncAll, View,
+        ];
+        let calls = if forever && self.name == "EINTR" { &once_interrupted } else { self.calls };
+        let rule = match calls.split_first() {
+            Some((first, rest)) => {
+                rest.iter().fold(Rule::new(*first, self.fault.clone()), |rule, call| rule.or(*call))
             }
-            positions += 1;
+            None => Rule::any(self.fault.clone()),
+        };
+        if forever { rule.from_nth(n) } else { rule.nth(n) }
+    }
+
+    /// Whether an error is what such a failure must become.
+    fn explains(&self, error: &Error) -> bool {
+        let Error::Io { source, .. } = error else {
+            // A file that ends where it should not looks as if it had been cut.
+            return self.name == "ends early" && matches!(error, Error::Corrupt(_));
+        };
+        match self.fault {
+            Fault::Error(kind) | Fault::ErrorAfter { kind, .. } => source.kind() == kind,
+            Fault::Os(number) => source.raw_os_error() == Some(number),
+            _ => matches!(source.kind(), ErrorKind::UnexpectedEof | ErrorKind::WriteZero),
         }
     }
-    assert!(positions > 1300, "only {positions} positions");
-    if std::env::var("ANNALS_FAULTS_COUNT").is_ok() {
-        panic!("{positions} positions");
+}
+
+type Work = fn(&Bench, &mut Ledger) -> Result<()>;
+
+/// A disk to begin with, what it holds, and what is done with it.
+struct Scene {
+    name: &'static str,
+    work: Work,
+    config: LogConfig,
+    disk: MemFs,
+    ledger: Ledger,
+}
+
+fn scenes() -> Vec<Scene> {
+    let fresh = |name, work: Work, config| Scene {
+        name,
+        work,
+        config,
+        disk: MemFs::new(),
+        ledger: Ledger::default(),
+    };
+    let mut scenes = vec![
+        fresh("work", work, config()),
+        fresh("work preallocated", work, config().preallocate(true)),
+        fresh("work, each append flushed", work, config().flush_messages(1)),
+        fresh("follow", follow, config()),
+    ];
+    scenes[2].ledger.flushes = true;
+    let memory = MemFs::new();
+    let log = Log::open(DIR, config().fs(memory.clone())).unwrap();
+    let mut ledger = Ledger::default();
+    use_log(&log, &mut ledger).unwrap();
+    ledger.append(&log, 3).unwrap();
+    let left = [
+        memory.kill(),
+        memory.crash(Survive::Some { seed: 3 }),
+        memory.crash(Survive::Some { seed: 6 }),
+    ];
+    for disk in left {
+        let mut ledger = ledger.clone();
+        // What opening finds when nothing fails is on the medium.
+        ledger.model.check_survived(&Log::open(DIR, config().fs(disk.kill())).unwrap());
+        scenes.push(Scene { name: "recover", work: recover, config: config(), disk, ledger });
     }
+    scenes
+}
+
+/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such a call.
+fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
+    let memory = scene.disk.kill();
+    let fs = FaultFs::new(memory.clone());
+    let rule = fs.add(way.rule(n, forever));
+    let (config, fired) = (scene.config.clone(), Cell::new(false));
+    let bench =
+        Bench { memory: memory.clone(), fs, config: config.clone(), rule, fired, way, forever };
+    let mut ledger = scene.ledger.clone();
+    let result = (scene.work)(&bench, &mut ledger);
+    bench.mend();
+    let fired = bench.fired.get();
+    if let Err(error) = &result {
+        assert!(fired && way.explains(error), "{error:?}");
+    }
+    // What was found at the beginning may not have been on the medium until opening was done with it.
+    let power = scene.disk.unsynced().is_empty() || result.is_ok();
+    let other = match n % 3 {
+        0 => memory.crash(Survive::SyncedOnly),
+        1 => memory.crash(Survive::Some { seed: n }),
+        _ => memory.crash(Survive::Everything),
+    };
+    for disk in [Some(memory.kill()), power.then_some(other)].into_iter().flatten() {
+        let log = Log::open(DIR, config.clone().fs(disk.clone())).unwrap();
+        ledger.check(&log);
+        let offset = log.append("on").unwrap();
+        log.flush().unwrap();
+        let before = read_all(&log);
+        drop(log);
+        let log = Log::open(DIR, config.clone().fs(disk.crash(Survive::SyncedOnly))).unwrap();
+        assert_eq!(log.get(offset).unwrap().unwrap().value_str(), Some("on"));
+        assert_eq!(read_all(&log), before, "one history");
+    }
+    fired
+}
+
+#[test]
+fn each_call_fails_once_and_from_then_on_in_each_way() {
+    let scenes = scenes();
+    let mut jobs = Vec::new();
+    for scene in &scenes {
+        jobs.extend(WAYS.iter().flat_map(|way| [(scene, way, false), (scene, way, true)]));
+    }
+    let (next, positions) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (alive, watch) = channel::<String>();
+    let run = |alive: std::sync::mpsc::Sender<String>| {
+        while let Some((scene, way, forever)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for n in 1.. {
+                let case =
+                    format!("{}: {} at call {n}, from then on: {forever}", scene.name, way.name);
+                let _ = alive.send(case.clone());
+                let run = AssertUnwindSafe(|| fail(scene, way, n, *forever));
+                let fired = catch_unwind(run).unwrap_or_else(|_| panic!("{case}"));
+                if !fired {
+                    break;
+                }
+                positions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for alive in [alive.clone(), alive] {
+            scope.spawn(|| run(alive));
+        }
+        let mut last = [String::new(), String::new()];
+        loop {
+            match watch.recv_timeout(Duration::from_secs(120)) {
+                Ok(case) => last = [case, std::mem::take(&mut last[0])],
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    say(&format!("it hangs: {last:?}"));
+                    std::process::abort();
+                }
+            }
+        }
+    });
+    say(&format!(
+        "{positions:?} fault positions in {} workloads, {} ways to fail, once and from then on",
+        scenes.len(),
+        WAYS.len()
+    ));
+    assert!(positions.into_inner() > 10_000);
+}
+
+fn say(text: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Short reads and writes everywhere change nothing (trap: a short read ignored).
@@ -236,7 +502,9 @@ fn short_reads_and_writes_everywhere_change_nothing() {
         fs.record_trace(false);
         fs.add(Rule::any(Fault::Short(1 + chance.below(50) as usize)).chance(0.7, seed));
         let mut ledger = Ledger::default();
-        work(&fs, &mut ledger).unwrap();
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        use_log(&log, &mut ledger).unwrap();
+        log.close().unwrap();
         let log = Log::open(DIR, config().fs(fs)).unwrap();
         ledger.check(&log);
         ledger.model.check(&log);
@@ -473,5 +741,71 @@ fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
         assert!(log.flush().is_err());
         assert!(matches!(log.flush(), Err(Error::Poisoned { .. })), "{number}");
         assert_eq!(log.offsets().durable, 0);
+    }
+}
+
+/// Reserved room that could not be given back stayed behind the last batch; after a clean close it was damage.
+#[test]
+fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
+    let fs = FaultFs::new(MemFs::new());
+    let config = config().preallocate(true).fs(fs.clone());
+    let log = Log::open(DIR, config.clone()).unwrap();
+    log.append("a").unwrap();
+    let rule = fs.add(Rule::new(Operation::SetLen, Fault::Os(5)).path(".log"));
+    assert!(log.roll().is_err());
+    assert_eq!(log.append("b").unwrap(), 1);
+    fs.remove_rule(rule);
+    log.roll().unwrap();
+    log.append("c").unwrap();
+    log.close().unwrap();
+    let log = Log::open(DIR, config).unwrap();
+    assert_eq!((read_all(&log).len(), log.verify().unwrap()), (3, vec![]));
+}
+
+/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed the offsets of what
+/// was appended next, and the log did not open again.
+#[test]
+fn a_segment_that_cannot_be_begun_claims_no_offsets() {
+    for can_remove in [true, false] {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let config = config().preallocate(true);
+        let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
+        log.append("a").unwrap();
+        fs.add(Rule::new(Operation::Allocate, Fault::Error(ErrorKind::StorageFull)));
+        if !can_remove {
+            fs.add(Rule::new(Operation::Remove, Fault::Os(5)));
+        }
+        assert_eq!(log.roll().is_err(), can_remove);
+        log.append("b").unwrap();
+        fs.clear_rules();
+        log.append("c").unwrap();
+        let log = Log::open(DIR, config.fs(memory.kill())).unwrap();
+        assert_eq!(read_all(&log).len(), 3);
+    }
+}
+
+/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
+#[test]
+fn opening_never_cuts_at_rot() {
+    for flushed in [false, true] {
+        let memory = MemFs::new();
+        let log = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
+        (0..3).for_each(|_| drop(log.append("x").unwrap()));
+        if flushed {
+            log.roll().unwrap();
+            log.append("y").unwrap();
+            log.flush().unwrap();
+        }
+        let disk = memory.kill();
+        let name = support::name(0, "log");
+        let mut bytes = support::read_file(&disk, DIR, &name);
+        bytes[70 + 65] ^= 1;
+        support::write_file(&disk, DIR, &name, &bytes);
+        let opened = Log::open(DIR, LogConfig::default().fs(disk.clone()));
+        // What lies below the recovery point is not read by opening; reading it finds the damage.
+        let outcome = opened.and_then(|log| log.get(1).map(drop));
+        assert!(matches!(outcome, Err(Error::Corrupt(_))), "flushed: {flushed}, {outcome:?}");
+        assert_eq!(support::read_file(&disk, DIR, &name), bytes, "nothing is cut");
     }
 }

@@ -49,6 +49,7 @@
 //! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
 //! | error of a read | that call failed | works: other places stay readable |
 //! | too many open files | that call failed; nothing was changed | works |
+//! | too many open files, in the flush that an append makes | the records are there, and not known to be durable | works |
 //! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
 //!
 //! A file is too large for its file system, or for the process (`ulimit -f`): the second is an error only where the

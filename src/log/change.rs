@@ -40,6 +40,8 @@ impl Shared {
     }
 
     fn begin_next(&self, writer: &mut Writer, base: Offset, now: Duration) -> Result<()> {
+        // Room that stayed behind the last batch would be read as damage after a clean close.
+        writer.log.trim()?;
         let mut next = begin_segment(&self.dir, &self.config, base, now)?;
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
@@ -67,13 +69,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Brings the files of the active segment to the length they have when closed: the log
-    /// trimmed, the indexes written. What fails here is a cache that will be made again.
+    /// Brings the index files of the active segment to what they hold when it is closed. What fails
+    /// here is a cache that will be made again.
     fn settle_files(&self, writer: &mut Writer) {
-        if let Err(error) = writer.log.trim() {
-            let path = writer.segment.path(Kind::Log);
-            self.emit(&Event::CleanupFailed { path, error: error.to_string() });
-        }
         if let Err(error) = self.store_indexes(writer) {
             for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
                 self.dir.discard(SegmentFile::live(writer.segment.base, kind));
@@ -429,9 +427,12 @@ pub(crate) fn begin_segment(
     if config.preallocate {
         reserved = config.segment_bytes;
         if let Err(error) = file.allocate(reserved) {
-            dir.forget(base);
-            dir.discard(SegmentFile::live(base, Kind::Log));
-            return Err(Error::io("preallocate", &path, error));
+            // A file that stayed would claim the offsets that the segment before it takes now: where it
+            // cannot be removed, it is used as it is.
+            if dir.fs.remove(&path).is_ok() {
+                dir.forget(base);
+                return Err(Error::io("preallocate", &path, error));
+            }
         }
     }
     let indexes = Arc::new(Indexes::empty(base));
