@@ -374,6 +374,29 @@ fn what_three_threads_flush_together_is_durable_for_each() {
     });
 }
 
+/// A flush that noted the end after the segments would promise what is in a segment it did not sync.
+#[test]
+fn what_is_flushed_while_another_rolls_is_durable() {
+    check(|| {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        let rolling = log.clone();
+        let roller = thread::spawn(move || {
+            for _ in 0..2 {
+                rolling.append("x").unwrap();
+                rolling.roll().unwrap();
+                rolling.append("y").unwrap();
+            }
+        });
+        for _ in 0..3 {
+            log.append("z").unwrap();
+            let durable = log.flush().unwrap();
+            assert!(end_after_power_failure(&fs) >= durable);
+        }
+        roller.join().unwrap();
+    });
+}
+
 #[test]
 fn a_sync_that_fails_reaches_all_who_wait_for_it() {
     check(|| {
