@@ -116,13 +116,13 @@ pub(crate) struct CleanShutdown {
     /// How many entries its indexes have.
     pub(crate) offset_entries: u64,
     pub(crate) time_entries: u64,
-    /// The base offsets of all segments: between two that are there, nothing else would show that one is missing,
-    /// as a gap in the offsets is what compaction leaves. Empty when there are more than [`MAX_LISTED`].
-    pub(crate) segments: Vec<Offset>,
+    /// The base offset and length of every segment: nothing else would show that one is missing, or was cut where a batch
+    /// ends, as a gap in the offsets is what compaction leaves. Empty when there are more than [`MAX_LISTED`].
+    pub(crate) segments: Vec<(Offset, u64)>,
 }
 
 /// More segments than this are not listed, so that the marker stays a small file.
-const MAX_LISTED: usize = 40_000;
+const MAX_LISTED: usize = 20_000;
 
 /// Begins the last member: the CRC-32C of all before it. No batch is read below a marker, so nothing
 /// else would tell that a digit of it is wrong.
@@ -146,8 +146,9 @@ impl CleanShutdown {
             write!(json, ",\"{name}\":{value}").ok();
         }
         if self.segments.len() <= MAX_LISTED {
-            let bases: Vec<String> = self.segments.iter().map(Offset::to_string).collect();
-            write!(json, ",\"segments\":[{}]", bases.join(",")).ok();
+            let segments: Vec<String> =
+                self.segments.iter().map(|(base, bytes)| format!("{base},{bytes}")).collect();
+            write!(json, ",\"segments\":[{}]", segments.join(",")).ok();
         }
         let checksum = crc_fast::crc32_iscsi(json.as_bytes());
         write!(json, "{CHECKSUM}{checksum}}}").ok();
@@ -174,7 +175,7 @@ impl CleanShutdown {
             bytes_since_entry: unsigned("bytesSinceIndexEntry")?,
             offset_entries: unsigned("offsetIndexEntries")?,
             time_entries: unsigned("timeIndexEntries")?,
-            segments: offsets(json, "segments").unwrap_or_default(),
+            segments: pairs(json, "segments").unwrap_or_default(),
         })
     }
 }
@@ -187,12 +188,14 @@ fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     after.get(..end)
 }
 
-/// The numbers of an array that is a member of a flat JSON object.
-fn offsets(json: &str, name: &str) -> Option<Vec<Offset>> {
+/// The numbers, two by two, of an array that is a member of a flat JSON object.
+fn pairs(json: &str, name: &str) -> Option<Vec<(u64, u64)>> {
     let (_, after) = json.split_once(&format!("\"{name}\""))?;
     let after = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
     let (numbers, _) = after.split_once(']')?;
-    numbers.split(',').map(|number| number.trim().parse().ok()).collect()
+    let numbers: Option<Vec<u64>> =
+        numbers.split(',').map(|number| number.trim().parse().ok()).collect();
+    numbers?.chunks(2).map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect()
 }
 
 /// Who has the directory open, or had it last: the content of the lock file.
@@ -265,7 +268,7 @@ mod tests {
             bytes_since_entry: 17,
             offset_entries: 2,
             time_entries: 3,
-            segments: vec![0, 9, 27],
+            segments: vec![(0, 69), (9, 138), (27, 1105)],
         };
         assert_eq!(CleanShutdown::parse(&marker.format()), Some(marker));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);

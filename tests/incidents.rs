@@ -367,6 +367,16 @@ fn a_segment_missing_between_others_is_an_error() {
     write_file(&lost, DIR, &name(2, "log"), &bytes);
     assert_eq!(read_all(&open(&lost, OnCorruption::Fail).unwrap()).len(), 4);
 
+    // Cut where a batch ends, it is sound as far as it goes.
+    let lost = fs.kill();
+    write_file(&lost, DIR, &name(1, "log"), &[]);
+    match open(&lost, OnCorruption::Fail).unwrap_err() {
+        Error::Corrupt(corruption) => {
+            assert_eq!(corruption.reason, Damage::ShortFile { expected: 69, found: 0 });
+        }
+        other => panic!("{other}"),
+    }
+
     // At the front somebody may have made room.
     let lost = fs.kill();
     lost.remove(&Path::new(DIR).join(name(0, "log"))).unwrap();

@@ -138,8 +138,8 @@
 //! | a segment ends below the next one's base | a gap that truncating or compaction left: kept | if there are records behind it: they are cut |
 //! | anything **below** the recovery point | error | error |
 //!
-//! After a clean close nothing is scanned, but a segment that was there and is missing between others is an error, too.
-//! After an unclean end it cannot be told from a gap that compaction left.
+//! After a clean close nothing is scanned, but a segment that was there and is missing between others, or shorter than it
+//! was, is an error, too. After an unclean end, below the recovery point, it cannot be told from a gap that compaction left.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;

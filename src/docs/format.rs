@@ -239,7 +239,7 @@
 //! | `firstTimestamp` | the largest of the segment's first batch: its age counts from there |
 //! | `bytesSinceIndexEntry` | so that the next entries come where they would have come |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
-//! | `segments` | the base offsets of all segments, if there are at most 40,000: one that is missing between others is damage |
+//! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000: one that is missing between others, or shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
@@ -270,7 +270,7 @@
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
 //!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
-//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"segments":[0],"checksum":238409968}"#,
+//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"segments":[0,207],"checksum":1705706650}"#,
 //! ));
 //! assert_eq!(text(".lock")?, format!("process {}\nboot boot-1\n", std::process::id()));
 //! # Ok(()) })().unwrap();

@@ -407,7 +407,7 @@ impl Shared {
             bytes_since_entry: writer.cadence.bytes_since_entry(),
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
-            segments: self.view().segments.iter().map(|segment| segment.base).collect(),
+            segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
         };
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
         self.dir.replace(&path, marker.format().as_bytes())

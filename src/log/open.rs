@@ -434,22 +434,24 @@ impl Opening {
         Ok(marker.filter(|marker| listing.logs().last() == Some((marker.base, marker.bytes))))
     }
 
-    /// A segment that was there at the close must be there now, but for those at the front, which somebody may have deleted
-    /// to make room.
+    /// A segment that was there at the close must be there now, with all it had, but for those at the front, which
+    /// somebody may have deleted to make room.
     fn check_segments(&self, marker: &CleanShutdown, listing: &Listing) -> Result<()> {
-        let there: BTreeSet<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let there: BTreeMap<Offset, u64> = listing.logs().collect();
         let listed = marker.segments.iter().copied();
-        let mut kept = listed.skip_while(|base| !there.contains(base)).peekable();
-        while let Some(base) = kept.next() {
-            if !there.contains(&base) {
-                let expected = kept.peek().copied().unwrap_or(marker.end);
-                return Err(Error::Corrupt(Box::new(Corruption {
-                    path: self.dir.path_of(SegmentFile::live(base, Kind::Log)),
-                    position: 0,
-                    offset: Some(base),
-                    reason: Damage::MissingData { expected, found: base },
-                })));
-            }
+        let mut kept = listed.skip_while(|(base, _)| !there.contains_key(base)).peekable();
+        while let Some((base, expected)) = kept.next() {
+            let reason = match there.get(&base) {
+                Some(&found) if found >= expected => continue,
+                Some(&found) => Damage::ShortFile { expected, found },
+                None => {
+                    let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
+                    Damage::MissingData { expected, found: base }
+                }
+            };
+            let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+            let offset = Some(base);
+            return Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset, reason })));
         }
         Ok(())
     }
