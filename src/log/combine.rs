@@ -48,8 +48,7 @@ pub(crate) struct Group {
 #[derive(Debug)]
 struct Handed {
     header: BatchHeader,
-    /// Gone once served: from then on its owner may use it for the next batch.
-    ticket: Option<Arc<Ticket>>,
+    ticket: Arc<Ticket>,
 }
 
 /// An append that was made, and whether a flush is due after it.
@@ -64,7 +63,7 @@ struct Placed {
 struct Ticket {
     /// Set after the outcome, with the writer lock held.
     served: AtomicBool,
-    /// Leaf lock. Still `None` when served, if whoever led did not come to write the batch.
+    /// Leaf lock. Still `None` when its owner gets the lock, if whoever led did not come to write the batch.
     outcome: Mutex<Option<Result<Placed>>>,
 }
 
@@ -78,24 +77,10 @@ impl Ticket {
         self.served.load(Ordering::Acquire)
     }
 
-    fn serve(&self, outcome: Option<Result<Placed>>) {
-        *self.outcome.lock() = outcome;
+    /// From here on its owner may use it for the next batch.
+    fn serve(&self, outcome: Result<Placed>) {
+        *self.outcome.lock() = Some(outcome);
         self.served.store(true, Ordering::Release);
-    }
-}
-
-impl Handed {
-    fn serve(&mut self, outcome: Option<Result<Placed>>) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.serve(outcome);
-        }
-    }
-}
-
-impl Drop for Handed {
-    /// However a leader ends, nobody waits for it.
-    fn drop(&mut self) {
-        self.serve(None);
     }
 }
 
@@ -108,7 +93,7 @@ impl Queue {
     fn hand_over(&self, batch: &[u8], header: &BatchHeader) -> Arc<Ticket> {
         let ticket = TICKET.take().unwrap_or_default();
         ticket.served.store(false, Ordering::Relaxed);
-        let handed = Handed { header: *header, ticket: Some(Arc::clone(&ticket)) };
+        let handed = Handed { header: *header, ticket: Arc::clone(&ticket) };
         let mut waiting = self.waiting.lock();
         waiting.bytes.extend_from_slice(batch);
         waiting.batches.push(handed);
@@ -184,8 +169,8 @@ impl Shared {
     fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
         let Some(writer) = writer else {
             // Closing takes the writer before it says that the log is closed.
-            for handed in &mut self.queue.take(Group::default()).batches {
-                handed.serve(Some(Err(Error::Closed)));
+            for handed in &self.queue.take(Group::default()).batches {
+                handed.ticket.serve(Err(Error::Closed));
             }
             return Vec::new();
         };
@@ -224,8 +209,8 @@ impl Shared {
             Err(failure) if failure.rolled_back => return false,
             Err(failure) => {
                 let error = self.not_appended(writer, failure);
-                if let Some(handed) = batches.first_mut() {
-                    handed.serve(Some(Err(error)));
+                if let Some(handed) = batches.first() {
+                    handed.ticket.serve(Err(error));
                 }
                 return true;
             }
@@ -241,11 +226,11 @@ impl Shared {
         self.publish(writer, end);
         let flush = self.flush_is_due(writer);
         let mut next = first;
-        for handed in batches.iter_mut() {
+        for handed in batches.iter() {
             let last = next.saturating_add(handed.header.offset_count()).saturating_sub(1);
             let append_time = self.append_time_of(&handed.header);
             let appended = Appended { first: next, last, append_time, duplicate: false };
-            handed.serve(Some(Ok(Placed { appended, flush })));
+            handed.ticket.serve(Ok(Placed { appended, flush }));
             next = last.saturating_add(1);
         }
         true
@@ -279,7 +264,7 @@ impl Shared {
 
     fn append_one_by_one(&self, writer: &mut Writer, group: &mut Group) {
         let mut rest = group.bytes.as_mut_slice();
-        for handed in &mut group.batches {
+        for handed in &group.batches {
             let header = handed.header;
             let Some((batch, behind)) = rest.split_at_mut_checked(header.size_bytes()) else {
                 return;
@@ -289,7 +274,7 @@ impl Shared {
                 let appended = self.append_locked(writer, batch, &header)?;
                 Ok(Placed { appended, flush: self.flush_is_due(writer) })
             });
-            handed.serve(Some(outcome));
+            handed.ticket.serve(outcome);
         }
     }
 }
