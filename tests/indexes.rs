@@ -5,8 +5,9 @@ mod support;
 
 use annals::fs::MemFs;
 use annals::record::{BatchBuilder, stamp_base_offset};
-use annals::{Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
+use annals::{Event, Listener, Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use support::{DIR, Model, Rec, name, read_file, write_file};
 
 /// A value that holds encoded batches, as of a log that is copied into another.
@@ -191,5 +192,46 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
             cases += 1;
         });
         assert!(cases > 20, "{cases}");
+    }
+}
+
+/// What this crate wrote itself is never doubted: an index is made again only if something is wrong with it.
+#[test]
+fn an_index_that_is_right_is_never_made_again() {
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<Event>>);
+    impl Listener for Heard {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+    // Around the sizes of one to five batches of 70 bytes.
+    let intervals =
+        (0..5u64).flat_map(|batches| [batches * 70, batches * 70 + 1, batches * 70 + 69]);
+    for interval in intervals {
+        for killed in [false, true] {
+            let fs = MemFs::new();
+            let config = || LogConfig::default().index_interval_bytes(interval).segment_bytes(490);
+            let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+            for n in 0..17i64 {
+                let time = Timestamp::from_millis(if n % 5 == 3 { 1 } else { n });
+                log.append(Record::new(format!("{n:02}")).timestamp(time)).unwrap();
+            }
+            if !killed {
+                log.close().unwrap();
+            }
+            let heard = Arc::new(Heard::default());
+            let log = Log::open(DIR, config().fs(fs.kill()).listener(heard.clone())).unwrap();
+            assert_eq!(log.stats().unwrap().bytes, 17 * 70);
+            for n in 0..17i64 {
+                assert_eq!(log.get(n as u64).unwrap().unwrap().offset, n as u64);
+                log.offset_for_time(Timestamp::from_millis(n)).unwrap();
+            }
+            let heard = heard.0.lock().unwrap();
+            assert!(
+                !heard.iter().any(|event| matches!(event, Event::IndexRebuilt { .. })),
+                "interval {interval}, killed {killed}: {heard:?}"
+            );
+        }
     }
 }
