@@ -5,10 +5,10 @@ mod support;
 
 use annals::fs::MemFs;
 use annals::record::{BatchBuilder, stamp_base_offset};
-use annals::{Event, Listener, Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
+use annals::{Event, Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use support::{DIR, Model, Rec, name, read_file, write_file};
+use std::sync::Arc;
+use support::{DIR, Heard, Model, Rec, name, read_file, write_file};
 
 /// A value that holds encoded batches, as of a log that is copied into another.
 fn nested(offsets: &[Offset]) -> Vec<u8> {
@@ -198,13 +198,6 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
 /// What this crate wrote itself is never doubted: an index is made again only if something is wrong with it.
 #[test]
 fn an_index_that_is_right_is_never_made_again() {
-    #[derive(Debug, Default)]
-    struct Heard(Mutex<Vec<Event>>);
-    impl Listener for Heard {
-        fn on_event(&self, event: &Event) {
-            self.0.lock().unwrap().push(event.clone());
-        }
-    }
     // Around the sizes of one to five batches of 70 bytes.
     let intervals =
         (0..5u64).flat_map(|batches| [batches * 70, batches * 70 + 1, batches * 70 + 69]);

@@ -12,11 +12,13 @@ mod support;
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Rule, Survive};
 use annals::record::{BatchBuilder, BatchHeader};
-use annals::{Event, Listener, Log, LogConfig, OnCorruption, Record, Timestamp};
+use annals::{Event, Log, LogConfig, OnCorruption, Record, Timestamp};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use support::{Chance, DIR, Model, Rec, files, name, read_all, read_file, seeds, write_file};
+use support::{
+    Chance, DIR, Heard, Model, Rec, files, name, read_all, read_file, seeds, write_file,
+};
 
 fn small() -> LogConfig {
     LogConfig::default().segment_bytes(900).index_interval_bytes(100)
@@ -256,13 +258,6 @@ fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
 /// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other records.
 #[test]
 fn offsets_that_are_lost_at_the_end_are_not_given_again() {
-    #[derive(Debug, Default)]
-    struct Heard(Mutex<Vec<Event>>);
-    impl Listener for Heard {
-        fn on_event(&self, event: &Event) {
-            self.0.lock().unwrap().push(event.clone());
-        }
-    }
     let fs = MemFs::new();
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     for n in 0..3 {

@@ -4,7 +4,9 @@
 pub mod sim;
 
 use annals::fs::{Fs, MemFs, Open};
-use annals::{Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp};
+use annals::{
+    Event, Listener, Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -184,5 +186,15 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             std::task::Poll::Ready(output) => return output,
             std::task::Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+/// Remembers what a log reports.
+#[derive(Debug, Default)]
+pub struct Heard(pub std::sync::Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn on_event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
