@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::Timestamp;
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A source of time: what the calendar says, and a clock that never goes back.
 ///
@@ -38,17 +38,8 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    /// Where the kernel's types are known, without the steps of `SystemTime`, which an append of one small record notices.
-    #[cfg(all(unix, target_pointer_width = "64"))]
     fn now(&self) -> Timestamp {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let millis = now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000);
-        Timestamp::from_millis(millis)
-    }
-
-    #[cfg(not(all(unix, target_pointer_width = "64")))]
-    fn now(&self) -> Timestamp {
-        Timestamp::from(std::time::SystemTime::now())
+        Timestamp::from(SystemTime::now())
     }
 
     fn monotonic(&self) -> Duration {
