@@ -241,3 +241,41 @@ fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
         file.write_all_at(&byte, at).unwrap();
     }
 }
+
+/// By each way in: on its own, among others, in a builder, and encoded already.
+#[test]
+fn a_timestamp_out_of_range_is_refused_by_every_way_in() {
+    let now = 1_700_000_000_000;
+    let clock = std::sync::Arc::new(annals::ManualClock::new(Timestamp::from_millis(now)));
+    let config = LogConfig::default()
+        .fs(MemFs::new())
+        .clock(clock)
+        .timestamp_before_max(std::time::Duration::from_millis(1000))
+        .timestamp_after_max(std::time::Duration::from_millis(10));
+    let log = Log::open("t-0", config).unwrap();
+    let mut end = 0;
+    for (distance, is_taken) in [(-1001, false), (-1000, true), (0, true), (10, true), (11, false)]
+    {
+        let time = Timestamp::from_millis(now + distance);
+        let record = || Record::new("x").timestamp(time);
+        let mut builder = BatchBuilder::new();
+        builder.push(Timestamp::from_millis(now), None, Some(b"y")).unwrap();
+        builder.push(time, None, Some(b"x")).unwrap();
+        let outcomes = [
+            log.append(record()).map(|_| 1),
+            log.append_all([Record::new("y"), record()]).map(|_| 2),
+            log.append_builder(&mut builder).map(|_| 2),
+            log.append_batch(builder.build().unwrap()).map(|_| 2),
+        ];
+        for (way, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(records) if is_taken => end += records,
+                Err(Error::InvalidRecord { index, .. }) if !is_taken => {
+                    assert_eq!(index, usize::from(way > 0));
+                }
+                other => panic!("{distance} ms, way {way}: {other:?}"),
+            }
+        }
+        assert_eq!(log.offsets().end, end);
+    }
+}
