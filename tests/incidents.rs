@@ -350,6 +350,10 @@ fn a_segment_missing_between_others_is_an_error() {
     let path = Path::new(DIR).join(name(2, "log"));
     let bytes = read_file(&lost, DIR, &name(2, "log"));
     lost.remove(&path).unwrap();
+    // Who only reads is told, too, by a look at everything.
+    let reading = Log::open_read_only(DIR, LogConfig::default().fs(lost.clone())).unwrap();
+    assert_eq!(reading.verify().unwrap().iter().map(|c| &c.path).collect::<Vec<_>>(), [&path]);
+    drop(reading);
     // However often it is tried, and until the segment is back.
     for _ in 0..2 {
         match open(&lost, OnCorruption::Fail).unwrap_err() {

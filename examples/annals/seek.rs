@@ -3,7 +3,7 @@
 use crate::args::{SeekArgs, TruncateArgs};
 use crate::failure::Failure;
 use crate::output::Output;
-use annals::{Log, LogConfig, Timestamp};
+use annals::{Error, Log, LogConfig, OnCorruption, Timestamp};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -26,8 +26,15 @@ pub fn seek(args: &SeekArgs, output: &mut Output) -> Result<(), Failure> {
 
 pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<(), Failure> {
     // Opening for writing would make a log where there is none.
-    drop(Log::open_read_only(&args.dir, LogConfig::default())?);
-    let log = Log::open(&args.dir, LogConfig::default())?;
+    let cutting = LogConfig::default().on_corruption(OnCorruption::Truncate);
+    drop(Log::open_read_only(&args.dir, cutting.clone())?);
+    let log = match Log::open(&args.dir, LogConfig::default()) {
+        // What is damaged from the offset on is to go anyway.
+        Err(Error::Corrupt(damage)) if damage.offset.is_some_and(|offset| offset >= args.to) => {
+            Log::open(&args.dir, cutting)?
+        }
+        opened => opened?,
+    };
     let result = log.truncate_to(args.to);
     let offsets = log.offsets();
     let closed = log.close();

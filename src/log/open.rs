@@ -231,6 +231,41 @@ pub(crate) fn damage(
     }))
 }
 
+/// The segments that were there at the close and now are not, or are shorter, but for those at the front, which
+/// somebody may have deleted to make room.
+fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) -> Vec<Corruption> {
+    let there: BTreeMap<Offset, u64> = listing.logs().collect();
+    let listed = marker.segments.iter().copied();
+    let mut kept = listed.skip_while(|(base, _)| !there.contains_key(base)).peekable();
+    let mut lost = Vec::new();
+    while let Some((base, expected)) = kept.next() {
+        let reason = match there.get(&base) {
+            Some(&found) if found >= expected => continue,
+            Some(&found) => Damage::ShortFile { expected, found },
+            None => {
+                let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
+                Damage::MissingData { expected, found: base }
+            }
+        };
+        let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+        lost.push(Corruption { path, position: 0, offset: Some(base), reason });
+    }
+    lost
+}
+
+fn read_clean_marker(dir: &SegmentDir) -> Result<Option<CleanShutdown>> {
+    let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), SMALL_FILE_BYTES)?;
+    Ok(bytes.and_then(|bytes| CleanShutdown::parse(&String::from_utf8_lossy(&bytes))))
+}
+
+/// What a closed log has lost since; nothing while somebody has it open for writing.
+pub(crate) fn lost_since_close(dir: &SegmentDir) -> Result<Vec<Corruption>> {
+    let Some(marker) = read_clean_marker(dir)? else { return Ok(Vec::new()) };
+    let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
+    // A writer that came meanwhile has removed the marker, or left another.
+    Ok(if read_clean_marker(dir)? == Some(marker) { lost } else { Vec::new() })
+}
+
 struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
@@ -426,34 +461,13 @@ impl Opening {
         let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
         if let Some(marker) = &marker
             && self.config.on_corruption == OnCorruption::Fail
+            && let Some(lost) = lost_segments(&self.dir, marker, listing).into_iter().next()
         {
-            self.check_segments(marker, listing)?;
+            return Err(Error::Corrupt(Box::new(lost)));
         }
         self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         self.sync_dir()?;
         Ok(marker.filter(|marker| listing.logs().last() == Some((marker.base, marker.bytes))))
-    }
-
-    /// A segment that was there at the close must be there now, with all it had, but for those at the front, which
-    /// somebody may have deleted to make room.
-    fn check_segments(&self, marker: &CleanShutdown, listing: &Listing) -> Result<()> {
-        let there: BTreeMap<Offset, u64> = listing.logs().collect();
-        let listed = marker.segments.iter().copied();
-        let mut kept = listed.skip_while(|(base, _)| !there.contains_key(base)).peekable();
-        while let Some((base, expected)) = kept.next() {
-            let reason = match there.get(&base) {
-                Some(&found) if found >= expected => continue,
-                Some(&found) => Damage::ShortFile { expected, found },
-                None => {
-                    let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
-                    Damage::MissingData { expected, found: base }
-                }
-            };
-            let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-            let offset = Some(base);
-            return Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset, reason })));
-        }
-        Ok(())
     }
 
     fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {

@@ -1,6 +1,7 @@
 //! Reading everything, to find all damage there is.
 
 use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
+use crate::log::open::lost_since_close;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::DecodeBuffer;
@@ -14,7 +15,11 @@ impl Shared {
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
         self.check_readable()?;
         self.refresh()?;
-        self.untruncated(|view, end| self.verify_view(view, end))
+        let mut found = self.untruncated(|view, end| self.verify_view(view, end))?;
+        if self.is_read_only() {
+            found.extend(lost_since_close(&self.dir)?);
+        }
+        Ok(found)
     }
 
     fn verify_view(&self, view: &View, end: Offset) -> Result<Vec<Corruption>> {
