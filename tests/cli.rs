@@ -206,6 +206,31 @@ fn truncation_gives_the_new_ends() {
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
 }
 
+/// The advice of the error that refuses a damaged log: verify, then truncate to the offset it names.
+#[test]
+fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
+    let append = ["append", "t-0", "--batch-records", "10", "--segment-bytes", "300"];
+    run_with(dir.path(), &append, lines.as_bytes()).ok();
+    let mut logs: Vec<_> = fs::read_dir(dir.path().join("t-0"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    logs.sort();
+    let lost: u64 = logs[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    fs::remove_file(&logs[1]).unwrap();
+    let named = format!("offset {lost}");
+    run(dir.path(), &["append", "t-0"]).refused(2, &named);
+    let verified = run(dir.path(), &["verify", "t-0"]);
+    assert_eq!((verified.code, &verified.lines()[0]["offset"]), (3, &json!(lost)));
+    run(dir.path(), &["truncate", "t-0", "--to", &(lost + 1).to_string()]).refused(2, &named);
+    run(dir.path(), &["truncate", "t-0", "--to", &lost.to_string()]).ok();
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len() as u64, lost);
+}
+
 #[test]
 fn aborted_and_open_transactions_are_left_out() {
     let dir = copy_log("txn/pay-0");
