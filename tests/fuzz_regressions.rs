@@ -4,7 +4,7 @@
 mod support;
 
 use annals::fs::MemFs;
-use annals::{Damage, Error, Log, LogConfig, ReadLimits, Record, Timestamp};
+use annals::{Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use support::{DIR, name, read_all, read_file, write_file};
 
 fn three(log: &Log, tag: &str) {
@@ -172,4 +172,29 @@ fn a_recovery_point_beyond_a_clean_end_is_put_right() {
     log.append("more").unwrap();
     let log = Log::open(DIR, dense().fs(fs.kill())).unwrap();
     assert_eq!((log.offsets().end, read_all(&log).len()), (4, 4));
+}
+
+/// The recovery point vouched for two segments, and both were damaged. Opening to truncate read and cut only the
+/// second; the recovery point that it left vouched for less, so the opening after it cut the first one too.
+#[test]
+fn a_recovery_point_that_was_wrong_is_lowered_before_the_log_is_used() {
+    let truncate = |fs| dense().fs(fs).on_corruption(OnCorruption::Truncate);
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    three(&log, "2");
+    log.roll().unwrap();
+    three(&log, "3");
+    log.flush().unwrap();
+    let disk = fs.kill();
+    let mut bytes = read_file(&disk, DIR, &name(0, "log"));
+    bytes[begin + 7] += 1;
+    write_file(&disk, DIR, &name(0, "log"), &bytes);
+    write_file(&disk, DIR, &name(6, "log"), b"not a batch");
+    write_file(&disk, DIR, "recovery-point-offset-checkpoint", b"0\n1\nt 0 9\n");
+    let log = Log::open(DIR, truncate(disk.clone())).unwrap();
+    assert_eq!((log.offsets().end, read_all(&log).len()), (3, 3));
+    let again = Log::open(DIR, truncate(disk.kill())).unwrap();
+    assert_eq!((again.recovery().dropped_bytes, read_all(&again).len()), (0, 3));
 }

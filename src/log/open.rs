@@ -266,6 +266,14 @@ pub(crate) fn lost_since_close(dir: &SegmentDir) -> Result<Vec<Corruption>> {
     Ok(if read_clean_marker(dir)? == Some(marker) { lost } else { Vec::new() })
 }
 
+/// The first of these segments that recovery reads.
+///
+/// Where the recovery point is a segment's base, the segment before it is looked at too: its
+/// records are durable, but that its reserved room was cut off may not be.
+fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
+    logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
+}
+
 struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
@@ -559,9 +567,7 @@ impl Opening {
         start: Offset,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
-        // Where the recovery point is a segment's base, the segment before it is looked at too: its
-        // records are durable, but that its reserved room was cut off may not be.
-        let first = logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1);
+        let first = first_read(&logs, recovery_point);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let mut last: Option<(Offset, Recovered)> = None;
@@ -596,6 +602,10 @@ impl Opening {
                 let now = self.config.clock.monotonic();
                 let writer = begin_segment(&self.dir, &self.config, recovery_point, now)?;
                 (writer, recovery_point)
+            }
+            // The recovery point was wrong: a lower one does not vouch for what it did.
+            Some((_, found)) if first_read(&logs, found.end) < first => {
+                return self.recover(&Listing::read(&self.dir)?, found.end, start);
             }
             Some((base, found)) => {
                 self.dir.replace_indexes(base, &found.indexes)?;
