@@ -177,17 +177,7 @@ impl Shared {
 
     #[inline(always)]
     fn rules(&self, now: Timestamp) -> AppendRules {
-        let millis = |distance: Duration| {
-            let millis = distance.as_secs().saturating_mul(1000);
-            millis.saturating_add(u64::from(distance.subsec_millis())).min(i64::MAX as u64)
-        };
-        AppendRules {
-            timestamp_type: self.config.timestamp_type,
-            now,
-            before_max_millis: millis(self.config.timestamp_before_max),
-            after_max_millis: millis(self.config.timestamp_after_max),
-            keys_required: false,
-        }
+        AppendRules { now, ..self.rules }
     }
 
     fn nothing_appended(&self) -> Appended {

@@ -4,8 +4,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::fs::{DiskFs, Fs};
-use crate::record::{Compression, DEFAULT_MAX_EXPANDED_BYTES};
-use crate::types::{LeaderEpoch, TimestampType};
+use crate::record::{AppendRules, Compression, DEFAULT_MAX_EXPANDED_BYTES};
+use crate::types::{LeaderEpoch, Timestamp, TimestampType};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -352,6 +352,18 @@ impl LogConfig {
             }),
             Some(compression) => compression.check(),
             None => Ok(()),
+        }
+    }
+
+    /// What appends are held to; the time is left open.
+    pub(crate) fn append_rules(&self) -> AppendRules {
+        let millis = |distance: Duration| u64::try_from(distance.as_millis()).unwrap_or(u64::MAX);
+        AppendRules {
+            timestamp_type: self.timestamp_type,
+            now: Timestamp::NONE,
+            before_max_millis: millis(self.timestamp_before_max),
+            after_max_millis: millis(self.timestamp_after_max),
+            keys_required: false,
         }
     }
 }

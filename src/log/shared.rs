@@ -15,6 +15,7 @@ use crate::log::follow::Follower;
 use crate::log::open::Recovery;
 use crate::log::signal::Signal;
 use crate::log::view::View;
+use crate::record::AppendRules;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
     pub(crate) recovery: Recovery,
+    /// What appends are held to, but for the time that it is.
+    pub(crate) rules: AppendRules,
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
     latch: AtomicU8,
@@ -96,6 +99,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
         Shared {
             dir: parts.dir,
+            rules: parts.config.append_rules(),
             config: parts.config,
             recovery: parts.recovery,
             latch: AtomicU8::new(OPEN),
