@@ -76,8 +76,13 @@ fn parse_lines<T>(
     if entries.len() == count { Ok(entries) } else { Err("it has not as many lines as it counts") }
 }
 
-pub(crate) fn format_offset_checkpoint(entry: &OffsetCheckpointEntry) -> String {
-    format!("0\n1\n{} {} {}\n", entry.topic, entry.partition, entry.offset)
+pub(crate) fn format_offset_checkpoint(entries: &[OffsetCheckpointEntry]) -> String {
+    let mut text = format!("0\n{}\n", entries.len());
+    for OffsetCheckpointEntry { topic, partition, offset } in entries {
+        // Writing to a string cannot fail.
+        writeln!(text, "{topic} {partition} {offset}").ok();
+    }
+    text
 }
 
 /// The topic and partition a log directory is named for: `orders-3` is partition 3 of `orders`.
@@ -233,7 +238,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_kafkas_text() {
         let entry = OffsetCheckpointEntry { topic: "orders".into(), partition: 3, offset: 42 };
-        let text = format_offset_checkpoint(&entry);
+        let text = format_offset_checkpoint(std::slice::from_ref(&entry));
         assert_eq!(text, "0\n1\norders 3 42\n");
         assert_eq!(parse_offset_checkpoint(&text), Ok(vec![entry]));
         assert_eq!(parse_offset_checkpoint(""), Ok(vec![]));

@@ -76,6 +76,15 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
+    /// The start of the log moved up: deleted records are gone for readers, whole segments of them also from the disk.
+    StartMoved {
+        /// The start of the log now.
+        start: Offset,
+        /// How many segments left the log.
+        segments: usize,
+        /// The bytes of their batches.
+        bytes: u64,
+    },
     /// Damage was met while reading.
     Damaged(Corruption),
     /// A file that is no longer needed could not be removed or trimmed. Opening the log tries again.

@@ -307,6 +307,7 @@ pub mod fs;
 pub mod inspect;
 mod log;
 pub mod record;
+mod retention;
 mod segment;
 mod sync;
 #[cfg(feature = "tracing")]
@@ -321,8 +322,8 @@ pub use event::{Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
 pub use log::Durable;
 pub use log::{
-    Appended, Fetched, Log, LogConfig, LogStats, Offsets, OnCorruption, ReadBatch, ReadLimits,
-    Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
+    Appended, Fetched, Log, LogConfig, LogStats, MaintenanceReport, Offsets, OnCorruption,
+    ReadBatch, ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "tracing")]

@@ -11,7 +11,7 @@ use crate::event::{Event, Listener};
 /// |---|---|
 /// | `ERROR` | [`Poisoned`](Event::Poisoned), [`Damaged`](Event::Damaged) |
 /// | `WARN` | [`TailCut`](Event::TailCut), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
-/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated) |
+/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`StartMoved`](Event::StartMoved) |
 /// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
 ///
 /// Events come on the thread that caused them, inside whatever span that thread is in.
@@ -77,6 +77,9 @@ impl Listener for TracingListener {
             Event::Flushed { through, took } => {
                 let took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 emit!(DEBUG, self, through, took_micros, "durable");
+            }
+            Event::StartMoved { start, segments, bytes } => {
+                emit!(INFO, self, start, segments, bytes, "start moved");
             }
             Event::Truncated { end } => emit!(INFO, self, end, "truncated"),
             Event::Damaged(corruption) => {

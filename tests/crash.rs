@@ -159,6 +159,18 @@ fn truncations() -> Vec<Op> {
     ops
 }
 
+/// Of records, of segments, of all there is, and truncations down to where that left the start.
+fn deletions() -> Vec<Op> {
+    let delete = |back| Op::DeleteBefore { back };
+    let mut ops = Vec::new();
+    for back in [20, 7, 4, 1, 0] {
+        ops.extend([append(3), append(2), Op::Roll, append(3), delete(back), append(1)]);
+    }
+    ops.extend([Op::Close, append(3), delete(1), truncate(9), Op::Die, append(3), delete(2)]);
+    ops.extend([truncate(1), append(2), Op::Flush, delete(0), Op::Die, append(2), Op::Close]);
+    ops
+}
+
 /// Writes of many sectors and blocks.
 fn blocks() -> Vec<Op> {
     let large = |records, bytes| Op::Append { records, bytes };
@@ -218,6 +230,7 @@ fn jobs(seeds: &Range<u64>) -> Vec<Job> {
         } else {
             scripts.push(("general", general()));
             scripts.push(("truncations", truncations()));
+            scripts.push(("deletions", deletions()));
             if label != "each append flushed" && label != "tiny preallocated" {
                 scripts.push(("compressed", compressed()));
             }

@@ -129,16 +129,18 @@ impl Run {
         let from = self.chance.below(self.model.end + 3);
         let limit = [0, 1, 200, 1000, 1 << 20][self.chance.below(5) as usize];
         let fetched = match self.log.read(from, ReadLimits::bytes(limit)) {
-            Err(Error::OffsetOutOfRange { .. }) => return assert!(from > self.model.end),
+            Err(Error::OffsetOutOfRange { .. }) => {
+                return assert!(from > self.model.end || from < self.model.start);
+            }
             other => other.unwrap(),
         };
-        assert!(from <= self.model.end);
+        assert!((self.model.start..=self.model.end).contains(&from));
         let found: Vec<Rec> = fetched.records().unwrap().into_iter().map(Rec::from).collect();
         let (from, upto) = (from, fetched.next_offset);
         let within = |record: &&Rec| record.offset >= from && record.offset < upto;
         assert_eq!(found, self.model.records().filter(within).cloned().collect::<Vec<_>>());
         assert!(upto > from || from == self.model.end, "a read at {from} does not move on");
-        let mut reader = self.log.reader(0).unwrap();
+        let mut reader = self.log.reader(self.model.start).unwrap();
         reader.seek(from).unwrap();
         let next = reader.next_record().unwrap().map(Rec::from);
         assert_eq!(next.as_ref(), self.model.records().find(|record| record.offset >= from));
@@ -148,7 +150,9 @@ impl Run {
         let offset = self.chance.below(self.model.end + 2);
         let want = self.model.records().find(|record| record.offset == offset).cloned();
         match self.log.get(offset) {
-            Err(Error::OffsetOutOfRange { .. }) => assert!(offset >= self.model.end),
+            Err(Error::OffsetOutOfRange { .. }) => {
+                assert!(offset >= self.model.end || offset < self.model.start);
+            }
             found => assert_eq!(found.unwrap().map(Rec::from), want),
         }
     }
@@ -191,12 +195,17 @@ impl Run {
             66..72 => self.look_up_time(),
             72..76 => self.log.roll().unwrap(),
             76..82 => {
-                let target =
-                    self.chance.below(self.model.end + 1).max(self.model.end.saturating_sub(12));
+                let recent = self.model.end.saturating_sub(12).max(self.model.start);
+                let target = self.chance.below(self.model.end + 1).max(recent);
                 self.log.truncate_to(target).unwrap();
                 self.model.truncate(target);
             }
-            82..86 => self.model.durable = self.log.flush().unwrap(),
+            82..83 => {
+                let target = self.chance.below(self.model.end + 1);
+                self.model.delete_before(target);
+                assert_eq!(self.log.delete_before(target).unwrap(), self.model.start);
+            }
+            83..86 => self.model.durable = self.log.flush().unwrap(),
             86..89 => {
                 self.log.clone().close().unwrap();
                 self.model.durable = self.model.end;

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The largest segment: positions in an index are 31-bit numbers.
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 /// The largest number of milliseconds Kafka can express.
-const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
+pub(crate) const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
 
 /// How a log is kept: sizes, ages, limits, and where its files and its time come from.
 ///
@@ -46,6 +46,8 @@ pub struct LogConfig {
     pub(crate) timestamp_after_max: Duration,
     pub(crate) flush_messages: u64,
     pub(crate) flush_interval: Duration,
+    pub(crate) retention_age: Duration,
+    pub(crate) retention_bytes: u64,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) max_expanded_bytes: usize,
     pub(crate) on_corruption: OnCorruption,
@@ -116,6 +118,8 @@ impl Default for LogConfig {
             timestamp_after_max: FOREVER,
             flush_messages: u64::MAX,
             flush_interval: FOREVER,
+            retention_age: FOREVER,
+            retention_bytes: u64::MAX,
             leader_epoch: -1,
             max_expanded_bytes: DEFAULT_MAX_EXPANDED_BYTES,
             on_corruption: OnCorruption::Fail,
@@ -255,6 +259,28 @@ impl LogConfig {
     #[must_use]
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
+        self
+    }
+
+    /// The age above which [`maintain`](crate::Log::maintain) deletes segments.
+    ///
+    /// *Default* none: unlike a broker, whose 7 days every operator has heard of, a library forgets nothing unless told to.
+    /// *Limits* any; from `i64::MAX` milliseconds on there is no limit. *Effect*: a segment goes, with all its records, when the
+    /// latest of them is older than this. One whose latest timestamp lies in the future stays until then, and one without any
+    /// timestamp stays (where a broker asks for the time its file was changed). Kafka: `retention.ms`.
+    #[must_use]
+    pub fn retention_age(mut self, age: Duration) -> Self {
+        self.retention_age = age;
+        self
+    }
+
+    /// The size above which [`maintain`](crate::Log::maintain) deletes segments, the oldest first.
+    ///
+    /// *Default* none. *Limits* any. *Effect*: what is left is never less than this, so a log has up to one segment
+    /// more. Kafka: `retention.bytes`.
+    #[must_use]
+    pub fn retention_bytes(mut self, bytes: u64) -> Self {
+        self.retention_bytes = bytes;
         self
     }
 

@@ -35,7 +35,8 @@ pub(crate) struct Cursor {
 
 #[derive(Debug)]
 struct Place {
-    index: usize,
+    /// The number in the view of the segment after it.
+    after: usize,
     segment: Arc<Segment>,
     stream: BatchStream,
 }
@@ -94,7 +95,7 @@ impl Cursor {
             self.generation = generation;
             self.view = self.shared.view();
             if let Some(place) = &mut self.at {
-                place.index = self.view.find(place.segment.base);
+                place.after = self.view.after(place.segment.base);
             }
         }
     }
@@ -117,7 +118,7 @@ impl Cursor {
                     self.leave();
                     continue;
                 }
-                if !placed? {
+                if !placed.map_err(|error| self.explain(error))? {
                     if self.more_was_written()? {
                         continue;
                     }
@@ -136,6 +137,7 @@ impl Cursor {
                 Ok(Stepped::End) if self.more_was_written()? => continue,
                 Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
+                    let error = self.explain(error);
                     if let Error::Corrupt(corruption) = &error {
                         self.shared.emit(&Event::Damaged((**corruption).clone()));
                     }
@@ -148,6 +150,14 @@ impl Cursor {
     /// The batch the last step found.
     pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
         self.at.as_ref()?.stream.batch()
+    }
+
+    /// Why the next offset cannot be read: that it was deleted, if it was.
+    fn explain(&self, error: Error) -> Error {
+        match self.shared.refresh() {
+            Ok(()) => self.shared.unless_deleted(self.next, error),
+            Err(_) => error,
+        }
     }
 
     /// On a read-only log, looks whether its writer has added anything.
@@ -172,7 +182,7 @@ impl Cursor {
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
                 self.at = Some(Place {
-                    index,
+                    after: index.saturating_add(1),
                     stream: BatchStream::new(segment.file()?, located.position, located.lowest)
                         .with_buffer(std::mem::take(&mut self.spare), self.read_ahead),
                     segment: Arc::clone(segment),
@@ -187,7 +197,7 @@ impl Cursor {
     fn step(&mut self) -> Result<Stepped> {
         let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
-        let mut limit = self.view.limit(place.index, self.shared.end());
+        let mut limit = self.view.begin_of(place.after, self.shared.end());
         loop {
             return match place.stream.advance(bytes, limit) {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
@@ -197,7 +207,7 @@ impl Cursor {
                 {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
-                    limit = self.view.limit(place.index, self.shared.end());
+                    limit = self.view.begin_of(place.after, self.shared.end());
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -218,16 +228,17 @@ impl Cursor {
         self.refresh_view();
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
         // The segment may have grown between the step and the look at the view.
-        if let Some(same) = self.view.segments.get(place.index)
+        if let Some(same) = place.after.checked_sub(1).and_then(|n| self.view.segments.get(n))
             && same.base == place.segment.base
             && same.published() > place.stream.position()
         {
             place.segment = Arc::clone(same);
             return Ok(Stepped::NextSegment);
         }
-        let index = place.index.saturating_add(1);
-        let Some(next) = self.view.segments.get(index) else { return Ok(Stepped::End) };
-        place.index = index;
+        // What follows may have been deleted: then the next there is lies behind a gap.
+        self.shared.check_range(self.next)?;
+        let Some(next) = self.view.segments.get(place.after) else { return Ok(Stepped::End) };
+        place.after = place.after.saturating_add(1);
         place.segment = Arc::clone(next);
         let lowest = place.stream.lowest().max(next.base);
         place.stream.seek(next.file()?, 0, lowest);

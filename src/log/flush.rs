@@ -242,6 +242,6 @@ pub(crate) fn was_not_opened(error: &Error) -> bool {
 /// Writes down, durably, that everything below this offset is on the medium.
 pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<()> {
     let (topic, partition) = topic_partition(&dir.path);
-    let text = format_offset_checkpoint(&OffsetCheckpointEntry { topic, partition, offset });
+    let text = format_offset_checkpoint(&[OffsetCheckpointEntry { topic, partition, offset }]);
     dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes())
 }

@@ -9,6 +9,7 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
 use crate::log::open::{Listing, Recovery, damage, read_checkpoint, segment_dir};
 use crate::log::shared::{Parts, Shared};
+use crate::log::start::read_start;
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::RECOVERY_POINT;
@@ -77,7 +78,7 @@ impl Follower {
 }
 
 /// The segments of a directory as they are now.
-fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View, Offset)> {
+fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View)> {
     let listing = Listing::read(dir)?;
     let logs: Vec<_> = listing.logs().collect();
     let Some((&(base, _), sealed)) = logs.split_last() else {
@@ -92,9 +93,14 @@ fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View
         .collect();
     dir.forget(base);
     let follower = Follower::new(dir, base, scan_last(dir, base, choice)?)?;
-    let start = segments.first().map_or(base, |first| first.base);
     segments.push(Arc::clone(&follower.segment));
-    Ok((follower, View { segments }, start))
+    Ok((follower, View { segments }))
+}
+
+/// Where a log with these segments begins.
+fn start_of(dir: &SegmentDir, view: &View, end: Offset) -> Result<Offset> {
+    let first = view.segments.first().map_or(0, |first| first.base);
+    Ok(read_start(dir)?.unwrap_or(0).max(first).min(end))
 }
 
 /// How often a segment that looks damaged is looked at before that is believed.
@@ -124,8 +130,9 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, false);
-    let (follower, view, start) = survey(&dir, config.on_corruption)?;
+    let (follower, view) = survey(&dir, config.on_corruption)?;
     let end = follower.end;
+    let start = start_of(&dir, &view, end)?;
     Ok(Shared::new(Parts {
         dir,
         config,
@@ -152,7 +159,8 @@ impl Shared {
             self.refresh_segments(&mut follower)
         });
         let end = follower.end;
-        if looked.is_ok() {
+        if let Ok(start) = looked {
+            self.start.store(start, Ordering::Release);
             self.end.store(end, Ordering::Release);
         }
         drop(follower);
@@ -160,11 +168,11 @@ impl Shared {
             self.signal.notify();
         }
         self.emit_all(events);
-        looked
+        looked.map(drop)
     }
 
-    /// Looks whether the last segment is the last no more, or was cut.
-    fn refresh_segments(&self, follower: &mut Follower) -> Result<()> {
+    /// Looks whether the last segment is the last no more, or was cut, and where the log begins.
+    fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let listing = Listing::read(&self.dir)?;
         let logs: Vec<_> = listing.logs().collect();
         let view = self.view();
@@ -173,20 +181,22 @@ impl Shared {
         let (active, position) = (follower.segment.base, follower.position);
         let was_cut = logs.iter().any(|(base, len)| *base == active && *len < position);
         if same && !was_cut {
-            return Ok(());
+            return start_of(&self.dir, &view, follower.end);
         }
         // What was added to the segment before the next one was begun.
         follower.take_new_batches()?;
         let before = follower.end;
-        let (next, view, start) = survey(&self.dir, self.config.on_corruption)?;
+        let (next, view) = survey(&self.dir, self.config.on_corruption)?;
         let cut = was_cut || next.end < before;
         *follower = next;
-        self.update_view(|_| view);
+        let start = start_of(&self.dir, &view, follower.end)?;
+        // Who sees the view sees the start.
         self.start.store(start, Ordering::Release);
+        self.update_view(|_| view);
         if cut {
             self.end.store(follower.end, Ordering::Release);
             self.announce_truncation();
         }
-        Ok(())
+        Ok(start)
     }
 }

@@ -10,12 +10,14 @@ mod durable;
 mod flush;
 mod follow;
 mod group;
+mod maintain;
 mod open;
 mod quarantine;
 mod read;
 mod reader;
 mod shared;
 mod signal;
+mod start;
 mod stats;
 mod tail;
 mod time;
@@ -26,6 +28,7 @@ pub use append::Appended;
 pub use config::{LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
 pub use durable::Durable;
+pub use maintain::MaintenanceReport;
 pub use open::Recovery;
 pub use read::{Fetched, ReadLimits};
 pub use reader::{ReadBatch, Reader, RecordsToEnd};
@@ -405,6 +408,66 @@ impl Log {
     /// - [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn truncate_to(&self, end: Offset) -> Result<()> {
         self.shared.truncate_to(end)
+    }
+
+    /// Removes all records below `start`, durably, and returns where the log begins then: at `start`, or above if it did
+    /// already.
+    ///
+    /// Reads below get [`Error::OffsetOutOfRange`] from now on; who is reading a segment goes on to its end. Segments that
+    /// lie wholly below leave the disk when the last reader lets go of them; the room of other records below goes with
+    /// the rest of their segment. What is deleted is made durable first, so this waits for the disk. Kafka:
+    /// `DeleteRecords`.
+    ///
+    /// ```
+    /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
+    /// # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// for value in ["seen", "seen too", "new"] {
+    ///     log.append(value)?;
+    /// }
+    /// assert_eq!(log.delete_before(2)?, 2);
+    /// assert_eq!(log.get(1).unwrap_err().kind(), ErrorKind::OutOfRange);
+    /// assert_eq!(log.get(2)?.unwrap().value_str(), Some("new"));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::OffsetOutOfRange`] above the end of the log.
+    /// - [`Error::Io`]: nothing was deleted, or, if a crash follows, all of it may be. When the disk fails as what is to go is
+    ///   made durable, the log is poisoned.
+    /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn delete_before(&self, start: Offset) -> Result<Offset> {
+        self.shared.delete_before(start)
+    }
+
+    /// Deletes the segments at the front that [`retention_age`](LogConfig::retention_age) and
+    /// [`retention_bytes`](LogConfig::retention_bytes) no longer keep.
+    ///
+    /// Nothing in this library calls it but you: from a timer of yours, say every five minutes, as a broker does. Segments go
+    /// as a whole, the oldest first, in the way of [`delete_before`](Log::delete_before). When all of them are to go,
+    /// the active one is closed and goes too.
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, ManualClock, Timestamp, fs::MemFs};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    /// let config = LogConfig::default().retention_age(Duration::from_secs(3600));
+    /// let log = Log::open("orders-0", config.fs(MemFs::new()).clock(clock.clone()))?;
+    /// log.append("old")?;
+    /// log.roll()?;
+    /// clock.advance(Duration::from_secs(3601));
+    /// log.append("new")?;
+    ///
+    /// let report = log.maintain()?;
+    /// assert_eq!((report.segments_deleted, report.start), (1, 1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is reported as
+    /// [`Event::Damaged`](crate::Event::Damaged), and is not deleted for its age.
+    pub fn maintain(&self) -> Result<MaintenanceReport> {
+        self.shared.maintain()
     }
 
     /// Reads everything, and lists all damage there is: in batches, in records, in index files.

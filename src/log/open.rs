@@ -7,7 +7,8 @@
 //! can have been torn, which is behind everything that was ever synced.
 
 use crate::checkpoint::{
-    CleanShutdown, SESSION_BYTES, Session, parse_offset_checkpoint, topic_partition,
+    CleanShutdown, OffsetCheckpointEntry, SESSION_BYTES, Session, parse_offset_checkpoint,
+    topic_partition,
 };
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::{Event, Quarantined};
@@ -19,13 +20,12 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
+use crate::log::start::read_start;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{
-    CLEAN_SHUTDOWN, Kind, LOCK, LOG_START, Name, RECOVERY_POINT, SegmentFile, Stage,
-};
+use crate::segment::name::{CLEAN_SHUTDOWN, Kind, LOCK, Name, RECOVERY_POINT, SegmentFile, Stage};
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -191,19 +191,33 @@ fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> 
 pub(crate) fn read_checkpoint(dir: &SegmentDir, name: &str) -> Result<Option<Offset>> {
     let path = dir.path.join(name);
     let Some(bytes) = dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
-    match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-        Ok(entries) => {
-            let (topic, partition) = topic_partition(&dir.path);
-            let own = entries
-                .iter()
-                .find(|entry| entry.topic == topic && entry.partition == partition)
-                .or(if entries.len() == 1 { entries.first() } else { None });
-            Ok(own.map(|entry| entry.offset))
-        }
-        Err(reason) => {
-            dir.events.emit(&Event::CheckpointIgnored { path, reason });
-            Ok(None)
-        }
+    let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
+    read.and_then(|entries| agreed(&dir.path, &entries)).or_else(|reason| {
+        dir.events.emit(&Event::CheckpointIgnored { path, reason });
+        Ok(None)
+    })
+}
+
+/// The offset in the lines of this log, which must not contradict each other.
+fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Offset>, &'static str> {
+    let of = |topic: &str, partition: i32| {
+        let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
+        lines.map(|entry| entry.offset).collect::<Vec<_>>()
+    };
+    let (topic, partition) = topic_partition(dir);
+    let mut offsets = of(&topic, partition);
+    // Where all lines are of one other log, it is this one, whose directory was renamed.
+    if offsets.is_empty()
+        && let Some(other) = entries.first()
+    {
+        offsets = of(&other.topic, other.partition);
+        offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
+    }
+    let first = offsets.first().copied();
+    if offsets.iter().all(|offset| Some(*offset) == first) {
+        Ok(first)
+    } else {
+        Err("its lines for this log contradict each other")
     }
 }
 
@@ -287,7 +301,8 @@ impl Opening {
     fn run(mut self, lock: Box<dyn DirLock>) -> Result<Shared> {
         let mut listing = self.settle_leftovers()?;
         let recovery_point = read_checkpoint(&self.dir, RECOVERY_POINT)?.unwrap_or(0);
-        let start = read_checkpoint(&self.dir, LOG_START)?.unwrap_or(0);
+        let start = read_start(&self.dir)?.unwrap_or(0);
+        self.remove_below(&mut listing, start)?;
         let mut clean = self.take_clean_marker(&listing)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
             // All of it is read anyway, so the marker saves nothing.
@@ -305,6 +320,8 @@ impl Opening {
             }
             None => self.recover(&listing, recovery_point, start)?,
         };
+        let (writer, sealed, end) =
+            if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
@@ -444,6 +461,32 @@ impl Opening {
                 }
             }
         }
+    }
+
+    /// Removes the segments that lie wholly below the start: they were deleted, and a crash came between.
+    fn remove_below(&mut self, listing: &mut Listing, start: Offset) -> Result<()> {
+        let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let next = bases.iter().skip(1);
+        let below = bases.iter().zip(next).filter(|(_, next)| **next <= start);
+        for (base, kind) in below.flat_map(|(base, _)| Kind::ALL.map(|kind| (*base, kind))) {
+            if listing.live.remove(&(base, kind)).is_some() {
+                self.remove_file(SegmentFile::live(base, kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A log goes on at its start where all that is left of it lies below: a truncation that took the batch in
+    /// which the start lies was interrupted. Deleted offsets are not given out again.
+    fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        let now = self.config.clock.monotonic();
+        let writer = begin_segment(&self.dir, &self.config, start, now)?;
+        self.trust(start)?;
+        self.sync_dir()?;
+        store_recovery_point(&self.dir, start)?;
+        let mut listing = Listing::read(&self.dir)?;
+        self.remove_below(&mut listing, start)?;
+        Ok((writer, Vec::new(), start))
     }
 
     /// Removes indexes whose log is gone.

@@ -140,7 +140,7 @@ impl Shared {
             }
             let found = self.find_record(offset);
             if !self.truncated_since(truncations) {
-                return found;
+                return found.map_err(|error| self.unless_deleted(offset, error));
             }
         }
     }
@@ -174,6 +174,10 @@ impl Shared {
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         let view = self.view();
         let end = self.end();
+        // A view without the segments below the start is no older than the start.
+        if offset < self.start() {
+            return Err(self.out_of_range(offset));
+        }
         let mut index = view.find(offset);
         while let Some(segment) = view.segments.get(index) {
             let limit = view.limit(index, end);

@@ -26,7 +26,13 @@ impl Shared {
             OffsetSpec::MaxTimestamp => self.untruncated(|view, end| {
                 let mut largest: Option<(Timestamp, usize)> = None;
                 for (index, segment) in view.segments.iter().enumerate() {
-                    let time = segment.largest_timestamp(view.limit(index, end))?;
+                    let mut time = segment.largest_timestamp(view.limit(index, end))?;
+                    // It may be that of a record that was deleted.
+                    if segment.base < self.start()
+                        && self.first_at(view, index, time, end)?.is_none()
+                    {
+                        time = self.largest_kept(view, index, end)?;
+                    }
                     if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
                         largest = Some((time, index));
                     }
@@ -34,6 +40,34 @@ impl Shared {
                 let Some((time, index)) = largest else { return Ok(None) };
                 self.first_at(view, index, time, end)
             }),
+        }
+    }
+
+    /// The largest timestamp of the records of a segment that are not deleted.
+    fn largest_kept(&self, view: &View, index: usize, end: Offset) -> Result<Timestamp> {
+        let Some(segment) = view.segments.get(index) else { return Ok(Timestamp::NONE) };
+        let (bytes, start) = (segment.published(), self.start());
+        let mut largest = Timestamp::NONE;
+        let located = segment.locate(start, view.limit(index, end))?;
+        let Some(located) = located else { return Ok(largest) };
+        let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest);
+        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        loop {
+            let step = stream.advance(bytes, Offset::MAX);
+            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(largest) };
+            if !self.is_within(view, index, end, &stream, &header)? {
+                return Ok(largest);
+            }
+            if header.base_offset >= start {
+                largest = largest.max(header.max_timestamp);
+                continue;
+            }
+            let Some(batch) = stream.batch() else { return Ok(largest) };
+            let mut records = batch.records(&mut scratch)?;
+            records.skip_to_offset(start)?;
+            for record in records {
+                largest = largest.max(record?.timestamp);
+            }
         }
     }
 

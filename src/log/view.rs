@@ -16,11 +16,21 @@ pub(crate) struct View {
 impl View {
     /// The number of the segment that an offset belongs to: the last whose base is not above it.
     pub(crate) fn find(&self, offset: Offset) -> usize {
-        self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
+        self.after(offset).saturating_sub(1)
+    }
+
+    /// The number of the first segment whose base is above this one.
+    pub(crate) fn after(&self, base: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base <= base)
+    }
+
+    /// The base of a segment, or the end of the log where there is none of that number.
+    pub(crate) fn begin_of(&self, index: usize, end: Offset) -> Offset {
+        self.segments.get(index).map_or(end, |segment| segment.base)
     }
 
     /// What all offsets of a segment lie below: the base of the one after it, or the end of the log.
     pub(crate) fn limit(&self, index: usize, end: Offset) -> Offset {
-        self.segments.get(index.saturating_add(1)).map_or(end, |next| next.base)
+        self.begin_of(index.saturating_add(1), end)
     }
 }

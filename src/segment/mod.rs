@@ -26,11 +26,11 @@ use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::TimeIndex;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
 const MAP_FROM_BYTES: u64 = 64 * 1024;
@@ -68,8 +68,8 @@ pub(crate) struct Segment {
     /// who needs that same index waits for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
     sealed: bool,
-    /// Set when the segment left the log: its files go when the last holder lets go of it.
-    retired: AtomicBool,
+    /// Set when the segment left the log: under which names its files go when the last holder lets go of it.
+    retired: OnceLock<Stage>,
 }
 
 impl Segment {
@@ -88,7 +88,7 @@ impl Segment {
             largest_timestamp: AtomicI64::new(largest_timestamp.as_millis()),
             indexes: Mutex::new(Some(indexes)),
             sealed: false,
-            retired: AtomicBool::new(false),
+            retired: OnceLock::new(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Segment {
             largest_timestamp: AtomicI64::new(Timestamp::NONE.as_millis()),
             indexes: Mutex::new(None),
             sealed: true,
-            retired: AtomicBool::new(false),
+            retired: OnceLock::new(),
         }
     }
 
@@ -529,9 +529,16 @@ impl Segment {
         Ok(holds)
     }
 
-    /// Takes the segment out of the log: its files go when nobody holds it any more.
+    /// Takes the segment out of the log: its files, which were renamed for that, go when nobody holds it any more.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        // Who was first has said it.
+        self.retired.set(Stage::Deleted).ok();
+    }
+
+    /// The same for one whose files keep their names, so that who reads it finds them: no segment may
+    /// ever have this base again.
+    pub(crate) fn retire_in_place(&self) {
+        self.retired.set(Stage::Live).ok();
     }
 }
 
@@ -560,15 +567,13 @@ pub(crate) fn stored_indexes(
     Ok(Ok(Indexes { offsets, times }))
 }
 
-/// The files of a retired segment were renamed when it was retired; here they go.
+/// The files of a retired segment go here.
 impl Drop for Segment {
     fn drop(&mut self) {
-        if !*self.retired.get_mut() {
-            return;
-        }
+        let Some(&stage) = self.retired.get() else { return };
         self.dir.forget(self.base);
         for kind in Kind::ALL {
-            self.dir.discard(SegmentFile { base: self.base, kind, stage: Stage::Deleted });
+            self.dir.discard(SegmentFile { base: self.base, kind, stage });
         }
     }
 }

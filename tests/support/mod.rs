@@ -65,6 +65,8 @@ impl From<StoredRecord> for Rec {
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
+    /// Records below were deleted, although their batches are listed still.
+    pub start: Offset,
     pub end: Offset,
     /// Everything below was acknowledged as durable.
     pub durable: Offset,
@@ -77,7 +79,20 @@ impl Model {
     }
 
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Rec> {
-        self.batches.iter().flatten()
+        self.batches.iter().flatten().filter(|record| record.offset >= self.start)
+    }
+
+    /// What is left of it where it begins at `start`.
+    pub fn from(&self, start: Offset) -> Model {
+        let mut left = Model { start, ..self.clone() };
+        left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));
+        left.batches.retain(|batch| !batch.is_empty());
+        left
+    }
+
+    pub fn delete_before(&mut self, target: Offset) {
+        self.start = self.start.max(target);
+        self.durable = self.durable.max(self.start);
     }
 
     pub fn truncate(&mut self, target: Offset) {
@@ -94,6 +109,7 @@ impl Model {
 
     /// The log holds exactly this.
     pub fn check(&self, log: &Log) {
+        assert_eq!(log.offsets().start, self.start, "the start of the log");
         assert_eq!(log.offsets().end, self.end, "the end of the log");
         let found = read_all(log);
         for (want, got) in self.records().zip(&found) {
@@ -107,7 +123,7 @@ impl Model {
         let end = log.offsets().end;
         assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);
         assert!(end <= self.end, "the log ends at {end}, beyond {}", self.end);
-        let boundary = end == 0
+        let boundary = end == self.start
             || end == self.end
             || self
                 .batches

@@ -43,6 +43,10 @@ pub enum Op {
     Truncate {
         back: u64,
     },
+    /// Everything that lies so far before the end, wherever that is.
+    DeleteBefore {
+        back: u64,
+    },
     /// Closes the log in order and opens it again.
     Close,
     /// The process dies between two calls, and the log is opened again.
@@ -61,8 +65,9 @@ impl Op {
             52..53 => Op::Commit { threads: 2, each: 2 },
             53..67 => Op::Flush,
             67..70 => Op::FlushThrough { back: chance.below(4) },
-            70..78 => Op::Roll,
-            78..90 => Op::Truncate { back: [1, 2, 5, 12, 40][chance.below(5) as usize] },
+            70..77 => Op::Roll,
+            77..82 => Op::DeleteBefore { back: [0, 1, 3, 9, 30][chance.below(5) as usize] },
+            82..90 => Op::Truncate { back: [1, 2, 5, 12, 40][chance.below(5) as usize] },
             90..94 => Op::Close,
             _ => Op::Die,
         }
@@ -76,6 +81,8 @@ pub struct Promise {
     pub now: Model,
     /// What a truncation in progress will leave.
     pub next: Option<Model>,
+    /// Where a deletion in progress will let the log begin.
+    pub next_start: Offset,
     /// What each thread has still to append, in its order, counted from offset 0. Any of it may be there.
     pub pending: Vec<VecDeque<Vec<Rec>>>,
     /// Where the log ended before that.
@@ -87,7 +94,14 @@ pub struct Promise {
 impl Promise {
     /// That the log holds this and nothing else.
     pub fn exactly(model: Model) -> Promise {
-        Promise { began: model.end, now: model, next: None, pending: Vec::new(), intact: true }
+        Promise {
+            began: model.end,
+            next_start: model.start,
+            now: model,
+            next: None,
+            pending: Vec::new(),
+            intact: true,
+        }
     }
 
     /// What is left of it after a crash.
@@ -98,10 +112,12 @@ impl Promise {
 
     /// Checks a log that was just opened, and says what it holds.
     pub fn check(&self, log: &Log) -> Model {
-        let end = log.offsets().end;
+        let (start, end) = (log.offsets().start, log.offsets().end);
+        assert!([self.now.start, self.next_start].contains(&start), "it begins at {start}");
+        assert!(start <= end, "it begins at {start} and ends at {end}");
         let found = read_all(log);
-        let states = [Some(&self.now), self.next.as_ref()];
-        let explained = states.into_iter().flatten().find_map(|s| self.explain(s, &found, end));
+        let states = [Some(self.now.from(start)), self.next.as_ref().map(|next| next.from(start))];
+        let explained = states.iter().flatten().find_map(|s| self.explain(s, &found, end));
         let Some(mut model) = explained else {
             let found: Vec<_> = found.iter().map(|rec| rec.offset).collect();
             panic!("it holds {found:?} and ends at {end}, which it never did: {}", self.summary());
@@ -112,7 +128,7 @@ impl Promise {
             self.summary()
         );
         if self.intact {
-            let must = self.next.as_ref().unwrap_or(&self.now);
+            let must = self.next.as_ref().unwrap_or(&self.now).from(start);
             let kept = must.batches.iter().all(|batch| model.batches.contains(batch));
             assert!(kept, "what was written is gone; it ends at {end}: {}", self.summary());
             assert!(self.next.is_some() || end >= self.now.end, "{end}: {}", self.summary());
@@ -137,7 +153,7 @@ impl Promise {
     fn explain(&self, state: &Model, found: &[Rec], end: Offset) -> Option<Model> {
         let mut pending = self.pending.clone();
         let began = if pending.is_empty() { state.end } else { self.began };
-        let mut kept = Model::default();
+        let mut kept = Model { start: state.start, end: state.start, ..Model::default() };
         let mut rest = found;
         let mut next_known = 0;
         while let Some(first) = rest.first() {
@@ -498,7 +514,7 @@ impl Sim {
 
     fn truncate(&mut self, back: u64) {
         let target = self.change(|promise| {
-            let target = promise.now.end.saturating_sub(back);
+            let target = promise.now.end.saturating_sub(back).max(promise.now.start);
             let mut next = promise.now.clone();
             next.truncate(target);
             let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
@@ -516,6 +532,16 @@ impl Sim {
                 promise.now.durable = 0;
             }
         });
+    }
+
+    fn delete_before(&mut self, back: u64) {
+        let target = self.change(|promise| {
+            let target = promise.now.end.saturating_sub(back).max(promise.now.start);
+            promise.next_start = target;
+            target
+        });
+        assert_eq!(self.log.as_ref().unwrap().delete_before(target).unwrap(), target);
+        self.change(|promise| promise.now.delete_before(target));
     }
 
     pub fn apply(&mut self, op: Op) {
@@ -549,6 +575,7 @@ impl Sim {
             }
             Op::Roll => log.roll().unwrap(),
             Op::Truncate { back } => self.truncate(back),
+            Op::DeleteBefore { back } => self.delete_before(back),
             Op::Close | Op::Die => {}
         }
         *self.watched.lock().unwrap() = None;

@@ -1,0 +1,88 @@
+//! Keeping a log within its limits.
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::config::FOREVER;
+use crate::log::shared::Shared;
+use crate::log::start::Removed;
+use crate::log::view::View;
+use crate::retention::{Extent, Limits, expired};
+use crate::types::{Offset, Timestamp};
+
+/// What a pass of [`Log::maintain`](crate::Log::maintain) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MaintenanceReport {
+    /// How many segments were deleted.
+    pub segments_deleted: usize,
+    /// The bytes of their batches.
+    pub bytes_deleted: u64,
+    /// The start of the log now.
+    pub start: Offset,
+}
+
+impl Shared {
+    /// Deletes what the log may no longer keep.
+    pub(crate) fn maintain(&self) -> Result<MaintenanceReport> {
+        self.check_writable()?;
+        let removed = match self.expired_below()? {
+            Some(target) => self.advance_start(target)?,
+            None => Removed::default(),
+        };
+        Ok(MaintenanceReport {
+            segments_deleted: removed.segments,
+            bytes_deleted: removed.bytes,
+            start: self.start(),
+        })
+    }
+
+    /// The offset that everything to be deleted lies below, if there is any.
+    fn expired_below(&self) -> Result<Option<Offset>> {
+        let limits = self.retention_limits();
+        let (all, target) = self.untruncated(|view, end| {
+            let segments = extents(view, end);
+            let count = expired(&segments, &limits, |number| self.latest(view, number, end))?;
+            let last = count.checked_sub(1).and_then(|last| segments.get(last));
+            Ok((count == segments.len(), last.map(|last| last.next)))
+        })?;
+        if all && target.is_some() {
+            // Then the one that is appended to goes too, and is closed for that.
+            self.roll()?;
+        }
+        Ok(target)
+    }
+
+    /// The largest timestamp of a segment. One that is damaged counts as having none: it is reported, and kept.
+    fn latest(&self, view: &View, number: usize, end: Offset) -> Result<Timestamp> {
+        let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
+        match segment.largest_timestamp(view.limit(number, end)) {
+            Err(Error::Corrupt(corruption)) => {
+                self.emit(&Event::Damaged(*corruption));
+                Ok(Timestamp::NONE)
+            }
+            other => other,
+        }
+    }
+
+    fn retention_limits(&self) -> Limits {
+        let config = &self.config;
+        let age = config.retention_age;
+        Limits {
+            start: self.start(),
+            high_watermark: self.end(),
+            bytes: (config.retention_bytes < u64::MAX).then_some(config.retention_bytes),
+            age_millis: (age < FOREVER).then(|| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+            now: self.clock().now(),
+        }
+    }
+}
+
+fn extents(view: &View, end: Offset) -> Vec<Extent> {
+    let segments = view.segments.iter().enumerate();
+    segments
+        .map(|(number, segment)| Extent {
+            next: view.limit(number, end),
+            bytes: segment.published(),
+        })
+        .collect()
+}

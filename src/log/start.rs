@@ -1,0 +1,100 @@
+//! Where the log begins, and what is removed from its front.
+//!
+//! The start offset moves at once, to any offset. The segments that lie wholly below it
+//! leave the log with that, and their files go when the last reader lets go of them. The new
+//! start is on the medium before any file goes: should a crash leave some of
+//! them, with holes between, the next opening knows that they are to go, and removes them.
+
+use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::open::read_checkpoint;
+use crate::log::shared::Shared;
+use crate::log::view::View;
+use crate::segment::SegmentDir;
+use crate::segment::name::LOG_START;
+use crate::sync::atomic::Ordering;
+use crate::types::Offset;
+use std::sync::Arc;
+
+/// What went from the front of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Removed {
+    pub(crate) segments: usize,
+    pub(crate) bytes: u64,
+}
+
+/// The start of the log as it was written down, if it ever was.
+pub(crate) fn read_start(dir: &SegmentDir) -> Result<Option<Offset>> {
+    read_checkpoint(dir, LOG_START)
+}
+
+/// Writes down, durably, where the log begins.
+///
+/// Twice: no checksum covers the file, and an opening removes what lies below the start. Where
+/// a digit of one line is damaged, the two do not agree, and neither is believed.
+fn store_start(dir: &SegmentDir, offset: Offset) -> Result<()> {
+    let (topic, partition) = topic_partition(&dir.path);
+    let entry = OffsetCheckpointEntry { topic, partition, offset };
+    let text = format_offset_checkpoint(&[entry.clone(), entry]);
+    dir.replace(&dir.path.join(LOG_START), text.as_bytes())
+}
+
+impl Shared {
+    /// Moves the start of the log to an offset between its ends, and returns where it is then.
+    pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
+        self.check_writable()?;
+        if target > self.end() {
+            return Err(self.out_of_range(target));
+        }
+        self.advance_start(target)?;
+        Ok(self.start())
+    }
+
+    /// Moves the start of the log up to `target`, which is not above its end, and lets go of what lies below.
+    pub(crate) fn advance_start(&self, target: Offset) -> Result<Removed> {
+        // A log that ended below its start would give out again what was deleted.
+        self.sync_below(target)?;
+        let (removed, events) = {
+            let _change = self.change.lock();
+            self.check_writable()?;
+            self.dir.events.hold(|| self.remove_front(target))
+        };
+        self.emit_all(events);
+        removed
+    }
+
+    fn remove_front(&self, target: Offset) -> Result<Removed> {
+        // A truncation may have come first.
+        if target > self.durable() {
+            return Err(self.out_of_range(target));
+        }
+        let start = self.start().max(target);
+        let view = self.view();
+        let count = view.find(start);
+        if start == self.start() && count == 0 {
+            return Ok(Removed::default());
+        }
+        // Also where it stays: what goes now is to stay away after a crash.
+        store_start(&self.dir, start)?;
+        self.start.store(start, Ordering::Release);
+        let front = view.segments.get(..count).unwrap_or_default();
+        self.sync.lock().segments.retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));
+        self.update_view(|view| View {
+            segments: view.segments.get(count..).unwrap_or_default().to_vec(),
+        });
+        let mut removed = Removed::default();
+        for segment in front {
+            removed.segments = removed.segments.saturating_add(1);
+            removed.bytes = removed.bytes.saturating_add(segment.published());
+            segment.retire_in_place();
+        }
+        self.emit(&Event::StartMoved { start, segments: removed.segments, bytes: removed.bytes });
+        Ok(removed)
+    }
+
+    /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile, that.
+    pub(crate) fn unless_deleted(&self, offset: Offset, error: Error) -> Error {
+        if offset < self.start() { self.out_of_range(offset) } else { error }
+    }
+}

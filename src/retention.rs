@@ -1,0 +1,164 @@
+//! Which segments may go: whole ones only, from the front, by Kafka's rules.
+//!
+//! Three rules are asked one after the other, each of what the one before it leaves: what
+//! lies below the start of the log, what is more than the log may keep, and what is too
+//! old. Each goes from the oldest segment on and stops at the first that it does not
+//! take, so that what is left is always one piece.
+
+use crate::error::Result;
+use crate::types::{Offset, Timestamp};
+
+/// What the rules look at in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// The base of the segment after it, or the end of the log.
+    pub(crate) next: Offset,
+    pub(crate) bytes: u64,
+}
+
+/// What a log may keep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The first offset of the log.
+    pub(crate) start: Offset,
+    /// Nothing at or above it is deleted.
+    pub(crate) high_watermark: Offset,
+    /// The most bytes, if there is a limit.
+    pub(crate) bytes: Option<u64>,
+    /// The largest age in milliseconds, if there is a limit, and what time it is.
+    pub(crate) age_millis: Option<i64>,
+    pub(crate) now: Timestamp,
+}
+
+/// How many segments at the front go. `largest` gives the largest timestamp of one, by its number.
+///
+/// The last segment, which is appended to, goes by size or age alone, and never while it is empty.
+pub(crate) fn expired(
+    segments: &[Extent],
+    limits: &Limits,
+    mut largest: impl FnMut(usize) -> Result<Timestamp>,
+) -> Result<usize> {
+    let may_go = |number: usize| {
+        segments.get(number).is_some_and(|segment| {
+            segment.next <= limits.high_watermark
+                && (segment.bytes > 0 || number.saturating_add(1) < segments.len())
+        })
+    };
+    let mut gone = 0usize;
+    let is_below_start = |number: usize| {
+        number.saturating_add(1) < segments.len()
+            && segments.get(number).is_some_and(|segment| segment.next <= limits.start)
+    };
+    while may_go(gone) && is_below_start(gone) {
+        gone = gone.saturating_add(1);
+    }
+    if let Some(most) = limits.bytes {
+        let left = segments.get(gone..).unwrap_or_default();
+        let total = left.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
+        let mut over = total.saturating_sub(most);
+        // What stays is never below the limit.
+        while let Some(segment) = segments.get(gone)
+            && total > most
+            && may_go(gone)
+            && let Some(rest) = over.checked_sub(segment.bytes)
+        {
+            over = rest;
+            gone = gone.saturating_add(1);
+        }
+    }
+    if let Some(most) = limits.age_millis {
+        while may_go(gone) && is_older(largest(gone)?, limits.now, most) {
+            gone = gone.saturating_add(1);
+        }
+    }
+    Ok(gone)
+}
+
+/// A time to come is no age, and where there is no timestamp there is none either.
+fn is_older(largest: Timestamp, now: Timestamp, most_millis: i64) -> bool {
+    !largest.is_none() && now.as_millis().saturating_sub(largest.as_millis()) > most_millis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Segments of so many bytes and offsets, one after the other.
+    fn extents(sizes: &[(u64, u64)]) -> Vec<Extent> {
+        let mut next = 0;
+        let mut extent = |(bytes, offsets)| {
+            next += offsets;
+            Extent { next, bytes }
+        };
+        sizes.iter().copied().map(&mut extent).collect()
+    }
+
+    const NONE: Limits = Limits {
+        start: 0,
+        high_watermark: u64::MAX,
+        bytes: None,
+        age_millis: None,
+        now: Timestamp::from_millis(1_000),
+    };
+
+    fn gone(segments: &[Extent], limits: &Limits, largest: &[i64]) -> usize {
+        expired(segments, limits, |n| Ok(Timestamp::from_millis(largest[n]))).unwrap()
+    }
+
+    #[test]
+    fn size_never_leaves_less_than_the_limit() {
+        let segments = extents(&[(100, 1), (100, 1), (100, 1), (50, 1)]);
+        for (limit, expected) in
+            [(350, 0), (349, 0), (251, 0), (250, 1), (150, 2), (149, 2), (51, 2), (50, 3), (0, 4)]
+        {
+            let limits = Limits { bytes: Some(limit), ..NONE };
+            assert_eq!(gone(&segments, &limits, &[0; 4]), expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn age_stops_at_the_first_that_is_young() {
+        let segments = extents(&[(100, 1), (100, 1), (100, 1)]);
+        let limits = Limits { age_millis: Some(100), ..NONE };
+        assert_eq!(gone(&segments, &limits, &[899, 900, 0]), 1);
+        assert_eq!(gone(&segments, &limits, &[899, 898, 897]), 3);
+        assert_eq!(gone(&segments, &limits, &[900, 0, 0]), 0, "as old as the limit is not older");
+    }
+
+    #[test]
+    fn a_wrong_clock_deletes_nothing() {
+        let segments = extents(&[(100, 1), (100, 1)]);
+        let limits = Limits { age_millis: Some(0), ..NONE };
+        assert_eq!(gone(&segments, &limits, &[i64::MAX, 0]), 0);
+        assert_eq!(gone(&segments, &limits, &[-1, 0]), 0, "no timestamp is no age");
+        let back = Limits { now: Timestamp::from_millis(i64::MIN), ..limits };
+        assert_eq!(gone(&segments, &back, &[5, 5]), 0);
+    }
+
+    #[test]
+    fn below_the_start_all_but_the_last_go() {
+        let segments = extents(&[(100, 10), (0, 0), (100, 10), (100, 10)]);
+        for (start, expected) in [(0, 0), (9, 0), (10, 2), (19, 2), (20, 3), (30, 3)] {
+            assert_eq!(gone(&segments, &Limits { start, ..NONE }, &[0; 4]), expected, "{start}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_that_is_not_replicated_and_no_empty_last_one() {
+        let segments = extents(&[(100, 10), (100, 10), (0, 0)]);
+        let all = Limits { bytes: Some(0), age_millis: Some(0), start: 20, ..NONE };
+        assert_eq!(gone(&segments, &all, &[0; 3]), 2);
+        assert_eq!(gone(&segments, &Limits { high_watermark: 19, ..all }, &[0; 3]), 1);
+        assert_eq!(gone(&segments, &Limits { high_watermark: 9, ..all }, &[0; 3]), 0);
+    }
+
+    #[test]
+    fn each_rule_begins_where_the_one_before_it_stopped() {
+        let segments = extents(&[(100, 10), (100, 10), (100, 10), (100, 10)]);
+        // The start takes one, which counts no more: of 300 bytes one may go.
+        let limits = Limits { start: 10, bytes: Some(200), ..NONE };
+        assert_eq!(gone(&segments, &limits, &[0; 4]), 2);
+        let limits = Limits { age_millis: Some(100), ..limits };
+        assert_eq!(gone(&segments, &limits, &[1_000, 1_000, 0, 1_000]), 3);
+    }
+}
