@@ -33,6 +33,8 @@ struct Ledger {
     tried: Vec<Rec>,
     /// A truncation failed: records from there on may be gone.
     cut: Option<u64>,
+    /// A deletion at the front failed: the log may begin anywhere above where it did.
+    deleting: bool,
     /// Where truncations may have left offsets without records.
     targets: Vec<u64>,
     /// Each append flushes: one that failed may be there.
@@ -87,16 +89,29 @@ impl Ledger {
         }
     }
 
+    /// Deletes what `delete` does, which says where the log begins then.
+    fn delete(&mut self, log: &Log, delete: impl Fn(&Log) -> Result<u64>) -> Result<()> {
+        self.deleting = true;
+        let start = delete(log)?;
+        assert_eq!(log.offsets().start, start);
+        self.model.delete_before(start);
+        self.deleting = false;
+        Ok(())
+    }
+
     /// Everything durable is there, nothing that was never tried, and no hole.
     fn check(&self, log: &Log) {
         let found = read_all(log);
-        let end = log.offsets().end;
+        let (start, end) = (log.offsets().start, log.offsets().end);
+        let is_known = start == self.model.start || (self.deleting && start > self.model.start);
+        assert!(is_known, "begins at {start}, not at {}", self.model.start);
         assert!(end >= self.model.durable, "ends at {end}, {} was durable", self.model.durable);
-        for want in self.model.records().take_while(|rec| rec.offset < self.model.durable) {
+        let model = self.model.from(start);
+        for want in model.records().take_while(|rec| rec.offset < self.model.durable) {
             assert!(found.contains(want), "record {} was durable and is gone", want.offset);
         }
         assert!(found.iter().all(|rec| self.tried.contains(rec)), "a record nobody appended");
-        let mut next = 0;
+        let mut next = start;
         for rec in &found {
             let follows =
                 rec.offset == next || (rec.offset > next && self.targets.contains(&rec.offset));
@@ -204,6 +219,30 @@ fn recover(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
+/// Deletes at the front, by offset and by size.
+fn delete(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
+    let log = bench.open()?;
+    let mut go_on = || {
+        (0..6).try_for_each(|n| ledger.append(&log, 1 + n % 3))?;
+        let end = log.offsets().end;
+        ledger.delete(&log, |log| log.delete_before(end - 4))?;
+        (0..4).try_for_each(|n| ledger.append(&log, 1 + n % 3))?;
+        ledger.delete(&log, |log| Ok(log.maintain()?.start))?;
+        ledger.append(&log, 2)?;
+        verify(&log)?;
+        ledger.delete(&log, |log| log.delete_before(log.offsets().end))?;
+        ledger.append(&log, 1)?;
+        ledger.flush(&log)
+    };
+    if let Err(error) = go_on() {
+        bench.settle(ledger, &log, &error);
+        return Err(error);
+    }
+    log.close()?;
+    ledger.model.durable = ledger.model.end;
+    ledger.check_open(&bench.open()?)
+}
+
 /// Reads what another writes, whose own calls do not fail.
 fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     let writer = Log::open(DIR, bench.config.clone().fs(bench.memory.clone())).unwrap();
@@ -259,7 +298,7 @@ fn use_log(log: &Log, ledger: &mut Ledger) -> Result<()> {
 
 impl Ledger {
     fn check_open(&self, log: &Log) -> Result<()> {
-        for record in log.reader(0)?.records() {
+        for record in log.reader(log.offsets().start)?.records() {
             assert!(self.tried.contains(&record?.into()));
         }
         Ok(())
@@ -384,6 +423,7 @@ fn scenes() -> Vec<Scene> {
         fresh("work preallocated", work, config().preallocate(true)),
         fresh("work, each append flushed", work, config().flush_messages(1)),
         fresh("follow", follow, config()),
+        fresh("delete", delete, config().retention_bytes(700)),
     ];
     scenes[2].ledger.flushes = true;
     let memory = MemFs::new();
