@@ -617,6 +617,91 @@ fn a_reader_goes_on_across_rolls() {
     });
 }
 
+/// Four segments of one record, of which deletions will leave the last.
+fn four_segments() -> Log {
+    let log = open(config());
+    for (n, value) in (0..).zip(["0", "1", "2", "3"]) {
+        log.append(Record::new(value).timestamp(Timestamp::from_millis(n))).unwrap();
+        log.roll().unwrap();
+    }
+    log
+}
+
+#[test]
+fn a_deletion_hides_no_record_that_is_not_deleted() {
+    check(|| {
+        let log = four_segments();
+        let looking = log.clone();
+        let looks = thread::spawn(move || {
+            for offset in [0, 2, 3] {
+                match looking.get(offset) {
+                    Ok(found) => assert_eq!(found.unwrap().offset, offset),
+                    Err(Error::OffsetOutOfRange { start, .. }) => assert!(offset < start),
+                    Err(other) => panic!("{other}"),
+                }
+                let at = Timestamp::from_millis(i64::try_from(offset).unwrap());
+                let (found, _) = looking.offset_for_time(at).unwrap().unwrap();
+                assert!((offset..=3).contains(&found));
+                assert!(looking.verify().unwrap().is_empty());
+            }
+        });
+        let reading = log.clone();
+        let reader = thread::spawn(move || {
+            let mut reader = reading.reader(0).or_else(|_| reading.reader(3)).unwrap();
+            let mut next = reader.offset();
+            loop {
+                match reader.next_record() {
+                    Ok(Some(record)) => assert_eq!(record.offset, next),
+                    Ok(None) => break assert_eq!(next, 4),
+                    Err(Error::OffsetOutOfRange { requested, start, .. }) => {
+                        break assert!(requested == next && next < start);
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+                next += 1;
+            }
+        });
+        log.delete_before(1).unwrap();
+        log.delete_before(3).unwrap();
+        looks.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(values(&log), [(3, "3".to_owned())]);
+    });
+}
+
+#[test]
+fn a_deletion_an_append_and_a_truncation_agree_on_what_there_is() {
+    check(|| {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+        append(&log, &["0", "1", "2"]).unwrap();
+        let (one, two) = (log.clone(), log.clone());
+        let cutter = thread::spawn(move || match one.truncate_to(1) {
+            Ok(()) => {}
+            Err(Error::OffsetOutOfRange { start, .. }) => assert_eq!(start, 2),
+            Err(other) => panic!("{other}"),
+        });
+        let appender = thread::spawn(move || {
+            append(&two, &["more"]).unwrap();
+            two.roll().unwrap();
+        });
+        match log.delete_before(2) {
+            Ok(start) => assert_eq!(start, 2),
+            Err(Error::OffsetOutOfRange { end, .. }) => assert!(end < 2),
+            Err(other) => panic!("{other}"),
+        }
+        cutter.join().unwrap();
+        appender.join().unwrap();
+        let (before, left) = (log.offsets(), values(&log));
+        assert!(left.iter().all(|(offset, _)| *offset >= before.start));
+        log.flush().unwrap();
+        drop(log);
+        let log = Log::open(DIR, config().fs(fs.crash(Survive::SyncedOnly))).unwrap();
+        assert_eq!((log.offsets().start, log.offsets().end), (before.start, before.end));
+        assert_eq!(values(&log), left);
+    });
+}
+
 #[test]
 fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
     check(|| {

@@ -258,8 +258,10 @@ impl Shared {
 
     /// Whether `offset` lies between the ends, both included: there may be nothing at the end yet.
     pub(crate) fn check_range(&self, offset: Offset) -> Result<()> {
-        if offset < self.start() || offset > self.end() {
-            return Err(self.out_of_range(offset));
+        // Looked at once: an append meanwhile must not make the error contradict itself.
+        let (start, end) = (self.start(), self.end());
+        if offset < start || offset > end {
+            return Err(Error::OffsetOutOfRange { requested: offset, start, end });
         }
         Ok(())
     }

@@ -43,18 +43,12 @@ fn store_start(dir: &SegmentDir, offset: Offset) -> Result<()> {
 impl Shared {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
-        self.check_writable()?;
-        if target > self.end() {
-            return Err(self.out_of_range(target));
-        }
         self.advance_start(target)?;
         Ok(self.start())
     }
 
     /// Moves the start of the log up to `target`, which is not above its end, and lets go of what lies below.
     pub(crate) fn advance_start(&self, target: Offset) -> Result<Removed> {
-        // A log that ended below its start would give out again what was deleted.
-        self.sync_below(target)?;
         let (removed, events) = {
             let _change = self.change.lock();
             self.check_writable()?;
@@ -65,11 +59,11 @@ impl Shared {
     }
 
     fn remove_front(&self, target: Offset) -> Result<Removed> {
-        // A truncation may have come first.
-        if target > self.durable() {
-            return Err(self.out_of_range(target));
-        }
+        // A truncation may have come first; none comes now.
         let start = self.start().max(target);
+        self.check_range(start)?;
+        // A log that ended below its start would give out again what was deleted.
+        self.sync_below(start)?;
         let view = self.view();
         let count = view.find(start);
         if start == self.start() && count == 0 {
