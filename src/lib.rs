@@ -35,8 +35,9 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker and no client: topics, consumer groups, retention, compaction, transactions and the
-//! recognition of repeated batches are not there. A log grows until somebody truncates it or removes the directory.
+//! It is no broker and no client: topics, consumer groups, compaction, transactions and the recognition of repeated
+//! batches are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
+//! [a limit](LogConfig::retention_bytes) and calls [`maintain`](Log::maintain) now and then.
 //!
 //! # A guided tour
 //!

@@ -206,6 +206,22 @@ fn truncation_gives_the_new_ends() {
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
 }
 
+#[test]
+fn deletion_gives_the_new_ends() {
+    let dir = many(100);
+    let deleted = |offset: &str| run(dir.path(), &["delete-before", "t-0", "--offset", offset]);
+    assert_eq!(deleted("50").ok().stdout, b"{\"start\":50,\"end\":100}\n");
+    assert_eq!(deleted("20").ok().stdout, b"{\"start\":50,\"end\":100}\n");
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()), (50..100).collect::<Vec<_>>());
+    let info = run(dir.path(), &["info", "t-0"]).ok().lines();
+    assert_eq!((&info[0]["start"], &info[0]["end"]), (&json!(50), &json!(100)));
+    deleted("101").refused(2, "out of range");
+    run(dir.path(), &["read", "t-0", "--from", "49"]).refused(2, "50 to 100");
+    run(dir.path(), &["delete-before", "missing", "--offset", "0"]).refused(2, "missing");
+    assert!(!dir.path().join("missing").exists());
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+}
+
 /// The advice of the error that refuses a damaged log: verify, then truncate to the offset it names.
 #[test]
 fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {

@@ -30,6 +30,8 @@ pub enum Command {
     Seek(SeekArgs),
     /// Remove the records at and above an offset
     Truncate(TruncateArgs),
+    /// Remove the records below an offset
+    DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),
 }
@@ -122,6 +124,15 @@ pub struct TruncateArgs {
     /// The new end of the log
     #[arg(long, value_name = "OFFSET")]
     pub to: Offset,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DeleteBeforeArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// The new start of the log; one below the start there is changes nothing
+    #[arg(long, value_name = "OFFSET")]
+    pub offset: Offset,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@
 mod append;
 mod args;
 mod bench;
+mod cut;
 mod dump;
 mod failure;
 mod info;
@@ -49,7 +50,8 @@ fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
         Command::Info(args) => info::run(&args, output)?,
         Command::Verify(args) => return verify::run(&args, output),
         Command::Seek(args) => seek::seek(&args, output)?,
-        Command::Truncate(args) => seek::truncate(&args, output)?,
+        Command::Truncate(args) => cut::truncate(&args, output)?,
+        Command::DeleteBefore(args) => cut::delete_before(&args, output)?,
         Command::Bench(args) => bench::run(&args, output)?,
     }
     Ok(ExitCode::SUCCESS)

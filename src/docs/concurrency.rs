@@ -14,7 +14,8 @@
 //! | `flush_async().await` | the same, with no thread of its caller | |
 //! | roll | an append | readers, syncs |
 //! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
-//! | close | an append, a truncation, a sync | readers: they get [`Closed`](crate::Error::Closed) next |
+//! | `delete_before`, `maintain` | a truncation, a sync of what is deleted if it is not durable | readers: who reads a segment that goes finishes it, and gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) then; appends go on meanwhile |
+//! | close | an append, a truncation, a deletion, a sync | readers: they get [`Closed`](crate::Error::Closed) next |
 //!
 //! Two small exceptions of readers. The first one to need a closed segment's indexes opens them; others that need
 //! the same wait for it. And one that meets a batch in the very moment in which it is being published, waits for
@@ -38,9 +39,9 @@
 //!
 //! | lock | held by | during |
 //! |---|---|---|
-//! | change | truncate, close | all of it |
+//! | change | truncate, `delete_before`, close | all of it |
 //! | writer | append, roll, truncate, close | the write, and the file work of a change |
-//! | sync | flush, roll, truncate | a look at what is to be synced; truncation: until its view is published. Never during a sync |
+//! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
 //!
 //! The others, that of the queue of appends that wait among them, are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
@@ -63,7 +64,8 @@
 //!
 //! # Truncation and readers
 //!
-//! Truncation is the only thing that takes away what a reader may be reading. It publishes the shorter view and
+//! Truncation is the only thing that takes away what a reader may be reading: segments deleted at the front
+//! leave the view, and keep their files until the last reader lets go of them. Truncation publishes the shorter view and
 //! the lower end first, then raises the *truncation counter*, and only then cuts a file. A reader that has read
 //! bytes looks at the counter again: if it has not moved, nothing it read was being cut or written over. If it has, it
 //! looks for its place again, and finds it, or gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange).

@@ -11,6 +11,8 @@
 //! | `flush_async().await` | there | everything appended before the call of `flush_async` is there |
 //! | [`roll`](crate::Log::roll) | the new segment is there | maybe; no records are lost by it |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
+//! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and all up to the new start was durable |
+//! | [`maintain`](crate::Log::maintain) | the same | the same |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
 //! | dropping the last handle; readers and tails count as handles | as if the process had died | as if the process had died |
 //!
@@ -47,6 +49,7 @@
 //! | error when a segment is begun | nothing was appended | works |
 //! | error while truncating, before files change | nothing was removed | works |
 //! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
+//! | error of `delete_before` or `maintain`, but of the sync of what is deleted | nothing was deleted; after a crash it may be | works |
 //! | error of a read | that call failed | works: other places stay readable |
 //! | too many open files | that call failed; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | the records are there, and not known to be durable | works |
@@ -65,6 +68,7 @@
 //! | a crash while recovering, and while recovering from that | as one crash | open the log | the same |
 //! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
+//! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below go | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
@@ -114,7 +118,9 @@
 //! 3. Leftovers go: `.tmp` and `.deleted` files; `.cleaned` files and the `.swap` files at or above the
 //!    lowest of them. What remains of `.swap` was complete and replaces the live files it covers. Indexes without a log go.
 //!    Each step is synced before the next relies on it.
-//! 4. The recovery point and the log's start are read. A malformed file counts as none: recovery begins at 0.
+//! 4. The recovery point and the log's start are read. A malformed file counts as none: recovery begins at 0, and the
+//!    log with its first segment. The start stands twice in its file, as no checksum covers it: where the two differ,
+//!    neither counts. Segments wholly below the start are what an interrupted deletion left, and go.
 //! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
 //!    segment as it is, the log is open: no batch was read. If not, it goes on as after a crash.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to

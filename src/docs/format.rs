@@ -19,7 +19,7 @@
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
-//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment | read, not written yet |
+//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
 //! | `….deleted` | truncated away; removed when its last reader is done, or by the next opening | truncation |
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | Kafka's compaction |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
