@@ -223,6 +223,8 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     fs::remove_file(&logs[1]).unwrap();
     let named = format!("offset {lost}");
     run(dir.path(), &["append", "t-0"]).refused(2, &named);
+    run(dir.path(), &["read", "t-0"]).refused(2, &named);
+    run(dir.path(), &["seek", "t-0", "--time", "0"]).refused(2, &named);
     let verified = run(dir.path(), &["verify", "t-0"]);
     assert_eq!((verified.code, &verified.lines()[0]["offset"]), (3, &json!(lost)));
     run(dir.path(), &["truncate", "t-0", "--to", &(lost + 1).to_string()]).refused(2, &named);

@@ -216,6 +216,22 @@ fn a_read_only_tail_is_woken_however_often_it_waits() {
     }
 }
 
+/// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
+#[test]
+fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l-0");
+    Log::open(&path, small()).unwrap().append("x").unwrap();
+    let mut tail = Log::open_read_only(&path, small()).unwrap().tail(1).unwrap();
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(tail.next(None)));
+    // Whether it waits by then or not, it must not wait for ever.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::remove_dir_all(&path).unwrap();
+    let got = result.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(matches!(got, Err(Error::Io { .. })), "{got:?}");
+}
+
 /// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a
 /// flipped bit in a log that was closed long ago read as its end, without a word.
 #[test]

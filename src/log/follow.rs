@@ -7,7 +7,9 @@
 use crate::error::{Error, Result};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{Listing, Recovery, damage, read_checkpoint, segment_dir};
+use crate::log::open::{
+    Listing, Recovery, damage, lost_since_close, read_checkpoint, segment_dir,
+};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -125,6 +127,12 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, false);
     let (follower, view, start) = survey(&dir, config.on_corruption)?;
+    // A hole that lost files left reads like one that compaction left: only the close knows better.
+    if config.on_corruption != OnCorruption::Truncate
+        && let Some(lost) = lost_since_close(&dir)?.into_iter().next()
+    {
+        return Err(Error::Corrupt(Box::new(lost)));
+    }
     let end = follower.end;
     Ok(Shared::new(Parts {
         dir,

@@ -127,6 +127,8 @@ impl Log {
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced;
     ///   with [`OnCorruption::Truncate`] the log ends before that, and nothing is cut.
+    /// - [`Error::Corrupt`], too, when a segment is gone or shorter than when the log was closed; with
+    ///   [`OnCorruption::Truncate`] what is left is read, and only [`verify`](Log::verify) tells of the hole.
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);

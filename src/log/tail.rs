@@ -141,11 +141,16 @@ impl Tail {
 struct Seen {
     truncations: u64,
     end: Offset,
+    failed_looks: u64,
 }
 
 impl Seen {
     fn now(shared: &Shared) -> Seen {
-        Seen { truncations: shared.truncations(), end: shared.end() }
+        Seen {
+            truncations: shared.truncations(),
+            end: shared.end(),
+            failed_looks: shared.failed_looks.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -187,6 +192,7 @@ impl Shared {
                 // not end the looking.
                 let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
                 if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
+                    shared.failed_looks.fetch_add(1, Ordering::AcqRel);
                     shared.signal.notify();
                 }
                 let done = shared.is_closed() || !shared.signal.has_waiters();
