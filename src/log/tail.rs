@@ -17,11 +17,12 @@ use std::time::Duration;
 ///
 /// It can wait in two ways: [`next`](Tail::next) and [`next_batch`](Tail::next_batch) block the
 /// thread, with or without a limit; [`poll_next`](Tail::poll_next) arranges for a task to be woken, under
-/// any executor. With the cargo feature `futures` it is a `Stream` of records.
+/// any executor. With the cargo feature `futures` it is a `Stream` of records. As the blocking `next` takes the
+/// name, a task writes `tail.try_next().await?` (`TryStreamExt`) or `StreamExt::next(&mut tail).await`.
 ///
 /// A tail wakes up when something is appended, when the log is truncated (its next read
 /// then says [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the log is closed
-/// ([`Error::Closed`](crate::Error::Closed)). It sees records as soon as they are appended, durable or not.
+/// ([`Error::Closed`](crate::Error::Closed); a stream then ends). It sees records as soon as they are appended, durable or not.
 ///
 /// On a log that was opened read-only the files are looked at again every 10 ms.
 ///
@@ -160,8 +161,28 @@ impl Drop for Tail {
     }
 }
 
-/// Never ends by itself: an error is an item, and asking again gives the error again until
+/// Ends when the log is closed. Any other error is an item, and asking again gives the error again until
 /// the tail is moved.
+///
+/// `tail.next()` is the blocking [`Tail::next`]. A task asks with `TryStreamExt::try_next`:
+///
+/// ```
+/// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+/// use futures_util::TryStreamExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append("news")?;
+/// let mut tail = log.tail(StartAt::Earliest)?;
+/// let record = tail.try_next().await?.expect("the log is open");
+/// assert_eq!(record.value_str(), Some("news"));
+///
+/// log.close()?;
+/// assert!(tail.try_next().await?.is_none());
+/// # Ok::<(), annals::Error>(())
+/// # }).unwrap();
+/// ```
 #[cfg(feature = "futures")]
 impl futures_core::Stream for Tail {
     type Item = Result<StoredRecord>;
