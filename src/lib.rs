@@ -95,7 +95,7 @@
 //! ## Tailing
 //!
 //! A [`Tail`] reads like a [`Reader`] and waits at the end for more: blocking, with or without a limit, or
-//! as a task. With the cargo feature `futures` it is a `Stream`. Any number of them can follow one log.
+//! as a task. With the cargo feature `futures` it is a `Stream`: `tail.try_next().await?`. Any number of them can follow one log.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -193,7 +193,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: the log holds 0 to 0; start again at one of these ends",
+//!     "offset 7 is out of range: the log starts at 0 and ends at 0; take one of these, or an offset between",
 //! );
 //! # Ok::<(), Error>(())
 //! ```

@@ -7,9 +7,7 @@
 use crate::error::{Error, Result};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{
-    Listing, Recovery, damage, lost_since_close, read_checkpoint, segment_dir,
-};
+use crate::log::open::{Listing, Recovery, damage, lost_since_close, read_checkpoint, segment_dir};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -85,7 +83,7 @@ fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View
     let Some((&(base, _), sealed)) = logs.split_last() else {
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
-            reason: "it holds no segment",
+            reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
         });
     };
     let mut segments: Vec<_> = sealed

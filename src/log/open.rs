@@ -56,7 +56,7 @@ const SMALL_FILE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Whether the log had been closed in order, so that nothing had to be read.
+    /// Whether the log had been closed in order, so that nothing had to be read. False for a log that was just made.
     pub clean: bool,
     /// How many bytes of batches were read and checked.
     pub scanned_bytes: u64,
@@ -82,11 +82,13 @@ pub(crate) struct Listing {
     known: bool,
 }
 
+const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
+
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
         let entries = dir.fs.list(&dir.path).map_err(|e| match e.kind() {
             io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: dir.path.as_path().into(), reason: "it is a file" }
+                Error::NotALog { path: dir.path.as_path().into(), reason: NOT_A_DIRECTORY }
             }
             _ => Error::io("list", &dir.path, e),
         })?;
@@ -143,7 +145,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     let dir = segment_dir(path, &config, true);
     dir.fs.create_dir(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Error::NotALog { path: path.into(), reason: "a file is in the way" }
+            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
         }
         _ => Error::io("create", path, e),
     })?;
