@@ -249,7 +249,7 @@ fn info_shows_the_log_at_a_glance() {
     let dir = many(1000);
     let info = run(dir.path(), &["info", "t-0"]).ok().lines().remove(0);
     let keys: Vec<&String> = info.as_object().unwrap().keys().collect();
-    let first = ["start", "end", "durable", "high_watermark", "last_stable", "bytes", "segments"];
+    let first = ["start", "end", "durable", "high_watermark", "last_stable", "segments", "bytes"];
     assert_eq!(keys[..7], first);
     assert_eq!((&info["durable"], &info["end"]), (&json!(1000), &json!(1000)));
     let segments = info["segments"].as_array().unwrap();
@@ -393,11 +393,16 @@ fn wrong_usage_is_told_in_one_line() {
         (&["append", "t-0", "--sync", "sometimes"], "sometimes"),
         (&["append", "t-0", "--batch-records", "0"], "--batch-records"),
         (&["read", "t-0", "--from", "first"], "earliest"),
-        (&["read", "t-0", "--from", "-1"], "-1"),
+        (&["read", "t-0", "--from", "-1"], "a position is earliest"),
+        (&["read", "t-0", "--max", "-1"], "'-1' for '--max"),
+        (&["truncate", "t-0", "--to", "-1"], "'-1' for '--to"),
+        (&["read", "t-0", "--zzz"], "it takes --from --until --max"),
+        (&["append", "t-0", "--segment-ms", "0"], "--segment-ms: "),
         (&["read", "t-0", "--from", "@x"], "@MILLIS"),
         (&["truncate", "t-0"], "--to"),
         (&["read"], "DIR"),
         (&["frobnicate"], "frobnicate"),
+        (&["clean", "t-0"], "append read dump"),
         (&[], "--help"),
     ] {
         run(dir.path(), args).refused(1, words);
@@ -412,8 +417,16 @@ fn wrong_usage_is_told_in_one_line() {
 fn wrong_input_leaves_what_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let json = ["append", "t-0", "--format", "json", "--ack", "--batch-records", "1"];
-    for line in ["{", "[]", "3", r#"{"valu":"x"}"#, r#"{"value":3}"#, r#"{"value":{"base64":"!"}}"#]
-    {
+    for line in [
+        "{",
+        "[]",
+        r#"[0,1,null,"v",[]]"#,
+        "3",
+        r#"{"valu":"x"}"#,
+        r#"{"value":3}"#,
+        r#"{"value":{"base64":"!"}}"#,
+        r#"{"timestamp":-5,"value":"x"}"#,
+    ] {
         run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");
     }
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\nnonsense\n");
@@ -421,8 +434,16 @@ fn wrong_input_leaves_what_was_acknowledged() {
     assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));
     let long = vec![b'x'; 2 << 20];
     run_with(dir.path(), &["append", "t-0"], &long).refused(2, "line 1 of stdin");
-    let negative = br#"{"timestamp":-5,"value":"x"}"#;
-    run_with(dir.path(), &json, negative).refused(2, "timestamp");
+    // Within the length of a line that is read, over that of a batch.
+    let long = vec![b'x'; 1_048_588];
+    let long = run_with(dir.path(), &["append", "t-0"], &long);
+    long.refused(2, "raise --max-message-bytes; nothing was appended");
+    // Whatever line of a batch is refused, it is named, and where to go on.
+    let lines = b"{}\n{}\n\n{}\n{\"timestamp\":-5}\n{}\n";
+    let two = ["append", "t-0", "--format", "json", "--batch-records", "2"];
+    let ran = run_with(dir.path(), &two, lines);
+    assert!(ran.stderr.contains("line 5 of stdin: timestamp -5"), "{}", ran.stderr);
+    ran.refused(2, "the lines before line 3 were appended");
     run(dir.path(), &["verify", "t-0"]).ok();
 }
 

@@ -38,7 +38,7 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<(), Failure>
     let result = log.truncate_to(args.to);
     let offsets = log.offsets();
     let closed = log.close();
-    result?;
+    result.map_err(Failure::within(&args.dir))?;
     closed?;
     output.json(&Ends { start: offsets.start, end: offsets.end })
 }
