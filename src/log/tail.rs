@@ -73,12 +73,13 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_record`].
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
+        let mut patience = Patience { timeout, began: None };
         loop {
             let seen = Seen::now(self.reader.shared());
             if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
-            if !self.wait(seen, timeout) {
+            if !self.wait(seen, patience.left(self.reader.shared())) {
                 return Ok(None);
             }
         }
@@ -89,12 +90,13 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_batch`].
     pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
+        let mut patience = Patience { timeout, began: None };
         let from = loop {
             let seen = Seen::now(self.reader.shared());
             if let Some(from) = self.reader.step_batch()? {
                 break from;
             }
-            if !self.wait(seen, timeout) {
+            if !self.wait(seen, patience.left(self.reader.shared())) {
                 return Ok(None);
             }
         };
@@ -134,6 +136,22 @@ impl Tail {
             }
             Seen::now(shared) != seen || shared.is_closed()
         })
+    }
+}
+
+/// How long a call may wait in all: what wakes it need not be a record.
+struct Patience {
+    timeout: Option<Duration>,
+    /// When it waited first.
+    began: Option<Duration>,
+}
+
+impl Patience {
+    fn left(&mut self, shared: &Shared) -> Option<Duration> {
+        let timeout = self.timeout?;
+        let now = shared.clock().monotonic();
+        let began = *self.began.get_or_insert(now);
+        Some(timeout.saturating_sub(now.saturating_sub(began)))
     }
 }
 
