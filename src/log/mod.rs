@@ -370,7 +370,7 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// The future resolves to the errors of [`flush`](Log::flush).
+    /// The future resolves to the errors of [`flush`](Log::flush), unless what it is to wait for is durable already.
     #[cfg(feature = "futures")]
     pub fn flush_async(&self) -> Durable {
         Durable::new(&self.shared, self.shared.end())
