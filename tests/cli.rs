@@ -438,6 +438,11 @@ fn wrong_input_leaves_what_was_acknowledged() {
     let long = vec![b'x'; 1_048_588];
     let long = run_with(dir.path(), &["append", "t-0"], &long);
     long.refused(2, "raise --max-message-bytes; nothing was appended");
+    let small = ["append", "t-0", "--segment-bytes", "62"];
+    run_with(dir.path(), &small, b"x").refused(2, "line 1 of stdin: a batch of 69 bytes");
+    run_with(dir.path(), &small, b"x").refused(2, "raise --segment-bytes");
+    let bench = ["bench", "t-0", "--records", "1", "--value-bytes", "3000000"];
+    run(dir.path(), &bench).refused(2, "--value-bytes");
     // Whatever line of a batch is refused, it is named, and where to go on.
     let lines = b"{}\n{}\n\n{}\n{\"timestamp\":-5}\n{}\n";
     let two = ["append", "t-0", "--format", "json", "--batch-records", "2"];

@@ -105,7 +105,7 @@ impl Printer<'_> {
             if header.is_control() || aborted {
                 continue;
             }
-            for record in batch.records()? {
+            for record in batch.records().map_err(Failure::within(dir))? {
                 let record = record.map_err(annals::Error::from)?;
                 if self.left == Some(0) || self.stop.is_before(&record) {
                     return Ok(true);
