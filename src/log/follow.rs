@@ -81,6 +81,7 @@ fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View
     let listing = Listing::read(dir)?;
     let logs: Vec<_> = listing.logs().collect();
     let Some((&(base, _), sealed)) = logs.split_last() else {
+        listing.check(&dir.path)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
             reason: "it holds no segment; give the directory of a log, or open it for writing to make one",

@@ -96,7 +96,7 @@ impl Log {
     /// # Errors
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
-    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment.
+    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
     /// - [`Error::Io`].

@@ -80,6 +80,8 @@ pub(crate) struct Listing {
     temporary: Vec<String>,
     unknown: Vec<String>,
     known: bool,
+    /// Whether directories are in it that are named as logs are: `orders-0`.
+    holds_logs: bool,
 }
 
 const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
@@ -94,6 +96,10 @@ impl Listing {
         })?;
         let mut listing = Listing::default();
         for Entry { name, kind, len } in entries {
+            let partition = name
+                .rsplit_once('-')
+                .is_some_and(|(topic, number)| !topic.is_empty() && number.parse::<u32>().is_ok());
+            listing.holds_logs |= kind == EntryKind::Directory && partition;
             match Name::parse(&name) {
                 _ if kind != EntryKind::File => listing.unknown.push(name),
                 Name::Segment(file) if file.stage == Stage::Live => {
@@ -117,8 +123,16 @@ impl Listing {
     }
 
     /// A directory with files of others and none of ours is not taken for an empty log.
-    fn check(&self, dir: &Path) -> Result<()> {
-        let ours = self.known || !self.live.is_empty() || !self.staged.is_empty();
+    pub(crate) fn check(&self, dir: &Path) -> Result<()> {
+        let has_segments = !self.live.is_empty() || !self.staged.is_empty();
+        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock, too.
+        if !has_segments && self.holds_logs {
+            return Err(Error::NotALog {
+                path: dir.into(),
+                reason: "it holds logs and is none itself; give the directory of one of them",
+            });
+        }
+        let ours = self.known || has_segments;
         if !ours && !self.unknown.is_empty() {
             return Err(Error::NotALog {
                 path: dir.into(),
