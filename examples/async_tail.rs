@@ -7,7 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a program for a person to run")]
 
 use annals::{Log, LogConfig, Record, StartAt};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ async fn main() -> Result<(), Failure> {
     let mut tail = log.tail(StartAt::Earliest)?.take(WRITERS * RECORDS_EACH);
     let follower = tokio::spawn(async move {
         let mut seen = BTreeMap::new();
-        while let Some(record) = tail.next().await {
-            let record = record?;
+        // Not `next`: on a tail itself that is the method that blocks.
+        while let Some(record) = tail.try_next().await? {
             *seen.entry(record.key_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
         }
         Ok::<BTreeMap<String, usize>, annals::Error>(seen)

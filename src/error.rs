@@ -29,12 +29,12 @@ pub enum Error {
     },
 
     /// Bytes on disk are not what a log wrote there.
-    #[error("{0}; run `verify` to see all damage, then restore the file or truncate to the offset")]
+    #[error("{}; {}", .0, Advice(&.0.path))]
     Corrupt(Box<Corruption>),
 
     /// The offset is below the start or above the end of the log.
     #[error(
-        "offset {requested} is out of range: the log holds {start} to {end}; start again at one of these ends"
+        "offset {requested} is out of range: the log starts at {start} and ends at {end}; take one of these, or an offset between"
     )]
     OffsetOutOfRange {
         /// The offset asked for.
@@ -116,6 +116,23 @@ pub enum Error {
     /// The log was closed, by this handle or a clone of it.
     #[error("the log is closed")]
     Closed,
+}
+
+/// What to do about damage in a file: only a log file holds what nothing else does.
+struct Advice<'a>(&'a Path);
+
+impl fmt::Display for Advice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("index" | "timeindex") => {
+                "remove the file: it is made again from the log when it is needed"
+            }
+            Some("log") => {
+                "run `verify` to see all damage, then restore the file or truncate to the offset"
+            }
+            _ => "run `verify` to see all damage, then restore the file",
+        })
+    }
 }
 
 struct Holder(Option<u32>);
@@ -269,7 +286,8 @@ pub enum Damage {
         found: u64,
     },
 
-    /// An index entry contradicts the log. The index is rebuilt when the log is next used for writing.
+    /// An index entry contradicts the log. No harm to the log: what needs the index makes it again, and who has the log
+    /// open for writing replaces the file.
     #[error("index entry {entry} contradicts the log: {what}")]
     IndexEntry {
         /// The number of the entry in its file.

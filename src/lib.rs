@@ -96,7 +96,7 @@
 //! ## Tailing
 //!
 //! A [`Tail`] reads like a [`Reader`] and waits at the end for more: blocking, with or without a limit, or
-//! as a task. With the cargo feature `futures` it is a `Stream`. Any number of them can follow one log.
+//! as a task. With the cargo feature `futures` it is a `Stream`: `tail.try_next().await?`. Any number of them can follow one log.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -133,7 +133,8 @@
 //! There are two levels. What an append returned is in the operating system's hands: it survives this
 //! process. What [`Log::flush`] returned is on the medium: it survives loss of power. Threads that flush at
 //! once share one sync. `Log::flush_async` (feature `futures`) is the same for tasks.
-//! [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] flush by themselves, as Kafka's options do.
+//! With [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] the append that reaches the limit flushes; there is
+//! no timer.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::MemFs};
@@ -194,7 +195,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: the log holds 0 to 0; start again at one of these ends",
+//!     "offset 7 is out of range: the log starts at 0 and ends at 0; take one of these, or an offset between",
 //! );
 //! # Ok::<(), Error>(())
 //! ```

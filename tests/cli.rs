@@ -216,7 +216,7 @@ fn deletion_gives_the_new_ends() {
     let info = run(dir.path(), &["info", "t-0"]).ok().lines();
     assert_eq!((&info[0]["start"], &info[0]["end"]), (&json!(50), &json!(100)));
     deleted("101").refused(2, "out of range");
-    run(dir.path(), &["read", "t-0", "--from", "49"]).refused(2, "50 to 100");
+    run(dir.path(), &["read", "t-0", "--from", "49"]).refused(2, "starts at 50");
     run(dir.path(), &["delete-before", "missing", "--offset", "0"]).refused(2, "missing");
     assert!(!dir.path().join("missing").exists());
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
@@ -239,6 +239,8 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     fs::remove_file(&logs[1]).unwrap();
     let named = format!("offset {lost}");
     run(dir.path(), &["append", "t-0"]).refused(2, &named);
+    run(dir.path(), &["read", "t-0"]).refused(2, &named);
+    run(dir.path(), &["seek", "t-0", "--time", "0"]).refused(2, &named);
     let verified = run(dir.path(), &["verify", "t-0"]);
     assert_eq!((verified.code, &verified.lines()[0]["offset"]), (3, &json!(lost)));
     run(dir.path(), &["truncate", "t-0", "--to", &(lost + 1).to_string()]).refused(2, &named);
@@ -263,7 +265,7 @@ fn info_shows_the_log_at_a_glance() {
     let dir = many(1000);
     let info = run(dir.path(), &["info", "t-0"]).ok().lines().remove(0);
     let keys: Vec<&String> = info.as_object().unwrap().keys().collect();
-    let first = ["start", "end", "durable", "high_watermark", "last_stable", "bytes", "segments"];
+    let first = ["start", "end", "durable", "high_watermark", "last_stable", "segments", "bytes"];
     assert_eq!(keys[..7], first);
     assert_eq!((&info["durable"], &info["end"]), (&json!(1000), &json!(1000)));
     let segments = info["segments"].as_array().unwrap();
@@ -407,11 +409,16 @@ fn wrong_usage_is_told_in_one_line() {
         (&["append", "t-0", "--sync", "sometimes"], "sometimes"),
         (&["append", "t-0", "--batch-records", "0"], "--batch-records"),
         (&["read", "t-0", "--from", "first"], "earliest"),
-        (&["read", "t-0", "--from", "-1"], "-1"),
+        (&["read", "t-0", "--from", "-1"], "a position is earliest"),
+        (&["read", "t-0", "--max", "-1"], "'-1' for '--max"),
+        (&["truncate", "t-0", "--to", "-1"], "'-1' for '--to"),
+        (&["read", "t-0", "--zzz"], "it takes --from --until --max"),
+        (&["append", "t-0", "--segment-ms", "0"], "--segment-ms: "),
         (&["read", "t-0", "--from", "@x"], "@MILLIS"),
         (&["truncate", "t-0"], "--to"),
         (&["read"], "DIR"),
         (&["frobnicate"], "frobnicate"),
+        (&["clean", "t-0"], "append read dump"),
         (&[], "--help"),
     ] {
         run(dir.path(), args).refused(1, words);
@@ -426,8 +433,16 @@ fn wrong_usage_is_told_in_one_line() {
 fn wrong_input_leaves_what_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let json = ["append", "t-0", "--format", "json", "--ack", "--batch-records", "1"];
-    for line in ["{", "[]", "3", r#"{"valu":"x"}"#, r#"{"value":3}"#, r#"{"value":{"base64":"!"}}"#]
-    {
+    for line in [
+        "{",
+        "[]",
+        r#"[0,1,null,"v",[]]"#,
+        "3",
+        r#"{"valu":"x"}"#,
+        r#"{"value":3}"#,
+        r#"{"value":{"base64":"!"}}"#,
+        r#"{"timestamp":-5,"value":"x"}"#,
+    ] {
         run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");
     }
     let ran = run_with(dir.path(), &json, b"{\"value\":\"kept\"}\nnonsense\n");
@@ -435,8 +450,21 @@ fn wrong_input_leaves_what_was_acknowledged() {
     assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));
     let long = vec![b'x'; 2 << 20];
     run_with(dir.path(), &["append", "t-0"], &long).refused(2, "line 1 of stdin");
-    let negative = br#"{"timestamp":-5,"value":"x"}"#;
-    run_with(dir.path(), &json, negative).refused(2, "timestamp");
+    // Within the length of a line that is read, over that of a batch.
+    let long = vec![b'x'; 1_048_588];
+    let long = run_with(dir.path(), &["append", "t-0"], &long);
+    long.refused(2, "raise --max-message-bytes; nothing was appended");
+    let small = ["append", "t-0", "--segment-bytes", "62"];
+    run_with(dir.path(), &small, b"x").refused(2, "line 1 of stdin: a batch of 69 bytes");
+    run_with(dir.path(), &small, b"x").refused(2, "raise --segment-bytes");
+    let bench = ["bench", "t-0", "--records", "1", "--value-bytes", "3000000"];
+    run(dir.path(), &bench).refused(2, "--value-bytes");
+    // Whatever line of a batch is refused, it is named, and where to go on.
+    let lines = b"{}\n{}\n\n{}\n{\"timestamp\":-5}\n{}\n";
+    let two = ["append", "t-0", "--format", "json", "--batch-records", "2"];
+    let ran = run_with(dir.path(), &two, lines);
+    assert!(ran.stderr.contains("line 5 of stdin: timestamp -5"), "{}", ran.stderr);
+    ran.refused(2, "the lines before line 3 were appended");
     run(dir.path(), &["verify", "t-0"]).ok();
 }
 

@@ -350,8 +350,15 @@ fn a_segment_missing_between_others_is_an_error() {
     let path = Path::new(DIR).join(name(2, "log"));
     let bytes = read_file(&lost, DIR, &name(2, "log"));
     lost.remove(&path).unwrap();
-    // Who only reads is told, too, by a look at everything.
-    let reading = Log::open_read_only(DIR, LogConfig::default().fs(lost.clone())).unwrap();
+    // Who only reads is told, too, and does not read on behind the hole as if nothing had been there.
+    let config = LogConfig::default().fs(lost.clone());
+    match Log::open_read_only(DIR, config.clone()).unwrap_err() {
+        Error::Corrupt(corruption) => assert_eq!(corruption.path, path),
+        other => panic!("{other}"),
+    }
+    // Who wants what is left can have it, and a look at everything tells of the hole.
+    let reading = Log::open_read_only(DIR, config.on_corruption(OnCorruption::Truncate)).unwrap();
+    assert_eq!(read_all(&reading).iter().map(|rec| rec.offset).collect::<Vec<_>>(), [0, 1, 3]);
     assert_eq!(reading.verify().unwrap().iter().map(|c| &c.path).collect::<Vec<_>>(), [&path]);
     drop(reading);
     // However often it is tried, and until the segment is back.

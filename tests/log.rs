@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fs, MemFs, Open};
-use annals::record::{BatchBuilder, Compression};
+use annals::record::{BatchBuilder, Compression, EndTxnMarker, stamp_base_offset};
 use annals::{Codec, Error, Log, LogConfig, OffsetSpec, OnCorruption, Record, StartAt, Timestamp};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
@@ -214,6 +214,59 @@ fn a_read_only_tail_is_woken_however_often_it_waits() {
         log.append("x").unwrap();
         assert_eq!(waiting.join().unwrap().map(|record| record.offset), Some(n));
     }
+}
+
+/// Each marker woke the tail, which found no record and began to wait anew.
+#[test]
+fn a_tail_that_is_woken_for_no_record_waits_no_longer_than_its_limit() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    let fs = MemFs::new();
+    let config = LogConfig::default().fs(fs.clone());
+    drop(Log::open("l-0", config.clone()).unwrap());
+    let log = Log::open_read_only("l-0", config).unwrap();
+    let mut tail = log.tail(StartAt::Latest).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As a broker does: a log of ours takes no markers from outside.
+        scope.spawn(|| {
+            let path = std::path::Path::new("l-0/00000000000000000000.log");
+            let file = fs.open(path, Open::ReadWrite).unwrap();
+            let began = Instant::now();
+            while !done.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(10) {
+                let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+                let mut bytes = marker.to_batch(1, 0, Timestamp::from_millis(1)).unwrap();
+                let at = file.len().unwrap();
+                stamp_base_offset(&mut bytes, at / EndTxnMarker::BATCH_SIZE as u64).unwrap();
+                file.write_all_at(&bytes, at).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let began = Instant::now();
+        let got = tail.next(Some(Duration::from_millis(100))).unwrap();
+        let took = began.elapsed();
+        done.store(true, Ordering::Relaxed);
+        assert!(got.is_none());
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+    assert!(log.reader(StartAt::Latest).unwrap().offset() > 1);
+}
+
+/// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
+#[test]
+fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l-0");
+    Log::open(&path, small()).unwrap().append("x").unwrap();
+    let mut tail = Log::open_read_only(&path, small()).unwrap().tail(1).unwrap();
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(tail.next(None)));
+    // Whether it waits by then or not, it must not wait for ever.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::remove_dir_all(&path).unwrap();
+    let got = result.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(matches!(got, Err(Error::Io { .. })), "{got:?}");
 }
 
 /// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a

@@ -427,6 +427,24 @@ fn what_is_no_log_is_refused_and_left_alone() {
     assert_eq!(log.offsets().end, 1);
 }
 
+/// A broker's data directory has checkpoints with the names of ours: it was taken for a log that lost its segments,
+/// or for an empty one, whose opening would have overwritten the recovery points of all the broker's logs.
+#[test]
+fn a_directory_of_logs_is_no_log() {
+    for points in ["0\n1\norders 0 72\n", "0\n2\norders 0 72\norders 1 3\n", "0\n0\n"] {
+        let fs = MemFs::new();
+        fs.create_dir(Path::new("data")).unwrap();
+        fs.create_dir(Path::new("data/orders-0")).unwrap();
+        write_file(&fs, "data", "recovery-point-offset-checkpoint", points.as_bytes());
+        let opened = Log::open("data", config().fs(fs.clone()));
+        assert!(matches!(opened, Err(Error::NotALog { .. })), "{opened:?}");
+        let opened = Log::open_read_only("data", config().fs(fs.clone()));
+        assert!(matches!(opened, Err(Error::NotALog { .. })), "{opened:?}");
+        assert_eq!(read_file(&fs, "data", "recovery-point-offset-checkpoint"), points.as_bytes());
+        assert!(!fs.list(Path::new("data")).unwrap().iter().any(|entry| entry.name == ".lock"));
+    }
+}
+
 #[test]
 fn logs_of_old_formats_are_unsupported_and_not_cut() {
     for file in std::fs::read_dir("tests/vectors/legacy").unwrap() {

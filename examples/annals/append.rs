@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::json;
 use crate::output::{Output, spinner};
 use annals::record::BatchBuilder;
-use annals::{Clock, Log, Record, SystemClock};
+use annals::{Clock, Error, Log, Record, SystemClock};
 use serde::Serialize;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::time::Instant;
@@ -49,6 +49,8 @@ struct Feed<'a> {
     output: &'a mut Output,
     clock: SystemClock,
     batch: BatchBuilder,
+    /// The line of each record in the batch.
+    lines: Vec<u64>,
     /// The number of the line being read, from 1.
     line: u64,
     /// The first line whose record is not in the log.
@@ -60,7 +62,18 @@ struct Feed<'a> {
 impl<'a> Feed<'a> {
     fn new(args: &'a AppendArgs, log: &'a Log, output: &'a mut Output) -> Feed<'a> {
         let (clock, batch) = (SystemClock::new(), BatchBuilder::new());
-        Feed { args, log, output, clock, batch, line: 0, pending_line: 1, records: 0, bytes: 0 }
+        Feed {
+            args,
+            log,
+            output,
+            clock,
+            batch,
+            lines: Vec::new(),
+            line: 0,
+            pending_line: 1,
+            records: 0,
+            bytes: 0,
+        }
     }
 
     /// How much a batch may hold.
@@ -133,12 +146,40 @@ impl<'a> Feed<'a> {
     }
 
     fn bad_line(&self, reason: &str) -> Failure {
-        let (line, pending) = (self.line, self.pending_line);
-        let kept = match pending {
-            1 => "nothing was appended".to_owned(),
-            _ => format!("the lines before line {pending} were appended, go on from there"),
+        let line = self.line;
+        Failure::refused(format!("line {line} of stdin: {reason}; {}", self.kept()))
+    }
+
+    /// A record or the batch was not taken: says which line it came from, and what is in the log.
+    fn not_taken(&self, error: Error) -> Failure {
+        let failure = match error {
+            Error::InvalidRecord { index, reason } => {
+                let line = self.lines.get(index).copied().unwrap_or(self.line);
+                Failure::refused(format!("line {line} of stdin: {reason}"))
+            }
+            Error::BatchTooLarge { .. } if self.lines.len() == 1 => {
+                let line = self.pending_line;
+                match Failure::from(error) {
+                    Failure::Refused(message) => {
+                        Failure::refused(format!("line {line} of stdin: {message}"))
+                    }
+                    other => other,
+                }
+            }
+            other => other.into(),
         };
-        Failure::refused(format!("line {line} of stdin: {reason}; {kept}"))
+        match failure {
+            Failure::Refused(message) => Failure::refused(format!("{message}; {}", self.kept())),
+            other => other,
+        }
+    }
+
+    /// What of stdin is in the log.
+    fn kept(&self) -> String {
+        match self.pending_line {
+            1 => "nothing was appended".to_owned(),
+            line => format!("the lines before line {line} were appended, go on from there"),
+        }
     }
 
     fn record(&self, line: &[u8]) -> Result<Option<Record>, Failure> {
@@ -170,7 +211,10 @@ impl<'a> Feed<'a> {
             self.append()?;
             self.pending_line = self.line;
         }
-        self.batch.push_record(record, self.clock.now())?;
+        if let Err(error) = self.batch.push_record(record, self.clock.now()) {
+            return Err(self.not_taken(error));
+        }
+        self.lines.push(self.line);
         self.bytes = self.bytes.saturating_add(record.payload_bytes() as u64);
         if self.batch.len() as u64 >= self.args.batch_records {
             self.append()?;
@@ -182,10 +226,14 @@ impl<'a> Feed<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let appended = self.log.append_builder(&mut self.batch)?;
+        let appended = match self.log.append_builder(&mut self.batch) {
+            Ok(appended) => appended,
+            Err(error) => return Err(self.not_taken(error)),
+        };
         self.records = self.records.saturating_add(self.batch.len() as u64);
         self.pending_line = self.line.saturating_add(1);
         self.batch.clear();
+        self.lines.clear();
         if self.args.sync == Sync::Batch {
             self.log.flush_through(appended.last)?;
         }

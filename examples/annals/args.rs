@@ -58,7 +58,7 @@ pub struct AppendArgs {
     /// The size to which a batch is filled; a larger record gets a batch of its own
     #[arg(long, value_name = "B", default_value_t = 512 << 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_bytes: u64,
-    /// How batches are compressed
+    /// How batches are compressed; not at all unless asked
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
     /// When records are made durable; closing the log at the end always does
@@ -75,14 +75,14 @@ pub struct AppendArgs {
 pub struct ReadArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// Where to begin: earliest, latest, an offset, or @MILLIS
-    #[arg(long, value_name = "P", default_value = "earliest", value_parser = position)]
+    /// Where to begin: earliest, latest, an offset, or @MILLIS since the epoch
+    #[arg(long, value_name = "P", default_value = "earliest", value_parser = position, allow_negative_numbers = true)]
     pub from: StartAt,
     /// Where to stop: before this position
-    #[arg(long, value_name = "P", value_parser = position)]
+    #[arg(long, value_name = "P", value_parser = position, allow_negative_numbers = true)]
     pub until: Option<StartAt>,
     /// The most records to print
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max: Option<u64>,
     /// Wait for more at the end
     #[arg(long)]
@@ -122,7 +122,7 @@ pub struct TruncateArgs {
     /// The log's directory
     pub dir: PathBuf,
     /// The new end of the log
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
     pub to: Offset,
 }
 
@@ -154,7 +154,7 @@ pub struct BenchArgs {
     /// When records are made durable
     #[arg(long, value_enum, default_value_t = Sync::End)]
     pub sync: Sync,
-    /// How batches are compressed
+    /// How batches are compressed; not at all unless asked
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
 }
@@ -163,26 +163,26 @@ pub struct BenchArgs {
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Log options")]
 pub struct ConfigArgs {
-    /// The size at which a segment is closed
+    /// The size at which a segment is closed; 1073741824 unless given
     #[arg(long, value_name = "B")]
     pub segment_bytes: Option<u64>,
-    /// The age at which a segment is closed
+    /// The age at which a segment is closed; 604800000, a week, unless given
     #[arg(long, value_name = "MILLIS")]
     pub segment_ms: Option<u64>,
-    /// The bytes between two index entries
+    /// The bytes between two index entries; 4096 unless given
     #[arg(long, value_name = "B")]
     pub index_interval_bytes: Option<u64>,
-    /// The largest batch
+    /// The largest batch; 1048588 unless given
     #[arg(long, value_name = "B")]
     pub max_message_bytes: Option<u64>,
-    /// Make everything durable whenever this many records are not
+    /// Make everything durable whenever this many records are not; never unless given
     #[arg(long, value_name = "N")]
     pub flush_messages: Option<u64>,
-    /// Make everything durable when this long ago was the last time
+    /// Make everything durable with an append this long after the last time; never unless given
     #[arg(long, value_name = "MILLIS")]
     pub flush_ms: Option<u64>,
-    /// Whose time records carry
-    #[arg(long, value_enum)]
+    /// Whose time records carry: their own, or the log's; CreateTime unless given
+    #[arg(long, value_name = "TYPE", value_enum)]
     pub message_timestamp_type: Option<TimestampArg>,
 }
 

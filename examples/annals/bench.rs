@@ -131,10 +131,21 @@ fn append(args: &BenchArgs, log: &Log, pool: &[u8]) -> Result<Vec<u64>, Failure>
         let mut all = Vec::new();
         for worker in workers {
             let taken = worker.join();
-            all.append(&mut taken.map_err(|_| Failure::refused("a thread broke down"))??);
+            let taken = taken.map_err(|_| Failure::refused("a thread broke down"))?;
+            all.append(&mut taken.map_err(too_large)?);
         }
         Ok(all)
     })
+}
+
+/// The limit is not an option here, the size of a batch is.
+fn too_large(error: Error) -> Failure {
+    match error {
+        Error::BatchTooLarge { bytes, limit, .. } => Failure::refused(format!(
+            "a batch of {bytes} bytes is over the limit of {limit}; lower --batch-records or --value-bytes"
+        )),
+        other => other.into(),
+    }
 }
 
 fn append_share(args: &BenchArgs, log: &Log, pool: &[u8], records: u64) -> Result<Vec<u64>, Error> {

@@ -23,7 +23,7 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<(), Failure>
         }
         opened => opened?,
     };
-    let result = log.truncate_to(args.to);
+    let result = log.truncate_to(args.to).map_err(Failure::within(&args.dir));
     finish(log, result, output)
 }
 
@@ -31,11 +31,11 @@ pub fn delete_before(args: &DeleteBeforeArgs, output: &mut Output) -> Result<(),
     drop(Log::open_read_only(&args.dir, LogConfig::default())?);
     let log = Log::open(&args.dir, LogConfig::default())?;
     let result = log.delete_before(args.offset).map(drop);
-    finish(log, result, output)
+    finish(log, result.map_err(Failure::within(&args.dir)), output)
 }
 
 /// Closes the log whatever came of it, and prints its ends.
-fn finish(log: Log, result: annals::Result<()>, output: &mut Output) -> Result<(), Failure> {
+fn finish(log: Log, result: Result<(), Failure>, output: &mut Output) -> Result<(), Failure> {
     let offsets = log.offsets();
     let closed = log.close();
     result?;

@@ -1,6 +1,8 @@
 //! How the tool ends when it cannot go on.
 
+use crate::args::Args;
 use annals::{Error, ErrorKind, InvalidBatch};
+use clap::CommandFactory as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -39,6 +41,16 @@ impl Failure {
         Failure::Refused(format!("{} at byte {position}: {}", path.display(), Error::from(reason)))
     }
 
+    /// What went wrong with the log in this directory, where the error does not name it.
+    pub fn within(dir: &Path) -> impl Fn(Error) -> Failure {
+        move |error| match &error {
+            Error::OffsetOutOfRange { .. } | Error::Unsupported(_) | Error::InvalidBatch(_) => {
+                Failure::Refused(format!("{}: {error}", dir.display()))
+            }
+            _ => error.into(),
+        }
+    }
+
     /// Tells it in one line, and gives the exit code.
     pub fn report(self) -> ExitCode {
         match self {
@@ -53,13 +65,27 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
             Error::InvalidConfig { option, reason } => {
-                Failure::Usage(format!("--{}: {reason}", option.replace('_', "-")))
+                Failure::Usage(format!("--{}: {reason}", flag_of(option)))
             }
             Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Failure::Refused(format!("{error}; check the path"))
             }
             Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Failure::Refused(format!("{error}; run it as the user who owns the log"))
+            }
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Failure::Refused(format!("{error}; a log there can be read, not changed"))
+            }
+            Error::BatchTooLarge { bytes, limit, option } => {
+                let flag = flag_of(option);
+                Failure::Refused(format!(
+                    "a batch of {bytes} bytes is over the limit of {limit}; raise --{flag}"
+                ))
+            }
+            Error::Locked { .. } => {
+                let told = error.to_string();
+                let told = told.split(';').next().unwrap_or(&told);
+                Failure::Refused(format!("{told}; wait for it to end, or end it"))
             }
             _ if error.kind() == ErrorKind::StorageFull => {
                 Failure::Refused(format!("{error}; make room and try again"))
@@ -69,11 +95,38 @@ impl From<Error> for Failure {
     }
 }
 
+/// The option of the command line that sets an option of the log.
+fn flag_of(option: &str) -> String {
+    match option {
+        "segment_age" => "segment-ms".to_owned(),
+        "flush_interval" => "flush-ms".to_owned(),
+        "timestamp_type" => "message-timestamp-type".to_owned(),
+        other => other.replace('_', "-"),
+    }
+}
+
 fn complain(message: &str, code: u8) -> ExitCode {
     let line: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // Nothing is left to tell when stderr is gone as well.
     writeln!(io::stderr(), "annals: {}", line.join("; ").replace(":; ", ": ")).ok();
     ExitCode::from(code)
+}
+
+/// The commands there are.
+fn commands() -> String {
+    let tool = Args::command();
+    let names: Vec<&str> = tool.get_subcommands().map(clap::Command::get_name).collect();
+    format!("the commands are {}", names.join(" "))
+}
+
+/// The options of the command that was asked for, when none is near enough to be meant.
+fn options() -> String {
+    let tool = Args::command();
+    let command = std::env::args().nth(1).and_then(|name| tool.find_subcommand(name).cloned());
+    let options = command.iter().flat_map(|command| command.get_opts());
+    let options: Vec<String> =
+        options.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
+    if options.is_empty() { String::new() } else { format!("it takes {}", options.join(" ")) }
 }
 
 /// What the parser of the command line has to say: help, or one line about what is wrong.
@@ -94,7 +147,16 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             let told = told.join("\n");
             let told = told.strip_prefix("error: ").unwrap_or(&told);
             let told = told.split("\nFor more information").next().unwrap_or(told);
-            complain(&format!("{told}\nsee --help"), WRONG_USAGE)
+            // Nothing here takes a value that looks like an option.
+            let told: Vec<&str> =
+                told.lines().filter(|line| !line.contains("as a value")).collect();
+            let told = told.join("\n");
+            let options = match error.kind() {
+                ErrorKind::UnknownArgument if !told.contains("tip:") => options(),
+                ErrorKind::InvalidSubcommand if !told.contains("tip:") => commands(),
+                _ => String::new(),
+            };
+            complain(&format!("{told}\n{options}\nsee --help"), WRONG_USAGE)
         }
     }
 }

@@ -23,8 +23,8 @@ struct Info {
     durable: Offset,
     high_watermark: Offset,
     last_stable: Offset,
-    bytes: u64,
     segments: Vec<SegmentLine>,
+    bytes: u64,
     producers: Vec<Producer>,
     /// Whether it was closed in order and not opened for writing since.
     clean: bool,

@@ -75,7 +75,7 @@ impl<'a> From<&RecordRef<'a>> for Shown<'a> {
 
 /// A record on its way in.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with the fields of a record")]
 struct Given<'a> {
     #[serde(default, rename = "offset")]
     _offset: Option<IgnoredAny>,
@@ -90,7 +90,11 @@ struct Given<'a> {
 
 /// The record in a line of JSON, or what is wrong with it.
 pub fn record(line: &[u8]) -> Result<Record, String> {
-    let given: Given<'_> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    if line.trim_ascii_start().first() == Some(&b'[') {
+        return Err("expected an object, found an array".to_owned()); // serde would take one
+    }
+    let given: Given<'_> = serde_json::from_slice(line)
+        .map_err(|e| e.to_string().replace(" at line 1 column ", " at column "))?;
     let bytes = |blob: Blob<'_>| blob.into_bytes().into();
     let header = |(name, value): (Cow<'_, str>, Option<Blob<'_>>)| Header {
         name: name.into_owned(),

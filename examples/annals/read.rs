@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::scan::Scan;
 use annals::record::RecordRef;
 use annals::{Log, LogConfig, Offset, Reader, StartAt, Timestamp};
+use std::path::Path;
 
 /// Before what reading stops.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ impl Stop {
 
 pub fn run(args: &ReadArgs, output: &mut Output) -> Result<(), Failure> {
     let log = Log::open_read_only(&args.dir, LogConfig::default())?;
-    let mut reader = log.reader(args.from)?;
+    let mut reader = log.reader(args.from).map_err(Failure::within(&args.dir))?;
     let mut printer =
         Printer { output, format: args.format, left: args.max, stop: Stop::new(args, &log)? };
     let mut scan = match args.isolation {
@@ -64,13 +65,13 @@ pub fn run(args: &ReadArgs, output: &mut Output) -> Result<(), Failure> {
         if let Some(scan) = &mut scan {
             scan.advance(&log)?;
         }
-        if printer.print(&mut reader, scan.as_ref())? {
+        if printer.print(&mut reader, scan.as_ref(), &args.dir)? {
             return Ok(());
         }
         let Some(tail) = &mut tail else { return Ok(()) };
         printer.output.flush()?;
         tail.seek(scan.as_ref().map_or_else(|| reader.offset(), Scan::offset))?;
-        tail.next_batch(None)?;
+        tail.next_batch(None).map_err(Failure::within(&args.dir))?;
     }
 }
 
@@ -83,7 +84,12 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// Prints what there is; says whether that was all there will be.
-    fn print(&mut self, reader: &mut Reader, scan: Option<&Scan>) -> Result<bool, Failure> {
+    fn print(
+        &mut self,
+        reader: &mut Reader,
+        scan: Option<&Scan>,
+        dir: &Path,
+    ) -> Result<bool, Failure> {
         let limit = scan.map_or(Offset::MAX, Scan::last_stable);
         loop {
             if self.left == Some(0) || self.stop.is_at(reader.offset()) {
@@ -92,13 +98,14 @@ impl Printer<'_> {
             if reader.offset() >= limit {
                 return Ok(false);
             }
-            let Some(mut batch) = reader.next_batch()? else { return Ok(false) };
+            let next = reader.next_batch().map_err(Failure::within(dir))?;
+            let Some(mut batch) = next else { return Ok(false) };
             let header = *batch.header();
             let aborted = scan.is_some_and(|scan| scan.transactions.is_aborted(&header));
             if header.is_control() || aborted {
                 continue;
             }
-            for record in batch.records()? {
+            for record in batch.records().map_err(Failure::within(dir))? {
                 let record = record.map_err(annals::Error::from)?;
                 if self.left == Some(0) || self.stop.is_before(&record) {
                     return Ok(true);

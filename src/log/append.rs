@@ -31,6 +31,7 @@ pub struct Appended {
     /// The time the log took the batch, if its timestamps are the log's; [`Timestamp::NONE`] otherwise.
     pub append_time: Timestamp,
     /// Whether the batch was in the log already, so that nothing was written: `first` and `last` are where it is.
+    /// Repeated batches are not recognised yet: it is false.
     pub duplicate: bool,
 }
 

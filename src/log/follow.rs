@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{Listing, Recovery, damage, read_checkpoint, segment_dir};
+use crate::log::open::{Listing, Recovery, damage, lost_since_close, read_checkpoint, segment_dir};
 use crate::log::shared::{Parts, Shared};
 use crate::log::start::read_start;
 use crate::log::view::View;
@@ -82,9 +82,10 @@ fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View
     let listing = Listing::read(dir)?;
     let logs: Vec<_> = listing.logs().collect();
     let Some((&(base, _), sealed)) = logs.split_last() else {
+        listing.check(&dir.path)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
-            reason: "it holds no segment",
+            reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
         });
     };
     let mut segments: Vec<_> = sealed
@@ -131,6 +132,12 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, false);
     let (follower, view) = survey(&dir, config.on_corruption)?;
+    // A hole that lost files left reads like one that compaction left: only the close knows better.
+    if config.on_corruption != OnCorruption::Truncate
+        && let Some(lost) = lost_since_close(&dir)?.into_iter().next()
+    {
+        return Err(Error::Corrupt(Box::new(lost)));
+    }
     let end = follower.end;
     let start = start_of(&dir, &view, end)?;
     Ok(Shared::new(Parts {

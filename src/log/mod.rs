@@ -99,7 +99,7 @@ impl Log {
     /// # Errors
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
-    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment.
+    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
     /// - [`Error::Io`].
@@ -130,6 +130,8 @@ impl Log {
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced;
     ///   with [`OnCorruption::Truncate`] the log ends before that, and nothing is cut.
+    /// - [`Error::Corrupt`], too, when a segment is gone or shorter than when the log was closed; with
+    ///   [`OnCorruption::Truncate`] what is left is read, and only [`verify`](Log::verify) tells of the hole.
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);
@@ -371,7 +373,7 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// The future resolves to the errors of [`flush`](Log::flush).
+    /// The future resolves to the errors of [`flush`](Log::flush), unless what it is to wait for is durable already.
     #[cfg(feature = "futures")]
     pub fn flush_async(&self) -> Durable {
         Durable::new(&self.shared, self.shared.end())

@@ -56,7 +56,7 @@ const SMALL_FILE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Whether the log had been closed in order, so that nothing had to be read.
+    /// Whether the log had been closed in order, so that nothing had to be read. False for a log that was just made.
     pub clean: bool,
     /// How many bytes of batches were read and checked.
     pub scanned_bytes: u64,
@@ -80,18 +80,26 @@ pub(crate) struct Listing {
     temporary: Vec<String>,
     unknown: Vec<String>,
     known: bool,
+    /// Whether directories are in it that are named as logs are: `orders-0`.
+    holds_logs: bool,
 }
+
+const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
 
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
         let entries = dir.fs.list(&dir.path).map_err(|e| match e.kind() {
             io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: dir.path.as_path().into(), reason: "it is a file" }
+                Error::NotALog { path: dir.path.as_path().into(), reason: NOT_A_DIRECTORY }
             }
             _ => Error::io("list", &dir.path, e),
         })?;
         let mut listing = Listing::default();
         for Entry { name, kind, len } in entries {
+            let partition = name
+                .rsplit_once('-')
+                .is_some_and(|(topic, number)| !topic.is_empty() && number.parse::<u32>().is_ok());
+            listing.holds_logs |= kind == EntryKind::Directory && partition;
             match Name::parse(&name) {
                 _ if kind != EntryKind::File => listing.unknown.push(name),
                 Name::Segment(file) if file.stage == Stage::Live => {
@@ -115,8 +123,16 @@ impl Listing {
     }
 
     /// A directory with files of others and none of ours is not taken for an empty log.
-    fn check(&self, dir: &Path) -> Result<()> {
-        let ours = self.known || !self.live.is_empty() || !self.staged.is_empty();
+    pub(crate) fn check(&self, dir: &Path) -> Result<()> {
+        let has_segments = !self.live.is_empty() || !self.staged.is_empty();
+        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock, too.
+        if !has_segments && self.holds_logs {
+            return Err(Error::NotALog {
+                path: dir.into(),
+                reason: "it holds logs and is none itself; give the directory of one of them",
+            });
+        }
+        let ours = self.known || has_segments;
         if !ours && !self.unknown.is_empty() {
             return Err(Error::NotALog {
                 path: dir.into(),
@@ -143,7 +159,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     let dir = segment_dir(path, &config, true);
     dir.fs.create_dir(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Error::NotALog { path: path.into(), reason: "a file is in the way" }
+            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
         }
         _ => Error::io("create", path, e),
     })?;

@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) follower: Option<Mutex<Follower>>,
     /// Whether a thread looks at the files of a read-only log for those who wait.
     pub(crate) watched: AtomicBool,
+    /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
+    pub(crate) failed_looks: AtomicU64,
     /// Leaf lock. Released when the log is closed.
     pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
     #[cfg(feature = "futures")]
@@ -119,6 +121,7 @@ impl Shared {
             signal: Signal::default(),
             follower: parts.follower.map(Mutex::new),
             watched: AtomicBool::new(false),
+            failed_looks: AtomicU64::new(0),
             lock: Mutex::new(parts.lock),
             #[cfg(feature = "futures")]
             syncer: crate::log::durable::Syncer::default(),

@@ -17,11 +17,12 @@ use std::time::Duration;
 ///
 /// It can wait in two ways: [`next`](Tail::next) and [`next_batch`](Tail::next_batch) block the
 /// thread, with or without a limit; [`poll_next`](Tail::poll_next) arranges for a task to be woken, under
-/// any executor. With the cargo feature `futures` it is a `Stream` of records.
+/// any executor. With the cargo feature `futures` it is a `Stream` of records. As the blocking `next` takes the
+/// name, a task writes `tail.try_next().await?` (`TryStreamExt`) or `StreamExt::next(&mut tail).await`.
 ///
 /// A tail wakes up when something is appended, when the log is truncated (its next read
 /// then says [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the log is closed
-/// ([`Error::Closed`](crate::Error::Closed)). It sees records as soon as they are appended, durable or not.
+/// ([`Error::Closed`](crate::Error::Closed); a stream then ends). It sees records as soon as they are appended, durable or not.
 ///
 /// On a log that was opened read-only the files are looked at again every 10 ms.
 ///
@@ -72,12 +73,13 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_record`].
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
+        let mut patience = Patience { timeout, began: None };
         loop {
             let seen = Seen::now(self.reader.shared());
             if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
-            if !self.wait(seen, timeout) {
+            if !self.wait(seen, patience.left(self.reader.shared())) {
                 return Ok(None);
             }
         }
@@ -88,12 +90,13 @@ impl Tail {
     /// # Errors
     /// As [`Reader::next_batch`].
     pub fn next_batch(&mut self, timeout: Option<Duration>) -> Result<Option<ReadBatch<'_>>> {
+        let mut patience = Patience { timeout, began: None };
         let from = loop {
             let seen = Seen::now(self.reader.shared());
             if let Some(from) = self.reader.step_batch()? {
                 break from;
             }
-            if !self.wait(seen, timeout) {
+            if !self.wait(seen, patience.left(self.reader.shared())) {
                 return Ok(None);
             }
         };
@@ -136,16 +139,37 @@ impl Tail {
     }
 }
 
+/// How long a call may wait in all: what wakes it need not be a record.
+struct Patience {
+    timeout: Option<Duration>,
+    /// When it waited first.
+    began: Option<Duration>,
+}
+
+impl Patience {
+    fn left(&mut self, shared: &Shared) -> Option<Duration> {
+        let timeout = self.timeout?;
+        let now = shared.clock().monotonic();
+        let began = *self.began.get_or_insert(now);
+        Some(timeout.saturating_sub(now.saturating_sub(began)))
+    }
+}
+
 /// What a log looked like before it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     truncations: u64,
     end: Offset,
+    failed_looks: u64,
 }
 
 impl Seen {
     fn now(shared: &Shared) -> Seen {
-        Seen { truncations: shared.truncations(), end: shared.end() }
+        Seen {
+            truncations: shared.truncations(),
+            end: shared.end(),
+            failed_looks: shared.failed_looks.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -155,8 +179,28 @@ impl Drop for Tail {
     }
 }
 
-/// Never ends by itself: an error is an item, and asking again gives the error again until
+/// Ends when the log is closed. Any other error is an item, and asking again gives the error again until
 /// the tail is moved.
+///
+/// `tail.next()` is the blocking [`Tail::next`]. A task asks with `TryStreamExt::try_next`:
+///
+/// ```
+/// use annals::{Log, LogConfig, StartAt, fs::MemFs};
+/// use futures_util::TryStreamExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append("news")?;
+/// let mut tail = log.tail(StartAt::Earliest)?;
+/// let record = tail.try_next().await?.expect("the log is open");
+/// assert_eq!(record.value_str(), Some("news"));
+///
+/// log.close()?;
+/// assert!(tail.try_next().await?.is_none());
+/// # Ok::<(), annals::Error>(())
+/// # }).unwrap();
+/// ```
 #[cfg(feature = "futures")]
 impl futures_core::Stream for Tail {
     type Item = Result<StoredRecord>;
@@ -187,6 +231,7 @@ impl Shared {
                 // not end the looking.
                 let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
                 if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
+                    shared.failed_looks.fetch_add(1, Ordering::AcqRel);
                     shared.signal.notify();
                 }
                 let done = shared.is_closed() || !shared.signal.has_waiters();
