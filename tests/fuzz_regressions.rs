@@ -198,3 +198,34 @@ fn a_recovery_point_that_was_wrong_is_lowered_before_the_log_is_used() {
     let again = Log::open(DIR, truncate(disk.kill())).unwrap();
     assert_eq!((again.recovery().dropped_bytes, read_all(&again).len()), (0, 3));
 }
+
+/// A batch with a right checksum said that it covers the offset of the record behind it. Who read on from batch to
+/// batch, by the index, went from its end to what lies behind that record, and never saw it.
+#[test]
+fn a_batch_that_covers_its_neighbour_is_damage_to_who_fetches_batch_by_batch() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let mut begins = Vec::new();
+    for value in ["0", "1", "2", "3", "4", "5"] {
+        begins.push(read_file(&fs, DIR, &name(0, "log")).len());
+        log.append(value).unwrap();
+    }
+    log.close().unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    let wide = &mut bytes[begins[2]..begins[3]];
+    wide[26] = 1;
+    let checksum = annals::record::crc32c(&wide[21..]);
+    wide[17..21].copy_from_slice(&checksum.to_be_bytes());
+    write_file(&fs, DIR, &name(0, "log"), &bytes);
+    let log = Log::open(DIR, dense().fs(fs)).unwrap();
+    let mut from = 0;
+    let error = loop {
+        match log.read(from, ReadLimits::bytes(1)) {
+            Ok(fetched) => from = fetched.next_offset,
+            Err(error) => break error,
+        }
+        assert!(from < log.offsets().end, "it was read past the damage");
+    };
+    let Error::Corrupt(found) = error else { panic!("{error}") };
+    assert_eq!(found.reason, Damage::OffsetsOverlap { expected: 4, found: 3 });
+}

@@ -177,10 +177,15 @@ impl Segment {
         end: u64,
     ) -> Result<Option<Located>> {
         let ceiling = index.ceiling(offset);
-        if !self.leads_to(file, index, ceiling, end)? {
-            return Ok(None);
+        let below = ceiling.checked_sub(1);
+        // What leads to the entry below counts too: the walk may begin there, and must not begin behind a batch
+        // that reaches beyond it.
+        for number in [Some(ceiling), below].into_iter().flatten() {
+            if !self.leads_to(file, index, number, end)? {
+                return Ok(None);
+            }
         }
-        let below = ceiling.checked_sub(1).and_then(|below| index.get(below));
+        let below = below.and_then(|below| index.get(below));
         for entry in [index.get(ceiling), below].into_iter().flatten() {
             // An entry of the active segment may have been added after `end` was loaded.
             if entry.position >= end && !self.sealed {

@@ -82,14 +82,15 @@ impl Run<'_> {
     }
 
     fn step(&mut self) {
-        match self.choices.byte() % 16 {
+        match self.choices.byte() % 17 {
             0..6 => self.append(),
             6 => self.read(),
             7 => self.point_read(),
             8 => self.look_up_time(),
             9 => self.log.roll().unwrap(),
             10 => {
-                let target = self.model.end - self.choices.below(13).min(self.model.end);
+                let back = self.choices.below(13).min(self.model.end);
+                let target = (self.model.end - back).max(self.model.start);
                 self.log.truncate_to(target).unwrap();
                 self.model.truncate(target);
             }
@@ -113,6 +114,11 @@ impl Run<'_> {
                 };
                 self.reopen(self.fs.crash(how));
             }
+            15 => {
+                let target = self.choices.below(self.model.end + 1);
+                self.model.delete_before(target);
+                assert_eq!(self.log.delete_before(target).unwrap(), self.model.start);
+            }
             _ => self.model.check(&self.log),
         }
         assert_eq!(self.log.offsets().end, self.model.end);
@@ -122,7 +128,10 @@ impl Run<'_> {
         let from = self.choices.below(self.model.end + 2);
         let limit = 1 << (self.choices.byte() % 16);
         match self.log.read(from, ReadLimits::bytes(limit)) {
-            Err(Error::OffsetOutOfRange { .. }) => assert!(from > self.model.end),
+            Err(Error::OffsetOutOfRange { start, end, .. }) => {
+                assert!(!(start..=end).contains(&from));
+                assert_eq!((start, end), (self.model.start, self.model.end));
+            }
             fetched => {
                 let fetched = fetched.unwrap();
                 let found: Vec<Rec> =
@@ -138,7 +147,9 @@ impl Run<'_> {
     fn point_read(&mut self) {
         let offset = self.choices.below(self.model.end + 1);
         match self.log.get(offset) {
-            Err(Error::OffsetOutOfRange { .. }) => assert_eq!(offset, self.model.end),
+            Err(Error::OffsetOutOfRange { .. }) => {
+                assert!(offset == self.model.end || offset < self.model.start);
+            }
             found => {
                 let want = self.model.records().find(|rec| rec.offset == offset).cloned();
                 assert_eq!(found.unwrap().map(Rec::from), want);
