@@ -229,3 +229,26 @@ fn a_batch_that_covers_its_neighbour_is_damage_to_who_fetches_batch_by_batch() {
     let Error::Corrupt(found) = error else { panic!("{error}") };
     assert_eq!(found.reason, Damage::OffsetsOverlap { expected: 4, found: 3 });
 }
+
+/// There was damage below the recovery point, in front of a gap that a truncation had left. The first opening passed over it,
+/// as the recovery point vouches for what lies below; the next took the gap for a doubt, read the whole segment, and refused.
+#[test]
+fn a_gap_before_the_recovery_point_is_no_reason_to_read_what_it_vouches_for() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    three(&log, "2");
+    log.truncate_to(4).unwrap();
+    drop(log);
+    let disk = fs.kill();
+    let mut bytes = read_file(&disk, DIR, &name(0, "log"));
+    *bytes.last_mut().unwrap() ^= 1;
+    write_file(&disk, DIR, &name(0, "log"), &bytes);
+    write_file(&disk, DIR, "recovery-point-offset-checkpoint", b"0\n1\nt 0 3\n");
+    for _ in 0..3 {
+        let log = Log::open(DIR, dense().fs(disk.clone())).unwrap();
+        assert_eq!(log.offsets().end, 4);
+        assert!(matches!(log.get(0), Err(Error::Corrupt(_))), "who reads it finds it");
+        assert_eq!(log.verify().unwrap().len(), 1);
+    }
+}

@@ -63,7 +63,7 @@ pub(crate) fn recover_segment(
     let file = dir.log_file(base)?;
     let file_bytes = file.len().map_err(fail)?;
     let resumed =
-        if trusted > base { resume(dir, &*file, base, file_bytes, trusted)? } else { None };
+        if trusted > base { resume(dir, &*file, base, file_bytes, limit, trusted)? } else { None };
     let mut found = resumed.unwrap_or_else(|| Recovered {
         valid_bytes: 0,
         file_bytes,
@@ -104,6 +104,7 @@ fn resume(
     file: &dyn File,
     base: Offset,
     file_bytes: u64,
+    limit: Offset,
     trusted: Offset,
 ) -> Result<Option<Recovered>> {
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
@@ -149,7 +150,9 @@ fn resume(
         position = position.saturating_add(bytes);
         end = header.next_offset();
     }
-    Ok((end == trusted && borne_out).then_some(Recovered {
+    // A segment of which all was synced may end below the base of the next.
+    let whole = limit <= trusted && position == file_bytes;
+    Ok(((end == trusted || whole) && borne_out).then_some(Recovered {
         valid_bytes: position,
         file_bytes,
         scanned_bytes: 0,
