@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::record::{BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, HeaderRef};
-use annals::{Codec, InvalidBatch, RecordBatch, StoredRecord, Timestamp};
+use annals::{Codec, InvalidBatch, Record, RecordBatch, StoredRecord, Timestamp};
 
 const T: Timestamp = Timestamp::from_millis(5);
 
@@ -179,4 +179,42 @@ fn skipping_leads_where_reading_does() {
             }
         }
     }
+}
+
+#[test]
+fn records_are_made_of_what_is_at_hand() {
+    let value = |record: Record| record.value.unwrap().to_vec();
+    assert_eq!(value("text".into()), b"text");
+    assert_eq!(value(String::from("text").into()), b"text");
+    assert_eq!(value(b"text".into()), b"text");
+    assert_eq!(value(b"text".as_slice().into()), b"text");
+    assert_eq!(value(b"text".to_vec().into()), b"text");
+    assert_eq!(value(bytes::Bytes::from_static(b"text").into()), b"text");
+    let tombstone = Record::tombstone("gone");
+    assert_eq!((tombstone.key.as_deref(), tombstone.value), (Some(&b"gone"[..]), None));
+    let full = Record::new("value").key("key").header("a", "12").null_header("bc");
+    assert_eq!(full.payload_bytes(), 5 + 3 + 1 + 2 + 2);
+    assert_eq!((full.headers[0].value.is_some(), full.headers[1].value.is_some()), (true, false));
+    assert_eq!(full.without_value().payload_bytes(), 3 + 1 + 2 + 2);
+    assert_eq!(Record::default().payload_bytes(), 0);
+}
+
+/// What was read goes into another log as it was, but for its offset.
+#[test]
+fn a_stored_record_says_what_it_has_and_can_be_appended_again() {
+    let headers = [("a", b"1".as_slice()), ("b", b"2"), ("a", b"3")];
+    let bytes = batch(|builder| {
+        builder.push_with_headers(T, Some(b"key"), Some(b"value"), headers).unwrap();
+    });
+    let records = RecordBatch::parse(bytes.into()).unwrap().records().unwrap();
+    let stored = records.stored().next().unwrap().unwrap();
+    assert_eq!((stored.key_str(), stored.value_str()), (Some("key"), Some("value")));
+    assert_eq!(stored.header("a").unwrap().value.as_deref(), Some(&b"3"[..]), "the last one");
+    assert!(stored.header("c").is_none());
+    let record = Record::from(stored.clone());
+    assert_eq!(
+        (record.key, record.value, record.headers),
+        (stored.key, stored.value, stored.headers)
+    );
+    assert_eq!(record.timestamp, Some(T));
 }

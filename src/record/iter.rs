@@ -492,6 +492,85 @@ mod tests {
         header
     }
 
+    /// Records of the usual kind, of every size at which a number grows, alone and with more behind them.
+    fn usual() -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for value in [0, 1, 40, 61, 62, 63, 64, 200, 8000] {
+            for key in [None, Some(0), Some(1), Some(63), Some(64), Some(90)] {
+                let mut builder = BatchBuilder::new();
+                let (key, value) = (key.map(|size| vec![b'k'; size]), vec![b'v'; value]);
+                for time in [0, 63, 64, -64, 8191] {
+                    let time = Timestamp::from_millis(time);
+                    builder.push(time, key.as_deref(), Some(&value)).unwrap();
+                }
+                all.push(builder.finish().unwrap().to_vec());
+            }
+        }
+        all
+    }
+
+    fn records(batch: &[u8]) -> Records<'_> {
+        let (header, encoded) = batch.split_at(61);
+        Records::new(&BatchHeader::parse(header).unwrap(), encoded).unwrap()
+    }
+
+    /// Left out, the short way would be missed by its speed alone.
+    #[test]
+    fn usual_records_are_decoded_the_short_way() {
+        for batch in usual() {
+            let mut records = records(&batch);
+            // The bytes that all numbers may take must be there.
+            while records.rest.len() >= SHORT_BYTES {
+                let mut long = records.clone();
+                let short = records.decode_short().expect("it is of the usual kind");
+                assert_eq!(Ok(short), long.decode());
+                assert_eq!((records.rest, records.size_hint()), (long.rest, long.size_hint()));
+                assert_eq!(records.progress.min_delta, long.progress.min_delta);
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_takes_nothing_that_the_long_way_does_not() {
+        for batch in usual().into_iter().filter(|batch| batch.len() < 600) {
+            for (at, bit) in (61..batch.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                let mut wrong = batch.clone();
+                wrong[at] ^= 1 << bit;
+                let mut records = records(&wrong);
+                while records.progress.left > 0 {
+                    let mut long = records.clone();
+                    let short = records.decode_short();
+                    let decoded = long.decode();
+                    if let Some(short) = short {
+                        assert_eq!(Ok(short), decoded, "bit {bit} of byte {at}");
+                        assert_eq!(records.rest, long.rest, "bit {bit} of byte {at}");
+                    }
+                    if decoded.is_err() {
+                        break;
+                    }
+                    records = long;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbered_one_by_one_they_are_jumped_over() {
+        for batch in usual() {
+            for (read, target) in (0..5).flat_map(|read| (read..=5).map(move |to| (read, to))) {
+                let mut records = records(&batch);
+                (0..read).for_each(|_| drop(records.next()));
+                assert!(records.progress.is_dense() && records.jump(target));
+                assert_eq!(records.size_hint(), (0, usize::try_from(6 - target).ok()));
+                assert_eq!(records.next().is_some(), target < 5);
+            }
+        }
+        let sparse = [numbered(0), numbered(1), numbered(3)].concat();
+        let mut records = Records::new(&header(3, 3), &sparse).unwrap();
+        assert!(!records.progress.is_dense());
+        assert!(!records.jump(2) && records.rest == sparse, "it stays where it is");
+    }
+
     fn problem(header: &BatchHeader, encoded: &[u8]) -> InvalidBatch {
         let mut records = Records::new(header, encoded).unwrap();
         let problem = records.find_map(Result::err).expect("it should have been refused");
