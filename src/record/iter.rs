@@ -559,7 +559,7 @@ mod tests {
         for batch in usual() {
             for (read, target) in (0..5).flat_map(|read| (read..=5).map(move |to| (read, to))) {
                 let mut records = records(&batch);
-                (0..read).for_each(|_| drop(records.next()));
+                (0..read).for_each(|_| assert!(records.next().is_some()));
                 assert!(records.progress.is_dense() && records.jump(target));
                 assert_eq!(records.size_hint(), (0, usize::try_from(6 - target).ok()));
                 assert_eq!(records.next().is_some(), target < 5);
