@@ -669,6 +669,29 @@ fn a_deletion_hides_no_record_that_is_not_deleted() {
     });
 }
 
+/// Trap: what is to go is decided by offset, and a truncation gives the offsets to records that are to stay.
+#[test]
+fn maintenance_deletes_nothing_that_came_after_a_truncation() {
+    check(|| {
+        let log = open(config().retention_age(Duration::from_millis(1)));
+        for value in ["0", "1", "2"] {
+            log.append(Record::new(value).timestamp(Timestamp::from_millis(0))).unwrap();
+        }
+        let other = log.clone();
+        let writer = thread::spawn(move || {
+            match other.truncate_to(1) {
+                Ok(()) | Err(Error::OffsetOutOfRange { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            ["young", "too"].map(|value| other.append(value).unwrap())
+        });
+        log.maintain().unwrap();
+        for offset in writer.join().unwrap() {
+            assert!(log.get(offset).unwrap().is_some(), "{offset} is gone");
+        }
+    });
+}
+
 #[test]
 fn a_deletion_an_append_and_a_truncation_agree_on_what_there_is() {
     check(|| {

@@ -24,11 +24,12 @@ pub struct MaintenanceReport {
 impl Shared {
     /// Deletes what the log may no longer keep.
     pub(crate) fn maintain(&self) -> Result<MaintenanceReport> {
-        self.check_writable()?;
-        let removed = match self.expired_below()? {
-            Some(target) => self.advance_start(target)?,
-            None => Removed::default(),
-        };
+        // The clock is somebody else's code: it is asked with no lock held.
+        let limits = self.retention_limits();
+        let removed = self.change_front(|| match self.expired_below(&limits)? {
+            Some(target) => self.remove_front(target),
+            None => Ok(Removed::default()),
+        })?;
         Ok(MaintenanceReport {
             segments_deleted: removed.segments,
             bytes_deleted: removed.bytes,
@@ -37,19 +38,19 @@ impl Shared {
     }
 
     /// The offset that everything to be deleted lies below, if there is any.
-    fn expired_below(&self) -> Result<Option<Offset>> {
-        let limits = self.retention_limits();
-        let (all, target) = self.untruncated(|view, end| {
-            let segments = extents(view, end);
-            let count = expired(&segments, &limits, |number| self.latest(view, number, end))?;
-            let last = count.checked_sub(1).and_then(|last| segments.get(last));
-            Ok((count == segments.len(), last.map(|last| last.next)))
-        })?;
-        if all && target.is_some() {
+    fn expired_below(&self, limits: &Limits) -> Result<Option<Offset>> {
+        // The end first: the last segment of an older view may have become one in the middle, and what
+        // was appended behind it since is not its own.
+        let end = self.end();
+        let view = self.view();
+        let segments = extents(&view, end);
+        let count = expired(&segments, limits, |number| self.latest(&view, number, end))?;
+        let last = count.checked_sub(1).and_then(|last| segments.get(last));
+        if last.is_some() && count == segments.len() {
             // Then the one that is appended to goes too, and is closed for that.
             self.roll()?;
         }
-        Ok(target)
+        Ok(last.map(|last| last.next))
     }
 
     /// The largest timestamp of a segment. One that is damaged counts as having none: it is reported, and kept.

@@ -43,23 +43,24 @@ fn store_start(dir: &SegmentDir, offset: Offset) -> Result<()> {
 impl Shared {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
-        self.advance_start(target)?;
+        self.change_front(|| self.remove_front(target))?;
         Ok(self.start())
     }
 
-    /// Moves the start of the log up to `target`, which is not above its end, and lets go of what lies below.
-    pub(crate) fn advance_start(&self, target: Offset) -> Result<Removed> {
+    /// Does what removes something from the front, from the look at what is to go on: no truncation comes between, after
+    /// which the same offsets could be those of other records.
+    pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         let (removed, events) = {
             let _change = self.change.lock();
             self.check_writable()?;
-            self.dir.events.hold(|| self.remove_front(target))
+            self.dir.events.hold(change)
         };
         self.emit_all(events);
         removed
     }
 
-    fn remove_front(&self, target: Offset) -> Result<Removed> {
-        // A truncation may have come first; none comes now.
+    /// Moves the start of the log up to `target` and lets go of what lies below. The change lock is held.
+    pub(crate) fn remove_front(&self, target: Offset) -> Result<Removed> {
         let start = self.start().max(target);
         self.check_range(start)?;
         // A log that ended below its start would give out again what was deleted.
