@@ -45,7 +45,18 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     };
     let (offsets, recovery) = (log.offsets(), log.recovery().clone());
     let served = agree(&log);
-    let again = Log::open(DIR, config(&fs.kill(), mode)).unwrap();
+    let again = match Log::open(DIR, config(&fs.kill(), mode)) {
+        // What the recovery point vouches for is not read, unless an index of it proves wrong. So damage there may be met
+        // by one opening and not by another; readers have met it.
+        Ok(again) if again.recovery().dropped_bytes > 0 && served.error.is_some() => {
+            return Some(served);
+        }
+        Err(error) if served.error.is_some() => {
+            clean(&error);
+            return Some(served);
+        }
+        again => again.unwrap(),
+    };
     assert_eq!(again.offsets().end, offsets.end, "after {recovery:?}");
     assert_eq!(again.recovery().dropped_bytes, 0);
     same(&agree(&again), &served);
