@@ -1,7 +1,7 @@
 //! A log on the real disk and in memory: what a user does first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fs, MemFs, Open};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
 use annals::record::{BatchBuilder, Compression, EndTxnMarker, stamp_base_offset};
 use annals::{Codec, Error, Log, LogConfig, OffsetSpec, OnCorruption, Record, StartAt, Timestamp};
 
@@ -216,56 +216,58 @@ fn a_read_only_tail_is_woken_however_often_it_waits() {
     }
 }
 
+/// With each look at the clock ten milliseconds have passed, and a broker has written a marker.
+#[derive(Debug)]
+struct Markers {
+    fs: MemFs,
+    looks: std::sync::atomic::AtomicU64,
+}
+
+impl annals::Clock for Markers {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        assert!(looks < 300, "it goes on waiting");
+        let path = std::path::Path::new("l-0/00000000000000000000.log");
+        // There is none while the log is made.
+        if let Ok(file) = self.fs.open(path, Open::ReadWrite) {
+            let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+            let mut bytes = marker.to_batch(1, 0, Timestamp::from_millis(1)).unwrap();
+            let at = file.len().unwrap();
+            stamp_base_offset(&mut bytes, at / EndTxnMarker::BATCH_SIZE as u64).unwrap();
+            file.write_all_at(&bytes, at).unwrap();
+        }
+        std::time::Duration::from_millis(10 * looks)
+    }
+}
+
 /// Each marker woke the tail, which found no record and began to wait anew.
 #[test]
 fn a_tail_that_is_woken_for_no_record_waits_no_longer_than_its_limit() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant};
-
     let fs = MemFs::new();
-    let config = LogConfig::default().fs(fs.clone());
-    drop(Log::open("l-0", config.clone()).unwrap());
-    let log = Log::open_read_only("l-0", config).unwrap();
+    drop(Log::open("l-0", LogConfig::default().fs(fs.clone())).unwrap());
+    let clock = std::sync::Arc::new(Markers { fs: fs.clone(), looks: Default::default() });
+    let log = Log::open_read_only("l-0", LogConfig::default().fs(fs).clock(clock)).unwrap();
     let mut tail = log.tail(StartAt::Latest).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // As a broker does: a log of ours takes no markers from outside.
-        scope.spawn(|| {
-            let path = std::path::Path::new("l-0/00000000000000000000.log");
-            let file = fs.open(path, Open::ReadWrite).unwrap();
-            let began = Instant::now();
-            while !done.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(10) {
-                let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
-                let mut bytes = marker.to_batch(1, 0, Timestamp::from_millis(1)).unwrap();
-                let at = file.len().unwrap();
-                stamp_base_offset(&mut bytes, at / EndTxnMarker::BATCH_SIZE as u64).unwrap();
-                file.write_all_at(&bytes, at).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
-        let began = Instant::now();
-        let got = tail.next(Some(Duration::from_millis(100))).unwrap();
-        let took = began.elapsed();
-        done.store(true, Ordering::Relaxed);
-        assert!(got.is_none());
-        assert!(took < Duration::from_secs(5), "{took:?}");
-    });
-    assert!(log.reader(StartAt::Latest).unwrap().offset() > 1);
+    assert!(tail.next(Some(std::time::Duration::from_millis(200))).unwrap().is_none());
+    assert!(log.reader(StartAt::Latest).unwrap().offset() > 1, "there were markers");
 }
 
 /// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
 #[test]
 fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("l-0");
-    Log::open(&path, small()).unwrap().append("x").unwrap();
-    let mut tail = Log::open_read_only(&path, small()).unwrap().tail(1).unwrap();
+    let fs = FaultFs::new(MemFs::new());
+    Log::open("l-0", small().fs(fs.clone())).unwrap().append("x").unwrap();
+    let mut tail = Log::open_read_only("l-0", small().fs(fs.clone())).unwrap().tail(1).unwrap();
+    // The first looks are the tail's own; by then it is the thread that looks for it.
+    let gone = Fault::Error(std::io::ErrorKind::NotFound);
+    fs.add(Rule::new(Operation::List, gone).from_nth(10));
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(tail.next(None)));
-    // Whether it waits by then or not, it must not wait for ever.
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    std::fs::remove_dir_all(&path).unwrap();
-    let got = result.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let got = result.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
     assert!(matches!(got, Err(Error::Io { .. })), "{got:?}");
 }
 
