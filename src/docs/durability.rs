@@ -75,7 +75,7 @@
 //! | a write fails otherwise | the log is poisoned, reads go on | close, open | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | a sync fails | it is not tried again; everyone who waits gets the error; poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
 //! | a read fails | that call fails, other places stay readable | try again | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
-//! | a bit flips, a page is zeroed, a block is misplaced | an error with file and position; never a silent cut | restore, or choose [`OnCorruption`](crate::OnCorruption) | `hostile.rs`; `quarantine.rs`: `what_is_whole_stays_and_what_is_not_is_set_aside` |
+//! | a bit flips, a page is zeroed, a block is misplaced | an error with file and position, also for what follows up to the next index entry, where its offsets cannot be proven; never a silent cut | restore, or choose [`OnCorruption`](crate::OnCorruption) | `hostile.rs`; `quarantine.rs`: `what_is_whole_stays_and_what_is_not_is_set_aside` |
 //! | a segment is removed from a closed log, or its flushed end | an error | restore it, or the same choice | `incidents.rs`: `a_segment_missing_between_others_is_an_error`, `a_log_whose_segments_are_gone_is_not_a_new_one` |
 //! | hostile bytes in a batch or a file | an error, with bounded memory | nothing | `hostile.rs`, `fuzz_targets.rs`, and the fuzz targets |
 //! | too many open files | that call fails, the log stays usable | close some | `faults.rs`: `a_flush_that_finds_no_descriptor_fails_alone` |
