@@ -301,6 +301,8 @@
 //! `examples/`: `quickstart`, `tail`, `async_tail`.
 
 mod checkpoint;
+#[cfg_attr(not(test), expect(dead_code, reason = "the log does not compact yet"))]
+mod clean;
 mod clock;
 pub mod docs;
 mod error;

@@ -1,0 +1,109 @@
+//! Carrying over the index of aborted transactions.
+//!
+//! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its segment, in the
+//! order of the markers. Entries hold absolute offsets, so those of the markers that stay are copied as they are.
+
+use crate::clean::output::Output;
+use crate::error::{Corruption, Damage, Error, Result};
+use crate::fs::{File, Open};
+use crate::segment::SegmentDir;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::types::Offset;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// version (2), producer id (8), first offset (8), last offset (8), last stable offset (8)
+const ENTRY_BYTES: usize = 34;
+/// Where in an entry the offset of the marker is.
+const LAST_OFFSET_AT: usize = 18;
+/// How many entries are read at a time.
+const READ_ENTRIES: usize = 1024;
+
+const VERSION: [u8; 2] = [0, 0];
+
+/// The entries of one segment, gone through once, along with its markers.
+pub(crate) struct AbortedEntries {
+    path: PathBuf,
+    file: Option<Arc<dyn File>>,
+    len: u64,
+    /// The position of the next entry.
+    at: u64,
+    /// The bytes from `buffer_at` on.
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    last: Option<Offset>,
+}
+
+impl AbortedEntries {
+    /// The entries of a segment; none if it has no such file.
+    pub(crate) fn open(dir: &SegmentDir, base: Offset) -> Result<AbortedEntries> {
+        let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
+        let (file, len) = match dir.fs.open(&path, Open::ReadOnly) {
+            Ok(file) => {
+                let len = file.len().map_err(|error| Error::io("read", &path, error))?;
+                (Some(file), len)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0),
+            Err(error) => return Err(Error::io("open", &path, error)),
+        };
+        let mut entries =
+            AbortedEntries { path, file, len, at: 0, buffer: Vec::new(), buffer_at: 0, last: None };
+        if !len.is_multiple_of(ENTRY_BYTES as u64) {
+            entries.at = len.saturating_sub(len % ENTRY_BYTES as u64);
+            return Err(entries.corrupt("its last entry is incomplete"));
+        }
+        Ok(entries)
+    }
+
+    /// Copies the entry of the abort marker with this offset, if there is one.
+    pub(crate) fn carry(&mut self, marker: Offset, output: &mut Output<'_>) -> Result<()> {
+        while let Some(entry) = self.peek()? {
+            let last = last_offset(&entry);
+            if last > marker {
+                break;
+            }
+            if entry.first_chunk() != Some(&VERSION) {
+                return Err(self.corrupt("an entry has an unknown version"));
+            }
+            if self.last.is_some_and(|before| before >= last) {
+                return Err(self.corrupt("its entries are not in order"));
+            }
+            self.last = Some(last);
+            self.at = self.at.saturating_add(ENTRY_BYTES as u64);
+            if last == marker {
+                return output.append_aborted(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Result<Option<[u8; ENTRY_BYTES]>> {
+        let Some(file) = self.file.as_ref().filter(|_| self.at < self.len) else { return Ok(None) };
+        let behind = self.buffer_at.saturating_add(self.buffer.len() as u64);
+        if self.at >= behind {
+            let wanted = self.len.saturating_sub(self.at).min((READ_ENTRIES * ENTRY_BYTES) as u64);
+            self.buffer.resize(wanted as usize, 0);
+            self.buffer_at = self.at;
+            let read = file.read_exact_at(&mut self.buffer, self.at);
+            read.map_err(|error| Error::io("read", &self.path, error))?;
+        }
+        let from = self.at.saturating_sub(self.buffer_at) as usize;
+        Ok(self.buffer.get(from..).and_then(|entry| entry.first_chunk()).copied())
+    }
+
+    #[cold]
+    fn corrupt(&self, what: &'static str) -> Error {
+        Error::Corrupt(Box::new(Corruption {
+            path: self.path.clone(),
+            position: self.at,
+            offset: self.last,
+            reason: Damage::Malformed(what),
+        }))
+    }
+}
+
+fn last_offset(entry: &[u8; ENTRY_BYTES]) -> Offset {
+    let field = entry.get(LAST_OFFSET_AT..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| Offset::from_be_bytes(*field))
+}

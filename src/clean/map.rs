@@ -1,0 +1,136 @@
+//! Reading the dirty part of a log into the map of keys.
+
+use crate::clean::key_map::KeyMap;
+use crate::clean::{Meter, Scratch, Source, Transactions, damaged, marker_of};
+use crate::error::{Error, InvalidBatch, Result};
+use crate::record::{BatchHeader, BatchRef};
+use crate::segment::scan::{BUFFER_BYTES, BatchStream};
+use crate::types::Offset;
+
+/// What was read into a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    /// Up to here the log can be cleaned with the map: the offset after the last that it knows about.
+    pub(crate) end: Offset,
+    /// Whether the map was full before everything had been read.
+    pub(crate) full: bool,
+    /// The records that were looked at.
+    pub(crate) records: u64,
+    pub(crate) batches: u64,
+    pub(crate) bytes_read: u64,
+}
+
+/// Notes the last offset of each key from `from` on. `sources` are the dirty segments in order, from the one that holds `from`.
+///
+/// Control records, records without a key, and those of aborted transactions do not count: none of them
+/// supersedes anything. Every batch is checked against its checksum and its neighbours,
+/// and all its records are decoded.
+///
+/// # Errors
+///
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what `report` says.
+pub(crate) fn build_map(
+    sources: &[Source<'_>],
+    from: Offset,
+    map: &mut KeyMap,
+    scratch: &mut Scratch,
+    transactions: &mut dyn Transactions,
+    report: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Mapped> {
+    map.clear();
+    let mapped = Mapped { end: from, full: false, records: 0, batches: 0, bytes_read: 0 };
+    let mut reading = Reading { map, from, transactions, meter: Meter::new(report), mapped };
+    for source in sources {
+        reading.segment(source, scratch)?;
+        if reading.mapped.full {
+            break;
+        }
+    }
+    reading.meter.finish()?;
+    Ok(reading.mapped)
+}
+
+struct Reading<'a> {
+    map: &'a mut KeyMap,
+    from: Offset,
+    transactions: &'a mut dyn Transactions,
+    meter: Meter<'a>,
+    mapped: Mapped,
+}
+
+impl Reading<'_> {
+    fn segment(&mut self, source: &Source<'_>, scratch: &mut Scratch) -> Result<()> {
+        let segment = source.segment;
+        let (mut position, mut lowest) = (0, segment.base);
+        if segment.base < self.from {
+            match segment.locate(self.from, source.next)? {
+                Some(located) => (position, lowest) = (located.position, located.lowest),
+                None => position = segment.published(),
+            }
+        }
+        let mut stream = BatchStream::new(segment.file()?, position, lowest)
+            .with_buffer(std::mem::take(&mut scratch.input), BUFFER_BYTES);
+        loop {
+            let step = stream.advance(segment.published(), source.next);
+            let Some(header) = segment.batch_of(&stream, step)? else { break };
+            let Some(batch) = stream.batch() else { break };
+            self.batch(&batch, scratch).map_err(|failure| match failure {
+                Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
+                Failure::Other(error) => error,
+            })?;
+            if self.mapped.full {
+                break;
+            }
+        }
+        scratch.input = stream.into_buffer();
+        if !self.mapped.full {
+            self.mapped.end = self.mapped.end.max(source.next);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure> {
+        let header: &BatchHeader = batch.header();
+        let bytes = header.size_bytes() as u64;
+        self.mapped.batches = self.mapped.batches.saturating_add(1);
+        self.mapped.bytes_read = self.mapped.bytes_read.saturating_add(bytes);
+        self.meter.add(bytes).map_err(Failure::Other)?;
+        if header.is_control() {
+            if let Some(marker) = marker_of(batch, &mut scratch.decode)? {
+                self.transactions.is_marker_discardable(header, marker);
+            }
+        } else if !self.transactions.is_aborted(header) {
+            for record in batch.records(&mut scratch.decode)? {
+                let record = record?;
+                let Some(key) = record.key.filter(|_| record.offset >= self.from) else { continue };
+                if !self.map.insert(key, record.offset) {
+                    self.mapped.full = true;
+                    return Ok(());
+                }
+                self.mapped.end = record.offset.saturating_add(1);
+            }
+            let count = u64::try_from(header.record_count).unwrap_or(0);
+            self.mapped.records = self.mapped.records.saturating_add(count);
+        }
+        self.mapped.end = self.mapped.end.max(header.next_offset());
+        Ok(())
+    }
+}
+
+/// Why a batch could not be used: it is not one, or something else went wrong.
+pub(crate) enum Failure {
+    Batch(InvalidBatch),
+    Other(Error),
+}
+
+impl From<InvalidBatch> for Failure {
+    fn from(reason: InvalidBatch) -> Failure {
+        Failure::Batch(reason)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Other(error)
+    }
+}

@@ -1,0 +1,153 @@
+//! Log compaction, the pure half: segments in, segments out.
+//!
+//! A compacted log keeps, of all records with the same key, the last. What was written long ago
+//! is *clean*: each key is in it once. What came since is *dirty*. A pass of the cleaner makes
+//! some of the dirty part clean:
+//!
+//! ```text
+//!   log start                first dirty              end of the pass   first uncleanable   log end
+//!      |------- clean ----------|-------- dirty, mapped -----|---- dirty ----|--- left alone ---|
+//! ```
+//!
+//! 1. [`plan`] says where these places are, whether a pass is due, and which
+//!    segments become one.
+//! 2. [`map`] reads the dirty part and notes for each key the offset of its last record, in a
+//!    [`key_map`] of bounded memory. If that fills up, the pass ends there, and another follows.
+//!    [`winners`] turns the map into what the rewrite wants to know.
+//! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without a value, a
+//!    *tombstone*, deletes its key. It stays for a while, so that readers who lag see the deletion:
+//!    the pass that first meets it sets a time in its batch, the *delete horizon*, and a pass after that time drops it.
+//!
+//! Offsets never change: a batch keeps its range when records in it go, and the log a hole where a batch went.
+//!
+//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output are files with the suffix
+//! `.cleaned`, which opening a log removes; to put them in place is up to the log.
+
+pub(crate) mod aborted;
+pub(crate) mod key_map;
+pub(crate) mod map;
+pub(crate) mod output;
+pub(crate) mod plan;
+pub(crate) mod rewrite;
+#[cfg(test)]
+mod tests;
+pub(crate) mod winners;
+
+use crate::error::{Error, InvalidBatch, Result};
+use crate::record::{
+    BatchBuilder, BatchHeader, BatchRef, ControlRecord, DecodeBuffer, EndTxnMarker,
+};
+use crate::segment::Segment;
+use crate::types::Offset;
+
+/// How many bytes may be read and written before progress is reported: often enough to throttle by.
+const REPORT_BYTES: u64 = 256 << 10;
+
+/// A segment to read, all of whose offsets lie below `next`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) segment: &'a Segment,
+    /// The base of the segment behind it.
+    pub(crate) next: Offset,
+}
+
+/// What the cleaner has to know about transactions and producers. Batches are shown to it in order.
+pub(crate) trait Transactions {
+    /// Whether a batch of records belongs to a transaction that was aborted.
+    fn is_aborted(&mut self, header: &BatchHeader) -> bool;
+
+    /// Whether nothing is left of the transaction that this marker ends, so that the marker says nothing any more.
+    fn is_marker_discardable(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> bool;
+
+    /// Whether the batch holds the last sequence number, or the last epoch, of a producer that
+    /// may go on: then it stays, empty if need be.
+    fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
+}
+
+/// For a log without transactions: nothing was aborted, and markers stay.
+pub(crate) struct NoTransactions<'a> {
+    /// Which batches of producers are kept even if they are empty.
+    pub(crate) keep_empty: &'a dyn Fn(&BatchHeader) -> bool,
+}
+
+impl Transactions for NoTransactions<'_> {
+    fn is_aborted(&mut self, _: &BatchHeader) -> bool {
+        false
+    }
+
+    fn is_marker_discardable(&mut self, _: &BatchHeader, _: EndTxnMarker) -> bool {
+        false
+    }
+
+    fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
+        (self.keep_empty)(header)
+    }
+}
+
+/// The memory of a pass, besides the map: used for one segment after the other.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// What is read ahead.
+    input: Vec<u8>,
+    /// What is to be written.
+    output: Vec<u8>,
+    decode: DecodeBuffer,
+    builder: BatchBuilder,
+    /// The offset deltas of the records of a batch that stay.
+    kept: Vec<i32>,
+}
+
+impl Scratch {
+    /// Memory for a pass in which no batch may expand to more than `max_expanded_bytes`.
+    pub(crate) fn new(max_expanded_bytes: usize) -> Scratch {
+        Scratch {
+            input: Vec::new(),
+            output: Vec::new(),
+            decode: DecodeBuffer::new(max_expanded_bytes),
+            builder: BatchBuilder::new(),
+            kept: Vec::new(),
+        }
+    }
+}
+
+/// Reports bytes in portions. Whoever gets the reports may wait, or end the pass with an error.
+struct Meter<'a> {
+    pending: u64,
+    report: &'a mut dyn FnMut(u64) -> Result<()>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(report: &'a mut dyn FnMut(u64) -> Result<()>) -> Meter<'a> {
+        Meter { pending: 0, report }
+    }
+
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        self.pending = self.pending.saturating_add(bytes);
+        if self.pending < REPORT_BYTES { Ok(()) } else { self.finish() }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        (self.report)(std::mem::take(&mut self.pending))
+    }
+}
+
+/// The marker in a control batch. `None` for control records of other kinds, and for a batch that was emptied.
+fn marker_of(
+    batch: &BatchRef<'_>,
+    decode: &mut DecodeBuffer,
+) -> Result<Option<EndTxnMarker>, InvalidBatch> {
+    let Some(record) = batch.records(decode)?.next() else { return Ok(None) };
+    let record = record?;
+    Ok(ControlRecord::parse(record.key, record.value)?.marker)
+}
+
+/// What is wrong with a batch, and where it is.
+#[cold]
+fn damaged(
+    source: &Source<'_>,
+    position: u64,
+    header: &BatchHeader,
+    reason: InvalidBatch,
+) -> Error {
+    source.segment.corrupt(position, Some(header.base_offset), reason.into())
+}

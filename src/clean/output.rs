@@ -1,0 +1,181 @@
+//! The files a group of segments is rewritten into.
+//!
+//! They have the suffix `.cleaned`, and are nothing until the log renames them: whatever goes
+//! wrong, they are removed, here or when the log is next opened.
+
+use crate::error::{Error, Result};
+use crate::fs::{File, Open};
+use crate::record::BatchHeader;
+use crate::segment::SegmentDir;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::types::{Offset, Timestamp};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much is written at a time.
+pub(crate) const WRITE_BYTES: usize = 1 << 20;
+
+/// The largest position in a log file that Kafka can express.
+const MAX_LOG_BYTES: u64 = i32::MAX as u64;
+
+/// A segment being written. Dropped before it is finished, it leaves no file.
+pub(crate) struct Output<'a> {
+    dir: &'a SegmentDir,
+    base: Offset,
+    log: Writer<'a>,
+    /// Made when it has its first entry, as in Kafka.
+    aborted: Option<Writer<'a>>,
+    indexes: Indexes,
+    cadence: IndexCadence,
+    finished: bool,
+}
+
+impl<'a> Output<'a> {
+    /// Begins the segment of this base. `buffer` is memory to write from.
+    pub(crate) fn create(dir: &'a SegmentDir, base: Offset, buffer: Vec<u8>) -> Result<Output<'a>> {
+        for kind in Kind::ALL {
+            remove_stale(dir, SegmentFile { base, kind, stage: Stage::Cleaned })?;
+        }
+        let log = Writer::create(dir, base, Kind::Log, buffer)?;
+        let cadence = IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base));
+        let indexes = Indexes::empty(base);
+        Ok(Output { dir, base, log, aborted: None, indexes, cadence, finished: false })
+    }
+
+    /// Appends a batch.
+    pub(crate) fn append(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<()> {
+        let position = self.log.len;
+        let bytes = batch.len() as u64;
+        if position.saturating_add(bytes) > MAX_LOG_BYTES {
+            return Err(self.log.fail(io::ErrorKind::FileTooLarge.into()));
+        }
+        self.log.append(batch)?;
+        let (last, max) = (header.last_offset(), header.max_timestamp);
+        self.cadence.note(&self.indexes, position, bytes, last, max);
+        Ok(())
+    }
+
+    /// Appends an entry to the index of aborted transactions.
+    pub(crate) fn append_aborted(&mut self, entry: &[u8]) -> Result<()> {
+        let writer = match &mut self.aborted {
+            Some(writer) => writer,
+            none => none.insert(Writer::create(self.dir, self.base, Kind::TxnIndex, Vec::new())?),
+        };
+        writer.append(entry)
+    }
+
+    /// The bytes of the log so far.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log.len
+    }
+
+    pub(crate) fn largest_timestamp(&self) -> Timestamp {
+        self.cadence.largest.0
+    }
+
+    /// Writes what is left, and makes all files durable, but not their names. Returns the bytes of
+    /// all of them, and the memory.
+    pub(crate) fn finish(mut self) -> Result<(u64, Vec<u8>)> {
+        self.cadence.finish(&self.indexes);
+        let mut bytes = self.log.finish()?;
+        if let Some(aborted) = &mut self.aborted {
+            bytes = bytes.saturating_add(aborted.finish()?);
+        }
+        let entries = [
+            (Kind::OffsetIndex, self.indexes.offsets.bytes_from(0)),
+            (Kind::TimeIndex, self.indexes.times.bytes_from(0)),
+        ];
+        for (kind, entries) in entries {
+            let mut writer = Writer::create(self.dir, self.base, kind, entries)?;
+            writer.len = writer.buffer.len() as u64;
+            bytes = bytes.saturating_add(writer.finish()?);
+        }
+        self.finished = true;
+        Ok((bytes, std::mem::take(&mut self.log.buffer)))
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            for kind in Kind::ALL {
+                self.dir.discard(SegmentFile { base: self.base, kind, stage: Stage::Cleaned });
+            }
+        }
+    }
+}
+
+/// A leftover must go: one of a kind that is not written this time would be taken for ours.
+fn remove_stale(dir: &SegmentDir, file: SegmentFile) -> Result<()> {
+    let path = dir.path_of(file);
+    match dir.fs.remove(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|error| Error::io("remove", &path, error)),
+    }
+}
+
+/// A new file, written in large pieces.
+struct Writer<'a> {
+    dir: &'a SegmentDir,
+    name: SegmentFile,
+    file: Arc<dyn File>,
+    buffer: Vec<u8>,
+    /// The bytes appended.
+    len: u64,
+    /// The bytes the file has.
+    written: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn create(
+        dir: &'a SegmentDir,
+        base: Offset,
+        kind: Kind,
+        buffer: Vec<u8>,
+    ) -> Result<Writer<'a>> {
+        let name = SegmentFile { base, kind, stage: Stage::Cleaned };
+        let path = dir.path_of(name);
+        let file = dir.fs.open(&path, Open::CreateNew);
+        let file = file.map_err(|error| Error::io("create", &path, error))?;
+        Ok(Writer { dir, name, file, buffer, len: 0, written: 0 })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path_of(self.name)
+    }
+
+    #[cold]
+    fn fail(&self, error: io::Error) -> Error {
+        Error::io("write", &self.path(), error)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        if self.buffer.len().saturating_add(bytes.len()) > WRITE_BYTES {
+            self.write()?;
+        }
+        if bytes.len() < WRITE_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.file.write_all_at(bytes, self.written).map_err(|error| self.fail(error))?;
+        self.written = self.len;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.file.write_all_at(&self.buffer, self.written).map_err(|error| self.fail(error))?;
+        self.written = self.written.saturating_add(self.buffer.len() as u64);
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes the file durable, and returns its length.
+    fn finish(&mut self) -> Result<u64> {
+        self.write()?;
+        self.file.sync_all().map_err(|error| Error::io("sync", &self.path(), error))?;
+        Ok(self.len)
+    }
+}

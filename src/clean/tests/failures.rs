@@ -1,0 +1,259 @@
+//! What goes wrong on the way: disks, damage, cancellation; and the index of aborted transactions.
+
+use super::*;
+use crate::error::{Damage, Error, ErrorKind, InvalidBatch};
+use crate::fs::{Fault, FaultFs, Operation, Rule};
+
+/// A log with many records of few keys, so that there is a lot to rewrite.
+fn sample(seed: u64) -> (Vec<Seg>, Facts, Pass) {
+    let (model, facts) = (seed..)
+        .map(|seed| model::log(&mut Random(seed), true))
+        .find(|(m, _)| m.len() > 4)
+        .unwrap();
+    let (from, upto) = (model[0].base, model.last().unwrap().next);
+    (model, facts, Pass { from, upto, now: 5_000, retention: 10, compression: None })
+}
+
+/// Maps the whole log, and writes it as one segment.
+fn clean_all(
+    dir: &Arc<SegmentDir>,
+    model: &[Seg],
+    pass: &Pass,
+    facts: &Facts,
+) -> Result<Rewritten> {
+    let segments = open_segments(dir, model);
+    let all = sources(&segments, model);
+    let mut map = new_map(1000, pass);
+    let mapped = fill(&mut map, &all, pass, facts)?;
+    let winners = Winners::new(&map, pass.from..mapped.end);
+    let group = Group { dir, base: model[0].base, sources: &all };
+    write_group(&group, &winners, pass, facts)
+}
+
+#[test]
+fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
+    let (model, facts, pass) = sample(70);
+    let memory = MemFs::new();
+    store(&memory, &model);
+    let before = files(&memory);
+    let fs = FaultFs::new(memory.clone());
+    let mut failed = 0;
+    for operation in [
+        Operation::CreateNew,
+        Operation::Write,
+        Operation::SyncAll,
+        Operation::Open,
+        Operation::Read,
+        Operation::Len,
+    ] {
+        for nth in 1.. {
+            let dir = open_dir(fs.clone(), None);
+            // What the test itself opens and asks does not count.
+            let segments = open_segments(&dir, &model);
+            let error = Fault::Error(std::io::ErrorKind::Other);
+            let rule = fs.add(Rule::new(operation, error).nth(nth));
+            let all = sources(&segments, &model);
+            let mut map = new_map(1000, &pass);
+            let done = fill(&mut map, &all, &pass, &facts).and_then(|mapped| {
+                let winners = Winners::new(&map, pass.from..mapped.end);
+                let group = Group { dir: &dir, base: model[0].base, sources: &all };
+                write_group(&group, &winners, &pass, &facts)
+            });
+            let fired = fs.fired(rule) > 0;
+            fs.clear_rules();
+            if !fired {
+                assert!(done.is_ok(), "{operation:?} {nth}");
+                assert!(!read_cleaned(&memory, model[0].base).is_empty());
+                Kind::ALL.into_iter().for_each(|kind| {
+                    let base = model[0].base;
+                    dir.discard(SegmentFile { base, kind, stage: Stage::Cleaned });
+                });
+                break;
+            }
+            failed += 1;
+            let Err(Error::Io { .. }) = done else { panic!("{operation:?} {nth}: {done:?}") };
+            assert_eq!(files(&memory), before, "{operation:?} {nth}");
+        }
+    }
+    assert!(failed > 15, "{failed}");
+}
+
+#[test]
+fn a_leftover_does_no_harm_and_everything_is_synced() {
+    let (model, facts, pass) = sample(70);
+    let memory = MemFs::new();
+    store(&memory, &model);
+    let base = model[0].base;
+    for kind in Kind::ALL {
+        let stale = SegmentFile { base, kind, stage: Stage::Cleaned };
+        write(&memory, &Path::new(DIR).join(stale.to_string()), &[1; 5000]);
+    }
+    let fs = FaultFs::new(memory.clone());
+    fs.record_trace(true);
+    clean_all(&open_dir(fs.clone(), None), &model, &pass, &facts).unwrap();
+    let cleaned = read_cleaned(&memory, base);
+    assert_eq!(cleaned.len(), 3, "{:?}", cleaned.keys());
+    assert!(cleaned.values().all(|bytes| !bytes.starts_with(&[1; 8])));
+    for name in cleaned.keys() {
+        let path = Path::new(DIR).join(name);
+        let trace = fs.trace();
+        let last = trace
+            .iter()
+            .rev()
+            .find(|call| *call.path == *path && !matches!(call.operation, Operation::Len));
+        let last = last.unwrap().operation;
+        // An empty index is written by being created.
+        assert_eq!(last, Operation::SyncAll, "{name}");
+    }
+}
+
+#[test]
+fn a_report_can_end_it_anywhere() {
+    let mut random = Random(3);
+    let mut batches = Vec::new();
+    let mut next = 0;
+    for _ in 0..40 {
+        let mut batch = model::batch(&mut random, next, 3);
+        batch.codec = crate::Codec::None;
+        batch.records.iter_mut().for_each(|record| {
+            record.value = Some(vec![7; 20_000]);
+            record.key = Some(record.offset.to_be_bytes().to_vec());
+        });
+        next = batch.last + 1;
+        batches.push(batch);
+    }
+    let model = [Seg { base: 0, next, batches }];
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let before = files(&fs);
+    let dir = open_dir(fs.clone(), None);
+    let segments = open_segments(&dir, &model);
+    let all = sources(&segments, &model);
+    let pass = Pass { from: 0, upto: next, now: 0, retention: 0, compression: None };
+    let facts = Facts::default();
+    for limit in 0.. {
+        let mut calls = 0;
+        let mut report = |bytes| {
+            assert!(bytes <= 1 << 20);
+            calls += 1;
+            if calls > limit { Err(Error::Closed) } else { Ok(()) }
+        };
+        let mut map = new_map(10_000, &pass);
+        let mut scratch = Scratch::new(1 << 20);
+        let mut fake = Fake(&facts);
+        let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut fake, &mut report);
+        let done = mapped.and_then(|mapped| {
+            let winners = Winners::new(&map, 0..mapped.end);
+            let group = Group { dir: &dir, base: 0, sources: &all };
+            rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut fake, &mut report)
+        });
+        match done {
+            Ok(done) => {
+                assert!(!done.changed && limit > 10, "{limit}");
+                break;
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::Closed));
+                assert_eq!(files(&fs), before);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let (model, facts, pass) = sample(70);
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let (seg, batch) = model
+        .iter()
+        .find_map(|seg| Some((seg, seg.batches.get(1)?)))
+        .filter(|(_, batch)| !batch.records.is_empty())
+        .unwrap();
+    let position = seg.batches[0].encode().len() as u64;
+    let file = fs.open(&path(seg.base), Open::ReadWrite).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position + 62).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], position + 62).unwrap();
+    let error = clean_all(&open_dir(fs.clone(), None), &model, &pass, &facts).unwrap_err();
+    let Error::Corrupt(corruption) = error else { panic!("{error}") };
+    assert_eq!((corruption.path, corruption.position), (path(seg.base), position));
+    assert!(corruption.offset.is_some_and(|offset| offset <= batch.base));
+    let Damage::Batch(InvalidBatch::Checksum { .. }) = corruption.reason else { panic!() };
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_batch_that_expands_too_far_is_an_error() {
+    let mut batch = model::batch(&mut Random(1), 0, 1);
+    batch.codec = crate::Codec::Zstd;
+    batch.records[0].value = Some(vec![0; 2 << 20]);
+    let next = batch.last + 1;
+    let model = [Seg { base: 0, next, batches: vec![batch] }];
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let pass = Pass { from: 0, upto: next, now: 0, retention: 0, compression: None };
+    let error = clean_all(&open_dir(fs.clone(), None), &model, &pass, &Facts::default());
+    let Err(Error::Corrupt(corruption)) = error else { panic!("{error:?}") };
+    assert_eq!(corruption.reason, Damage::Batch(InvalidBatch::ExpandsTooFar { limit: 1 << 20 }));
+    assert_eq!(corruption.path, path(0));
+}
+
+#[test]
+fn the_oldest_formats_are_refused() {
+    let fs = MemFs::new();
+    let model = [Seg { base: 0, next: 9, batches: Vec::new() }];
+    store(&fs, &model);
+    let file = fs.open(&path(0), Open::ReadWrite).unwrap();
+    let mut message = [0; 80];
+    (message[11], message[16]) = (68, 1);
+    file.write_all_at(&message, 0).unwrap();
+    let pass = Pass { from: 0, upto: 9, now: 0, retention: 0, compression: None };
+    let error = clean_all(&open_dir(fs, None), &model, &pass, &Facts::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("v1 is not supported"), "{error}");
+}
+
+fn entry(last: Offset) -> Vec<u8> {
+    let mut entry = vec![0, 0];
+    for number in [4, last.saturating_sub(3), last, last] {
+        entry.extend_from_slice(&u64::to_be_bytes(number));
+    }
+    entry
+}
+
+#[test]
+fn aborted_transactions_are_carried_over_with_their_markers() {
+    let fs = MemFs::new();
+    let marker = |base, committed| model::marker(base, 4, committed);
+    let first = vec![marker(0, false), marker(1, true), marker(2, false)];
+    let second = vec![marker(3, false), marker(4, false)];
+    let model =
+        [Seg { base: 0, next: 3, batches: first }, Seg { base: 3, next: 5, batches: second }];
+    store(&fs, &model);
+    let index = |base| Path::new(DIR).join(SegmentFile::live(base, Kind::TxnIndex).to_string());
+    write(&fs, &index(0), &[entry(0), entry(1), entry(2)].concat());
+    write(&fs, &index(3), &[entry(3), entry(4)].concat());
+    let mut facts = Facts::default();
+    facts.discardable.insert(3);
+    let pass = Pass { from: 0, upto: 9, now: 5, retention: 10, compression: None };
+    let dir = open_dir(fs.clone(), None);
+    let done = clean_all(&dir, &model, &pass, &facts).unwrap();
+    let cleaned = read_cleaned(&fs, 0);
+    let carried = &cleaned["00000000000000000000.txnindex.cleaned"];
+    assert_eq!(*carried, [entry(0), entry(2), entry(4)].concat());
+    assert_eq!((done.records_kept, done.changed), (5, true), "one got its horizon");
+
+    let version = [&[0, 1], &entry(0)[2..]].concat();
+    let order = [entry(2), entry(0)].concat();
+    let cut = [&entry(0)[..], &[0; 20]].concat();
+    for (bytes, position) in [(version, 0), (order, 34), (cut, 34)] {
+        fs.remove(&index(0)).unwrap();
+        write(&fs, &index(0), &bytes);
+        let Err(Error::Corrupt(corruption)) = clean_all(&dir, &model, &pass, &facts) else {
+            panic!("{bytes:?}")
+        };
+        assert_eq!((corruption.path, corruption.position), (index(0), position));
+        assert!(read_cleaned(&fs, 0).is_empty());
+    }
+}

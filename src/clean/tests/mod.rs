@@ -1,0 +1,367 @@
+//! Cleaning against a model of it, and against everything that can go wrong on the way.
+
+mod failures;
+mod model;
+mod random;
+
+use self::model::{Bat, Facts, Pass, Seg};
+use self::random::Random;
+use crate::clean::key_map::KeyMap;
+use crate::clean::map::{Mapped, build_map};
+use crate::clean::plan::{GroupLimits, Part, groups};
+use crate::clean::rewrite::{Group, Rewritten, Terms, rewrite};
+use crate::clean::winners::Winners;
+use crate::clean::{NoTransactions, Scratch, Source, Transactions};
+use crate::error::Result;
+use crate::event::{Event, Listener};
+use crate::fs::{Fs, MemFs, Open};
+use crate::record::{BatchHeader, Compression, EndTxnMarker};
+use crate::segment::dir::Events;
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::{Segment, SegmentDir};
+use crate::types::{Offset, Timestamp};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DIR: &str = "/log";
+
+/// Every index of a cleaned segment must hold: none may have to be made again.
+#[derive(Debug)]
+struct NoRebuilds;
+
+impl Listener for NoRebuilds {
+    fn on_event(&self, event: &Event) {
+        assert!(!matches!(event, Event::IndexRebuilt { .. }), "{event:?}");
+    }
+}
+
+fn open_dir(fs: impl Fs, listener: Option<Arc<dyn Listener>>) -> Arc<SegmentDir> {
+    let events = Events { listener };
+    Arc::new(SegmentDir::new(Arc::new(fs), DIR.into(), events, 200, true))
+}
+
+fn read(fs: &dyn Fs, path: &Path) -> Vec<u8> {
+    let file = fs.open(path, Open::ReadOnly).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+fn write(fs: &dyn Fs, path: &Path, bytes: &[u8]) {
+    let file = fs.open(path, Open::CreateNew).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+}
+
+fn store(fs: &dyn Fs, segments: &[Seg]) {
+    fs.create_dir(Path::new(DIR)).unwrap();
+    for segment in segments {
+        let name = SegmentFile::live(segment.base, Kind::Log).to_string();
+        let bytes: Vec<u8> = segment.batches.iter().flat_map(Bat::encode).collect();
+        write(fs, &Path::new(DIR).join(name), &bytes);
+    }
+}
+
+fn files(fs: &dyn Fs) -> BTreeMap<String, Vec<u8>> {
+    let names = fs.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+    names.map(|name| (name.clone(), read(fs, &Path::new(DIR).join(&name)))).collect()
+}
+
+/// The segments as a log would hold them.
+fn open_segments(dir: &Arc<SegmentDir>, segments: &[Seg]) -> Vec<Segment> {
+    let open = |seg: &Seg| {
+        let bytes = dir.log_file(seg.base).unwrap().len().unwrap();
+        Segment::sealed(Arc::clone(dir), seg.base, bytes)
+    };
+    segments.iter().map(open).collect()
+}
+
+fn sources<'a>(segments: &'a [Segment], model: &[Seg]) -> Vec<Source<'a>> {
+    let source = |(segment, seg): (&'a Segment, &Seg)| Source { segment, next: seg.next };
+    segments.iter().zip(model).map(source).collect()
+}
+
+struct Fake<'a>(&'a Facts);
+
+impl Transactions for Fake<'_> {
+    fn is_aborted(&mut self, header: &BatchHeader) -> bool {
+        assert!(!header.is_control());
+        self.0.aborted.contains(&header.base_offset)
+    }
+
+    fn is_marker_discardable(&mut self, header: &BatchHeader, _: EndTxnMarker) -> bool {
+        assert!(header.is_control());
+        self.0.discardable.contains(&header.base_offset)
+    }
+
+    fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
+        assert!(header.has_producer());
+        self.0.last_of_producer.contains(&header.base_offset)
+    }
+}
+
+fn terms(pass: &Pass) -> Terms {
+    Terms {
+        now: Timestamp::from_millis(pass.now),
+        delete_retention: Duration::from_millis(pass.retention as u64),
+        upto: pass.upto,
+        compression: pass.compression.map(Compression::of),
+    }
+}
+
+fn new_map(slots: usize, pass: &Pass) -> KeyMap {
+    KeyMap::new(24 * slots, &(pass.from..pass.upto), [9; 16]).unwrap()
+}
+
+fn fill(map: &mut KeyMap, all: &[Source<'_>], pass: &Pass, facts: &Facts) -> Result<Mapped> {
+    let dirty: Vec<_> =
+        all.iter().copied().filter(|s| s.next > pass.from && s.segment.base < pass.upto).collect();
+    let mut scratch = Scratch::new(1 << 20);
+    build_map(&dirty, pass.from, map, &mut scratch, &mut Fake(facts), &mut |_| Ok(()))
+}
+
+fn write_group(
+    group: &Group<'_>,
+    winners: &Winners<'_>,
+    pass: &Pass,
+    facts: &Facts,
+) -> Result<Rewritten> {
+    let mut scratch = Scratch::new(1 << 20);
+    let mut fake = Fake(facts);
+    rewrite(group, winners, &terms(pass), &mut scratch, &mut fake, &mut |_| Ok(()))
+}
+
+fn group_ranges(all: &[Source<'_>], end: Offset, bytes: u64) -> Vec<std::ops::Range<usize>> {
+    let part = |s: &Source<'_>| {
+        let indexes = s.segment.indexes(s.next).unwrap();
+        Part {
+            base: s.segment.base,
+            next: s.next,
+            bytes: s.segment.published(),
+            offset_entries: indexes.offsets.len(),
+            time_entries: indexes.times.len(),
+            largest: Timestamp::NONE,
+            first: Timestamp::NONE,
+            active: false,
+        }
+    };
+    let parts: Vec<_> = all.iter().map(part).collect();
+    groups(&parts, end, &GroupLimits { segment_bytes: bytes, index_bytes: 4096 })
+}
+
+fn read_cleaned(fs: &dyn Fs, base: Offset) -> BTreeMap<String, Vec<u8>> {
+    let prefix = format!("{base:020}.");
+    let cleaned = |name: &String| name.starts_with(&prefix) && name.ends_with(".cleaned");
+    files(fs).into_iter().filter(|(name, _)| cleaned(name)).collect()
+}
+
+/// Puts a cleaned segment in the place of its sources, as the log will do.
+fn swap(dir: &SegmentDir, group: &[Seg]) {
+    for seg in group {
+        for kind in Kind::ALL {
+            dir.discard(SegmentFile::live(seg.base, kind));
+        }
+        dir.forget(seg.base);
+    }
+    for kind in Kind::ALL {
+        let live = SegmentFile::live(group[0].base, kind);
+        let cleaned = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
+        let _ = dir.fs.rename(&cleaned, &dir.path_of(live));
+    }
+}
+
+/// What a segment on disk must be, indexes included.
+fn check_segment(fs: &MemFs, seg: &Seg, largest: Timestamp) {
+    let dir = open_dir(fs.clone(), Some(Arc::new(NoRebuilds)));
+    let path = dir.path_of(SegmentFile::live(seg.base, Kind::Log));
+    assert_eq!(Bat::decode_all(&read(fs, &path)), seg.batches);
+    let bytes = dir.log_file(seg.base).unwrap().len().unwrap();
+    let segment = Segment::sealed(dir, seg.base, bytes);
+    assert_eq!(segment.largest_timestamp(seg.next).unwrap(), largest);
+    for batch in &seg.batches {
+        let at = segment.locate(batch.last, seg.next).unwrap().unwrap();
+        assert!(at.lowest <= batch.base);
+    }
+    let max = seg.batches.iter().map(|batch| batch.max).max().unwrap_or(-1);
+    assert_eq!(largest.as_millis(), max);
+}
+
+/// One pass over a log, checked batch for batch against the model. Returns the segments there are
+/// then, where the pass ended, and whether anything changed.
+fn pass_over(
+    fs: &MemFs,
+    model: &[Seg],
+    pass: &Pass,
+    slots: usize,
+    segment_bytes: u64,
+    facts: &Facts,
+) -> (Vec<Seg>, Offset, bool) {
+    let dir = open_dir(fs.clone(), None);
+    let segments = open_segments(&dir, model);
+    let all = sources(&segments, model);
+    let mut map = new_map(slots, pass);
+    let mapped = fill(&mut map, &all, pass, facts).unwrap();
+    let (expected_map, end) = model::map(model, pass, map.capacity(), facts);
+    assert_eq!(mapped.end, end);
+    assert_eq!(map.len(), expected_map.len());
+    for (key, last) in &expected_map {
+        assert_eq!(map.get(key), Some(*last));
+    }
+    let winners = Winners::new(&map, pass.from..end);
+    let by_key = Winners::by_key(&map, pass.from..end);
+    let mut after = Vec::new();
+    let mut changed = false;
+    let ranges = group_ranges(&all, end, segment_bytes);
+    let rest = ranges.last().map_or(0, |range| range.end);
+    for range in ranges {
+        let (sources, old) = (&all[range.clone()], &model[range]);
+        let group = Group { dir: &dir, base: old[0].base, sources };
+        let other = write_group(&group, &by_key, pass, facts).unwrap();
+        let other_files = read_cleaned(fs, group.base);
+        let done = write_group(&group, &winners, pass, facts).unwrap();
+        assert_eq!((done, read_cleaned(fs, group.base)), (other, other_files));
+        let before: Vec<u8> = old.iter().flat_map(|seg| read(fs, &path(seg.base))).collect();
+        swap(&dir, old);
+        let kept = |batch| model::clean(batch, &expected_map, end, pass, facts);
+        let batches = old.iter().flat_map(|seg| &seg.batches).filter_map(kept).collect();
+        let seg = Seg { base: old[0].base, next: old.last().unwrap().next, batches };
+        check_segment(fs, &seg, done.largest);
+        check_counts(&done, old, &seg);
+        assert_eq!(done.changed, read(fs, &path(seg.base)) != before);
+        changed |= done.changed;
+        after.push(seg);
+    }
+    after.extend_from_slice(&model[rest..]);
+    (after, end, changed)
+}
+
+fn path(base: Offset) -> std::path::PathBuf {
+    Path::new(DIR).join(SegmentFile::live(base, Kind::Log).to_string())
+}
+
+fn check_counts(done: &Rewritten, old: &[Seg], new: &Seg) {
+    let records = |batches: &[Bat]| batches.iter().map(|b| b.records.len() as u64).sum::<u64>();
+    let old: Vec<Bat> = old.iter().flat_map(|seg| seg.batches.clone()).collect();
+    assert_eq!(done.batches_read, old.len() as u64);
+    assert_eq!(done.batches_kept, new.batches.len() as u64);
+    assert_eq!(done.records_kept, records(&new.batches));
+    assert_eq!(done.records_removed, records(&old) - records(&new.batches));
+    assert!(done.tombstones_removed <= done.records_removed);
+    assert!(done.bytes_written >= done.bytes);
+}
+
+/// The model of the model: of each key the last record stays, and nothing that was deleted.
+fn survivors(segments: &[Seg], facts: &Facts) -> Vec<Offset> {
+    let mut last = BTreeMap::new();
+    for batch in segments.iter().flat_map(|seg| &seg.batches) {
+        if !batch.control && !facts.aborted.contains(&batch.base) {
+            for record in &batch.records {
+                if let Some(key) = &record.key {
+                    last.insert(key.clone(), (record.offset, record.value.is_some()));
+                }
+            }
+        }
+    }
+    let mut live: Vec<_> = last.into_values().filter(|(_, live)| *live).map(|(o, _)| o).collect();
+    live.sort_unstable();
+    live
+}
+
+fn data_offsets(segments: &[Seg]) -> Vec<Offset> {
+    let batches = segments.iter().flat_map(|seg| &seg.batches).filter(|batch| !batch.control);
+    batches.flat_map(|batch| batch.records.iter().map(|record| record.offset)).collect()
+}
+
+fn check_log(seed: u64, transactions: bool) {
+    println!("seed {seed}, transactions {transactions}");
+    let mut random = Random(seed);
+    let (mut model, facts) = model::log(&mut random, transactions);
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let start = model[0].base;
+    let upto = model.last().unwrap().next;
+    let expected = survivors(&model, &facts);
+    let compression = [None, None, Some(crate::Codec::None)][random.below(3) as usize];
+    let retention = random.below(20) as i64;
+    let mut pass = Pass { from: start, upto, now: 10_000, retention, compression };
+    let slots = 2 + random.below(20) as usize;
+    let bytes = random.below(3_000);
+    while pass.from < upto {
+        let (after, end, _) = pass_over(&fs, &model, &pass, slots, bytes, &facts);
+        assert!(end > pass.from);
+        (model, pass.from) = (after, end);
+        pass.now += random.below(12) as i64;
+    }
+    // What is clean is cleaned again, when every horizon has been set and has passed.
+    (pass.from, pass.now) = (start, pass.now + 100);
+    (model, _, _) = pass_over(&fs, &model, &pass, 1000, bytes, &facts);
+    pass.now += 100;
+    (model, _, _) = pass_over(&fs, &model, &pass, 1000, bytes, &facts);
+    assert_eq!(data_offsets(&model), expected);
+    let before = files(&fs);
+    let (again, _, changed) = pass_over(&fs, &model, &pass, 1000, 0, &facts);
+    assert_eq!((again.len(), changed), (model.len(), false));
+    let logs = |files: BTreeMap<String, Vec<u8>>| -> Vec<_> {
+        files.into_iter().filter(|(name, _)| name.ends_with(".log")).collect()
+    };
+    assert_eq!(logs(files(&fs)), logs(before));
+}
+
+#[test]
+fn cleaning_does_what_the_model_does() {
+    (0..400).for_each(|seed| check_log(seed, false));
+}
+
+#[test]
+fn cleaning_does_what_the_model_does_with_transactions() {
+    (1_000..1_400).for_each(|seed| check_log(seed, true));
+}
+
+#[test]
+fn without_transactions_markers_stay_and_producers_keep_their_last_batch() {
+    let mut random = Random(5);
+    let key = |batch: &mut Bat| batch.records.iter_mut().for_each(|r| r.key = Some(b"k".to_vec()));
+    let mut batches = vec![model::marker(0, 4, false)];
+    for _ in 0..3 {
+        let base = batches.last().unwrap().last + 1;
+        let mut batch = model::batch(&mut random, base, 1);
+        key(&mut batch);
+        batch.producer = (4, 1, 0);
+        batches.push(batch);
+    }
+    let second = batches[2].base;
+    let next = batches[3].last + 1;
+    let model = [Seg { base: 0, next, batches }];
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let dir = open_dir(fs.clone(), None);
+    let segments = open_segments(&dir, &model);
+    let all = sources(&segments, &model);
+    let mut map = KeyMap::new(1 << 10, &(0..next), [0; 16]).unwrap();
+    let keep_second = |header: &BatchHeader| header.base_offset == second;
+    let mut none = NoTransactions { keep_empty: &keep_second };
+    let mut scratch = Scratch::new(1 << 20);
+    let mut bytes = 0;
+    let mut report = |portion| {
+        bytes += portion;
+        Ok(())
+    };
+    let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut report).unwrap();
+    assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 4));
+    assert!(mapped.records >= 3 && mapped.bytes_read == segments[0].published());
+    let winners = Winners::new(&map, 0..next);
+    let pass = Pass { from: 0, upto: next + 1, now: 0, retention: 0, compression: None };
+    let group = Group { dir: &dir, base: 0, sources: &all };
+    let done = rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut none, &mut report);
+    let done = done.unwrap();
+    assert_eq!(bytes, mapped.bytes_read + done.bytes_read + done.bytes);
+    let live = SegmentFile::live(0, Kind::Log);
+    let cleaned = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
+    let left = Bat::decode_all(&read(&fs, &cleaned));
+    let shape: Vec<_> = left.iter().map(|batch| (batch.base, batch.records.len())).collect();
+    let (first, third) = (&model[0].batches[0], &model[0].batches[3]);
+    assert_eq!(shape, [(0, 1), (second, 0), (third.base, 1)]);
+    assert_eq!(left[0], *first);
+    assert_eq!((left[2].last, left[2].producer), (third.last, third.producer));
+}
