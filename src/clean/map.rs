@@ -1,11 +1,14 @@
 //! Reading the dirty part of a log into the map of keys.
 
-use crate::clean::key_map::KeyMap;
+use crate::clean::key_map::{KeyHash, KeyMap};
 use crate::clean::{Meter, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::scan::{BUFFER_BYTES, BatchStream};
 use crate::types::Offset;
+
+/// How many keys go into the map at a time.
+const CROWD: usize = 256;
 
 /// What was read into a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,9 @@ pub(crate) fn build_map(
 ) -> Result<Mapped> {
     map.clear();
     let mapped = Mapped { end: from, full: false, records: 0, batches: 0, bytes_read: 0 };
-    let mut reading = Reading { map, from, transactions, meter: Meter::new(report), mapped };
+    let meter = Meter::new(report);
+    let crowd = Vec::with_capacity(CROWD);
+    let mut reading = Reading { map, from, transactions, meter, mapped, crowd };
     for source in sources {
         reading.segment(source, scratch)?;
         if reading.mapped.full {
@@ -56,6 +61,8 @@ struct Reading<'a> {
     transactions: &'a mut dyn Transactions,
     meter: Meter<'a>,
     mapped: Mapped,
+    /// Keys that are still to go into the map, and their offsets.
+    crowd: Vec<(KeyHash, Offset)>,
 }
 
 impl Reading<'_> {
@@ -103,17 +110,34 @@ impl Reading<'_> {
             for record in batch.records(&mut scratch.decode)? {
                 let record = record?;
                 let Some(key) = record.key.filter(|_| record.offset >= self.from) else { continue };
-                if !self.map.insert(key, record.offset) {
-                    self.mapped.full = true;
+                self.crowd.push((self.map.hash(key), record.offset));
+                if self.crowd.len() == CROWD && !self.insert_all() {
                     return Ok(());
                 }
-                self.mapped.end = record.offset.saturating_add(1);
+            }
+            if !self.insert_all() {
+                return Ok(());
             }
             let count = u64::try_from(header.record_count).unwrap_or(0);
             self.mapped.records = self.mapped.records.saturating_add(count);
         }
         self.mapped.end = self.mapped.end.max(header.next_offset());
         Ok(())
+    }
+}
+
+impl Reading<'_> {
+    /// Inserts the keys that wait. False when there is no room for one of them: the pass ends before it.
+    fn insert_all(&mut self) -> bool {
+        self.map.touch(self.crowd.iter().map(|(key, _)| *key));
+        for (key, offset) in self.crowd.drain(..) {
+            if !self.map.insert(key, offset) {
+                self.mapped.full = true;
+                return false;
+            }
+            self.mapped.end = offset.saturating_add(1);
+        }
+        true
     }
 }
 

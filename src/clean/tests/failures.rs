@@ -245,7 +245,7 @@ fn aborted_transactions_are_carried_over_with_their_markers() {
     assert_eq!((done.records_kept, done.changed), (5, true), "one got its horizon");
 
     let version = [&[0, 1], &entry(0)[2..]].concat();
-    let order = [entry(2), entry(0)].concat();
+    let order = [entry(1), entry(0)].concat();
     let cut = [&entry(0)[..], &[0; 20]].concat();
     for (bytes, position) in [(version, 0), (order, 34), (cut, 34)] {
         fs.remove(&index(0)).unwrap();
