@@ -273,21 +273,29 @@ mod tests {
         assert_eq!((none.from, none.ratio(), none.is_due(&RULES)), (7, 0.0, false));
     }
 
+    /// Where each group ends; the next begins there.
+    fn ends(parts: &[Part], upto: Offset, limits: &GroupLimits) -> Vec<usize> {
+        let groups = groups(parts, upto, limits);
+        let starts = std::iter::once(0).chain(groups.iter().map(|group| group.end));
+        assert!(starts.zip(&groups).all(|(start, group)| start == group.start));
+        groups.into_iter().map(|group| group.end).collect()
+    }
+
     #[test]
     fn neighbours_are_joined_within_the_limits() {
         let limits = GroupLimits { segment_bytes: 300, index_bytes: 24 };
-        assert_eq!(groups(&parts(), 30, &limits), [0..2, 2..3]);
-        assert_eq!(groups(&parts(), 20, &limits), [0..2]);
-        assert_eq!(groups(&parts(), 11, &limits), [0..2], "where the map was full inside of it");
-        assert_eq!(groups(&parts(), 10, &limits), [0..1]);
-        assert_eq!(groups(&parts(), Offset::MAX, &limits), [0..2, 2..3], "never the active one");
+        assert_eq!(ends(&parts(), 30, &limits), [2, 3]);
+        assert_eq!(ends(&parts(), 20, &limits), [2]);
+        assert_eq!(ends(&parts(), 11, &limits), [2], "where the map was full inside of it");
+        assert_eq!(ends(&parts(), 10, &limits), [1]);
+        assert_eq!(ends(&parts(), Offset::MAX, &limits), [2, 3], "never the active one");
         let one = |index_bytes| GroupLimits { segment_bytes: 1 << 30, index_bytes };
-        assert_eq!(groups(&parts(), 30, &one(36)), [0..3]);
-        assert_eq!(groups(&parts(), 30, &one(35)), [0..2, 2..3], "the time indexes");
+        assert_eq!(ends(&parts(), 30, &one(36)), [3]);
+        assert_eq!(ends(&parts(), 30, &one(35)), [2, 3], "the time indexes");
         let mut parts = parts();
         parts[2].offset_entries = 3;
-        assert_eq!(groups(&parts, 30, &one(39)), [0..2, 2..3], "the offset indexes");
-        assert_eq!(groups(&[], 30, &one(39)), []);
+        assert_eq!(ends(&parts, 30, &one(39)), [2, 3], "the offset indexes");
+        assert_eq!(ends(&[], 30, &one(39)), []);
     }
 
     #[test]
@@ -295,8 +303,8 @@ mod tests {
         let limits = GroupLimits { segment_bytes: u64::MAX, index_bytes: u64::MAX };
         let far = 10 + (1 << 31);
         let parts = |next| [part(10, 20, 0), part(20, next, 0), part(next, next + 5, 0)];
-        assert_eq!(groups(&parts(far - 5), Offset::MAX, &limits), [0..3]);
-        assert_eq!(groups(&parts(far), Offset::MAX, &limits), [0..2, 2..3]);
-        assert_eq!(groups(&parts(far + 1), Offset::MAX, &limits), [0..1, 1..3]);
+        assert_eq!(ends(&parts(far - 5), Offset::MAX, &limits), [3]);
+        assert_eq!(ends(&parts(far), Offset::MAX, &limits), [2, 3]);
+        assert_eq!(ends(&parts(far + 1), Offset::MAX, &limits), [1, 3]);
     }
 }

@@ -167,7 +167,10 @@ fn swap(dir: &SegmentDir, group: &[Seg]) {
     for kind in Kind::ALL {
         let live = SegmentFile::live(group[0].base, kind);
         let cleaned = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
-        let _ = dir.fs.rename(&cleaned, &dir.path_of(live));
+        let renamed = dir.fs.rename(&cleaned, &dir.path_of(live));
+        assert!(
+            renamed.is_ok() || !matches!(kind, Kind::Log | Kind::OffsetIndex | Kind::TimeIndex)
+        );
     }
 }
 
