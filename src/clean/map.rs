@@ -1,10 +1,10 @@
 //! Reading the dirty part of a log into the map of keys.
 
 use crate::clean::key_map::{KeyHash, KeyMap};
-use crate::clean::{Meter, Scratch, Source, Transactions, damaged, marker_of};
+use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
-use crate::segment::scan::{BUFFER_BYTES, BatchStream};
+use crate::segment::scan::BatchStream;
 use crate::types::Offset;
 
 /// How many keys go into the map at a time.
@@ -76,7 +76,7 @@ impl Reading<'_> {
             }
         }
         let mut stream = BatchStream::new(segment.file()?, position, lowest)
-            .with_buffer(std::mem::take(&mut scratch.input), BUFFER_BYTES);
+            .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
         loop {
             let step = stream.advance(segment.published(), source.next);
             let Some(header) = segment.batch_of(&stream, step)? else { break };

@@ -40,6 +40,9 @@ use crate::record::{
 use crate::segment::Segment;
 use crate::types::Offset;
 
+/// How much is read at a time: little enough to be in the processor's cache still when it is checked and decoded.
+const READ_BYTES: usize = 256 << 10;
+
 /// How many bytes may be read and written before progress is reported: often enough to throttle by.
 const REPORT_BYTES: u64 = 256 << 10;
 

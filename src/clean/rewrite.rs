@@ -10,11 +10,11 @@ use crate::clean::aborted::AbortedEntries;
 use crate::clean::map::Failure;
 use crate::clean::output::Output;
 use crate::clean::winners::Winners;
-use crate::clean::{Meter, Scratch, Source, Transactions, damaged, marker_of};
+use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;
-use crate::segment::scan::{BUFFER_BYTES, BatchStream};
+use crate::segment::scan::BatchStream;
 use crate::types::{Codec, Offset, Timestamp};
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ impl Pass<'_> {
         let segment = source.segment;
         let mut aborted = AbortedEntries::open(dir, segment.base)?;
         let mut stream = BatchStream::new(segment.file()?, 0, segment.base)
-            .with_buffer(std::mem::take(&mut scratch.input), BUFFER_BYTES);
+            .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
         loop {
             let step = stream.advance(segment.published(), source.next);
             let Some(header) = segment.batch_of(&stream, step)? else { break };
