@@ -6,7 +6,7 @@
 //! the odds are one in 10^20. To make it happen on purpose, somebody who chooses keys would
 //! need two that SipHash maps to one value under a key that is drawn for each pass and never
 //! leaves the process, which is what that function was designed to prevent. It takes some 15
-//! to 20 ns for a short key, where XXH3 takes 5 to 10: a few percent of a pass, for a
+//! to 20 ns for a short key, where XXH3 takes 5 to 10: some tenth of a pass over small records, for a
 //! hash whose collisions nobody can find without the seed rather than one where nobody has promised it.
 //!
 //! Slots are searched from the one the hash names onwards. Neighbours share a cache line, and as
