@@ -4,10 +4,11 @@
 //! |---|---|---|
 //! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
 //! | `log-start-offset-checkpoint` | the same | where the log starts |
+//! | `cleaner-offset-checkpoint` | the same | everything below was compacted |
 //! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed in order, and what its active segment looked like |
 //! | `.lock` | text | the process that has, or had, the directory open, and the run of the machine it ran in |
 //!
-//! A broker keeps the first three one directory higher, for all its logs; it
+//! A broker keeps the first four one directory higher, for all its logs; it
 //! pays no attention to them here.
 
 use crate::types::{MAX_OFFSET, Offset, Timestamp};

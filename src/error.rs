@@ -437,6 +437,11 @@ pub enum Unsupported {
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}: enable the cargo feature of that name")]
     Codec(Codec),
+    /// Compaction of a log with transactions in it: which of them were aborted is not known to this version.
+    #[error(
+        "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
+    )]
+    CompactingTransactions,
 }
 
 /// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else [`Error::InvalidBatch`].

@@ -85,6 +85,13 @@ pub enum Event {
         /// The bytes of their batches.
         bytes: u64,
     },
+    /// The log was compacted.
+    Compacted(CompactionReport),
+    /// The log cannot be compacted, and is not until it is opened again: what is stored makes it fail. Everything else goes on.
+    Uncleanable {
+        /// The failure.
+        cause: String,
+    },
     /// Damage was met while reading.
     Damaged(Corruption),
     /// A file that is no longer needed could not be removed or trimmed. Opening the log tries again.
@@ -125,6 +132,27 @@ pub struct Quarantined {
     pub offsets: Range<Offset>,
     /// What was found at the position.
     pub reason: Damage,
+}
+
+/// What compaction did to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// How often the log was gone through. More than once when its keys do not fit into
+    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) together; 0 when there was nothing to do.
+    pub passes: usize,
+    /// How many segments fewer there are.
+    pub segments_removed: usize,
+    /// How many bytes fewer their batches take.
+    pub bytes_removed: u64,
+    /// The records that stayed, of those the last pass looked at.
+    pub records_kept: u64,
+    /// The records that went, tombstones included.
+    pub records_removed: u64,
+    /// The tombstones that had stayed for as long as they have to.
+    pub tombstones_removed: u64,
+    /// Every key is in the log once below this offset.
+    pub clean_until: Offset,
 }
 
 /// Receives the events of a log.

@@ -301,7 +301,6 @@
 //! `examples/`: `quickstart`, `tail`, `async_tail`.
 
 mod checkpoint;
-#[cfg_attr(not(test), expect(dead_code, reason = "the log does not compact yet"))]
 mod clean;
 mod clock;
 pub mod docs;
@@ -322,12 +321,12 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
     Corruption, Damage, Error, ErrorKind, InvalidBatch, InvalidRecord, Result, Unsupported,
 };
-pub use event::{Event, Listener, Quarantined};
+pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
 pub use log::Durable;
 pub use log::{
-    Appended, Fetched, Log, LogConfig, LogStats, MaintenanceReport, Offsets, OnCorruption,
-    ReadBatch, ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
+    Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, MaintenanceReport, Offsets,
+    OnCorruption, ReadBatch, ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "tracing")]

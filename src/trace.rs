@@ -81,6 +81,12 @@ impl Listener for TracingListener {
             Event::StartMoved { start, segments, bytes } => {
                 emit!(INFO, self, start, segments, bytes, "start moved");
             }
+            Event::Compacted(report) => {
+                let (removed, kept) = (report.records_removed, report.records_kept);
+                let (bytes, passes) = (report.bytes_removed, report.passes);
+                emit!(INFO, self, removed, kept, bytes, passes, "compacted");
+            }
+            Event::Uncleanable { cause } => emit!(ERROR, self, cause, "uncleanable"),
             Event::Truncated { end } => emit!(INFO, self, end, "truncated"),
             Event::Damaged(corruption) => {
                 let path = corruption.path.display();

@@ -91,6 +91,7 @@ impl KeyMap {
     }
 
     /// How many keys it has.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -102,6 +102,7 @@ impl Reading<'_> {
         self.mapped.batches = self.mapped.batches.saturating_add(1);
         self.mapped.bytes_read = self.mapped.bytes_read.saturating_add(bytes);
         self.meter.add(bytes).map_err(Failure::Other)?;
+        self.transactions.note(header).map_err(Failure::Other)?;
         if header.is_control() {
             if let Some(marker) = marker_of(batch, &mut scratch.decode)? {
                 self.transactions.is_marker_discardable(header, marker);

@@ -33,12 +33,13 @@ pub(crate) mod rewrite;
 mod tests;
 pub(crate) mod winners;
 
-use crate::error::{Error, InvalidBatch, Result};
+use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::record::{
     BatchBuilder, BatchHeader, BatchRef, ControlRecord, DecodeBuffer, EndTxnMarker,
 };
 use crate::segment::Segment;
-use crate::types::Offset;
+use crate::types::{Offset, ProducerId};
+use std::collections::HashMap;
 
 /// How much is read at a time: little enough to be in the processor's cache still when it is checked and decoded.
 const READ_BYTES: usize = 256 << 10;
@@ -56,6 +57,9 @@ pub(crate) struct Source<'a> {
 
 /// What the cleaner has to know about transactions and producers. Batches are shown to it in order.
 pub(crate) trait Transactions {
+    /// Takes note of a batch of the dirty part, before any is rewritten.
+    fn note(&mut self, header: &BatchHeader) -> Result<()>;
+
     /// Whether a batch of records belongs to a transaction that was aborted.
     fn is_aborted(&mut self, header: &BatchHeader) -> bool;
 
@@ -67,13 +71,35 @@ pub(crate) trait Transactions {
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
 }
 
-/// For a log without transactions: nothing was aborted, and markers stay.
-pub(crate) struct NoTransactions<'a> {
-    /// Which batches of producers are kept even if they are empty.
-    pub(crate) keep_empty: &'a dyn Fn(&BatchHeader) -> bool,
+/// For a log without transactions: a batch of one is refused.
+///
+/// Of what idempotent producers wrote, the last batch of each stays, if empty. Which that is, is known of the
+/// producers in the dirty part; of others all batches count as the last.
+#[derive(Debug, Default)]
+pub(crate) struct NoTransactions {
+    /// The base offset of the last batch seen of a producer.
+    last: HashMap<ProducerId, Offset>,
 }
 
-impl Transactions for NoTransactions<'_> {
+/// Producers beyond this many are not told apart: a log has no more of them at work at a time.
+const MAX_PRODUCERS: usize = 1 << 16;
+
+impl Transactions for NoTransactions {
+    fn note(&mut self, header: &BatchHeader) -> Result<()> {
+        if header.is_transactional() {
+            return Err(Error::Unsupported(Unsupported::CompactingTransactions));
+        }
+        if header.has_producer() {
+            let full = self.last.len() >= MAX_PRODUCERS;
+            match self.last.get_mut(&header.producer_id) {
+                Some(last) => *last = header.base_offset,
+                None if full => {}
+                None => drop(self.last.insert(header.producer_id, header.base_offset)),
+            }
+        }
+        Ok(())
+    }
+
     fn is_aborted(&mut self, _: &BatchHeader) -> bool {
         false
     }
@@ -83,7 +109,7 @@ impl Transactions for NoTransactions<'_> {
     }
 
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
-        (self.keep_empty)(header)
+        self.last.get(&header.producer_id).is_none_or(|last| *last == header.base_offset)
     }
 }
 

@@ -32,6 +32,15 @@ pub(crate) struct Output<'a> {
     finished: bool,
 }
 
+/// A segment that was written whole.
+pub(crate) struct Finished {
+    /// The bytes of all its files.
+    pub(crate) bytes: u64,
+    /// The memory that was written from.
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) indexes: Indexes,
+}
+
 impl<'a> Output<'a> {
     /// Begins the segment of this base. `buffer` is memory to write from.
     pub(crate) fn create(dir: &'a SegmentDir, base: Offset, buffer: Vec<u8>) -> Result<Output<'a>> {
@@ -75,9 +84,8 @@ impl<'a> Output<'a> {
         self.cadence.largest.0
     }
 
-    /// Writes what is left, and makes all files durable, but not their names. Returns the bytes of
-    /// all of them, and the memory.
-    pub(crate) fn finish(mut self) -> Result<(u64, Vec<u8>)> {
+    /// Writes what is left, and makes all files durable, but not their names.
+    pub(crate) fn finish(mut self) -> Result<Finished> {
         self.cadence.finish(&self.indexes);
         let mut bytes = self.log.finish()?;
         if let Some(aborted) = &mut self.aborted {
@@ -93,7 +101,11 @@ impl<'a> Output<'a> {
             bytes = bytes.saturating_add(writer.finish()?);
         }
         self.finished = true;
-        Ok((bytes, std::mem::take(&mut self.log.buffer)))
+        Ok(Finished {
+            bytes,
+            buffer: std::mem::take(&mut self.log.buffer),
+            indexes: std::mem::replace(&mut self.indexes, Indexes::empty(self.base)),
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, ma
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;
+use crate::segment::index::Indexes;
 use crate::segment::scan::BatchStream;
 use crate::types::{Codec, Offset, Timestamp};
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub(crate) struct Rewritten {
     pub(crate) bytes_written: u64,
 }
 
-/// Writes the `.cleaned` files of a group, durably but for their names.
+/// Writes the `.cleaned` files of a group, durably but for their names, and returns the indexes that are in them.
 ///
 /// The sources are only read. On any error no output is left, if it can be removed.
 ///
@@ -78,7 +79,7 @@ pub(crate) fn rewrite(
     scratch: &mut Scratch,
     transactions: &mut dyn Transactions,
     report: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<Rewritten> {
+) -> Result<(Rewritten, Indexes)> {
     let buffer = std::mem::take(&mut scratch.output);
     let output = Output::create(group.dir, group.base, buffer)?;
     let done = Rewritten {
@@ -103,8 +104,10 @@ pub(crate) fn rewrite(
     let mut done = pass.done;
     done.bytes = pass.output.log_bytes();
     done.largest = pass.output.largest_timestamp();
-    (done.bytes_written, scratch.output) = pass.output.finish()?;
-    Ok(done)
+    let finished = pass.output.finish()?;
+    done.bytes_written = finished.bytes;
+    scratch.output = finished.buffer;
+    Ok((done, finished.indexes))
 }
 
 struct Pass<'a> {

@@ -165,7 +165,8 @@ impl Shared {
         let mut sync = self.pause_syncs();
         let recovery_point = self.durable().min(end_of_data);
         let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
-        if let Err(error) = vouched.and_then(|()| self.store_recovery_point(recovery_point)) {
+        let lowered = vouched.and_then(|()| self.lower_cleaned(target));
+        if let Err(error) = lowered.and_then(|()| self.store_recovery_point(recovery_point)) {
             writer.events = std::mem::take(&mut next.events);
             return Err(error);
         }
@@ -177,7 +178,7 @@ impl Shared {
         self.update_view(|_| View { segments });
         self.end.store(target, Ordering::Release);
         self.durable.fetch_min(end_of_data, Ordering::AcqRel);
-        self.announce_truncation();
+        self.announce_revision();
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
@@ -250,7 +251,6 @@ impl Shared {
                     other => other.map_err(|e| Error::io("rename", &from, e))?,
                 }
             }
-            dir.forget(segment.base);
             segment.retire();
             sync_dir()?;
         }
@@ -326,6 +326,7 @@ impl Shared {
         let active = Segment::active(
             Arc::clone(&self.dir),
             segment.base,
+            &file,
             cut,
             cadence.largest.0,
             Arc::clone(&indexes),
@@ -355,6 +356,9 @@ impl Shared {
     }
 
     fn close_now(&self) -> Result<()> {
+        // A pass of the cleaner ends soon when it is to rest, and none may write after the lock is released.
+        self.cleaning.lock().pauses += 1;
+        let _cleaner = self.cleaner.lock();
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();
@@ -430,13 +434,13 @@ pub(crate) fn begin_segment(
             // A file that stayed would claim the offsets that the segment before it takes now: where it
             // cannot be removed, it is used as it is.
             if dir.fs.remove(&path).is_ok() {
-                dir.forget(base);
                 return Err(Error::io("preallocate", &path, error));
             }
         }
     }
     let indexes = Arc::new(Indexes::empty(base));
-    let segment = Segment::active(Arc::clone(dir), base, 0, Timestamp::NONE, Arc::clone(&indexes));
+    let segment =
+        Segment::active(Arc::clone(dir), base, &file, 0, Timestamp::NONE, Arc::clone(&indexes));
     Ok(Writer {
         segment: Arc::new(segment),
         indexes,

@@ -46,14 +46,65 @@ pub struct LogConfig {
     pub(crate) timestamp_after_max: Duration,
     pub(crate) flush_messages: u64,
     pub(crate) flush_interval: Duration,
+    pub(crate) cleanup_policy: CleanupPolicy,
     pub(crate) retention_age: Duration,
     pub(crate) retention_bytes: u64,
+    pub(crate) min_cleanable_dirty_ratio: f64,
+    pub(crate) min_compaction_lag: Duration,
+    pub(crate) max_compaction_lag: Duration,
+    pub(crate) delete_retention: Duration,
+    pub(crate) dedupe_bytes: usize,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) max_expanded_bytes: usize,
     pub(crate) on_corruption: OnCorruption,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listener: Option<Arc<dyn Listener>>,
+}
+
+/// What a log forgets. [`docs::cleanup`](crate::docs::cleanup) helps to choose.
+///
+/// ```
+/// use annals::{CleanupPolicy, ErrorKind, Log, LogConfig, Record, StartAt, fs::MemFs};
+///
+/// let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(MemFs::new());
+/// let log = Log::open("prices-0", config)?;
+/// for price in ["10", "11", "12"] {
+///     log.append(Record::new(price).key("apple"))?;
+/// }
+/// assert_eq!(log.append("no key").unwrap_err().kind(), ErrorKind::InvalidInput);
+/// log.roll()?; // the segment that is appended to is left alone
+///
+/// let report = log.compact()?;
+/// assert_eq!((report.records_kept, report.records_removed), (1, 2));
+/// let left = log.reader(StartAt::Earliest)?.next_record()?.unwrap();
+/// assert_eq!((left.offset, left.value_str()), (2, Some("12")));
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CleanupPolicy {
+    /// What is old, or more than the log may keep: whole segments, from the front. `delete` in Kafka.
+    #[default]
+    Delete,
+    /// What a later record with the same key supersedes. Every record needs a key. `compact` in Kafka.
+    Compact,
+    /// Both: the last record of each key, for as long as the log may keep it. `compact,delete` in Kafka.
+    CompactAndDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether superseded records go.
+    #[must_use]
+    pub const fn compacts(self) -> bool {
+        matches!(self, CleanupPolicy::Compact | CleanupPolicy::CompactAndDelete)
+    }
+
+    /// Whether old segments go.
+    #[must_use]
+    pub const fn deletes(self) -> bool {
+        matches!(self, CleanupPolicy::Delete | CleanupPolicy::CompactAndDelete)
+    }
 }
 
 /// What opening a log does when it finds damage that no crash explains.
@@ -118,8 +169,14 @@ impl Default for LogConfig {
             timestamp_after_max: FOREVER,
             flush_messages: u64::MAX,
             flush_interval: FOREVER,
+            cleanup_policy: CleanupPolicy::Delete,
             retention_age: FOREVER,
             retention_bytes: u64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag: Duration::ZERO,
+            max_compaction_lag: FOREVER,
+            delete_retention: Duration::from_millis(86_400_000),
+            dedupe_bytes: 128 << 20,
             leader_epoch: -1,
             max_expanded_bytes: DEFAULT_MAX_EXPANDED_BYTES,
             on_corruption: OnCorruption::Fail,
@@ -262,6 +319,17 @@ impl LogConfig {
         self
     }
 
+    /// What [`maintain`](crate::Log::maintain) makes the log forget.
+    ///
+    /// *Default* [`CleanupPolicy::Delete`]. *Limits* limits of retention need a policy that deletes. *Effect*: with a policy
+    /// that compacts, a record without a key is refused as [`Error::InvalidRecord`]; with [`CleanupPolicy::Compact`] alone,
+    /// [`delete_before`](crate::Log::delete_before) is refused. Kafka: `cleanup.policy`.
+    #[must_use]
+    pub fn cleanup_policy(mut self, policy: CleanupPolicy) -> Self {
+        self.cleanup_policy = policy;
+        self
+    }
+
     /// The age above which [`maintain`](crate::Log::maintain) deletes segments.
     ///
     /// *Default* none: unlike a broker, whose 7 days every operator has heard of, a library forgets nothing unless told to.
@@ -281,6 +349,61 @@ impl LogConfig {
     #[must_use]
     pub fn retention_bytes(mut self, bytes: u64) -> Self {
         self.retention_bytes = bytes;
+        self
+    }
+
+    /// How large a share of the log must be dirty, that is not compacted yet, for [`maintain`](crate::Log::maintain) to compact it.
+    ///
+    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: a pass reads the dirty part twice and the clean part once, and writes what stays.
+    /// A larger share makes passes rarer, and leaves more superseded records on disk: at 0.5 up to as many bytes again
+    /// as the log has clean ones, and the active segment. Kafka: `min.cleanable.dirty.ratio`.
+    #[must_use]
+    pub fn min_cleanable_dirty_ratio(mut self, ratio: f64) -> Self {
+        self.min_cleanable_dirty_ratio = ratio;
+        self
+    }
+
+    /// How long a record stays in the log at least, whatever supersedes it.
+    ///
+    /// *Default* none. *Limits* at most [`max_compaction_lag`](LogConfig::max_compaction_lag). *Effect*: a reader who is never
+    /// further behind sees every record. Counted from the record's timestamp, for whole segments. Kafka:
+    /// `min.compaction.lag.ms`.
+    #[must_use]
+    pub fn min_compaction_lag(mut self, lag: Duration) -> Self {
+        self.min_compaction_lag = lag;
+        self
+    }
+
+    /// How long a record stays dirty at most: [`maintain`](crate::Log::maintain) compacts a log with an older one, however
+    /// little of it is dirty.
+    ///
+    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: bounds the time until what a tombstone deletes is gone. Records in
+    /// the active segment do not count: bound its age with [`segment_age`](LogConfig::segment_age). Kafka:
+    /// `max.compaction.lag.ms`.
+    #[must_use]
+    pub fn max_compaction_lag(mut self, lag: Duration) -> Self {
+        self.max_compaction_lag = lag;
+        self
+    }
+
+    /// How long a tombstone stays after the pass that first met it.
+    ///
+    /// *Default* 1 day. *Limits* any. *Effect*: a reader who gets from the start of the log to its end in less time sees the
+    /// deletion of everything that it saw. The pass after that time removes the tombstone. Kafka: `delete.retention.ms`.
+    #[must_use]
+    pub fn delete_retention(mut self, retention: Duration) -> Self {
+        self.delete_retention = retention;
+        self
+    }
+
+    /// The most memory that a pass over this log may take for its keys.
+    ///
+    /// *Default* 128 MiB. *Limits* 1 KiB and up. *Effect*: a key takes some 27 bytes, however long it is. What does not
+    /// fit is done in further passes. No more is taken than the records to be compacted could need, and none
+    /// between passes. Kafka: `log.cleaner.dedupe.buffer.size`.
+    #[must_use]
+    pub fn dedupe_bytes(mut self, bytes: usize) -> Self {
+        self.dedupe_bytes = bytes;
         self
     }
 
@@ -362,6 +485,24 @@ impl LogConfig {
         if self.flush_messages == 0 {
             return invalid("flush_messages", "must be at least 1");
         }
+        let limits_retention = self.retention_age < FOREVER || self.retention_bytes < u64::MAX;
+        if limits_retention && !self.cleanup_policy.deletes() {
+            let reason = "does not delete, so it contradicts the limit of retention that is set: take \
+                CompactAndDelete, or set no limit";
+            return invalid("cleanup_policy", reason);
+        }
+        if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
+            return invalid("min_cleanable_dirty_ratio", "must lie between 0 and 1");
+        }
+        if self.max_compaction_lag < Duration::from_millis(1) {
+            return invalid("max_compaction_lag", "must be at least 1 ms");
+        }
+        if self.min_compaction_lag > self.max_compaction_lag {
+            return invalid("min_compaction_lag", "must not be above `max_compaction_lag`");
+        }
+        if self.dedupe_bytes < 1024 {
+            return invalid("dedupe_bytes", "must be at least 1 KiB");
+        }
         if self.leader_epoch < -1 {
             return invalid("leader_epoch", "must be -1, which is unknown, or higher");
         }
@@ -389,7 +530,7 @@ impl LogConfig {
             now: Timestamp::NONE,
             before_max_millis: millis(self.timestamp_before_max),
             after_max_millis: millis(self.timestamp_after_max),
-            keys_required: false,
+            keys_required: self.cleanup_policy.compacts(),
         }
     }
 }

@@ -15,15 +15,15 @@ use std::sync::Arc;
 /// A place in the log, and what has been read ahead from there.
 ///
 /// It holds a view of the segments and goes on in it until it has read it to its
-/// end. If anything was truncated since, what was read ahead is thrown away and the place is
+/// end. If anything was truncated or compacted since, what was read ahead is thrown away and the place is
 /// looked up again: so nobody sees a mixture of what was there before and after.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
     view: Arc<View>,
     generation: u64,
-    truncations: u64,
-    /// The segment being read, by its number in the view. `None` before the first read and after a truncation.
+    revision: u64,
+    /// The segment being read, by its number in the view. `None` before the first read and after a revision.
     at: Option<Place>,
     /// The next offset to be read.
     next: Offset,
@@ -44,11 +44,11 @@ struct Place {
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
         // The counters first: a view that is newer than they say is looked up once more, no harm done.
-        let truncations = shared.truncations();
+        let revision = shared.revision();
         let generation = shared.generation();
         let view = shared.view();
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, view, generation, truncations, at: None, next, read_ahead, spare }
+        Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare }
     }
 
     /// Reads at most this much at a time, but for batches that are larger.
@@ -85,9 +85,9 @@ impl Cursor {
     }
 
     fn refresh_view(&mut self) {
-        let truncations = self.shared.truncations();
-        if truncations != self.truncations {
-            self.truncations = truncations;
+        let revision = self.shared.revision();
+        if revision != self.revision {
+            self.revision = revision;
             self.leave();
         }
         let generation = self.shared.generation();
@@ -106,7 +106,7 @@ impl Cursor {
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
             self.shared.check_readable()?;
-            if self.shared.truncated_since(self.truncations) {
+            if self.shared.revised_since(self.revision) {
                 self.refresh_view();
             }
             if self.at.is_none() {
@@ -114,7 +114,7 @@ impl Cursor {
                 self.shared.check_range(self.next)?;
                 let placed = self.place();
                 // What was not found may have been truncated away: then the view is old.
-                if self.shared.truncated_since(self.truncations) {
+                if self.shared.revised_since(self.revision) {
                     self.leave();
                     continue;
                 }
@@ -126,7 +126,7 @@ impl Cursor {
                 }
             }
             let result = self.step();
-            if self.shared.truncated_since(self.truncations) {
+            if self.shared.revised_since(self.revision) {
                 self.leave();
                 continue;
             }
@@ -227,12 +227,10 @@ impl Cursor {
     fn step_segment(&mut self) -> Result<Stepped> {
         self.refresh_view();
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
-        // The segment may have grown between the step and the look at the view.
-        if let Some(same) = place.after.checked_sub(1).and_then(|n| self.view.segments.get(n))
-            && same.base == place.segment.base
-            && same.published() > place.stream.position()
-        {
-            place.segment = Arc::clone(same);
+        let here = place.after.checked_sub(1).and_then(|n| self.view.segments.get(n));
+        // Another one in its place may have grown before it was closed, or hold what others held that are gone.
+        if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
+            self.leave();
             return Ok(Stepped::NextSegment);
         }
         // What follows may have been deleted: then the next there is lies behind a gap.

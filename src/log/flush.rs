@@ -103,7 +103,7 @@ impl Shared {
         }
     }
 
-    fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
+    pub(crate) fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
         state.running = true;
         self.gather(&mut state);
         // The end first: whatever lies below it is in one of these segments.

@@ -5,11 +5,11 @@
 //! whose checksum is right.
 
 use crate::error::{Error, Result};
+use crate::log::checkpoints::{read_checkpoint, read_start};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{Listing, Recovery, damage, lost_since_close, read_checkpoint, segment_dir};
+use crate::log::open::{Listing, Recovery, damage, lost_since_close, segment_dir};
 use crate::log::shared::{Parts, Shared};
-use crate::log::start::read_start;
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::RECOVERY_POINT;
@@ -41,15 +41,17 @@ impl Follower {
     fn new(dir: &Arc<SegmentDir>, base: Offset, found: Recovered) -> Result<Follower> {
         let indexes = Arc::new(found.indexes);
         let largest = found.cadence.largest.0;
+        let file = dir.open_log(base)?;
         let segment = Segment::active(
             Arc::clone(dir),
             base,
+            &file,
             found.valid_bytes,
             largest,
             Arc::clone(&indexes),
         );
         Ok(Follower {
-            stream: BatchStream::new(segment.file()?, found.valid_bytes, found.end),
+            stream: BatchStream::new(file, found.valid_bytes, found.end),
             segment: Arc::new(segment),
             indexes,
             cadence: found.cadence,
@@ -92,7 +94,6 @@ fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View
         .iter()
         .map(|(base, bytes)| Arc::new(Segment::sealed(Arc::clone(dir), *base, *bytes)))
         .collect();
-    dir.forget(base);
     let follower = Follower::new(dir, base, scan_last(dir, base, choice)?)?;
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
@@ -148,6 +149,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
         start,
         end,
         durable: start,
+        cleaned: None,
         writer: None,
         sync: SyncState::read_only(),
         follower: Some(follower),
@@ -202,7 +204,7 @@ impl Shared {
         self.update_view(|_| view);
         if cut {
             self.end.store(follower.end, Ordering::Release);
-            self.announce_truncation();
+            self.announce_revision();
         }
         Ok(start)
     }

@@ -1,7 +1,8 @@
 //! Keeping a log within its limits.
 
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{CompactionReport, Event};
+use crate::log::compact::{Pace, Scope};
 use crate::log::config::FOREVER;
 use crate::log::shared::Shared;
 use crate::log::start::Removed;
@@ -19,22 +20,39 @@ pub struct MaintenanceReport {
     pub bytes_deleted: u64,
     /// The start of the log now.
     pub start: Offset,
+    /// What compaction did.
+    pub compaction: CompactionReport,
 }
 
 impl Shared {
-    /// Deletes what the log may no longer keep.
-    pub(crate) fn maintain(&self) -> Result<MaintenanceReport> {
+    /// Compacts what is worth it, then deletes what the log may no longer keep.
+    pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
+        self.check_writable()?;
+        let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
+        if self.is_resting() {
+            return Ok(report);
+        }
+        // Whatever comes of that, what is to be deleted is.
+        let compacted = if self.is_compacted() {
+            self.compact(Scope::Due, pace)
+        } else {
+            Ok(CompactionReport::default())
+        };
         // The clock is somebody else's code: it is asked with no lock held.
         let limits = self.retention_limits();
         let removed = self.change_front(|| match self.expired_below(&limits)? {
             Some(target) => self.remove_front(target),
             None => Ok(Removed::default()),
         })?;
-        Ok(MaintenanceReport {
-            segments_deleted: removed.segments,
-            bytes_deleted: removed.bytes,
-            start: self.start(),
-        })
+        report.segments_deleted = removed.segments;
+        report.bytes_deleted = removed.bytes;
+        report.start = self.start();
+        report.compaction = compacted?;
+        Ok(report)
+    }
+
+    fn is_compacted(&self) -> bool {
+        self.config.cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
     }
 
     /// The offset that everything to be deleted lies below, if there is any.

@@ -2,7 +2,9 @@
 
 mod append;
 mod change;
+mod checkpoints;
 mod combine;
+mod compact;
 mod config;
 mod cursor;
 #[cfg(feature = "futures")]
@@ -15,6 +17,7 @@ mod open;
 mod quarantine;
 mod read;
 mod reader;
+mod replace;
 mod shared;
 mod signal;
 mod start;
@@ -25,7 +28,7 @@ mod verify;
 mod view;
 
 pub use append::Appended;
-pub use config::{LogConfig, OnCorruption};
+pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
 pub use durable::Durable;
 pub use maintain::MaintenanceReport;
@@ -36,6 +39,7 @@ pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
 use crate::error::{Corruption, Error, Result};
+use crate::event::CompactionReport;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 use shared::Shared;
@@ -469,7 +473,48 @@ impl Log {
     /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is reported as
     /// [`Event::Damaged`](crate::Event::Damaged), and is not deleted for its age.
     pub fn maintain(&self) -> Result<MaintenanceReport> {
-        self.shared.maintain()
+        self.shared.maintain(&mut |_| true)
+    }
+
+    /// Compacts all that can be, whatever share of it is dirty, and also what was compacted before.
+    ///
+    /// That is everything below the active segment that is not younger than
+    /// [`min_compaction_lag`](LogConfig::min_compaction_lag): [`roll`](Log::roll) first to have all of it. Of each key the
+    /// last record stays, with its offset; a tombstone, which is a record without a value, goes when it has stayed
+    /// for [`delete_retention`](LogConfig::delete_retention). Appends, reads and flushes go on meanwhile; a
+    /// truncation interrupts, and what is left is done then. It may be called whatever [`maintain`](Log::maintain) is doing, and
+    /// waits for that.
+    ///
+    /// What is to be compacted is made durable first, and what it becomes before anything is removed. After a crash,
+    /// each segment is there as it was or as it became.
+    ///
+    /// ```
+    /// use annals::{CleanupPolicy, Log, LogConfig, ManualClock, Record, Timestamp, fs::MemFs};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    /// let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock.clone());
+    /// let log = Log::open("users-0", config.fs(MemFs::new()))?;
+    /// log.append(Record::new("Ada").key("1"))?;
+    /// log.append(Record::tombstone("1"))?;
+    /// log.roll()?;
+    ///
+    /// assert_eq!(log.compact()?.records_kept, 1); // readers must see the tombstone,
+    /// clock.advance(Duration::from_secs(86_401));
+    /// let report = log.compact()?; // a day later they have
+    /// assert_eq!((report.records_kept, report.tombstones_removed), (0, 1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`] when the [policy](LogConfig::cleanup_policy) does not compact.
+    /// - [`Error::Corrupt`] when a batch is damaged, and [`Error::Unsupported`] when this build cannot read one. Nothing has
+    ///   changed then, and `maintain` does not compact this log again until it is opened anew.
+    /// - [`Error::Io`]: what was being written is removed. A full disk is no harm. When the disk fails as files are
+    ///   renamed, the log is poisoned, and opening it again finishes what was begun.
+    /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn compact(&self) -> Result<CompactionReport> {
+        self.shared.compact_all()
     }
 
     /// Reads everything, and lists all damage there is: in batches, in records, in index files.

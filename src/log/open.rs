@@ -6,21 +6,20 @@
 //! durable is never cut: bytes that are no batch are removed only where a write
 //! can have been torn, which is behind everything that was ever synced.
 
-use crate::checkpoint::{
-    CleanShutdown, OffsetCheckpointEntry, SESSION_BYTES, Session, parse_offset_checkpoint,
-    topic_partition,
-};
+use crate::checkpoint::{CleanShutdown, SESSION_BYTES, Session};
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::{Event, Quarantined};
 use crate::fs::{DirLock, Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
+use crate::log::checkpoints::{
+    SMALL_FILE_BYTES, read_checkpoint, read_cleaned, read_start, store_cleaned,
+};
 use crate::log::combine::Group;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
-use crate::log::start::read_start;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
@@ -34,9 +33,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The largest of the small files beside the segments.
-const SMALL_FILE_BYTES: u64 = 1 << 20;
 
 /// What opening a log found and did. [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
 ///
@@ -203,40 +199,6 @@ fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> 
     store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
 }
 
-/// The offset in one of the checkpoint files; a malformed file counts as none.
-pub(crate) fn read_checkpoint(dir: &SegmentDir, name: &str) -> Result<Option<Offset>> {
-    let path = dir.path.join(name);
-    let Some(bytes) = dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
-    let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
-    read.and_then(|entries| agreed(&dir.path, &entries)).or_else(|reason| {
-        dir.events.emit(&Event::CheckpointIgnored { path, reason });
-        Ok(None)
-    })
-}
-
-/// The offset in the lines of this log, which must not contradict each other.
-fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Offset>, &'static str> {
-    let of = |topic: &str, partition: i32| {
-        let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
-        lines.map(|entry| entry.offset).collect::<Vec<_>>()
-    };
-    let (topic, partition) = topic_partition(dir);
-    let mut offsets = of(&topic, partition);
-    // Where all lines are of one other log, it is this one, whose directory was renamed.
-    if offsets.is_empty()
-        && let Some(other) = entries.first()
-    {
-        offsets = of(&other.topic, other.partition);
-        offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
-    }
-    let first = offsets.first().copied();
-    if offsets.iter().all(|offset| Some(*offset) == first) {
-        Ok(first)
-    } else {
-        Err("its lines for this log contradict each other")
-    }
-}
-
 /// What is wrong with a segment whose valid part ends too early.
 pub(crate) fn damage(
     dir: &SegmentDir,
@@ -341,6 +303,7 @@ impl Opening {
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
+        let cleaned = self.cleaned_below(end)?;
         if self.lost_power {
             write_session(&self.dir, &*lock, self.dir.fs.boot_id())?;
         }
@@ -353,11 +316,21 @@ impl Opening {
             start,
             end,
             durable: end,
+            cleaned,
             writer: Some(writer),
             sync,
             follower: None,
             lock: Some(lock),
         }))
+    }
+
+    /// Where the dirty part begins, if that is known. The log may have lost its end since it was written down.
+    fn cleaned_below(&self, end: Offset) -> Result<Option<Offset>> {
+        match read_cleaned(&self.dir)? {
+            // Left there, what is appended now would count as cleaned.
+            Some(cleaned) if cleaned > end => store_cleaned(&self.dir, end).map(|()| Some(end)),
+            cleaned => Ok(cleaned),
+        }
     }
 
     /// Takes what no crash explains out of every segment.
@@ -588,15 +561,16 @@ impl Opening {
     /// What appends need, for a segment whose valid bytes are known.
     fn writer(&self, base: Offset, found: Recovered) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
+        let file = self.dir.open_log(base)?;
         let segment = Segment::active(
             Arc::clone(&self.dir),
             base,
+            &file,
             found.valid_bytes,
             found.cadence.largest.0,
             Arc::clone(&indexes),
         );
         let path = segment.path(Kind::Log);
-        let file = self.dir.log_file(base)?;
         let mut reserved = 0;
         if self.config.preallocate && found.valid_bytes < self.config.segment_bytes {
             reserved = self.config.segment_bytes;
@@ -717,7 +691,7 @@ impl Opening {
     /// Makes durable what is in a file before anyone relies on it.
     fn trust(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-        self.dir.log_file(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
+        self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
     }
 
     /// Decides whether what follows the valid part of a segment may be cut off.
@@ -753,7 +727,6 @@ impl Opening {
         };
         for (base, bytes) in later.iter().rev() {
             dropped = dropped.saturating_add(*bytes);
-            self.dir.forget(*base);
             for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
                 let path = self.dir.path_of(SegmentFile::live(*base, kind));
                 match self.dir.fs.remove(&path) {
@@ -765,7 +738,7 @@ impl Opening {
         }
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         if found.file_bytes != found.valid_bytes {
-            let file = self.dir.log_file(base)?;
+            let file = self.dir.open_log(base)?;
             file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
         }
         if dropped > 0 {

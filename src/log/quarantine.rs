@@ -41,7 +41,7 @@ pub(crate) fn quarantine_segment(
     explained: Explained,
 ) -> Result<Vec<Quarantined>> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
-    let file = dir.log_file(base)?;
+    let file = dir.open_log(base)?;
     let holes = find_holes(&file, base, next, explained).map_err(|error| match error {
         Unreadable::Io(error) => Error::io("read", &path, error),
         Unreadable::Legacy(magic) => Error::Unsupported(Unsupported::MessageFormat(magic)),
@@ -155,7 +155,6 @@ fn replace_without(dir: &SegmentDir, from: &dyn File, base: Offset, holes: &[Hol
     for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
         dir.discard(SegmentFile::live(base, kind));
     }
-    dir.forget(base);
     let replace = || -> io::Result<()> {
         dir.fs.rename(&beside, &dir.path_of(live))?;
         dir.fs.sync_dir(&dir.path)

@@ -134,12 +134,12 @@ impl Shared {
         self.refresh()?;
         loop {
             // Before the look at the ends: they are those of a log that was truncated so often, or more often.
-            let truncations = self.truncations();
+            let revision = self.revision();
             if offset >= self.end() || offset < self.start() {
                 return Err(self.out_of_range(offset));
             }
             let found = self.find_record(offset);
-            if !self.truncated_since(truncations) {
+            if !self.revised_since(revision) {
                 return found.map_err(|error| self.unless_deleted(offset, error));
             }
         }
@@ -230,7 +230,7 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
     shared.check_readable()?;
     shared.refresh()?;
     shared.check_range(from)?;
-    let (truncations, seen_end) = (shared.truncations(), shared.end());
+    let (revision, seen_end) = (shared.revision(), shared.end());
     let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
     let mut bytes = BytesMut::new();
     while let Some(header) = cursor.advance()? {
@@ -246,7 +246,7 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
         }
     }
     // Truncation can leave the last offsets of a log without a record: the next read goes on behind them.
-    if bytes.is_empty() && !shared.truncated_since(truncations) {
+    if bytes.is_empty() && !shared.revised_since(revision) {
         cursor.pass(seen_end);
     }
     Ok(Fetched {

@@ -1,6 +1,6 @@
 //! What all handles of one log share, and the protocol by which it changes.
 //!
-//! Lock order: `change`, then `writer`, then `sync`, then `view`. The signal is
+//! Lock order: `cleaner`, then `change`, then `writer`, then `sync`, then `view`. The signal is
 //! raised, and events are delivered, with none of them held.
 
 use crate::clock::Clock;
@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::fs::DirLock;
 use crate::log::append::Writer;
 use crate::log::combine::Queue;
+use crate::log::compact::CleaningState;
 use crate::log::config::LogConfig;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
@@ -43,10 +44,10 @@ pub(crate) struct Shared {
     view: RwLock<Arc<View>>,
     /// Counts the views. Bumped after each is stored.
     generation: AtomicU64,
-    /// Counts the truncations. Bumped after the shorter view is stored and before any
-    /// file is cut: who reads bytes and then finds it unchanged read nothing that was
-    /// being cut or written over.
-    truncations: AtomicU64,
+    /// Counts how often stored batches were taken from under readers, by truncation or by compaction. Bumped
+    /// after the view without them is stored and before any file is touched: who reads bytes and then finds
+    /// it unchanged read nothing that was being cut, written over or put in the place of something else.
+    revision: AtomicU64,
 
     /// The first offset of the log.
     pub(crate) start: AtomicU64,
@@ -56,7 +57,11 @@ pub(crate) struct Shared {
     /// Everything below this offset is on the medium.
     pub(crate) durable: AtomicU64,
 
-    /// One structural change at a time: truncating, closing.
+    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`.
+    pub(crate) cleaner: Mutex<()>,
+    /// Leaf lock. How far the cleaner got, and whether it may go on.
+    pub(crate) cleaning: Mutex<CleaningState>,
+    /// One structural change at a time: truncating, replacing, closing.
     pub(crate) change: Mutex<()>,
     /// One append at a time. `None` when the log is read-only, and once it is closed.
     pub(crate) writer: Mutex<Option<Writer>>,
@@ -91,6 +96,7 @@ pub(crate) struct Parts {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) durable: Offset,
+    pub(crate) cleaned: Option<Offset>,
     pub(crate) writer: Option<Writer>,
     pub(crate) sync: SyncState,
     pub(crate) follower: Option<Follower>,
@@ -108,10 +114,12 @@ impl Shared {
             poison: Mutex::new(None),
             view: RwLock::new(Arc::new(parts.view)),
             generation: AtomicU64::new(0),
-            truncations: AtomicU64::new(0),
+            revision: AtomicU64::new(0),
             start: AtomicU64::new(parts.start),
             end: AtomicU64::new(parts.end),
             durable: AtomicU64::new(parts.durable),
+            cleaner: Mutex::new(()),
+            cleaning: Mutex::new(CleaningState::new(parts.cleaned)),
             change: Mutex::new(()),
             writer: Mutex::new(parts.writer),
             queue: Queue::default(),
@@ -213,19 +221,19 @@ impl Shared {
         drop(old);
     }
 
-    pub(crate) fn truncations(&self) -> u64 {
-        self.truncations.load(Ordering::Acquire)
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
-    /// Whether anything was cut since [`truncations`](Shared::truncations) gave this number.
-    pub(crate) fn truncated_since(&self, truncations: u64) -> bool {
+    /// Whether anything was cut or replaced since [`revision`](Shared::revision) gave this number.
+    pub(crate) fn revised_since(&self, revision: u64) -> bool {
         fence(Ordering::Acquire);
-        self.truncations.load(Ordering::Relaxed) != truncations
+        self.revision.load(Ordering::Relaxed) != revision
     }
 
-    /// Tells readers, after the shorter view is in place and before a file is cut.
-    pub(crate) fn announce_truncation(&self) {
-        self.truncations.fetch_add(1, Ordering::SeqCst);
+    /// Tells readers, after the new view is in place and before a file is touched.
+    pub(crate) fn announce_revision(&self) {
+        self.revision.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 

@@ -5,14 +5,11 @@
 //! start is on the medium before any file goes: should a crash leave some of
 //! them, with holes between, the next opening knows that they are to go, and removes them.
 
-use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::open::read_checkpoint;
+use crate::log::checkpoints::store_start;
 use crate::log::shared::Shared;
 use crate::log::view::View;
-use crate::segment::SegmentDir;
-use crate::segment::name::LOG_START;
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::sync::Arc;
@@ -24,25 +21,17 @@ pub(crate) struct Removed {
     pub(crate) bytes: u64,
 }
 
-/// The start of the log as it was written down, if it ever was.
-pub(crate) fn read_start(dir: &SegmentDir) -> Result<Option<Offset>> {
-    read_checkpoint(dir, LOG_START)
-}
-
-/// Writes down, durably, where the log begins.
-///
-/// Twice: no checksum covers the file, and an opening removes what lies below the start. Where
-/// a digit of one line is damaged, the two do not agree, and neither is believed.
-fn store_start(dir: &SegmentDir, offset: Offset) -> Result<()> {
-    let (topic, partition) = topic_partition(&dir.path);
-    let entry = OffsetCheckpointEntry { topic, partition, offset };
-    let text = format_offset_checkpoint(&[entry.clone(), entry]);
-    dir.replace(&dir.path.join(LOG_START), text.as_bytes())
-}
-
 impl Shared {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
+        if !self.config.cleanup_policy.deletes() {
+            return Err(Error::InvalidConfig {
+                option: "cleanup_policy",
+                reason: "a log that is only compacted has no records to delete by offset: append a tombstone for each \
+                    key, or open it with CompactAndDelete"
+                    .to_owned(),
+            });
+        }
         self.change_front(|| self.remove_front(target))?;
         Ok(self.start())
     }

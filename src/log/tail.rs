@@ -158,7 +158,7 @@ impl Patience {
 /// What a log looked like before it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
-    truncations: u64,
+    revision: u64,
     end: Offset,
     failed_looks: u64,
 }
@@ -166,7 +166,7 @@ struct Seen {
 impl Seen {
     fn now(shared: &Shared) -> Seen {
         Seen {
-            truncations: shared.truncations(),
+            revision: shared.revision(),
             end: shared.end(),
             failed_looks: shared.failed_looks.load(Ordering::Acquire),
         }

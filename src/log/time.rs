@@ -23,7 +23,7 @@ impl Shared {
             OffsetSpec::Latest => Ok(Some((self.end(), Timestamp::NONE))),
             OffsetSpec::LatestTiered => Ok(None),
             OffsetSpec::Time(at) => self.offset_for_time(at),
-            OffsetSpec::MaxTimestamp => self.untruncated(|view, end| {
+            OffsetSpec::MaxTimestamp => self.unrevised(|view, end| {
                 let mut largest: Option<(Timestamp, usize)> = None;
                 for (index, segment) in view.segments.iter().enumerate() {
                     let mut time = segment.largest_timestamp(view.limit(index, end))?;
@@ -73,7 +73,7 @@ impl Shared {
 
     /// The first record whose timestamp is this or later.
     pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
-        self.untruncated(|view, end| {
+        self.unrevised(|view, end| {
             for (index, segment) in view.segments.iter().enumerate() {
                 if segment.largest_timestamp(view.limit(index, end))? < at {
                     continue;
@@ -87,12 +87,12 @@ impl Shared {
     }
 
     /// Looks something up, again if anything was truncated meanwhile.
-    pub(crate) fn untruncated<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
+    pub(crate) fn unrevised<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
         loop {
-            let truncations = self.truncations();
+            let revision = self.revision();
             let found = look(&self.view(), self.end());
             // What was not there, or was not whole, may have been truncated away.
-            if !self.truncated_since(truncations) {
+            if !self.revised_since(revision) {
                 return found;
             }
         }

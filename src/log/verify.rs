@@ -15,7 +15,7 @@ impl Shared {
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
         self.check_readable()?;
         self.refresh()?;
-        let mut found = self.untruncated(|view, end| self.verify_view(view, end))?;
+        let mut found = self.unrevised(|view, end| self.verify_view(view, end))?;
         if self.is_read_only() {
             found.extend(lost_since_close(&self.dir)?);
         }

@@ -6,6 +6,7 @@ use crate::fs::{File, FileView, Fs, Open};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Offset;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -79,9 +80,15 @@ pub(crate) struct SegmentDir {
     pub(crate) index_interval_bytes: u64,
     /// Whether this process holds the lock of the directory.
     pub(crate) writable: bool,
-    /// Leaf lock: log files opened lately. Held to look one up, never across I/O.
-    open_files: Mutex<VecDeque<(Offset, Arc<dyn File>)>>,
+    /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
+    open_files: Mutex<VecDeque<(SegmentId, Arc<dyn File>)>>,
+    /// How many segments there have been.
+    segments: AtomicU64,
 }
+
+/// Tells segments apart. A base does not: after a truncation or a compaction, another segment has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentId(u64);
 
 impl SegmentDir {
     pub(crate) fn new(
@@ -91,8 +98,8 @@ impl SegmentDir {
         index_interval_bytes: u64,
         writable: bool,
     ) -> SegmentDir {
-        let open_files = Mutex::default();
-        SegmentDir { fs, path, events, index_interval_bytes, writable, open_files }
+        let (open_files, segments) = (Mutex::default(), AtomicU64::new(0));
+        SegmentDir { fs, path, events, index_interval_bytes, writable, open_files, segments }
     }
 
     pub(crate) fn path_of(&self, file: SegmentFile) -> PathBuf {
@@ -112,33 +119,48 @@ impl SegmentDir {
         })
     }
 
-    /// The log file of a segment, opened if it is not open.
-    pub(crate) fn log_file(&self, base: Offset) -> Result<Arc<dyn File>> {
-        if let Some((_, file)) = self.open_files.lock().iter().find(|(open, _)| *open == base) {
-            return Ok(Arc::clone(file));
-        }
-        let path = self.path_of(SegmentFile::live(base, Kind::Log));
+    /// The name of a new segment among those of this directory.
+    pub(crate) fn new_segment(&self) -> SegmentId {
+        SegmentId(self.segments.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Opens the log file of this base.
+    pub(crate) fn open_log(&self, base: Offset) -> Result<Arc<dyn File>> {
+        self.open_log_at(SegmentFile::live(base, Kind::Log))
+    }
+
+    /// Opens a log file, whatever stage it is in.
+    pub(crate) fn open_log_at(&self, file: SegmentFile) -> Result<Arc<dyn File>> {
+        let path = self.path_of(file);
         let how = if self.writable { Open::ReadWrite } else { Open::ReadOnly };
-        let file = self.fs.open(&path, how).map_err(|e| Error::io(OPEN, &path, e))?;
-        self.remember(base, &file);
-        Ok(file)
+        self.fs.open(&path, how).map_err(|e| Error::io(OPEN, &path, e))
+    }
+
+    /// The log file of a segment, if it is open.
+    pub(crate) fn opened(&self, segment: SegmentId) -> Option<Arc<dyn File>> {
+        let open = self.open_files.lock();
+        open.iter().find(|(open, _)| *open == segment).map(|(_, file)| Arc::clone(file))
     }
 
     /// Keeps a log file open, and lets go of the one opened longest ago when there are many.
-    pub(crate) fn remember(&self, base: Offset, file: &Arc<dyn File>) {
+    pub(crate) fn remember(&self, segment: SegmentId, file: &Arc<dyn File>) {
         let mut open = self.open_files.lock();
-        if open.iter().any(|(other, _)| *other == base) {
+        if open.iter().any(|(other, _)| *other == segment) {
             return;
         }
         let evicted = if open.len() >= OPEN_FILES { open.pop_front() } else { None };
-        open.push_back((base, Arc::clone(file)));
+        open.push_back((segment, Arc::clone(file)));
         drop(open);
         drop(evicted);
     }
 
-    /// Lets go of a log file that was renamed or replaced.
-    pub(crate) fn forget(&self, base: Offset) {
-        self.open_files.lock().retain(|(open, _)| *open != base);
+    /// Lets go of the log file of a segment that is no more.
+    pub(crate) fn forget(&self, segment: SegmentId) {
+        let mut open = self.open_files.lock();
+        let at = open.iter().position(|(open, _)| *open == segment);
+        let forgotten = at.and_then(|at| open.remove(at));
+        drop(open);
+        drop(forgotten);
     }
 
     /// The content of an index file, or `None` when there is no such file.

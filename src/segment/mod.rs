@@ -16,6 +16,8 @@ pub(crate) mod time_index;
 
 pub(crate) use dir::SegmentDir;
 
+use crate::segment::dir::SegmentId;
+
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
 use crate::fs::{File, Open};
@@ -26,7 +28,7 @@ use crate::segment::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::TimeIndex;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::path::PathBuf;
@@ -58,6 +60,7 @@ impl Located {
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) base: Offset,
+    id: SegmentId,
     dir: Arc<SegmentDir>,
     /// How many bytes of the log file readers may look at. Stored with release
     /// ordering after the bytes were written.
@@ -68,39 +71,70 @@ pub(crate) struct Segment {
     /// who needs that same index waits for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
     sealed: bool,
-    /// Set when the segment left the log: under which names its files go when the last holder lets go of it.
-    retired: OnceLock<Stage>,
+    /// Whether the files have the names of a replacement as yet.
+    staged: AtomicBool,
+    /// Set when the segment left the log.
+    retired: OnceLock<Retired>,
+}
+
+/// What becomes of the files of a segment that left the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retired {
+    /// They go when the last holder lets go of it, under the names of this stage.
+    Dropped(Stage),
+    /// Others have taken their names.
+    Replaced,
 }
 
 impl Segment {
-    /// A segment that is being appended to, its indexes in memory.
+    /// A segment that is being appended to: its file, and its indexes in memory.
     pub(crate) fn active(
         dir: Arc<SegmentDir>,
         base: Offset,
+        file: &Arc<dyn File>,
         bytes: u64,
         largest_timestamp: Timestamp,
         indexes: Arc<Indexes>,
     ) -> Segment {
-        Segment {
-            base,
-            dir,
-            published: AtomicU64::new(bytes),
-            largest_timestamp: AtomicI64::new(largest_timestamp.as_millis()),
-            indexes: Mutex::new(Some(indexes)),
-            sealed: false,
-            retired: OnceLock::new(),
-        }
+        let segment = Segment::new(dir, base, bytes, Some(indexes), false);
+        segment.largest_timestamp.store(largest_timestamp.as_millis(), Ordering::Relaxed);
+        segment.dir.remember(segment.id, file);
+        segment
     }
 
     /// A segment that will not change, its indexes opened when they are needed.
     pub(crate) fn sealed(dir: Arc<SegmentDir>, base: Offset, bytes: u64) -> Segment {
+        Segment::new(dir, base, bytes, None, true)
+    }
+
+    /// A segment that is to replace others, and whose files have the names of a replacement as yet.
+    pub(crate) fn replacement(
+        dir: Arc<SegmentDir>,
+        base: Offset,
+        bytes: u64,
+        indexes: Arc<Indexes>,
+    ) -> Segment {
+        let segment = Segment::new(dir, base, bytes, Some(indexes), true);
+        segment.staged.store(true, Ordering::Relaxed);
+        segment
+    }
+
+    fn new(
+        dir: Arc<SegmentDir>,
+        base: Offset,
+        bytes: u64,
+        indexes: Option<Arc<Indexes>>,
+        sealed: bool,
+    ) -> Segment {
         Segment {
             base,
+            id: dir.new_segment(),
             dir,
             published: AtomicU64::new(bytes),
             largest_timestamp: AtomicI64::new(Timestamp::NONE.as_millis()),
-            indexes: Mutex::new(None),
-            sealed: true,
+            indexes: Mutex::new(indexes),
+            sealed,
+            staged: AtomicBool::new(false),
             retired: OnceLock::new(),
         }
     }
@@ -127,7 +161,24 @@ impl Segment {
 
     /// The log file, opened if it is not open.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
-        self.dir.log_file(self.base)
+        if let Some(file) = self.dir.opened(self.id) {
+            return Ok(file);
+        }
+        let file = self.open_file()?;
+        self.dir.remember(self.id, &file);
+        Ok(file)
+    }
+
+    /// A replacement has its own name until what it replaces is gone, and then the live one.
+    fn open_file(&self) -> Result<Arc<dyn File>> {
+        if self.staged.load(Ordering::Acquire) {
+            let live = SegmentFile::live(self.base, Kind::Log);
+            match self.dir.open_log_at(SegmentFile { stage: Stage::Swap, ..live }) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+        }
+        self.dir.open_log(self.base)
     }
 
     fn io(&self, operation: &'static str, error: io::Error) -> Error {
@@ -452,6 +503,9 @@ impl Segment {
             );
         }
         cadence.finish(&indexes);
+        if self.retired.get() == Some(&Retired::Replaced) || self.staged.load(Ordering::Acquire) {
+            return Ok(indexes);
+        }
         // A full disk must not keep anyone from reading: then they stay in memory alone.
         if let Err(error) = self.dir.replace_indexes(self.base, &indexes) {
             let path = self.path(Kind::OffsetIndex);
@@ -479,6 +533,17 @@ impl Segment {
             };
         }
         Ok(indexes.times.last().map_or(Timestamp::NONE, |entry| entry.timestamp))
+    }
+
+    /// The largest timestamp of the first batch; [`Timestamp::NONE`] if there is none.
+    pub(crate) fn first_timestamp(&self) -> Result<Timestamp> {
+        let end = self.published();
+        if end == 0 {
+            return Ok(Timestamp::NONE);
+        }
+        let header = read_header(&*self.file()?, 0, end).map_err(|e| self.io("read", e))?;
+        // Whoever reads the batch finds what is wrong with it.
+        Ok(header.map_or(Timestamp::NONE, |header| header.max_timestamp))
     }
 
     /// An offset up to which no record is as late as `at`, the base where none is known.
@@ -537,13 +602,26 @@ impl Segment {
     /// Takes the segment out of the log: its files, which were renamed for that, go when nobody holds it any more.
     pub(crate) fn retire(&self) {
         // Who was first has said it.
-        self.retired.set(Stage::Deleted).ok();
+        self.retired.set(Retired::Dropped(Stage::Deleted)).ok();
     }
 
     /// The same for one whose files keep their names, so that who reads it finds them: no segment may
     /// ever have this base again.
     pub(crate) fn retire_in_place(&self) {
-        self.retired.set(Stage::Live).ok();
+        self.retired.set(Retired::Dropped(Stage::Live)).ok();
+    }
+
+    /// The same for one whose names others take now: from here on it makes no index files any more.
+    pub(crate) fn retire_replaced(&self) {
+        let _made = self.indexes.lock();
+        self.retired.set(Retired::Replaced).ok();
+    }
+
+    /// Says that the files of a replacement have the names of live ones now. Its indexes are read from there from
+    /// now on, where they take no memory of their own.
+    pub(crate) fn settle(&self) {
+        self.staged.store(false, Ordering::Release);
+        *self.indexes.lock() = None;
     }
 }
 
@@ -575,8 +653,8 @@ pub(crate) fn stored_indexes(
 /// The files of a retired segment go here.
 impl Drop for Segment {
     fn drop(&mut self) {
-        let Some(&stage) = self.retired.get() else { return };
-        self.dir.forget(self.base);
+        self.dir.forget(self.id);
+        let Some(&Retired::Dropped(stage)) = self.retired.get() else { return };
         for kind in Kind::ALL {
             self.dir.discard(SegmentFile { base: self.base, kind, stage });
         }
@@ -619,7 +697,5 @@ pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset) -> Result<Arc<dyn 
     }
     let file = SegmentFile::live(base, Kind::Log);
     let path = dir.path_of(file);
-    let opened = dir.fs.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))?;
-    dir.remember(base, &opened);
-    Ok(opened)
+    dir.fs.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))
 }

@@ -11,6 +11,8 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 /// The first offset of the log, where that lies above the first segment's base.
 pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
+/// The first offset that was not compacted yet.
+pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// Files that belong to a log directory and are neither segments nor leftovers.
 const KNOWN: [&str; 7] = [
@@ -20,7 +22,7 @@ const KNOWN: [&str; 7] = [
     LOG_START,
     "leader-epoch-checkpoint",
     "partition.metadata",
-    "cleaner-offset-checkpoint",
+    CLEANED,
 ];
 
 /// Which of a segment's files it is.

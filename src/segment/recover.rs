@@ -60,7 +60,7 @@ pub(crate) fn recover_segment(
 ) -> Result<Recovered> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let fail = |error| Error::io("read", &path, error);
-    let file = dir.log_file(base)?;
+    let file = dir.open_log(base)?;
     let file_bytes = file.len().map_err(fail)?;
     let resumed =
         if trusted > base { resume(dir, &*file, base, file_bytes, limit, trusted)? } else { None };

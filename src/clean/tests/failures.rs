@@ -148,7 +148,7 @@ fn a_report_can_end_it_anywhere() {
             rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut fake, &mut report)
         });
         match done {
-            Ok(done) => {
+            Ok((done, _)) => {
                 assert!(!done.changed && limit > 10, "{limit}");
                 break;
             }

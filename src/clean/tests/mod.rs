@@ -12,7 +12,7 @@ use crate::clean::plan::{GroupLimits, Part, groups};
 use crate::clean::rewrite::{Group, Rewritten, Terms, rewrite};
 use crate::clean::winners::Winners;
 use crate::clean::{NoTransactions, Scratch, Source, Transactions};
-use crate::error::Result;
+use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, Listener};
 use crate::fs::{Fs, MemFs, Open};
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
@@ -71,7 +71,7 @@ fn files(fs: &dyn Fs) -> BTreeMap<String, Vec<u8>> {
 /// The segments as a log would hold them.
 fn open_segments(dir: &Arc<SegmentDir>, segments: &[Seg]) -> Vec<Segment> {
     let open = |seg: &Seg| {
-        let bytes = dir.log_file(seg.base).unwrap().len().unwrap();
+        let bytes = dir.open_log(seg.base).unwrap().len().unwrap();
         Segment::sealed(Arc::clone(dir), seg.base, bytes)
     };
     segments.iter().map(open).collect()
@@ -85,6 +85,10 @@ fn sources<'a>(segments: &'a [Segment], model: &[Seg]) -> Vec<Source<'a>> {
 struct Fake<'a>(&'a Facts);
 
 impl Transactions for Fake<'_> {
+    fn note(&mut self, _: &BatchHeader) -> Result<()> {
+        Ok(())
+    }
+
     fn is_aborted(&mut self, header: &BatchHeader) -> bool {
         assert!(!header.is_control());
         self.0.aborted.contains(&header.base_offset)
@@ -129,7 +133,8 @@ fn write_group(
 ) -> Result<Rewritten> {
     let mut scratch = Scratch::new(1 << 20);
     let mut fake = Fake(facts);
-    rewrite(group, winners, &terms(pass), &mut scratch, &mut fake, &mut |_| Ok(()))
+    let done = rewrite(group, winners, &terms(pass), &mut scratch, &mut fake, &mut |_| Ok(()));
+    done.map(|(done, _)| done)
 }
 
 fn group_ranges(all: &[Source<'_>], end: Offset, bytes: u64) -> Vec<std::ops::Range<usize>> {
@@ -162,7 +167,6 @@ fn swap(dir: &SegmentDir, group: &[Seg]) {
         for kind in Kind::ALL {
             dir.discard(SegmentFile::live(seg.base, kind));
         }
-        dir.forget(seg.base);
     }
     for kind in Kind::ALL {
         let live = SegmentFile::live(group[0].base, kind);
@@ -179,7 +183,7 @@ fn check_segment(fs: &MemFs, seg: &Seg, largest: Timestamp) {
     let dir = open_dir(fs.clone(), Some(Arc::new(NoRebuilds)));
     let path = dir.path_of(SegmentFile::live(seg.base, Kind::Log));
     assert_eq!(Bat::decode_all(&read(fs, &path)), seg.batches);
-    let bytes = dir.log_file(seg.base).unwrap().len().unwrap();
+    let bytes = dir.open_log(seg.base).unwrap().len().unwrap();
     let segment = Segment::sealed(dir, seg.base, bytes);
     assert_eq!(segment.largest_timestamp(seg.next).unwrap(), largest);
     for batch in &seg.batches {
@@ -322,19 +326,18 @@ fn cleaning_does_what_the_model_does_with_transactions() {
 }
 
 #[test]
-fn without_transactions_markers_stay_and_producers_keep_their_last_batch() {
+fn without_transactions_producers_keep_their_last_batch() {
     let mut random = Random(5);
     let key = |batch: &mut Bat| batch.records.iter_mut().for_each(|r| r.key = Some(b"k".to_vec()));
-    let mut batches = vec![model::marker(0, 4, false)];
-    for _ in 0..3 {
-        let base = batches.last().unwrap().last + 1;
-        let mut batch = model::batch(&mut random, base, 1);
+    let (mut batches, mut next) = (Vec::new(), 0);
+    for producer in [4, 5, 4] {
+        let mut batch = model::batch(&mut random, next, 1);
         key(&mut batch);
-        batch.producer = (4, 1, 0);
+        batch.producer = (producer, 1, 0);
+        next = batch.last + 1;
         batches.push(batch);
     }
-    let second = batches[2].base;
-    let next = batches[3].last + 1;
+    let second = batches[1].base;
     let model = [Seg { base: 0, next, batches }];
     let fs = MemFs::new();
     store(&fs, &model);
@@ -342,8 +345,7 @@ fn without_transactions_markers_stay_and_producers_keep_their_last_batch() {
     let segments = open_segments(&dir, &model);
     let all = sources(&segments, &model);
     let mut map = KeyMap::new(1 << 10, &(0..next), [0; 16]).unwrap();
-    let keep_second = |header: &BatchHeader| header.base_offset == second;
-    let mut none = NoTransactions { keep_empty: &keep_second };
+    let mut none = NoTransactions::default();
     let mut scratch = Scratch::new(1 << 20);
     let mut bytes = 0;
     let mut report = |portion| {
@@ -351,20 +353,34 @@ fn without_transactions_markers_stay_and_producers_keep_their_last_batch() {
         Ok(())
     };
     let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut report).unwrap();
-    assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 4));
+    assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 3));
     assert!(mapped.records >= 3 && mapped.bytes_read == segments[0].published());
     let winners = Winners::new(&map, 0..next);
     let pass = Pass { from: 0, upto: next + 1, now: 0, retention: 0, compression: None };
     let group = Group { dir: &dir, base: 0, sources: &all };
     let done = rewrite(&group, &winners, &terms(&pass), &mut scratch, &mut none, &mut report);
-    let done = done.unwrap();
+    let (done, _) = done.unwrap();
     assert_eq!(bytes, mapped.bytes_read + done.bytes_read + done.bytes);
     let live = SegmentFile::live(0, Kind::Log);
     let cleaned = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
     let left = Bat::decode_all(&read(&fs, &cleaned));
     let shape: Vec<_> = left.iter().map(|batch| (batch.base, batch.records.len())).collect();
-    let (first, third) = (&model[0].batches[0], &model[0].batches[3]);
-    assert_eq!(shape, [(0, 1), (second, 0), (third.base, 1)]);
-    assert_eq!(left[0], *first);
-    assert_eq!((left[2].last, left[2].producer), (third.last, third.producer));
+    let third = &model[0].batches[2];
+    assert_eq!(shape, [(second, 0), (third.base, 1)]);
+    assert_eq!((left[1].last, left[1].producer), (third.last, third.producer));
+}
+
+#[test]
+fn a_log_with_transactions_is_refused() {
+    let model = [Seg { base: 0, next: 1, batches: vec![model::marker(0, 4, false)] }];
+    let fs = MemFs::new();
+    store(&fs, &model);
+    let dir = open_dir(fs, None);
+    let segments = open_segments(&dir, &model);
+    let mut map = KeyMap::new(1 << 10, &(0..1), [0; 16]).unwrap();
+    let mut none = NoTransactions::default();
+    let mut scratch = Scratch::new(1 << 20);
+    let all = sources(&segments, &model);
+    let refused = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(Error::Unsupported(Unsupported::CompactingTransactions))));
 }

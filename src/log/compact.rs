@@ -1,0 +1,370 @@
+//! Compacting a log: passes of the cleaner over its closed segments.
+//!
+//! A pass holds no lock while it reads and writes, only the right to be the one pass. What it makes is put in place
+//! by [`replace`](Shared::replace), one group of segments after the other. Whoever truncates,
+//! closes or pauses does not wait for it: it finds out by itself, and what it was making goes.
+
+use crate::clean::key_map::KeyMap;
+use crate::clean::map::build_map;
+use crate::clean::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
+use crate::clean::rewrite::{Group, Rewritten, Terms, rewrite};
+use crate::clean::winners::Winners;
+use crate::clean::{NoTransactions, Scratch, Source};
+use crate::error::{Error, Result};
+use crate::event::{CompactionReport, Event};
+use crate::log::checkpoints::{read_checkpoint, store_cleaned};
+use crate::log::config::FOREVER;
+use crate::log::shared::Shared;
+use crate::log::view::View;
+use crate::segment::Segment;
+use crate::segment::index::Indexes;
+use crate::segment::name::RECOVERY_POINT;
+use crate::types::{Offset, Timestamp};
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How far the cleaner of a log got, and whether it may go on.
+#[derive(Debug)]
+pub(crate) struct CleaningState {
+    /// Everything below was compacted, as it stands in the checkpoint.
+    cleaned: Option<Offset>,
+    /// Why the log is not compacted any more, until it is opened again.
+    pub(crate) uncleanable: Option<Arc<str>>,
+    /// How many want maintenance to rest.
+    pub(crate) pauses: usize,
+}
+
+impl CleaningState {
+    pub(crate) fn new(cleaned: Option<Offset>) -> CleaningState {
+        CleaningState { cleaned, uncleanable: None, pauses: 0 }
+    }
+}
+
+/// What is to be compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What is dirty, if it is worth it by the log's options.
+    Due,
+    /// What is dirty.
+    Dirty,
+    /// All that can be, whether or not it was before.
+    All,
+}
+
+/// How a pass ended.
+enum Outcome {
+    /// Everything it set out to clean is, or up to where its map was full.
+    Clean { full: bool },
+    /// There is nothing to do.
+    Nothing,
+    /// The log has changed under it, or it was told to stop.
+    Interrupted,
+}
+
+/// Told how many bytes a pass has read or written since it told last. It may take its time, to slow the pass
+/// down; with `false` the pass ends.
+pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
+
+/// A pass over a log as it was at one moment.
+struct Pass<'a> {
+    shared: &'a Shared,
+    /// The log's revision as long as nobody but this pass replaces or cuts anything.
+    revision: Cell<u64>,
+    /// Whether somebody who was asked to go on did not want to.
+    stopped: Cell<bool>,
+    now: Timestamp,
+    view: Arc<View>,
+    parts: Vec<Part>,
+}
+
+impl Shared {
+    /// Compacts all that can be.
+    pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
+        self.check_writable()?;
+        if !self.config.cleanup_policy.compacts() {
+            return Err(Error::InvalidConfig {
+                option: "cleanup_policy",
+                reason: "is Delete: open the log with Compact or CompactAndDelete to compact it"
+                    .to_owned(),
+            });
+        }
+        self.compact(Scope::All, &mut |_| true)
+    }
+
+    /// Compacts the log. A pass that another thread runs is waited for.
+    pub(crate) fn compact(&self, extent: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
+        let _cleaner = self.cleaner.lock();
+        let mut report = CompactionReport::default();
+        let mut extent = extent;
+        loop {
+            self.check_writable()?;
+            let revision = self.revision();
+            match self.pass(revision, extent, &mut report, pace) {
+                // What is left is dirty, and worth it as it was before.
+                Ok(Outcome::Clean { full: true }) => extent = Scope::Dirty,
+                Ok(Outcome::Interrupted) if self.revised_since(revision) && !self.is_resting() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    self.give_up(&error);
+                    return Err(error);
+                }
+            }
+        }
+        report.clean_until = self.cleaning.lock().cleaned.unwrap_or(0);
+        if report.passes > 0 {
+            self.emit(&Event::Compacted(report));
+        }
+        Ok(report)
+    }
+
+    /// Whether maintenance is to leave the log alone.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.cleaning.lock().pauses > 0
+    }
+
+    /// Before a log is cut at `end`: what is appended there later was not compacted.
+    pub(crate) fn lower_cleaned(&self, end: Offset) -> Result<()> {
+        if self.cleaning.lock().cleaned.is_none_or(|cleaned| cleaned <= end) {
+            return Ok(());
+        }
+        self.keep_cleaned(end)
+    }
+
+    fn keep_cleaned(&self, cleaned: Offset) -> Result<()> {
+        store_cleaned(&self.dir, cleaned)?;
+        self.cleaning.lock().cleaned = Some(cleaned);
+        Ok(())
+    }
+
+    /// What fails for what is stored will fail again: such a log is left alone until it is opened again.
+    fn give_up(&self, error: &Error) {
+        let again = matches!(error, Error::Io { .. } | Error::Poisoned { .. } | Error::Closed);
+        if again {
+            return;
+        }
+        let cause = error.to_string();
+        self.cleaning.lock().uncleanable = Some(cause.as_str().into());
+        self.emit(&Event::Uncleanable { cause });
+    }
+
+    fn pass(
+        &self,
+        revision: u64,
+        extent: Scope,
+        report: &mut CompactionReport,
+        pace: Pace<'_>,
+    ) -> Result<Outcome> {
+        // The clock is somebody else's code: it is asked with nothing held but the right to be here.
+        let now = self.clock().now();
+        let (end, start) = (self.end(), self.start());
+        let view = self.view();
+        let rules = self.cleaning_rules();
+        let parts = parts(&view, end, &rules)?;
+        let cleaned = self.cleaning.lock().cleaned.filter(|_| extent != Scope::All);
+        let dirty = dirty(&parts, start, cleaned, end, now, &rules);
+        if dirty.dirty_bytes == 0 || (extent == Scope::Due && !dirty.is_due(&rules)) {
+            return Ok(Outcome::Nothing);
+        }
+        let (revision, stopped) = (Cell::new(revision), Cell::new(false));
+        let pass = Pass { shared: self, revision, stopped, now, view, parts };
+        match pass.run(&dirty, report, pace) {
+            // What it read may have been cut while it read it.
+            Err(_) if pass.stopped.get() || self.revised_since(pass.revision.get()) => {
+                Ok(Outcome::Interrupted)
+            }
+            done => done,
+        }
+    }
+
+    fn cleaning_rules(&self) -> Rules {
+        Rules {
+            min_dirty_ratio: self.config.min_cleanable_dirty_ratio,
+            min_lag: self.config.min_compaction_lag,
+            max_lag: self.config.max_compaction_lag,
+        }
+    }
+
+    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above that, offsets that are
+    /// missing would be taken for lost.
+    fn vouch_below(&self, upto: Offset) -> Result<()> {
+        let _change = self.change.lock();
+        let state = self.pause_syncs();
+        if state.segments.len() > 1 || self.durable() < upto {
+            self.lead_sync(state)?;
+        } else {
+            drop(state);
+        }
+        let _state = self.pause_syncs();
+        if read_checkpoint(&self.dir, RECOVERY_POINT)?.is_none_or(|vouched| vouched < upto) {
+            self.store_recovery_point(upto)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pass<'_> {
+    fn run(&self, dirty: &Dirty, report: &mut CompactionReport, pace: Pace<'_>) -> Result<Outcome> {
+        let config = &self.shared.config;
+        self.shared.vouch_below(dirty.upto)?;
+        let sources = self.sources();
+        let is_dirty =
+            |source: &&Source<'_>| source.next > dirty.from && source.segment.base < dirty.upto;
+        let unclean: Vec<Source<'_>> = sources.iter().filter(is_dirty).copied().collect();
+        let mut keys = KeyMap::new(config.dedupe_bytes, &(dirty.from..dirty.upto), seed())?;
+        let mut scratch = Scratch::new(config.max_expanded_bytes);
+        let mut transactions = NoTransactions::default();
+        let mapped = build_map(
+            &unclean,
+            dirty.from,
+            &mut keys,
+            &mut scratch,
+            &mut transactions,
+            &mut |b| self.go_on(b, pace),
+        )?;
+        let winners = Winners::new(&keys, dirty.from..mapped.end);
+        let terms = Terms {
+            now: self.now,
+            delete_retention: config.delete_retention,
+            upto: dirty.upto,
+            compression: config.compression,
+        };
+        let limits =
+            GroupLimits { segment_bytes: config.segment_bytes, index_bytes: config.index_bytes };
+        report.records_kept = 0;
+        for range in groups(&self.parts_with_entries(mapped.end)?, mapped.end, &limits) {
+            let members = sources.get(range.clone()).unwrap_or_default();
+            let Some(first) = members.first() else { continue };
+            let (dir, base) = (&self.shared.dir, first.segment.base);
+            let group = Group { dir, base, sources: members };
+            self.shared.discard_replacement(base)?;
+            let (done, indexes) =
+                rewrite(&group, &winners, &terms, &mut scratch, &mut transactions, &mut |b| {
+                    self.go_on(b, pace)
+                })?;
+            report.records_kept = report.records_kept.saturating_add(done.records_kept);
+            if !done.changed && members.len() == 1 {
+                self.shared.discard_replacement(base)?;
+                continue;
+            }
+            if !self.replace(range, &done, indexes)? {
+                return Ok(Outcome::Interrupted);
+            }
+            note(report, members, &done);
+        }
+        self.finish(mapped.end)?;
+        report.passes = report.passes.saturating_add(1);
+        Ok(Outcome::Clean { full: mapped.full })
+    }
+
+    /// Whether the pass is to go on, asked now and then.
+    fn go_on(&self, bytes: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let shared = self.shared;
+        if !pace(bytes) || shared.is_resting() || shared.check_writable().is_err() {
+            self.stopped.set(true);
+        }
+        // The error is not looked at: it ends the pass.
+        if self.stopped.get() || shared.revised_since(self.revision.get()) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    fn sources(&self) -> Vec<Source<'_>> {
+        let segments = self.view.segments.iter().zip(&self.parts);
+        segments.map(|(segment, part)| Source { segment, next: part.next }).collect()
+    }
+
+    /// The segments with the sizes of their indexes, where those matter.
+    fn parts_with_entries(&self, end: Offset) -> Result<Vec<Part>> {
+        let mut parts = self.parts.clone();
+        for (part, segment) in parts.iter_mut().zip(&self.view.segments) {
+            if part.base < end && !part.active {
+                let indexes = segment.indexes(part.next)?;
+                part.offset_entries = indexes.offsets.len();
+                part.time_entries = indexes.times.len();
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Puts what was written in the place of what it was made from, unless that has changed meanwhile.
+    fn replace(&self, range: Range<usize>, done: &Rewritten, indexes: Indexes) -> Result<bool> {
+        let shared = self.shared;
+        let old = self.view.segments.get(range).unwrap_or_default();
+        let dir = Arc::clone(&shared.dir);
+        let new = Arc::new(Segment::replacement(dir, done.base, done.bytes, Arc::new(indexes)));
+        let (replaced, events) = {
+            let _change = shared.change.lock();
+            shared.check_writable()?;
+            if shared.revised_since(self.revision.get()) {
+                (shared.discard_replacement(done.base).map(|()| false), Vec::new())
+            } else {
+                let replaced = shared.dir.events.hold(|| shared.replace(old, &new));
+                self.revision.set(shared.revision());
+                replaced
+            }
+        };
+        shared.emit_all(events);
+        replaced
+    }
+
+    /// Writes down how far everything is clean now.
+    fn finish(&self, end: Offset) -> Result<()> {
+        let _change = self.shared.change.lock();
+        self.shared.check_writable()?;
+        if self.shared.revised_since(self.revision.get()) {
+            return Err(Error::Closed);
+        }
+        self.shared.keep_cleaned(end)
+    }
+}
+
+fn note(report: &mut CompactionReport, sources: &[Source<'_>], done: &Rewritten) {
+    let before: u64 = sources.iter().map(|source| source.segment.published()).sum();
+    let fewer = sources.len().saturating_sub(1);
+    report.segments_removed = report.segments_removed.saturating_add(fewer);
+    report.bytes_removed = report.bytes_removed.saturating_add(before.saturating_sub(done.bytes));
+    report.records_removed = report.records_removed.saturating_add(done.records_removed);
+    report.tombstones_removed = report.tombstones_removed.saturating_add(done.tombstones_removed);
+}
+
+/// The segments of a log, as far as the rules need them.
+fn parts(view: &View, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
+    let mut parts = Vec::with_capacity(view.segments.len());
+    for (number, segment) in view.segments.iter().enumerate() {
+        let next = view.limit(number, end);
+        let active = !segment.is_sealed();
+        let largest = if active || rules.min_lag.is_zero() {
+            Timestamp::NONE
+        } else {
+            segment.largest_timestamp(next)?
+        };
+        let first = if active || rules.max_lag >= FOREVER {
+            Timestamp::NONE
+        } else {
+            segment.first_timestamp()?
+        };
+        let (base, bytes) = (segment.base, segment.published());
+        let (offset_entries, time_entries) = (0, 0);
+        parts.push(Part {
+            base,
+            next,
+            bytes,
+            offset_entries,
+            time_entries,
+            largest,
+            first,
+            active,
+        });
+    }
+    Ok(parts)
+}
+
+/// What keys are hashed with in one pass: nobody who writes keys can know it.
+fn seed() -> [u8; 16] {
+    let halves = [(); 2].map(|()| RandomState::new().hash_one(0));
+    let [first, second] = halves.map(u64::to_ne_bytes);
+    std::array::from_fn(|n| *first.iter().chain(&second).nth(n).unwrap_or(&0))
+}
