@@ -92,6 +92,11 @@ pub enum Event {
         /// The failure.
         cause: String,
     },
+    /// A [`Maintainer`](crate::Maintainer) could not maintain the log, and tries again in its next round.
+    MaintenanceFailed {
+        /// Why.
+        error: String,
+    },
     /// Damage was met while reading.
     Damaged(Corruption),
     /// A file that is no longer needed could not be removed or trimmed. Opening the log tries again.

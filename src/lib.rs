@@ -325,8 +325,9 @@ pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
 pub use log::Durable;
 pub use log::{
-    Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, MaintenanceReport, Offsets,
-    OnCorruption, ReadBatch, ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
+    Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, Maintainer, MaintainerConfig,
+    MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
+    ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "tracing")]

@@ -87,6 +87,9 @@ impl Listener for TracingListener {
                 emit!(INFO, self, removed, kept, bytes, passes, "compacted");
             }
             Event::Uncleanable { cause } => emit!(ERROR, self, cause, "uncleanable"),
+            Event::MaintenanceFailed { error } => {
+                emit!(WARN, self, error, "maintenance failed");
+            }
             Event::Truncated { end } => emit!(INFO, self, end, "truncated"),
             Event::Damaged(corruption) => {
                 let path = corruption.path.display();

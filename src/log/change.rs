@@ -356,8 +356,8 @@ impl Shared {
     }
 
     fn close_now(&self) -> Result<()> {
-        // A pass of the cleaner ends soon when it is to rest, and none may write after the lock is released.
-        self.cleaning.lock().pauses += 1;
+        // None may write after the lock is released. That one comes between here and there finds the log closed.
+        self.rest();
         let _cleaner = self.cleaner.lock();
         let _change = self.change.lock();
         let writer = {

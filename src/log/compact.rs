@@ -24,6 +24,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How far the cleaner of a log got, and whether it may go on.
 #[derive(Debug)]
@@ -124,6 +125,32 @@ impl Shared {
         self.cleaning.lock().pauses > 0
     }
 
+    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass that is running to notice.
+    pub(crate) fn rest(&self) {
+        let mut state = self.cleaning.lock();
+        state.pauses = state.pauses.saturating_add(1);
+        drop(state);
+        drop(self.cleaner.lock());
+    }
+
+    pub(crate) fn end_rest(&self) {
+        let mut state = self.cleaning.lock();
+        state.pauses = state.pauses.saturating_sub(1);
+    }
+
+    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no time.
+    pub(crate) fn dirty_ratio(&self) -> f64 {
+        if !self.config.cleanup_policy.compacts() {
+            return f64::INFINITY;
+        }
+        let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
+        let (end, start) = (self.end(), self.start());
+        // Without lags nothing is read for this.
+        let Ok(parts) = parts(&self.view(), end, &rules) else { return 0.0 };
+        let cleaned = self.cleaning.lock().cleaned;
+        dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
+    }
+
     /// Before a log is cut at `end`: what is appended there later was not compacted.
     pub(crate) fn lower_cleaned(&self, end: Offset) -> Result<()> {
         if self.cleaning.lock().cleaned.is_none_or(|cleaned| cleaned <= end) {
@@ -144,9 +171,13 @@ impl Shared {
         if again {
             return;
         }
-        let cause = error.to_string();
-        self.cleaning.lock().uncleanable = Some(cause.as_str().into());
-        self.emit(&Event::Uncleanable { cause });
+        let event = self.set_uncleanable(&error.to_string());
+        self.emit(&event);
+    }
+
+    pub(crate) fn set_uncleanable(&self, cause: &str) -> Event {
+        self.cleaning.lock().uncleanable = Some(cause.into());
+        Event::Uncleanable { cause: cause.to_owned() }
     }
 
     fn pass(
@@ -294,7 +325,8 @@ impl Pass<'_> {
         let shared = self.shared;
         let old = self.view.segments.get(range).unwrap_or_default();
         let dir = Arc::clone(&shared.dir);
-        let new = Arc::new(Segment::replacement(dir, done.base, done.bytes, Arc::new(indexes)));
+        let new =
+            Arc::new(Segment::replacement(dir, done.base, done.bytes, Some(Arc::new(indexes))));
         let (replaced, events) = {
             let _change = shared.change.lock();
             shared.check_writable()?;

@@ -4,6 +4,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::fs::{DiskFs, Fs};
+use crate::log::maintainer::Maintainer;
 use crate::record::{AppendRules, Compression, DEFAULT_MAX_EXPANDED_BYTES};
 use crate::types::{LeaderEpoch, Timestamp, TimestampType};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub struct LogConfig {
     pub(crate) max_compaction_lag: Duration,
     pub(crate) delete_retention: Duration,
     pub(crate) dedupe_bytes: usize,
+    pub(crate) maintainer: Option<Maintainer>,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) max_expanded_bytes: usize,
     pub(crate) on_corruption: OnCorruption,
@@ -177,6 +179,7 @@ impl Default for LogConfig {
             max_compaction_lag: FOREVER,
             delete_retention: Duration::from_millis(86_400_000),
             dedupe_bytes: 128 << 20,
+            maintainer: None,
             leader_epoch: -1,
             max_expanded_bytes: DEFAULT_MAX_EXPANDED_BYTES,
             on_corruption: OnCorruption::Fail,
@@ -404,6 +407,16 @@ impl LogConfig {
     #[must_use]
     pub fn dedupe_bytes(mut self, bytes: usize) -> Self {
         self.dedupe_bytes = bytes;
+        self
+    }
+
+    /// Whose threads maintain the log while it is open.
+    ///
+    /// *Default* nobody's: [`maintain`](crate::Log::maintain) is for you to call. *Effect*: opening the log for writing
+    /// [adds](Maintainer::add) it.
+    #[must_use]
+    pub fn maintainer(mut self, maintainer: &Maintainer) -> Self {
+        self.maintainer = Some(maintainer.clone());
         self
     }
 

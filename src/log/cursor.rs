@@ -118,7 +118,18 @@ impl Cursor {
                     self.leave();
                     continue;
                 }
-                if !placed.map_err(|error| self.explain(error))? {
+                let found = match placed {
+                    Ok(found) => found,
+                    Err(error) => {
+                        let error = self.explain(error);
+                        if self.shared.revised_since(self.revision) {
+                            self.leave();
+                            continue;
+                        }
+                        return Err(error);
+                    }
+                };
+                if !found {
                     if self.more_was_written()? {
                         continue;
                     }
@@ -138,6 +149,10 @@ impl Cursor {
                 Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
                     let error = self.explain(error);
+                    if self.shared.revised_since(self.revision) {
+                        self.leave();
+                        continue;
+                    }
                     if let Error::Corrupt(corruption) = &error {
                         self.shared.emit(&Event::Damaged((**corruption).clone()));
                     }
@@ -152,7 +167,8 @@ impl Cursor {
         self.at.as_ref()?.stream.batch()
     }
 
-    /// Why the next offset cannot be read: that it was deleted, if it was.
+    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this is where it is found out
+    /// that its writer has cut or compacted it.
     fn explain(&self, error: Error) -> Error {
         match self.shared.refresh() {
             Ok(()) => self.shared.unless_deleted(self.next, error),

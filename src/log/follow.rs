@@ -8,11 +8,13 @@ use crate::error::{Error, Result};
 use crate::log::checkpoints::{read_checkpoint, read_start};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{Listing, Recovery, damage, lost_since_close, segment_dir};
+use crate::log::open::{
+    Listing, Recovery, damage, end_of_replacement, lost_since_close, segment_dir,
+};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::RECOVERY_POINT;
+use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile, Stage};
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
@@ -62,7 +64,7 @@ impl Follower {
 
     /// Takes note of the batches that were added to the last segment.
     fn take_new_batches(&mut self) -> Result<()> {
-        let path = self.segment.path(crate::segment::name::Kind::Log);
+        let path = self.segment.path(Kind::Log);
         let fail = |error| Error::io("read", &path, error);
         let file = self.segment.file()?;
         let bytes = file.len().map_err(fail)?;
@@ -79,22 +81,58 @@ impl Follower {
     }
 }
 
+/// The log files that hold a log, in order: live ones, and replacements in the place of what they replace. Their
+/// writer may be in the middle of putting one there, or have died in it.
+fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u64)>> {
+    let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
+    let mut files: Vec<_> = listing.logs().map(live).collect();
+    for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
+        let covered = file.base..end_of_replacement(dir, file)?.max(file.base.saturating_add(1));
+        files.retain(|(live, _)| !covered.contains(&live.base));
+        files.push((file, len));
+    }
+    files.sort_unstable_by_key(|(file, _)| file.base);
+    Ok(files)
+}
+
+/// How often a directory is looked at before it is believed that a file is missing: names may change while they are listed.
+const LISTINGS: usize = 3;
+
 /// The segments of a directory as they are now.
 fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View)> {
-    let listing = Listing::read(dir)?;
-    let logs: Vec<_> = listing.logs().collect();
-    let Some((&(base, _), sealed)) = logs.split_last() else {
+    let mut tries = 1usize;
+    loop {
+        let listing = Listing::read(dir)?;
+        let surveyed = survey_listed(dir, &listing, choice);
+        if tries == LISTINGS || Listing::read(dir)?.names_same(&listing) {
+            return surveyed;
+        }
+        tries = tries.saturating_add(1);
+    }
+}
+
+fn survey_listed(
+    dir: &Arc<SegmentDir>,
+    listing: &Listing,
+    choice: OnCorruption,
+) -> Result<(Follower, View)> {
+    let logs = log_files(dir, listing)?;
+    let Some((&(last, _), sealed)) = logs.split_last() else {
         listing.check(&dir.path)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
             reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
         });
     };
-    let mut segments: Vec<_> = sealed
-        .iter()
-        .map(|(base, bytes)| Arc::new(Segment::sealed(Arc::clone(dir), *base, *bytes)))
-        .collect();
-    let follower = Follower::new(dir, base, scan_last(dir, base, choice)?)?;
+    let segment = |(file, bytes): &(SegmentFile, u64)| {
+        let (dir, base) = (Arc::clone(dir), file.base);
+        Arc::new(match file.stage {
+            Stage::Swap => Segment::replacement(dir, base, *bytes, None),
+            _ => Segment::sealed(dir, base, *bytes),
+        })
+    };
+    let mut segments: Vec<_> = sealed.iter().map(segment).collect();
+    let follower = Follower::new(dir, last.base, scan_last(dir, last.base, choice)?)?;
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
 }
@@ -183,12 +221,16 @@ impl Shared {
     /// Looks whether the last segment is the last no more, or was cut, and where the log begins.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let listing = Listing::read(&self.dir)?;
-        let logs: Vec<_> = listing.logs().collect();
+        let logs = log_files(&self.dir, &listing)?;
         let view = self.view();
-        let same = logs.len() == view.segments.len()
-            && logs.iter().zip(&view.segments).all(|((base, _), known)| *base == known.base);
         let (active, position) = (follower.segment.base, follower.position);
-        let was_cut = logs.iter().any(|(base, len)| *base == active && *len < position);
+        // The last one grows. Another one that is not as long as it was has been replaced.
+        let is_same = |((file, len), known): (&(SegmentFile, u64), &Arc<Segment>)| {
+            file.base == known.base && (!known.is_sealed() || *len == known.published())
+        };
+        let same =
+            logs.len() == view.segments.len() && logs.iter().zip(&view.segments).all(is_same);
+        let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
         if same && !was_cut {
             return start_of(&self.dir, &view, follower.end);
         }
@@ -196,13 +238,25 @@ impl Shared {
         follower.take_new_batches()?;
         let before = follower.end;
         let (next, view) = survey(&self.dir, self.config.on_corruption)?;
-        let cut = was_cut || next.end < before;
+        // What is not there as it was, but for what was deleted at the front, was cut or compacted.
+        let first = logs.first().map_or(0, |(file, _)| file.base);
+        let is_there = |known: &Arc<Segment>| {
+            logs.iter().any(|(file, len)| file.base == known.base && *len == known.published())
+        };
+        let revised = was_cut
+            || next.end < before
+            || !self
+                .view()
+                .segments
+                .iter()
+                .filter(|s| s.is_sealed() && s.base >= first)
+                .all(is_there);
         *follower = next;
         let start = start_of(&self.dir, &view, follower.end)?;
         // Who sees the view sees the start.
         self.start.store(start, Ordering::Release);
         self.update_view(|_| view);
-        if cut {
+        if revised {
             self.end.store(follower.end, Ordering::Release);
             self.announce_revision();
         }

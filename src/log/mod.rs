@@ -13,6 +13,7 @@ mod flush;
 mod follow;
 mod group;
 mod maintain;
+mod maintainer;
 mod open;
 mod quarantine;
 mod read;
@@ -32,6 +33,7 @@ pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
 pub use durable::Durable;
 pub use maintain::MaintenanceReport;
+pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats, MaintenancePause};
 pub use open::Recovery;
 pub use read::{Fetched, ReadLimits};
 pub use reader::{ReadBatch, Reader, RecordsToEnd};
@@ -108,8 +110,12 @@ impl Log {
     /// - [`Error::Unsupported`] for message formats before v2.
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
-        let shared = Arc::new(open::open(dir.as_ref(), config)?);
-        Ok(Log { shared })
+        let maintainer = config.maintainer.clone();
+        let log = Log { shared: Arc::new(open::open(dir.as_ref(), config)?) };
+        if let Some(maintainer) = maintainer {
+            maintainer.add(&log)?;
+        }
+        Ok(log)
     }
 
     /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
@@ -448,8 +454,9 @@ impl Log {
     /// Deletes the segments at the front that [`retention_age`](LogConfig::retention_age) and
     /// [`retention_bytes`](LogConfig::retention_bytes) no longer keep.
     ///
-    /// Nothing in this library calls it but you: from a timer of yours, say every five minutes, as a broker does. Segments go
-    /// as a whole, the oldest first, in the way of [`delete_before`](Log::delete_before). When all of them are to go,
+    /// Nothing in this library calls it but a [`Maintainer`] and you: from a timer of yours, say, for everything to happen in an
+    /// order that you know. With a policy that compacts, the log is [compacted](Log::compact) first, if enough of it is
+    /// [dirty](LogConfig::min_cleanable_dirty_ratio). Segments go as a whole, the oldest first, in the way of [`delete_before`](Log::delete_before). When all of them are to go,
     /// the active one is closed and goes too.
     ///
     /// ```
@@ -515,6 +522,18 @@ impl Log {
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn compact(&self) -> Result<CompactionReport> {
         self.shared.compact_all()
+    }
+
+    /// Keeps all maintenance away from this log while the guard lives: [`maintain`](Log::maintain) and
+    /// [`compact`](Log::compact) do nothing, whoever calls them.
+    ///
+    /// Returns when a pass that is running has ended, which takes a moment. Pauses nest.
+    pub fn pause_maintenance(&self) -> MaintenancePause {
+        MaintenancePause::new(Arc::clone(&self.shared))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Reads everything, and lists all damage there is: in batches, in records, in index files.

@@ -72,7 +72,7 @@ pub struct Recovery {
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) live: BTreeMap<(Offset, Kind), u64>,
-    staged: Vec<SegmentFile>,
+    staged: BTreeMap<SegmentFile, u64>,
     temporary: Vec<String>,
     unknown: Vec<String>,
     known: bool,
@@ -101,7 +101,9 @@ impl Listing {
                 Name::Segment(file) if file.stage == Stage::Live => {
                     listing.live.insert((file.base, file.kind), len);
                 }
-                Name::Segment(file) => listing.staged.push(file),
+                Name::Segment(file) => {
+                    listing.staged.insert(file, len);
+                }
                 Name::Known | Name::Quarantined => listing.known = true,
                 Name::Temporary => listing.temporary.push(name),
                 Name::Unknown => listing.unknown.push(name),
@@ -116,6 +118,20 @@ impl Listing {
             .iter()
             .filter(|((_, kind), _)| *kind == Kind::Log)
             .map(|((base, _), len)| (*base, *len))
+    }
+
+    /// Whether the same files are there, whatever their lengths.
+    pub(crate) fn names_same(&self, other: &Listing) -> bool {
+        self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
+    }
+
+    /// The complete replacements: those below any that is unfinished, as one at or above it belongs to the same set.
+    pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
+        let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
+        let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
+        staged(Stage::Swap)
+            .filter(move |(file, _)| unfinished.is_none_or(|lowest| file.base < lowest))
+            .map(|(file, len)| (*file, *len))
     }
 
     /// A directory with files of others and none of ours is not taken for an empty log.
@@ -258,6 +274,29 @@ pub(crate) fn lost_since_close(dir: &SegmentDir) -> Result<Vec<Corruption>> {
     Ok(if read_clean_marker(dir)? == Some(marker) { lost } else { Vec::new() })
 }
 
+/// The offset after the last batch of a replacement, all of which was synced before it got its name.
+pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
+    let path = dir.path_of(file);
+    let fail = |e| Error::io("read", &path, e);
+    let opened = dir.fs.open(&path, crate::fs::Open::ReadOnly).map_err(fail)?;
+    let bytes = opened.len().map_err(fail)?;
+    let mut stream = BatchStream::new(opened, 0, file.base);
+    loop {
+        match stream.advance(bytes, Offset::MAX).map_err(fail)? {
+            Step::End => return Ok(stream.lowest()),
+            Step::Batch(_) => {}
+            Step::Damaged(reason) => {
+                return Err(Error::Corrupt(Box::new(Corruption {
+                    path: path.clone(),
+                    position: stream.position(),
+                    offset: Some(stream.lowest()),
+                    reason,
+                })));
+            }
+        }
+    }
+}
+
 /// The first of these segments that recovery reads.
 ///
 /// Where the recovery point is a segment's base, the segment before it is looked at too: its
@@ -373,15 +412,13 @@ impl Opening {
         for name in std::mem::take(&mut listing.temporary) {
             self.remove(self.dir.path.join(name))?;
         }
+        let swap: Vec<SegmentFile> = listing.replacements().map(|(file, _)| file).collect();
         let staged = std::mem::take(&mut listing.staged);
-        let at = |stage| staged.iter().copied().filter(move |file| file.stage == stage);
+        let at = |stage| staged.keys().copied().filter(move |file| file.stage == stage);
         for file in at(Stage::Deleted) {
             self.remove_file(file)?;
         }
-        // Swap files at or above an unfinished replacement belong to the same unfinished set.
-        let unfinished = at(Stage::Cleaned).map(|file| file.base).min();
-        let is_complete = |file: &SegmentFile| unfinished.is_none_or(|lowest| file.base < lowest);
-        for file in at(Stage::Swap).filter(|file| !is_complete(file)) {
+        for file in at(Stage::Swap).filter(|file| !swap.contains(file)) {
             self.remove_file(file)?;
         }
         if self.recovery.leftovers_removed != before {
@@ -390,7 +427,6 @@ impl Opening {
         for file in at(Stage::Cleaned) {
             self.remove_file(file)?;
         }
-        let swap: Vec<_> = at(Stage::Swap).filter(is_complete).collect();
         if !swap.is_empty() {
             self.complete_swap(&listing, &swap)?;
         }
@@ -406,7 +442,7 @@ impl Opening {
     fn complete_swap(&mut self, listing: &Listing, swap: &[SegmentFile]) -> Result<()> {
         let mut covered: Option<(Offset, Offset)> = None;
         for file in swap.iter().filter(|file| file.kind == Kind::Log) {
-            let end = self.end_of_swap(*file)?;
+            let end = end_of_replacement(&self.dir, *file)?;
             let (low, high) = covered.unwrap_or((file.base, end));
             covered = Some((low.min(file.base), high.max(end)));
         }
@@ -427,29 +463,6 @@ impl Opening {
             }
         }
         Ok(())
-    }
-
-    /// The offset after the last batch of a replacement, all of which was synced before it got its name.
-    fn end_of_swap(&self, file: SegmentFile) -> Result<Offset> {
-        let path = self.dir.path_of(file);
-        let fail = |e| Error::io("read", &path, e);
-        let opened = self.dir.fs.open(&path, crate::fs::Open::ReadOnly).map_err(fail)?;
-        let bytes = opened.len().map_err(fail)?;
-        let mut stream = BatchStream::new(opened, 0, file.base);
-        loop {
-            match stream.advance(bytes, Offset::MAX).map_err(fail)? {
-                Step::End => return Ok(stream.lowest()),
-                Step::Batch(_) => {}
-                Step::Damaged(reason) => {
-                    return Err(Error::Corrupt(Box::new(Corruption {
-                        path: path.clone(),
-                        position: stream.position(),
-                        offset: Some(stream.lowest()),
-                        reason,
-                    })));
-                }
-            }
-        }
     }
 
     /// Removes the segments that lie wholly below the start: they were deleted, and a crash came between.

@@ -86,12 +86,16 @@ impl Shared {
         })
     }
 
-    /// Looks something up, again if anything was truncated meanwhile.
+    /// Looks something up, again if anything was cut or replaced meanwhile.
     pub(crate) fn unrevised<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
         loop {
             let revision = self.revision();
             let found = look(&self.view(), self.end());
-            // What was not there, or was not whole, may have been truncated away.
+            // Another process may have cut or compacted the log it writes.
+            if found.is_err() {
+                self.refresh()?;
+            }
+            // What was not there, or was not whole, may have been cut off or replaced.
             if !self.revised_since(revision) {
                 return found;
             }

@@ -107,14 +107,15 @@ impl Segment {
         Segment::new(dir, base, bytes, None, true)
     }
 
-    /// A segment that is to replace others, and whose files have the names of a replacement as yet.
+    /// A segment that is to replace others, and whose files have the names of a replacement as yet. Without
+    /// its indexes, they are made from the log when they are needed.
     pub(crate) fn replacement(
         dir: Arc<SegmentDir>,
         base: Offset,
         bytes: u64,
-        indexes: Arc<Indexes>,
+        indexes: Option<Arc<Indexes>>,
     ) -> Segment {
-        let segment = Segment::new(dir, base, bytes, Some(indexes), true);
+        let segment = Segment::new(dir, base, bytes, indexes, true);
         segment.staged.store(true, Ordering::Relaxed);
         segment
     }

@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// Where in its life a segment file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     /// In use.
     Live,
@@ -75,7 +75,7 @@ impl Stage {
 }
 
 /// The name of a segment file: `%020d`, an extension, and a suffix for its stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SegmentFile {
     pub(crate) base: Offset,
     pub(crate) kind: Kind,

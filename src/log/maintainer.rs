@@ -1,0 +1,407 @@
+//! Threads that keep any number of logs within their limits.
+//!
+//! All logs are gone through in rounds, one round an interval. Those that only delete come first, as they take no time,
+//! then those that compact, the dirtiest first. Between rounds every thread sleeps: a thousand logs with nothing
+//! to do cost one look at each of them an interval.
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::Log;
+use crate::log::shared::Shared;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, thread};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long a pass that is slowed down waits before it looks whether it is to stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How a [`Maintainer`] works.
+#[derive(Debug, Clone)]
+pub struct MaintainerConfig {
+    threads: usize,
+    interval: Duration,
+    bytes_per_second: u64,
+}
+
+impl Default for MaintainerConfig {
+    fn default() -> MaintainerConfig {
+        MaintainerConfig {
+            threads: 1,
+            interval: Duration::from_secs(15),
+            bytes_per_second: u64::MAX,
+        }
+    }
+}
+
+impl MaintainerConfig {
+    /// How many logs are worked on at a time.
+    ///
+    /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is
+    /// compacting. Kafka: `log.cleaner.threads`.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The time from the beginning of one round to that of the next.
+    ///
+    /// *Default* 15 seconds. *Limits* 1 ms and up. *Effect*: what a log is to forget stays for up to this much longer. A round that
+    /// takes longer is followed by the next at once. Kafka: `log.cleaner.backoff.ms`, `log.retention.check.interval.ms`.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// How many bytes all threads together may read and write in a second of compaction.
+    ///
+    /// *Default* as many as the disk can. *Limits* 1 and up. *Effect*: leaves the disk to appends and reads. Kafka:
+    /// `log.cleaner.io.max.bytes.per.second`.
+    #[must_use]
+    pub fn bytes_per_second(mut self, bytes: u64) -> Self {
+        self.bytes_per_second = bytes;
+        self
+    }
+
+    fn validate(&self) -> Result<()> {
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
+        if !(1..=64).contains(&self.threads) {
+            return invalid("threads", "must lie between 1 and 64");
+        }
+        if self.interval < Duration::from_millis(1) {
+            return invalid("interval", "must be at least 1 ms");
+        }
+        if self.bytes_per_second == 0 {
+            return invalid("bytes_per_second", "must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// Threads that call [`Log::maintain`] for the logs that are given to them.
+///
+/// One can serve thousands of logs, or one. Clones are handles to the same threads, which are started for the first
+/// log and stop when the last handle goes; a [`LogConfig`](crate::LogConfig::maintainer) with one is a handle, too, for as long as a
+/// log has it. A log that is closed, or dropped, leaves by itself: nothing is waited for but the moment that a
+/// pass needs to notice.
+///
+/// Nobody is there to return an error to: what fails is an [`Event::MaintenanceFailed`] of that log, and is
+/// tried again in the next round. A pass that panics makes its log [`Event::Uncleanable`]; all others go on.
+///
+/// ```
+/// use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
+/// use std::time::Duration;
+///
+/// let config = MaintainerConfig::default().interval(Duration::from_secs(60)).bytes_per_second(50 << 20);
+/// let maintainer = Maintainer::new(config)?;
+///
+/// let fs = MemFs::new();
+/// let config = LogConfig::default().fs(fs).maintainer(&maintainer);
+/// let orders = Log::open("orders-0", config.clone().retention_age(Duration::from_secs(86_400)))?;
+/// let prices = Log::open("prices-0", config.cleanup_policy(CleanupPolicy::Compact))?;
+/// assert_eq!(maintainer.stats().logs, 2);
+///
+/// let pause = prices.pause_maintenance(); // say, while a copy of its files is made
+/// drop(pause);
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Maintainer {
+    threads: Arc<Threads>,
+}
+
+/// What a [`Maintainer`] has done since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MaintainerStats {
+    /// The logs it has, but for those that left and were not noticed missing yet.
+    pub logs: usize,
+    /// The logs that are waiting for their turn in this round.
+    pub waiting: usize,
+    /// The logs that are being worked on.
+    pub running: usize,
+    /// How often it has gone through a log.
+    pub passes: u64,
+    /// How many of these failed or panicked.
+    pub failures: u64,
+    /// The bytes that compaction has read and written, up to now.
+    pub bytes: u64,
+}
+
+impl Maintainer {
+    /// A maintainer without logs, and as yet without threads.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`].
+    pub fn new(config: MaintainerConfig) -> Result<Maintainer> {
+        config.validate()?;
+        let clock = SystemClock::new();
+        let rounds = Arc::new(Rounds {
+            config,
+            clock,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            pace: Mutex::default(),
+            passes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        Ok(Maintainer { threads: Arc::new(Threads { rounds, joins: Mutex::default() }) })
+    }
+
+    /// Takes a log into the rounds, the first of which begins at once.
+    ///
+    /// # Errors
+    /// - [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Io`] when a thread cannot be started.
+    pub fn add(&self, log: &Log) -> Result<()> {
+        log.shared().check_writable()?;
+        self.threads.start(log)?;
+        let rounds = &self.threads.rounds;
+        let mut state = rounds.state.lock();
+        let added = Arc::downgrade(log.shared());
+        if !state.logs.iter().any(|known| Weak::ptr_eq(known, &added)) {
+            state.logs.push(Weak::clone(&added));
+            state.queue.push(added);
+        }
+        drop(state);
+        rounds.changed.notify_one();
+        Ok(())
+    }
+
+    /// Begins a round now, without waiting for the interval to end.
+    pub fn wake(&self) {
+        let rounds = &self.threads.rounds;
+        rounds.state.lock().next_round = Duration::ZERO;
+        rounds.changed.notify_all();
+    }
+
+    /// What it has done and is doing.
+    #[must_use]
+    pub fn stats(&self) -> MaintainerStats {
+        let rounds = &self.threads.rounds;
+        let state = rounds.state.lock();
+        MaintainerStats {
+            logs: state.logs.len(),
+            waiting: state.queue.len(),
+            running: state.running,
+            passes: rounds.passes.load(Ordering::Relaxed),
+            failures: rounds.failures.load(Ordering::Relaxed),
+            bytes: rounds.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for Maintainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Maintainer").field(&self.threads.rounds.config).finish()
+    }
+}
+
+/// The threads: they stop when this goes.
+struct Threads {
+    rounds: Arc<Rounds>,
+    /// Leaf lock.
+    joins: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl Threads {
+    /// Starts those that are not there yet.
+    fn start(&self, log: &Log) -> Result<()> {
+        let mut joins = self.joins.lock();
+        while joins.len() < self.rounds.config.threads {
+            let rounds = Arc::clone(&self.rounds);
+            let thread = thread::Builder::new().name("annals-maintain".to_owned());
+            let started = thread.spawn(move || rounds.work());
+            // Some are enough to go on with.
+            match started {
+                Ok(join) => joins.push(join),
+                Err(_) if !joins.is_empty() => break,
+                Err(error) => {
+                    let dir = &log.shared().dir.path;
+                    return Err(Error::io("start a thread to maintain", dir, error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.rounds.state.lock().stopped = true;
+        self.rounds.changed.notify_all();
+        for join in self.joins.get_mut().drain(..) {
+            // The last handle may have been that of a log which one of the threads was the last to hold.
+            if join.thread().id() != thread::current().id() {
+                // A panic in a pass was caught there.
+                join.join().ok();
+            }
+        }
+    }
+}
+
+/// What the threads share.
+struct Rounds {
+    config: MaintainerConfig,
+    clock: SystemClock,
+    /// Leaf lock.
+    state: Mutex<State>,
+    /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits with it, too.
+    changed: Condvar,
+    /// Leaf lock. The time at which what was read and written so far is within the rate.
+    pace: Mutex<Duration>,
+    passes: AtomicU64,
+    failures: AtomicU64,
+    bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    logs: Vec<Weak<Shared>>,
+    /// Who is still to come in this round, the next one last.
+    queue: Vec<Weak<Shared>>,
+    next_round: Duration,
+    /// Whether a thread is putting the logs in order for the next round.
+    ordering: bool,
+    running: usize,
+    stopped: bool,
+}
+
+impl Rounds {
+    /// What a thread does.
+    fn work(&self) {
+        while let Some(log) = self.next() {
+            if let Some(shared) = log.upgrade() {
+                self.pass(&shared);
+            }
+            self.state.lock().running -= 1;
+        }
+    }
+
+    /// The next log of this round, or of the one after it. `None` at the end.
+    fn next(&self) -> Option<Weak<Shared>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(next) = state.queue.pop() {
+                state.running = state.running.saturating_add(1);
+                return Some(next);
+            }
+            let now = self.clock.monotonic();
+            let left = state.next_round.saturating_sub(now);
+            if state.ordering || state.logs.is_empty() {
+                self.changed.wait(&mut state);
+            } else if !left.is_zero() {
+                self.changed.wait_for(&mut state, left);
+            } else {
+                state.next_round = now.saturating_add(self.config.interval);
+                state.ordering = true;
+                state.logs.retain(|log| log.strong_count() > 0);
+                let logs = state.logs.clone();
+                drop(state);
+                let queue = in_order(logs);
+                state = self.state.lock();
+                state.ordering = false;
+                // Who came meanwhile comes first.
+                state.queue.splice(0..0, queue);
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Maintains one log. What goes wrong is that log's affair.
+    fn pass(&self, shared: &Arc<Shared>) {
+        // A pass that somebody else is making is not waited for.
+        let idle = shared.cleaner.try_lock().is_some();
+        if shared.is_closed() {
+            let mut state = self.state.lock();
+            state.logs.retain(|log| !std::ptr::eq(log.as_ptr(), Arc::as_ptr(shared)));
+            return;
+        }
+        if !idle || shared.check_writable().is_err() {
+            return;
+        }
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        // Whoever panics below leaves no lock behind: the log can be used, and closed.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            shared.maintain(&mut |bytes| self.may_go_on(shared, bytes))
+        }));
+        let event = match done {
+            Ok(Ok(_)) | Ok(Err(Error::Closed)) => return,
+            Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
+            Err(_) => shared.set_uncleanable("a pass of maintenance panicked"),
+        };
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        // A listener that panics has said what it had to say.
+        catch_unwind(AssertUnwindSafe(|| shared.emit(&event))).ok();
+    }
+
+    /// Asked by a pass now and then. Waits where it is faster than it may be.
+    fn may_go_on(&self, shared: &Arc<Shared>, bytes: u64) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let within = self.within_rate_at(bytes);
+        let mut state = self.state.lock();
+        loop {
+            // The one who holds it is this pass: nobody else has the log any more.
+            let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();
+            if state.stopped || !wanted {
+                return false;
+            }
+            let left = within.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return true;
+            }
+            self.changed.wait_for(&mut state, left.min(LOOK_INTERVAL));
+        }
+    }
+
+    /// The time at which these bytes, too, are within the rate.
+    fn within_rate_at(&self, bytes: u64) -> Duration {
+        let rate = self.config.bytes_per_second;
+        if rate == u64::MAX {
+            return Duration::ZERO;
+        }
+        let takes = u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(rate.max(1));
+        let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
+        let mut within = self.pace.lock();
+        *within = (*within).max(self.clock.monotonic()).saturating_add(takes);
+        *within
+    }
+}
+
+/// Logs in the order in which they are to be popped: those that only delete, then the dirtiest.
+fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
+    let ratio = |log: &Weak<Shared>| log.upgrade().map(|shared| shared.dirty_ratio());
+    let mut rated: Vec<_> = logs.into_iter().filter_map(|log| Some((ratio(&log)?, log))).collect();
+    rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    rated.into_iter().map(|(_, log)| log).collect()
+}
+
+/// Keeps maintenance away from a log. See [`Log::pause_maintenance`].
+#[derive(Debug)]
+#[must_use = "maintenance goes on when this is dropped"]
+pub struct MaintenancePause {
+    shared: Arc<Shared>,
+}
+
+impl MaintenancePause {
+    pub(crate) fn new(shared: Arc<Shared>) -> MaintenancePause {
+        shared.rest();
+        MaintenancePause { shared }
+    }
+}
+
+impl Drop for MaintenancePause {
+    fn drop(&mut self) {
+        self.shared.end_rest();
+    }
+}
