@@ -6,7 +6,7 @@ use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::DecodeBuffer;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::{Segment, SegmentScan, stored_indexes};
+use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
 
@@ -15,7 +15,18 @@ impl Shared {
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
         self.check_readable()?;
         self.refresh()?;
-        let mut found = self.unrevised(|view, end| self.verify_view(view, end))?;
+        let mut found = loop {
+            let revision = self.revision();
+            let found = self.unrevised(|view, end| self.verify_view(view, end))?;
+            // The writer of a read-only log may have replaced files under it.
+            if found.is_empty() || !self.is_read_only() {
+                break found;
+            }
+            self.refresh()?;
+            if !self.revised_since(revision) {
+                break found;
+            }
+        };
         if self.is_read_only() {
             found.extend(lost_since_close(&self.dir)?);
         }
@@ -100,7 +111,7 @@ impl Shared {
                 reason,
             });
         };
-        let indexes = match stored_indexes(&self.dir, segment.base, segment.published())? {
+        let indexes = match segment.stored_indexes()? {
             Ok(indexes) => indexes,
             // Made again when it is needed: no damage to the log.
             Err((_, "it is missing")) => return Ok(()),

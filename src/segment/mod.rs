@@ -433,9 +433,16 @@ impl Segment {
         Ok(remade)
     }
 
+    /// The index files, checked against themselves; otherwise which of them is wrong, and how.
+    pub(crate) fn stored_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
+        let staged = self.staged.load(Ordering::Acquire);
+        let stages: &[Stage] = if staged { &[Stage::Swap, Stage::Live] } else { &[Stage::Live] };
+        indexes_at(&self.dir, self.base, self.published(), stages)
+    }
+
     fn open_indexes(&self) -> Result<Result<Indexes, (Kind, &'static str)>> {
         let bytes = self.published();
-        let indexes = match stored_indexes(&self.dir, self.base, bytes)? {
+        let indexes = match self.stored_indexes()? {
             Ok(indexes) => indexes,
             Err(found) => return Ok(Err(found)),
         };
@@ -633,7 +640,25 @@ pub(crate) fn stored_indexes(
     base: Offset,
     bytes: u64,
 ) -> Result<Result<Indexes, (Kind, &'static str)>> {
-    let view = |kind| dir.index_view(SegmentFile::live(base, kind), MAP_FROM_BYTES);
+    indexes_at(dir, base, bytes, &[Stage::Live])
+}
+
+/// Each of the index files in the first stage that has one.
+fn indexes_at(
+    dir: &SegmentDir,
+    base: Offset,
+    bytes: u64,
+    stages: &[Stage],
+) -> Result<Result<Indexes, (Kind, &'static str)>> {
+    let view = |kind| {
+        for stage in stages {
+            let file = SegmentFile { base, kind, stage: *stage };
+            if let Some(view) = dir.index_view(file, MAP_FROM_BYTES)? {
+                return Ok(Some(view));
+            }
+        }
+        Ok::<_, Error>(None)
+    };
     let Some(offsets) = view(Kind::OffsetIndex)? else {
         return Ok(Err((Kind::OffsetIndex, "it is missing")));
     };

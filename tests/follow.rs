@@ -1,0 +1,123 @@
+//! A log that another process compacts, truncates and deletes from, while this one reads it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use annals::fs::{Fault, FaultFs, MemFs, Rule};
+use annals::{CleanupPolicy, Log, LogConfig, Offset, Reader, Record, StartAt};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use support::{DIR, Rec, read_all};
+
+fn config(fs: impl annals::fs::Fs) -> LogConfig {
+    let config = LogConfig::default().segment_bytes(700).index_interval_bytes(0);
+    config.cleanup_policy(CleanupPolicy::CompactAndDelete).fs(fs)
+}
+
+/// Twelve segments of a few keys, some of which are written once.
+fn fill(log: &Log) {
+    for n in 0..30u64 {
+        let record = |i: u64| {
+            let key = if (n + i) % 5 == 0 { n * 10 + i } else { (n + i) % 3 };
+            Record::new(format!("{n} {}", "v".repeat(40))).key(format!("{key}"))
+        };
+        log.append_all((0..3).map(record)).unwrap();
+    }
+    log.roll().unwrap();
+    log.append(Record::new("last").key("0")).unwrap();
+}
+
+/// The last record of each key, by offset.
+fn survivors(records: &[Rec], below: Offset) -> Vec<Rec> {
+    let last: BTreeMap<_, _> =
+        records.iter().filter(|r| r.offset < below).map(|r| (r.key.clone(), r.offset)).collect();
+    let stays = |rec: &&Rec| rec.offset >= below || last.get(&rec.key) == Some(&rec.offset);
+    records.iter().filter(stays).cloned().collect()
+}
+
+/// One who reads along, and what it has read.
+struct Along {
+    reader: Reader,
+    read: Vec<Rec>,
+}
+
+impl Along {
+    fn step(&mut self, records: usize) {
+        for _ in 0..records {
+            let Some(record) = self.reader.next_record().unwrap() else { break };
+            self.read.push(record.into());
+        }
+    }
+}
+
+/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked up, and somebody
+/// opens the log anew.
+#[test]
+fn a_compaction_by_another_process_is_not_noticed() {
+    for pace in [1, 7] {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let writer = Log::open(DIR, config(fs.clone())).unwrap();
+        fill(&writer);
+        writer.flush().unwrap();
+        let all = read_all(&writer);
+        let below = writer.stats().unwrap().segments.last().unwrap().base_offset;
+        let left = survivors(&all, below);
+        assert!(left.len() * 2 < all.len() && left.len() > 20);
+        let other = Log::open_read_only(DIR, config(memory.clone())).unwrap();
+        let along = Along { reader: other.reader(StartAt::Earliest).unwrap(), read: Vec::new() };
+        let along = Arc::new(Mutex::new(along));
+        let (looker, kept, disk) = (Arc::clone(&along), left.clone(), memory.clone());
+        let calls = Arc::new(Mutex::new(0usize));
+        let count = Arc::clone(&calls);
+        fs.add(Rule::any(Fault::call(move |call| {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            looker.lock().unwrap().step(pace);
+            let picked = &kept[*count % kept.len()];
+            assert_eq!(
+                other.get(picked.offset).unwrap().map(Rec::from).as_ref(),
+                Some(picked),
+                "{call:?}"
+            );
+            assert_eq!(other.offsets().start, 0, "{call:?}");
+            assert_eq!(other.verify().unwrap(), [], "{call:?}");
+            // As a process that died here leaves it.
+            let opened = Log::open_read_only(DIR, config(disk.kill())).unwrap();
+            let found = read_all(&opened);
+            assert!(kept.iter().all(|rec| found.contains(rec)), "{call:?}");
+            assert_eq!(opened.offsets().start, 0);
+            assert_eq!(opened.verify().unwrap(), []);
+        })));
+        let report = writer.compact().unwrap();
+        assert_eq!(report.records_kept as usize + 1, left.len());
+        fs.clear_rules();
+        assert!(*calls.lock().unwrap() > 100);
+        let mut along = along.lock().unwrap();
+        along.step(usize::MAX);
+        let read = &along.read;
+        assert!(read.windows(2).all(|pair| pair[0].offset < pair[1].offset), "in order, and once");
+        assert!(left.iter().all(|rec| read.contains(rec)));
+        assert!(read.iter().all(|rec| all.contains(rec)));
+    }
+}
+
+/// Deletions and truncations, too, are seen by whoever reads on.
+#[test]
+fn what_is_deleted_and_cut_after_a_compaction_is_seen() {
+    let fs = MemFs::new();
+    let writer = Log::open(DIR, config(fs.clone())).unwrap();
+    fill(&writer);
+    let other = Log::open_read_only(DIR, config(fs)).unwrap();
+    writer.compact().unwrap();
+    assert_eq!(read_all(&other), read_all(&writer));
+    writer.truncate_to(50).unwrap();
+    assert_eq!(other.get(50).unwrap_err().kind(), annals::ErrorKind::OutOfRange);
+    writer.append(Record::new("again").key("1")).unwrap();
+    assert_eq!(read_all(&other), read_all(&writer));
+    writer.delete_before(30).unwrap();
+    writer.compact().unwrap();
+    assert_eq!(read_all(&other), read_all(&writer));
+    assert_eq!(other.offsets().start, 30);
+    assert_eq!(other.verify().unwrap(), []);
+}
