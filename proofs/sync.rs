@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) use shuttle::sync::atomic;
 
 pub(crate) mod thread {
-    pub(crate) use shuttle::thread::{Builder, yield_now};
+    pub(crate) use shuttle::thread::{Builder, JoinHandle, current, yield_now};
     use std::time::Duration;
 
     /// Time is not modelled: it may have passed as soon as another thread has had its turn.
@@ -37,6 +37,10 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { mutex: self, held: Some(held) }
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
