@@ -18,7 +18,7 @@ fn config(fs: impl annals::fs::Fs) -> LogConfig {
 fn fill(log: &Log) {
     for n in 0..30u64 {
         let record = |i: u64| {
-            let key = if (n + i) % 5 == 0 { n * 10 + i } else { (n + i) % 3 };
+            let key = if (n + i).is_multiple_of(5) { n * 10 + i } else { (n + i) % 3 };
             Record::new(format!("{n} {}", "v".repeat(40))).key(format!("{key}"))
         };
         log.append_all((0..3).map(record)).unwrap();

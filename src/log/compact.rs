@@ -30,7 +30,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct CleaningState {
     /// Everything below was compacted, as it stands in the checkpoint.
-    cleaned: Option<Offset>,
+    pub(crate) cleaned: Option<Offset>,
     /// Why the log is not compacted any more, until it is opened again.
     pub(crate) uncleanable: Option<Arc<str>>,
     /// How many want maintenance to rest.

@@ -1,6 +1,7 @@
 //! The log at a glance.
 
 use crate::error::Result;
+use crate::log::checkpoints::read_cleaned;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::types::{Offset, Timestamp};
@@ -43,6 +44,10 @@ pub struct LogStats {
     pub bytes: u64,
     /// The segments in the order of their offsets; the last is active.
     pub segments: Vec<SegmentStats>,
+    /// Every key is in the log once below this offset. The start of a log that was never compacted.
+    pub clean_until: Offset,
+    /// Why the log is not compacted any more, if it is not: see [`Event::Uncleanable`](crate::Event::Uncleanable).
+    pub uncleanable: Option<String>,
 }
 
 /// One segment at a glance.
@@ -92,6 +97,14 @@ impl Shared {
             });
         }
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
-        Ok(LogStats { offsets, bytes, segments })
+        let (mut cleaned, uncleanable) = {
+            let cleaning = self.cleaning.lock();
+            (cleaning.cleaned, cleaning.uncleanable.as_deref().map(str::to_owned))
+        };
+        if self.is_read_only() {
+            cleaned = read_cleaned(&self.dir)?;
+        }
+        let clean_until = cleaned.unwrap_or(0).max(offsets.start);
+        Ok(LogStats { offsets, bytes, segments, clean_until, uncleanable })
     }
 }
