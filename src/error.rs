@@ -422,6 +422,9 @@ pub enum InvalidRecord {
         /// The latest the log takes now.
         latest: Timestamp,
     },
+    /// It has no key, and the log is compacted by key.
+    #[error("a compacted log takes no record without a key")]
+    NoKey,
     /// The record, encoded, is larger than 2 GiB, which is what the format can say.
     #[error("the record is too large for the format")]
     TooLarge,

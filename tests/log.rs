@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
-use annals::record::{BatchBuilder, Compression, EndTxnMarker, stamp_base_offset};
-use annals::{Codec, Error, Log, LogConfig, OffsetSpec, OnCorruption, Record, StartAt, Timestamp};
+use annals::record::{BatchBuilder, Compression, EndTxnMarker, RecordBatch, stamp_base_offset};
+use annals::{
+    CleanupPolicy, Codec, Error, InvalidRecord, Log, LogConfig, OffsetSpec, OnCorruption, Record,
+    StartAt, Timestamp, TimestampType,
+};
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -20,6 +23,34 @@ fn expected(n: u64) -> Vec<(u64, String)> {
 
 fn small() -> LogConfig {
     LogConfig::default().segment_bytes(4096).index_interval_bytes(200)
+}
+
+/// Compaction drops what has no key, so no way in may take it.
+#[test]
+fn a_compacted_log_takes_no_record_without_a_key() {
+    for policy in [CleanupPolicy::Compact, CleanupPolicy::CompactAndDelete] {
+        for time in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+            let config = LogConfig::default().cleanup_policy(policy).timestamp_type(time);
+            let log = Log::open("t-0", config.fs(MemFs::new())).unwrap();
+            let refused = |error: Error, at: usize| {
+                let reason = InvalidRecord::NoKey;
+                assert!(
+                    matches!(error, Error::InvalidRecord { index, reason: r } if (index, r) == (at, reason))
+                );
+            };
+            let keyed = || Record::new("v").key("");
+            refused(log.append("v").unwrap_err(), 0);
+            refused(log.append_all([keyed(), keyed(), "v".into()]).unwrap_err(), 2);
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp::from_millis(5), Some(b"k"), None).unwrap();
+            builder.push(Timestamp::from_millis(5), None, Some(b"v")).unwrap();
+            refused(log.append_builder(&mut builder).unwrap_err(), 1);
+            let batch = RecordBatch::parse(builder.take().unwrap().into()).unwrap();
+            refused(log.append_batch(batch).unwrap_err(), 1);
+            assert_eq!(log.offsets().end, 0);
+            log.append(keyed()).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -162,7 +162,9 @@ fn compacted_logs_need_keys() {
     validate(batch(&[-1]).finish().unwrap(), &keyed).unwrap();
     let mut builder = batch(&[-1]);
     builder.push(NOW, None, Some(b"v")).unwrap();
-    assert!(broken_rule(builder.finish().unwrap(), &keyed).contains("without a key"));
+    let refused = validate(builder.finish().unwrap(), &keyed).unwrap_err();
+    let no_key = InvalidRecord::NoKey;
+    assert!(matches!(refused, Error::InvalidRecord { index: 1, reason } if reason == no_key));
 }
 
 #[test]

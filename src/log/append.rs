@@ -126,7 +126,7 @@ impl Shared {
         if let Some(compression) = self.config.compression {
             builder.compression(compression);
         }
-        builder.check_timestamps(&self.rules(now))?;
+        builder.check_records(&self.rules(now))?;
         let (batch, header) = builder.finish_with_header()?;
         check_header(&header)?;
         self.append_encoded(batch, header)

@@ -154,7 +154,7 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::BatchTooLarge`] above [`max_message_bytes`](LogConfig::max_message_bytes).
-    /// - [`Error::InvalidRecord`] for a timestamp the log does not take.
+    /// - [`Error::InvalidRecord`] for a timestamp the log does not take, and for no key in one that is compacted.
     /// - [`Error::Io`] when the disk fails. When it is full nothing was appended, and the log works again once there is
     ///   room; after any other failure it is poisoned. A record whose append failed may be there after reopening.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].

@@ -361,8 +361,9 @@ impl BatchBuilder {
         self.batch.fixed_max_timestamp.unwrap_or(pushed)
     }
 
-    /// Holds the timestamps to the rules of an append. Only where one breaks them are the records gone through.
-    pub(crate) fn check_timestamps(&self, rules: &AppendRules) -> Result<(), Error> {
+    /// Holds the records to the rules of an append. They are gone through only where keys are required, or where
+    /// a timestamp breaks a rule.
+    pub(crate) fn check_records(&self, rules: &AppendRules) -> Result<(), Error> {
         if self
             .batch
             .fixed_max_timestamp
@@ -371,16 +372,20 @@ impl BatchBuilder {
             return Err(rule("the largest timestamp that was set is not that of the records"));
         }
         let (earliest, latest) = rules.range();
-        if rules.timestamp_type == TimestampType::LogAppendTime
+        let times_hold = rules.timestamp_type == TimestampType::LogAppendTime
             || (self.batch.min_timestamp >= earliest.as_millis()
-                && self.batch.max_timestamp <= latest.as_millis())
-        {
+                && self.batch.max_timestamp <= latest.as_millis());
+        if times_hold && !rules.keys_required {
             return Ok(());
         }
         let header = self.header(Codec::None)?;
         let records = self.plain.get(HEADER_SIZE..).unwrap_or_default();
         for (index, record) in Records::new(&header, records)?.enumerate() {
-            rules.check_time(index, record?.timestamp)?;
+            let record = record?;
+            rules.check_key(index, record.key)?;
+            if !times_hold {
+                rules.check_time(index, record.timestamp)?;
+            }
         }
         Ok(())
     }

@@ -42,6 +42,13 @@ impl AppendRules {
         (Timestamp::from_millis(earliest), Timestamp::from_millis(latest))
     }
 
+    pub(super) fn check_key(&self, index: usize, key: Option<&[u8]>) -> Result<(), Error> {
+        if self.keys_required && key.is_none() {
+            return Err(Error::InvalidRecord { index, reason: InvalidRecord::NoKey });
+        }
+        Ok(())
+    }
+
     pub(super) fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
         let (earliest, latest) = self.range();
         if timestamp.is_none() || (earliest <= timestamp && timestamp <= latest) {
@@ -77,7 +84,7 @@ pub struct BatchSummary {
 ///
 /// - [`Error::InvalidBatch`] with `Checksum`, with `Rule` for a rule it breaks, and with any
 ///   other variant of [`InvalidBatch`] if its records cannot be decoded.
-/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range.
+/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `NoKey` for the first without a key.
 /// - [`Error::Unsupported`] if keys are required and the codec's cargo feature is off.
 pub fn validate_for_append(
     batch: BatchRef<'_>,
@@ -140,9 +147,7 @@ fn check_records(
     // Offsets that rise within the range, as many as it has, are 0, 1, 2 and so on.
     for (index, record) in records.enumerate() {
         let RecordRef { timestamp, key, .. } = record?;
-        if rules.keys_required && key.is_none() {
-            return Err(rule("a compacted log takes no record without a key"));
-        }
+        rules.check_key(index, key)?;
         if check_times {
             rules.check_time(index, timestamp)?;
         }
