@@ -4,6 +4,7 @@
 
 pub mod agree;
 pub mod batches;
+pub mod compaction;
 pub mod directories;
 pub mod files;
 pub mod memory;
@@ -13,13 +14,14 @@ pub mod seeds;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 11] = [
     ("batch", batches::batch),
     ("codec", batches::codec),
     ("records", batches::records),
     ("roundtrip", batches::roundtrip),
     ("segment", directories::segment),
     ("directory", directories::directory),
+    ("compaction", compaction::compaction),
     ("offset_index", files::offset_index),
     ("time_index", files::time_index),
     ("checkpoints", files::checkpoints),

@@ -4,7 +4,8 @@ use super::directories::{DIR, input_of};
 use super::files::sound;
 use super::{Choices, repair};
 use crate::support::{Chance, files};
-use annals::record::BatchHeader;
+use annals::Timestamp;
+use annals::record::{BatchBuilder, BatchHeader};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,23 @@ fn mixed() -> Vec<u8> {
     log
 }
 
+/// Batches of a few keys again and again, with tombstones.
+fn keyed() -> Vec<u8> {
+    let mut log = Vec::new();
+    for n in 0..12u8 {
+        let mut builder = BatchBuilder::new();
+        builder.base_offset(u64::from(n) * 3);
+        for i in 0..3 {
+            let value = [n, i];
+            let value = (n % 4 != i).then_some(value.as_slice());
+            let time = Timestamp::from_millis(i64::from(n) * 10 + i64::from(i));
+            builder.push(time, Some(&[(n + i * 2) % 5]), value).unwrap();
+        }
+        log.extend_from_slice(builder.finish().unwrap());
+    }
+    log
+}
+
 /// What a target is started with.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let sound = sound();
@@ -103,6 +121,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let logs = own(".log").into_iter().chain([mixed()]);
             let logs = logs.chain(below("logs").into_iter().map(|(_, bytes)| bytes));
             logs.flat_map(|log| [1, 5, 7, 13].map(|flags| with_front(&[flags], &log))).collect()
+        }
+        "compaction" => {
+            let logs = own(".log").into_iter().chain([mixed(), keyed()]);
+            logs.flat_map(|log| [1, 3, 5].map(|flags| with_front(&[flags], &log))).collect()
         }
         "directory" => {
             let both = [&sound.closed, &sound.killed].map(|fs| files(fs, DIR));
