@@ -1,7 +1,9 @@
 //! The command line.
 
 use annals::record::Compression;
-use annals::{Codec, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp, TimestampType};
+use annals::{
+    CleanupPolicy, Codec, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp, TimestampType,
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +30,12 @@ pub enum Command {
     Verify(DirArgs),
     /// Find the first offset at or after a time
     Seek(SeekArgs),
+    /// Compact and delete what may go, now
+    ///
+    /// One pass of maintenance: compacts all that may be compacted, then deletes what the log may not keep. The last
+    /// segment, which is appended to, is not compacted. Where a segment is, its records without a key go. Prints how
+    /// much was removed, and how many records are left.
+    Clean(CleanArgs),
     /// Remove the records at and above an offset
     Truncate(TruncateArgs),
     /// Remove the records below an offset
@@ -115,6 +123,32 @@ pub struct SeekArgs {
     /// Milliseconds since the epoch
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub time: i64,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CleanArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// What goes: old segments (delete), superseded records (compact), or both (delete,compact)
+    #[arg(long, value_name = "POLICY", default_value = "delete", value_parser = policy)]
+    pub policy: CleanupPolicy,
+    /// Delete segments whose last record is older than this; none unless given
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub retention_ms: Option<u64>,
+    /// Delete the oldest segments as long as this much is left; none unless given
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub retention_bytes: Option<u64>,
+    /// How long a tombstone stays once it was compacted; 86400000, a day, unless given
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub delete_retention_ms: Option<u64>,
+    /// Do not compact segments with a younger record; 0 unless given
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub min_lag_ms: Option<u64>,
+    /// What time it is, in milliseconds since the epoch; the system's time unless given
+    #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
+    pub now: Option<i64>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -294,6 +328,15 @@ fn position(text: &str) -> Result<StartAt, String> {
         None => text.parse().ok().filter(|offset| *offset <= MAX_OFFSET + 1).map(StartAt::Offset),
     };
     parsed.ok_or_else(|| "a position is earliest, latest, an offset, or @MILLIS".to_owned())
+}
+
+fn policy(text: &str) -> Result<CleanupPolicy, String> {
+    match text {
+        "delete" => Ok(CleanupPolicy::Delete),
+        "compact" => Ok(CleanupPolicy::Compact),
+        "delete,compact" | "compact,delete" => Ok(CleanupPolicy::CompactAndDelete),
+        _ => Err("a policy is delete, compact, or delete,compact".to_owned()),
+    }
 }
 
 fn separator(text: &str) -> Result<String, String> {

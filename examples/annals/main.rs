@@ -10,6 +10,7 @@
 mod append;
 mod args;
 mod bench;
+mod clean;
 mod cut;
 mod dump;
 mod failure;
@@ -50,6 +51,7 @@ fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
         Command::Info(args) => info::run(&args, output)?,
         Command::Verify(args) => return verify::run(&args, output),
         Command::Seek(args) => seek::seek(&args, output)?,
+        Command::Clean(args) => clean::run(&args, output)?,
         Command::Truncate(args) => cut::truncate(&args, output)?,
         Command::DeleteBefore(args) => cut::delete_before(&args, output)?,
         Command::Bench(args) => bench::run(&args, output)?,

@@ -1,0 +1,141 @@
+//! `clean`: one pass of maintenance.
+
+use crate::args::CleanArgs;
+use crate::failure::Failure;
+use crate::output::{Output, spinner};
+use crate::verify::{segment_file, segments};
+use annals::fs::DiskFs;
+use annals::inspect::{Batches, Piece};
+use annals::{
+    CleanupPolicy, Clock as _, CompactionReport, Event, Listener, Log, LogConfig,
+    MaintenanceReport, ManualClock, Offset, SystemClock, Timestamp,
+};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Report {
+    segments_removed: usize,
+    bytes_removed: u64,
+    records_kept: u64,
+    records_removed: u64,
+    tombstones_removed: u64,
+    start: Offset,
+    end: Offset,
+}
+
+pub fn run(args: &CleanArgs, output: &mut Output) -> Result<(), Failure> {
+    refuse_idle(args)?;
+    let trouble = Arc::new(Trouble::default());
+    let config = config(args).listener(trouble.clone());
+    // Opening for writing would make a log where there is none.
+    drop(Log::open_read_only(&args.dir, config.clone())?);
+    let log = Log::open(&args.dir, config)?;
+    let progress = spinner("cleaning");
+    let result = clean(args, &log);
+    progress.finish_and_clear();
+    let closed = log.close();
+    output.json(&result?)?;
+    closed?;
+    match trouble.0.get() {
+        Some(first) => Err(Failure::refused(first)),
+        None => Ok(()),
+    }
+}
+
+/// An option that would do nothing is a mistake.
+fn refuse_idle(args: &CleanArgs) -> Result<(), Failure> {
+    let (deletes, compacts) = (args.policy.deletes(), args.policy.compacts());
+    let options = [
+        ("--retention-ms", args.retention_ms.is_some(), deletes),
+        ("--retention-bytes", args.retention_bytes.is_some(), deletes),
+        ("--delete-retention-ms", args.delete_retention_ms.is_some(), compacts),
+        ("--min-lag-ms", args.min_lag_ms.is_some(), compacts),
+    ];
+    let Some((option, ..)) = options.iter().find(|(_, given, works)| *given && !works) else {
+        return Ok(());
+    };
+    let (done, policy) = if deletes { ("compacted", "delete") } else { ("deleted", "compact") };
+    Err(Failure::usage(format!(
+        "{option}: nothing is {done} with --policy {policy}; take --policy delete,compact"
+    )))
+}
+
+/// What the log is opened with. Its clock stands still, so that all of the pass happens at one moment.
+fn config(args: &CleanArgs) -> LogConfig {
+    let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_millis);
+    let mut config = args.config.to_config(None);
+    config = config.cleanup_policy(args.policy).clock(Arc::new(ManualClock::new(now)));
+    if let Some(millis) = args.retention_ms {
+        config = config.retention_age(Duration::from_millis(millis));
+    }
+    if let Some(bytes) = args.retention_bytes {
+        config = config.retention_bytes(bytes);
+    }
+    if let Some(millis) = args.delete_retention_ms {
+        config = config.delete_retention(Duration::from_millis(millis));
+    }
+    if let Some(millis) = args.min_lag_ms {
+        config = config.min_compaction_lag(Duration::from_millis(millis));
+    }
+    config
+}
+
+fn clean(args: &CleanArgs, log: &Log) -> Result<Report, Failure> {
+    let before = records(&args.dir, log)?;
+    let (compacted, maintained) = pass(args.policy, log).map_err(Failure::within(&args.dir))?;
+    let records_kept = records(&args.dir, log)?;
+    let offsets = log.offsets();
+    Ok(Report {
+        segments_removed: compacted.segments_removed.saturating_add(maintained.segments_deleted),
+        bytes_removed: compacted.bytes_removed.saturating_add(maintained.bytes_deleted),
+        records_kept,
+        records_removed: before.saturating_sub(records_kept),
+        tombstones_removed: compacted.tombstones_removed,
+        start: offsets.start,
+        end: offsets.end,
+    })
+}
+
+fn pass(policy: CleanupPolicy, log: &Log) -> annals::Result<(CompactionReport, MaintenanceReport)> {
+    let compacted = if policy.compacts() { log.compact()? } else { CompactionReport::default() };
+    // What can be compacted is by now: this one deletes.
+    Ok((compacted, log.maintain()?))
+}
+
+/// How many records the log has, by the headers of its batches: a segment that goes takes its records with it uncounted.
+fn records(dir: &Path, log: &Log) -> Result<u64, Failure> {
+    let offsets = log.offsets();
+    let mut records = 0u64;
+    for base in segments(dir)? {
+        let mut batches = Batches::open(&DiskFs, &segment_file(dir, base, "log"))?.headers_only();
+        while let Some(piece) = batches.next().transpose()? {
+            let Piece::Batch(found) = piece else { continue };
+            let header = &found.header;
+            let is_there = (offsets.start..offsets.end).contains(&header.last_offset());
+            if is_there && !header.is_control() {
+                records = records.saturating_add(u64::try_from(header.record_count).unwrap_or(0));
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The first thing that kept the pass from doing all it was asked for.
+#[derive(Debug, Default)]
+struct Trouble(OnceLock<String>);
+
+impl Listener for Trouble {
+    fn on_event(&self, event: &Event) {
+        let what = match event {
+            Event::Damaged(corruption) => corruption.to_string(),
+            Event::CleanupFailed { path, error } => {
+                format!("cannot remove {}: {error}; the next opening tries again", path.display())
+            }
+            _ => return,
+        };
+        self.0.set(what).ok();
+    }
+}
