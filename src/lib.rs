@@ -35,9 +35,9 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker and no client: topics, consumer groups, compaction, transactions and the recognition of repeated
+//! It is no broker and no client: topics, consumer groups, transactions and the recognition of repeated
 //! batches are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
-//! [a limit](LogConfig::retention_bytes) and calls [`maintain`](Log::maintain) now and then.
+//! [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls [`maintain`](Log::maintain) now and then.
 //!
 //! # A guided tour
 //!
@@ -173,6 +173,27 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! ## Forgetting
+//!
+//! A log keeps everything unless told otherwise. With a limit of age or size, [`Log::maintain`] deletes old segments. With
+//! [`CleanupPolicy::Compact`] it keeps the last record of each key: a table, and the feed of its changes.
+//! [`Log::delete_before`] deletes what everybody has read.
+//!
+//! ```
+//! # use annals::{CleanupPolicy, Log, LogConfig, Record, fs::MemFs};
+//! let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(MemFs::new());
+//! let log = Log::open("prices-0", config)?;
+//! log.append(Record::new("10").key("apple"))?;
+//! log.append(Record::new("12").key("apple"))?;
+//! log.roll()?; // the segment that is appended to is not compacted
+//! log.maintain()?;
+//! assert_eq!(log.get(0)?, None); // superseded: offsets stay what they were
+//! assert_eq!(log.get(1)?.unwrap().value_str(), Some("12"));
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! [`docs::cleanup`] helps to choose.
+//!
 //! ## Errors
 //!
 //! There is one [`Error`]. Its message says what, where, and the way out; its [`kind`](Error::kind) says
@@ -296,9 +317,9 @@
 //!
 //! # Where to read on
 //!
-//! [`docs::durability`] for what survives what, [`docs::concurrency`] for who waits for whom,
+//! [`docs::durability`] for what survives what, [`docs::cleanup`] for what a log forgets, [`docs::concurrency`] for who waits for whom,
 //! [`docs::limits`] for sizes and platforms, [`docs::format`] for every byte. Programs to run are under
-//! `examples/`: `quickstart`, `tail`, `async_tail`.
+//! `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`.
 
 mod checkpoint;
 mod clean;

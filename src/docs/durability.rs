@@ -12,7 +12,7 @@
 //! | [`roll`](crate::Log::roll) | the new segment is there | maybe; no records are lost by it |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and all up to the new start was durable |
-//! | [`maintain`](crate::Log::maintain) | the same | the same |
+//! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | the same | the same, and all that was compacted was durable |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
 //! | dropping the last handle; readers and tails count as handles | as if the process had died | as if the process had died |
 //!
@@ -49,6 +49,7 @@
 //! | error when a segment is begun | nothing was appended | works |
 //! | error while truncating, before files change | nothing was removed | works |
 //! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
+//! | error of `compact`, or of `maintain` while it compacts | each group of segments is as it was or as it became, for readers the same | works, unless a sync failed or a replacement that was decided could not be finished: then poisoned |
 //! | error of `delete_before` or `maintain`, but of the sync of what is deleted | nothing was deleted; after a crash it may be | works |
 //! | error of a read | that call failed | works: other places stay readable |
 //! | too many open files | that call failed; nothing was changed | works |
@@ -69,6 +70,9 @@
 //! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
 //! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below go | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
+//! | a crash while the log is compacted | each group of segments is as it was or as it became; what was being written goes, what was decided is finished | nothing | `compaction.rs` |
+//! | no room while the log is compacted, or an error of a read or a write | what was being written goes; the log works, and is compacted later | make room | `compaction.rs` |
+//! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction.rs` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |

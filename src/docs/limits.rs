@@ -73,6 +73,6 @@
 //!
 //! # Not there
 //!
-//! Removing old records by age, size or key. Topics, producers, consumers, groups. Recognising a
-//! batch that was appended before. Transactions: their batches and markers are stored and served, and not acted upon.
+//! Topics, producers, consumers, groups. Recognising a batch that was appended before. Transactions: their batches and
+//! markers are stored and served, and not acted upon, and a log that has any is [not compacted](super::cleanup#what-survives).
 //! Message formats before v2. Tiered storage. Encryption.

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
 //! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
+//! | [`cleanup`] | what a log forgets: deleting, compacting, both; which to choose and what it costs |
 //! | [`limits`] | how large, how many, on which systems |
 //! | [`format`](mod@format) | what every byte of every file means |
 
+pub mod cleanup;
 pub mod concurrency;
 pub mod durability;
 pub mod format;
