@@ -5,11 +5,13 @@
 
 mod support;
 
-use annals::fs::{MemFs, Survive};
+use annals::fs::{Fs, MemFs, Survive};
 use annals::{
-    Error, ErrorKind, Event, Log, LogConfig, OffsetSpec, ReadLimits, Record, StartAt, Timestamp,
+    CleanupPolicy, Error, ErrorKind, Event, Listener, Log, LogConfig, OffsetSpec, ReadLimits,
+    Record, StartAt, Timestamp,
 };
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use support::{Chance, DIR, Heard, T0, clock, files, name, read_all, read_file, seeds, write_file};
 
@@ -99,6 +101,41 @@ fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
     reader.seek(StartAt::Earliest).unwrap();
     assert_eq!(reader.next_record().unwrap().unwrap().offset, 9);
     assert_eq!(logs(&fs).len(), 2, "nobody reads them any more");
+}
+
+/// Deletes when an index is made again, as a pass of compaction does before it rewrites the segment.
+#[derive(Debug, Default)]
+struct DeletesMeanwhile(OnceLock<Log>);
+
+impl Listener for DeletesMeanwhile {
+    fn on_event(&self, event: &Event) {
+        if let (Event::IndexRebuilt { .. }, Some(log)) = (event, self.0.get()) {
+            log.delete_before(2).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
+    let fs = MemFs::new();
+    let policy = CleanupPolicy::CompactAndDelete;
+    let config = LogConfig::default().cleanup_policy(policy).fs(fs.clone()).segment_bytes(150);
+    let log = Log::open(DIR, config.clone()).unwrap();
+    for n in 0..20 {
+        log.append(Record::new(n.to_string()).key("k")).unwrap();
+    }
+    log.roll().unwrap();
+    log.close().unwrap();
+    for index in files(&fs, DIR).into_keys().filter(|name| name.contains("index")) {
+        fs.remove(&Path::new(DIR).join(index)).unwrap();
+    }
+    let deletes = Arc::new(DeletesMeanwhile::default());
+    let log = Log::open(DIR, config.listener(deletes.clone())).unwrap();
+    deletes.0.set(log.clone()).unwrap();
+    let report = log.compact().unwrap();
+    assert_eq!((log.offsets().start, report.records_kept, report.clean_until), (2, 1, 20));
+    let left = read_all(&log);
+    assert_eq!((left.len(), left[0].offset), (1, 19));
 }
 
 /// Trap: the segment after the one that is read is looked up by its place in a list that got shorter.
@@ -211,8 +248,8 @@ fn an_interrupted_deletion_is_finished_by_the_next_opening() {
     // Somebody read them when the process died. A few were gone already.
     let disk = fs.kill();
     let of = |base: u64| std::path::PathBuf::from(DIR).join(name(base, "log"));
-    annals::fs::Fs::remove(&disk, &of(3)).unwrap();
-    annals::fs::Fs::remove(&disk, &of(9)).unwrap();
+    Fs::remove(&disk, &of(3)).unwrap();
+    Fs::remove(&disk, &of(9)).unwrap();
     let heard = Arc::new(Heard::default());
     let config = LogConfig::default().fs(disk.clone()).listener(heard.clone());
     let log = Log::open(DIR, config).unwrap();

@@ -60,8 +60,10 @@ enum Outcome {
     Clean { full: bool },
     /// There is nothing to do.
     Nothing,
-    /// The log has changed under it, or it was told to stop.
+    /// The log has changed under it.
     Interrupted,
+    /// It was told to stop.
+    Stopped,
 }
 
 /// Told how many bytes a pass has read or written since it told last. It may take its time, to slow the pass
@@ -105,7 +107,7 @@ impl Shared {
             match self.pass(revision, extent, &mut report, pace) {
                 // What is left is dirty, and worth it as it was before.
                 Ok(Outcome::Clean { full: true }) => extent = Scope::Dirty,
-                Ok(Outcome::Interrupted) if self.revised_since(revision) && !self.is_resting() => {}
+                Ok(Outcome::Interrupted) if !self.is_resting() => {}
                 Ok(_) => break,
                 Err(error) => {
                     self.give_up(&error);
@@ -201,10 +203,9 @@ impl Shared {
         let (revision, stopped) = (Cell::new(revision), Cell::new(false));
         let pass = Pass { shared: self, revision, stopped, now, view, parts };
         match pass.run(&dirty, report, pace) {
+            Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
             // What it read may have been cut while it read it.
-            Err(_) if pass.stopped.get() || self.revised_since(pass.revision.get()) => {
-                Ok(Outcome::Interrupted)
-            }
+            Err(_) if self.revised_since(pass.revision.get()) => Ok(Outcome::Interrupted),
             done => done,
         }
     }
