@@ -15,6 +15,7 @@
 //! | roll | an append | readers, syncs |
 //! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
 //! | `delete_before`, `maintain` | a truncation, a sync of what is deleted if it is not durable | readers: who reads a segment that goes finishes it, and gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) then; appends go on meanwhile |
+//! | `compact`, `maintain` where it compacts | another compaction of the log; a sync of what is not durable; a truncation or a deletion, to replace segments | appends, readers. Who truncates, deletes or closes does not wait for it: it notices, and drops what it was writing |
 //! | close | an append, a truncation, a deletion, a sync | readers: they get [`Closed`](crate::Error::Closed) next |
 //!
 //! Two small exceptions of readers. The first one to need a closed segment's indexes opens them; others that need
@@ -39,7 +40,8 @@
 //!
 //! | lock | held by | during |
 //! |---|---|---|
-//! | change | truncate, `delete_before`, close | all of it |
+//! | cleaner | compaction | all of it |
+//! | change | truncate, `delete_before`, close; compaction | all of it; the moment in which segments are replaced |
 //! | writer | append, roll, truncate, close | the write, and the file work of a change |
 //! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
@@ -65,7 +67,8 @@
 //! # Truncation and readers
 //!
 //! Truncation is the only thing that takes away what a reader may be reading: segments deleted at the front
-//! leave the view, and keep their files until the last reader lets go of them. Truncation publishes the shorter view and
+//! leave the view, and keep their files until the last reader lets go of them. So do those that compaction replaces, and
+//! the counter sends their readers to what came in their place. Truncation publishes the shorter view and
 //! the lower end first, then raises the *truncation counter*, and only then cuts a file. A reader that has read
 //! bytes looks at the counter again: if it has not moved, nothing it read was being cut or written over. If it has, it
 //! looks for its place again, and finds it, or gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange).

@@ -20,13 +20,13 @@
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
 //! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
-//! | `….deleted` | truncated away; removed when its last reader is done, or by the next opening | truncation |
-//! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | Kafka's compaction |
+//! | `cleaner-offset-checkpoint` | below it each key is in the log once; the line stands twice, too | each pass of compaction |
+//! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
+//! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
 //!
-//! `….txnindex`, `….snapshot`, `leader-epoch-checkpoint`, `partition.metadata` and `cleaner-offset-checkpoint`
-//! are Kafka's too. They are known, and left as they are. Any other name is left alone and reported in
-//! [`Recovery::unknown_files`](crate::Recovery::unknown_files).
+//! `….txnindex`, `….snapshot`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too. They are known, and left
+//! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
 //!
