@@ -192,7 +192,7 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! [`docs::cleanup`] helps to choose.
+//! [`docs::cleanup`] helps to choose. A [`Maintainer`] has threads that do it for any number of logs.
 //!
 //! ## Errors
 //!

@@ -194,6 +194,29 @@
 //! superseded, as long as there are appends, which close segments, and calls of `maintain`. Old files go when the last
 //! reader lets go of them.
 //!
+//! # Who calls it
+//!
+//! You, from a timer of yours, or a [`Maintainer`](crate::Maintainer): threads that go through all logs given to them once an
+//! interval, those that only delete first, then the dirtiest. One serves thousands of logs, and its threads sleep
+//! between rounds. It can be held to a rate, so that a pass does not take the disk from appends and reads.
+//!
+//! ```
+//! use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
+//!
+//! let config = MaintainerConfig::default().bytes_per_second(50 << 20);
+//! let maintainer = Maintainer::new(config)?;
+//! let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(MemFs::new());
+//! let log = Log::open("users-0", config.maintainer(&maintainer))?;
+//!
+//! let pause = log.pause_maintenance(); // no pass runs while this lives
+//! assert_eq!(maintainer.stats().logs, 1);
+//! drop(pause);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! What it did is an [`Event::Compacted`](crate::Event::Compacted) or [`Event::StartMoved`](crate::Event::StartMoved) of the log, what
+//! failed an [`Event::MaintenanceFailed`](crate::Event::MaintenanceFailed), and [`LogStats`](crate::LogStats) tells how far a log is clean.
+//!
 //! # What it costs
 //!
 //! | what | how much |
@@ -250,6 +273,10 @@
 //! | [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | none | 1 ms and up | a pass is due when an older record is dirty | `max.compaction.lag.ms` |
 //! | [`delete_retention`](crate::LogConfig::delete_retention) | 1 day | any | how long a tombstone stays | `delete.retention.ms` |
 //! | [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
+//! | [`maintainer`](crate::LogConfig::maintainer) | nobody | | whose threads do all this | |
+//! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | logs worked on at a time | `log.cleaner.threads` |
+//! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
+//! | its [`bytes_per_second`](crate::MaintainerConfig::bytes_per_second) | no limit | 1 and up | how fast compaction reads and writes, all threads together | `log.cleaner.io.max.bytes.per.second` |
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | when a segment is closed by size; how large one becomes by joining | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | when an append closes it by age | `segment.ms` |
 //!

@@ -16,7 +16,8 @@
 //! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
 //! | `delete_before`, `maintain` | a truncation, a sync of what is deleted if it is not durable | readers: who reads a segment that goes finishes it, and gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) then; appends go on meanwhile |
 //! | `compact`, `maintain` where it compacts | another compaction of the log; a sync of what is not durable; a truncation or a deletion, to replace segments | appends, readers. Who truncates, deletes or closes does not wait for it: it notices, and drops what it was writing |
-//! | close | an append, a truncation, a deletion, a sync | readers: they get [`Closed`](crate::Error::Closed) next |
+//! | `pause_maintenance` | a pass to notice | all else |
+//! | close | an append, a truncation, a deletion, a sync, a compaction to notice | readers: they get [`Closed`](crate::Error::Closed) next |
 //!
 //! Two small exceptions of readers. The first one to need a closed segment's indexes opens them; others that need
 //! the same wait for it. And one that meets a batch in the very moment in which it is being published, waits for
@@ -64,16 +65,22 @@
 //! The segments of a log are an immutable list, the *view*; a change makes a new one. A reader keeps the list
 //! it has until a counter tells it that there is another.
 //!
-//! # Truncation and readers
+//! # What takes stored bytes from under readers
 //!
-//! Truncation is the only thing that takes away what a reader may be reading: segments deleted at the front
-//! leave the view, and keep their files until the last reader lets go of them. So do those that compaction replaces, and
-//! the counter sends their readers to what came in their place. Truncation publishes the shorter view and
-//! the lower end first, then raises the *truncation counter*, and only then cuts a file. A reader that has read
-//! bytes looks at the counter again: if it has not moved, nothing it read was being cut or written over. If it has, it
-//! looks for its place again, and finds it, or gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange).
-//! So a race with a truncation is never reported as damage. Removed segments stay readable for those who
-//! read them, and their files go with the last of these.
+//! Truncation cuts files, and compaction puts others in their place. Both publish the new view first, truncation with
+//! it the lower end, then raise the *revision* of the log, and only then touch a file. A reader that has read
+//! bytes looks at the revision again: if it has not moved, nothing it read was being cut, written over or replaced. If it has, it
+//! looks for its place again. After a compaction it finds it, as offsets stay what they were; after a truncation
+//! it may get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either is never reported as damage,
+//! and nobody sees half of what was before and half of what is after. Segments deleted at the front keep their
+//! files until the last reader lets go of them.
+//!
+//! # Maintenance threads
+//!
+//! A [`Maintainer`](crate::Maintainer) has as many threads as it was told, for all its logs. They sleep between rounds, and a pass asks
+//! after every 256 KiB whether it is to go on: it ends when the log is closed, [paused](crate::Log::pause_maintenance) or
+//! nobody's any more, and when the last handle of the maintainer goes. A limit on what it may read and write a
+//! second makes it sleep there, too.
 //!
 //! # Group commit
 //!

@@ -108,7 +108,11 @@ impl Shared {
                 // What is left is dirty, and worth it as it was before.
                 Ok(Outcome::Clean { full: true }) => extent = Scope::Dirty,
                 Ok(Outcome::Interrupted) if !self.is_resting() => {}
-                Ok(_) => break,
+                Ok(Outcome::Clean { full: false } | Outcome::Nothing) => break,
+                Ok(Outcome::Interrupted | Outcome::Stopped) => {
+                    self.check_writable()?;
+                    break;
+                }
                 Err(error) => {
                     self.give_up(&error);
                     return Err(error);

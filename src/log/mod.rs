@@ -515,8 +515,8 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::InvalidConfig`] when the [policy](LogConfig::cleanup_policy) does not compact.
-    /// - [`Error::Corrupt`] when a batch is damaged, and [`Error::Unsupported`] when this build cannot read one. Nothing has
-    ///   changed then, and `maintain` does not compact this log again until it is opened anew.
+    /// - [`Error::Corrupt`] when a batch is damaged, and [`Error::Unsupported`] when this build cannot read one. What was not
+    ///   compacted before that is as it was, and `maintain` does not compact this log again until it is opened anew.
     /// - [`Error::Io`]: what was being written is removed. A full disk is no harm. When the disk fails as files are
     ///   renamed, the log is poisoned, and opening it again finishes what was begun.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
