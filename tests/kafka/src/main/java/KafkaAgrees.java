@@ -26,11 +26,15 @@ import org.apache.kafka.common.utils.Time;
 import org.apache.kafka.server.storage.log.FetchIsolation;
 import org.apache.kafka.server.util.KafkaScheduler;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
+import org.apache.kafka.storage.internals.log.Cleaner;
 import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
 import org.apache.kafka.storage.internals.log.LogSegment;
+import org.apache.kafka.storage.internals.log.LogToClean;
 import org.apache.kafka.storage.internals.log.ProducerStateManagerConfig;
+import org.apache.kafka.storage.internals.log.SkimpyOffsetMap;
 import org.apache.kafka.storage.internals.log.UnifiedLog;
+import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 
 /**
@@ -41,6 +45,7 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
  * load DIR clean|crashed opens it as a broker does, prints all there is in it, closes it
  * write DIR CREATE|APPEND writes a log; DIR gets a sibling DIR-as-crashed, copied before the close
  * append DIR COUNT       opens it as after a crash and appends to it
+ * clean DIR UPTO NOW     compacts what lies below an offset, at this time, prints the segments and what is in them, closes it
  * </pre>
  *
  * Each begins with a line "### COMMAND". Kafka's warnings come between the lines, as "[thread] WARN ...".
@@ -69,6 +74,7 @@ public final class KafkaAgrees {
                 case "load" -> kafka.load(dir, words[2].equals("clean"));
                 case "write" -> kafka.write(dir, words[2].equals("APPEND"));
                 case "append" -> kafka.append(dir, Integer.parseInt(words[2]));
+                case "clean" -> kafka.clean(dir, Long.parseLong(words[2]), Long.parseLong(words[3]));
                 default -> throw new IllegalArgumentException(line);
             }
         }
@@ -131,13 +137,11 @@ public final class KafkaAgrees {
             Records records = log.read(at, 1 << 20, FetchIsolation.LOG_END, true).records;
             for (RecordBatch batch : records.batches()) {
                 batch.ensureValid();
-                // A read begins with the batch that holds the offset: without compaction, at it.
-                if (batch.baseOffset() != at) {
+                // A read begins with the batch that holds the offset, which is at it, or behind it where compaction left a hole.
+                if (batch.baseOffset() < at) {
                     throw new IllegalStateException("asked for " + at + ", got " + batch.baseOffset());
                 }
-                System.out.printf("B %d %d %d %s %s %d %d %d %b %b %d%n", batch.baseOffset(), batch.lastOffset(),
-                    batch.countOrNull(), batch.compressionType().name, type(batch), batch.producerId(), batch.producerEpoch(),
-                    batch.baseSequence(), batch.isTransactional(), batch.isControlBatch(), batch.partitionLeaderEpoch());
+                System.out.println(line(batch));
                 for (Record record : batch) {
                     System.out.println(line(record));
                     if (record.offset() % 97 == 0) {
@@ -154,8 +158,32 @@ public final class KafkaAgrees {
         System.out.println("E " + log.logEndOffset() + " " + log.logSegments().size());
     }
 
+    private void clean(File dir, long upto, long now) throws Exception {
+        UnifiedLog log = open(dir, true, false);
+        Throttler unlimited = new Throttler(Double.MAX_VALUE, 300, "cleaner-io", "bytes", Time.SYSTEM);
+        Cleaner cleaner = new Cleaner(0, new SkimpyOffsetMap(1 << 20), 1 << 19, 1 << 22, 0.9, unlimited, Time.SYSTEM, partition -> { });
+        cleaner.doClean(new LogToClean(log, 0, upto, false), now);
+        for (LogSegment segment : log.logSegments()) {
+            System.out.println("S " + segment.baseOffset() + " " + segment.size());
+            for (RecordBatch batch : segment.log().batches()) {
+                batch.ensureValid();
+                System.out.println(line(batch) + " " + batch.maxTimestamp() + " " + batch.deleteHorizonMs().orElse(-1));
+                for (Record record : batch) {
+                    System.out.println(line(record));
+                }
+            }
+        }
+        log.close();
+    }
+
     private static String type(RecordBatch batch) {
         return batch.timestampType() == TimestampType.LOG_APPEND_TIME ? "APPEND" : "CREATE";
+    }
+
+    private static String line(RecordBatch batch) {
+        return String.format("B %d %d %d %s %s %d %d %d %b %b %d", batch.baseOffset(), batch.lastOffset(),
+            batch.countOrNull(), batch.compressionType().name, type(batch), batch.producerId(), batch.producerEpoch(),
+            batch.baseSequence(), batch.isTransactional(), batch.isControlBatch(), batch.partitionLeaderEpoch());
     }
 
     private static String line(Record record) {
