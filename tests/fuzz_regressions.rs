@@ -3,7 +3,7 @@
 
 mod support;
 
-use annals::fs::MemFs;
+use annals::fs::{Fs, MemFs};
 use annals::{Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use support::{DIR, name, read_all, read_file, write_file};
 
@@ -250,5 +250,34 @@ fn a_gap_before_the_recovery_point_is_no_reason_to_read_what_it_vouches_for() {
         assert_eq!(log.offsets().end, 4);
         assert!(matches!(log.get(0), Err(Error::Corrupt(_))), "who reads it finds it");
         assert_eq!(log.verify().unwrap().len(), 1);
+    }
+}
+
+/// A segment held a batch so far above its base that no index entry can name it. While it was appended to, its largest time was
+/// known; closed, that was asked of the time index, and a lookup by time said that there is no such record.
+#[test]
+fn the_time_of_a_batch_too_far_for_an_index_is_found() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    let at = |n| Record::new("v").timestamp(Timestamp::from_millis(n));
+    log.append(at(10)).unwrap();
+    let begin = read_file(&fs, DIR, &name(0, "log")).len();
+    log.append(at(1000)).unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    let far = 1u64 << 40;
+    bytes[begin..begin + 8].copy_from_slice(&far.to_be_bytes());
+    let disk = MemFs::new();
+    disk.create_dir(DIR.as_ref()).unwrap();
+    write_file(&disk, DIR, &name(0, "log"), &bytes);
+    let log = Log::open(DIR, dense().fs(disk)).unwrap();
+    let found = |time| log.offset_for_time(Timestamp::from_millis(time)).unwrap();
+    for closed in [false, true] {
+        if closed {
+            log.roll().unwrap();
+        }
+        assert_eq!(found(10).map(|(offset, _)| offset), Some(0));
+        assert_eq!(found(11).map(|(offset, _)| offset), Some(far), "closed: {closed}");
+        assert_eq!(found(1001), None);
+        assert_eq!(log.stats().unwrap().segments[0].largest_timestamp.as_millis(), 1000);
     }
 }

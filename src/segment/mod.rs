@@ -540,7 +540,7 @@ impl Segment {
                 None => Arc::new(self.rebuild_indexes(limit)?),
             };
         }
-        Ok(indexes.times.last().map_or(Timestamp::NONE, |entry| entry.timestamp))
+        Ok(indexes.times.largest())
     }
 
     /// The largest timestamp of the first batch; [`Timestamp::NONE`] if there is none.

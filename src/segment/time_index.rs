@@ -7,6 +7,7 @@
 
 use crate::fs::FileView;
 use crate::segment::index::Entries;
+use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::types::{Offset, Timestamp};
 
 /// The size of an entry.
@@ -24,11 +25,19 @@ pub(crate) struct TimeEntry {
 pub(crate) struct TimeIndex {
     base: Offset,
     entries: Entries<2, ENTRY_BYTES>,
+    /// The largest timestamp of what was to be added, and lies too far from the base for an entry. A file does
+    /// not have it: it shows as one that ends too early, and is made again.
+    beyond: AtomicI64,
 }
 
 impl TimeIndex {
     pub(crate) fn empty(base: Offset) -> TimeIndex {
-        TimeIndex { base, entries: Entries::new(FileView::from_vec(Vec::new())) }
+        TimeIndex::of(base, FileView::from_vec(Vec::new()))
+    }
+
+    fn of(base: Offset, file: FileView) -> TimeIndex {
+        let beyond = AtomicI64::new(Timestamp::NONE.as_millis());
+        TimeIndex { base, entries: Entries::new(file), beyond }
     }
 
     /// The index in a file, unless its entries cannot be those of one.
@@ -36,7 +45,7 @@ impl TimeIndex {
         if !file.len().is_multiple_of(ENTRY_BYTES) {
             return Err("its length is not a multiple of 12");
         }
-        let index = TimeIndex { base, entries: Entries::new(file) };
+        let index = TimeIndex::of(base, file);
         let mut before: Option<TimeEntry> = None;
         for entry in index.iter() {
             if entry.timestamp < Timestamp::from_millis(0)
@@ -87,6 +96,12 @@ impl TimeIndex {
         self.entries.last().map(|entry| self.decode(entry))
     }
 
+    /// The largest timestamp there is.
+    pub(crate) fn largest(&self) -> Timestamp {
+        let beyond = Timestamp::from_millis(self.beyond.load(Ordering::Relaxed));
+        self.last().map_or(beyond, |last| last.timestamp.max(beyond))
+    }
+
     /// The number of the last entry whose timestamp is below the given one: nothing up to its offset is as late.
     pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<usize> {
         let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
@@ -97,7 +112,10 @@ impl TimeIndex {
     pub(crate) fn push(&self, timestamp: Timestamp, offset: Offset) {
         let relative =
             offset.checked_sub(self.base).and_then(|relative| i32::try_from(relative).ok());
-        let Some(relative) = relative else { return };
+        let Some(relative) = relative else {
+            self.beyond.fetch_max(timestamp.as_millis(), Ordering::Relaxed);
+            return;
+        };
         let last = self.last();
         if timestamp < Timestamp::from_millis(0)
             || last.is_some_and(|last| timestamp <= last.timestamp || offset <= last.offset)
