@@ -17,114 +17,17 @@
 )]
 
 mod limit;
+mod pairs;
 mod work;
 
 use annals::LogConfig;
+use pairs::{Run, Unit};
 use std::time::Duration;
 use work::Filled;
 
-/// What was measured of one row: how fast each side was, and the ratio, of every pair.
-struct Pairs {
-    ours: Vec<f64>,
-    limit: Vec<f64>,
-}
-
-/// What a row's figures are.
-#[derive(Clone, Copy)]
-enum Unit {
-    /// This many bytes are worked through in a run.
-    Bytes(u64),
-    /// This many calls are made in a run.
-    Calls(u64),
-}
-
-impl Unit {
-    fn rate(self, took: Duration) -> f64 {
-        match self {
-            Unit::Bytes(count) | Unit::Calls(count) => count as f64 / took.as_secs_f64(),
-        }
-    }
-
-    fn show(self, rate: f64) -> String {
-        match self {
-            Unit::Bytes(_) => format!("{:.0} MB/s", rate / 1e6),
-            Unit::Calls(1) => format!("{:.2} ms", 1e3 / rate),
-            Unit::Calls(_) if rate < 1e4 => format!("{rate:.0}/s"),
-            Unit::Calls(_) => format!("{:.0} k/s", rate / 1e3),
-        }
-    }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-struct Run {
-    test: bool,
-    pairs: usize,
-    wanted: Vec<String>,
-}
-
-impl Run {
-    fn from_environment() -> Run {
-        let args: Vec<String> = std::env::args().skip(1).collect();
-        // Without `--bench` it was started by `cargo test`.
-        let has = |flag: &str| args.iter().any(|arg| arg == flag);
-        let test = has("--test") || !has("--bench");
-        let set = std::env::var("RATIOS_PAIRS").ok().and_then(|pairs| pairs.parse().ok());
-        let pairs = if test { 1 } else { set.unwrap_or(7) };
-        let wanted = args.into_iter().filter(|arg| !arg.starts_with("--")).collect();
-        Run { test, pairs, wanted }
-    }
-
-    /// So much of something, or, when only trying whether it works, very little.
-    fn size(&self, full: u64) -> u64 {
-        if self.test { (full / 200).clamp(16, 2000) } else { full }
-    }
-
-    fn wants(&self, work: &str) -> bool {
-        self.wanted.is_empty()
-            || self.wanted.iter().any(|word| match word.strip_suffix('$') {
-                Some(end) => work.ends_with(end),
-                None => work.contains(word.as_str()),
-            })
-    }
-
-    /// Measures a row and prints it.
-    fn row(
-        &self,
-        work: &str,
-        target: &str,
-        unit: Unit,
-        mut ours: impl FnMut() -> Duration,
-        mut limit: impl FnMut() -> Duration,
-    ) {
-        if !self.wants(work) {
-            return;
-        }
-        let mut pairs = Pairs { ours: Vec::new(), limit: Vec::new() };
-        for _ in 0..self.pairs {
-            pairs.ours.push(unit.rate(ours()));
-            pairs.limit.push(unit.rate(limit()));
-        }
-        let ratios: Vec<f64> = pairs.ours.iter().zip(&pairs.limit).map(|(a, b)| a / b).collect();
-        let (low, high) =
-            ratios.iter().fold((f64::MAX, 0.0f64), |(low, high), r| (low.min(*r), high.max(*r)));
-        println!(
-            "| {work} | {} | {} | **{:.2}** ({low:.2}-{high:.2}) | {target} |",
-            unit.show(median(&pairs.ours)),
-            unit.show(median(&pairs.limit)),
-            median(&ratios),
-        );
-    }
-}
-
 fn main() {
     let run = Run::from_environment();
-    println!("| work | ours | limit | ratio: median (range) of {} | target |", run.pairs);
-    println!("|---|---|---|---|---|");
+    run.head("limit");
     append_batches(&run);
     append_each(&run);
     durable(&run);

@@ -145,3 +145,36 @@ pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Durati
     }
     start.elapsed()
 }
+
+/// Reads files twice, checksums all of it both times, and writes as many bytes of them as are to stay, checksummed, into a new
+/// file, which is synced like two small ones: what has to be done to compact them.
+pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> Duration {
+    let chunk = vec![b'a'; CHUNK_BYTES];
+    let start = Instant::now();
+    scan(paths);
+    scan(paths);
+    let file = create(&dir.join("raw"), 0);
+    let mut at = 0;
+    while at < kept {
+        let bytes = &chunk[..CHUNK_BYTES.min((kept - at) as usize)];
+        black_box(crc32c(black_box(bytes)));
+        file.write_all_at(bytes, at).unwrap();
+        at += bytes.len() as u64;
+    }
+    file.sync_all().unwrap();
+    for name in ["raw.index", "raw.timeindex"] {
+        let file = create(&dir.join(name), 0);
+        file.write_all_at(&chunk[..4096], 0).unwrap();
+        file.sync_all().unwrap();
+    }
+    start.elapsed()
+}
+
+/// Removes files.
+pub fn unlink(paths: &[PathBuf]) -> Duration {
+    let start = Instant::now();
+    for path in paths {
+        std::fs::remove_file(path).unwrap();
+    }
+    start.elapsed()
+}

@@ -2,7 +2,7 @@
 //! and filling a log is not counted.
 
 use annals::record::{BatchBuilder, BatchHeader};
-use annals::{Log, LogConfig, Record, StartAt, Timestamp};
+use annals::{CleanupPolicy, Log, LogConfig, Record, StartAt, Timestamp};
 use bytes::Bytes;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -161,6 +161,93 @@ impl Filled {
         };
         offsets.iter().map(place).collect()
     }
+}
+
+/// What a compacted log is filled with.
+#[derive(Clone, Copy)]
+pub struct Keyed {
+    pub records: u64,
+    pub value_bytes: usize,
+    /// How many keys there are; as many as records: each has its own.
+    pub keys: u64,
+    pub batch: u64,
+}
+
+impl Keyed {
+    /// The key of a record: a random one, if there are fewer than records.
+    fn key(&self, record: u64) -> [u8; 8] {
+        let mut mixed = record.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let key =
+            if self.keys < self.records { (mixed ^ (mixed >> 31)) % self.keys } else { record };
+        key.to_be_bytes()
+    }
+
+    /// Appends all records, and makes them durable.
+    pub fn fill(&self, log: &Log) {
+        let values = values(self.value_bytes);
+        let mut builder = BatchBuilder::new();
+        for from in (0..self.records).step_by(self.batch as usize) {
+            builder.clear();
+            for record in from..self.records.min(from + self.batch) {
+                let time = Timestamp::from_millis(from as i64);
+                builder.push(time, Some(&self.key(record)), Some(&values)).unwrap();
+            }
+            log.append_builder(&mut builder).unwrap();
+        }
+        log.roll().unwrap();
+        log.flush().unwrap();
+    }
+}
+
+/// The configuration of a compacted log.
+pub fn compacted() -> LogConfig {
+    LogConfig::default().cleanup_policy(CleanupPolicy::Compact)
+}
+
+/// Compacts a log that was filled with these records.
+pub fn compact(log: &Log, filled: &Keyed) -> Duration {
+    let start = Instant::now();
+    let report = log.compact().unwrap();
+    let took = start.elapsed();
+    assert_eq!(report.passes, 1);
+    assert!(report.records_kept <= filled.keys);
+    took
+}
+
+/// Appends batches of records with keys and returns how long each call took, the shortest first.
+pub fn append_keyed(
+    log: &Log,
+    calls: u64,
+    batch: u64,
+    value_bytes: usize,
+    keys: u64,
+) -> Vec<Duration> {
+    let keyed = Keyed { records: u64::MAX, value_bytes, keys, batch };
+    let value = Bytes::from(values(value_bytes));
+    let mut took = Vec::with_capacity(calls as usize);
+    let mut builder = BatchBuilder::new();
+    for call in 0..calls {
+        let key = |n| keyed.key(call * batch + n);
+        if batch == 1 {
+            let record = Record::new(value.clone()).key(Bytes::copy_from_slice(&key(0)));
+            let start = Instant::now();
+            log.append(record).unwrap();
+            took.push(start.elapsed());
+            continue;
+        }
+        let start = Instant::now();
+        builder.clear();
+        for n in 0..batch {
+            let time = Timestamp::from_millis(call as i64);
+            builder.push(time, Some(&key(n)), Some(&value)).unwrap();
+        }
+        log.append_builder(&mut builder).unwrap();
+        took.push(start.elapsed());
+    }
+    took.sort_unstable();
+    took
 }
 
 /// The log files of a directory in the order of their offsets.

@@ -1,0 +1,281 @@
+//! Compaction and retention: how fast they are beside the raw limit of the machine, what they do to appends and reads that go on
+//! meanwhile, and how much memory they take. By turns in one run, as in `ratios`, with the same arguments.
+#![allow(
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark fails by panicking and prints what it found"
+)]
+
+mod limit;
+mod pairs;
+mod work;
+
+use annals::{CleanupPolicy, Log, LogConfig};
+use pairs::{Run, Unit, median};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::time::{Duration, Instant};
+use work::Keyed;
+
+/// Counts what is allocated, in pieces of this size or more: the map of keys is one of them, and
+/// nothing that an append allocates is.
+const COUNTED_BYTES: usize = 16 << 10;
+
+static HELD: AtomicIsize = AtomicIsize::new(0);
+static MOST: AtomicIsize = AtomicIsize::new(0);
+
+struct Counting;
+
+fn count(bytes: isize) {
+    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    MOST.fetch_max(held, Ordering::Relaxed);
+}
+
+// SAFETY: every call is passed on as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() >= COUNTED_BYTES {
+            count(layout.size() as isize);
+        }
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() >= COUNTED_BYTES {
+            count(layout.size() as isize);
+        }
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        if layout.size() >= COUNTED_BYTES {
+            count(-(layout.size() as isize));
+        }
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let counted = |bytes: usize| if bytes >= COUNTED_BYTES { bytes as isize } else { 0 };
+        if layout.size().max(bytes) >= COUNTED_BYTES {
+            count(counted(bytes) - counted(layout.size()));
+        }
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// 2,000,000 small records, of which most are superseded.
+fn superseded(run: &Run) -> Keyed {
+    let records = run.size(2_000_000);
+    Keyed { records, value_bytes: 100, keys: records.div_ceil(20), batch: 1000 }
+}
+
+/// 400,000 records of 1 KiB, all of which stay.
+fn distinct(run: &Run) -> Keyed {
+    let records = run.size(400_000);
+    Keyed { records, value_bytes: 1024, keys: records, batch: 100 }
+}
+
+fn main() {
+    let run = Run::from_environment();
+    run.head("limit, or without");
+    compaction(&run);
+    beside_compaction(&run);
+    retention(&run);
+    memory(&run);
+}
+
+fn compaction(run: &Run) {
+    for (keyed, what) in [(superseded(run), "1 in 20 kept"), (distinct(run), "all kept")] {
+        let name = format!("compact {} x {} B, {what}", keyed.records, keyed.value_bytes);
+        if !run.wants(&name) {
+            continue;
+        }
+        let dir = work::fresh_dir();
+        let log = work::open(dir.path(), work::compacted());
+        keyed.fill(&log);
+        let mut paths = work::segments(&dir.path().join("bench-0"));
+        let _active = paths.pop();
+        let kept = Cell::new(0);
+        let ours = || {
+            let dir = work::fresh_dir();
+            let log = work::open(dir.path(), work::compacted());
+            keyed.fill(&log);
+            let took = work::compact(&log, &keyed);
+            kept.set(work::segments(&dir.path().join("bench-0")).iter().map(bytes).sum());
+            took
+        };
+        let raw = || limit::compact(&paths, work::fresh_dir().path(), kept.get());
+        let unit = Unit::Bytes(paths.iter().map(bytes).sum());
+        run.row(&name, "0.40", unit, ours, raw);
+    }
+}
+
+fn bytes(path: &PathBuf) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+/// Does something while the log is compacted again and again in another thread.
+fn while_compacting<T>(log: &Log, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    let begun = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                begun.store(true, Ordering::Relaxed);
+                log.compact().unwrap();
+            }
+        });
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn beside_compaction(run: &Run) {
+    for (batch, value_bytes, calls) in [(1, 100, 400_000), (100, 1024, 8000)] {
+        let name = match batch {
+            1 => "100 B each".to_owned(),
+            _ => format!("{batch} x {value_bytes} B"),
+        };
+        let shares = [("median", 500, ""), ("p99", 990, "at most 2"), ("p99.9", 999, "")];
+        if !shares
+            .iter()
+            .any(|(share, ..)| run.wants(&format!("append {name} while compacting, {share}")))
+        {
+            continue;
+        }
+        let stored =
+            Keyed { records: run.size(1_000_000), keys: run.size(100_000), ..superseded(run) };
+        let calls = run.size(calls);
+        let append = |compacting: bool| {
+            let dir = work::fresh_dir();
+            let log = work::open(dir.path(), work::compacted().segment_bytes(64 << 20));
+            stored.fill(&log);
+            let append = || work::append_keyed(&log, calls, batch, value_bytes, stored.keys);
+            if compacting { while_compacting(&log, append) } else { append() }
+        };
+        let mut pairs = Vec::new();
+        for _ in 0..run.pairs {
+            pairs.push((append(true), append(false)));
+        }
+        for (share, thousandth, target) in shares {
+            let at = |took: &[Duration]| took[took.len() * thousandth / 1000];
+            let (mut with, mut without) = (pairs.iter(), pairs.iter());
+            run.row(
+                &format!("append {name} while compacting, {share}"),
+                target,
+                Unit::Latency,
+                || at(&with.next().unwrap().0),
+                || at(&without.next().unwrap().1),
+            );
+        }
+    }
+    scan_beside_compaction(run);
+}
+
+fn scan_beside_compaction(run: &Run) {
+    let name = "scan 100 x 1024 B while compacting";
+    if !run.wants(name) {
+        return;
+    }
+    let stored = Keyed { records: run.size(200_000), keys: run.size(200_000), ..distinct(run) };
+    let dir = work::fresh_dir();
+    let log = work::open(dir.path(), work::compacted().segment_bytes(64 << 20));
+    stored.fill(&log);
+    let bytes = work::segments(&dir.path().join("bench-0")).iter().map(bytes).sum::<u64>();
+    let rounds = if run.test { 1 } else { 10 };
+    let scan = || (0..rounds).map(|_| work::scan_borrowed(&log, stored.records)).sum();
+    run.row(name, "0.50", Unit::Bytes(bytes * rounds), || while_compacting(&log, scan), scan);
+}
+
+fn retention(run: &Run) {
+    let segments = run.size(10_000);
+    let name = format!("delete {segments} segments");
+    if !run.wants(&name) {
+        return;
+    }
+    let fill = || {
+        let dir = work::fresh_dir();
+        // One batch of one record fills a segment.
+        let small = || LogConfig::default().segment_bytes(200);
+        let log = work::open(dir.path(), small());
+        for _ in 0..=segments {
+            log.append(annals::Record::new([b'a'; 100].as_slice())).unwrap();
+        }
+        log.close().unwrap();
+        let config = small().cleanup_policy(CleanupPolicy::Delete).retention_bytes(1);
+        (work::open(dir.path(), config), dir)
+    };
+    let each = Cell::new(Vec::new());
+    let ours = || {
+        let (log, _dir) = fill();
+        let start = Instant::now();
+        let report = log.maintain().unwrap();
+        let took = start.elapsed();
+        assert!(report.segments_deleted as u64 >= segments);
+        let mut all = each.take();
+        all.push(took.as_secs_f64() * 1e6 / report.segments_deleted as f64);
+        each.set(all);
+        took
+    };
+    let raw = || {
+        let (log, dir) = fill();
+        drop(log);
+        let entries = std::fs::read_dir(dir.path().join("bench-0")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> = paths
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|ext| ext == "log" || ext == "index" || ext == "timeindex")
+            })
+            .collect();
+        paths.sort();
+        limit::unlink(&paths)
+    };
+    run.row(&name, "", Unit::Calls(1), ours, raw);
+    let each = each.take();
+    println!("| {name}: each | {:.1} us | | | |", median(&each));
+}
+
+/// The most memory that compacting a log of so many keys takes, beside what it always takes.
+fn memory(run: &Run) {
+    if !run.wants("memory of the map") {
+        return;
+    }
+    let most = |keys: u64| {
+        let dir = work::fresh_dir();
+        let config = work::compacted().dedupe_bytes(1 << 30);
+        let log = work::open(dir.path(), config);
+        let keyed = Keyed { records: keys, value_bytes: 1, keys, batch: 1000 };
+        keyed.fill(&log);
+        let before = HELD.load(Ordering::Relaxed);
+        MOST.store(before, Ordering::Relaxed);
+        work::compact(&log, &keyed);
+        (MOST.load(Ordering::Relaxed) - before) as f64
+    };
+    for keys in [1000, 100_000, 1_000_000, 10_000_000] {
+        let keys = run.size(keys);
+        let bytes = most(keys);
+        println!(
+            "| memory of the map and the pass, {keys} keys | {:.1} MB | | {:.1} B a key | |",
+            bytes / 1e6,
+            bytes / keys as f64
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Two kinds of work by turns, in one run: what counts is the median of the ratios of neighbours.
+
+use std::time::Duration;
+
+/// What was measured of one row: how fast each side was, and the ratio, of every pair.
+struct Pairs {
+    ours: Vec<f64>,
+    limit: Vec<f64>,
+}
+
+/// What a row's figures are.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// This many bytes are worked through in a run.
+    Bytes(u64),
+    /// This many calls are made in a run.
+    Calls(u64),
+    /// One call takes as long; the ratio says how many times the other's.
+    Latency,
+}
+
+impl Unit {
+    fn figure(self, took: Duration) -> f64 {
+        match self {
+            Unit::Bytes(count) | Unit::Calls(count) => count as f64 / took.as_secs_f64(),
+            Unit::Latency => took.as_secs_f64() * 1e6,
+        }
+    }
+
+    fn show(self, rate: f64) -> String {
+        match self {
+            Unit::Latency => format!("{rate:.1} us"),
+            Unit::Bytes(_) => format!("{:.0} MB/s", rate / 1e6),
+            Unit::Calls(1) => format!("{:.2} ms", 1e3 / rate),
+            Unit::Calls(_) if rate < 1e4 => format!("{rate:.0}/s"),
+            Unit::Calls(_) => format!("{:.0} k/s", rate / 1e3),
+        }
+    }
+}
+
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+pub struct Run {
+    pub test: bool,
+    pub pairs: usize,
+    wanted: Vec<String>,
+}
+
+impl Run {
+    pub fn from_environment() -> Run {
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        // Without `--bench` it was started by `cargo test`.
+        let has = |flag: &str| args.iter().any(|arg| arg == flag);
+        let test = has("--test") || !has("--bench");
+        let set = std::env::var("RATIOS_PAIRS").ok().and_then(|pairs| pairs.parse().ok());
+        let pairs = if test { 1 } else { set.unwrap_or(7) };
+        let wanted = args.into_iter().filter(|arg| !arg.starts_with("--")).collect();
+        Run { test, pairs, wanted }
+    }
+
+    /// Prints the head of the table.
+    pub fn head(&self, other: &str) {
+        println!("| work | ours | {other} | ratio: median (range) of {} | target |", self.pairs);
+        println!("|---|---|---|---|---|");
+    }
+
+    /// So much of something, or, when only trying whether it works, very little.
+    pub fn size(&self, full: u64) -> u64 {
+        if self.test { (full / 200).clamp(16, 2000) } else { full }
+    }
+
+    pub fn wants(&self, work: &str) -> bool {
+        self.wanted.is_empty()
+            || self.wanted.iter().any(|word| match word.strip_suffix('$') {
+                Some(end) => work.ends_with(end),
+                None => work.contains(word.as_str()),
+            })
+    }
+
+    /// Measures a row and prints it.
+    pub fn row(
+        &self,
+        work: &str,
+        target: &str,
+        unit: Unit,
+        mut ours: impl FnMut() -> Duration,
+        mut limit: impl FnMut() -> Duration,
+    ) {
+        if !self.wants(work) {
+            return;
+        }
+        let mut pairs = Pairs { ours: Vec::new(), limit: Vec::new() };
+        for _ in 0..self.pairs {
+            pairs.ours.push(unit.figure(ours()));
+            pairs.limit.push(unit.figure(limit()));
+        }
+        let ratios: Vec<f64> = pairs.ours.iter().zip(&pairs.limit).map(|(a, b)| a / b).collect();
+        let (low, high) =
+            ratios.iter().fold((f64::MAX, 0.0f64), |(low, high), r| (low.min(*r), high.max(*r)));
+        println!(
+            "| {work} | {} | {} | **{:.2}** ({low:.2}-{high:.2}) | {target} |",
+            unit.show(median(&pairs.ours)),
+            unit.show(median(&pairs.limit)),
+            median(&ratios),
+        );
+    }
+}
