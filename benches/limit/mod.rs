@@ -147,9 +147,17 @@ pub fn many_files(dir: &Path, chunk: &[u8], files: usize, rounds: u64) -> Durati
 }
 
 /// Reads files twice, checksums all of it both times, and writes as many bytes of them as are to stay, checksummed, into a new
-/// file, which is synced like two small ones: what has to be done to compact them.
-pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> Duration {
+/// file, which is synced like two small ones: what has to be done to compact them. Then removes files that are like those
+/// that were read, which is to be done too. Returns how long it took without and with that.
+pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> (Duration, Duration) {
     let chunk = vec![b'a'; CHUNK_BYTES];
+    let copy = |path: &PathBuf| {
+        let copy = dir.join(path.file_name().unwrap());
+        std::fs::copy(path, &copy).unwrap();
+        File::open(&copy).unwrap().sync_all().unwrap();
+        copy
+    };
+    let old: Vec<PathBuf> = paths.iter().map(copy).collect();
     let start = Instant::now();
     scan(paths);
     scan(paths);
@@ -167,7 +175,8 @@ pub fn compact(paths: &[PathBuf], dir: &Path, kept: u64) -> Duration {
         file.write_all_at(&chunk[..4096], 0).unwrap();
         file.sync_all().unwrap();
     }
-    start.elapsed()
+    let done = start.elapsed();
+    (done, done + unlink(&old))
 }
 
 /// Removes files.

@@ -1,6 +1,7 @@
 //! Reading the dirty part of a log into the map of keys.
 
 use crate::clean::key_map::{KeyHash, KeyMap};
+use crate::clean::stretch::Stretches;
 use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
@@ -10,8 +11,11 @@ use crate::types::Offset;
 /// How many keys go into the map at a time.
 const CROWD: usize = 256;
 
+/// What is noted of batches takes no more than this part of the map's memory.
+const MAP_SHARE: usize = 8;
+
 /// What was read into a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapped {
     /// Up to here the log can be cleaned with the map: the offset after the last that it knows about.
     pub(crate) end: Offset,
@@ -21,6 +25,8 @@ pub(crate) struct Mapped {
     pub(crate) records: u64,
     pub(crate) batches: u64,
     pub(crate) bytes_read: u64,
+    /// Where they lie.
+    pub(crate) stretches: Stretches,
 }
 
 /// Notes the last offset of each key from `from` on. `sources` are the dirty segments in order, from the one that holds `from`.
@@ -41,7 +47,9 @@ pub(crate) fn build_map(
     report: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Mapped> {
     map.clear();
-    let mapped = Mapped { end: from, full: false, records: 0, batches: 0, bytes_read: 0 };
+    let stretches = Stretches::new(map.memory_bytes() / MAP_SHARE);
+    let (end, full) = (from, false);
+    let mapped = Mapped { end, full, records: 0, batches: 0, bytes_read: 0, stretches };
     let meter = Meter::new(report);
     let crowd = Vec::with_capacity(CROWD);
     let mut reading = Reading { map, from, transactions, meter, mapped, crowd };
@@ -81,7 +89,7 @@ impl Reading<'_> {
             let step = stream.advance(segment.published(), source.next);
             let Some(header) = segment.batch_of(&stream, step)? else { break };
             let Some(batch) = stream.batch() else { break };
-            self.batch(&batch, scratch).map_err(|failure| match failure {
+            self.batch(&batch, stream.position(), scratch).map_err(|failure| match failure {
                 Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
                 Failure::Other(error) => error,
             })?;
@@ -90,13 +98,19 @@ impl Reading<'_> {
             }
         }
         scratch.input = stream.into_buffer();
+        self.mapped.stretches.close();
         if !self.mapped.full {
             self.mapped.end = self.mapped.end.max(source.next);
         }
         Ok(())
     }
 
-    fn batch(&mut self, batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure> {
+    fn batch(
+        &mut self,
+        batch: &BatchRef<'_>,
+        position: u64,
+        scratch: &mut Scratch,
+    ) -> Result<(), Failure> {
         let header: &BatchHeader = batch.header();
         let bytes = header.size_bytes() as u64;
         self.mapped.batches = self.mapped.batches.saturating_add(1);
@@ -123,6 +137,7 @@ impl Reading<'_> {
             self.mapped.records = self.mapped.records.saturating_add(count);
         }
         self.mapped.end = self.mapped.end.max(header.next_offset());
+        self.mapped.stretches.note(position, header);
         Ok(())
     }
 }

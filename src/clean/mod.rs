@@ -29,6 +29,7 @@ pub(crate) mod map;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
+pub(crate) mod stretch;
 #[cfg(test)]
 mod tests;
 pub(crate) mod winners;
@@ -55,7 +56,8 @@ pub(crate) struct Source<'a> {
     pub(crate) next: Offset,
 }
 
-/// What the cleaner has to know about transactions and producers. Batches are shown to it in order.
+/// What the cleaner has to know about transactions and producers. Batches are shown to it in order; when they are rewritten, some of
+/// those that have to do with neither are left out.
 pub(crate) trait Transactions {
     /// Takes note of a batch of the dirty part, before any is rewritten.
     fn note(&mut self, header: &BatchHeader) -> Result<()>;

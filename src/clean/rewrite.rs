@@ -9,6 +9,7 @@
 use crate::clean::aborted::AbortedEntries;
 use crate::clean::map::Failure;
 use crate::clean::output::Output;
+use crate::clean::stretch::Stretch;
 use crate::clean::winners::Winners;
 use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{InvalidBatch, Result};
@@ -53,6 +54,7 @@ pub(crate) struct Rewritten {
     pub(crate) largest: Timestamp,
     /// Whether any batch is not as it was.
     pub(crate) changed: bool,
+    /// The batches there were, read or known to be superseded.
     pub(crate) batches_read: u64,
     pub(crate) batches_kept: u64,
     pub(crate) records_kept: u64,
@@ -147,7 +149,12 @@ impl Pass<'_> {
         let mut aborted = AbortedEntries::open(dir, segment.base)?;
         let mut stream = BatchStream::new(segment.file()?, 0, segment.base)
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
+        let mut stretches = self.winners.stretches_within(segment.base..source.next);
         loop {
+            while let Some(stretch) = self.superseded(&mut stretches, stream.next_position()) {
+                self.leave_out(&stretch);
+                stream.skip_to(stretch.end(), stretch.next);
+            }
             let step = stream.advance(segment.published(), source.next);
             let Some(header) = segment.batch_of(&stream, step)? else { break };
             let Some(batch) = stream.batch() else { break };
@@ -158,6 +165,34 @@ impl Pass<'_> {
         }
         scratch.input = stream.into_buffer();
         Ok(())
+    }
+
+    /// The stretch that begins at this position, if nothing of it is to stay. Takes those off that lie before.
+    fn superseded(&self, stretches: &mut &[Stretch], position: u64) -> Option<Stretch> {
+        while let Some((stretch, rest)) = stretches.split_first()
+            && stretch.position <= position
+        {
+            *stretches = rest;
+            let offsets = stretch.base..stretch.next;
+            if stretch.position == position
+                && stretch.next != self.terms.upto
+                && self
+                    .winners
+                    .in_range(offsets)
+                    .is_some_and(|mut winners| winners.next().is_none())
+            {
+                return Some(*stretch);
+            }
+        }
+        None
+    }
+
+    /// Goes past batches without reading them.
+    fn leave_out(&mut self, stretch: &Stretch) {
+        let done = &mut self.done;
+        done.changed = true;
+        done.batches_read = done.batches_read.saturating_add(u64::from(stretch.batches));
+        done.records_removed = done.records_removed.saturating_add(u64::from(stretch.records));
     }
 
     fn batch(

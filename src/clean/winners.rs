@@ -6,6 +6,7 @@
 //! superseded that is nearly all of the work. The clean part still looks up its keys.
 
 use crate::clean::key_map::KeyMap;
+use crate::clean::stretch::{Stretch, Stretches};
 use crate::types::Offset;
 use std::ops::Range;
 
@@ -19,19 +20,32 @@ pub(crate) struct Winners<'a> {
     mapped: Range<Offset>,
     /// One bit for each of them, unless they are too many.
     bits: Option<Vec<u64>>,
+    /// Where they lie, as far as that is known.
+    stretches: Option<&'a Stretches>,
 }
 
 impl<'a> Winners<'a> {
     /// Of a map of the keys in these offsets.
     pub(crate) fn new(map: &'a KeyMap, mapped: Range<Offset>) -> Winners<'a> {
         let bits = bitmap(map, &mapped);
-        Winners { map, mapped, bits }
+        Winners { map, mapped, bits, stretches: None }
+    }
+
+    /// The same, with what is known of where the batches lie.
+    pub(crate) fn with_stretches(mut self, stretches: &'a Stretches) -> Winners<'a> {
+        self.stretches = Some(stretches);
+        self
+    }
+
+    /// The stretches that begin at one of these offsets, in order.
+    pub(crate) fn stretches_within(&self, offsets: Range<Offset>) -> &'a [Stretch] {
+        self.stretches.map_or(&[], |stretches| stretches.within(offsets))
     }
 
     /// The same, without a bitmap.
     #[cfg(test)]
     pub(crate) fn by_key(map: &'a KeyMap, mapped: Range<Offset>) -> Winners<'a> {
-        Winners { map, mapped, bits: None }
+        Winners { map, mapped, bits: None, stretches: None }
     }
 
     /// The offset behind those the map knows about.

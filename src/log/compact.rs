@@ -259,7 +259,7 @@ impl Pass<'_> {
             &mut transactions,
             &mut |b| self.go_on(b, pace),
         )?;
-        let winners = Winners::new(&keys, dirty.from..mapped.end);
+        let winners = Winners::new(&keys, dirty.from..mapped.end).with_stretches(&mapped.stretches);
         let terms = Terms {
             now: self.now,
             delete_retention: config.delete_retention,

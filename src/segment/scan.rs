@@ -81,6 +81,23 @@ impl BatchStream {
         self.current = None;
     }
 
+    /// Goes forward to a place in the same file where a batch begins, at `lowest` or above, without reading what lies between.
+    pub(crate) fn skip_to(&mut self, position: u64, lowest: Offset) {
+        self.current = None;
+        self.position = position;
+        self.lowest = lowest;
+        if self.within().is_none_or(|within| within > self.filled) {
+            self.buffer_at = position;
+            self.filled = 0;
+        }
+    }
+
+    /// Where the next step looks.
+    pub(crate) fn next_position(&self) -> u64 {
+        let current = self.current.map_or(0, |header| header.size_bytes() as u64);
+        self.position.saturating_add(current)
+    }
+
     /// The offset that the next batch must not begin below.
     pub(crate) fn lowest(&self) -> Offset {
         self.lowest
