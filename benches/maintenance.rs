@@ -153,7 +153,7 @@ fn while_compacting<T>(log: &Log, work: impl FnOnce() -> T) -> T {
 }
 
 fn beside_compaction(run: &Run) {
-    for (batch, value_bytes, calls) in [(1, 100, 400_000), (100, 1024, 8000)] {
+    for (batch, value_bytes, calls) in [(1, 100, 400_000), (100, 1024, 3000)] {
         let name = match batch {
             1 => "100 B each".to_owned(),
             _ => format!("{batch} x {value_bytes} B"),

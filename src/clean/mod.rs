@@ -13,7 +13,8 @@
 //!    segments become one.
 //! 2. [`map`] reads the dirty part and notes for each key the offset of its last record, in a
 //!    [`key_map`] of bounded memory. If that fills up, the pass ends there, and another follows.
-//!    [`winners`] turns the map into what the rewrite wants to know.
+//!    [`winners`] turns the map into what the rewrite wants to know, and [`stretch`] has where the batches lie, so that
+//!    those of which nothing stays need not be read again.
 //! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without a value, a
 //!    *tombstone*, deletes its key. It stays for a while, so that readers who lag see the deletion:
 //!    the pass that first meets it sets a time in its batch, the *delete horizon*, and a pass after that time drops it.

@@ -87,3 +87,65 @@ impl Stretches {
         self.found.get(below(offsets.start)..below(offsets.end)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, BatchRef};
+    use crate::types::Timestamp;
+
+    fn note(stretches: &mut Stretches, position: u64, base: Offset, producer: bool, bytes: usize) {
+        let mut builder = BatchBuilder::new();
+        builder.base_offset(base);
+        if producer {
+            builder.producer(1, 0, 0);
+        }
+        for value in [&vec![0; bytes][..], b""] {
+            builder.push(Timestamp::NONE, None, Some(value)).unwrap();
+        }
+        let batch = BatchRef::parse(builder.finish().unwrap()).unwrap();
+        stretches.note(position, batch.header());
+    }
+
+    fn shape(stretches: &[Stretch]) -> Vec<(u64, Offset, Offset, u32, u32)> {
+        stretches.iter().map(|s| (s.position, s.base, s.next, s.batches, s.records)).collect()
+    }
+
+    #[test]
+    fn neighbours_are_noted_together() {
+        let mut stretches = Stretches::new(1 << 10);
+        note(&mut stretches, 0, 10, false, 100);
+        let one = stretches.found[0].bytes;
+        note(&mut stretches, one, 12, false, 100);
+        assert_eq!(stretches.found[0].end(), 2 * one);
+        stretches.close();
+        note(&mut stretches, 0, 14, false, 100);
+        note(&mut stretches, one, 16, true, 100);
+        note(&mut stretches, 2 * one, 18, false, 100);
+        note(&mut stretches, 3 * one, 20, false, BYTES as usize);
+        note(&mut stretches, 9 * one, 22, false, 100);
+        let all = [
+            (0, 10, 14, 2, 4),
+            (0, 14, 16, 1, 2),
+            (2 * one, 18, 20, 1, 2),
+            (3 * one, 20, 22, 1, 2),
+            (9 * one, 22, 24, 1, 2),
+        ];
+        assert_eq!(shape(stretches.within(0..100)), all);
+        assert_eq!(shape(stretches.within(14..20)), all[1..3]);
+        assert_eq!(shape(stretches.within(11..22)), all[1..4]);
+        assert!(stretches.within(30..40).is_empty());
+    }
+
+    #[test]
+    fn no_more_are_noted_than_fit() {
+        let mut stretches = Stretches::new(2 * size_of::<Stretch>());
+        for base in 0..4 {
+            note(&mut stretches, 0, base * 2, false, BYTES as usize);
+        }
+        assert_eq!(stretches.found.len(), 2);
+        assert_eq!(stretches.found[1].next, 4);
+        note(&mut stretches, 0, 8, false, 1);
+        assert_eq!(stretches.found[1].next, 4, "it is no neighbour of the last that was noted");
+    }
+}

@@ -182,6 +182,62 @@ fn damage_is_named_with_its_place() {
     let Damage::Batch(InvalidBatch::Checksum { .. }) = corruption.reason else { panic!() };
 }
 
+/// What nothing of is to stay is not read a second time. What something of stays is, and checked.
+#[test]
+fn superseded_batches_are_left_out_unread() {
+    let mut batches = Vec::new();
+    let mut next = 0;
+    for number in 0..40u64 {
+        let mut batch = model::batch(&mut Random(number), next, 1);
+        (batch.codec, batch.producer) = (crate::Codec::None, (-1, -1, -1));
+        batch.records.truncate(1);
+        batch.records.iter_mut().for_each(|record| {
+            record.key = Some(if number == 20 { b"other".to_vec() } else { b"key".to_vec() });
+            record.value = Some(vec![7; 20_000]);
+        });
+        next = batch.last + 1;
+        batches.push(batch);
+    }
+    let sizes: Vec<u64> = batches.iter().map(|batch| batch.encode().len() as u64).collect();
+    let position = |number: usize| sizes[..number].iter().sum::<u64>();
+    let kept = [batches[20].base, batches[39].base];
+    let model = [Seg { base: 0, next, batches }];
+    let pass = Pass { from: 0, upto: next + 1, now: 0, retention: 0, compression: None };
+    let facts = Facts::default();
+    for damaged in 0..40 {
+        let fs = MemFs::new();
+        store(&fs, &model);
+        let dir = open_dir(fs.clone(), None);
+        let segments = open_segments(&dir, &model);
+        let all = sources(&segments, &model);
+        let mut map = new_map(1000, &pass);
+        let mapped = fill(&mut map, &all, &pass, &facts).unwrap();
+        let file = fs.open(&path(0), Open::ReadWrite).unwrap();
+        file.write_all_at(b"!", position(damaged) + 1000).unwrap();
+        let group = Group { dir: &dir, base: 0, sources: &all };
+        let winners = Winners::new(&map, 0..mapped.end);
+        let refused = write_group(&group, &winners, &pass, &facts);
+        assert!(matches!(refused, Err(Error::Corrupt(_))), "{damaged}");
+        let winners = Winners::new(&map, 0..mapped.end).with_stretches(&mapped.stretches);
+        match write_group(&group, &winners, &pass, &facts) {
+            Ok(done) => {
+                assert!(![20, 39].contains(&damaged));
+                assert!(done.bytes_read < position(10), "{damaged}");
+                assert_eq!((done.batches_read, done.records_kept, done.changed), (40, 2, true));
+                let cleaned = read_cleaned(&fs, 0).remove("00000000000000000000.log.cleaned");
+                let bases: Vec<_> =
+                    Bat::decode_all(&cleaned.unwrap()).iter().map(|batch| batch.base).collect();
+                assert_eq!(bases, kept);
+            }
+            Err(Error::Corrupt(corruption)) => {
+                assert_eq!(corruption.position, position(damaged));
+                assert!((18..21).contains(&damaged) || damaged == 39, "{damaged}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 #[cfg(feature = "zstd")]
 #[test]
 fn a_batch_that_expands_too_far_is_an_error() {
