@@ -14,7 +14,7 @@ mod limit;
 mod pairs;
 mod work;
 
-use annals::{CleanupPolicy, Log, LogConfig};
+use annals::{Log, LogConfig};
 use pairs::{Run, Unit, median};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -218,14 +218,13 @@ fn retention(run: &Run) {
     let fill = || {
         let dir = work::fresh_dir();
         // One batch of one record fills a segment.
-        let small = || LogConfig::default().segment_bytes(200);
-        let log = work::open(dir.path(), small());
+        let config = LogConfig::default().segment_bytes(200).retention_bytes(1);
+        let log = work::open(dir.path(), config);
         for _ in 0..=segments {
             log.append(annals::Record::new([b'a'; 100].as_slice())).unwrap();
         }
-        log.close().unwrap();
-        let config = small().cleanup_policy(CleanupPolicy::Delete).retention_bytes(1);
-        (work::open(dir.path(), config), dir)
+        log.flush().unwrap();
+        (log, dir)
     };
     let each = Cell::new(Vec::new());
     let ours = || {
