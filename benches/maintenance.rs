@@ -93,7 +93,7 @@ fn main() {
     run.head("limit, or without");
     compaction(&run);
     beside_compaction(&run);
-    retention(&run);
+    retention(&run.at_most(3));
     memory(&run);
 }
 

@@ -68,6 +68,11 @@ impl Run {
         println!("|---|---|---|---|---|");
     }
 
+    /// The same with no more pairs than this, for work that takes long to set up.
+    pub fn at_most(&self, pairs: usize) -> Run {
+        Run { test: self.test, pairs: self.pairs.min(pairs), wanted: self.wanted.clone() }
+    }
+
     /// So much of something, or, when only trying whether it works, very little.
     pub fn size(&self, full: u64) -> u64 {
         if self.test { (full / 200).clamp(16, 2000) } else { full }
