@@ -49,6 +49,8 @@ pub(crate) struct Terms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rewritten {
     pub(crate) base: Offset,
+    /// The offset after its last batch.
+    pub(crate) end: Offset,
     /// The bytes of its log.
     pub(crate) bytes: u64,
     pub(crate) largest: Timestamp,
@@ -86,6 +88,7 @@ pub(crate) fn rewrite(
     let output = Output::create(group.dir, group.base, buffer)?;
     let done = Rewritten {
         base: group.base,
+        end: group.base,
         bytes: 0,
         largest: Timestamp::NONE,
         changed: false,
@@ -352,6 +355,7 @@ impl Pass<'_> {
 
     fn write(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         self.output.append(header, bytes)?;
+        self.done.end = header.next_offset();
         self.done.batches_kept = self.done.batches_kept.saturating_add(1);
         self.meter.add(bytes.len() as u64)
     }

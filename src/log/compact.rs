@@ -243,6 +243,7 @@ impl Shared {
 impl Pass<'_> {
     fn run(&self, dirty: &Dirty, report: &mut CompactionReport, pace: Pace<'_>) -> Result<Outcome> {
         let config = &self.shared.config;
+        self.shared.discard_leftovers()?;
         self.shared.vouch_below(dirty.upto)?;
         let sources = self.sources();
         let is_dirty =
@@ -274,7 +275,6 @@ impl Pass<'_> {
             let Some(first) = members.first() else { continue };
             let (dir, base) = (&self.shared.dir, first.segment.base);
             let group = Group { dir, base, sources: members };
-            self.shared.discard_replacement(base)?;
             let (done, indexes) =
                 rewrite(&group, &winners, &terms, &mut scratch, &mut transactions, &mut |b| {
                     self.go_on(b, pace)
@@ -338,7 +338,7 @@ impl Pass<'_> {
             if shared.revised_since(self.revision.get()) {
                 (shared.discard_replacement(done.base).map(|()| false), Vec::new())
             } else {
-                let replaced = shared.dir.events.hold(|| shared.replace(old, &new));
+                let replaced = shared.dir.events.hold(|| shared.replace(old, &new, done.end));
                 self.revision.set(shared.revision());
                 replaced
             }

@@ -87,7 +87,7 @@ fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u6
     let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
     let mut files: Vec<_> = listing.logs().map(live).collect();
     for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
-        let covered = file.base..end_of_replacement(dir, file)?.max(file.base.saturating_add(1));
+        let covered = file.base..end_of_replacement(dir, file)?;
         files.retain(|(live, _)| !covered.contains(&live.base));
         files.push((file, len));
     }

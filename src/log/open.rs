@@ -274,7 +274,8 @@ pub(crate) fn lost_since_close(dir: &SegmentDir) -> Result<Vec<Corruption>> {
     Ok(if read_clean_marker(dir)? == Some(marker) { lost } else { Vec::new() })
 }
 
-/// The offset after the last batch of a replacement, all of which was synced before it got its name.
+/// The offset after the last batch of a replacement, all of which was synced before it got its name. Of one without a
+/// batch, that after its base: the old indexes of its base must not stay beside it.
 pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
     let path = dir.path_of(file);
     let fail = |e| Error::io("read", &path, e);
@@ -283,7 +284,7 @@ pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<
     let mut stream = BatchStream::new(opened, 0, file.base);
     loop {
         match stream.advance(bytes, Offset::MAX).map_err(fail)? {
-            Step::End => return Ok(stream.lowest()),
+            Step::End => return Ok(stream.lowest().max(file.base.saturating_add(1))),
             Step::Batch(_) => {}
             Step::Damaged(reason) => {
                 return Err(Error::Corrupt(Box::new(Corruption {

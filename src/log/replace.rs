@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! .cleaned, written and synced      nothing has happened: an opening removes it
+//!   directory synced                an index that is renamed before its log shows as unfinished
 //!   renamed to .swap, the log last
 //!   directory synced                decided: an opening finishes what follows
 //!   published                       readers have it from here on
-//!   the old files to .deleted
+//!   the old files to .deleted       in order: those that an opening would not remove one by one
 //!   directory synced                none of them can come back beside it
 //!   .swap to its final name
 //!   directory synced                the old files may go
@@ -20,8 +21,9 @@ use crate::log::flush::was_not_opened;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::Segment;
-use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::types::Offset;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -30,10 +32,16 @@ const BEFORE_LOG: [Kind; 3] = [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnInde
 
 impl Shared {
     /// Puts a segment whose `.cleaned` files are complete and synced in the place of `old`, neighbours in the log.
+    /// Its last batch ends at `end`.
     ///
     /// False when they are not that any more; the files are removed then. The change lock is held. An error before
     /// the replacement is decided leaves the log as it was; a later one poisons it.
-    pub(crate) fn replace(&self, old: &[Arc<Segment>], new: &Arc<Segment>) -> Result<bool> {
+    pub(crate) fn replace(
+        &self,
+        old: &[Arc<Segment>],
+        new: &Arc<Segment>,
+        end: Offset,
+    ) -> Result<bool> {
         let base = new.base;
         if !holds(&self.view(), old) {
             self.discard_replacement(base)?;
@@ -44,7 +52,7 @@ impl Shared {
             return Err(self.discard_replacement(base).err().unwrap_or(error));
         }
         self.publish_replacement(old, new);
-        if let Err(error) = self.finish_replacement(old, base) {
+        if let Err(error) = self.finish_replacement(old, base, end) {
             self.emit(&self.poison(&error));
             return Err(error);
         }
@@ -56,6 +64,23 @@ impl Shared {
             }
         }
         Ok(true)
+    }
+
+    /// Removes what earlier passes could not remove. Whatever base it has, beside a replacement that is decided it
+    /// would say that this one is unfinished too.
+    pub(crate) fn discard_leftovers(&self) -> Result<()> {
+        let dir = &self.dir;
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
+        let bases: BTreeSet<Offset> = entries
+            .iter()
+            .filter_map(|entry| match Name::parse(&entry.name) {
+                Name::Segment(file) if matches!(file.stage, Stage::Cleaned | Stage::Swap) => {
+                    Some(file.base)
+                }
+                _ => None,
+            })
+            .collect();
+        bases.into_iter().try_for_each(|base| self.discard_replacement(base))
     }
 
     /// Removes what is left of a replacement that was not decided: the log last, as without it the rest means nothing.
@@ -84,6 +109,13 @@ impl Shared {
 
     /// Gives a replacement its name as one, durably. Where that fails it has none, or the log is poisoned.
     fn decide(&self, base: Offset) -> Result<()> {
+        // Without the name of its log beside it, a renamed index would be taken for the rest of a replacement that
+        // is in place.
+        self.dir.sync().inspect_err(|error| {
+            if !was_not_opened(error) {
+                self.emit(&self.poison(error));
+            }
+        })?;
         for kind in BEFORE_LOG {
             self.restage(base, kind, Stage::Cleaned, Stage::Swap)?;
         }
@@ -123,11 +155,18 @@ impl Shared {
         old.iter().for_each(|segment| segment.retire_replaced());
     }
 
-    fn finish_replacement(&self, old: &[Arc<Segment>], base: Offset) -> Result<()> {
+    fn finish_replacement(&self, old: &[Arc<Segment>], base: Offset, end: Offset) -> Result<()> {
+        let mut is_behind = false;
         for segment in old {
+            // An opening that finishes this removes what begins below the end of the replacement. What is behind may
+            // be there again: but no value without the tombstone that came after it.
+            if is_behind {
+                self.dir.sync()?;
+            }
             for kind in [Kind::Log].into_iter().chain(BEFORE_LOG) {
                 self.restage(segment.base, kind, Stage::Live, Stage::Deleted)?;
             }
+            is_behind = segment.base >= end;
         }
         self.dir.sync()?;
         self.restage(base, Kind::Log, Stage::Swap, Stage::Live)?;
