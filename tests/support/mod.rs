@@ -1,6 +1,7 @@
 //! What the tests of the log share: a model of it, chance by seed, and a look at the files.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub mod keyed;
 pub mod sim;
 
 use annals::fs::{Fs, MemFs, Open};
@@ -175,6 +176,11 @@ pub fn check_reopening_changes_nothing(fs: &MemFs, config: &LogConfig) {
         assert_eq!(after.get(name), Some(bytes), "{name} was changed by opening again");
     }
     assert_eq!(before.len(), after.len());
+}
+
+/// Says something although tests that pass are not heard.
+pub fn say(text: &str) {
+    std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n")).ok();
 }
 
 pub fn clock() -> Arc<ManualClock> {
