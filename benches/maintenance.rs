@@ -14,7 +14,7 @@ mod limit;
 mod pairs;
 mod work;
 
-use annals::{Log, LogConfig};
+use annals::{Log, LogConfig, Maintainer, MaintainerConfig};
 use pairs::{Run, Unit, median};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -95,6 +95,7 @@ fn main() {
     beside_compaction(&run);
     retention(&run.at_most(3));
     memory(&run);
+    quiet(&run);
 }
 
 fn compaction(run: &Run) {
@@ -255,6 +256,54 @@ fn retention(run: &Run) {
     run.row(&name, "", Unit::Calls(1), ours, raw);
     let each = each.take();
     println!("| {name}: each | {:.1} us | | | |", median(&each));
+}
+
+/// What a process spends that has a thousand logs and one maintainer, and nothing to do, beside one without the maintainer.
+fn quiet(run: &Run) {
+    let count = run.size(1000);
+    let name = format!("CPU of {count} logs in quiet ten seconds");
+    if !run.wants(&name) {
+        return;
+    }
+    let spent = |maintainer: Option<&Maintainer>| {
+        let dir = work::fresh_dir();
+        let logs: Vec<_> = (0..count)
+            .map(|n| {
+                let config = if n % 2 == 0 { work::compacted() } else { LogConfig::default() };
+                let log = Log::open(dir.path().join(format!("bench-{n}")), config).unwrap();
+                log.append(annals::Record::new("v").key("k")).unwrap();
+                log.roll().unwrap();
+                log.append(annals::Record::new("v").key("k")).unwrap();
+                if let Some(maintainer) = maintainer {
+                    maintainer.add(&log).unwrap();
+                }
+                log
+            })
+            .collect();
+        let nothing_left = |m: &Maintainer| m.stats().waiting + m.stats().running == 0;
+        while !maintainer.is_none_or(nothing_left) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let before = cpu();
+        std::thread::sleep(Duration::from_millis(if run.test { 100 } else { 10_000 }));
+        let spent = cpu().map(|after| after.saturating_sub(before.unwrap_or_default()));
+        drop(logs);
+        spent
+    };
+    // A round a second, where the default is one every fifteen.
+    let config = MaintainerConfig::default().interval(Duration::from_secs(1));
+    let maintainer = Maintainer::new(config).unwrap();
+    let (with, without) = (spent(Some(&maintainer)), spent(None));
+    let show = |spent: Option<Duration>| spent.map_or("?".to_owned(), |spent| format!("{spent:?}"));
+    println!("| {name}, ten rounds | {} | {} | | |", show(with), show(without));
+}
+
+/// What this process has spent so far, where the system tells: in hundredths of a second.
+fn cpu() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
+    Some(Duration::from_millis(ticks.sum::<u64>() * 10))
 }
 
 /// The most memory that compacting a log of so many keys takes, beside what it always takes.
