@@ -70,9 +70,9 @@
 //! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
 //! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below go | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
-//! | a crash while the log is compacted | each group of segments is as it was or as it became; what was being written goes, what was decided is finished | nothing | `compaction.rs` |
-//! | no room while the log is compacted, or an error of a read or a write | what was being written goes; the log works, and is compacted later | make room | `compaction.rs` |
-//! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction.rs` |
+//! | a crash while the log is compacted | each group of segments is as it was or as it became; what was being written goes, what was decided is finished | nothing | `compaction_crash.rs`; `compaction_readers.rs` |
+//! | no room while the log is compacted, or an error of a read or a write | what was being written goes; the log works, and is compacted later | make room | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
+//! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
