@@ -5,8 +5,8 @@ mod support;
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
 use annals::{
-    Clock, Error, Event, Listener, Log, LogConfig, ManualClock, Record, Result, Timestamp,
-    TimestampType,
+    CleanupPolicy, Clock, Error, Event, Listener, Log, LogConfig, ManualClock, Record, Result,
+    Timestamp, TimestampType,
 };
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -302,6 +302,80 @@ fn a_listener_may_call_the_log_from_any_event() {
     for event in ["SegmentRolled", "Flushed", "IndexRebuilt", "Truncated", "CleanupFailed"] {
         assert!(seen.iter().any(|name| name == event), "no {event} in {seen:?}");
     }
+}
+
+/// Calls the log from each of its events, but not from those of these calls.
+#[derive(Debug, Default)]
+struct Table {
+    log: OnceLock<Log>,
+    calling: AtomicBool,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Listener for Table {
+    fn on_event(&self, event: &Event) {
+        let Some(log) = self.log.get() else { return };
+        let rolled = matches!(event, Event::SegmentRolled { .. });
+        if rolled || self.calling.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let name = format!("{event:?}");
+        self.seen.lock().unwrap().push(name.split([' ', '(']).next().unwrap().to_owned());
+        let call = || -> Result<()> {
+            drop(log.pause_maintenance());
+            log.append(Record::new("from a listener").key("k"))?;
+            log.roll()?;
+            log.maintain()?;
+            log.compact()?;
+            log.delete_before(log.offsets().start + 1)?;
+            log.truncate_to(log.offsets().end)
+        };
+        match call() {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => panic!("{event:?}: {error}"),
+        }
+        self.calling.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let plain = || {
+        let config = LogConfig::default().segment_bytes(400).index_interval_bytes(0);
+        config.cleanup_policy(CleanupPolicy::CompactAndDelete).min_cleanable_dirty_ratio(0.0)
+    };
+    let fill = |log: &Log| {
+        for n in 0..30 {
+            log.append(Record::new("v".repeat(60)).key(format!("{}", n % 3))).unwrap();
+        }
+    };
+    let log = Log::open(DIR, plain().fs(memory.clone())).unwrap();
+    fill(&log);
+    log.close().unwrap();
+    for name in files(&memory, DIR).into_keys().filter(|name| name.ends_with(".index")) {
+        write_file(&memory, DIR, &name, b"garbage");
+    }
+    let caller = Arc::new(Table::default());
+    let log = Log::open(DIR, plain().fs(fs.clone()).listener(caller.clone())).unwrap();
+    caller.log.set(log.clone()).unwrap();
+    let denied = Fault::Error(ErrorKind::PermissionDenied);
+    fs.add(Rule::new(Operation::Remove, denied).path(".deleted").nth(1));
+    for maintain in [false, true, true] {
+        let log = log.clone();
+        in_time("compaction", move || {
+            fill(&log);
+            let done = if maintain { log.maintain().map(drop) } else { log.compact().map(drop) };
+            done.unwrap();
+        });
+    }
+    let seen = caller.seen.lock().unwrap();
+    for event in ["Flushed", "IndexRebuilt", "Compacted", "CleanupFailed"] {
+        assert!(seen.iter().any(|name| name == event), "no {event} in {seen:?}");
+    }
+    drop(seen);
+    log.close().unwrap();
 }
 
 #[test]

@@ -97,16 +97,24 @@ impl Shared {
     }
 
     /// Compacts the log. A pass that another thread runs is waited for.
-    pub(crate) fn compact(&self, extent: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
-        let _cleaner = self.cleaner.lock();
+    pub(crate) fn compact(&self, scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
+        let (done, events) = {
+            let _cleaner = self.cleaner.lock();
+            self.dir.events.hold(|| self.go_through(scope, pace))
+        };
+        self.emit_all(events);
+        done
+    }
+
+    /// Makes passes until there is nothing to do. The cleaner lock is held.
+    fn go_through(&self, mut scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
         let mut report = CompactionReport::default();
-        let mut extent = extent;
         loop {
             self.check_writable()?;
             let revision = self.revision();
-            match self.pass(revision, extent, &mut report, pace) {
+            match self.pass(revision, scope, &mut report, pace) {
                 // What is left is dirty, and worth it as it was before.
-                Ok(Outcome::Clean { full: true }) => extent = Scope::Dirty,
+                Ok(Outcome::Clean { full: true }) => scope = Scope::Dirty,
                 Ok(Outcome::Interrupted) if !self.is_resting() => {}
                 Ok(Outcome::Clean { full: false } | Outcome::Nothing) => break,
                 Ok(Outcome::Interrupted | Outcome::Stopped) => {
@@ -173,12 +181,9 @@ impl Shared {
 
     /// What fails for what is stored will fail again: such a log is left alone until it is opened again.
     fn give_up(&self, error: &Error) {
-        let again = matches!(error, Error::Io { .. } | Error::Poisoned { .. } | Error::Closed);
-        if again {
-            return;
+        if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
+            self.emit(&self.set_uncleanable(&error.to_string()));
         }
-        let event = self.set_uncleanable(&error.to_string());
-        self.emit(&event);
     }
 
     pub(crate) fn set_uncleanable(&self, cause: &str) -> Event {
@@ -189,19 +194,19 @@ impl Shared {
     fn pass(
         &self,
         revision: u64,
-        extent: Scope,
+        scope: Scope,
         report: &mut CompactionReport,
         pace: Pace<'_>,
     ) -> Result<Outcome> {
-        // The clock is somebody else's code: it is asked with nothing held but the right to be here.
+        // The clock is somebody else's code: it is asked with nothing held but the cleaner lock.
         let now = self.clock().now();
         let (end, start) = (self.end(), self.start());
         let view = self.view();
         let rules = self.cleaning_rules();
         let parts = parts(&view, end, &rules)?;
-        let cleaned = self.cleaning.lock().cleaned.filter(|_| extent != Scope::All);
+        let cleaned = self.cleaning.lock().cleaned.filter(|_| scope != Scope::All);
         let dirty = dirty(&parts, start, cleaned, end, now, &rules);
-        if dirty.dirty_bytes == 0 || (extent == Scope::Due && !dirty.is_due(&rules)) {
+        if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
         let (revision, stopped) = (Cell::new(revision), Cell::new(false));

@@ -48,7 +48,11 @@ impl Shared {
             return Ok(false);
         }
         if let Err(error) = self.decide(base) {
-            // What cannot be removed now is removed by the next pass, or the next opening.
+            // In a log that is poisoned by that, it may be decided, and is up to the next opening.
+            if self.check_writable().is_err() {
+                return Err(error);
+            }
+            // What cannot be removed now is removed by the next pass.
             return Err(self.discard_replacement(base).err().unwrap_or(error));
         }
         self.publish_replacement(old, new);
