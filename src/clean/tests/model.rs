@@ -196,12 +196,7 @@ pub(super) fn clean(
 fn codec(random: &mut Random) -> Codec {
     let codecs = [Codec::None, Codec::None, Codec::Zstd, Codec::Lz4];
     let chosen = codecs[random.below(4) as usize];
-    let built = match chosen {
-        Codec::Zstd => cfg!(feature = "zstd"),
-        Codec::Lz4 => cfg!(feature = "lz4"),
-        _ => true,
-    };
-    if built { chosen } else { Codec::None }
+    if chosen.is_available() { chosen } else { Codec::None }
 }
 
 fn record(random: &mut Random, offset: Offset, keys: u64, time: i64) -> Rec {
