@@ -67,8 +67,15 @@ pub(crate) fn expired(
         }
     }
     if let Some(most) = limits.age_millis {
-        while may_go(gone) && is_older(largest(gone)?, limits.now, most) {
-            gone = gone.saturating_add(1);
+        loop {
+            // One that compaction has emptied has no time of its own: it goes with what is behind it.
+            let emptied =
+                segments.iter().skip(gone).take_while(|segment| segment.bytes == 0).count();
+            let next = gone.saturating_add(emptied);
+            if !(may_go(next) && is_older(largest(next)?, limits.now, most)) {
+                break;
+            }
+            gone = next.saturating_add(1);
         }
     }
     Ok(gone)

@@ -281,3 +281,17 @@ fn the_time_of_a_batch_too_far_for_an_index_is_found() {
         assert_eq!(log.stats().unwrap().segments[0].largest_timestamp.as_millis(), 1000);
     }
 }
+
+/// Beside the last segment lay an empty replacement of it, which no writer leaves: what is appended to is not replaced. A
+/// read-only log took it for the last segment, found that cut at each look, and looked for ever.
+#[test]
+fn a_replacement_of_the_last_segment_is_not_believed_by_who_only_reads() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    write_file(&fs, DIR, &name(0, "log.swap"), b"");
+    let other = Log::open_read_only(DIR, dense().fs(fs)).unwrap();
+    assert_eq!(read_all(&other), read_all(&log));
+    assert_eq!(other.offset_for_time(Timestamp::from_millis(i64::MAX)).unwrap(), None);
+    assert_eq!(other.verify().unwrap(), []);
+}

@@ -5,13 +5,14 @@
 
 mod support;
 
-use annals::fs::{Fs, MemFs, Survive};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Event, Listener, Log, LogConfig, OffsetSpec, ReadLimits,
     Record, StartAt, Timestamp,
 };
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 use support::{Chance, DIR, Heard, T0, clock, files, name, read_all, read_file, seeds, write_file};
 
@@ -65,6 +66,67 @@ fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
     assert_eq!(log_after.offsets().start, 7);
     log.close().unwrap();
     check(&Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap());
+}
+
+/// Of the first segment compaction leaves nothing, and so no timestamp. What is behind it grows old all the same.
+#[test]
+fn an_emptied_segment_keeps_nothing_behind_it_from_going() {
+    let (fs, clock) = (MemFs::new(), clock());
+    let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
+    let config = config.segment_bytes(400).retention_age(Duration::from_secs(60));
+    let log = Log::open(DIR, config.fs(fs.clone()).clock(clock.clone())).unwrap();
+    for _ in 0..2 {
+        let record = |n: u8| Record::new("v".repeat(80)).key(vec![n]).timestamp(at(T0));
+        log.append_all((0..3).map(record)).unwrap();
+        log.roll().unwrap();
+    }
+    log.compact().unwrap();
+    assert_eq!(read_file(&fs, DIR, &name(0, "log")).len(), 0);
+    assert_eq!(log.maintain().unwrap().segments_deleted, 0);
+    clock.advance(Duration::from_secs(61));
+    assert_eq!(log.maintain().unwrap().segments_deleted, 2);
+    assert_eq!((log.offsets().start, log.offsets().end), (6, 6));
+    assert_eq!(logs(&fs), [name(6, "log")]);
+}
+
+/// A pass began when a truncation had not published its end yet, and let the recovery point vouch for what that cut: after the
+/// next crash the log was refused for offsets that nobody had lost.
+#[test]
+fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let config = || {
+        let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
+        config.index_interval_bytes(0)
+    };
+    let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+    for _ in 0..4 {
+        log.append_all(["a", "b"].map(|key| Record::new("v").key(key))).unwrap();
+        log.roll().unwrap();
+    }
+    log.append(Record::new("v").key("a")).unwrap();
+    // The truncation is held in its first call that changes something, until the pass waits for it.
+    let (began, cleaner) = (Arc::new(Barrier::new(2)), log.clone());
+    let (held, once) = (Arc::clone(&began), AtomicBool::new(true));
+    let waits = Fault::call(move |call| {
+        let changes = !matches!(call.operation, Operation::Read | Operation::Len | Operation::Open);
+        if changes && once.swap(false, Ordering::SeqCst) {
+            held.wait();
+            (0..1000).for_each(|_| std::thread::yield_now());
+        }
+    });
+    fs.add(Rule::any(waits));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            began.wait();
+            cleaner.compact().unwrap();
+        });
+        log.truncate_to(3).unwrap();
+    });
+    log.append(Record::new("new").key("c")).unwrap();
+    let after = Log::open(DIR, config().fs(memory.kill())).unwrap();
+    assert_eq!(after.offsets().end, 4);
+    assert_eq!(after.get(3).unwrap().unwrap().value_str(), Some("new"));
 }
 
 /// The largest timestamp of the first segment is that of a record that was deleted.

@@ -223,9 +223,9 @@
 //! |---|---|
 //! | reading | the dirty part twice, the clean part once |
 //! | writing | what stays, of both |
-//! | memory | about 27 bytes for each key of the dirty part, however long it is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) and only during a pass: the default of 128 MiB is room for some 5 million keys. More keys are done in further passes |
+//! | memory | about 27 bytes for each key of the dirty part, however long it is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) and a quarter more, only during a pass: the default of 128 MiB is room for some 5 million keys. More keys are done in further passes |
 //! | disk | room for one more group of segments, each group being what fits into `segment_bytes`; a group is replaced before the next is written |
-//! | syncs | what is compacted is made durable first; then the files of each group, and four times the directory |
+//! | syncs | what is compacted is made durable first; then the files of each group, and five times the directory |
 //!
 //! With the default ratio of a half, a pass comes when the dirty part is larger than the clean one, and writes up to two
 //! bytes for each that was appended. A ratio of 0.1 keeps a log smaller, and writes up to ten. Keys are told apart by
@@ -256,7 +256,7 @@
 //! 3. A segment goes when the latest timestamp of its records is older than `retention_age`.
 //!
 //! A segment goes with all its records, or not at all. A timestamp in the future is no age: the segment stays until that
-//! time has come and gone, and all behind it stay, too. That is what
+//! time has come and gone, and all behind it stay, too. One that compaction has emptied goes with what is behind it. That is what
 //! [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) is for. One without any timestamp stays for rule 3, where a broker
 //! would ask for the time the file was changed. If all segments are to go, the active one is closed, and goes;
 //! the log is empty then, and its offsets go on where they were.

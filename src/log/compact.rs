@@ -111,6 +111,9 @@ impl Shared {
         let mut report = CompactionReport::default();
         loop {
             self.check_writable()?;
+            if self.is_resting() {
+                break;
+            }
             let revision = self.revision();
             match self.pass(revision, scope, &mut report, pace) {
                 // What is left is dirty, and worth it as it was before.
@@ -139,12 +142,13 @@ impl Shared {
         self.cleaning.lock().pauses > 0
     }
 
-    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass that is running to notice.
+    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a deletion that is running.
     pub(crate) fn rest(&self) {
         let mut state = self.cleaning.lock();
         state.pauses = state.pauses.saturating_add(1);
         drop(state);
         drop(self.cleaner.lock());
+        drop(self.change.lock());
     }
 
     pub(crate) fn end_rest(&self) {
@@ -229,8 +233,12 @@ impl Shared {
 
     /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above that, offsets that are
     /// missing would be taken for lost.
-    fn vouch_below(&self, upto: Offset) -> Result<()> {
+    fn vouch_below(&self, upto: Offset, revision: u64) -> Result<()> {
         let _change = self.change.lock();
+        // A log that was cut ends below: nothing may vouch for what will be appended there.
+        if self.revised_since(revision) {
+            return Err(Error::Closed);
+        }
         let state = self.pause_syncs();
         if state.segments.len() > 1 || self.durable() < upto {
             self.lead_sync(state)?;
@@ -249,7 +257,7 @@ impl Pass<'_> {
     fn run(&self, dirty: &Dirty, report: &mut CompactionReport, pace: Pace<'_>) -> Result<Outcome> {
         let config = &self.shared.config;
         self.shared.discard_leftovers()?;
-        self.shared.vouch_below(dirty.upto)?;
+        self.shared.vouch_below(dirty.upto, self.revision.get())?;
         let sources = self.sources();
         let is_dirty =
             |source: &&Source<'_>| source.next > dirty.from && source.segment.base < dirty.upto;

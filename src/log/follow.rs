@@ -5,6 +5,7 @@
 //! whose checksum is right.
 
 use crate::error::{Error, Result};
+use crate::fs::File;
 use crate::log::checkpoints::{read_checkpoint, read_start};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
@@ -31,6 +32,8 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Follower {
     segment: Arc<Segment>,
+    /// Its file, which goes on to be there when its name does not.
+    file: Arc<dyn File>,
     indexes: Arc<Indexes>,
     cadence: IndexCadence,
     stream: BatchStream,
@@ -53,8 +56,9 @@ impl Follower {
             Arc::clone(&indexes),
         );
         Ok(Follower {
-            stream: BatchStream::new(file, found.valid_bytes, found.end),
+            stream: BatchStream::new(Arc::clone(&file), found.valid_bytes, found.end),
             segment: Arc::new(segment),
+            file,
             indexes,
             cadence: found.cadence,
             position: found.valid_bytes,
@@ -66,9 +70,8 @@ impl Follower {
     fn take_new_batches(&mut self) -> Result<()> {
         let path = self.segment.path(Kind::Log);
         let fail = |error| Error::io("read", &path, error);
-        let file = self.segment.file()?;
-        let bytes = file.len().map_err(fail)?;
-        self.stream.seek(file, self.position, self.end);
+        let bytes = self.file.len().map_err(fail)?;
+        self.stream.seek(Arc::clone(&self.file), self.position, self.end);
         while let Step::Batch(header) = self.stream.advance(bytes, Offset::MAX).map_err(fail)? {
             let (at, size) = (self.stream.position(), header.size_bytes() as u64);
             let (last, time) = (header.last_offset(), header.max_timestamp);
@@ -86,8 +89,13 @@ impl Follower {
 fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u64)>> {
     let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
     let mut files: Vec<_> = listing.logs().map(live).collect();
+    let Some(&(last, _)) = files.last() else { return Ok(files) };
     for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
         let covered = file.base..end_of_replacement(dir, file)?;
+        // What is appended to is never replaced.
+        if last.base < covered.end {
+            continue;
+        }
         files.retain(|(live, _)| !covered.contains(&live.base));
         files.push((file, len));
     }
@@ -96,19 +104,24 @@ fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u6
 }
 
 /// How often a directory is looked at before it is believed that a file is missing: names may change while they are listed.
-const LISTINGS: usize = 3;
+const LISTINGS: usize = 8;
 
-/// The segments of a directory as they are now.
-fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View)> {
+/// Looks at a directory, and again when its names were not the same before and after.
+fn settled<T>(dir: &SegmentDir, look: impl Fn(&Listing) -> Result<T>) -> Result<T> {
     let mut tries = 1usize;
     loop {
         let listing = Listing::read(dir)?;
-        let surveyed = survey_listed(dir, &listing, choice);
+        let seen = look(&listing);
         if tries == LISTINGS || Listing::read(dir)?.names_same(&listing) {
-            return surveyed;
+            return seen;
         }
         tries = tries.saturating_add(1);
     }
+}
+
+/// The segments of a directory as they are now.
+fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View)> {
+    settled(dir, |listing| survey_listed(dir, listing, choice))
 }
 
 fn survey_listed(
@@ -221,7 +234,11 @@ impl Shared {
     /// Looks whether the last segment is the last no more, or was cut, and where the log begins.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let listing = Listing::read(&self.dir)?;
-        let logs = log_files(&self.dir, &listing)?;
+        let logs = match log_files(&self.dir, &listing) {
+            Ok(logs) => logs,
+            // It may have been put in place meanwhile.
+            Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing))?,
+        };
         let view = self.view();
         let (active, position) = (follower.segment.base, follower.position);
         // The last one grows. Another one that is not as long as it was has been replaced.
@@ -239,18 +256,18 @@ impl Shared {
         let before = follower.end;
         let (next, view) = survey(&self.dir, self.config.on_corruption)?;
         // What is not there as it was, but for what was deleted at the front, was cut or compacted.
-        let first = logs.first().map_or(0, |(file, _)| file.base);
+        let first = view.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
-            logs.iter().any(|(file, len)| file.base == known.base && *len == known.published())
+            let same = |now: &Arc<Segment>| {
+                now.base == known.base
+                    && (!known.is_sealed() || now.published() == known.published())
+            };
+            view.segments.iter().any(same)
         };
+        let known = self.view();
         let revised = was_cut
             || next.end < before
-            || !self
-                .view()
-                .segments
-                .iter()
-                .filter(|s| s.is_sealed() && s.base >= first)
-                .all(is_there);
+            || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
         *follower = next;
         let start = start_of(&self.dir, &view, follower.end)?;
         // Who sees the view sees the start.

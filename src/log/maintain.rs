@@ -41,8 +41,9 @@ impl Shared {
         // The clock is somebody else's code: it is asked with no lock held.
         let limits = self.retention_limits();
         let removed = self.change_front(|| match self.expired_below(&limits)? {
-            Some(target) => self.remove_front(target),
-            None => Ok(Removed::default()),
+            // A pause that began meanwhile waits for this, or finds it not done.
+            Some(target) if !self.is_resting() => self.remove_front(target),
+            _ => Ok(Removed::default()),
         })?;
         report.segments_deleted = removed.segments;
         report.bytes_deleted = removed.bytes;

@@ -171,7 +171,8 @@ impl Maintainer {
             state.queue.push(added);
         }
         drop(state);
-        rounds.changed.notify_one();
+        // All of them: a pass that is slowed down waits there, too.
+        rounds.changed.notify_all();
         Ok(())
     }
 
@@ -280,6 +281,8 @@ impl Rounds {
         while let Some(log) = self.next() {
             if let Some(shared) = log.upgrade() {
                 self.pass(&shared);
+                // It may be the last to hold the log, and a listener panic at what goes with it.
+                catch_unwind(AssertUnwindSafe(|| drop(shared))).ok();
             }
             self.state.lock().running -= 1;
         }
