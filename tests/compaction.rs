@@ -482,3 +482,25 @@ fn what_is_appended_after_a_truncation_is_dirty() {
         }
     }
 }
+
+/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as it is.
+#[test]
+fn where_a_broker_has_been_nothing_counts_as_compacted() {
+    let fs = MemFs::new();
+    let config = || LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(fs.clone());
+    let log = Log::open(DIR, config()).unwrap();
+    for _ in 0..3 {
+        log.append(Record::new("v").key("k")).unwrap();
+        log.roll().unwrap();
+    }
+    log.compact().unwrap();
+    assert_eq!(log.stats().unwrap().clean_until, 3);
+    log.close().unwrap();
+    let log = Log::open(DIR, config()).unwrap();
+    assert_eq!(log.stats().unwrap().clean_until, 3);
+    log.close().unwrap();
+    write_file(&fs, DIR, ".kafka_cleanshutdown", br#"{"version":0,"brokerEpoch":7}"#);
+    let log = Log::open(DIR, config()).unwrap();
+    assert_eq!(log.stats().unwrap().clean_until, 0);
+    assert_eq!(log.compact().unwrap().records_kept, 1);
+}

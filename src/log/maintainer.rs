@@ -89,7 +89,8 @@ impl MaintainerConfig {
 /// One can serve thousands of logs, or one. Clones are handles to the same threads, which are started for the first
 /// log and stop when the last handle goes; a [`LogConfig`](crate::LogConfig::maintainer) with one is a handle, too, for as long as a
 /// log has it. A log that is closed, or dropped, leaves by itself: nothing is waited for but the moment that a
-/// pass needs to notice.
+/// pass needs to notice. After a drop that moment may still be to come: [close](Log::close) a log whose directory is to be
+/// opened again at once.
 ///
 /// Nobody is there to return an error to: what fails is an [`Event::MaintenanceFailed`] of that log, and is
 /// tried again in the next round. A pass that panics makes its log [`Event::Uncleanable`]; all others go on.

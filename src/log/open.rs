@@ -519,9 +519,14 @@ impl Opening {
         {
             return Err(Error::Corrupt(Box::new(lost)));
         }
+        let ours = marker.filter(|m| listing.logs().last() == Some((m.base, m.bytes)));
+        // Somebody else has written here, and may have cut what was compacted, and appended in its place.
+        if ours.is_none() && read_cleaned(&self.dir)?.is_some() {
+            store_cleaned(&self.dir, 0)?;
+        }
         self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         self.sync_dir()?;
-        Ok(marker.filter(|marker| listing.logs().last() == Some((marker.base, marker.bytes))))
+        Ok(ours)
     }
 
     fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
