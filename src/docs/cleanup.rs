@@ -244,7 +244,7 @@
 //! | what is to be compacted cannot be synced, or a replacement that was decided cannot be finished | the log is poisoned; opening it again finishes what was begun |
 //! | a damaged batch; one that this build cannot expand | the segment it is in stays as it is, and all behind it; `compact` fails and names it. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and leaves compaction until the log is opened again; retention goes on |
 //! | a transaction | the same: logs with transactions are not compacted at present |
-//! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) | they do not wait for the pass. It drops what it was writing; after a truncation or a deletion it begins again with what is left |
+//! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) | they wait at most for its first sync, or for one replacement. It drops what it was writing; after a truncation or a deletion it begins again with what is left |
 //!
 //! # What is deleted
 //!

@@ -15,7 +15,7 @@
 //! | roll | an append | readers, syncs |
 //! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
 //! | `delete_before`, `maintain` | a truncation, a sync of what is deleted if it is not durable | readers: who reads a segment that goes finishes it, and gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) then; appends go on meanwhile |
-//! | `compact`, `maintain` where it compacts | another compaction of the log; a sync of what is not durable; a truncation or a deletion, to replace segments | appends, readers. Who truncates, deletes or closes does not wait for it: it notices, and drops what it was writing |
+//! | `compact`, `maintain` where it compacts | another compaction of the log; a sync of what is not durable; a truncation or a deletion, to replace segments | appends, readers. Who truncates, deletes or closes waits at most for its first sync or for one replacement: it notices, and drops what it was writing |
 //! | `pause_maintenance` | a pass to notice | all else |
 //! | close | an append, a truncation, a deletion, a sync, a compaction to notice | readers: they get [`Closed`](crate::Error::Closed) next |
 //!
