@@ -363,6 +363,7 @@ impl BatchBuilder {
 
     /// Holds the records to the rules of an append. They are gone through only where keys are required, or where
     /// a timestamp breaks a rule.
+    #[inline(always)]
     pub(crate) fn check_records(&self, rules: &AppendRules) -> Result<(), Error> {
         if self
             .batch
@@ -378,6 +379,11 @@ impl BatchBuilder {
         if times_hold && !rules.keys_required {
             return Ok(());
         }
+        self.check_each(rules, times_hold)
+    }
+
+    #[cold]
+    fn check_each(&self, rules: &AppendRules, times_hold: bool) -> Result<(), Error> {
         let header = self.header(Codec::None)?;
         let records = self.plain.get(HEADER_SIZE..).unwrap_or_default();
         for (index, record) in Records::new(&header, records)?.enumerate() {
