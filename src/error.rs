@@ -423,7 +423,9 @@ pub enum InvalidRecord {
         latest: Timestamp,
     },
     /// It has no key, and the log is compacted by key.
-    #[error("a compacted log takes no record without a key")]
+    #[error(
+        "a compacted log takes no record without a key: give it one, or open the log with CleanupPolicy::Delete"
+    )]
     NoKey,
     /// The record, encoded, is larger than 2 GiB, which is what the format can say.
     #[error("the record is too large for the format")]

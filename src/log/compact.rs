@@ -1,8 +1,9 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
 //! A pass holds no lock while it reads and writes, only the right to be the one pass. What it makes is put in place
-//! by [`replace`](Shared::replace), one group of segments after the other. Whoever truncates,
-//! closes or pauses does not wait for it: it finds out by itself, and what it was making goes.
+//! by [`replace`](Shared::replace), one group of segments after the other. Whoever truncates
+//! goes ahead of it, but for its first sync and the moment of a replacement; whoever closes or pauses waits until it has noticed,
+//! which it does every 256 KiB. What it was making goes then.
 
 use crate::clean::key_map::KeyMap;
 use crate::clean::map::build_map;
@@ -131,7 +132,8 @@ impl Shared {
             }
         }
         report.clean_until = self.cleaning.lock().cleaned.unwrap_or(0);
-        if report.passes > 0 {
+        // Also what a pass did that did not come to its end.
+        if report.passes > 0 || report.records_removed > 0 || report.segments_removed > 0 {
             self.emit(&Event::Compacted(report));
         }
         Ok(report)
