@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.concurrent.CountDownLatch;
 import java.util.zip.CRC32C;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.config.TopicConfig;
@@ -120,6 +121,18 @@ public final class KafkaAgrees {
             new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
     }
 
+    /** A roll leaves the flush of the segment before to the scheduler, whose one thread must be through with it. */
+    private void close(UnifiedLog log) {
+        CountDownLatch idle = new CountDownLatch(1);
+        scheduler.scheduleOnce("idle", idle::countDown);
+        try {
+            idle.await();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+        log.close();
+    }
+
     private void load(File dir, boolean clean) throws IOException {
         UnifiedLog log = open(dir, clean, false);
         for (LogSegment segment : log.logSegments()) {
@@ -127,7 +140,7 @@ public final class KafkaAgrees {
             segment.timeIndex().sanityCheck();
         }
         print(log);
-        log.close();
+        close(log);
     }
 
     private static void print(UnifiedLog log) throws IOException {
@@ -173,7 +186,7 @@ public final class KafkaAgrees {
                 }
             }
         }
-        log.close();
+        close(log);
     }
 
     private static String type(RecordBatch batch) {
@@ -237,7 +250,7 @@ public final class KafkaAgrees {
         log.flush(false);
         copy(dir, new File(dir.getPath().replaceFirst("-0$", "") + "-as-crashed-0"));
         print(log);
-        log.close();
+        close(log);
     }
 
     private static SimpleRecord record(int n) {
@@ -253,7 +266,7 @@ public final class KafkaAgrees {
         UnifiedLog log = open(dir, false, false);
         append(log, count);
         print(log);
-        log.close();
+        close(log);
     }
 
     private static void append(UnifiedLog log, int count) throws IOException {
