@@ -9,7 +9,7 @@
 
 mod support;
 
-use annals::fs::{Call, Fault, FaultFs, MemFs, Operation, Rule};
+use annals::fs::{Call, DiskFs, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, Event, Log, LogConfig, ReadLimits, Reader, Record, StartAt, Timestamp,
 };
@@ -367,4 +367,52 @@ fn threads_that_read_append_and_compact_do_not_disturb_each_other() {
     log.compact().unwrap();
     assert_eq!(read_all(&log).len(), 65);
     assert_eq!(log.verify().unwrap(), []);
+}
+
+/// The files of a directory that have no name any more and take room because somebody has them open.
+#[cfg(target_os = "linux")]
+fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    let gone = |link: &std::path::PathBuf| link.to_string_lossy().ends_with(" (deleted)");
+    links.filter(|link| link.starts_with(dir) && gone(link)).collect()
+}
+
+/// A pass over a large log takes no more room than for a group of its segments. It had kept those open that it had
+/// replaced, as many as sixteen of them.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_replaced_takes_no_room_while_the_pass_goes_on() {
+    // Large files are closed beside the next group, whose first files may be made meanwhile.
+    for (value_bytes, most) in [(1000, 0), (3 << 20, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("t-0");
+        let fs = FaultFs::new(DiskFs);
+        let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+        let config = config.max_message_bytes(4 << 20).segment_bytes(value_bytes * 3 + 1000);
+        let log = Log::open(&path, config.fs(fs.clone())).unwrap();
+        let value = vec![b'v'; value_bytes as usize];
+        for n in 0..24 {
+            log.append(Record::new(value.clone()).key(format!("key {}", n / 2))).unwrap();
+        }
+        log.roll().unwrap();
+        let segments = log.stats().unwrap().segments.len();
+        assert!(segments >= 8, "{segments}");
+        let groups = Arc::new(AtomicUsize::new(0));
+        let (count, of) = (Arc::clone(&groups), path.clone());
+        fs.add(Rule::any(Fault::call(move |call| {
+            if call.operation == Operation::CreateNew
+                && call.path.to_string_lossy().ends_with(".log.cleaned")
+            {
+                count.fetch_add(1, Ordering::SeqCst);
+                let open = nameless(&of);
+                assert!(open.len() <= most, "{open:?}");
+            }
+        })));
+        let report = log.compact().unwrap();
+        assert_eq!(report.records_kept, 12);
+        assert!(groups.load(Ordering::SeqCst) >= 3, "{groups:?} {report:?}");
+        log.close().unwrap();
+        assert_eq!(nameless(&path), Vec::<std::path::PathBuf>::new());
+    }
 }

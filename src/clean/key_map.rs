@@ -1,30 +1,22 @@
 //! The last offset of each key, in a fixed piece of memory.
 //!
-//! Keys can be of any length, so a slot has a hash in place of its key: 16 bytes, and 8 for the
-//! offset. Two keys with the same hash would be taken for one, and the record of one of them
-//! lost. With 128 bits that does not happen by chance: among a thousand million keys
-//! the odds are one in 10^20. To make it happen on purpose, somebody who chooses keys would
-//! need two that SipHash maps to one value under a key that is drawn for each pass and never
-//! leaves the process, which is what that function was designed to prevent. It takes some 10
-//! to 15 ns for a short key. XXH3 takes 5 to 10, some 5% of a pass over small records, but its 128 bits are not as many to
-//! somebody who chooses keys: of keys of 32 bytes that differ in their first two words, and not in
-//! the sum of those, one half of its hash is the same whatever the seed. The other half alone meets by chance among
-//! a few thousand millions of keys, and nobody has promised that it takes chance.
+//! Keys can be of any length, so a slot has a [`KeyId`] in place of its key: 16 bytes, and 8 for the
+//! offset.
 //!
-//! Slots are searched from the one the hash names onwards. Neighbours share a cache line, and as
+//! Slots are searched from the one the key names onwards. Neighbours share a cache line, and as
 //! a tenth of the slots stays free the way is short.
 //!
 //! What costs time is waiting for memory, and there are two remedies. A map in use has only as many slots as its keys need:
 //! it begins with a small part of its memory and spreads over more of it, in place, as it fills. And keys come in
 //! crowds: the slots of all are looked at first, so that the processor fetches them side by side.
-//! Looking at each while it is hashed is three times slower: then the hashes wait for memory too.
+//! Looking at each as soon as it is known is three times slower: then what is computed waits for memory too.
 
+use crate::clean::key_id::{KeyId, Keying};
 use crate::error::{Error, Result};
 use crate::types::Offset;
-use siphasher::sip128::{Hash128, SipHasher13};
 use std::ops::Range;
 
-/// The two halves of the hash, and the offset plus one: 0 marks a free slot.
+/// The two halves of what stands for the key, and the offset plus one: 0 marks a free slot.
 type Slot = [u64; 3];
 
 /// The memory of a slot.
@@ -47,13 +39,9 @@ pub(crate) struct KeyMap {
     slots: Vec<Slot>,
     /// How many of them, from the first on, are in use.
     used: usize,
-    hasher: SipHasher13,
+    keying: Keying,
     len: usize,
 }
-
-/// Stands for a key.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KeyHash(Hash128);
 
 /// How many keys as many slots can have.
 fn room_in(slots: usize) -> usize {
@@ -88,8 +76,8 @@ impl KeyMap {
             let bytes = slots.saturating_mul(SLOT_BYTES);
             return Err(refuse(format!("there are no {bytes} bytes to be had; give it less")));
         }
-        let hasher = SipHasher13::new_with_key(&seed);
-        Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), hasher, len: 0 })
+        let keying = Keying::new(seed);
+        Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), keying, len: 0 })
     }
 
     /// How many keys it has.
@@ -110,37 +98,36 @@ impl KeyMap {
 
     /// What stands for a key in this map.
     #[inline]
-    pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash(self.hasher.hash(key))
+    pub(crate) fn id(&self, key: &[u8]) -> KeyId {
+        self.keying.id(key)
     }
 
     /// Looks at the slots of keys that are about to be inserted, at both ends, as a slot can lie across two cache lines.
     #[inline]
-    pub(crate) fn touch(&self, keys: impl Iterator<Item = KeyHash>) {
+    pub(crate) fn touch(&self, keys: impl Iterator<Item = KeyId>) {
         let mut seen = 0;
         for key in keys {
-            seen |= self.slots.get(self.home(key.0)).map_or(0, |[a, _, place]| *a ^ *place);
+            seen |= self.slots.get(self.home(key)).map_or(0, |[a, _, place]| *a ^ *place);
         }
         std::hint::black_box(seen);
     }
 
     /// Takes this for the last offset of the key. False, and nothing done, if the key is new and there is no room.
     #[inline]
-    pub(crate) fn insert(&mut self, key: KeyHash, offset: Offset) -> bool {
-        let KeyHash(hash) = key;
-        let mut at = self.find(hash);
+    pub(crate) fn insert(&mut self, key: KeyId, offset: Offset) -> bool {
+        let mut at = self.find(key);
         if self.slots.get(at).is_some_and(|[_, _, place]| *place == 0) {
             if self.len >= self.room() {
                 if self.used == self.slots.len() {
                     return false;
                 }
                 self.spread();
-                at = self.find(hash);
+                at = self.find(key);
             }
             self.len = self.len.saturating_add(1);
         }
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = [hash.h1, hash.h2, offset.saturating_add(1)];
+            *slot = [key.0, key.1, offset.saturating_add(1)];
         }
         true
     }
@@ -148,7 +135,7 @@ impl KeyMap {
     /// The last offset of a key.
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Offset> {
-        let [_, _, place] = self.slots.get(self.find(self.hash(key).0))?;
+        let [_, _, place] = self.slots.get(self.find(self.id(key)))?;
         place.checked_sub(1)
     }
 
@@ -173,10 +160,10 @@ impl KeyMap {
         if self.used == self.slots.len() { self.capacity() } else { self.used / 2 }
     }
 
-    /// The slot where the search for a hash begins.
+    /// The slot where the search for a key begins.
     #[inline]
-    fn home(&self, hash: Hash128) -> usize {
-        let scaled = u128::from(hash.h1).saturating_mul(self.used as u128) >> 64;
+    fn home(&self, key: KeyId) -> usize {
+        let scaled = u128::from(self.keying.place(key)).saturating_mul(self.used as u128) >> 64;
         usize::try_from(scaled).unwrap_or(0)
     }
 
@@ -187,12 +174,12 @@ impl KeyMap {
         if next == self.used { 0 } else { next }
     }
 
-    /// The slot that has the hash, or the free one where it would go. There is always a free one.
+    /// The slot that has the key, or the free one where it would go. There is always a free one.
     #[inline]
-    fn find(&self, hash: Hash128) -> usize {
-        let mut at = self.home(hash);
+    fn find(&self, key: KeyId) -> usize {
+        let mut at = self.home(key);
         while let Some([first, second, place]) = self.slots.get(at) {
-            if *place == 0 || (*first == hash.h1 && *second == hash.h2) {
+            if *place == 0 || (*first == key.0 && *second == key.1) {
                 break;
             }
             at = self.after(at);
@@ -215,15 +202,15 @@ impl KeyMap {
                 _ => continue,
             };
             // What stands in the way at the new place has to move itself.
-            while let [h1, h2, place] = moving
+            while let [first, second, place] = moving
                 && place != 0
             {
-                let mut to = self.home(Hash128 { h1, h2 });
+                let mut to = self.home(KeyId(first, second));
                 while self.slots.get(to).is_some_and(|[_, _, p]| *p != 0 && p & OLD == 0) {
                     to = self.after(to);
                 }
                 let Some(slot) = self.slots.get_mut(to) else { break };
-                moving = std::mem::replace(slot, [h1, h2, place & !OLD]);
+                moving = std::mem::replace(slot, [first, second, place & !OLD]);
             }
         }
     }
@@ -238,7 +225,7 @@ mod tests {
     }
 
     fn insert(map: &mut KeyMap, key: &[u8], offset: Offset) -> bool {
-        map.insert(map.hash(key), offset)
+        map.insert(map.id(key), offset)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading the dirty part of a log into the map of keys.
 
-use crate::clean::key_map::{KeyHash, KeyMap};
+use crate::clean::key_id::KeyId;
+use crate::clean::key_map::KeyMap;
 use crate::clean::stretch::Stretches;
 use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
@@ -70,7 +71,7 @@ struct Reading<'a> {
     meter: Meter<'a>,
     mapped: Mapped,
     /// Keys that are still to go into the map, and their offsets.
-    crowd: Vec<(KeyHash, Offset)>,
+    crowd: Vec<(KeyId, Offset)>,
 }
 
 impl Reading<'_> {
@@ -125,7 +126,7 @@ impl Reading<'_> {
             for record in batch.records(&mut scratch.decode)? {
                 let record = record?;
                 let Some(key) = record.key.filter(|_| record.offset >= self.from) else { continue };
-                self.crowd.push((self.map.hash(key), record.offset));
+                self.crowd.push((self.map.id(key), record.offset));
                 if self.crowd.len() == CROWD && !self.insert_all() {
                     return Ok(());
                 }

@@ -25,6 +25,7 @@
 //! `.cleaned`, which opening a log removes; to put them in place is up to the log.
 
 pub(crate) mod aborted;
+mod key_id;
 pub(crate) mod key_map;
 pub(crate) mod map;
 pub(crate) mod output;

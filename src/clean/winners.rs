@@ -135,7 +135,7 @@ mod tests {
     fn bits_and_keys_say_the_same() {
         let mut map = KeyMap::new(1 << 20, &(100..400), [1; 16]).unwrap();
         let key = |offset: Offset| (offset * offset % 37).to_be_bytes();
-        (100..400).for_each(|offset| assert!(map.insert(map.hash(&key(offset)), offset)));
+        (100..400).for_each(|offset| assert!(map.insert(map.id(&key(offset)), offset)));
         let bits = Winners::new(&map, 100..400);
         let keys = Winners::by_key(&map, 100..400);
         assert!(bits.bits.is_some());

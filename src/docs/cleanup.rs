@@ -224,12 +224,13 @@
 //! | reading | the dirty part twice, the clean part once |
 //! | writing | what stays, of both |
 //! | memory | about 27 bytes for each key of the dirty part, however long it is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) and a quarter more, only during a pass: the default of 128 MiB is room for some 5 million keys. More keys are done in further passes |
-//! | disk | room for one more group of segments, each group being what fits into `segment_bytes`; a group is replaced before the next is written |
+//! | disk | room for one more group of segments, each group being what fits into `segment_bytes`; a group is replaced before the next is written. Large files that were replaced are closed, which frees their room, by a short-lived thread while the next group is written; `close` waits for it |
 //! | syncs | what is compacted is made durable first; then the files of each group, and five times the directory |
 //!
 //! With the default ratio of a half, a pass comes when the dirty part is larger than the clean one, and writes up to two
-//! bytes for each that was appended. A ratio of 0.1 keeps a log smaller, and writes up to ten. Keys are told apart by
-//! a hash of 128 bits under a seed that is drawn for each pass: a collision is not to be feared, and cannot be made on purpose.
+//! bytes for each that was appended. A ratio of 0.1 keeps a log smaller, and writes up to ten. Keys of up to
+//! 15 bytes are told apart by themselves, longer ones by a hash of 120 bits under a seed that is drawn for each pass: a collision
+//! is not to be feared, and cannot be made on purpose.
 //!
 //! # What survives
 //!

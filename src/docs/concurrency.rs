@@ -82,6 +82,9 @@
 //! nobody's any more, and when the last handle of the maintainer goes. A limit on what it may read and write a
 //! second makes it sleep there, too.
 //!
+//! Of log files of 8 MiB or more, those a pass has replaced are closed in a thread that ends with that: the last to close a removed file gives
+//! back its pages, which can take a quarter as long as the pass.
+//!
 //! # Group commit
 //!
 //! One thread syncs for all who wait. Who finds no sync running leads one: it notes the end of the log, syncs the

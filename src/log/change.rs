@@ -358,7 +358,8 @@ impl Shared {
     fn close_now(&self) -> Result<()> {
         // None may write after the lock is released. That one comes between here and there finds the log closed.
         self.rest();
-        let _cleaner = self.cleaner.lock();
+        let mut disposal = self.cleaner.lock();
+        disposal.wait();
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
 use crate::log::checkpoints::{read_checkpoint, store_cleaned};
 use crate::log::config::FOREVER;
+use crate::log::disposal::{Disposal, WORTH_BYTES};
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::Segment;
@@ -100,15 +101,20 @@ impl Shared {
     /// Compacts the log. A pass that another thread runs is waited for.
     pub(crate) fn compact(&self, scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
         let (done, events) = {
-            let _cleaner = self.cleaner.lock();
-            self.dir.events.hold(|| self.go_through(scope, pace))
+            let mut disposal = self.cleaner.lock();
+            self.dir.events.hold(|| self.go_through(scope, pace, &mut disposal))
         };
         self.emit_all(events);
         done
     }
 
     /// Makes passes until there is nothing to do. The cleaner lock is held.
-    fn go_through(&self, mut scope: Scope, pace: Pace<'_>) -> Result<CompactionReport> {
+    fn go_through(
+        &self,
+        mut scope: Scope,
+        pace: Pace<'_>,
+        disposal: &mut Disposal,
+    ) -> Result<CompactionReport> {
         let mut report = CompactionReport::default();
         loop {
             self.check_writable()?;
@@ -116,7 +122,7 @@ impl Shared {
                 break;
             }
             let revision = self.revision();
-            match self.pass(revision, scope, &mut report, pace) {
+            match self.pass(revision, scope, &mut report, pace, disposal) {
                 // What is left is dirty, and worth it as it was before.
                 Ok(Outcome::Clean { full: true }) => scope = Scope::Dirty,
                 Ok(Outcome::Interrupted) if !self.is_resting() => {}
@@ -203,6 +209,7 @@ impl Shared {
         scope: Scope,
         report: &mut CompactionReport,
         pace: Pace<'_>,
+        disposal: &mut Disposal,
     ) -> Result<Outcome> {
         // The clock is somebody else's code: it is asked with nothing held but the cleaner lock.
         let now = self.clock().now();
@@ -217,7 +224,7 @@ impl Shared {
         }
         let (revision, stopped) = (Cell::new(revision), Cell::new(false));
         let pass = Pass { shared: self, revision, stopped, now, view, parts };
-        match pass.run(&dirty, report, pace) {
+        match pass.run(&dirty, report, pace, disposal) {
             Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
             // What it read may have been cut while it read it.
             Err(_) if self.revised_since(pass.revision.get()) => Ok(Outcome::Interrupted),
@@ -256,7 +263,13 @@ impl Shared {
 }
 
 impl Pass<'_> {
-    fn run(&self, dirty: &Dirty, report: &mut CompactionReport, pace: Pace<'_>) -> Result<Outcome> {
+    fn run(
+        &self,
+        dirty: &Dirty,
+        report: &mut CompactionReport,
+        pace: Pace<'_>,
+        disposal: &mut Disposal,
+    ) -> Result<Outcome> {
         let config = &self.shared.config;
         self.shared.discard_leftovers()?;
         self.shared.vouch_below(dirty.upto, self.revision.get())?;
@@ -299,9 +312,15 @@ impl Pass<'_> {
                 self.shared.discard_replacement(base)?;
                 continue;
             }
+            // Of a file that somebody has open the name alone goes, which takes no time under the lock.
+            let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
+            let large = members.iter().filter(is_large);
+            let files = large.filter_map(|source| source.segment.file().ok()).collect();
             if !self.replace(range, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
+            members.iter().for_each(|source| source.segment.let_go());
+            disposal.close(files);
             note(report, members, &done);
         }
         self.finish(mapped.end)?;

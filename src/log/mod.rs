@@ -7,6 +7,7 @@ mod combine;
 mod compact;
 mod config;
 mod cursor;
+mod disposal;
 #[cfg(feature = "futures")]
 mod durable;
 mod flush;

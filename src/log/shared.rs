@@ -11,6 +11,7 @@ use crate::log::append::Writer;
 use crate::log::combine::Queue;
 use crate::log::compact::CleaningState;
 use crate::log::config::LogConfig;
+use crate::log::disposal::Disposal;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
 use crate::log::open::Recovery;
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) durable: AtomicU64,
 
     /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`.
-    pub(crate) cleaner: Mutex<()>,
+    pub(crate) cleaner: Mutex<Disposal>,
     /// Leaf lock. How far the cleaner got, and whether it may go on.
     pub(crate) cleaning: Mutex<CleaningState>,
     /// One structural change at a time: truncating, replacing, closing.
@@ -118,7 +119,7 @@ impl Shared {
             start: AtomicU64::new(parts.start),
             end: AtomicU64::new(parts.end),
             durable: AtomicU64::new(parts.durable),
-            cleaner: Mutex::new(()),
+            cleaner: Mutex::default(),
             cleaning: Mutex::new(CleaningState::new(parts.cleaned)),
             change: Mutex::new(()),
             writer: Mutex::new(parts.writer),

@@ -625,6 +625,11 @@ impl Segment {
         self.retired.set(Retired::Replaced).ok();
     }
 
+    /// Lets go of the log file: the space of one that was removed is free when nobody holds it.
+    pub(crate) fn let_go(&self) {
+        self.dir.forget(self.id);
+    }
+
     /// Says that the files of a replacement have the names of live ones now. Its indexes are read from there from
     /// now on, where they take no memory of their own.
     pub(crate) fn settle(&self) {
@@ -679,7 +684,7 @@ fn indexes_at(
 /// The files of a retired segment go here.
 impl Drop for Segment {
     fn drop(&mut self) {
-        self.dir.forget(self.id);
+        self.let_go();
         let Some(&Retired::Dropped(stage)) = self.retired.get() else { return };
         for kind in Kind::ALL {
             self.dir.discard(SegmentFile { base: self.base, kind, stage });
