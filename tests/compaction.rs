@@ -504,3 +504,34 @@ fn where_a_broker_has_been_nothing_counts_as_compacted() {
     assert_eq!(log.stats().unwrap().clean_until, 0);
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
+
+/// Where the log's codec packs worse than the one a producer used, what was built of a group could be larger than a segment.
+#[test]
+fn what_is_packed_worse_than_it_was_is_packed_as_it_was() {
+    let fs = MemFs::new();
+    let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock());
+    let config = config.segment_bytes(64 << 10).max_message_bytes(60 << 10).fs(fs.clone());
+    let log = Log::open(DIR, config.clone()).unwrap();
+    for batch in 0..100 {
+        let mut builder = BatchBuilder::new();
+        builder.compression(Compression::of(Codec::Zstd));
+        for n in 0..100 {
+            // Half of the keys come again, in the next batch.
+            let record = Record::new(vec![b'v'; 400]).key(format!("{}", batch * 50 + n));
+            builder.push_record(&record, Timestamp::from_millis(T0)).unwrap();
+        }
+        log.append_batch(builder.build().unwrap()).unwrap();
+    }
+    log.roll().unwrap();
+    let before = read_all(&log);
+    log.close().unwrap();
+    let log = Log::open(DIR, config.compression(Compression::of(Codec::None))).unwrap();
+    let report = log.compact().unwrap();
+    assert_eq!(report.records_kept, 99 * 50 + 100);
+    let expected: Vec<Rec> =
+        before.into_iter().filter(|rec| rec.offset % 100 < 50 || rec.offset >= 9900).collect();
+    assert_eq!(read_all(&log), expected);
+    assert!(logs(&fs).iter().all(|(_, bytes)| bytes.len() <= 64 << 10));
+    let batches = log.read(0, ReadLimits::bytes(1 << 20)).unwrap();
+    assert!(batches.batches().all(|batch| batch.header().codec() == Codec::Zstd));
+}

@@ -327,16 +327,20 @@ impl Pass<'_> {
         let builder = &mut scratch.builder;
         like(builder, header);
         let own = Compression::of(header.codec());
-        builder.compression(self.terms.compression.unwrap_or(own)).delete_horizon(horizon);
-        let mut records = batch.records(&mut scratch.decode)?;
-        for &delta in &scratch.kept {
-            let offset = header.base_offset.saturating_add_signed(i64::from(delta));
-            let record = record_at(&mut records, offset)?.ok_or(CHANGED)?;
-            builder.push_ref_at(delta, &record)?;
-        }
-        let (bytes, header) = builder.finish_with_header()?;
+        let wanted = self.terms.compression.unwrap_or(own);
+        builder.compression(wanted).delete_horizon(horizon);
+        push_kept(batch, scratch)?;
         self.done.changed = true;
-        Ok(self.write(&header, bytes)?)
+        let (bytes, rebuilt) = scratch.builder.finish_with_header()?;
+        if wanted == own || bytes.len() <= header.size_bytes() {
+            return Ok(self.write(&rebuilt, bytes)?);
+        }
+        // Batches that are packed worse than they were could make of a group more than a segment may hold.
+        like(&mut scratch.builder, header);
+        scratch.builder.compression(own).delete_horizon(horizon);
+        push_kept(batch, scratch)?;
+        let (bytes, rebuilt) = scratch.builder.finish_with_header()?;
+        Ok(self.write(&rebuilt, bytes)?)
     }
 
     /// Writes the header of a batch whose records are gone.
@@ -372,6 +376,17 @@ fn like(builder: &mut BatchBuilder, header: &BatchHeader) {
         .transactional(header.is_transactional())
         .control(header.is_control())
         .set_last_offset_delta(header.last_offset_delta);
+}
+
+/// Adds the records of a batch that were chosen to the one that is being built.
+fn push_kept(batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure> {
+    let mut records = batch.records(&mut scratch.decode)?;
+    for &delta in &scratch.kept {
+        let offset = batch.header().base_offset.saturating_add_signed(i64::from(delta));
+        let record = record_at(&mut records, offset)?.ok_or(CHANGED)?;
+        scratch.builder.push_ref_at(delta, &record)?;
+    }
+    Ok(())
 }
 
 /// The record of this offset, which is not below those asked for before.

@@ -230,7 +230,7 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
-            self.sync_below(appended.last.saturating_add(1))?;
+            self.flush_below(appended.last.saturating_add(1))?;
         }
         Ok(appended)
     }

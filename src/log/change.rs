@@ -145,7 +145,7 @@ impl Shared {
         if result? {
             // Offsets without a record lie below the new segment. With the recovery point behind
             // them, no recovery takes them for a hole.
-            self.sync_below(target)?;
+            self.flush_below(target)?;
         }
         Ok(())
     }
@@ -351,6 +351,9 @@ impl Shared {
     /// Closes the log for everyone who has it.
     pub(crate) fn close(&self) -> Result<()> {
         let (closed, events) = self.dir.events.hold(|| self.close_now());
+        self.signal.notify();
+        #[cfg(feature = "futures")]
+        self.syncer.wake(self);
         self.emit_all(events);
         closed
     }
@@ -376,9 +379,6 @@ impl Shared {
         self.latch_closed();
         *self.lock.lock() = None;
         drop(syncs);
-        self.signal.notify();
-        #[cfg(feature = "futures")]
-        self.syncer.wake(self);
         closed
     }
 

@@ -252,7 +252,8 @@ impl LogConfig {
         self
     }
 
-    /// Compresses every batch with this codec; batches that arrive compressed otherwise are compressed anew.
+    /// Compresses every batch with this codec; batches that arrive compressed otherwise are compressed anew, and
+    /// so is what compaction builds again, unless that makes a batch larger than it was.
     ///
     /// *Default* none set: a batch stays as its producer made it. *Limits* a codec this build has. *Effect*: smaller
     /// files for time spent in `append`, before it takes the log's lock. Kafka: `compression.type`, with its levels.

@@ -77,7 +77,16 @@ impl Drop for Lead<'_> {
 }
 
 impl Shared {
-    /// Makes everything below `wanted` durable and says what is.
+    /// Makes everything below `wanted` durable, says what is, and wakes the tasks that wait for it. No lock is held:
+    /// what a waker does is somebody else's code.
+    pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
+        let synced = self.sync_below(wanted);
+        #[cfg(feature = "futures")]
+        self.syncer.wake(self);
+        synced
+    }
+
+    /// The same, but leaves it to the thread that syncs for tasks to wake them.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
         let mut counted = None;
         loop {
@@ -116,7 +125,6 @@ impl Shared {
         let (result, events) =
             self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
         drop(lead);
-        self.signal_durable();
         self.emit_all(events);
         result
     }
@@ -225,11 +233,6 @@ impl Shared {
             self.synced.wait(&mut state);
         }
         state
-    }
-
-    fn signal_durable(&self) {
-        #[cfg(feature = "futures")]
-        self.syncer.wake(self);
     }
 }
 

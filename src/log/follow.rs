@@ -21,6 +21,7 @@ use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,32 @@ pub(crate) struct Follower {
     /// Up to here the last segment's file is known to hold batches.
     position: u64,
     end: Offset,
+    ends: Ends,
+}
+
+/// Where replacements that are not in place yet end, each of which is read whole to know it. A writer that died
+/// leaves them there until the log is opened for writing.
+#[derive(Debug, Clone, Default)]
+struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
+
+impl Ends {
+    fn of(&mut self, dir: &SegmentDir, file: SegmentFile, len: u64) -> Result<Offset> {
+        if let Some(end) = self.0.get(&(file, len)) {
+            return Ok(*end);
+        }
+        let end = end_of_replacement(dir, file)?;
+        self.0.insert((file, len), end);
+        Ok(end)
+    }
+
+    /// Forgets those that are there no more.
+    fn retain(&mut self, listing: &Listing) {
+        self.0.retain(|known, _| listing.replacements().any(|there| there == *known));
+    }
 }
 
 impl Follower {
-    fn new(dir: &Arc<SegmentDir>, base: Offset, found: Recovered) -> Result<Follower> {
+    fn new(dir: &Arc<SegmentDir>, base: Offset, found: Recovered, ends: Ends) -> Result<Follower> {
         let indexes = Arc::new(found.indexes);
         let largest = found.cadence.largest.0;
         let file = dir.open_log(base)?;
@@ -63,6 +86,7 @@ impl Follower {
             cadence: found.cadence,
             position: found.valid_bytes,
             end: found.end,
+            ends,
         })
     }
 
@@ -86,12 +110,17 @@ impl Follower {
 
 /// The log files that hold a log, in order: live ones, and replacements in the place of what they replace. Their
 /// writer may be in the middle of putting one there, or have died in it.
-fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u64)>> {
+fn log_files(
+    dir: &SegmentDir,
+    listing: &Listing,
+    ends: &mut Ends,
+) -> Result<Vec<(SegmentFile, u64)>> {
+    ends.retain(listing);
     let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
     let mut files: Vec<_> = listing.logs().map(live).collect();
     let Some(&(last, _)) = files.last() else { return Ok(files) };
     for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
-        let covered = file.base..end_of_replacement(dir, file)?;
+        let covered = file.base..ends.of(dir, file, len)?;
         // What is appended to is never replaced.
         if last.base < covered.end {
             continue;
@@ -107,7 +136,7 @@ fn log_files(dir: &SegmentDir, listing: &Listing) -> Result<Vec<(SegmentFile, u6
 const LISTINGS: usize = 8;
 
 /// Looks at a directory, and again when its names were not the same before and after.
-fn settled<T>(dir: &SegmentDir, look: impl Fn(&Listing) -> Result<T>) -> Result<T> {
+fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> Result<T> {
     let mut tries = 1usize;
     loop {
         let listing = Listing::read(dir)?;
@@ -120,16 +149,21 @@ fn settled<T>(dir: &SegmentDir, look: impl Fn(&Listing) -> Result<T>) -> Result<
 }
 
 /// The segments of a directory as they are now.
-fn survey(dir: &Arc<SegmentDir>, choice: OnCorruption) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, choice))
+fn survey(
+    dir: &Arc<SegmentDir>,
+    choice: OnCorruption,
+    ends: &mut Ends,
+) -> Result<(Follower, View)> {
+    settled(dir, |listing| survey_listed(dir, listing, choice, ends))
 }
 
 fn survey_listed(
     dir: &Arc<SegmentDir>,
     listing: &Listing,
     choice: OnCorruption,
+    ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    let logs = log_files(dir, listing)?;
+    let logs = log_files(dir, listing, ends)?;
     let Some((&(last, _), sealed)) = logs.split_last() else {
         listing.check(&dir.path)?;
         return Err(Error::NotALog {
@@ -145,7 +179,8 @@ fn survey_listed(
         })
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
-    let follower = Follower::new(dir, last.base, scan_last(dir, last.base, choice)?)?;
+    let found = scan_last(dir, last.base, choice)?;
+    let follower = Follower::new(dir, last.base, found, ends.clone())?;
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
 }
@@ -183,7 +218,7 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, false);
-    let (follower, view) = survey(&dir, config.on_corruption)?;
+    let (follower, view) = survey(&dir, config.on_corruption, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows better.
     if config.on_corruption != OnCorruption::Truncate
         && let Some(lost) = lost_since_close(&dir)?.into_iter().next()
@@ -234,10 +269,11 @@ impl Shared {
     /// Looks whether the last segment is the last no more, or was cut, and where the log begins.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let listing = Listing::read(&self.dir)?;
-        let logs = match log_files(&self.dir, &listing) {
+        let ends = &mut follower.ends;
+        let logs = match log_files(&self.dir, &listing, ends) {
             Ok(logs) => logs,
             // It may have been put in place meanwhile.
-            Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing))?,
+            Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
         let view = self.view();
         let (active, position) = (follower.segment.base, follower.position);
@@ -254,7 +290,7 @@ impl Shared {
         // What was added to the segment before the next one was begun.
         follower.take_new_batches()?;
         let before = follower.end;
-        let (next, view) = survey(&self.dir, self.config.on_corruption)?;
+        let (next, view) = survey(&self.dir, self.config.on_corruption, &mut follower.ends)?;
         // What is not there as it was, but for what was deleted at the front, was cut or compacted.
         let first = view.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {

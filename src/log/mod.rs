@@ -355,7 +355,7 @@ impl Log {
     /// again, as a second try could succeed without the bytes being there. [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
         self.shared.check_writable()?;
-        self.shared.sync_below(self.shared.end())
+        self.shared.flush_below(self.shared.end())
     }
 
     /// Makes the record at `offset`, and all before it, durable; returns the durable end of the log.
@@ -367,7 +367,7 @@ impl Log {
         if offset >= self.shared.end() {
             return Err(self.shared.out_of_range(offset));
         }
-        self.shared.sync_below(offset.saturating_add(1))
+        self.shared.flush_below(offset.saturating_add(1))
     }
 
     /// [`flush`](Log::flush), to be awaited: it blocks no thread of the caller's.

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// How many log files of one log stay open when nobody is reading them.
 const OPEN_FILES: usize = 16;
 
+/// What is wrong with an index file that is not there.
+pub(crate) const MISSING: &str = "it is missing";
+
 /// What was tried when a file could not be opened.
 pub(crate) const OPEN: &str = "open";
 
@@ -163,26 +166,34 @@ impl SegmentDir {
         drop(forgotten);
     }
 
-    /// The content of an index file, or `None` when there is no such file.
+    /// The content of an index file of at most so many bytes; otherwise what is wrong with it.
     ///
     /// It is mapped only when this process holds the lock: then nobody cuts it.
-    pub(crate) fn index_view(&self, file: SegmentFile, map_from: u64) -> Result<Option<FileView>> {
+    pub(crate) fn index_view(
+        &self,
+        file: SegmentFile,
+        map_from: u64,
+        most: u64,
+    ) -> Result<Result<FileView, &'static str>> {
         let path = self.path_of(file);
         let opened = match self.fs.open(&path, Open::ReadOnly) {
             Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(MISSING)),
             Err(error) => return Err(Error::io("open", &path, error)),
         };
-        let view = || -> io::Result<FileView> {
+        let view = || -> io::Result<Result<FileView, &'static str>> {
             let len = opened.len()?;
+            if len > most {
+                return Ok(Err("it has more entries than its log has batches"));
+            }
             if self.writable && len >= map_from {
-                return opened.view(len);
+                return opened.view(len).map(Ok);
             }
             let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
             opened.read_exact_at(&mut bytes, 0)?;
-            Ok(FileView::from_vec(bytes))
+            Ok(Ok(FileView::from_vec(bytes)))
         };
-        view().map(Some).map_err(|e| Error::io("read", &path, e))
+        view().map_err(|e| Error::io("read", &path, e))
     }
 
     /// Removes a file that nothing needs. One that is not there is no matter; one

@@ -16,7 +16,7 @@ pub(crate) mod time_index;
 
 pub(crate) use dir::SegmentDir;
 
-use crate::segment::dir::SegmentId;
+use crate::segment::dir::{MISSING, SegmentId};
 
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
@@ -655,20 +655,27 @@ fn indexes_at(
     bytes: u64,
     stages: &[Stage],
 ) -> Result<Result<Indexes, (Kind, &'static str)>> {
-    let view = |kind| {
+    // An entry a batch, and the last time.
+    let most_entries = (bytes / BatchHeader::SIZE as u64).saturating_add(1);
+    let view = |kind, entry_bytes: usize| {
+        let most = most_entries.saturating_mul(entry_bytes as u64);
+        let mut found = Err(MISSING);
         for stage in stages {
             let file = SegmentFile { base, kind, stage: *stage };
-            if let Some(view) = dir.index_view(file, MAP_FROM_BYTES)? {
-                return Ok(Some(view));
+            found = dir.index_view(file, MAP_FROM_BYTES, most)?;
+            if !matches!(found, Err(MISSING)) {
+                break;
             }
         }
-        Ok::<_, Error>(None)
+        Ok::<_, Error>(found)
     };
-    let Some(offsets) = view(Kind::OffsetIndex)? else {
-        return Ok(Err((Kind::OffsetIndex, "it is missing")));
+    let offsets = match view(Kind::OffsetIndex, offset_index::ENTRY_BYTES)? {
+        Ok(offsets) => offsets,
+        Err(reason) => return Ok(Err((Kind::OffsetIndex, reason))),
     };
-    let Some(times) = view(Kind::TimeIndex)? else {
-        return Ok(Err((Kind::TimeIndex, "it is missing")));
+    let times = match view(Kind::TimeIndex, time_index::ENTRY_BYTES)? {
+        Ok(times) => times,
+        Err(reason) => return Ok(Err((Kind::TimeIndex, reason))),
     };
     let offsets = match OffsetIndex::open(base, offsets, bytes) {
         Ok(offsets) => offsets,

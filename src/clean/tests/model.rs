@@ -188,6 +188,8 @@ pub(super) fn clean(
         new.codec = pass.compression.unwrap_or(batch.codec);
         if batch.control {
             new.codec = Codec::None;
+        } else if new.encode().len() > batch.encode().len() {
+            new.codec = batch.codec;
         }
     }
     Some(new)
