@@ -8,6 +8,8 @@ use annals::{
     CleanupPolicy, Clock, Error, Event, Listener, Log, LogConfig, ManualClock, Record, Result,
     Timestamp, TimestampType,
 };
+#[cfg(feature = "futures")]
+use std::future::Future;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -488,4 +490,67 @@ fn a_listener_may_flush_when_a_flush_could_not_clean_up() {
     fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
     in_time("flush", move || log.flush()).unwrap();
     assert_eq!(listener.1.load(Ordering::SeqCst), 1);
+}
+
+/// Calls the log in every way that takes a lock, each time it is woken.
+#[cfg(feature = "futures")]
+struct Calling(Log, AtomicU64);
+
+#[cfg(feature = "futures")]
+impl std::task::Wake for Calling {
+    fn wake(self: Arc<Self>) {
+        let log = &self.0;
+        drop(log.pause_maintenance());
+        // Closed or not, neither may hang.
+        drop(log.append(Record::new("woken").key("k")));
+        drop(log.delete_before(0));
+        drop(log.flush());
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A compaction, a deletion and a close sync and wake those who wait, and had done so with the locks of all three held.
+#[test]
+#[cfg(feature = "futures")]
+fn a_waker_may_call_the_log() {
+    for case in ["compact", "delete", "truncate", "close", "flush"] {
+        in_time(case, move || {
+            let fs = FaultFs::new(MemFs::new());
+            let config = config(fs.clone()).cleanup_policy(CleanupPolicy::CompactAndDelete);
+            let log = Log::open(DIR, config.flush_messages(u64::MAX)).unwrap();
+            for n in 0..20 {
+                log.append(Record::new(vec![b'v'; 100]).key(format!("{}", n % 3))).unwrap();
+            }
+            let calling = Arc::new(Calling(log.clone(), AtomicU64::new(0)));
+            let waker = Arc::clone(&calling).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            let mut tail = Box::pin(log.tail(log.offsets().end).unwrap());
+            assert!(tail.as_mut().poll_next(&mut context).is_pending());
+            // Who begins to wait in the middle of a sync is woken by who leads it, if by anybody but the thread for tasks.
+            let durable = Mutex::new(Some(Box::pin(log.flush_async())));
+            let task = std::task::Waker::from(Arc::clone(&calling));
+            fs.add(Rule::any(Fault::call(move |call| {
+                let is_ours = std::thread::current().name() != Some("annals-sync");
+                if call.operation == Operation::SyncData
+                    && is_ours
+                    && let Some(mut durable) = durable.lock().unwrap().take()
+                {
+                    let mut context = std::task::Context::from_waker(&task);
+                    assert!(durable.as_mut().poll(&mut context).is_pending());
+                    // Dropped, it would be forgotten.
+                    std::mem::forget(durable);
+                }
+            })));
+            match case {
+                "compact" => drop(log.compact().unwrap()),
+                "delete" => drop(log.delete_before(5).unwrap()),
+                "truncate" => log.truncate_to(5).unwrap(),
+                "close" => log.clone().close().unwrap(),
+                _ => drop(log.flush().unwrap()),
+            }
+            while calling.1.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+        });
+    }
 }

@@ -3,10 +3,11 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, MemFs, Rule};
+use annals::fs::{Call, DiskFs, Fault, FaultFs, MemFs, Operation, Rule, Survive};
 use annals::{CleanupPolicy, Log, LogConfig, Offset, Reader, Record, StartAt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::{DIR, Rec, read_all};
 
 fn config(fs: impl annals::fs::Fs) -> LogConfig {
@@ -120,4 +121,67 @@ fn what_is_deleted_and_cut_after_a_compaction_is_seen() {
     assert_eq!(read_all(&other), read_all(&writer));
     assert_eq!(other.offsets().start, 30);
     assert_eq!(other.verify().unwrap(), []);
+}
+
+/// To know where a replacement ends, all of it is read. A writer that died may leave it there for long.
+#[test]
+fn a_replacement_that_stays_unfinished_is_read_once() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let log = Log::open(DIR, config(fs.clone())).unwrap();
+    fill(&log);
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let (of, images) = (memory.clone(), Arc::clone(&copies));
+    fs.add(Rule::any(Fault::call(move |call| {
+        if call.operation == Operation::SyncDir && !support::keyed::staged(&of).is_empty() {
+            images.lock().unwrap().push(of.crash(Survive::Everything));
+        }
+    })));
+    log.compact().unwrap();
+    let image = copies.lock().unwrap().iter().find(|image| has_swap(image)).unwrap().clone();
+    let fs = FaultFs::new(image);
+    let follower = Log::open_read_only(DIR, config(fs.clone())).unwrap();
+    let before = read_all(&follower);
+    fs.clear_trace();
+    for _ in 0..5 {
+        assert_eq!(
+            follower.tail(StartAt::Latest).unwrap().next(Some(Duration::ZERO)).unwrap(),
+            None
+        );
+    }
+    let opened = |call: &Call| call.path.to_string_lossy().ends_with(".log.swap");
+    assert!(fs.trace().iter().any(|call| call.operation == Operation::List));
+    assert_eq!(fs.trace().iter().filter(|call| opened(call)).count(), 0);
+    assert_eq!(read_all(&follower), before);
+}
+
+fn has_swap(fs: &MemFs) -> bool {
+    support::keyed::staged(fs).iter().any(|name| name.ends_with(".log.swap"))
+}
+
+/// Nobody writes such an index, but anybody can make one: it takes no room on the disk.
+#[test]
+fn an_index_that_claims_a_tebibyte_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t-0");
+    let log = Log::open(&path, config(DiskFs)).unwrap();
+    fill(&log);
+    let expected = read_all(&log);
+    log.close().unwrap();
+    for kind in ["index", "timeindex"] {
+        let name = path.join(format!("{:020}.{kind}", 0));
+        let file = std::fs::OpenOptions::new().write(true).open(name).unwrap();
+        // A whole number of entries of either kind.
+        file.set_len(24 << 36).unwrap();
+    }
+    let follower = Log::open_read_only(&path, config(DiskFs)).unwrap();
+    assert_eq!(read_all(&follower), expected);
+    assert_eq!(follower.get(3).unwrap().map(Rec::from).as_ref(), expected.get(3));
+    let time = annals::Timestamp::from_millis(expected[2].time);
+    assert!(follower.offset_for_time(time).unwrap().is_some());
+    drop(follower);
+    let log = Log::open(&path, config(DiskFs)).unwrap();
+    assert_eq!(log.offset_for_time(time).unwrap().map(|found| found.0), Some(0));
+    assert!(log.get(3).unwrap().is_some());
+    assert_eq!(log.verify().unwrap(), []);
 }
