@@ -255,6 +255,22 @@ fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
     }
 }
 
+/// Nothing behind it speaks for a batch that is followed by a damaged one, but what is before it can: it is whole but
+/// for its length.
+#[test]
+fn a_batch_between_a_wrong_length_and_other_damage_stays() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    (0..5).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
+    log.close().unwrap();
+    let places = places(&fs);
+    flip(&fs, &places[1].file, places[1].position + 9, 6);
+    flip(&fs, &places[3].file, places[3].position + 17, 6);
+    let log = Log::open(DIR, keep(&fs)).unwrap();
+    let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+    assert_eq!(found, [0, 2, 4]);
+}
+
 /// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other records.
 #[test]
 fn offsets_that_are_lost_at_the_end_are_not_given_again() {
