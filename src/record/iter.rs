@@ -210,6 +210,7 @@ impl<'a> Records<'a> {
     /// The records in between are stepped over by their lengths, not decoded, so
     /// not all that [`Records`] checks is checked in them. If there is no such record the
     /// iterator is at its end. Offsets that were passed do not come again.
+    /// Nothing is looked at if there is nothing to step over.
     ///
     /// # Errors
     ///
@@ -218,7 +219,7 @@ impl<'a> Records<'a> {
     pub fn skip_to_offset(&mut self, offset: Offset) -> Result<(), InvalidBatch> {
         let target = offset.saturating_sub(self.progress.base_offset);
         let target = i64::try_from(target).unwrap_or(i64::MAX);
-        if self.progress.done || target < self.progress.min_delta {
+        if target <= self.progress.min_delta {
             return Ok(());
         }
         if self.progress.is_dense() && self.jump(target) {
@@ -374,7 +375,7 @@ impl<'a> Records<'a> {
         let key = read_bytes(&mut body).ok_or("its key does not fit its length")?;
         let value = read_bytes(&mut body).ok_or("its value does not fit its length")?;
         let headers = match body {
-            // The varint of zero, and nothing after it.
+            // The varint of zero, and nothing after it. Reading it would come to the same, but take longer.
             [0] => Headers::default(),
             _ => read_headers(body)?,
         };
@@ -645,12 +646,38 @@ mod tests {
     #[test]
     fn skipping_does_not_trust_that_a_full_range_is_numbered_one_by_one() {
         // As many records as offsets, yet one offset twice.
-        let encoded = [0, 2, 2].map(numbered).concat();
-        let mut records = Records::new(&header(3, 2), &encoded).unwrap();
-        records.skip_to_offset(101).unwrap();
-        assert_eq!(records.next().unwrap().unwrap().offset, 102);
-        assert!(records.next().unwrap().is_err());
+        for (deltas, found) in [([0, 2, 2], 102), ([1, 2, 2], 101)] {
+            let encoded = deltas.map(numbered).concat();
+            let mut records = Records::new(&header(3, 2), &encoded).unwrap();
+            records.skip_to_offset(101).unwrap();
+            assert_eq!(records.next().unwrap().unwrap().offset, found);
+            assert!(records.find_map(Result::err).is_some());
+            assert!(records.next().is_none());
+        }
+    }
+
+    #[test]
+    fn skipping_does_not_pass_over_offsets_that_fall() {
+        let encoded = [0, 3, 2, 5].map(numbered).concat();
+        let mut records = Records::new(&header(4, 9), &encoded).unwrap();
+        let what = "its offset is not above the one before it";
+        let falls = InvalidBatch::Record { index: 2, what };
+        assert_eq!(records.skip_to_offset(105), Err(falls));
         assert!(records.next().is_none());
+    }
+
+    /// What is wrong from there on is for `next` to say.
+    #[test]
+    fn skipping_to_where_one_stands_or_has_been_does_nothing() {
+        let broken = [numbered(0), vec![1; 7]].concat();
+        for target in [100, 101] {
+            let mut records = Records::new(&header(2, 5), &broken).unwrap();
+            assert!(records.next().unwrap().is_ok());
+            records.skip_to_offset(target).unwrap();
+            assert!(records.next().unwrap().is_err());
+            records.skip_to_offset(103).unwrap();
+            assert!(records.next().is_none());
+        }
     }
 
     #[test]
