@@ -89,6 +89,11 @@ fn timestamps_out_of_range_are_named() {
     };
     validate(batch(&[0, i64::MAX]).finish().unwrap(), &no_limit).unwrap();
     assert!(validate(batch(&[0, -2]).finish().unwrap(), &no_limit).is_err());
+    // A clock can be wrong by any time.
+    for now in [i64::MIN, -1, 0, i64::MAX].map(Timestamp::from_millis) {
+        let any_clock = AppendRules { now, ..no_limit };
+        validate(batch(&[0, i64::MAX]).finish().unwrap(), &any_clock).unwrap();
+    }
     // The log's clock replaces them, whatever they are.
     let append_time = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
     validate(batch(&[i64::MIN, i64::MAX]).finish().unwrap(), &append_time).unwrap();

@@ -31,10 +31,8 @@ impl AppendRules {
     /// The earliest and the latest timestamp that are taken now.
     pub(super) fn range(&self) -> (Timestamp, Timestamp) {
         let now = self.now.as_millis();
-        let earliest = match i64::try_from(self.before_max_millis) {
-            Ok(before) if before < i64::MAX => now.saturating_sub(before).max(0),
-            _ => 0,
-        };
+        let before = i64::try_from(self.before_max_millis).unwrap_or(i64::MAX);
+        let earliest = now.saturating_sub(before).max(0);
         let latest = match i64::try_from(self.after_max_millis) {
             Ok(after) if after < i64::MAX => now.saturating_add(after),
             _ => i64::MAX,
