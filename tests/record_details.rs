@@ -33,6 +33,17 @@ fn a_batch_without_records_has_none_whatever_its_codec() {
 }
 
 #[test]
+fn a_batch_without_records_keeps_its_offsets_and_times() {
+    let max = Timestamp::from_millis(3);
+    let bytes = batch(|builder| {
+        builder.base_offset(7).set_last_offset_delta(4).set_max_timestamp(max).delete_horizon(T);
+    });
+    let header = BatchHeader::parse(&bytes).unwrap();
+    assert_eq!((header.record_count, header.base_offset, header.next_offset()), (0, 7, 12));
+    assert_eq!((header.max_timestamp, header.delete_horizon()), (max, Some(T)));
+}
+
+#[test]
 fn what_has_no_records_and_what_is_control_is_never_compressed() {
     let codec_of = |bytes: &[u8]| BatchHeader::parse(bytes).unwrap().codec();
     let codec = some_codec();
@@ -139,6 +150,24 @@ fn owned_records_share_the_memory_of_their_batch() {
             (&record.key.unwrap()[..], &record.value.unwrap()[..]),
             (&b"key"[..], &b"value"[..])
         );
+    }
+}
+
+/// Bytes that lie right before or behind those to be shared are none of them.
+#[test]
+fn records_that_lie_elsewhere_are_copied() {
+    let one = batch(|builder| builder.push(T, Some(b"key"), Some(b"value")).unwrap());
+    let all = bytes::Bytes::from([one.as_slice(), &one].concat());
+    let (first, second) = (all.slice(..one.len()), all.slice(one.len()..));
+    // The last byte of the value, and the number of headers.
+    let cut = first.slice(..one.len() - 2);
+    for (bytes, lies_in) in [(&first, &second), (&second, &first), (&cut, &first)] {
+        let mut scratch = DecodeBuffer::new(1000);
+        let batch = BatchRef::parse(lies_in).unwrap();
+        let record = batch.records(&mut scratch).unwrap().next().unwrap().unwrap();
+        let stored = StoredRecord::from_ref_in(bytes, record);
+        assert_eq!(stored, StoredRecord::from(record));
+        assert!(!all.as_ptr_range().contains(&stored.value.unwrap().as_ptr()));
     }
 }
 

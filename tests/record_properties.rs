@@ -257,12 +257,14 @@ proptest! {
         codec in codecs(),
         offset in 0..1u64 << 50,
         epoch: i32,
+        earlier in times(),
         now in times(),
     ) {
         let mut bytes = encode(&records, codec, 0);
         let before = BatchHeader::parse(&bytes).unwrap();
         stamp_base_offset(&mut bytes, offset).unwrap();
         stamp_leader_epoch(&mut bytes, epoch).unwrap();
+        stamp_append_time(&mut bytes, earlier).unwrap();
         stamp_append_time(&mut bytes, now).unwrap();
         let once = bytes.clone();
         stamp_append_time(&mut bytes, now).unwrap();
