@@ -631,6 +631,10 @@ mod tests {
         let encoded = [numbered(0), vec![1, 0, 0, 0, 0, 0, 0]].concat();
         let what = "its length is negative";
         assert_eq!(problem(&header(2, 1), &encoded), InvalidBatch::Record { index: 1, what });
+        // Two lengths that are negative, with more behind them.
+        let mut encoded = [0, 1, 2].map(numbered).concat();
+        encoded[0] |= 1;
+        assert_eq!(problem(&header(3, 2), &encoded), InvalidBatch::Record { index: 0, what });
         let encoded = [numbered(0), vec![0; 7]].concat();
         let what = "its length is zero";
         assert_eq!(problem(&header(2, 1), &encoded), InvalidBatch::Record { index: 1, what });
