@@ -1,6 +1,6 @@
 //! Awaiting durability without blocking a thread.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::shared::Shared;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use crate::sync::thread;
 use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct Syncer {
 #[derive(Debug, Default)]
 struct Waiting {
     tasks: BTreeMap<u64, (Offset, Waker)>,
+    /// Why nothing was synced for those who were woken to be told.
+    failed: BTreeMap<u64, Error>,
     running: bool,
 }
 
@@ -50,19 +53,18 @@ impl Future for Durable {
     type Output = Result<Offset>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Offset>> {
-        for registered in [false, true] {
-            let durable = self.shared.durable();
-            if durable >= self.shared.still_there(self.below) {
-                return Poll::Ready(Ok(durable));
-            }
-            if let Err(error) = self.shared.check_writable() {
-                return Poll::Ready(Err(error));
-            }
-            if !registered && let Err(error) = self.register(context.waker()) {
-                return Poll::Ready(Err(error));
-            }
+        let durable = self.shared.durable();
+        if durable >= self.shared.still_there(self.below) {
+            return Poll::Ready(Ok(durable));
         }
-        Poll::Pending
+        let failed = self.shared.syncer.waiting.lock().failed.remove(&self.id);
+        // What happens between the look and the registration is missed by nobody: the thread looks at
+        // whoever is registered before it ends.
+        let waits = failed
+            .map_or(Ok(()), Err)
+            .and_then(|()| self.shared.check_writable())
+            .and_then(|()| self.register(context.waker()));
+        waits.map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
     }
 }
 
@@ -76,7 +78,7 @@ impl Durable {
             thread::Builder::new()
                 .name("annals-sync".to_owned())
                 .spawn(move || sync_for_tasks(&log))
-                .map_err(|e| crate::Error::io("start a thread for", &self.shared.dir.path, e))?;
+                .map_err(|e| Error::io("start a thread for", &self.shared.dir.path, e))?;
             waiting.running = true;
         }
         Ok(())
@@ -85,7 +87,9 @@ impl Durable {
 
 impl Drop for Durable {
     fn drop(&mut self) {
-        self.shared.syncer.waiting.lock().tasks.remove(&self.id);
+        let mut waiting = self.shared.syncer.waiting.lock();
+        waiting.tasks.remove(&self.id);
+        waiting.failed.remove(&self.id);
     }
 }
 
@@ -100,13 +104,13 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
             };
             wanted
         };
-        // A failure has poisoned the log: the tasks learn it from there. After a listener's or a
-        // clock's panic they look again themselves.
+        // After a listener's or a clock's panic the tasks look again themselves.
         let synced =
             catch_unwind(AssertUnwindSafe(|| shared.sync_below(shared.still_there(wanted))));
         match synced {
             Ok(Ok(_)) => shared.syncer.wake(&shared),
-            _ => shared.syncer.wake_all(),
+            Ok(Err(error)) => shared.syncer.fail(&error),
+            Err(_panic) => shared.syncer.wake_all(),
         }
     }
 }
@@ -137,8 +141,73 @@ impl Syncer {
         woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
+    /// Tells all who wait why nothing was synced. That a log is poisoned or closed they learn from it.
+    fn fail(&self, error: &Error) {
+        if let Error::Io { operation, path, source } = error {
+            let waiting = &mut *self.waiting.lock();
+            for id in waiting.tasks.keys() {
+                let source = match source.raw_os_error() {
+                    Some(number) => io::Error::from_raw_os_error(number),
+                    None => source.kind().into(),
+                };
+                waiting.failed.insert(*id, Error::Io { operation, path: path.clone(), source });
+            }
+        }
+        self.wake_all();
+    }
+
     fn wake_all(&self) {
         let woken = std::mem::take(&mut self.waiting.lock().tasks);
         woken.into_values().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Log, LogConfig, fs::MemFs};
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Debug, Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn one_record() -> Log {
+        let log = Log::open("t-0", LogConfig::default().fs(MemFs::new())).unwrap();
+        log.append("a").unwrap();
+        log
+    }
+
+    fn poll(future: &mut Durable, woken: &Arc<Woken>) -> Poll<Result<Offset>> {
+        Pin::new(future).poll(&mut Context::from_waker(&Arc::clone(woken).into()))
+    }
+
+    #[test]
+    fn whoever_syncs_wakes_those_who_await_it() {
+        let log = one_record();
+        // No thread of its own comes before the other.
+        log.shared.syncer.waiting.lock().running = true;
+        let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
+        assert!(poll(&mut future, &woken).is_pending());
+        log.flush().unwrap();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(matches!(poll(&mut future, &woken), Poll::Ready(Ok(1))));
+    }
+
+    #[test]
+    fn who_awaits_no_more_is_forgotten() {
+        let log = one_record();
+        let (mut future, woken) = (log.flush_async(), Arc::new(Woken::default()));
+        let held = log.shared.pause_syncs();
+        assert!(poll(&mut future, &woken).is_pending());
+        drop(future);
+        assert_eq!(Arc::strong_count(&woken), 1);
+        drop(held);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
     }
 }
