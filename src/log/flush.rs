@@ -159,9 +159,9 @@ impl Shared {
         let Some(patience) = state.group.patience() else { return };
         while !state.group.is_complete() {
             let joined = state.group.joined();
+            self.gathered.wait_for(state, patience);
             // As long as they come, more may be on their way: many threads take a while to wake up.
-            if self.gathered.wait_for(state, patience).timed_out() && state.group.joined() == joined
-            {
+            if state.group.joined() == joined {
                 break;
             }
         }
@@ -247,4 +247,56 @@ pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<(
     let (topic, partition) = topic_partition(&dir.path);
     let text = format_offset_checkpoint(&[OffsetCheckpointEntry { topic, partition, offset }]);
     dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fs::{FaultFs, MemFs, Operation};
+    use crate::{Log, LogConfig};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn open(fs: &FaultFs) -> Log {
+        Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap()
+    }
+
+    /// As after a sync that took so long, and served two.
+    fn expect_two(log: &Log, took: Duration) {
+        let mut state = log.shared.sync.lock();
+        for _ in 0..2 {
+            state.group.join(0, false, &mut None);
+        }
+        state.group.begin(0);
+        state.group.end(took);
+    }
+
+    /// Who leads does not begin before those are there who are expected.
+    #[test]
+    fn one_sync_serves_who_comes_while_its_leader_waits() {
+        let fs = FaultFs::new(MemFs::new());
+        let log = open(&fs);
+        expect_two(&log, Duration::from_secs(3600));
+        log.append("a").unwrap();
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| log.flush());
+            while !log.shared.sync.lock().running && !leader.is_finished() {
+                std::thread::yield_now();
+            }
+            log.append("b").unwrap();
+            assert_eq!(log.flush().unwrap(), 2);
+            assert_eq!(leader.join().unwrap().unwrap(), 2);
+        });
+        assert_eq!(fs.count(Operation::SyncData), 1);
+    }
+
+    #[test]
+    fn a_leader_to_whom_nobody_comes_begins_alone() {
+        let fs = FaultFs::new(MemFs::new());
+        let log = open(&fs);
+        expect_two(&log, Duration::from_millis(1));
+        log.append("a").unwrap();
+        let (tell, told) = channel();
+        std::thread::spawn(move || tell.send(log.flush()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap(), 1);
+    }
 }
