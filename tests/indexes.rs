@@ -3,8 +3,8 @@
 
 mod support;
 
-use annals::fs::MemFs;
-use annals::record::{BatchBuilder, stamp_base_offset};
+use annals::fs::{FaultFs, MemFs, Operation};
+use annals::record::{BatchBuilder, BatchHeader, stamp_base_offset};
 use annals::{Event, Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -188,10 +188,112 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
             let log = open(&disk, interval, case);
             let largest = log.list_offset(OffsetSpec::MaxTimestamp).unwrap();
             assert_eq!(largest, model.at_time(times.last().unwrap() - 1), "{case}: the largest");
+            let first = &log.stats().unwrap().segments[0];
+            let below = model.records().take_while(|rec| rec.offset < bases[1]);
+            let largest = below.map(|rec| rec.time).max().unwrap();
+            assert_eq!(first.largest_timestamp.as_millis(), largest, "{case}: of its segment");
             times.iter().for_each(|time| check_time(&log, &model, *time, case));
             cases += 1;
         });
         assert!(cases > 20, "{cases}");
+    }
+}
+
+/// The events that tell of an index that was made again, after everything was looked up in it.
+fn rebuilt(fs: &MemFs, interval: u64, model: &Model) -> usize {
+    let heard = Arc::new(Heard::default());
+    let log = Log::open(DIR, config(fs, interval).listener(heard.clone())).unwrap();
+    model.records().for_each(|want| check_offset(&log, want, "look up"));
+    all_times(model).iter().for_each(|time| check_time(&log, model, *time, "look up"));
+    let heard = heard.0.lock().unwrap();
+    heard.iter().filter(|event| matches!(event, Event::IndexRebuilt { .. })).count()
+}
+
+/// Of a closed segment or of the active one: what is found wrong is put right once, and is then as it was.
+#[test]
+fn an_index_that_is_wrong_is_made_again_as_it_was() {
+    for interval in [0, 300] {
+        let (fs, model, bases) = closed_log(interval);
+        for base in [bases[0], *bases.last().unwrap()] {
+            for (extension, entry) in [("index", 8), ("timeindex", 12)] {
+                let file = name(base, extension);
+                let right = read_file(&fs, DIR, &file);
+                let shorter = (0..right.len()).step_by(entry).map(|len| right[..len].to_vec());
+                // One that the log contradicts. That of the active segment goes when the segment is closed.
+                let mut changed = right.clone();
+                changed[right.len() - 1] ^= 1;
+                let changed = (base == bases[0]).then_some(changed);
+                for wrong in shorter.chain(changed) {
+                    let disk = fs.kill();
+                    write_file(&disk, DIR, &file, &wrong);
+                    let case = format!("{file} of {interval}, {} of {}", wrong.len(), right.len());
+                    assert_eq!(rebuilt(&disk, interval, &model), 1, "{case}");
+                    assert!(read_file(&disk, DIR, &file) == right, "{case}");
+                }
+            }
+        }
+        assert_eq!(rebuilt(&fs, interval, &model), 0);
+    }
+}
+
+/// Kafka appends several batches at once where a follower fetches, with one entry: the last offset of
+/// all of them, and where the first begins.
+#[test]
+fn an_entry_for_several_batches_is_right() {
+    let (fs, model, bases) = closed_log(0);
+    let log = read_file(&fs, DIR, &name(bases[0], "log"));
+    let (mut batches, mut at) = (Vec::new(), 0);
+    while at < log.len() {
+        let header = BatchHeader::parse(&log[at..]).unwrap();
+        batches.push((at as u32, header.last_offset() as u32));
+        at += header.size_bytes();
+    }
+    for size in 2..4 {
+        let appends = batches[batches.len() % size..].chunks(size);
+        let index: Vec<u8> = appends
+            .flat_map(|append| [append[size - 1].1.to_be_bytes(), append[0].0.to_be_bytes()])
+            .flatten()
+            .collect();
+        let disk = fs.kill();
+        write_file(&disk, DIR, &name(bases[0], "index"), &index);
+        assert_eq!(rebuilt(&disk, 0, &model), 0, "{size} batches at once");
+    }
+}
+
+/// Where an index says where to look, no more is read than that: whole logs would be walked through
+/// for every record otherwise, with the same answers.
+#[test]
+fn a_lookup_reads_the_batch_and_little_more() {
+    for sealed in [true, false] {
+        let fs = FaultFs::new(MemFs::new());
+        let config = LogConfig::default().index_interval_bytes(0).fs(fs.clone());
+        let log = Log::open(DIR, config).unwrap();
+        for segment in 0..3 {
+            for n in segment * 200..(segment + 1) * 200 {
+                let value = "x".repeat(1000);
+                log.append(Record::new(value).timestamp(Timestamp::from_millis(n))).unwrap();
+            }
+            if sealed || segment < 2 {
+                log.roll().unwrap();
+            }
+        }
+        let reads = |work: &dyn Fn()| {
+            // The first time, entries are checked.
+            work();
+            fs.clear_trace();
+            work();
+            let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
+            let bytes: Vec<_> = reads.map(|call| call.len).collect();
+            (bytes.len(), bytes.iter().sum::<u64>())
+        };
+        for offset in [150, 350, 590] {
+            let get = reads(&|| assert!(log.get(offset).unwrap().is_some()));
+            assert!(get.0 <= 2 && get.1 < 1300, "get {offset}: {get:?}");
+            let time = Timestamp::from_millis(offset as i64);
+            let look = || assert_eq!(log.offset_for_time(time).unwrap(), Some((offset, time)));
+            let look = reads(&look);
+            assert!(look.1 < 40_000, "time {offset}: {look:?}");
+        }
     }
 }
 
@@ -201,10 +303,11 @@ fn an_index_that_is_right_is_never_made_again() {
     // Around the sizes of one to five batches of 70 bytes.
     let intervals =
         (0..5u64).flat_map(|batches| [batches * 70, batches * 70 + 1, batches * 70 + 69]);
-    for interval in intervals {
+    let sizes = [70, 420, 490, 560];
+    for (interval, size) in intervals.flat_map(|interval| sizes.map(|size| (interval, size))) {
         for killed in [false, true] {
             let fs = MemFs::new();
-            let config = || LogConfig::default().index_interval_bytes(interval).segment_bytes(490);
+            let config = || LogConfig::default().index_interval_bytes(interval).segment_bytes(size);
             let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
             for n in 0..17i64 {
                 let time = Timestamp::from_millis(if n % 5 == 3 { 1 } else { n });

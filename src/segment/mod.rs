@@ -30,12 +30,13 @@ use crate::segment::time_index::TimeIndex;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
+use std::cmp;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
-const MAP_FROM_BYTES: u64 = 64 * 1024;
+const MAP_FROM_BYTES: u64 = 65_536;
 
 const WRONG_TIME: &str = "an entry is not the largest time up to its offset";
 
@@ -276,11 +277,10 @@ impl Segment {
         while position < upto {
             let header = read_header(file, position, end).map_err(|e| self.io("read", e))?;
             let Ok(header) = header else { return Ok(false) };
-            let last = header.last_offset();
-            if header.base_offset < lowest || above.is_some_and(|above| last >= above.offset) {
+            if header.base_offset < lowest {
                 return Ok(false);
             }
-            below_ends |= below.is_some_and(|below| below.offset == last);
+            below_ends |= below.is_some_and(|below| below.offset == header.last_offset());
             lowest = header.next_offset();
             position = position.saturating_add(header.size_bytes() as u64);
         }
@@ -307,21 +307,19 @@ impl Segment {
     ) -> Result<Option<BatchHeader>> {
         let mut position = entry.position;
         let mut first = None;
-        let mut lowest = self.base;
-        while position < end {
+        loop {
+            // At the end no header is found either.
             let header = read_header(file, position, end).map_err(|e| self.io("read", e))?;
             let Ok(header) = header else { return Ok(None) };
-            if header.base_offset < lowest || header.last_offset() > entry.offset {
-                return Ok(None);
-            }
             let first = *first.get_or_insert(header);
-            if header.last_offset() == entry.offset {
-                return Ok(Some(first));
+            match header.last_offset().cmp(&entry.offset) {
+                cmp::Ordering::Less => {
+                    position = position.saturating_add(header.size_bytes() as u64);
+                }
+                cmp::Ordering::Equal => return Ok(Some(first)),
+                cmp::Ordering::Greater => return Ok(None),
             }
-            lowest = header.next_offset();
-            position = position.saturating_add(header.size_bytes() as u64);
         }
-        Ok(None)
     }
 
     /// Walks the headers from a batch boundary to the batch that holds `offset` or follows it.
@@ -459,21 +457,23 @@ impl Segment {
     ) -> Result<Result<(), (Kind, &'static str)>> {
         let file = self.file()?;
         let last = indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last));
-        let (mut position, mut lowest) = last.map_or((0, self.base), |e| (e.position, self.base));
+        if let Some(last) = last
+            && self.check_entry(&*file, last, bytes)?.is_none()
+        {
+            return Ok(Err((Kind::OffsetIndex, "its last entry names no batch")));
+        }
+        let mut position = last.map_or(0, |last| last.position);
         let mut largest = indexes.times.last();
         let mut since_entry = 0u64;
-        let mut first = true;
         while position < bytes {
-            let header =
-                match read_header(&*file, position, bytes).map_err(|e| self.io("read", e))? {
-                    Ok(header) if header.base_offset >= lowest => header,
-                    _ => return Ok(Err((Kind::OffsetIndex, "its last entry names no batch"))),
-                };
+            let header = read_header(&*file, position, bytes).map_err(|e| self.io("read", e))?;
+            let Ok(header) = header else {
+                return Ok(Err((Kind::OffsetIndex, "it does not lead to the end of the log")));
+            };
             let size = header.size_bytes() as u64;
-            if first && last.is_some_and(|last| last.offset < header.last_offset()) {
-                return Ok(Err((Kind::OffsetIndex, "its last entry names no batch")));
-            }
-            if !first && since_entry > self.dir.index_interval_bytes {
+            if since_entry > self.dir.index_interval_bytes
+                && last.is_none_or(|last| last.offset < header.last_offset())
+            {
                 return Ok(Err((Kind::OffsetIndex, "it ends before the log does")));
             }
             let max = header.max_timestamp;
@@ -487,9 +487,7 @@ impl Segment {
                     return Ok(Err((Kind::TimeIndex, "its last entry names no batch")));
                 }
             }
-            first = false;
             since_entry = since_entry.saturating_add(size);
-            lowest = header.next_offset();
             position = position.saturating_add(size);
         }
         Ok(Ok(()))
@@ -595,10 +593,10 @@ impl Segment {
             position = position.saturating_add(header.size_bytes() as u64);
         }
         let holds = match entry {
-            Some(entry) if position < end => header_at(position)?.is_ok_and(|header| {
+            // At the end there is no header, and so no batch of the entry.
+            Some(entry) => header_at(position)?.is_ok_and(|header| {
                 header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
             }),
-            Some(_) => false,
             None => position == end,
         };
         if holds {
@@ -737,3 +735,6 @@ pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset) -> Result<Arc<dyn 
     let path = dir.path_of(file);
     dir.fs.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))
 }
+
+#[cfg(test)]
+mod tests;
