@@ -253,6 +253,17 @@ mod tests {
         assert_eq!(parse_epoch_checkpoint("0\n2\n0 0\n2 30\n"), Ok(vec![(0, 0), (2, 30)]));
     }
 
+    /// A log may end behind the last offset there is, and nothing lies above that.
+    #[test]
+    fn the_largest_offset_is_that_of_an_end() {
+        let marker = |end| CleanShutdown { end, ..marker() }.format();
+        for (end, is_one) in [(MAX_OFFSET, true), (MAX_OFFSET + 1, true), (MAX_OFFSET + 2, false)] {
+            assert_eq!(parse_offset_checkpoint(&format!("0\n1\na 0 {end}\n")).is_ok(), is_one);
+            assert_eq!(parse_epoch_checkpoint(&format!("0\n1\n7 {end}\n")).is_ok(), is_one);
+            assert_eq!(CleanShutdown::parse(&marker(end)).is_some(), is_one);
+        }
+    }
+
     #[test]
     fn a_directory_names_its_partition() {
         let of = |dir: &str| topic_partition(Path::new(dir));
@@ -263,9 +274,8 @@ mod tests {
         assert_eq!(of("my log"), ("my_log".into(), 0));
     }
 
-    #[test]
-    fn the_shutdown_marker_survives_the_round_trip() {
-        let marker = CleanShutdown {
+    fn marker() -> CleanShutdown {
+        CleanShutdown {
             base: 27,
             bytes: 1105,
             end: 54,
@@ -275,8 +285,12 @@ mod tests {
             offset_entries: 2,
             time_entries: 3,
             segments: vec![(0, 69), (9, 138), (27, 1105)],
-        };
-        assert_eq!(CleanShutdown::parse(&marker.format()), Some(marker));
+        }
+    }
+
+    #[test]
+    fn the_shutdown_marker_survives_the_round_trip() {
+        assert_eq!(CleanShutdown::parse(&marker().format()), Some(marker()));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);
     }

@@ -4,9 +4,14 @@
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
 use annals::record::{BatchBuilder, Compression, EndTxnMarker, RecordBatch, stamp_base_offset};
 use annals::{
-    CleanupPolicy, Codec, Error, InvalidRecord, Log, LogConfig, OffsetSpec, OnCorruption, Record,
-    StartAt, Timestamp, TimestampType,
+    CleanupPolicy, Codec, Damage, Error, InvalidRecord, Log, LogConfig, OffsetSpec, OnCorruption,
+    Record, StartAt, Timestamp, TimestampType,
 };
+use support::{files, name, read_file, write_file};
+
+mod support;
+
+const DIR: &str = "l-0";
 
 fn values(log: &Log) -> Vec<(u64, String)> {
     log.reader(StartAt::Earliest)
@@ -364,4 +369,120 @@ fn a_timestamp_out_of_range_is_refused_by_every_way_in() {
         }
         assert_eq!(log.offsets().end, end);
     }
+}
+
+/// The files of what was cut off go when nobody reads them any more; those of others stay.
+#[test]
+fn a_truncation_leaves_no_file_behind() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
+    for base in 0..4 {
+        log.append(format!("value-{base}")).unwrap();
+        log.roll().unwrap();
+    }
+    let mut reader = log.reader(0).unwrap();
+    while reader.next_record().unwrap().is_some() {}
+    log.truncate_to(2).unwrap();
+    drop(reader);
+    let left: Vec<_> = files(&fs, DIR).into_keys().filter(|name| name.contains(".log")).collect();
+    assert_eq!(left, [0, 1, 2].map(|base| name(base, "log")));
+    assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
+}
+
+/// A segment begins with none of the bytes that another left under its name; a snapshot of a
+/// broker's producers is not ours.
+#[test]
+fn a_new_segment_takes_the_place_of_stale_files() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
+    log.append("value-0").unwrap();
+    for kind in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+        write_file(&fs, DIR, &name(1, kind), b"stale");
+    }
+    log.roll().unwrap();
+    log.append("value-1").unwrap();
+    assert_eq!(values(&log), expected(2));
+    assert_eq!(read_file(&fs, DIR, &name(1, "snapshot")), b"stale");
+    let names: Vec<_> = files(&fs, DIR).into_keys().filter(|file| file.contains("01.")).collect();
+    assert_eq!(names, [name(1, "log"), name(1, "snapshot")]);
+}
+
+/// Three segments of four records of one size each, all of it flushed, and the size of a segment.
+fn flushed(fs: &MemFs) -> (Log, u64) {
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    for n in 0..12 {
+        if n > 0 && n % 4 == 0 {
+            log.roll().unwrap();
+        }
+        log.append("x").unwrap();
+    }
+    log.flush().unwrap();
+    (log, read_file(fs, DIR, &name(0, "log")).len() as u64)
+}
+
+/// What lies below the recovery point is not read, but for the segment before it: whether room at
+/// its end is cut off may not have become durable.
+#[test]
+fn opening_reads_from_the_recovery_point_on() {
+    let fs = MemFs::new();
+    let (log, bytes) = flushed(&fs);
+    let killed = FaultFs::new(fs.kill());
+    let opened = Log::open(DIR, LogConfig::default().fs(killed.clone())).unwrap();
+    assert_eq!((opened.recovery().clean, opened.recovery().scanned_bytes), (false, bytes));
+    let (first, second) = (name(0, "log"), name(4, "log"));
+    let touched = |file: &str| killed.trace().iter().any(|call| call.path.ends_with(file));
+    assert!(touched(&second) && !touched(&first));
+    log.close().unwrap();
+    let fs = FaultFs::new(fs);
+    let opened = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    assert_eq!((opened.recovery().clean, opened.recovery().scanned_bytes), (true, 0));
+    assert_eq!(fs.count(Operation::Rename), 0, "what has not changed is not written");
+}
+
+/// What is missing below the recovery point is told as that; zeros where a batch was, as a file too short.
+#[test]
+fn an_error_says_what_is_lost() {
+    // The length to which the last segment is cut, or the first is filled with zeros.
+    let lost = |segment: u64, zeros: bool, recovery_point: u64| {
+        let fs = MemFs::new();
+        let (_, bytes) = flushed(&fs);
+        let fs = fs.kill();
+        let mut log = read_file(&fs, DIR, &name(segment, "log"));
+        log.truncate(bytes as usize / 2);
+        if zeros {
+            log.resize(bytes as usize, 0);
+        }
+        write_file(&fs, DIR, &name(segment, "log"), &log);
+        let point = format!("0\n1\nl 0 {recovery_point}\n");
+        write_file(&fs, DIR, "recovery-point-offset-checkpoint", point.as_bytes());
+        match Log::open(DIR, LogConfig::default().fs(fs)) {
+            Err(Error::Corrupt(corruption)) => corruption.reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let bytes = flushed(&MemFs::new()).1;
+    let missing = |expected, found| Damage::MissingData { expected, found };
+    let short = || Damage::ShortFile { expected: bytes, found: bytes / 2 };
+    assert_eq!(lost(8, false, 12), missing(12, 10));
+    assert_eq!(lost(8, false, 11), missing(11, 10));
+    assert_eq!(lost(0, true, 0), short());
+    assert_eq!(lost(0, true, 2), short());
+    assert_eq!(lost(0, true, 3), missing(3, 2));
+}
+
+/// A file that somebody cut under an open log has lost what it had; a read that fails says nothing of what is there.
+#[test]
+fn the_end_of_a_file_that_comes_too_early_is_damage() {
+    let fs = FaultFs::new(MemFs::new());
+    let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
+    log.append("value-0").unwrap();
+    let end_of_file = fs.add(Rule::new(Operation::Read, Fault::Short(0)));
+    let found = log.verify().unwrap();
+    let short = |found: &annals::Corruption| matches!(found.reason, Damage::ShortFile { .. });
+    assert!(found.len() == 1 && found.iter().all(short), "{found:?}");
+    fs.remove_rule(end_of_file);
+    let failing = fs.add(Rule::new(Operation::Read, Fault::Os(5)));
+    assert!(matches!(log.verify(), Err(Error::Io { .. })));
+    fs.remove_rule(failing);
+    assert_eq!(log.verify().unwrap(), []);
 }

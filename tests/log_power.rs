@@ -1,10 +1,14 @@
 //! Loss of power, between segments and during the recovery from it.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
-use annals::{Event, Listener, Log, LogConfig, Offset, Record, StartAt};
+use annals::{Event, Listener, Log, LogConfig, Offset, Record, StartAt, Timestamp};
 use std::io::ErrorKind;
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use support::{Heard, name, read_file, write_file};
+
+mod support;
 
 const DIR: &str = "orders-0";
 
@@ -111,4 +115,118 @@ fn a_listener_may_truncate() {
     listener.0.set(log.clone()).unwrap();
     log.truncate_to(2).unwrap();
     assert_eq!(log.offsets().end, 1);
+}
+
+/// Two segments of two batches each: offsets 0 and 1, 2 and 3. All of it is on the medium.
+fn two_segments() -> MemFs {
+    let fs = MemFs::new();
+    let log = open(fs.clone()).unwrap();
+    for n in 0..4 {
+        if n == 2 {
+            log.roll().unwrap();
+        }
+        log.append(n.to_string()).unwrap();
+    }
+    log.flush().unwrap();
+    fs.crash(Survive::Everything)
+}
+
+/// A replacement of a segment, in which its second batch is left out, as `stage` names it.
+fn replace(fs: &MemFs, base: Offset, stage: &str) {
+    let bytes = read_file(fs, DIR, &name(base, "log"));
+    write_file(fs, DIR, &name(base, stage), &bytes[..bytes.len() / 2]);
+}
+
+/// What replaces several segments counts when all of it is complete, and what an interrupted opening
+/// has left of it does not count either.
+#[test]
+fn a_replacement_counts_as_a_whole() {
+    let cases: [(&[_], &[_]); 4] = [
+        (&[(2, "log.swap")], &[0, 1, 2]),
+        (&[(2, "log.swap"), (2, "index.cleaned")], &[0, 1, 2, 3]),
+        (&[(2, "log.swap"), (0, "log.cleaned")], &[0, 1, 2, 3]),
+        (&[(0, "log.swap"), (2, "log.cleaned")], &[0, 2, 3]),
+    ];
+    for (left, expected) in cases {
+        let fs = two_segments();
+        for (base, stage) in left {
+            match *stage {
+                "index.cleaned" => write_file(&fs, DIR, &name(*base, stage), b""),
+                _ => replace(&fs, *base, stage),
+            }
+        }
+        let memory = fs.crash(Survive::Everything);
+        let fs = FaultFs::new(memory.clone());
+        let images = Arc::new(Mutex::new(vec![]));
+        let (disk, taken) = (memory.clone(), Arc::clone(&images));
+        fs.add(Rule::any(Fault::call(move |_| {
+            let crash = |seed| disk.crash(Survive::Some { seed });
+            taken.lock().unwrap().extend((0..20).map(crash));
+        })));
+        assert_eq!(offsets(&open(fs).unwrap()), expected, "{left:?}");
+        for image in images.lock().unwrap().iter() {
+            assert_eq!(offsets(&open(image.clone()).unwrap()), expected, "{left:?}");
+        }
+    }
+}
+
+/// The files of a complete replacement take their names whether what they replace is there still or not.
+#[test]
+fn a_replacement_is_completed_from_any_step() {
+    for gone in [false, true] {
+        let fs = two_segments();
+        replace(&fs, 2, "log.swap");
+        if gone {
+            fs.remove(&Path::new(DIR).join(name(2, "log"))).unwrap();
+        }
+        let heard = Arc::new(Heard::default());
+        let log = Log::open(DIR, LogConfig::default().fs(fs).listener(heard.clone())).unwrap();
+        assert_eq!(offsets(&log), [0, 1, 2]);
+        let heard = heard.0.lock().unwrap();
+        let completed = |event: &&Event| matches!(event, Event::SwapCompleted { path } if path.ends_with(name(2, "log")));
+        assert_eq!(heard.iter().filter(completed).count(), 1, "{heard:?}");
+    }
+}
+
+/// A flush covers the indexes of closed segments: none is made again after a loss of power.
+#[test]
+fn what_was_flushed_has_its_indexes() {
+    let fs = MemFs::new();
+    let config = || LogConfig::default().index_interval_bytes(0);
+    let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
+    for n in 0..16 {
+        log.append(Record::new("x").timestamp(Timestamp::from_millis(n))).unwrap();
+        if n % 4 == 3 {
+            log.roll().unwrap();
+        }
+    }
+    log.flush().unwrap();
+    let heard = Arc::new(Heard::default());
+    let disk = fs.crash(Survive::SyncedOnly);
+    let log = Log::open(DIR, config().fs(disk).listener(heard.clone())).unwrap();
+    for n in 0..16 {
+        assert_eq!(log.get(n).unwrap().unwrap().offset, n);
+        let time = Timestamp::from_millis(n as i64);
+        assert_eq!(log.offset_for_time(time).unwrap(), Some((n, time)));
+    }
+    let heard = heard.0.lock().unwrap();
+    assert!(!heard.iter().any(|event| matches!(event, Event::IndexRebuilt { .. })), "{heard:?}");
+}
+
+/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can write.
+#[test]
+fn names_that_one_flush_did_not_sync_are_synced_by_the_next() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let log = open(fs.clone()).unwrap();
+    log.append("0").unwrap();
+    log.roll().unwrap();
+    log.append("1").unwrap();
+    let no_descriptor = fs.add(Rule::new(Operation::SyncDir, Fault::Os(24)));
+    log.flush().unwrap_err();
+    fs.remove_rule(no_descriptor);
+    // No room for the recovery point, whose file would sync the directory too.
+    fs.add(Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull)));
+    assert_eq!(log.flush().unwrap(), 2);
+    assert_eq!(offsets(&open(memory.crash(Survive::SyncedOnly)).unwrap()), [0, 1]);
 }

@@ -417,6 +417,10 @@ fn what_is_no_log_is_refused_and_left_alone() {
         Err(Error::NotALog { .. })
     ));
     assert!(Log::open("photos/cat.jpg/below", config().fs(fs.clone())).is_err());
+    assert!(matches!(
+        Log::open_read_only("photos/cat.jpg", config().fs(fs.clone())),
+        Err(Error::NotALog { .. })
+    ));
     let log = open(&fs).unwrap();
     log.append("mine").unwrap();
     drop(log);
@@ -443,6 +447,45 @@ fn a_directory_of_logs_is_no_log() {
         assert_eq!(read_file(&fs, "data", "recovery-point-offset-checkpoint"), points.as_bytes());
         assert!(!fs.list(Path::new("data")).unwrap().iter().any(|entry| entry.name == ".lock"));
     }
+}
+
+/// Directories and files that have nearly the names of logs, or of their files, are others' and left alone.
+#[test]
+fn what_lies_beside_the_files_of_a_log_does_not_matter() {
+    let segment = name(20, "log");
+    let others = ["old-stuff", "-1", "backup-1", &segment];
+    for other in others {
+        let fs = MemFs::new();
+        fs.create_dir(Path::new(DIR)).unwrap();
+        // All that was made before the first opening was interrupted.
+        write_file(&fs, DIR, ".lock", b"");
+        if other == "backup-1" {
+            write_file(&fs, DIR, other, b"a file");
+        } else {
+            fs.create_dir(&Path::new(DIR).join(other)).unwrap();
+        }
+        let log = open(&fs).unwrap();
+        assert_eq!(log.recovery().unknown_files, [Path::new(DIR).join(other)]);
+        assert_eq!(log.append("x").unwrap(), 0, "{other}");
+        log.close().unwrap();
+        assert_eq!(open(&fs).unwrap().offsets().end, 1, "{other}");
+    }
+}
+
+/// Somebody copies segments and nothing else, or keeps old ones in a directory below.
+#[test]
+fn segments_alone_are_a_log() {
+    let from = MemFs::new();
+    drop(forty(&from));
+    let fs = MemFs::new();
+    fs.create_dir(Path::new(DIR)).unwrap();
+    for (name, bytes) in files(&from, DIR).iter().filter(|(name, _)| name.ends_with(".log")) {
+        write_file(&fs, DIR, name, bytes);
+    }
+    write_file(&fs, DIR, "README", b"copied");
+    assert_eq!(open(&fs).unwrap().offsets().end, 40);
+    fs.create_dir(Path::new("t-0/old-0")).unwrap();
+    assert_eq!(open(&fs).unwrap().offsets().end, 40);
 }
 
 #[test]

@@ -75,3 +75,28 @@ fn store_twice(dir: &SegmentDir, name: &str, offset: Offset) -> Result<()> {
     let text = format_offset_checkpoint(&[entry.clone(), entry]);
     dir.replace(&dir.path.join(name), text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A broker's file has a line for each of its logs; one of a log that was renamed has another name in it.
+    #[test]
+    fn the_line_of_this_log_counts_and_lines_of_one_other_log_alone() {
+        let line = |topic: &str, partition, offset| OffsetCheckpointEntry {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+        };
+        let of = |lines: &[OffsetCheckpointEntry]| agreed(Path::new("data/orders-1"), lines);
+        let (ours, same_topic) = (line("orders", 1, 5), line("orders", 2, 6));
+        let same_partition = line("users", 1, 7);
+        let all = [same_topic.clone(), same_partition.clone(), ours.clone()];
+        assert_eq!(of(&all), Ok(Some(5)));
+        assert!(of(&[ours, line("orders", 1, 8)]).is_err());
+        assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some(6)));
+        assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some(7)));
+        assert_eq!(of(&[same_partition, same_topic]), Ok(None));
+        assert_eq!(of(&[]), Ok(None));
+    }
+}

@@ -430,8 +430,6 @@ impl Opening {
         }
         if !swap.is_empty() {
             self.complete_swap(&listing, &swap)?;
-        }
-        if self.recovery.leftovers_removed != before || !swap.is_empty() {
             self.sync_dir()?;
             listing = Listing::read(&self.dir)?;
         }
@@ -591,7 +589,7 @@ impl Opening {
         );
         let path = segment.path(Kind::Log);
         let mut reserved = 0;
-        if self.config.preallocate && found.valid_bytes < self.config.segment_bytes {
+        if self.config.preallocate {
             reserved = self.config.segment_bytes;
             file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
         }
