@@ -10,7 +10,7 @@
 mod support;
 
 use annals::fs::MemFs;
-use annals::{Error, Log, LogConfig, ReadLimits, Record};
+use annals::{Error, Log, LogConfig, ReadLimits, Record, Tail};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -218,8 +218,7 @@ impl Witness {
 }
 
 /// Follows the log until it is closed, by records or by batches.
-fn stress_tail(log: &Log, mut witness: Witness, by_batches: bool) -> u64 {
-    let mut tail = log.tail(0).unwrap();
+fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
     loop {
         if !by_batches {
             match tail.next(None) {
@@ -258,7 +257,8 @@ fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
             let (log, done) = (&log, &done);
             let _ending = Ending(log, done);
             let tails = [false, true].map(|by_batches| {
-                scope.spawn(move || stress_tail(log, Witness::new(THREADS, seed), by_batches))
+                let tail = log.tail(0).unwrap();
+                scope.spawn(move || stress_tail(tail, Witness::new(THREADS, seed), by_batches))
             });
             let looker = scope.spawn(move || {
                 let mut chance = Chance(seed);
