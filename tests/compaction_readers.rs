@@ -416,3 +416,40 @@ fn what_was_replaced_takes_no_room_while_the_pass_goes_on() {
         assert_eq!(nameless(&path), Vec::<std::path::PathBuf>::new());
     }
 }
+
+/// Where the log is cut or compacted again and again while it is verified, that had begun at the front again each time.
+#[test]
+fn a_verification_goes_on_when_the_log_is_changed_under_it() {
+    let fs = FaultFs::new(MemFs::new());
+    let config = LogConfig::default().segment_bytes(400).clock(clock()).fs(fs.clone());
+    let log = Log::open(DIR, config).unwrap();
+    for n in 0..60 {
+        log.append(format!("{n} {}", "v".repeat(50))).unwrap();
+    }
+    let segments = log.stats().unwrap().segments.len();
+    assert!(segments >= 12);
+    fs.clear_trace();
+    let (cut, ends, reads) = (log.clone(), AtomicUsize::new(60), AtomicUsize::new(1));
+    fs.add(Rule::any(Fault::call(move |call| {
+        let is_log = call.path.extension().is_some_and(|end| end == "log");
+        let behind = is_log && !call.path.ends_with("00000000000000000000.log");
+        if !WITHIN.get() && call.operation == Operation::Read && call.at == 0 && behind {
+            WITHIN.set(true);
+            let end = ends.load(Ordering::SeqCst) as u64;
+            // Once or twice each time that all are read.
+            if end > 50 && reads.fetch_add(1, Ordering::SeqCst).is_multiple_of(8) {
+                ends.fetch_sub(1, Ordering::SeqCst);
+                cut.truncate_to(end - 1).unwrap();
+            }
+            WITHIN.set(false);
+        }
+    })));
+    assert_eq!(log.verify().unwrap(), []);
+    assert!(log.offsets().end < 60);
+    let first = |call: &&Call| {
+        call.operation == Operation::Read && call.path.ends_with("00000000000000000000.log")
+    };
+    let trace = fs.trace();
+    let reads: Vec<_> = trace.iter().filter(first).collect();
+    assert!(reads.len() <= 2, "{reads:?}");
+}

@@ -5,6 +5,7 @@ use crate::log::open::lost_since_close;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::DecodeBuffer;
+use crate::segment::dir::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
@@ -15,40 +16,62 @@ impl Shared {
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
         self.check_readable()?;
         self.refresh()?;
-        let mut found = loop {
-            let revision = self.revision();
-            let found = self.unrevised(|view, end| self.verify_view(view, end))?;
-            // The writer of a read-only log may have replaced files under it.
-            if found.is_empty() || !self.is_read_only() {
-                break found;
-            }
-            self.refresh()?;
-            if !self.revised_since(revision) {
-                break found;
-            }
-        };
+        let (mut found, mut from) = (Vec::new(), 0);
+        // Not what is appended meanwhile, which may be more than can be read.
+        let until = self.end();
+        while from <= until {
+            let (damage, next) = self.verify_next(from)?;
+            found.extend(damage);
+            let Some(next) = next else { break };
+            from = next;
+        }
         if self.is_read_only() {
             found.extend(lost_since_close(&self.dir)?);
         }
         Ok(found)
     }
 
-    fn verify_view(&self, view: &View, end: Offset) -> Result<Vec<Corruption>> {
-        let mut found = Vec::new();
-        for (index, segment) in view.segments.iter().enumerate() {
-            let mut limit = view.limit(index, end);
-            let bytes = segment.published();
-            if limit == end {
-                // Appends go on: what they have published lies below the end that they leave.
-                limit = self.settled_end().max(end);
+    /// Checks the segment in which an offset lies, or the last. Says where the one after it begins.
+    ///
+    /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
+    fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
+        loop {
+            let revision = self.revision();
+            let (found, next) = self.unrevised(|view, end| self.verify_in(view, end, from))?;
+            // The writer of a read-only log may have replaced files under it.
+            if found.is_empty() || !self.is_read_only() {
+                return Ok((found, next));
             }
-            if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)?
-                && segment.is_sealed()
-            {
-                self.verify_indexes(segment, &batches, &mut found)?;
+            self.refresh()?;
+            if !self.revised_since(revision) {
+                return Ok((found, next));
             }
         }
-        Ok(found)
+    }
+
+    fn verify_in(
+        &self,
+        view: &View,
+        end: Offset,
+        from: Offset,
+    ) -> Result<(Vec<Corruption>, Option<Offset>)> {
+        let mut found = Vec::new();
+        let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
+        let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
+        let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
+        let Some(segment) = view.segments.get(index) else { return Ok((found, next)) };
+        let bytes = segment.published();
+        let mut limit = view.limit(index, end);
+        if limit == end {
+            // Appends go on: what they have published lies below the end that they leave.
+            limit = self.settled_end().max(end);
+        }
+        if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)?
+            && segment.is_sealed()
+        {
+            self.verify_indexes(segment, &batches, &mut found)?;
+        }
+        Ok((found, next))
     }
 
     /// The batches of a sound segment by position: last offset and largest timestamp so far.
@@ -114,7 +137,7 @@ impl Shared {
         let indexes = match segment.stored_indexes()? {
             Ok(indexes) => indexes,
             // Made again when it is needed: no damage to the log.
-            Err((_, "it is missing")) => return Ok(()),
+            Err((_, MISSING)) => return Ok(()),
             Err((kind, reason)) => {
                 note(kind, 0, 0, None, Damage::Malformed(reason));
                 return Ok(());
