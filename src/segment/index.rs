@@ -181,3 +181,62 @@ impl IndexCadence {
         indexes.times.push(self.largest.0, self.largest.1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// One entry a batch, at twice its number; the times with it.
+    fn opened(entries: u32) -> Indexes {
+        let offsets = (1..=entries).flat_map(|n| [n, n * 100]).flat_map(u32::to_be_bytes);
+        let times = (1..=entries)
+            .flat_map(|n| u64::from(n).to_be_bytes().into_iter().chain(n.to_be_bytes()));
+        let offsets = FileView::from_vec(offsets.collect());
+        Indexes {
+            offsets: OffsetIndex::open(0, offsets, u64::MAX).unwrap(),
+            times: TimeIndex::open(0, FileView::from_vec(times.collect())).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_check_is_remembered_of_the_entry_it_was_made_of() {
+        const ENTRIES: usize = 200;
+        let indexes = opened(ENTRIES as u32);
+        let mut checked = BTreeSet::new();
+        // What follows the last entry is checked, too.
+        for number in [64, 0, 1, 63, 128, 199, ENTRIES] {
+            indexes.offsets.set_checked(number);
+            indexes.times.set_checked(number);
+            checked.insert(number);
+            for other in 0..=ENTRIES {
+                let is_checked = checked.contains(&other);
+                assert_eq!(indexes.offsets.is_checked(other), is_checked, "{number}, {other}");
+                assert_eq!(indexes.times.is_checked(other), is_checked, "{number}, {other}");
+            }
+        }
+        // What was made here needs no check.
+        indexes.offsets.push(1000, 100_000);
+        indexes.times.push(Timestamp::from_millis(1000), 1000);
+        assert!(indexes.offsets.is_checked(ENTRIES + 1));
+        assert!(indexes.times.is_checked(ENTRIES));
+    }
+
+    #[test]
+    fn an_entry_comes_when_more_than_the_interval_was_written() {
+        let indexes = Indexes::empty(0);
+        let mut cadence = IndexCadence::new(100, (Timestamp::NONE, 0));
+        let at = Timestamp::from_millis;
+        for (position, bytes, last, time) in
+            [(0, 100, 0, 5), (100, 1, 1, 5), (101, 60, 2, 4), (161, 60, 3, 6), (221, 9, 4, 6)]
+        {
+            cadence.note(&indexes, position, bytes, last, at(time));
+        }
+        let offsets: Vec<_> = indexes.offsets.iter().map(|e| (e.offset, e.position)).collect();
+        assert_eq!(offsets, [(2, 101), (4, 221)]);
+        // Each with the largest time so far, and where that was seen first.
+        let times: Vec<_> = indexes.times.iter().map(|e| (e.timestamp, e.offset)).collect();
+        assert_eq!(times, [(at(5), 0), (at(6), 3)]);
+        assert_eq!(cadence.bytes_since_entry(), 9);
+    }
+}
