@@ -73,7 +73,7 @@ fn short(key: &[u8]) -> Option<KeyId> {
     let (first, second) = if let (Some(head), Some(tail)) = (key.first_chunk(), key.last_chunk()) {
         // Of the last eight bytes those that are not among the first ones, which are seven at most.
         let new_bits = u32::try_from(length).ok()?.checked_sub(8)?.checked_mul(8)?;
-        let new = 1u64.checked_shl(new_bits).filter(|end| *end <= 1 << 56)?.wrapping_sub(1);
+        let new = 1u64.checked_shl(new_bits)?.wrapping_sub(1);
         (u64::from_be_bytes(*head), u64::from_be_bytes(*tail) & new)
     } else if let (Some(head), Some(tail)) = (key.first_chunk(), key.last_chunk()) {
         let [head, tail] = [head, tail].map(|part| u64::from(u32::from_be_bytes(*part)));

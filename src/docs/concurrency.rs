@@ -83,7 +83,7 @@
 //! second makes it sleep there, too.
 //!
 //! Of log files of 8 MiB or more, those a pass has replaced are closed in a thread that ends with that: the last to close a removed file gives
-//! back its pages, which can take a quarter as long as the pass.
+//! back its pages, which can take nearly half as long as the pass.
 //!
 //! # Group commit
 //!

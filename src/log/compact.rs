@@ -312,7 +312,8 @@ impl Pass<'_> {
                 self.shared.discard_replacement(base)?;
                 continue;
             }
-            // Of a file that somebody has open the name alone goes, which takes no time under the lock.
+            // Of a file that somebody has open the name alone goes, which takes no time under the lock. One that
+            // cannot be opened only takes longer.
             let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
             let large = members.iter().filter(is_large);
             let files = large.filter_map(|source| source.segment.file().ok()).collect();

@@ -1,7 +1,7 @@
 //! Closing files that were removed.
 //!
-//! Whoever closes a removed file last gives all its pages back, which takes about a fifth of the time that it took to read
-//! them. Nothing waits for that, so it goes on beside what comes next.
+//! Whoever closes a removed file last gives all its pages back, which can take nearly half as long as the pass that made
+//! it superfluous. Nothing waits for that, so it goes on beside what comes next. A file that a reader holds stays until that lets go.
 
 use crate::fs::File;
 use crate::sync::thread;
@@ -17,7 +17,7 @@ pub(crate) struct Disposal {
 }
 
 impl Disposal {
-    /// Closes these files, which nobody else should hold, when those before are closed.
+    /// Closes these files, when those before are closed.
     pub(crate) fn close(&mut self, files: Vec<Arc<dyn File>>) {
         self.wait();
         if !files.is_empty() {

@@ -80,14 +80,22 @@ impl Shared {
     /// Makes everything below `wanted` durable, says what is, and wakes the tasks that wait for it. No lock is held:
     /// what a waker does is somebody else's code.
     pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
-        let synced = self.sync_below(wanted);
+        let mut led = false;
+        let synced = self.sync_or_join(wanted, &mut led);
         #[cfg(feature = "futures")]
-        self.syncer.wake(self);
+        if led {
+            self.syncer.wake(self);
+        }
         synced
     }
 
     /// The same, but leaves it to the thread that syncs for tasks to wake them.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
+        self.sync_or_join(wanted, &mut false)
+    }
+
+    /// Says whether it was this thread that led the sync.
+    fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
         let mut counted = None;
         loop {
             let durable = self.durable();
@@ -108,6 +116,7 @@ impl Shared {
                 self.synced.wait(&mut state);
                 continue;
             }
+            *led = true;
             return self.lead_sync(state);
         }
     }

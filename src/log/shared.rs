@@ -58,7 +58,8 @@ pub(crate) struct Shared {
     /// Everything below this offset is on the medium.
     pub(crate) durable: AtomicU64,
 
-    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`.
+    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`. What the pass before
+    /// replaced may still be being closed.
     pub(crate) cleaner: Mutex<Disposal>,
     /// Leaf lock. How far the cleaner got, and whether it may go on.
     pub(crate) cleaning: Mutex<CleaningState>,

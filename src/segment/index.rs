@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// One entry a batch, at twice its number; the times with it.
+    /// An entry for each offset from 1 on, and a time with it.
     fn opened(entries: u32) -> Indexes {
         let offsets = (1..=entries).flat_map(|n| [n, n * 100]).flat_map(u32::to_be_bytes);
         let times = (1..=entries)
