@@ -330,6 +330,7 @@ mod event;
 pub mod fs;
 pub mod inspect;
 mod log;
+mod producers;
 pub mod record;
 mod retention;
 mod segment;

@@ -48,12 +48,13 @@ mod tests;
 mod window;
 
 pub use crate::checkpoint::OffsetCheckpointEntry;
+pub use crate::producers::ProducerState;
 pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
 pub use pieces::{Batches, DamagedPiece, FoundBatch, Piece};
 pub use small::{
-    EpochEntry, PartitionMetadata, ProducerState, ShutdownMarker, epoch_checkpoint,
-    offset_checkpoint, partition_metadata, producer_snapshot, shutdown_marker,
+    EpochEntry, PartitionMetadata, ShutdownMarker, epoch_checkpoint, offset_checkpoint,
+    partition_metadata, producer_snapshot, shutdown_marker,
 };
 
 use crate::error::{Corruption, Damage, Error};

@@ -5,37 +5,12 @@ use super::window::Window;
 use crate::checkpoint::{self, OffsetCheckpointEntry};
 use crate::error::Result;
 use crate::fs::Fs;
-use crate::record::crc32c;
-use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::producers::{ProducerState, snapshot};
+use crate::types::Offset;
 use std::path::Path;
 
-/// No snapshot of a million producers is larger.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
 /// No checkpoint of a broker is larger.
 const TEXT_BYTES: u64 = 16 << 20;
-const SNAPSHOT_HEADER_BYTES: usize = 10;
-const SNAPSHOT_ENTRY_BYTES: usize = 46;
-
-/// A producer in a snapshot. Offsets are as they are stored: -1 is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProducerState {
-    /// Its id.
-    pub producer_id: ProducerId,
-    /// Its generation.
-    pub producer_epoch: ProducerEpoch,
-    /// The sequence number of the last record of its last batch.
-    pub last_sequence: Sequence,
-    /// The last offset of its last batch.
-    pub last_offset: i64,
-    /// The last offset of that batch less its first.
-    pub offset_delta: i32,
-    /// The largest timestamp of that batch.
-    pub last_timestamp: Timestamp,
-    /// The generation of the transaction coordinator.
-    pub coordinator_epoch: i32,
-    /// Where its open transaction began.
-    pub current_txn_first_offset: i64,
-}
 
 /// Where a leader epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,43 +47,8 @@ fn text(fs: &dyn Fs, path: &Path) -> Result<String> {
 /// # Errors
 /// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it was written.
 pub fn producer_snapshot(fs: &dyn Fs, path: &Path) -> Result<Vec<ProducerState>> {
-    let bytes = Window::open(fs, path)?.whole(SNAPSHOT_BYTES)?;
-    let mut rest = bytes.as_slice();
-    let header = (take(&mut rest), take(&mut rest));
-    let (Some(version), Some(crc)) = header else {
-        return Err(malformed(path, 0, "it is too short for a snapshot"));
-    };
-    if i16::from_be_bytes(version) != 1 {
-        return Err(malformed(path, 0, "its version is not 1"));
-    }
-    if u32::from_be_bytes(crc) != crc32c(rest) {
-        return Err(malformed(path, 2, "its checksum does not match"));
-    }
-    let count = take(&mut rest).and_then(|count| usize::try_from(i32::from_be_bytes(count)).ok());
-    if count.and_then(|count| count.checked_mul(SNAPSHOT_ENTRY_BYTES)) != Some(rest.len()) {
-        let reason = "it has not as many producers as it counts";
-        return Err(malformed(path, SNAPSHOT_HEADER_BYTES as u64, reason));
-    }
-    Ok(std::iter::from_fn(|| producer(&mut rest)).collect())
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (front, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(*front)
-}
-
-fn producer(rest: &mut &[u8]) -> Option<ProducerState> {
-    Some(ProducerState {
-        producer_id: i64::from_be_bytes(take(rest)?),
-        producer_epoch: i16::from_be_bytes(take(rest)?),
-        last_sequence: i32::from_be_bytes(take(rest)?),
-        last_offset: i64::from_be_bytes(take(rest)?),
-        offset_delta: i32::from_be_bytes(take(rest)?),
-        last_timestamp: Timestamp::from_millis(i64::from_be_bytes(take(rest)?)),
-        coordinator_epoch: i32::from_be_bytes(take(rest)?),
-        current_txn_first_offset: i64::from_be_bytes(take(rest)?),
-    })
+    let bytes = Window::open(fs, path)?.whole(snapshot::MAX_BYTES)?;
+    snapshot::decode(&bytes).map_err(|(at, reason)| malformed(path, at as u64, reason))
 }
 
 /// The entries of an offset checkpoint.

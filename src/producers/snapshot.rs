@@ -1,0 +1,128 @@
+//! The producers of a log as of an offset, as they are stored: the content of a `.snapshot` file.
+//!
+//! ```text
+//! version 2 | CRC-32C of what follows 4 | count 4 | count times 46 bytes:
+//!   id 8 | epoch 2 | last sequence 4 | last offset 8 | offset delta 4 | timestamp 8 | coordinator epoch 4 | transaction's first offset 8
+//! ```
+
+use super::window::BatchSeen;
+use crate::record::crc32c;
+use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+
+/// The largest snapshot there is: of more than a million producers.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
+const VERSION: i16 = 1;
+/// What lies before the checksum's bytes, and before the entries.
+const VERSION_BYTES: usize = 2;
+pub(crate) const HEADER_BYTES: usize = 10;
+const ENTRY_BYTES: usize = 46;
+
+/// A producer in a snapshot. Offsets are as they are stored: -1 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Its id.
+    pub producer_id: ProducerId,
+    /// Its generation.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence number of the last record of its last batch.
+    pub last_sequence: Sequence,
+    /// The last offset of its last batch.
+    pub last_offset: i64,
+    /// The last offset of that batch less its first.
+    pub offset_delta: i32,
+    /// The largest timestamp of that batch.
+    pub last_timestamp: Timestamp,
+    /// The generation of the transaction coordinator.
+    pub coordinator_epoch: i32,
+    /// Where its open transaction began.
+    pub current_txn_first_offset: i64,
+}
+
+/// What a snapshot holds, or the position of what is wrong with it and what that is.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<ProducerState>, (usize, &'static str)> {
+    let mut rest = bytes;
+    let header = (take(&mut rest), take(&mut rest));
+    let (Some(version), Some(crc)) = header else {
+        return Err((0, "it is too short for a snapshot"));
+    };
+    if i16::from_be_bytes(version) != VERSION {
+        return Err((0, "its version is not 1"));
+    }
+    if u32::from_be_bytes(crc) != crc32c(rest) {
+        return Err((VERSION_BYTES, "its checksum does not match"));
+    }
+    let count = take(&mut rest).and_then(|count| usize::try_from(i32::from_be_bytes(count)).ok());
+    if count.and_then(|count| count.checked_mul(ENTRY_BYTES)) != Some(rest.len()) {
+        return Err((HEADER_BYTES, "it has not as many producers as it counts"));
+    }
+    Ok(std::iter::from_fn(|| entry(&mut rest)).collect())
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (front, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*front)
+}
+
+fn entry(rest: &mut &[u8]) -> Option<ProducerState> {
+    Some(ProducerState {
+        producer_id: i64::from_be_bytes(take(rest)?),
+        producer_epoch: i16::from_be_bytes(take(rest)?),
+        last_sequence: i32::from_be_bytes(take(rest)?),
+        last_offset: i64::from_be_bytes(take(rest)?),
+        offset_delta: i32::from_be_bytes(take(rest)?),
+        last_timestamp: Timestamp::from_millis(i64::from_be_bytes(take(rest)?)),
+        coordinator_epoch: i32::from_be_bytes(take(rest)?),
+        current_txn_first_offset: i64::from_be_bytes(take(rest)?),
+    })
+}
+
+/// The content of the snapshot of these producers.
+pub(crate) fn encode(states: &[ProducerState]) -> Vec<u8> {
+    let entries = states.len().saturating_mul(ENTRY_BYTES);
+    let mut body = Vec::with_capacity(entries.saturating_add(HEADER_BYTES));
+    body.extend(i32::try_from(states.len()).unwrap_or(i32::MAX).to_be_bytes());
+    for state in states.iter().take(i32::MAX as usize) {
+        body.extend(state.producer_id.to_be_bytes());
+        body.extend(state.producer_epoch.to_be_bytes());
+        body.extend(state.last_sequence.to_be_bytes());
+        body.extend(state.last_offset.to_be_bytes());
+        body.extend(state.offset_delta.to_be_bytes());
+        body.extend(state.last_timestamp.as_millis().to_be_bytes());
+        body.extend(state.coordinator_epoch.to_be_bytes());
+        body.extend(state.current_txn_first_offset.to_be_bytes());
+    }
+    let mut bytes = VERSION.to_be_bytes().to_vec();
+    bytes.extend(crc32c(&body).to_be_bytes());
+    bytes.append(&mut body);
+    bytes
+}
+
+impl BatchSeen {
+    /// The last offset of the batch less its first, as far as it can be stored.
+    pub(crate) fn offset_delta(&self) -> i32 {
+        i32::try_from(self.last_offset.saturating_sub(self.first_offset)).unwrap_or(i32::MAX)
+    }
+
+    /// The last batch of a producer in a snapshot; one of which only a marker was seen has none.
+    pub(crate) fn restore(state: &ProducerState) -> Option<BatchSeen> {
+        let last_offset = Offset::try_from(state.last_offset).ok()?;
+        let delta = Offset::try_from(state.offset_delta).ok()?;
+        Some(BatchSeen {
+            first_sequence: before(state.last_sequence, state.offset_delta),
+            last_sequence: state.last_sequence,
+            first_offset: last_offset.checked_sub(delta)?,
+            last_offset,
+            timestamp: state.last_timestamp,
+        })
+    }
+}
+
+/// The sequence number so many before this one.
+fn before(sequence: Sequence, count: i32) -> Sequence {
+    if sequence < 0 {
+        return sequence;
+    }
+    sequence.wrapping_sub(count) & i32::MAX
+}

@@ -1,0 +1,245 @@
+use super::snapshot::{decode, encode};
+use super::*;
+use crate::record::{BatchBuilder, BatchRef};
+use std::collections::BTreeMap;
+
+const T0: i64 = 1_700_000_000_000;
+
+/// The header of a batch as it lies in the log.
+fn batch(
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    sequence: Sequence,
+    count: i32,
+    base: Offset,
+) -> BatchHeader {
+    let mut builder = BatchBuilder::new();
+    builder.producer(id, epoch, sequence).base_offset(base);
+    for _ in 0..count {
+        builder.push(Timestamp::from_millis(T0 + base as i64), None, Some(b"v")).unwrap();
+    }
+    *BatchRef::parse(builder.finish().unwrap()).unwrap().header()
+}
+
+fn marker(id: ProducerId, epoch: ProducerEpoch, base: Offset) -> BatchHeader {
+    BatchHeader { attributes: 0x30, ..batch(id, epoch, -1, 1, base) }
+}
+
+/// What a log does with the batch of a client.
+fn append(
+    producers: &mut Producers,
+    header: &BatchHeader,
+) -> Result<Option<BatchSeen>, ProducerRefusal> {
+    let found = producers.check(header)?;
+    if found.is_none() {
+        producers.note(header);
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_last_five_batches_are_known_again() {
+    let mut producers = Producers::none(0);
+    for n in 0..5 {
+        let header = batch(7, 2, n * 5, 5, n as u64 * 5);
+        assert_eq!(append(&mut producers, &header), Ok(None));
+    }
+    assert_eq!(producers.end(), 25);
+    let again = append(&mut producers, &batch(7, 2, 5, 5, 25)).unwrap().unwrap();
+    assert_eq!((again.first_offset, again.last_offset), (5, 9));
+    // Only as it was.
+    let refused = |found| Err(ProducerRefusal::OutOfOrder { producer_id: 7, expected: 25, found });
+    assert_eq!(append(&mut producers, &batch(7, 2, 5, 4, 25)), refused(5));
+    assert_eq!(append(&mut producers, &batch(7, 2, 26, 1, 25)), refused(26));
+    assert_eq!(append(&mut producers, &batch(7, 2, 25, 5, 25)), Ok(None));
+    let refused = |found| Err(ProducerRefusal::OutOfOrder { producer_id: 7, expected: 30, found });
+    assert_eq!(append(&mut producers, &batch(7, 2, 0, 5, 30)), refused(0));
+    assert_eq!(append(&mut producers, &batch(7, 2, 5, 5, 30)).unwrap().unwrap().first_offset, 5);
+}
+
+#[test]
+fn after_the_last_sequence_number_comes_the_first() {
+    let mut producers = Producers::none(0);
+    let wraps = batch(1, 0, 2_147_483_640, 10, 0);
+    assert_eq!(append(&mut producers, &wraps), Ok(None));
+    assert_eq!(producers.states()[0].last_sequence, 1);
+    assert!(append(&mut producers, &batch(1, 0, 1, 1, 10)).is_err());
+    assert_eq!(append(&mut producers, &wraps).unwrap().unwrap().last_offset, 9);
+    let mut restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 10);
+    assert_eq!(append(&mut restored, &wraps).unwrap().unwrap().first_offset, 0);
+    for producers in [&mut producers, &mut restored] {
+        assert_eq!(append(producers, &batch(1, 0, 2, i32::from(i16::MAX), 10)), Ok(None));
+        let next = batch(1, 0, 2 + i32::from(i16::MAX), 1, 40_000);
+        assert_eq!(append(producers, &next), Ok(None));
+    }
+    let mut producers = Producers::none(0);
+    assert_eq!(append(&mut producers, &batch(1, 0, i32::MAX, 1, 0)), Ok(None));
+    assert_eq!(append(&mut producers, &batch(1, 0, 0, 1, 1)), Ok(None));
+}
+
+#[test]
+fn who_comes_later_fences_who_came_before() {
+    let mut producers = Producers::none(0);
+    // Of a new producer any number is taken: its first batches may have been deleted.
+    assert_eq!(append(&mut producers, &batch(1, 3, 70, 5, 0)), Ok(None));
+    let fenced = Err(ProducerRefusal::Fenced { producer_id: 1, epoch: 2, current: 3 });
+    assert_eq!(append(&mut producers, &batch(1, 2, 75, 5, 5)), fenced);
+    // Even where the numbers are those of a batch that is there.
+    assert_eq!(append(&mut producers, &batch(1, 2, 70, 5, 5)), fenced);
+    let skips = Err(ProducerRefusal::OutOfOrder { producer_id: 1, expected: 0, found: 75 });
+    assert_eq!(append(&mut producers, &batch(1, 4, 75, 5, 5)), skips);
+    assert_eq!(append(&mut producers, &batch(1, 4, 0, 5, 5)), Ok(None));
+    let fenced = Err(ProducerRefusal::Fenced { producer_id: 1, epoch: 3, current: 4 });
+    assert_eq!(append(&mut producers, &batch(1, 3, 70, 5, 10)), fenced);
+    assert_eq!(append(&mut producers, &batch(2, 0, 0, 1, 10)), Ok(None));
+    assert_eq!(producers.states().len(), 2);
+}
+
+#[test]
+fn a_marker_ends_a_transaction_and_fences() {
+    let mut producers = Producers::none(0);
+    let open = BatchHeader { attributes: 0x10, ..batch(1, 0, 0, 3, 5) };
+    assert_eq!(append(&mut producers, &open), Ok(None));
+    let more = BatchHeader { attributes: 0x10, ..batch(1, 0, 3, 3, 8) };
+    assert_eq!(append(&mut producers, &more), Ok(None));
+    assert_eq!(producers.states()[0].current_txn_first_offset, 5);
+    let outside = batch(1, 0, 6, 1, 11);
+    let refused = ProducerRefusal::InTransaction { producer_id: 1 };
+    assert_eq!(append(&mut producers, &outside), Err(refused));
+    let end = EndTxnMarker { committed: true, coordinator_epoch: 7 };
+    assert_eq!(producers.check_marker(&marker(1, 0, 11), &end), Ok(()));
+    producers.note_marker(&marker(1, 0, 11), &end);
+    let state = producers.states()[0];
+    assert_eq!((state.current_txn_first_offset, state.coordinator_epoch), (-1, 7));
+    assert_eq!((state.last_sequence, state.last_offset), (5, 10));
+    let earlier = EndTxnMarker { coordinator_epoch: 6, ..end };
+    let refused = ProducerRefusal::CoordinatorFenced { producer_id: 1, epoch: 6, current: 7 };
+    assert_eq!(producers.check_marker(&marker(1, 0, 12), &earlier), Err(refused));
+    let refused = ProducerRefusal::Fenced { producer_id: 1, epoch: -1, current: 0 };
+    assert_eq!(producers.check_marker(&marker(1, -1, 12), &end), Err(refused));
+    // One with a higher epoch is how a coordinator fences: the numbers begin at 0 then.
+    producers.note_marker(&marker(1, 1, 12), &end);
+    assert!(matches!(producers.check(&outside), Err(ProducerRefusal::Fenced { .. })));
+    assert!(producers.check(&batch(1, 1, 6, 1, 13)).is_err());
+    assert_eq!(producers.check(&batch(1, 1, 0, 1, 13)), Ok(None));
+    let state = producers.states()[0];
+    assert_eq!((state.last_sequence, state.last_offset, state.offset_delta), (-1, -1, 0));
+    let restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 13);
+    assert_eq!(restored, producers);
+}
+
+#[test]
+fn who_is_silent_for_long_is_forgotten() {
+    let mut producers = Producers::none(0);
+    append(&mut producers, &batch(1, 0, 0, 1, 100)).unwrap();
+    append(&mut producers, &batch(2, 0, 0, 1, 200)).unwrap();
+    let open = BatchHeader { attributes: 0x10, ..batch(3, 0, 0, 1, 300) };
+    append(&mut producers, &open).unwrap();
+    let after = Duration::from_millis(1000);
+    let ids = |producers: &Producers| -> Vec<_> {
+        producers.states().iter().map(|state| state.producer_id).collect()
+    };
+    producers.expire(Timestamp::from_millis(T0 + 1099), after);
+    assert_eq!(ids(&producers), [1, 2, 3]);
+    producers.expire(Timestamp::from_millis(T0 + 1100), after);
+    assert_eq!(ids(&producers), [2, 3]);
+    producers.expire(Timestamp::from_millis(i64::MAX), after);
+    assert_eq!(ids(&producers), [3]);
+    assert_eq!(append(&mut producers, &batch(1, 0, 55, 1, 301)), Ok(None));
+}
+
+#[test]
+fn a_snapshot_is_kafkas() {
+    let state = ProducerState {
+        producer_id: 4000,
+        producer_epoch: 2,
+        last_sequence: 9,
+        last_offset: 109,
+        offset_delta: 9,
+        last_timestamp: Timestamp::from_millis(T0),
+        coordinator_epoch: -1,
+        current_txn_first_offset: -1,
+    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let one = "000198cffc68000000010000000000000fa0000200000009000000000000006d000000090000018bcfe56800ffffffffffffffffffffffff";
+    assert_eq!(hex(&encode(&[state])), one);
+    assert_eq!(hex(&encode(&[])), "000148674bc700000000");
+    assert_eq!(decode(&encode(&[state])), Ok(vec![state]));
+    let bytes = encode(&[state, state]);
+    for cut in 0..bytes.len() {
+        assert!(decode(&bytes[..cut]).is_err(), "{cut}");
+    }
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(decode(&damaged).is_err(), "{at}");
+    }
+}
+
+/// Producers that send again, skip, and come back with other epochs, against a list of all that was stored.
+#[test]
+fn each_sequence_number_is_stored_once() {
+    for seed in 0..300u64 {
+        let mut random = fastrand(seed);
+        let mut producers = Producers::none(0);
+        let mut stored: BTreeMap<ProducerId, Vec<(ProducerEpoch, Sequence, i32, Offset)>> =
+            BTreeMap::new();
+        let mut end = 0;
+        for _ in 0..200 {
+            let id = random(4) as ProducerId;
+            let of = stored.entry(id).or_default();
+            let (epoch, next) =
+                of.last().map_or((0, 0), |(epoch, first, count, _)| (*epoch, first + count));
+            let (epoch, first, count) = match random(8) {
+                0 => (epoch + 1, 0, 1 + random(4) as i32),
+                1 => (epoch, next + 1 + random(3) as i32, 1),
+                2 => ((epoch - 1).max(0), next, 1),
+                3 | 4 if !of.is_empty() => {
+                    let (epoch, first, count, _) = of[random(of.len() as u64) as usize];
+                    (epoch, first, count)
+                }
+                _ => (epoch, next, 1 + random(4) as i32),
+            };
+            let header = batch(id, epoch, first, count, end);
+            let known: Vec<_> = of.iter().rev().take(5).collect();
+            let current = of.last().map(|last| last.0);
+            let repeated = known
+                .iter()
+                .find(|known| {
+                    (known.0, known.1, known.2) == (epoch, first, count) && Some(epoch) == current
+                })
+                .map(|known| known.3);
+            let follows = current.is_none_or(|current| {
+                (epoch == current && first == next) || (epoch > current && first == 0)
+            });
+            match append(&mut producers, &header) {
+                Ok(Some(seen)) => assert_eq!(Some(seen.first_offset), repeated, "seed {seed}"),
+                Ok(None) => {
+                    assert!(follows && repeated.is_none(), "seed {seed}");
+                    of.push((epoch, first, count, end));
+                    end += count as u64;
+                }
+                Err(_) => assert!(!follows && repeated.is_none(), "seed {seed}"),
+            }
+            if random(10) == 0 {
+                let kept = decode(&encode(&producers.states())).unwrap();
+                let restored = Producers::restore(&kept, producers.end());
+                assert_eq!(restored.states(), producers.states());
+                for header in [&header, &batch(id, epoch, first + count, 1, end)] {
+                    // A snapshot forgets all batches of a producer but one: what it takes for a repetition is one.
+                    let (before, after) = (producers.check(header), restored.check(header));
+                    assert!(after == before || matches!((&before, &after), (Ok(Some(_)), Err(_))));
+                }
+            }
+        }
+    }
+}
+
+fn fastrand(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    move |below| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    }
+}

@@ -1,0 +1,59 @@
+//! The last batches of a producer.
+
+use crate::record::BatchHeader;
+use crate::types::{Offset, Sequence, Timestamp};
+
+/// How many batches a producer may have under way at a time, and so how many may come again.
+const BATCHES: usize = 5;
+
+/// A batch that is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchSeen {
+    pub(crate) first_sequence: Sequence,
+    pub(crate) last_sequence: Sequence,
+    pub(crate) first_offset: Offset,
+    pub(crate) last_offset: Offset,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl BatchSeen {
+    pub(crate) fn of(header: &BatchHeader) -> BatchSeen {
+        BatchSeen {
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            first_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            timestamp: header.max_timestamp,
+        }
+    }
+}
+
+/// Up to five batches, in the order they were stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    batches: [Option<BatchSeen>; BATCHES],
+}
+
+impl Window {
+    pub(crate) fn push(&mut self, seen: BatchSeen) {
+        match self.batches.iter_mut().find(|slot| slot.is_none()) {
+            Some(free) => *free = Some(seen),
+            None => {
+                self.batches.rotate_left(1);
+                if let Some(last) = self.batches.last_mut() {
+                    *last = Some(seen);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn last(&self) -> Option<&BatchSeen> {
+        self.batches.iter().flatten().next_back()
+    }
+
+    /// The batch with these sequence numbers.
+    pub(crate) fn find(&self, first: Sequence, last: Sequence) -> Option<BatchSeen> {
+        let same = |seen: &&BatchSeen| seen.first_sequence == first && seen.last_sequence == last;
+        self.batches.iter().flatten().find(same).copied()
+    }
+}
