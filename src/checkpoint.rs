@@ -122,6 +122,8 @@ pub(crate) struct CleanShutdown {
     /// How many entries its indexes have.
     pub(crate) offset_entries: u64,
     pub(crate) time_entries: u64,
+    /// How many producers the log knows, if that was written down.
+    pub(crate) producers: Option<u64>,
     /// The base offset and length of every segment: nothing else would show that one is missing, or was cut where a batch
     /// ends, as a gap in the offsets is what compaction leaves. Empty when there are more than [`MAX_LISTED`].
     pub(crate) segments: Vec<(Offset, u64)>,
@@ -150,6 +152,9 @@ impl CleanShutdown {
         ] {
             // Writing to a string cannot fail.
             write!(json, ",\"{name}\":{value}").ok();
+        }
+        if let Some(producers) = self.producers {
+            write!(json, ",\"producers\":{producers}").ok();
         }
         if self.segments.len() <= MAX_LISTED {
             let segments: Vec<String> =
@@ -181,6 +186,7 @@ impl CleanShutdown {
             bytes_since_entry: unsigned("bytesSinceIndexEntry")?,
             offset_entries: unsigned("offsetIndexEntries")?,
             time_entries: unsigned("timeIndexEntries")?,
+            producers: unsigned("producers"),
             segments: pairs(json, "segments").unwrap_or_default(),
         })
     }
@@ -284,6 +290,7 @@ mod tests {
             bytes_since_entry: 17,
             offset_entries: 2,
             time_entries: 3,
+            producers: Some(4),
             segments: vec![(0, 69), (9, 138), (27, 1105)],
         }
     }
@@ -291,6 +298,8 @@ mod tests {
     #[test]
     fn the_shutdown_marker_survives_the_round_trip() {
         assert_eq!(CleanShutdown::parse(&marker().format()), Some(marker()));
+        let unknown = CleanShutdown { producers: None, ..marker() };
+        assert_eq!(CleanShutdown::parse(&unknown.format()), Some(unknown));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);
     }

@@ -1,6 +1,6 @@
 //! What can go wrong, said so that the caller knows what to do next.
 
-use crate::types::{Codec, Offset, Timestamp};
+use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,10 @@ pub enum Error {
     /// Bytes given to the log are not a batch it can take.
     #[error("not a valid record batch: {0}")]
     InvalidBatch(InvalidBatch),
+
+    /// The batch of an idempotent producer is not the next of that producer.
+    #[error("{0}")]
+    Producer(ProducerRefusal),
 
     /// A legacy message format, or a codec that this build leaves out.
     #[error("{0}")]
@@ -172,6 +176,10 @@ pub enum ErrorKind {
     Poisoned,
     /// The log is closed or read-only: nothing to retry.
     Closed,
+    /// Another has taken over from this producer: close it.
+    Fenced,
+    /// Records of this producer are missing before these: send them, or begin again with a higher epoch.
+    OutOfOrder,
 }
 
 impl Error {
@@ -193,6 +201,7 @@ impl Error {
             | Error::InvalidBatch(_)
             | Error::InvalidConfig { .. }
             | Error::NotALog { .. } => ErrorKind::InvalidInput,
+            Error::Producer(refusal) => refusal.kind(),
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
@@ -447,6 +456,54 @@ pub enum Unsupported {
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
+}
+
+/// Why a log refused the batch of an idempotent producer. Nothing of it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProducerRefusal {
+    /// Another has taken over the producer's id. Kafka: `InvalidProducerEpochException`.
+    #[error(
+        "producer {producer_id} has epoch {epoch}, and the log has seen epoch {current}: another has taken over; close this producer"
+    )]
+    Fenced {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The epoch of the batch.
+        epoch: ProducerEpoch,
+        /// The one that has taken over.
+        current: ProducerEpoch,
+    },
+    /// Batches before it are missing, or it repeats one that was stored too long ago to tell. Kafka: `OutOfOrderSequenceException`.
+    #[error(
+        "producer {producer_id} goes on with sequence number {found} where {expected} is next; send what is missing, or raise the epoch and begin at 0"
+    )]
+    OutOfOrder {
+        /// The producer's id.
+        producer_id: ProducerId,
+        /// The sequence number that the next batch must begin with.
+        expected: Sequence,
+        /// The one that it begins with.
+        found: Sequence,
+    },
+    /// The producer has an open transaction, to which the batch does not belong. Kafka: `InvalidTxnStateException`.
+    #[error(
+        "producer {producer_id} has a transaction open and the batch is not part of it; end the transaction first"
+    )]
+    InTransaction {
+        /// The producer's id.
+        producer_id: ProducerId,
+    },
+}
+
+impl ProducerRefusal {
+    fn kind(self) -> ErrorKind {
+        match self {
+            ProducerRefusal::Fenced { .. } => ErrorKind::Fenced,
+            ProducerRefusal::OutOfOrder { .. } => ErrorKind::OutOfOrder,
+            ProducerRefusal::InTransaction { .. } => ErrorKind::InvalidInput,
+        }
+    }
 }
 
 /// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else [`Error::InvalidBatch`].

@@ -341,7 +341,8 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    Corruption, Damage, Error, ErrorKind, InvalidBatch, InvalidRecord, Result, Unsupported,
+    Corruption, Damage, Error, ErrorKind, InvalidBatch, InvalidRecord, ProducerRefusal, Result,
+    Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -351,6 +352,7 @@ pub use log::{
     MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
     ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
+pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

@@ -165,7 +165,7 @@ impl<'a> Meter<'a> {
 }
 
 /// The marker in a control batch. `None` for control records of other kinds, and for a batch that was emptied.
-fn marker_of(
+pub(crate) fn marker_of(
     batch: &BatchRef<'_>,
     decode: &mut DecodeBuffer,
 ) -> Result<Option<EndTxnMarker>, InvalidBatch> {

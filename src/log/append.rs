@@ -4,6 +4,7 @@
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::log::combine::Group;
+use crate::log::producers::Tracked;
 use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
@@ -31,7 +32,7 @@ pub struct Appended {
     /// The time the log took the batch, if its timestamps are the log's; [`Timestamp::NONE`] otherwise.
     pub append_time: Timestamp,
     /// Whether the batch was in the log already, so that nothing was written: `first` and `last` are where it is.
-    /// Repeated batches are not recognised yet: it is false.
+    /// Told by the producer's id, epoch and sequence numbers, of the last five batches of each producer.
     pub duplicate: bool,
 }
 
@@ -57,6 +58,7 @@ pub(crate) struct Writer {
     pub(crate) spare: Group,
     /// Delivered once the lock is released.
     pub(crate) events: Vec<Event>,
+    pub(crate) tracked: Tracked,
 }
 
 crate::sync::thread_local! {
@@ -261,6 +263,11 @@ impl Shared {
         if last > MAX_OFFSET {
             return Err(InvalidBatch::Rule("the log has no offsets left").into());
         }
+        if header.has_producer()
+            && let Some(repeated) = self.check_producer(writer, header)?
+        {
+            return Ok(repeated);
+        }
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
         let mut max_timestamp = header.max_timestamp;
@@ -280,8 +287,34 @@ impl Shared {
             writer.first_timestamp = max_timestamp;
         }
         writer.cadence.note(&writer.indexes, position, bytes, last, max_timestamp);
+        if header.has_producer() {
+            writer.tracked.note(&BatchHeader { base_offset: first, max_timestamp, ..*header });
+        }
         self.publish(writer, last.saturating_add(1));
+        if writer.tracked.is_due(writer.log.position()) {
+            self.store_producers(&mut writer.tracked, writer.segment.base, writer.log.position());
+        }
         Ok(Appended { first, last, append_time, duplicate: false })
+    }
+
+    /// Whether the batch is the next of its producer; if it was stored before, where.
+    #[cold]
+    fn check_producer(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+    ) -> Result<Option<Appended>> {
+        let (now, after) = (self.clock().now(), self.config.producer_id_expiration);
+        let repeated = writer.tracked.check(header, now, after)?;
+        Ok(repeated.map(|seen| Appended {
+            first: seen.first_offset,
+            last: seen.last_offset,
+            append_time: match self.config.timestamp_type {
+                TimestampType::LogAppendTime => seen.timestamp,
+                TimestampType::CreateTime => Timestamp::NONE,
+            },
+            duplicate: true,
+        }))
     }
 
     #[cold]

@@ -9,6 +9,7 @@ use crate::log::append::Writer;
 use crate::log::combine::Group;
 use crate::log::config::LogConfig;
 use crate::log::flush::was_not_opened;
+use crate::log::producers::{Replay, Tracked};
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
@@ -43,6 +44,9 @@ impl Shared {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
         let mut next = begin_segment(&self.dir, &self.config, base, now)?;
+        let tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
+        next.tracked = tracked;
+        self.store_producers(&mut next.tracked, writer.segment.base, 0);
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);
@@ -182,13 +186,18 @@ impl Shared {
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let cut_files = self.cut_files(segment, cut, removed);
+        let cut_files = self
+            .remove_snapshots_above(target)
+            .and_then(|()| self.cut_files(segment, cut, removed));
         *writer = next;
         let done = cut_files.and_then(|()| {
             // The recovery point may lie in this segment, and vouches for its indexes as for the log.
             self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
             writer.stored_offset_entries = writer.indexes.offsets.len();
             writer.stored_time_entries = writer.indexes.times.len();
+            let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+            let logs = kept.chain([(writer.segment.base, cut)]).collect();
+            writer.tracked = Replay::new(&self.dir, &self.config, logs)?.finish(target)?.at(cut);
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {
@@ -344,6 +353,7 @@ impl Shared {
             flushed: Duration::ZERO,
             spare: Group::default(),
             events: Vec::new(),
+            tracked: Tracked::nothing(segment.base),
         };
         Ok((writer, end))
     }
@@ -400,6 +410,9 @@ impl Shared {
         let path = segment.path(Kind::Log);
         writer.log.file().sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.sync_indexes(segment.base)?;
+        if writer.tracked.len() > 0 {
+            self.store_producers(&mut writer.tracked, segment.base, writer.log.position());
+        }
         // Their names too, before the recovery point vouches for them.
         self.dir.sync()?;
         self.store_recovery_point(end)?;
@@ -412,6 +425,7 @@ impl Shared {
             bytes_since_entry: writer.cadence.bytes_since_entry(),
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
+            producers: Some(writer.tracked.len() as u64),
             segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
         };
         let path = self.dir.path.join(CLEAN_SHUTDOWN);
@@ -455,6 +469,7 @@ pub(crate) fn begin_segment(
         flushed: now,
         spare: Group::default(),
         events: Vec::new(),
+        tracked: Tracked::nothing(base),
     })
 }
 

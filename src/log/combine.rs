@@ -197,6 +197,7 @@ impl Shared {
         let last = end.saturating_sub(1);
         // The first batch of a segment decides from when its age counts.
         if writer.log.position() == 0
+            || batches.iter().any(|handed| handed.header.has_producer())
             || last > MAX_OFFSET
             || self.must_roll(writer, bytes.len() as u64, latest, last, batches.len())
             || self.stamp_places(bytes, batches, first).is_none()

@@ -194,7 +194,7 @@ impl Shared {
     /// The index files of a sealed segment are synced with it, so that the recovery point
     /// vouches for them as for the log.
     pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
-        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
             let path = self.dir.path_of(SegmentFile::live(base, kind));
             let file = match self.dir.fs.open(&path, crate::fs::Open::ReadWrite) {
                 // It will be made again when it is needed.

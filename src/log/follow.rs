@@ -202,7 +202,7 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
     let mut looks = 0usize;
     loop {
         let recovery_point = read_checkpoint(dir, RECOVERY_POINT)?.unwrap_or(0);
-        let found = recover_segment(dir, base, Offset::MAX, 0)?;
+        let found = recover_segment(dir, base, Offset::MAX, 0, &mut ())?;
         looks = looks.saturating_add(1);
         let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= recovery_point;
         if is_sound || choice == OnCorruption::Truncate {

@@ -16,6 +16,7 @@ mod group;
 mod maintain;
 mod maintainer;
 mod open;
+mod producers;
 mod quarantine;
 mod read;
 mod reader;
@@ -43,6 +44,7 @@ pub use tail::Tail;
 
 use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
+use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 use shared::Shared;
@@ -589,6 +591,34 @@ impl Log {
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.shared.recovery
+    }
+
+    /// The idempotent and transactional producers that the log knows, by id: their last batch, and where an open transaction
+    /// began. Kafka: `describeProducers`.
+    ///
+    /// ```
+    /// use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs, record::BatchBuilder};
+    ///
+    /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+    /// let batch = || {
+    ///     let mut builder = BatchBuilder::new();
+    ///     builder.producer(4000, 0, 0).push(Timestamp::NONE, None, Some(b"paid"))?;
+    ///     builder.build()
+    /// };
+    /// assert!(!log.append_batch(batch()?)?.duplicate);
+    /// // Whoever is not sure that it arrived sends it again.
+    /// let again = log.append_batch(batch()?)?;
+    /// assert!(again.duplicate && again.first == 0 && log.offsets().end == 1);
+    /// assert_eq!(log.producers()?[0].last_sequence, 0);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn producers(&self) -> Result<Vec<ProducerState>> {
+        self.shared.check_readable()?;
+        let writer = self.shared.writer.lock();
+        Ok(writer.as_ref().ok_or(Error::ReadOnly)?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.

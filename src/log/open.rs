@@ -18,6 +18,7 @@ use crate::log::checkpoints::{
 use crate::log::combine::Group;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
+use crate::log::producers::{Replay, Tracked};
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
@@ -25,7 +26,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, LOCK, Name, RECOVERY_POINT, SegmentFile, Stage};
-use crate::segment::recover::{Recovered, Tail, recover_segment};
+use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::Offset;
@@ -328,18 +329,23 @@ impl Opening {
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
+        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect())?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
+                if marker.producers == Some(0) {
+                    replay.know_of_none(marker.end);
+                }
                 // A digit of it was damaged: left there, it would refuse the log after the next crash.
                 if recovery_point > marker.end {
                     store_recovery_point(&self.dir, marker.end)?;
                 }
                 self.open_clean(&listing, &marker)?
             }
-            None => self.recover(&listing, recovery_point, start)?,
+            None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
-        let (writer, sealed, end) =
+        let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
+        writer.tracked = replay.finish(end)?.at(writer.log.position());
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
@@ -546,7 +552,7 @@ impl Opening {
         let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
             // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
-            let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0)?;
+            let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0, &mut ())?;
             if !matches!(found.tail, Tail::Clean) {
                 return Err(damage(&self.dir, marker.base, &found, 0));
             }
@@ -605,6 +611,7 @@ impl Opening {
             flushed: self.config.clock.monotonic(),
             spare: Group::default(),
             events: Vec::new(),
+            tracked: Tracked::nothing(base),
             indexes,
         })
     }
@@ -615,6 +622,7 @@ impl Opening {
         listing: &Listing,
         recovery_point: Offset,
         start: Offset,
+        replay: &mut Replay,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
         let first = first_read(&logs, recovery_point);
@@ -624,7 +632,7 @@ impl Opening {
         for (index, (base, _)) in logs.iter().enumerate().skip(first) {
             let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
             let limit = next.unwrap_or(Offset::MAX);
-            let found = recover_segment(&self.dir, *base, limit, recovery_point)?;
+            let found = recover_segment(&self.dir, *base, limit, recovery_point, replay)?;
             self.recovery.scanned_bytes =
                 self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
             let whole = self.is_whole(&found, next, recovery_point);
@@ -655,7 +663,8 @@ impl Opening {
             }
             // The recovery point was wrong: a lower one does not vouch for what it did.
             Some((_, found)) if first_read(&logs, found.end) < first => {
-                return self.recover(&Listing::read(&self.dir)?, found.end, start);
+                replay.forget();
+                return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
             }
             Some((base, found)) => {
                 self.dir.replace_indexes(base, &found.indexes)?;

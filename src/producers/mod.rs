@@ -20,17 +20,16 @@
 //!
 //! Nothing here reads a file or takes a lock.
 
-mod refusal;
 pub(crate) mod snapshot;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
-pub use refusal::ProducerRefusal;
 pub use snapshot::ProducerState;
 pub(crate) use window::BatchSeen;
 
+use crate::error::ProducerRefusal;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::collections::HashMap;
@@ -115,25 +114,7 @@ impl Producers {
         }
     }
 
-    /// Whether the marker at the end of a transaction may be stored.
-    pub(crate) fn check_marker(
-        &self,
-        header: &BatchHeader,
-        marker: &EndTxnMarker,
-    ) -> Result<(), ProducerRefusal> {
-        let Some(producer) = self.known.get(&header.producer_id) else { return Ok(()) };
-        producer.check_epoch(header)?;
-        if marker.coordinator_epoch < producer.coordinator_epoch {
-            return Err(ProducerRefusal::CoordinatorFenced {
-                producer_id: header.producer_id,
-                epoch: marker.coordinator_epoch,
-                current: producer.coordinator_epoch,
-            });
-        }
-        Ok(())
-    }
-
-    /// Takes note of such a marker that is in the log now.
+    /// Takes note of the marker at the end of a transaction.
     pub(crate) fn note_marker(&mut self, header: &BatchHeader, marker: &EndTxnMarker) {
         self.advance(header.next_offset());
         let producer = self.known.entry(header.producer_id).or_default();
@@ -141,6 +122,23 @@ impl Producers {
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = header.max_timestamp;
         producer.txn_first_offset = None;
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Forgets a producer if it has written nothing for so long.
+    pub(crate) fn forget_if_expired(
+        &mut self,
+        producer_id: ProducerId,
+        now: Timestamp,
+        after: Duration,
+    ) {
+        if self.known.get(&producer_id).is_some_and(|known| known.is_expired(now, after)) {
+            self.known.remove(&producer_id);
+        }
     }
 
     /// Forgets producers without an open transaction that have written nothing for so long.

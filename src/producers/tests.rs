@@ -1,5 +1,6 @@
 use super::snapshot::{decode, encode};
 use super::*;
+use crate::error::ProducerRefusal;
 use crate::record::{BatchBuilder, BatchRef};
 use std::collections::BTreeMap;
 
@@ -107,16 +108,10 @@ fn a_marker_ends_a_transaction_and_fences() {
     let refused = ProducerRefusal::InTransaction { producer_id: 1 };
     assert_eq!(append(&mut producers, &outside), Err(refused));
     let end = EndTxnMarker { committed: true, coordinator_epoch: 7 };
-    assert_eq!(producers.check_marker(&marker(1, 0, 11), &end), Ok(()));
     producers.note_marker(&marker(1, 0, 11), &end);
     let state = producers.states()[0];
     assert_eq!((state.current_txn_first_offset, state.coordinator_epoch), (-1, 7));
     assert_eq!((state.last_sequence, state.last_offset), (5, 10));
-    let earlier = EndTxnMarker { coordinator_epoch: 6, ..end };
-    let refused = ProducerRefusal::CoordinatorFenced { producer_id: 1, epoch: 6, current: 7 };
-    assert_eq!(producers.check_marker(&marker(1, 0, 12), &earlier), Err(refused));
-    let refused = ProducerRefusal::Fenced { producer_id: 1, epoch: -1, current: 0 };
-    assert_eq!(producers.check_marker(&marker(1, -1, 12), &end), Err(refused));
     // One with a higher epoch is how a coordinator fences: the numbers begin at 0 then.
     producers.note_marker(&marker(1, 1, 12), &end);
     assert!(matches!(producers.check(&outside), Err(ProducerRefusal::Fenced { .. })));

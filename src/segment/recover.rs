@@ -48,6 +48,29 @@ pub(crate) struct Recovered {
     pub(crate) tail: Tail,
 }
 
+/// Who is told what recovery reads.
+pub(crate) trait Heed {
+    /// All that follows lies at or above this offset.
+    fn begin(&mut self, at: Offset) -> Result<()>;
+    /// A valid batch.
+    fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch>;
+    /// What was told does not count: it is read again, from further below.
+    fn forget(&mut self);
+}
+
+/// For who only wants to know what is there.
+impl Heed for () {
+    fn begin(&mut self, _: Offset) -> Result<()> {
+        Ok(())
+    }
+
+    fn batch(&mut self, _: &BatchRef<'_>) -> Result<(), InvalidBatch> {
+        Ok(())
+    }
+
+    fn forget(&mut self) {}
+}
+
 /// Scans a segment. `limit` is what all its offsets must lie below.
 ///
 /// Batches below `trusted` were synced and their index entries stored: if the stored
@@ -57,6 +80,7 @@ pub(crate) fn recover_segment(
     base: Offset,
     limit: Offset,
     trusted: Offset,
+    heed: &mut dyn Heed,
 ) -> Result<Recovered> {
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let fail = |error| Error::io("read", &path, error);
@@ -75,6 +99,7 @@ pub(crate) fn recover_segment(
         tail: Tail::Clean,
     });
     let from = found.valid_bytes;
+    heed.begin(found.end)?;
     let mut stream = BatchStream::new(Arc::clone(&file), from, found.end);
     loop {
         let step = stream.advance(file_bytes, limit).map_err(fail)?;
@@ -82,10 +107,13 @@ pub(crate) fn recover_segment(
         found.scanned_bytes = position.saturating_sub(from);
         let damage = match step {
             Step::End => return Ok(found),
-            Step::Batch(header) => {
-                found.take(position, &header);
-                continue;
-            }
+            Step::Batch(header) => match stream.batch().map_or(Ok(()), |b| heed.batch(&b)) {
+                Ok(()) => {
+                    found.take(position, &header);
+                    continue;
+                }
+                Err(reason) => reason.into(),
+            },
             Step::Damaged(Damage::Batch(InvalidBatch::LegacyFormat { magic })) if position == 0 => {
                 return Err(Error::Unsupported(Unsupported::MessageFormat(magic)));
             }

@@ -1,0 +1,332 @@
+//! What the writer of a log knows of its producers, and where that is kept.
+//!
+//! A snapshot lies beside the segments for each offset at which one begins, one in between every 64 MiB, and one for the end of a log
+//! that was closed. None of them is needed: [`Replay`] makes from the batches what they say. They are there to read
+//! fewer of those, so they are written without a sync of their own, and one that is damaged is as good as none.
+//! But one must never speak of batches that are not there any more: before a log is cut, those above the cut go, durably.
+
+use crate::clean::marker_of;
+use crate::error::{Error, InvalidBatch, Result};
+use crate::event::Event;
+use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::shared::Shared;
+use crate::producers::{BatchSeen, ProducerState, Producers, snapshot};
+use crate::record::{BatchHeader, BatchRef, DecodeBuffer};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage};
+use crate::segment::recover::Heed;
+use crate::segment::scan::{BatchStream, read_header};
+use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::types::{Offset, Timestamp};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much is appended to a segment until the next snapshot is taken.
+const EVERY_BYTES: u64 = 64 << 20;
+
+/// The producers of a log, as its writer knows them.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    producers: Producers,
+    /// The newest snapshot that is stored.
+    stored: Option<Offset>,
+    /// At this position of the active segment the next one is taken.
+    due: u64,
+}
+
+impl Tracked {
+    pub(crate) fn new(producers: Producers, stored: Option<Offset>) -> Tracked {
+        Tracked { producers, stored, due: EVERY_BYTES }
+    }
+
+    /// In a segment that was just begun.
+    pub(crate) fn nothing(base: Offset) -> Tracked {
+        Tracked::new(Producers::none(base), None)
+    }
+
+    /// For a segment that already has so many bytes.
+    pub(crate) fn at(mut self, position: u64) -> Tracked {
+        self.due = position.saturating_add(EVERY_BYTES);
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_due(&self, position: u64) -> bool {
+        position >= self.due
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    pub(crate) fn states(&self) -> Vec<ProducerState> {
+        self.producers.states()
+    }
+
+    /// Whether the batch is the next of its producer: `None`, or the batch that it repeats.
+    pub(crate) fn check(
+        &mut self,
+        header: &BatchHeader,
+        now: Timestamp,
+        expire_after: Duration,
+    ) -> Result<Option<BatchSeen>> {
+        self.producers.forget_if_expired(header.producer_id, now, expire_after);
+        self.producers.check(header).map_err(Error::Producer)
+    }
+
+    pub(crate) fn note(&mut self, header: &BatchHeader) {
+        self.producers.note(header);
+    }
+}
+
+/// Takes note of a batch that is in the log.
+fn note_batch(
+    producers: &mut Producers,
+    batch: &BatchRef<'_>,
+    decode: &mut DecodeBuffer,
+) -> Result<(), InvalidBatch> {
+    let header = batch.header();
+    if !header.is_control() || !header.has_producer() {
+        producers.note(header);
+    } else if let Some(marker) = marker_of(batch, decode)? {
+        producers.note_marker(header, &marker);
+    }
+    Ok(())
+}
+
+fn path_of(dir: &SegmentDir, offset: Offset) -> PathBuf {
+    dir.path_of(SegmentFile::live(offset, Kind::Snapshot))
+}
+
+impl Shared {
+    /// Takes a snapshot of the producers as of the end of the log. The writer lock is held.
+    pub(crate) fn store_producers(&self, tracked: &mut Tracked, segment: Offset, position: u64) {
+        tracked.due = position.saturating_add(EVERY_BYTES);
+        let end = self.end();
+        tracked.producers.advance(end);
+        if tracked.stored == Some(end) {
+            return;
+        }
+        tracked.producers.expire(self.clock().now(), self.config.producer_id_expiration);
+        let path = path_of(&self.dir, end);
+        match self.dir.replace_unsynced(&path, &snapshot::encode(&tracked.producers.states())) {
+            Ok(()) => {
+                let before = tracked.stored.replace(end);
+                // Between the segments one is enough.
+                if let Some(before) = before.filter(|before| *before > segment && *before < end) {
+                    self.dir.discard(SegmentFile::live(before, Kind::Snapshot));
+                }
+            }
+            Err(error) => self.emit(&Event::CheckpointFailed { path, error: error.to_string() }),
+        }
+    }
+
+    /// Before the log is cut at `end`: no snapshot may speak of what is cut off, nor come back.
+    pub(crate) fn remove_snapshots_above(&self, end: Offset) -> Result<()> {
+        let offsets = stored_offsets(&self.dir)?;
+        let above: Vec<Offset> = offsets.into_iter().filter(|offset| *offset > end).collect();
+        remove_snapshots(&self.dir, &above)
+    }
+}
+
+/// The offsets of which there are snapshots.
+fn stored_offsets(dir: &SegmentDir) -> Result<BTreeSet<Offset>> {
+    let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
+    let offset = |name: &str| match Name::parse(name) {
+        Name::Segment(file) if file == SegmentFile::live(file.base, Kind::Snapshot) => {
+            Some(file.base)
+        }
+        _ => None,
+    };
+    Ok(entries.iter().filter_map(|entry| offset(&entry.name)).collect())
+}
+
+/// Takes snapshots out of the log, durably, and removes them.
+fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
+    let deleted = |offset: &Offset| SegmentFile {
+        stage: Stage::Deleted,
+        ..SegmentFile::live(*offset, Kind::Snapshot)
+    };
+    for offset in offsets {
+        let (from, to) = (path_of(dir, *offset), dir.path_of(deleted(offset)));
+        dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+    }
+    if !offsets.is_empty() {
+        dir.sync()?;
+    }
+    offsets.iter().for_each(|offset| dir.discard(deleted(offset)));
+    Ok(())
+}
+
+/// Makes the producers of a log from its newest snapshot and the batches behind it.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    dir: Arc<SegmentDir>,
+    /// The base offsets and lengths of the log files.
+    logs: Vec<(Offset, u64)>,
+    snapshots: BTreeSet<Offset>,
+    /// Whether damage ends it, or only what it reads of a segment.
+    fails_at_damage: bool,
+    max_expanded_bytes: usize,
+    /// Producers whose last batch is older are forgotten.
+    expire: (Timestamp, Duration),
+    /// What it knows, once it has begun.
+    producers: Option<Producers>,
+}
+
+impl Replay {
+    pub(crate) fn new(
+        dir: &Arc<SegmentDir>,
+        config: &LogConfig,
+        logs: Vec<(Offset, u64)>,
+    ) -> Result<Replay> {
+        Ok(Replay {
+            dir: Arc::clone(dir),
+            logs,
+            snapshots: stored_offsets(dir)?,
+            fails_at_damage: config.on_corruption == OnCorruption::Fail,
+            max_expanded_bytes: config.max_expanded_bytes,
+            expire: (config.clock.now(), config.producer_id_expiration),
+            producers: None,
+        })
+    }
+
+    /// There are none, as somebody knows.
+    pub(crate) fn know_of_none(&mut self, end: Offset) {
+        self.producers = Some(Producers::none(end));
+    }
+
+    /// The producers of a log that ends here. What snapshots there are above the end go, and those
+    /// that are of no use.
+    pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
+        self.begin(end)?;
+        let mut producers = self.producers.take().unwrap_or_default();
+        producers.advance(end);
+        producers.expire(self.expire.0, self.expire.1);
+        let newest = self.snapshots.range(..=end).next_back().copied();
+        let is_base = |offset: &Offset| self.logs.iter().any(|(base, _)| base == offset);
+        let stray: Vec<Offset> = self
+            .snapshots
+            .iter()
+            .copied()
+            .filter(|offset| *offset > end || (!is_base(offset) && Some(*offset) != newest))
+            .collect();
+        remove_snapshots(&self.dir, &stray)?;
+        Ok(Tracked::new(producers, newest))
+    }
+
+    /// The newest sound snapshot up to an offset. Those that are damaged go.
+    fn load(&mut self, upto: Offset) -> Result<Producers> {
+        while let Some(offset) = self.snapshots.range(..=upto).next_back().copied() {
+            let path = path_of(&self.dir, offset);
+            let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
+                Some(bytes) => match snapshot::decode(&bytes) {
+                    Ok(states) => return Ok(Producers::restore(&states, offset)),
+                    Err((_, reason)) => reason,
+                },
+                None => "it is missing",
+            };
+            self.dir.events.emit(&Event::CheckpointIgnored { path, reason });
+            self.dir.discard(SegmentFile::live(offset, Kind::Snapshot));
+            self.snapshots.remove(&offset);
+        }
+        Ok(Producers::none(self.logs.first().map_or(upto, |(base, _)| (*base).min(upto))))
+    }
+
+    /// Takes note of the batches from where the producers are known up to an offset.
+    fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
+        let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
+        let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
+        for (&(base, bytes), next) in self.logs.iter().zip(nexts) {
+            if next <= producers.end() || base >= upto {
+                continue;
+            }
+            match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
+                Err(Error::Corrupt(_) | Error::InvalidBatch(_)) if !self.fails_at_damage => {}
+                read => read?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_segment(
+        &self,
+        base: Offset,
+        bytes: u64,
+        next: Offset,
+        producers: &mut Producers,
+        upto: Offset,
+        decode: &mut DecodeBuffer,
+    ) -> Result<()> {
+        let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
+        let position = self.position_below(&segment, bytes, producers.end())?;
+        let mut stream = BatchStream::new(segment.file()?, position, base);
+        loop {
+            // What follows is not to be read, be it damage or reserved room.
+            if stream.lowest() >= upto.min(next) {
+                break;
+            }
+            let step = stream.advance(bytes, next);
+            let Some(header) = segment.batch_of(&stream, step)? else { break };
+            if header.base_offset >= upto {
+                break;
+            }
+            let Some(batch) = stream.batch().filter(|_| header.base_offset >= producers.end())
+            else {
+                continue;
+            };
+            note_batch(producers, &batch, decode).map_err(|reason| {
+                segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// A position where a batch begins, none before which lies at or above an offset.
+    fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
+        // It is only looked at: one that is not sound is made again by whoever needs it.
+        let indexes = stored_indexes(&self.dir, segment.base, bytes)?.ok();
+        let entry = indexes.and_then(|indexes| {
+            let below = indexes.offsets.ceiling(offset).checked_sub(1)?;
+            indexes.offsets.get(below)
+        });
+        let Some(entry) = entry else { return Ok(0) };
+        let header = read_header(&*segment.file()?, entry.position, bytes);
+        let holds = matches!(header, Ok(Ok(header)) if header.last_offset() == entry.offset);
+        Ok(if holds { entry.position } else { 0 })
+    }
+}
+
+/// What recovery reads anyway need not be read again.
+impl Heed for Replay {
+    fn begin(&mut self, at: Offset) -> Result<()> {
+        let mut producers = match self.producers.take() {
+            Some(producers) => producers,
+            None => self.load(at)?,
+        };
+        if producers.end() < at {
+            self.read(&mut producers, at)?;
+            producers.advance(at);
+        }
+        self.producers = Some(producers);
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
+        let Some(producers) = &mut self.producers else { return Ok(()) };
+        if batch.header().is_control() {
+            let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
+            return note_batch(producers, batch, &mut decode);
+        }
+        producers.note(batch.header());
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.producers = None;
+    }
+}
