@@ -35,6 +35,7 @@ impl Shared {
         }
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().monotonic();
+        writer.tracked.expire(self.clock().now(), self.config.producer_id_expiration);
         let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now));
         writer.events.extend(events);
         rolled
@@ -186,9 +187,7 @@ impl Shared {
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let cut_files = self
-            .remove_snapshots_above(target)
-            .and_then(|()| self.cut_files(segment, cut, removed));
+        let cut_files = self.cut_files(segment, cut, removed);
         *writer = next;
         let done = cut_files.and_then(|()| {
             // The recovery point may lie in this segment, and vouches for its indexes as for the log.

@@ -3,7 +3,8 @@
 //! A snapshot lies beside the segments for each offset at which one begins, one in between every 64 MiB, and one for the end of a log
 //! that was closed. None of them is needed: [`Replay`] makes from the batches what they say. They are there to read
 //! fewer of those, so they are written without a sync of their own, and one that is damaged is as good as none.
-//! But one must never speak of batches that are not there any more: before a log is cut, those above the cut go, durably.
+//! But one must not speak of other batches than those that are there: before anything is appended to a log that was
+//! cut, or opened, those above its end go, durably.
 
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
@@ -76,6 +77,11 @@ impl Tracked {
         self.producers.check(header).map_err(Error::Producer)
     }
 
+    /// Forgets those that have written nothing for so long.
+    pub(crate) fn expire(&mut self, now: Timestamp, after: Duration) {
+        self.producers.expire(now, after);
+    }
+
     pub(crate) fn note(&mut self, header: &BatchHeader) {
         self.producers.note(header);
     }
@@ -109,7 +115,6 @@ impl Shared {
         if tracked.stored == Some(end) {
             return;
         }
-        tracked.producers.expire(self.clock().now(), self.config.producer_id_expiration);
         let path = path_of(&self.dir, end);
         match self.dir.replace_unsynced(&path, &snapshot::encode(&tracked.producers.states())) {
             Ok(()) => {
@@ -121,13 +126,6 @@ impl Shared {
             }
             Err(error) => self.emit(&Event::CheckpointFailed { path, error: error.to_string() }),
         }
-    }
-
-    /// Before the log is cut at `end`: no snapshot may speak of what is cut off, nor come back.
-    pub(crate) fn remove_snapshots_above(&self, end: Offset) -> Result<()> {
-        let offsets = stored_offsets(&self.dir)?;
-        let above: Vec<Offset> = offsets.into_iter().filter(|offset| *offset > end).collect();
-        remove_snapshots(&self.dir, &above)
     }
 }
 
