@@ -15,6 +15,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile, Stage};
+use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
 use crate::sync::atomic::Ordering;
@@ -162,6 +163,8 @@ impl Shared {
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
+        // The clock is somebody else's code, and may panic: it is asked before anything changes.
+        let now = self.clock().now();
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -196,14 +199,16 @@ impl Shared {
             writer.stored_time_entries = writer.indexes.times.len();
             let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
             let logs = kept.chain([(writer.segment.base, cut)]).collect();
-            writer.tracked = Replay::new(&self.dir, &self.config, logs)?.finish(target)?.at(cut);
+            let mut replay = Replay::new(&self.dir, &self.config, logs, now)?;
+            replay.begin(target)?;
+            writer.tracked = replay.finish(target)?.at(cut);
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {
                 return Ok(());
             }
-            let now = writer.begun;
-            self.begin_next(writer, target, now).and_then(|()| self.keep_end(target))
+            let begun = writer.begun;
+            self.begin_next(writer, target, begun).and_then(|()| self.keep_end(target))
         });
         match done {
             Ok(()) => writer.events.push(Event::Truncated { end: target }),

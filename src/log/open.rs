@@ -329,7 +329,8 @@ impl Opening {
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
-        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect())?;
+        let now = self.config.clock.now();
+        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.producers == Some(0) {
@@ -343,6 +344,7 @@ impl Opening {
             }
             None => self.recover(&listing, recovery_point, start, &mut replay)?,
         };
+        replay.begin(end)?;
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());

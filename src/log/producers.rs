@@ -9,7 +9,7 @@
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
-use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
 use crate::producers::{BatchSeen, ProducerState, Producers, snapshot};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer};
@@ -30,6 +30,8 @@ const EVERY_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Tracked {
     producers: Producers,
+    /// When the clock was last asked for one of them.
+    now: Timestamp,
     /// The newest snapshot that is stored.
     stored: Option<Offset>,
     /// At this position of the active segment the next one is taken.
@@ -38,7 +40,7 @@ pub(crate) struct Tracked {
 
 impl Tracked {
     pub(crate) fn new(producers: Producers, stored: Option<Offset>) -> Tracked {
-        Tracked { producers, stored, due: EVERY_BYTES }
+        Tracked { producers, now: Timestamp::NONE, stored, due: EVERY_BYTES }
     }
 
     /// In a segment that was just begun.
@@ -73,6 +75,7 @@ impl Tracked {
         now: Timestamp,
         expire_after: Duration,
     ) -> Result<Option<BatchSeen>> {
+        self.now = now;
         self.producers.forget_if_expired(header.producer_id, now, expire_after);
         self.producers.check(header).map_err(Error::Producer)
     }
@@ -82,8 +85,10 @@ impl Tracked {
         self.producers.expire(now, after);
     }
 
+    /// Takes note of a batch that was checked.
     pub(crate) fn note(&mut self, header: &BatchHeader) {
         self.producers.note(header);
+        self.producers.touch(header.producer_id, self.now);
     }
 }
 
@@ -165,8 +170,6 @@ pub(crate) struct Replay {
     /// The base offsets and lengths of the log files.
     logs: Vec<(Offset, u64)>,
     snapshots: BTreeSet<Offset>,
-    /// Whether damage ends it, or only what it reads of a segment.
-    fails_at_damage: bool,
     max_expanded_bytes: usize,
     /// Producers whose last batch is older are forgotten.
     expire: (Timestamp, Duration),
@@ -179,14 +182,14 @@ impl Replay {
         dir: &Arc<SegmentDir>,
         config: &LogConfig,
         logs: Vec<(Offset, u64)>,
+        now: Timestamp,
     ) -> Result<Replay> {
         Ok(Replay {
             dir: Arc::clone(dir),
             logs,
             snapshots: stored_offsets(dir)?,
-            fails_at_damage: config.on_corruption == OnCorruption::Fail,
             max_expanded_bytes: config.max_expanded_bytes,
-            expire: (config.clock.now(), config.producer_id_expiration),
+            expire: (now, config.producer_id_expiration),
             producers: None,
         })
     }
@@ -196,10 +199,9 @@ impl Replay {
         self.producers = Some(Producers::none(end));
     }
 
-    /// The producers of a log that ends here. What snapshots there are above the end go, and those
+    /// The producers of a log that ends here, up to where it was read. What snapshots there are above the end go, and those
     /// that are of no use.
     pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
-        self.begin(end)?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.expire.0, self.expire.1);
@@ -242,7 +244,9 @@ impl Replay {
                 continue;
             }
             match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
-                Err(Error::Corrupt(_) | Error::InvalidBatch(_)) if !self.fails_at_damage => {}
+                // What lies here was vouched for, and is not read but for this. Who reads it finds the damage;
+                // of whom the batches behind it are is not known.
+                Err(Error::Corrupt(damage)) => self.dir.events.emit(&Event::Damaged(*damage)),
                 read => read?,
             }
         }

@@ -55,6 +55,8 @@ struct Producer {
     epoch: ProducerEpoch,
     window: Window,
     last_timestamp: Timestamp,
+    /// When it last wrote, by the clock, if that was here. It writes records of any time.
+    touched: Timestamp,
     coordinator_epoch: i32,
     /// Where its open transaction began.
     txn_first_offset: Option<Offset>,
@@ -66,6 +68,7 @@ impl Default for Producer {
             epoch: UNKNOWN,
             window: Window::default(),
             last_timestamp: Timestamp::NONE,
+            touched: Timestamp::NONE,
             coordinator_epoch: NO_COORDINATOR,
             txn_first_offset: None,
         }
@@ -111,6 +114,13 @@ impl Producers {
         producer.last_timestamp = header.max_timestamp;
         if header.is_transactional() {
             producer.txn_first_offset.get_or_insert(header.base_offset);
+        }
+    }
+
+    /// Takes note of when a producer wrote.
+    pub(crate) fn touch(&mut self, producer_id: ProducerId, now: Timestamp) {
+        if let Some(producer) = self.known.get_mut(&producer_id) {
+            producer.touched = now;
         }
     }
 
@@ -208,7 +218,8 @@ impl Producer {
     }
 
     fn is_expired(&self, now: Timestamp, after: Duration) -> bool {
-        self.txn_first_offset.is_none() && now.since(self.last_timestamp) >= after
+        let last = self.last_timestamp.max(self.touched);
+        self.txn_first_offset.is_none() && now.since(last) >= after
     }
 
     fn state(&self, producer_id: ProducerId) -> ProducerState {
@@ -235,6 +246,7 @@ impl Producer {
             epoch: state.producer_epoch,
             window,
             last_timestamp: state.last_timestamp,
+            touched: Timestamp::NONE,
             coordinator_epoch: state.coordinator_epoch,
             txn_first_offset: Offset::try_from(state.current_txn_first_offset).ok(),
         }
