@@ -335,6 +335,7 @@ pub mod record;
 mod retention;
 mod segment;
 mod sync;
+mod topic;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;
