@@ -2,3 +2,5 @@
 
 #[allow(dead_code, unreachable_pub, reason = "used by the store")]
 pub(crate) mod partitioner;
+#[allow(dead_code, unreachable_pub, reason = "used by the store")]
+pub(crate) mod protocol;
