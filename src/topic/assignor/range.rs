@@ -1,0 +1,49 @@
+//! Each topic is cut into ranges, one for each member that subscribes to it.
+//!
+//! ```text
+//!  7 partitions, 3 members      A: 0 1 2    B: 3 4    C: 5 6
+//! ```
+//!
+//! Topics with as many partitions and the same members are cut alike, so one member has partition n of both: what
+//! joins two topics by their keys needs that. In exchange the first members have more of everything.
+
+use super::{Assignments, Assignor, Member, empty, in_turn, topics};
+use std::collections::BTreeMap;
+
+/// Hands out ranges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Range;
+
+impl Assignor for Range {
+    fn name(&self) -> &str {
+        "range"
+    }
+
+    fn assign(
+        &self,
+        members: &BTreeMap<String, Member>,
+        partitions: &BTreeMap<String, u32>,
+    ) -> Assignments {
+        let mut assigned = empty(members);
+        let turns = in_turn(members);
+        for topic in topics(members.values(), partitions) {
+            let subscribed: Vec<&String> = turns
+                .iter()
+                .filter(|(_, member)| member.topics.contains(&*topic.name))
+                .map(|(id, _)| *id)
+                .collect();
+            let among = u32::try_from(subscribed.len()).unwrap_or(u32::MAX);
+            let each = topic.partitions.checked_div(among).unwrap_or(0);
+            let left_over = topic.partitions.checked_rem(among).unwrap_or(0);
+            let mut from = 0u32;
+            for (place, id) in (0..among).zip(subscribed) {
+                let upto = from.saturating_add(each).saturating_add((place < left_over).into());
+                if let Some(assigned) = assigned.get_mut(id) {
+                    assigned.extend((from..upto).map(|partition| topic.partition(partition)));
+                }
+                from = upto;
+            }
+        }
+        assigned
+    }
+}

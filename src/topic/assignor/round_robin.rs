@@ -1,0 +1,44 @@
+//! All partitions of all topics are dealt out, one to each member in turn.
+//!
+//! ```text
+//!  t0: 3 partitions, t1: 2      A: t0-0 t1-0    B: t0-1 t1-1    C: t0-2
+//! ```
+//!
+//! Who does not subscribe to a topic is passed over, and may end up with little when the others
+//! subscribe to more.
+
+use super::{Assignments, Assignor, Member, empty, in_turn, topics};
+use std::collections::BTreeMap;
+
+/// Deals out partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RoundRobin;
+
+impl Assignor for RoundRobin {
+    fn name(&self) -> &str {
+        "roundrobin"
+    }
+
+    fn assign(
+        &self,
+        members: &BTreeMap<String, Member>,
+        partitions: &BTreeMap<String, u32>,
+    ) -> Assignments {
+        let mut assigned = empty(members);
+        let turns = in_turn(members);
+        let mut next = turns.iter().cycle();
+        for topic in topics(members.values(), partitions) {
+            for partition in 0..topic.partitions {
+                // One lap is enough: somebody subscribes to it.
+                let taker = next
+                    .by_ref()
+                    .take(turns.len())
+                    .find(|(_, member)| member.topics.contains(&*topic.name));
+                if let Some(assigned) = taker.and_then(|(id, _)| assigned.get_mut(*id)) {
+                    assigned.push(topic.partition(partition));
+                }
+            }
+        }
+        assigned
+    }
+}

@@ -1,0 +1,98 @@
+//! All subscribe to the same topics: everybody has a quota.
+//!
+//! ```text
+//!  8 partitions, 3 members      everybody 2, and two of them one more
+//! ```
+//!
+//! Members keep what they have up to their quota. The larger one goes to the first that can use all of it. Then the
+//! rest is dealt: in turn to those below the small quota, after that one each to those who may have the large one.
+
+use super::{Group, Place, Share};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
+    let mut deal = Deal::new(group);
+    for (member, owned) in group.claims.valid.iter().enumerate() {
+        deal.keep(member, owned);
+    }
+    for place in group.places() {
+        if deal.kept.contains(&place) {
+            continue;
+        }
+        let Some(member) = deal.next() else { continue };
+        let moves = group.claims.contested.contains(&place)
+            || deal.let_go.get(&place).is_some_and(|from| *from != member);
+        if let Some(share) = deal.shares.get_mut(member) {
+            share.places.push(place);
+            if moves {
+                share.moving.insert(place);
+            }
+        }
+    }
+    deal.shares
+}
+
+struct Deal {
+    shares: Vec<Share>,
+    kept: BTreeSet<Place>,
+    /// What is more than the quota of its member.
+    let_go: BTreeMap<Place, usize>,
+    small: usize,
+    /// How many more may have one more than the small quota.
+    large_left: usize,
+    /// Who is below the small quota, with how much is missing, the next in turn in front.
+    below: VecDeque<(usize, usize)>,
+    /// Who has the small quota, and may get one more.
+    at_small: VecDeque<usize>,
+}
+
+impl Deal {
+    fn new(group: &Group<'_>) -> Deal {
+        let members = group.members.len();
+        let total = group.places().count();
+        Deal {
+            shares: vec![Share::default(); members],
+            kept: BTreeSet::new(),
+            let_go: BTreeMap::new(),
+            small: total.checked_div(members).unwrap_or(0),
+            large_left: total.checked_rem(members).unwrap_or(0),
+            below: VecDeque::new(),
+            at_small: VecDeque::new(),
+        }
+    }
+
+    /// Leaves a member what it has, up to its quota.
+    fn keep(&mut self, member: usize, owned: &BTreeSet<Place>) {
+        let mut owned: Vec<Place> = owned.iter().copied().collect();
+        owned.sort_by_key(|(topic, partition)| (*partition, *topic));
+        let quota = if owned.len() < self.small {
+            self.below.push_back((member, self.small.saturating_sub(owned.len())));
+            owned.len()
+        } else if owned.len() > self.small && self.large_left > 0 {
+            self.large_left = self.large_left.saturating_sub(1);
+            self.small.saturating_add(1)
+        } else {
+            self.at_small.push_back(member);
+            self.small
+        };
+        for place in owned.split_off(quota.min(owned.len())) {
+            self.let_go.insert(place, member);
+        }
+        self.kept.extend(&owned);
+        if let Some(share) = self.shares.get_mut(member) {
+            share.places = owned;
+        }
+    }
+
+    /// Who gets the next partition.
+    fn next(&mut self) -> Option<usize> {
+        let Some((member, missing)) = self.below.pop_front() else {
+            return self.at_small.pop_front();
+        };
+        match missing.checked_sub(1) {
+            None | Some(0) => self.at_small.push_back(member),
+            Some(missing) => self.below.push_back((member, missing)),
+        }
+        Some(member)
+    }
+}

@@ -1,0 +1,238 @@
+//! Not all subscribe to the same topics: partitions go to who has least, and move while that makes it fairer.
+//!
+//! Everybody keeps what they have. Each partition without a member goes to the one with the fewest of those that
+//! subscribe to its topic; topics with few subscribers come first, as there is less choice. Then partitions move, one at a
+//! time, from a member to one that has at least two fewer. Each such move brings two numbers closer to each other, so it ends.
+//!
+//! That two members give each other partitions of one topic would be of no use to anybody. Before a partition goes
+//! from A to B, one that came from B to A goes back:
+//!
+//! ```text
+//!  t0-1 went from B to A, and t0-7 is to go from A to B:    t0-1 goes to B, t0-7 stays
+//! ```
+
+use super::{Group, Place, Share};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
+    let mut balance = Balance::new(group);
+    let all = balance.places_by_choice(group);
+    let free: Vec<Place> =
+        all.iter().copied().filter(|place| !balance.owners.contains_key(place)).collect();
+    for place in &free {
+        if let Some(member) = balance.least_loaded(*place) {
+            balance.put(*place, member);
+        }
+    }
+    // Where the new ones can even it out, the others stay. That is not tried when some must move anyway.
+    if !balance.lost {
+        balance.even_out(&free);
+    }
+    balance.even_out(&all);
+    balance.shares(group)
+}
+
+struct Balance {
+    held: Vec<BTreeSet<Place>>,
+    owners: BTreeMap<Place, usize>,
+    /// The members, by how much they have.
+    by_load: BTreeSet<(usize, usize)>,
+    /// Who subscribes to each topic.
+    subscribers: Vec<BTreeSet<usize>>,
+    /// Whether a member has lost what it does not subscribe to any more.
+    lost: bool,
+    /// Who had a partition before the one that has it, and when.
+    before: BTreeMap<Place, (i32, usize)>,
+    moves: Moves,
+}
+
+impl Balance {
+    fn new(group: &Group<'_>) -> Balance {
+        let subscribers: Vec<BTreeSet<usize>> = group
+            .topics
+            .iter()
+            .map(|topic| {
+                let members = group.members.iter().enumerate();
+                let subscribed = members.filter(|(_, member)| member.topics.contains(&*topic.name));
+                subscribed.map(|(at, _)| at).collect()
+            })
+            .collect();
+        let mut balance = Balance {
+            held: vec![BTreeSet::new(); group.members.len()],
+            owners: BTreeMap::new(),
+            by_load: (0..group.members.len()).map(|member| (0, member)).collect(),
+            subscribers,
+            lost: false,
+            before: BTreeMap::new(),
+            moves: Moves::default(),
+        };
+        for (member, owned) in group.claims.valid.iter().enumerate() {
+            for place in owned {
+                if balance.subscribes(member, *place) {
+                    balance.put(*place, member);
+                } else {
+                    balance.lost = true;
+                }
+            }
+        }
+        balance.remember(group);
+        balance
+    }
+
+    /// Notes who claims partitions for an older generation than the last.
+    fn remember(&mut self, group: &Group<'_>) {
+        let last = group.members.iter().map(|member| member.generation).max();
+        for ((at, member), claimed) in group.members.iter().enumerate().zip(&group.claims.all) {
+            let generation = member.generation;
+            if Some(generation) == last {
+                continue;
+            }
+            for place in claimed {
+                let later = self.before.get(place).is_some_and(|(known, _)| *known >= generation);
+                if !later && self.subscribes(at, *place) {
+                    self.before.insert(*place, (generation, at));
+                }
+            }
+        }
+    }
+
+    fn subscribes(&self, member: usize, (topic, _): Place) -> bool {
+        self.subscribers.get(topic).is_some_and(|members| members.contains(&member))
+    }
+
+    fn load(&self, member: usize) -> usize {
+        self.held.get(member).map_or(0, BTreeSet::len)
+    }
+
+    /// Gives a partition to a member; who had it has it no more.
+    fn put(&mut self, place: Place, to: usize) {
+        let from = self.owners.insert(place, to);
+        for (member, gets) in from.map(|from| (from, false)).into_iter().chain([(to, true)]) {
+            self.by_load.remove(&(self.load(member), member));
+            if let Some(held) = self.held.get_mut(member) {
+                if gets {
+                    held.insert(place)
+                } else {
+                    held.remove(&place)
+                };
+            }
+            self.by_load.insert((self.load(member), member));
+        }
+    }
+
+    /// All partitions, those with the fewest subscribers first.
+    fn places_by_choice(&self, group: &Group<'_>) -> Vec<Place> {
+        let mut places: Vec<Place> = group.places().collect();
+        places.sort_by_key(|(topic, _)| self.subscribers.get(*topic).map_or(0, BTreeSet::len));
+        places
+    }
+
+    /// Who has the fewest of those that can have a partition.
+    fn least_loaded(&self, place: Place) -> Option<usize> {
+        let mut members = self.by_load.iter().map(|(_, member)| *member);
+        members.find(|member| self.subscribes(*member, place))
+    }
+
+    /// Moves those partitions, until none of them can move to where it would be fairer.
+    fn even_out(&mut self, places: &[Place]) {
+        loop {
+            let mut moved = false;
+            for place in places {
+                if self.spread() < 2 {
+                    return;
+                }
+                moved |= self.move_to_fewer(*place);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// How much more the member with the most has than the one with the least.
+    fn spread(&self) -> usize {
+        let (least, most) = (self.by_load.first(), self.by_load.last());
+        let load = |at: Option<&(usize, usize)>| at.map_or(0, |(load, _)| *load);
+        load(most).saturating_sub(load(least))
+    }
+
+    /// Moves a partition to who had it before, or else to who has the fewest, if that is fairer.
+    fn move_to_fewer(&mut self, place: Place) -> bool {
+        let Some(from) = self.owners.get(&place).copied() else { return false };
+        let before = self.before.get(&place).map(|(_, member)| *member);
+        let to = before
+            .filter(|to| self.is_fairer(from, *to))
+            .or_else(|| self.least_loaded(place).filter(|to| self.is_fairer(from, *to)));
+        let Some(to) = to else { return false };
+        let (mut place, mut from) = (place, from);
+        if let Some(back) = self.moves.back(place, from, to)
+            && let Some(holder) = self.owners.get(&back).copied()
+            && self.is_fairer(holder, to)
+        {
+            (place, from) = (back, holder);
+        }
+        self.moves.note(place, from, to);
+        self.put(place, to);
+        true
+    }
+
+    /// Whether it is fairer if one partition moves.
+    fn is_fairer(&self, from: usize, to: usize) -> bool {
+        self.load(from) > self.load(to).saturating_add(1)
+    }
+
+    /// What each member gets, and which of it another says that it has.
+    fn shares(self, group: &Group<'_>) -> Vec<Share> {
+        let claims = &group.claims;
+        let mut claimed_by: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        for (member, claimed) in claims.all.iter().enumerate() {
+            for place in claimed {
+                claimed_by.entry(*place).or_default().push(member);
+            }
+        }
+        let with_another = |place: &Place, member| {
+            claimed_by.get(place).is_some_and(|by| by.iter().any(|other| *other != member))
+        };
+        let shares = self.held.into_iter().zip(&claims.valid).enumerate();
+        let share = |(member, (held, valid)): (usize, (BTreeSet<Place>, &BTreeSet<Place>))| {
+            let new = held.difference(valid);
+            let moving = new.filter(|place| with_another(place, member)).copied().collect();
+            Share { moving, places: held.into_iter().collect() }
+        };
+        shares.map(share).collect()
+    }
+}
+
+/// From where to where partitions went.
+#[derive(Default)]
+struct Moves {
+    of: BTreeMap<Place, (usize, usize)>,
+    /// By topic, from whom, and to whom.
+    between: BTreeMap<(usize, usize, usize), BTreeSet<Place>>,
+}
+
+impl Moves {
+    /// A partition of the same topic that went the other way.
+    fn back(&self, place: Place, from: usize, to: usize) -> Option<Place> {
+        let first_from = self.of.get(&place).map_or(from, |(first, _)| *first);
+        self.between.get(&(place.0, to, first_from))?.first().copied()
+    }
+
+    fn note(&mut self, place: Place, from: usize, to: usize) {
+        let mut first_from = from;
+        if let Some((first, last)) = self.of.remove(&place) {
+            first_from = first;
+            if let Entry::Occupied(mut between) = self.between.entry((place.0, first, last)) {
+                between.get_mut().remove(&place);
+                if between.get().is_empty() {
+                    between.remove();
+                }
+            }
+        }
+        if first_from != to {
+            self.of.insert(place, (first_from, to));
+            self.between.entry((place.0, first_from, to)).or_default().insert(place);
+        }
+    }
+}
