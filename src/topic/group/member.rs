@@ -1,0 +1,166 @@
+//! A member of a group.
+
+use super::Join;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A way to assign partitions, and what a member says of itself to who assigns them so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Protocol {
+    pub(crate) name: String,
+    pub(crate) metadata: Bytes,
+}
+
+/// What a member waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    Nothing,
+    Join,
+    Sync,
+}
+
+/// How the group knows that a member is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It sends heartbeats.
+    Remote,
+    /// Who calls holds it.
+    Here,
+    /// Who called does not hold it any more, but it may come back.
+    Away,
+}
+
+/// What a member of this process must do to stay one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Polling {
+    /// Nothing: it polls, or need not.
+    Free,
+    /// Poll by then.
+    Until(Duration),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) instance_id: Option<String>,
+    pub(super) client_id: String,
+    pub(super) client_host: String,
+    pub(super) rebalance_timeout: Duration,
+    pub(super) session_timeout: Duration,
+    max_poll_interval: Option<Duration>,
+    /// The most preferred comes first.
+    pub(super) protocols: Vec<Protocol>,
+    pub(super) assignment: Bytes,
+    /// Who joined earlier has a lower number.
+    pub(super) number: u64,
+    pub(super) awaits: Awaits,
+    /// Whether it has asked for its assignment in this generation.
+    pub(super) synced: bool,
+    presence: Presence,
+    session_end: Duration,
+    polling: Polling,
+}
+
+impl Member {
+    pub(super) fn new(join: Join, number: u64, now: Duration) -> Member {
+        let mut member = Member {
+            instance_id: join.instance_id.clone(),
+            client_id: join.client_id.clone(),
+            client_host: join.client_host.clone(),
+            rebalance_timeout: Duration::ZERO,
+            session_timeout: Duration::ZERO,
+            max_poll_interval: None,
+            protocols: Vec::new(),
+            assignment: Bytes::new(),
+            number,
+            awaits: Awaits::Nothing,
+            synced: false,
+            presence: Presence::Remote,
+            session_end: now,
+            polling: Polling::Free,
+        };
+        member.update(join, now);
+        member.end_poll(now);
+        member
+    }
+
+    /// Takes over what it says of itself when it joins again.
+    pub(super) fn update(&mut self, join: Join, now: Duration) {
+        self.protocols = join.protocols;
+        self.rebalance_timeout = join.rebalance_timeout;
+        self.session_timeout = join.session_timeout;
+        self.max_poll_interval = join.max_poll_interval;
+        let away = self.presence == Presence::Away;
+        self.come(now);
+        if away || self.polling != Polling::Free {
+            self.end_poll(now);
+        }
+    }
+
+    /// It is there, or there again.
+    fn come(&mut self, now: Duration) {
+        let local = self.max_poll_interval.is_some();
+        self.presence = if local { Presence::Here } else { Presence::Remote };
+        self.begin_session(now);
+    }
+
+    pub(super) fn begin_session(&mut self, now: Duration) {
+        self.session_end = now.saturating_add(self.session_timeout);
+    }
+
+    /// Who is away is not heard of, whoever says so.
+    pub(super) fn heartbeat(&mut self, now: Duration) {
+        if self.presence != Presence::Away {
+            self.begin_session(now);
+        }
+    }
+
+    pub(super) fn begin_poll(&mut self, now: Duration) {
+        self.come(now);
+        self.polling = Polling::Free;
+    }
+
+    pub(super) fn end_poll(&mut self, now: Duration) {
+        self.polling = match self.max_poll_interval {
+            Some(interval) => Polling::Until(now.saturating_add(interval)),
+            None => Polling::Free,
+        };
+    }
+
+    /// Who held it has let go. Its session runs from now on.
+    pub(super) fn detach(&mut self, now: Duration) {
+        self.presence = Presence::Away;
+        self.polling = Polling::Free;
+        self.begin_session(now);
+    }
+
+    /// When its session ends. Who waits for an answer, or is held, has no need to be heard of.
+    pub(super) fn session_end(&self) -> Option<Duration> {
+        let runs = match self.presence {
+            Presence::Here => false,
+            Presence::Remote => self.awaits == Awaits::Nothing,
+            Presence::Away => true,
+        };
+        runs.then_some(self.session_end)
+    }
+
+    /// When it must have polled.
+    pub(super) fn poll_end(&self) -> Option<Duration> {
+        match self.polling {
+            Polling::Free => None,
+            Polling::Until(end) => Some(end),
+        }
+    }
+
+    /// The one it prefers among these.
+    pub(super) fn vote(&self, candidates: &BTreeSet<&str>) -> Option<&str> {
+        let names = self.protocols.iter().map(|protocol| protocol.name.as_str());
+        names.into_iter().find(|name| candidates.contains(name))
+    }
+
+    /// What it says of itself under this protocol.
+    pub(super) fn metadata(&self, protocol: &str) -> Bytes {
+        let found = self.protocols.iter().find(|known| known.name == protocol);
+        found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,411 @@
+//! Consumers that share the partitions of topics: Kafka's classic group protocol, as seen by the coordinator.
+//!
+//! A member joins and says what it would read. When all have joined, a *generation* begins: one member, the
+//! leader, is told of all of them and assigns the partitions, and each gets its share. Whoever comes or goes makes all join
+//! again. A commit names the generation it was read in, so nobody commits what another reads by now.
+//!
+//! ```text
+//!  a: join ──────────┐ wait ┌─▶ generation 1, leads ── sync {a: 0 1, b: 2} ──┬─▶ 0 1
+//!  b:      join ─────┴──────┴─▶ generation 1 ───────── sync ─────────────────┴─▶ 2
+//!  c:                                                                join ─ …  a, b: heartbeat ─▶ RebalanceInProgress, join …
+//! ```
+//!
+//! [`Group`] is that, without threads and without a clock: calls say what time it is, on a clock that never goes back, and return a [`Step`] that
+//! says whom to answer. Joining and syncing wait: their answer comes with this step or a later one. A member waits for one
+//! answer at a time: a call that is taken puts itself in the place of an earlier one. Between calls, [`Group::tick`] does what is due at [`Group::next_deadline`]. Each call does that
+//! first, so it does not matter whether a tick came late.
+//!
+//! A member is there as long as
+//!
+//! | member | it |
+//! |---|---|
+//! | of another process | sends heartbeats, at least one per session timeout, or waits for an answer |
+//! | of this process | polls, and begins the next poll within the longest poll interval |
+//! | static, of this process | is given its session timeout more when it did not poll, or was [detached](Group::detach) |
+//!
+//! A static member has an instance id. Who joins with it is taken for the member that had it, with another member id, and nobody has
+//! to join again unless it says other things of itself.
+//!
+//! # Where it differs from Kafka
+//!
+//! - A static member that comes back with another subscription makes all join again; Kafka does so only if another protocol would be chosen.
+//! - Joining and syncing count as heartbeats whatever state the group is in, and the timeouts of each join hold from then on.
+//! - When the leader goes, the member that has been there longest leads, and of two protocols with as many votes the one it prefers is
+//!   taken. Kafka takes any.
+//! - A group all of whose members left while it first waited takes members of another protocol type.
+//! - A member gets its id with its first join. Kafka has clients of other processes join twice for that.
+//! - A new member that waits for its first generation is given up by who holds it, not after five minutes.
+
+mod answer;
+mod error;
+mod member;
+mod rebalance;
+mod state;
+mod stored;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use answer::{Answer, Changes, Joined, JoinedMember, Removal, Step};
+pub(crate) use error::GroupError;
+pub(crate) use member::Protocol;
+pub(crate) use state::GroupState;
+pub(crate) use stored::CONSUMER;
+
+use bytes::Bytes;
+use member::{Awaits, Member};
+use state::Phase;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What holds for all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupConfig {
+    /// How long a group that was empty waits for more members. Kafka: `group.initial.rebalance.delay.ms`.
+    pub(crate) initial_rebalance_delay: Duration,
+    /// Kafka: `group.min.session.timeout.ms`.
+    pub(crate) min_session_timeout: Duration,
+    /// Kafka: `group.max.session.timeout.ms`.
+    pub(crate) max_session_timeout: Duration,
+    /// Kafka: `group.max.size`.
+    pub(crate) max_members: usize,
+}
+
+impl Default for GroupConfig {
+    fn default() -> GroupConfig {
+        GroupConfig {
+            initial_rebalance_delay: Duration::from_secs(3),
+            min_session_timeout: Duration::from_secs(6),
+            max_session_timeout: Duration::from_secs(1800),
+            max_members: i32::MAX as usize,
+        }
+    }
+}
+
+/// The wish to be a member of the next generation.
+#[derive(Debug, Clone)]
+pub(crate) struct Join {
+    pub(crate) member: JoinAs,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    /// What all members have in common: `consumer` for consumers.
+    pub(crate) protocol_type: String,
+    /// How partitions may be assigned. The most preferred comes first.
+    pub(crate) protocols: Vec<Protocol>,
+    pub(crate) session_timeout: Duration,
+    /// How long others wait for it to join again.
+    pub(crate) rebalance_timeout: Duration,
+    /// For a member of this process: the longest time between two polls.
+    pub(crate) max_poll_interval: Option<Duration>,
+}
+
+/// Who joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JoinAs {
+    /// One that is to have this id, which nobody had before.
+    New(String),
+    /// A member.
+    Known(String),
+}
+
+/// Who calls, as far as a group can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller<'a> {
+    pub(crate) member_id: &'a str,
+    pub(crate) instance_id: Option<&'a str>,
+}
+
+/// Who commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Committer<'a> {
+    /// Nobody that takes part in the group: it chooses its partitions by itself.
+    Simple,
+    /// A member of a generation.
+    Member { caller: Caller<'a>, generation: i32 },
+}
+
+/// One group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    config: GroupConfig,
+    phase: Phase,
+    generation: i32,
+    protocol_type: Option<String>,
+    /// How partitions are assigned in this generation.
+    protocol: Option<String>,
+    leader: Option<String>,
+    members: BTreeMap<String, Member>,
+    /// The members that have an instance id.
+    instances: BTreeMap<String, String>,
+    /// How many have joined so far.
+    numbered: u64,
+}
+
+impl Group {
+    pub(crate) fn new(config: GroupConfig) -> Group {
+        Group {
+            config,
+            phase: Phase::Empty,
+            generation: 0,
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            members: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            numbered: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> GroupState {
+        self.phase.state()
+    }
+
+    /// How many times members have come together, or all have gone.
+    pub(crate) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub(crate) fn protocol_type(&self) -> Option<&str> {
+        self.protocol_type.as_deref()
+    }
+
+    pub(crate) fn leader(&self) -> Option<&str> {
+        self.leader.as_deref()
+    }
+
+    /// The ids of its members, in order.
+    pub(crate) fn member_ids(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// What each member says of itself under the protocol of this generation, by member id.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        self.members.iter().map(move |(id, member)| (id.as_str(), member.metadata(protocol)))
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Duration) -> Changes {
+        self.step(now, |_, _| Ok(())).changes
+    }
+
+    /// When something will be due that nobody calls for.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let own = self.phase.until();
+        let members = self.members.values();
+        members
+            .flat_map(|member| [member.session_end(), member.poll_end()])
+            .flatten()
+            .chain(own)
+            .min()
+    }
+
+    /// Joins. The caller waits for [`Answer::Joined`], under the member id that is returned.
+    pub(crate) fn join(&mut self, join: Join, now: Duration) -> Step<String> {
+        self.step(now, |group, changes| {
+            group.check_join(&join)?;
+            let replaced =
+                join.instance_id.as_ref().and_then(|id| group.instances.get(id)).cloned();
+            match (join.member.clone(), replaced) {
+                (JoinAs::Known(id), _) => group.join_again(id, join, now, changes),
+                (JoinAs::New(id), Some(replaced)) => {
+                    group.replace(&replaced, id, join, now, changes)
+                }
+                (JoinAs::New(id), None) => group.add(id, join, now, changes),
+            }
+        })
+    }
+
+    /// Asks for the caller's assignment, and waits for [`Answer::Synced`]. The leader hands in those of all.
+    pub(crate) fn sync(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        assignments: BTreeMap<String, Bytes>,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.check_member(caller, generation)?;
+            match group.phase {
+                Phase::Preparing(_) => return Err(GroupError::RebalanceInProgress),
+                Phase::Completing { .. } if group.leader() == Some(caller.member_id) => {
+                    group.assign(assignments);
+                    changes.store = true;
+                }
+                _ => {}
+            }
+            if let Some(member) = group.members.get_mut(caller.member_id) {
+                member.awaits = Awaits::Sync;
+                member.synced = true;
+            }
+            group.answer_syncs(now, changes);
+            Ok(())
+        })
+    }
+
+    /// The caller is there.
+    pub(crate) fn heartbeat(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, _| {
+            let preparing = matches!(group.phase, Phase::Preparing(_));
+            group.check_member(caller, generation)?.heartbeat(now);
+            if preparing { Err(GroupError::RebalanceInProgress) } else { Ok(()) }
+        })
+    }
+
+    /// The caller polls from now on. Meanwhile no deadline runs for it.
+    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.begin_poll(now)))
+    }
+
+    /// The caller has polled. It has to do so again within its longest poll interval.
+    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.end_poll(now)))
+    }
+
+    /// The caller goes without leaving. Its session runs on, for it may come back.
+    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.detach(now)))
+    }
+
+    /// The caller leaves.
+    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.member(caller)?;
+            group.remove(caller.member_id, Removal::Left, changes);
+            group.follow_removal(now, changes);
+            Ok(())
+        })
+    }
+
+    /// Makes the member with this instance id leave.
+    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.check_alive()?;
+            let Some(id) = group.instances.get(instance_id).cloned() else {
+                return Err(GroupError::UnknownMemberId { member_id: instance_id.to_owned() });
+            };
+            group.remove(&id, Removal::Left, changes);
+            group.follow_removal(now, changes);
+            Ok(())
+        })
+    }
+
+    /// Whether the caller may commit offsets. It counts as a heartbeat.
+    ///
+    /// A commit that is part of a transaction may be a simple one whatever members there are, and is taken while a
+    /// generation waits for its assignment.
+    pub(crate) fn check_commit(
+        &mut self,
+        committer: Committer<'_>,
+        transactional: bool,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, _| {
+            group.check_alive()?;
+            let completing = matches!(group.phase, Phase::Completing { .. });
+            match committer {
+                Committer::Simple if group.phase == Phase::Empty || transactional => {}
+                Committer::Simple => {
+                    return Err(GroupError::UnknownMemberId { member_id: String::new() });
+                }
+                Committer::Member { caller, generation } => {
+                    group.check_member(caller, generation)?.heartbeat(now);
+                }
+            }
+            if completing && !transactional {
+                return Err(GroupError::RebalanceInProgress);
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes all members join again: their assignment could not be stored, or topics have changed.
+    pub(crate) fn rebalance(&mut self, now: Duration) -> Changes {
+        let step = self.step(now, |group, changes| {
+            if matches!(group.phase, Phase::Completing { .. } | Phase::Stable { .. }) {
+                group.prepare(now, changes);
+            }
+            Ok(())
+        });
+        step.changes
+    }
+
+    /// Ends the group if it has no members.
+    pub(crate) fn delete(&mut self, now: Duration) -> Step<()> {
+        self.step(now, |group, _| {
+            group.check_alive()?;
+            if group.phase != Phase::Empty {
+                return Err(GroupError::NonEmptyGroup);
+            }
+            group.phase = Phase::Dead;
+            Ok(())
+        })
+    }
+
+    /// Ends the group, whoever is in it. Its record stays what it was.
+    pub(crate) fn close(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        for (id, member) in std::mem::take(&mut self.members) {
+            if member.awaits != Awaits::Nothing {
+                let refused = Answer::Refused(GroupError::CoordinatorNotAvailable);
+                changes.answers.push((id, refused));
+            }
+        }
+        self.instances.clear();
+        self.phase = Phase::Dead;
+        changes
+    }
+
+    /// Does what is due, then what is asked for, then what became due with it.
+    fn step<T>(
+        &mut self,
+        now: Duration,
+        call: impl FnOnce(&mut Group, &mut Changes) -> Result<T, GroupError>,
+    ) -> Step<T> {
+        let mut changes = Changes::default();
+        self.settle(now, &mut changes);
+        let result = call(self, &mut changes);
+        self.settle(now, &mut changes);
+        changes.next_deadline = self.next_deadline();
+        Step { result, changes }
+    }
+
+    fn check_alive(&self) -> Result<(), GroupError> {
+        let dead = self.phase == Phase::Dead;
+        if dead { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) }
+    }
+
+    /// The member that calls, if it is the one it takes itself for.
+    fn member(&mut self, caller: Caller<'_>) -> Result<&mut Member, GroupError> {
+        self.check_alive()?;
+        let Caller { member_id, instance_id } = caller;
+        let unknown = || GroupError::UnknownMemberId { member_id: member_id.to_owned() };
+        if let Some(instance_id) = instance_id {
+            let owner = self.instances.get(instance_id).ok_or_else(unknown)?;
+            if owner != member_id {
+                return Err(GroupError::FencedInstanceId { instance_id: instance_id.to_owned() });
+            }
+        }
+        self.members.get_mut(member_id).ok_or_else(unknown)
+    }
+
+    /// The same, if it also knows the generation.
+    fn check_member(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+    ) -> Result<&mut Member, GroupError> {
+        let current = self.generation;
+        let member = self.member(caller)?;
+        if generation != current {
+            return Err(GroupError::IllegalGeneration { given: generation, current });
+        }
+        Ok(member)
+    }
+}

@@ -1,0 +1,254 @@
+//! What is committed, as the records of the offsets topic leave it.
+
+use super::{CommittedOffset, GroupMetadata, OffsetKey, OffsetsRecord};
+use crate::types::{Offset, ProducerId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// All offsets and groups, after some of the records of the topic.
+///
+/// Records are [applied](OffsetTable::apply) in their order. Offsets that were committed in a transaction wait for its end. When
+/// it is [committed](OffsetTable::end_transaction), each replaces what is there only if its own record is the later one.
+///
+/// ```text
+///  record  producer
+///     4    -         g1, orders, 0: 10     committed: 10
+///     5    7         g1, orders, 0: 20     committed: 10, pending for 7: 20
+///     6    -         g1, orders, 0: 15     committed: 15
+///     7    7         commit                committed: 15, as record 6 came after 5
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OffsetTable {
+    committed: Places,
+    pending: BTreeMap<ProducerId, Places>,
+    groups: BTreeMap<String, GroupMetadata>,
+}
+
+/// Offsets by group, topic and partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Places(BTreeMap<String, BTreeMap<String, BTreeMap<i32, Place>>>);
+
+/// An offset, and that of the record that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    offset: CommittedOffset,
+    at: Offset,
+}
+
+/// What a group is doing, as far as its offsets may expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupUse<'a> {
+    /// It never had members: consumers choose their partitions by themselves, and only commit.
+    Simple,
+    /// Its members have gone, at a time that may not be known.
+    Empty { since: Option<Timestamp> },
+    /// It is stable, and its members read these topics.
+    Stable { subscribed: &'a BTreeSet<String> },
+    /// It is between two generations, or what its members read is not known.
+    Busy,
+}
+
+/// What has expired in a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// The records that remove it, in the order to write them.
+    pub(crate) tombstones: Vec<OffsetsRecord>,
+    /// Whether nothing is left of the group, which has no members.
+    pub(crate) group_gone: bool,
+}
+
+impl OffsetTable {
+    /// Takes note of a record at this offset, which is part of a transaction of that producer if there is one.
+    pub(crate) fn apply(
+        &mut self,
+        at: Offset,
+        producer: Option<ProducerId>,
+        record: OffsetsRecord,
+    ) {
+        match record {
+            OffsetsRecord::Offset { key, value: Some(offset) } => {
+                let places = match producer {
+                    Some(producer) => self.pending.entry(producer).or_default(),
+                    None => &mut self.committed,
+                };
+                places.put(key, Place { offset, at });
+            }
+            // What is pending is older than it.
+            OffsetsRecord::Offset { key, value: None } => {
+                self.committed.remove(&key);
+                self.pending.retain(|_, places| {
+                    places.remove(&key);
+                    !places.0.is_empty()
+                });
+            }
+            OffsetsRecord::Group { group, value: Some(metadata) } => {
+                self.groups.insert(group, metadata);
+            }
+            OffsetsRecord::Group { group, value: None } => {
+                self.groups.remove(&group);
+            }
+            OffsetsRecord::Unknown { .. } => {}
+        }
+    }
+
+    /// Decides about what the producer has pending.
+    pub(crate) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
+        let pending = self.pending.remove(&producer).filter(|_| committed);
+        for (key, place) in pending.into_iter().flat_map(Places::into_all) {
+            let known = self.committed.get(&key.group, &key.topic, key.partition);
+            if known.is_none_or(|known| known.at < place.at) {
+                self.committed.put(key, place);
+            }
+        }
+    }
+
+    /// What the group has committed for a partition.
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+    ) -> Option<&CommittedOffset> {
+        self.committed.get(group, topic, partition).map(|place| &place.offset)
+    }
+
+    /// All that a group has committed, by topic and partition.
+    pub(crate) fn committed_by(
+        &self,
+        group: &str,
+    ) -> impl Iterator<Item = (&str, i32, &CommittedOffset)> {
+        let all = self.committed.of(group);
+        all.map(|(topic, partition, place)| (topic, partition, &place.offset))
+    }
+
+    /// Whether a transaction that has not ended has committed for a partition.
+    pub(crate) fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
+        self.pending.values().any(|places| places.get(group, topic, partition).is_some())
+    }
+
+    /// What is stored of a group itself.
+    pub(crate) fn group(&self, group: &str) -> Option<&GroupMetadata> {
+        self.groups.get(group)
+    }
+
+    /// The names of all groups that there is anything of, in order.
+    pub(crate) fn group_names(&self) -> BTreeSet<&str> {
+        let pending = self.pending.values().flat_map(|places| places.0.keys());
+        let names = self.groups.keys().chain(self.committed.0.keys()).chain(pending);
+        names.map(String::as_str).collect()
+    }
+
+    /// What of a group has expired. Nothing is removed before its tombstone is [applied](OffsetTable::apply).
+    ///
+    /// | group | partitions that may expire | counted from |
+    /// |---|---|---|
+    /// | simple | all | the commit |
+    /// | empty | all | when it became so; the commit, if that is not known |
+    /// | stable | those of topics that nobody reads | the commit |
+    /// | busy | none | |
+    ///
+    /// An offset that has a time of its own to expire goes by that. One that a transaction is about to replace stays.
+    pub(crate) fn expired(
+        &self,
+        group: &str,
+        used: GroupUse<'_>,
+        now: Timestamp,
+        retention: Duration,
+    ) -> Expired {
+        let mut expired = Expired::default();
+        let mut left = self.pending.values().any(|places| places.0.contains_key(group));
+        for (topic, partition, place) in self.committed.of(group) {
+            let due = used.expires(topic, &place.offset, now, retention);
+            if due && !self.is_pending(group, topic, partition) {
+                let key = OffsetKey { group: group.to_owned(), topic: topic.to_owned(), partition };
+                expired.tombstones.push(OffsetsRecord::Offset { key, value: None });
+            } else {
+                left = true;
+            }
+        }
+        let has_members = matches!(used, GroupUse::Stable { .. } | GroupUse::Busy);
+        expired.group_gone = !left && !has_members;
+        if expired.group_gone && self.groups.contains_key(group) {
+            let group = group.to_owned();
+            expired.tombstones.push(OffsetsRecord::Group { group, value: None });
+        }
+        expired
+    }
+}
+
+impl GroupUse<'_> {
+    /// That of a group of which nothing is known but what is stored.
+    pub(crate) fn stored(metadata: Option<&GroupMetadata>) -> GroupUse<'static> {
+        match metadata {
+            None => GroupUse::Simple,
+            Some(group) if !group.members.is_empty() => GroupUse::Busy,
+            Some(group) if group.protocol_type.is_empty() => GroupUse::Simple,
+            Some(group) => GroupUse::Empty { since: group.state_since },
+        }
+    }
+
+    fn expires(
+        self,
+        topic: &str,
+        offset: &CommittedOffset,
+        now: Timestamp,
+        retention: Duration,
+    ) -> bool {
+        let since = match self {
+            GroupUse::Empty { since } => since.unwrap_or(offset.commit_timestamp),
+            GroupUse::Simple => offset.commit_timestamp,
+            GroupUse::Stable { subscribed } if !subscribed.contains(topic) => {
+                offset.commit_timestamp
+            }
+            GroupUse::Stable { .. } | GroupUse::Busy => return false,
+        };
+        if let Some(end) = offset.expire_timestamp {
+            return now >= end;
+        }
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        now.as_millis().saturating_sub(since.as_millis()) >= retention
+    }
+}
+
+impl Places {
+    fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Place> {
+        self.0.get(group)?.get(topic)?.get(&partition)
+    }
+
+    fn of(&self, group: &str) -> impl Iterator<Item = (&str, i32, &Place)> {
+        let topics = self.0.get(group).into_iter().flatten();
+        topics.flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, place)| (topic.as_str(), *partition, place))
+        })
+    }
+
+    fn put(&mut self, key: OffsetKey, place: Place) {
+        let topics = self.0.entry(key.group).or_default();
+        topics.entry(key.topic).or_default().insert(key.partition, place);
+    }
+
+    /// Leaves no group and no topic behind that has nothing.
+    fn remove(&mut self, key: &OffsetKey) {
+        let Some(topics) = self.0.get_mut(&key.group) else { return };
+        let Some(partitions) = topics.get_mut(&key.topic) else { return };
+        partitions.remove(&key.partition);
+        if partitions.is_empty() {
+            topics.remove(&key.topic);
+        }
+        if topics.is_empty() {
+            self.0.remove(&key.group);
+        }
+    }
+
+    fn into_all(self) -> impl Iterator<Item = (OffsetKey, Place)> {
+        self.0.into_iter().flat_map(|(group, topics)| {
+            topics.into_iter().flat_map(move |(topic, partitions)| {
+                let group = group.clone();
+                partitions.into_iter().map(move |(partition, place)| {
+                    let (group, topic) = (group.clone(), topic.clone());
+                    (OffsetKey { group, topic, partition }, place)
+                })
+            })
+        })
+    }
+}

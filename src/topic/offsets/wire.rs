@@ -1,0 +1,261 @@
+//! The fields that Kafka's messages are made of.
+//!
+//! ```text
+//!           classic                     flexible
+//! string    length 2, UTF-8             length + 1 as varint, UTF-8
+//! bytes     length 4, data              length + 1 as varint, data
+//! array     count 4, elements           count + 1 as varint, elements
+//! null      length or count -1          0
+//! struct    its fields                  its fields, count of tagged fields as varint, those
+//! ```
+//!
+//! A tagged field is a tag, a size and as many bytes. Who does not know a tag skips it.
+//! Varints are unsigned here: groups of seven bits, the lowest first.
+
+/// Why bytes are not what they should be, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {position}: {reason}")]
+pub(crate) struct Malformed {
+    /// Counts from the start of the key or of the value.
+    pub(crate) position: usize,
+    pub(crate) reason: &'static str,
+}
+
+/// A text or an array is longer than its length field can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a field has {length} bytes or elements where {limit} is the most there can be; shorten it"
+)]
+pub(crate) struct TooLong {
+    pub(crate) length: usize,
+    pub(crate) limit: usize,
+}
+
+/// The longest string, of either form.
+const MAX_STRING: usize = i16::MAX as usize;
+/// The longest byte field or array.
+const MAX_BYTES: usize = i32::MAX as usize - 1;
+
+/// Takes fields off the front of bytes.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    all: usize,
+    rest: &'a [u8],
+    flexible: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { all: bytes.len(), rest: bytes, flexible: false }
+    }
+
+    /// From here on strings, bytes, arrays and structs are of the flexible form.
+    pub(crate) fn set_flexible(&mut self, flexible: bool) {
+        self.flexible = flexible;
+    }
+
+    pub(crate) fn malformed(&self, reason: &'static str) -> Malformed {
+        Malformed { position: self.all.saturating_sub(self.rest.len()), reason }
+    }
+
+    pub(crate) fn i16(&mut self) -> Result<i16, Malformed> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, Malformed> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, Malformed> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    pub(crate) fn string(&mut self) -> Result<&'a str, Malformed> {
+        self.nullable_string()?.ok_or_else(|| self.malformed("a text that must be there is null"))
+    }
+
+    pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, Malformed> {
+        let length = if self.flexible {
+            self.compact_length()?
+        } else {
+            let length = self.i16()?;
+            self.classic_length(length.into())?
+        };
+        let Some(length) = length else { return Ok(None) };
+        if length > MAX_STRING {
+            return Err(self.malformed("a text is longer than 32767 bytes"));
+        }
+        let bytes = self.slice(length)?;
+        let text = std::str::from_utf8(bytes);
+        text.map(Some).map_err(|_| self.malformed("the text that ends here is not UTF-8"))
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.count()?;
+        self.slice(length)
+    }
+
+    /// How many elements of an array follow, each of which takes at least `least` bytes.
+    pub(crate) fn elements(&mut self, least: usize) -> Result<usize, Malformed> {
+        let count = self.count()?;
+        if count.saturating_mul(least) > self.rest.len() {
+            return Err(self.malformed("there is no room for as many elements as it counts"));
+        }
+        Ok(count)
+    }
+
+    /// Ends a struct: skips its tagged fields, if it can have any.
+    pub(crate) fn end_struct(&mut self) -> Result<(), Malformed> {
+        if !self.flexible {
+            return Ok(());
+        }
+        // Each takes two bytes or more, so the count needs no bound.
+        for _ in 0..self.varint()? {
+            self.varint()?;
+            let size = self.varint()?;
+            self.slice(usize::try_from(size).unwrap_or(usize::MAX))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("it should end here")) }
+    }
+
+    fn count(&mut self) -> Result<usize, Malformed> {
+        let count = if self.flexible {
+            self.compact_length()?
+        } else {
+            let count = self.i32()?;
+            self.classic_length(count.into())?
+        };
+        count.ok_or_else(|| self.malformed("bytes or an array that must be there are null"))
+    }
+
+    fn classic_length(&self, length: i64) -> Result<Option<usize>, Malformed> {
+        match usize::try_from(length) {
+            Ok(length) => Ok(Some(length)),
+            Err(_) if length == -1 => Ok(None),
+            Err(_) => Err(self.malformed("a length is below -1")),
+        }
+    }
+
+    fn compact_length(&mut self) -> Result<Option<usize>, Malformed> {
+        let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+        Ok(length.checked_sub(1))
+    }
+
+    fn varint(&mut self) -> Result<u32, Malformed> {
+        let mut value = 0_u32;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.array()?;
+            let bits = u32::from(byte & 0x7f);
+            if shift == 28 && byte > 0x0f {
+                return Err(self.malformed("the length that ends here is above 32 bits"));
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        Ok(value)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (front, behind) = self.rest.split_first_chunk().ok_or_else(|| self.short())?;
+        self.rest = behind;
+        Ok(*front)
+    }
+
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (front, behind) = self.rest.split_at_checked(length).ok_or_else(|| self.short())?;
+        self.rest = behind;
+        Ok(front)
+    }
+
+    fn short(&self) -> Malformed {
+        self.malformed("it ends within a field that begins here")
+    }
+}
+
+/// Puts fields one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    bytes: Vec<u8>,
+    flexible: bool,
+}
+
+impl Writer {
+    pub(crate) fn set_flexible(&mut self, flexible: bool) {
+        self.flexible = flexible;
+    }
+
+    pub(crate) fn i16(&mut self, value: i16) {
+        self.bytes.extend(value.to_be_bytes());
+    }
+
+    pub(crate) fn i32(&mut self, value: i32) {
+        self.bytes.extend(value.to_be_bytes());
+    }
+
+    pub(crate) fn i64(&mut self, value: i64) {
+        self.bytes.extend(value.to_be_bytes());
+    }
+
+    pub(crate) fn string(&mut self, text: &str) -> Result<(), TooLong> {
+        self.nullable_string(Some(text))
+    }
+
+    pub(crate) fn nullable_string(&mut self, text: Option<&str>) -> Result<(), TooLong> {
+        match text.map(str::len) {
+            Some(length) if length > MAX_STRING => {
+                return Err(TooLong { length, limit: MAX_STRING });
+            }
+            length if self.flexible => {
+                self.varint(length.map_or(0, |length| length.saturating_add(1)));
+            }
+            length => self.i16(length.map_or(-1, |n| i16::try_from(n).unwrap_or(i16::MAX))),
+        }
+        self.bytes.extend(text.unwrap_or_default().as_bytes());
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        self.elements(bytes.len())?;
+        self.bytes.extend(bytes);
+        Ok(())
+    }
+
+    /// Says that so many elements of an array follow.
+    pub(crate) fn elements(&mut self, count: usize) -> Result<(), TooLong> {
+        if count > MAX_BYTES {
+            return Err(TooLong { length: count, limit: MAX_BYTES });
+        }
+        if self.flexible {
+            self.varint(count.saturating_add(1));
+        } else {
+            self.i32(i32::try_from(count).unwrap_or(i32::MAX));
+        }
+        Ok(())
+    }
+
+    /// Ends a struct, which has no tagged fields.
+    pub(crate) fn end_struct(&mut self) {
+        if self.flexible {
+            self.varint(0);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn varint(&mut self, mut value: usize) {
+        while value >= 0x80 {
+            self.bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+}
