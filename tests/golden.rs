@@ -39,6 +39,7 @@ fn the_files_of_a_small_log() {
         "00000000000000000000.timeindex",
         "00000000000000000003.index",
         "00000000000000000003.log",
+        "00000000000000000003.snapshot",
         "00000000000000000003.timeindex",
         "recovery-point-offset-checkpoint",
     ];
@@ -50,12 +51,14 @@ fn the_files_of_a_small_log() {
     assert_eq!(hex(&found[&name(0, "index")]), INDEX);
     assert_eq!(hex(&found[&name(0, "timeindex")]), "0000018bcfe5680500000001");
     assert_eq!(hex(&found[&name(3, "index")]), "");
+    // No producer that numbers its batches is known.
+    assert_eq!(hex(&found[&name(3, "snapshot")]), "000148674bc700000000");
     assert_eq!(hex(&found[&name(3, "timeindex")]), "0000018bcfe5680900000000");
     assert_eq!(hex(&found[&name(0, "log")]), LOG_0);
     assert_eq!(hex(&found[&name(3, "log")]), LOG_3);
 }
 
-const CLEAN: &str = r#"{"version":0,"brokerEpoch":-1,"activeSegment":3,"activeBytes":70,"endOffset":4,"largestTimestamp":1700000000009,"largestTimestampOffset":3,"firstTimestamp":1700000000009,"bytesSinceIndexEntry":70,"offsetIndexEntries":0,"timeIndexEntries":1,"segments":[0,149,3,70],"checksum":1209983353}"#;
+const CLEAN: &str = r#"{"version":0,"brokerEpoch":-1,"activeSegment":3,"activeBytes":70,"endOffset":4,"largestTimestamp":1700000000009,"largestTimestampOffset":3,"firstTimestamp":1700000000009,"bytesSinceIndexEntry":70,"offsetIndexEntries":0,"timeIndexEntries":1,"producers":0,"segments":[0,149,3,70],"checksum":4094652060}"#;
 const INDEX: &str = "000000020000004f";
 const LOG_0: &str = "000000000000000000000043ffffffff0264bb9ef10000000000010000018bcfe568000000018bcfe56805ffffffffffffffffffffffffffff0000000210000000026b02610010000a02026b02620000000000000000020000003affffffff023cf1a29b0000000000000000018bcfe568030000018bcfe56803ffffffffffffffffffffffffffff0000000110000000026b026300";
 const LOG_3: &str = "00000000000000030000003affffffff02f9ba23bb0000000000000000018bcfe568090000018bcfe56809ffffffffffffffffffffffffffff0000000110000000026b026400";

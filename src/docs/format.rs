@@ -17,6 +17,7 @@
 //! | `….index` | offset index | every closed segment; the active one when the log is closed |
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
+//! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
 //! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
@@ -25,7 +26,7 @@
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
 //!
-//! `….txnindex`, `….snapshot`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too. They are known, and left
+//! `….txnindex`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too. They are known, and left
 //! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
@@ -220,6 +221,64 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! # Snapshot
+//!
+//! `00000000000000000109.snapshot` holds what the log knew of its producers when it ended at 109: from there on, the headers of the
+//! batches say the rest. Without one, or with one whose checksum is wrong, an opening reads further back.
+//!
+//! | at | field | type | meaning |
+//! |---|---|---|---|
+//! | 0 | version | i16 | 1 |
+//! | 2 | checksum | u32 | CRC-32C of all that follows |
+//! | 6 | count | i32 | as many entries of 46 bytes |
+//! | 0 | producer id | i64 | |
+//! | 8 | producer epoch | i16 | |
+//! | 10 | last sequence | i32 | of its last batch; -1 if only a marker was seen |
+//! | 14 | last offset | i64 | the same |
+//! | 22 | offset delta | i32 | last offset less first offset of that batch |
+//! | 26 | timestamp | i64 | its largest |
+//! | 34 | coordinator epoch | i32 | of the last marker; -1 none |
+//! | 38 | transaction's first offset | i64 | where its open transaction began; -1 none |
+//!
+//! ```
+//! # use annals::fs::{File, Fs, MemFs, Open};
+//! # use annals::{Log, LogConfig, Timestamp, record::BatchBuilder};
+//! # use std::path::Path;
+//! # fn hex(bytes: &[u8]) -> String {
+//! #     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+//! # }
+//! # let fs = MemFs::new();
+//! # let config = LogConfig::default().fs(fs.clone()).producer_id_expiration(std::time::Duration::MAX);
+//! # let log = Log::open("orders-3", config)?;
+//! let mut builder = BatchBuilder::new();
+//! builder.producer(4000, 2, 5);
+//! for second in 0..3 {
+//!     let at = Timestamp::from_millis(1_700_000_000_000 + second * 1_000);
+//!     builder.push(at, None, Some(b"v"))?;
+//! }
+//! log.append_batch(builder.build()?)?;
+//! log.roll()?;
+//! # let read = |name: &str| -> std::io::Result<Vec<u8>> {
+//! #     let file = fs.open(&Path::new("orders-3").join(name), Open::ReadOnly)?;
+//! #     Ok(file.view(file.len()?)?.as_slice().to_vec())
+//! # };
+//! # (|| -> std::io::Result<()> {
+//! assert_eq!(hex(&read("00000000000000000003.snapshot")?), [
+//!     "0001", "9c87be4e",    // version, checksum
+//!     "00000001",            // one producer:
+//!     "0000000000000fa0",    // 4000
+//!     "0002",                // epoch 2
+//!     "00000007",            // its last record had sequence number 7,
+//!     "0000000000000002",    // and offset 2,
+//!     "00000002",            // in a batch that began two offsets before,
+//!     "0000018bcfe56fd0",    // at 1,700,000,002,000
+//!     "ffffffff",            // no marker was seen
+//!     "ffffffffffffffff",    // no transaction is open
+//! ].concat());
+//! # Ok(()) })().unwrap();
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
 //! # The small files
 //!
 //! **Checkpoints** are text: a version, a count, and a line for each entry. A broker keeps one for all its
@@ -239,6 +298,7 @@
 //! | `firstTimestamp` | the largest of the segment's first batch: its age counts from there |
 //! | `bytesSinceIndexEntry` | so that the next entries come where they would have come |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
+//! | `producers` | how many [producers](#snapshot) the log knows; when none, no snapshot is read |
 //! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000: one that is missing between others, or shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
@@ -270,7 +330,7 @@
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
 //!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
-//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"segments":[0,207],"checksum":1705706650}"#,
+//!     r#""bytesSinceIndexEntry":69,"offsetIndexEntries":2,"timeIndexEntries":2,"producers":0,"segments":[0,207],"checksum":978353051}"#,
 //! ));
 //! assert_eq!(text(".lock")?, format!("process {}\nboot boot-1\n", std::process::id()));
 //! # Ok(()) })().unwrap();

@@ -61,6 +61,35 @@ pub(crate) struct Writer {
     pub(crate) tracked: Tracked,
 }
 
+impl Writer {
+    /// For a segment whose indexes are not in their files yet, and that nobody has flushed since it was begun.
+    pub(crate) fn new(
+        segment: Segment,
+        indexes: Arc<Indexes>,
+        log: ActiveLog,
+        cadence: IndexCadence,
+        first_timestamp: Timestamp,
+        begun: Duration,
+        roll_age: Duration,
+    ) -> Writer {
+        Writer {
+            tracked: Tracked::nothing(segment.base),
+            segment: Arc::new(segment),
+            indexes,
+            log,
+            cadence,
+            first_timestamp,
+            begun,
+            roll_age,
+            stored_offset_entries: 0,
+            stored_time_entries: 0,
+            flushed: begun,
+            spare: Group::default(),
+            events: Vec::new(),
+        }
+    }
+}
+
 crate::sync::thread_local! {
     /// A builder for appends of records, kept so that its memory is. Taken while in use: an iterator
     /// of records may itself append to a log.

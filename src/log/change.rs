@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
-use crate::log::combine::Group;
 use crate::log::config::LogConfig;
 use crate::log::flush::was_not_opened;
 use crate::log::producers::{Replay, Tracked};
@@ -344,21 +343,10 @@ impl Shared {
             cadence.largest.0,
             Arc::clone(&indexes),
         );
-        let writer = Writer {
-            segment: Arc::new(active),
-            indexes,
-            log: ActiveLog::new(file, path, cut, 0),
-            cadence,
-            first_timestamp,
-            begun: self.clock().monotonic(),
-            roll_age: roll_age(&self.config, &self.dir.path, segment.base),
-            stored_offset_entries: 0,
-            stored_time_entries: 0,
-            flushed: Duration::ZERO,
-            spare: Group::default(),
-            events: Vec::new(),
-            tracked: Tracked::nothing(segment.base),
-        };
+        let log = ActiveLog::new(file, path, cut, 0);
+        let roll_age = roll_age(&self.config, &self.dir.path, segment.base);
+        let begun = self.clock().monotonic();
+        let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
         Ok((writer, end))
     }
 
@@ -460,21 +448,10 @@ pub(crate) fn begin_segment(
     let indexes = Arc::new(Indexes::empty(base));
     let segment =
         Segment::active(Arc::clone(dir), base, &file, 0, Timestamp::NONE, Arc::clone(&indexes));
-    Ok(Writer {
-        segment: Arc::new(segment),
-        indexes,
-        log: ActiveLog::new(file, path, 0, reserved),
-        cadence: IndexCadence::new(config.index_interval_bytes, (Timestamp::NONE, base)),
-        first_timestamp: Timestamp::NONE,
-        begun: now,
-        roll_age: roll_age(config, &dir.path, base),
-        stored_offset_entries: 0,
-        stored_time_entries: 0,
-        flushed: now,
-        spare: Group::default(),
-        events: Vec::new(),
-        tracked: Tracked::nothing(base),
-    })
+    let log = ActiveLog::new(file, path, 0, reserved);
+    let cadence = IndexCadence::new(config.index_interval_bytes, (Timestamp::NONE, base));
+    let roll_age = roll_age(config, &dir.path, base);
+    Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
 }
 
 /// The age at which a segment is closed: the configured age less a share of the

@@ -15,10 +15,9 @@ use crate::log::change::{begin_segment, roll_age};
 use crate::log::checkpoints::{
     SMALL_FILE_BYTES, read_checkpoint, read_cleaned, read_start, store_cleaned,
 };
-use crate::log::combine::Group;
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::{SyncState, store_recovery_point};
-use crate::log::producers::{Replay, Tracked};
+use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
@@ -601,21 +600,13 @@ impl Opening {
             reserved = self.config.segment_bytes;
             file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
         }
-        Ok(Writer {
-            segment: Arc::new(segment),
-            log: ActiveLog::new(file, path, found.valid_bytes, reserved),
-            cadence: found.cadence,
-            first_timestamp: found.first_timestamp,
-            begun: self.config.clock.monotonic(),
-            roll_age: roll_age(&self.config, &self.dir.path, base),
-            stored_offset_entries: indexes.offsets.len(),
-            stored_time_entries: indexes.times.len(),
-            flushed: self.config.clock.monotonic(),
-            spare: Group::default(),
-            events: Vec::new(),
-            tracked: Tracked::nothing(base),
-            indexes,
-        })
+        let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
+        let roll_age = roll_age(&self.config, &self.dir.path, base);
+        let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
+        let stored = (indexes.offsets.len(), indexes.times.len());
+        let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
+        (writer.stored_offset_entries, writer.stored_time_entries) = stored;
+        Ok(writer)
     }
 
     /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
