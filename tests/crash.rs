@@ -87,13 +87,18 @@ struct Setup {
     largest: usize,
 }
 
+/// Records are of any time, and what is known of who sent them is kept.
+fn remembering() -> LogConfig {
+    LogConfig::default().producer_id_expiration(std::time::Duration::MAX)
+}
+
 /// Configurations that differ in what they do to files.
 fn setups() -> Vec<Setup> {
     let setup = |label, largest, config| Setup { label, config, largest };
-    let segments = |bytes| LogConfig::default().segment_bytes(bytes).index_interval_bytes(0);
+    let segments = |bytes| remembering().segment_bytes(bytes).index_interval_bytes(0);
     vec![
         setup("tiny segments", 120, segments(700)),
-        setup("one segment", 1500, LogConfig::default().index_interval_bytes(200)),
+        setup("one segment", 1500, remembering().index_interval_bytes(200)),
         setup("tiny preallocated", 120, segments(700).preallocate(true)),
         setup("blocks", 1500, segments(20_000).index_interval_bytes(4096)),
         setup("blocks preallocated", 1500, segments(20_000).preallocate(true)),

@@ -4,8 +4,8 @@
 use super::{Chance, DIR, Model, Rec, files, read_all};
 use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::record::{BatchBuilder, Compression};
-use annals::{Codec, Log, LogConfig, Offset, Record, Timestamp};
-use std::collections::VecDeque;
+use annals::{Codec, Log, LogConfig, Offset, ProducerId, ReadLimits, Record, Timestamp};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +20,11 @@ pub enum Op {
     },
     /// The same, compressed, whatever the log is configured to.
     Compressed {
+        records: u64,
+        bytes: usize,
+    },
+    /// The same, of a producer that numbers its records and sends each batch twice.
+    Sequenced {
         records: u64,
         bytes: usize,
     },
@@ -59,7 +64,8 @@ impl Op {
         let bytes = [10, 90, 90, 300, 1500][chance.below(5) as usize].min(largest);
         let records = 1 + chance.below(3);
         match chance.below(100) {
-            0..44 => Op::Append { records, bytes },
+            0..36 => Op::Append { records, bytes },
+            36..44 => Op::Sequenced { records, bytes },
             44..50 => Op::Compressed { records, bytes },
             50..52 => Op::Together { threads: 3, each: 2 },
             52..53 => Op::Commit { threads: 2, each: 2 },
@@ -72,6 +78,42 @@ impl Op {
             _ => Op::Die,
         }
     }
+}
+
+/// Who sends what is sequenced.
+const PRODUCER: ProducerId = 7;
+
+/// A log knows of its producers what the headers of its batches say.
+pub fn check_producers(log: &Log) {
+    let mut stored = BTreeMap::new();
+    let mut from = log.offsets().start;
+    loop {
+        let fetched = log.read(from, ReadLimits::bytes(1 << 20)).unwrap();
+        let mut next = from;
+        for batch in fetched.batches() {
+            let header = batch.header();
+            next = header.next_offset();
+            if header.has_producer() {
+                stored.insert(header.producer_id, *header);
+            }
+        }
+        if next == from {
+            break;
+        }
+        from = next;
+    }
+    let known = log.producers().unwrap();
+    for (id, header) in &stored {
+        let state = known.iter().find(|state| state.producer_id == *id);
+        let state = state.unwrap_or_else(|| panic!("producer {id} is not known"));
+        assert_eq!(state.last_sequence, header.last_sequence());
+        assert_eq!(state.last_offset, header.last_offset() as i64);
+        assert_eq!(state.offset_delta, header.last_offset_delta);
+        assert_eq!(state.producer_epoch, header.producer_epoch);
+    }
+    // Of those whose batches were deleted it may know, too.
+    let start = log.offsets().start;
+    assert!(start > 0 || known.iter().all(|state| stored.contains_key(&state.producer_id)));
 }
 
 /// What was acknowledged, and what calls in progress may make of it.
@@ -135,6 +177,7 @@ impl Promise {
         }
         assert_eq!(log.offsets().durable, end, "what opening found is durable");
         assert_eq!(log.verify().unwrap(), []);
+        check_producers(log);
         model.durable = end;
         model
     }
@@ -563,6 +606,25 @@ impl Sim {
                         builder.push_record(&record, Timestamp::from_millis(0)).unwrap();
                     }
                     log.append_batch(builder.build().unwrap()).unwrap().first
+                });
+            }
+            Op::Sequenced { records: n, bytes } => {
+                let batch = self.batch(n, bytes);
+                self.append(batch, |log, batch| {
+                    let known = log.producers().unwrap();
+                    let last = known.iter().find(|state| state.producer_id == PRODUCER);
+                    let next = last.map_or(0, |last| last.last_sequence + 1);
+                    let send = || {
+                        let mut builder = BatchBuilder::new();
+                        builder.producer(PRODUCER, 0, next);
+                        for record in records(batch) {
+                            builder.push_record(&record, Timestamp::from_millis(0)).unwrap();
+                        }
+                        log.append_batch(builder.build().unwrap()).unwrap()
+                    };
+                    let (sent, again) = (send(), send());
+                    assert!(again.duplicate && again.first == sent.first && !sent.duplicate);
+                    sent.first
                 });
             }
             Op::Together { threads, each } => self.append_from_threads(threads, each, false),
