@@ -6,8 +6,8 @@ mod support;
 use annals::fs::{Fs, MemFs, Survive};
 use annals::record::BatchBuilder;
 use annals::{
-    Appended, Error, ErrorKind, Log, LogConfig, ManualClock, Offset, ProducerEpoch, ProducerId,
-    ProducerRefusal, ProducerState, Result, Sequence, Timestamp,
+    Appended, CleanupPolicy, Error, ErrorKind, Log, LogConfig, ManualClock, Offset, ProducerEpoch,
+    ProducerId, ProducerRefusal, ProducerState, Result, Sequence, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -156,6 +156,47 @@ fn who_is_silent_for_a_day_is_forgotten() {
     clock.advance(Duration::from_millis(1));
     drop(log);
     assert_eq!(ids(&Log::open(DIR, config()).unwrap()), Vec::<ProducerId>::new());
+}
+
+/// What was known where a segment began that was merged into another is of no use.
+#[test]
+fn compaction_keeps_snapshots_where_segments_begin() {
+    let fs = MemFs::new();
+    let config = || {
+        let config = config(&fs).cleanup_policy(CleanupPolicy::Compact);
+        config.producer_id_expiration(Duration::MAX)
+    };
+    let log = Log::open(DIR, config()).unwrap();
+    for n in 0..60 {
+        let mut builder = BatchBuilder::new();
+        builder.producer(n % 3, 0, (n / 3) as Sequence);
+        let time = Timestamp::from_millis(T0 + n);
+        builder.push(time, Some(&[b'k', n as u8 % 4]), Some(&[b'v'; 100])).unwrap();
+        log.append_batch(builder.build().unwrap()).unwrap();
+    }
+    log.roll().unwrap();
+    let known = log.producers().unwrap();
+    let bases = || -> (Vec<_>, Vec<_>) {
+        let names: Vec<_> = files(&fs, DIR).into_keys().collect();
+        let of = |end: &str| {
+            names.iter().filter_map(|name| name.strip_suffix(end).map(str::to_owned)).collect()
+        };
+        (of(".log"), of(".snapshot"))
+    };
+    let before = bases().0.len();
+    // What is small enough after the first pass is joined by the second.
+    (0..2).for_each(|_| drop(log.compact().unwrap()));
+    let (logs, snapshots) = bases();
+    assert!(logs.len() * 2 < before, "{logs:?}");
+    assert!(snapshots.iter().all(|base| logs.contains(base)), "{snapshots:?} beside {logs:?}");
+    assert_eq!(log.producers().unwrap(), known);
+    drop(log);
+    let disk = fs.kill();
+    for name in files(&disk, DIR).into_keys().filter(|name| name.ends_with(".snapshot")) {
+        disk.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    let log = Log::open(DIR, config().fs(disk)).unwrap();
+    assert_eq!(log.producers().unwrap(), known);
 }
 
 /// The producers of a list of batches.

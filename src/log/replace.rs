@@ -66,6 +66,10 @@ impl Shared {
                 let live = SegmentFile::live(segment.base, kind);
                 self.dir.discard(SegmentFile { stage: Stage::Deleted, ..live });
             }
+            // What was known of producers where no segment begins any more.
+            if segment.base != base {
+                self.dir.discard(SegmentFile::live(segment.base, Kind::Snapshot));
+            }
         }
         Ok(true)
     }
