@@ -1,5 +1,15 @@
 //! What can go wrong, said so that the caller knows what to do next.
 
+mod consume;
+mod group;
+mod produce;
+mod topic;
+
+pub use consume::ConsumeError;
+pub use group::GroupError;
+pub use produce::ProduceError;
+pub use topic::TopicError;
+
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::fmt;
 use std::io;
@@ -74,6 +84,22 @@ pub enum Error {
     /// The batch of an idempotent producer is not the next of that producer.
     #[error("{0}")]
     Producer(ProducerRefusal),
+
+    /// Something cannot be done with a topic, or there is none.
+    #[error("{0}")]
+    Topic(Box<TopicError>),
+
+    /// A producer could not get a record into its topic.
+    #[error("{0}")]
+    Produce(Box<ProduceError>),
+
+    /// A consumer cannot go on.
+    #[error("{0}")]
+    Consume(Box<ConsumeError>),
+
+    /// A group of consumers refused a call.
+    #[error("{0}")]
+    Group(Box<GroupError>),
 
     /// A legacy message format, or a codec that this build leaves out.
     #[error("{0}")]
@@ -180,6 +206,14 @@ pub enum ErrorKind {
     Fenced,
     /// Records of this producer are missing before these: send them, or begin again with a higher epoch.
     OutOfOrder,
+    /// What was named is not there: create it, or name another.
+    NotFound,
+    /// What was to be made is there already.
+    Exists,
+    /// The partitions of the group are being assigned anew: join again, and leave to others what was theirs meanwhile.
+    Rebalancing,
+    /// It took too long: try again, or give it more time.
+    TimedOut,
 }
 
 impl Error {
@@ -202,6 +236,10 @@ impl Error {
             | Error::InvalidConfig { .. }
             | Error::NotALog { .. } => ErrorKind::InvalidInput,
             Error::Producer(refusal) => refusal.kind(),
+            Error::Topic(error) => error.kind(),
+            Error::Produce(error) => error.kind(),
+            Error::Consume(error) => error.kind(),
+            Error::Group(error) => error.kind(),
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
@@ -210,10 +248,17 @@ impl Error {
     }
 
     /// Whether the same call can succeed later without anything being corrected:
-    /// true when the disk or a quota was full, the directory locked, or descriptors had run out.
+    /// true when the disk or a quota was full, the directory locked, descriptors had run out, a group was being assigned anew, or time had run out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::Busy | ErrorKind::TooManyFiles)
+        matches!(
+            self.kind(),
+            ErrorKind::StorageFull
+                | ErrorKind::Busy
+                | ErrorKind::TooManyFiles
+                | ErrorKind::Rebalancing
+                | ErrorKind::TimedOut
+        )
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
@@ -518,6 +563,30 @@ impl From<InvalidBatch> for Error {
             }
             other => Error::InvalidBatch(other),
         }
+    }
+}
+
+impl From<TopicError> for Error {
+    fn from(error: TopicError) -> Error {
+        Error::Topic(Box::new(error))
+    }
+}
+
+impl From<ProduceError> for Error {
+    fn from(error: ProduceError) -> Error {
+        Error::Produce(Box::new(error))
+    }
+}
+
+impl From<ConsumeError> for Error {
+    fn from(error: ConsumeError) -> Error {
+        Error::Consume(Box::new(error))
+    }
+}
+
+impl From<GroupError> for Error {
+    fn from(error: GroupError) -> Error {
+        Error::Group(Box::new(error))
     }
 }
 

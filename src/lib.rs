@@ -342,8 +342,8 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    Corruption, Damage, Error, ErrorKind, InvalidBatch, InvalidRecord, ProducerRefusal, Result,
-    Unsupported,
+    ConsumeError, Corruption, Damage, Error, ErrorKind, GroupError, InvalidBatch, InvalidRecord,
+    ProduceError, ProducerRefusal, Result, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -355,6 +355,7 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
+pub use topic::{Store, StoreConfig, Topic, TopicConfig};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

@@ -12,3 +12,11 @@ mod offsets;
 pub(crate) mod partitioner;
 #[allow(dead_code, unreachable_pub, reason = "used by the store")]
 pub(crate) mod protocol;
+
+mod handle;
+mod settings;
+mod store;
+
+pub use handle::Topic;
+pub use settings::TopicConfig;
+pub use store::{Store, StoreConfig};

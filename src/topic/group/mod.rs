@@ -37,7 +37,6 @@
 //! - A new member that waits for its first generation is given up by who holds it, not after five minutes.
 
 mod answer;
-mod error;
 mod member;
 mod rebalance;
 mod state;
@@ -46,8 +45,8 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::error::GroupError;
 pub(crate) use answer::{Answer, Changes, Joined, JoinedMember, Removal, Step};
-pub(crate) use error::GroupError;
 pub(crate) use member::Protocol;
 pub(crate) use state::GroupState;
 pub(crate) use stored::CONSUMER;

@@ -1,0 +1,92 @@
+//! Why a group says no.
+
+use crate::error::ErrorKind;
+use std::time::Duration;
+
+/// Why a group refused a call, or what somebody waited for. The names are those of Kafka's errors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The group is no more.
+    #[error("the group was deleted or its store closed; look the group up again, then join anew")]
+    CoordinatorNotAvailable,
+    /// Kafka: `UnknownMemberIdException`.
+    #[error(
+        "the group has no member `{member_id}`: it left, or was not heard of for too long; join anew, without a member id"
+    )]
+    UnknownMemberId {
+        /// The member.
+        member_id: String,
+    },
+    /// Kafka: `IllegalGenerationException`, and for commits `CommitFailedException`.
+    #[error(
+        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; join again, and give up what was assigned before"
+    )]
+    IllegalGeneration {
+        /// What was given.
+        given: i32,
+        /// What holds.
+        current: i32,
+    },
+    /// Kafka: `FencedInstanceIdException`.
+    #[error(
+        "another has joined with the instance id `{instance_id}` and taken over; close this one, or give it an instance id of its own"
+    )]
+    FencedInstanceId {
+        /// The instance id.
+        instance_id: String,
+    },
+    /// Kafka: `RebalanceInProgressException`.
+    #[error("partitions are about to be assigned anew; join again")]
+    RebalanceInProgress,
+    /// Kafka: `InconsistentGroupProtocolException`.
+    #[error(
+        "the members of the group have no protocol in common with what was offered: {reason}; offer one that all members support"
+    )]
+    InconsistentGroupProtocol {
+        /// In what way.
+        reason: &'static str,
+    },
+    /// Kafka: `InvalidSessionTimeoutException`.
+    #[error("a session timeout of {given:?} is not from {least:?} to {most:?}; choose one that is")]
+    InvalidSessionTimeout {
+        /// What was given.
+        given: Duration,
+        /// The shortest there may be.
+        least: Duration,
+        /// The longest there may be.
+        most: Duration,
+    },
+    /// Kafka: `GroupMaxSizeReachedException`.
+    #[error("the group has {limit} members, which is the most it may have; let one leave first")]
+    GroupMaxSizeReached {
+        /// The limit.
+        limit: usize,
+    },
+    /// Kafka: `InvalidRequestException`.
+    #[error("the member id `{member_id}` is taken; join with another")]
+    InvalidRequest {
+        /// The member.
+        member_id: String,
+    },
+    /// Kafka: `GroupNotEmptyException`.
+    #[error("the group has members; let them leave first")]
+    NonEmptyGroup,
+}
+
+impl GroupError {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            GroupError::CoordinatorNotAvailable => ErrorKind::Closed,
+            GroupError::UnknownMemberId { .. }
+            | GroupError::IllegalGeneration { .. }
+            | GroupError::RebalanceInProgress => ErrorKind::Rebalancing,
+            GroupError::FencedInstanceId { .. } => ErrorKind::Fenced,
+            GroupError::NonEmptyGroup => ErrorKind::Busy,
+            GroupError::InconsistentGroupProtocol { .. }
+            | GroupError::InvalidSessionTimeout { .. }
+            | GroupError::GroupMaxSizeReached { .. }
+            | GroupError::InvalidRequest { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}

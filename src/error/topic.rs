@@ -1,0 +1,75 @@
+//! Why something cannot be done with a topic.
+
+use crate::error::ErrorKind;
+
+/// Why a store refused what was asked of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// There is no topic of that name. Kafka: `UnknownTopicOrPartitionException`.
+    #[error(
+        "there is no topic `{topic}`: create it, or look at `Store::topics` for those there are"
+    )]
+    Unknown {
+        /// The name asked for.
+        topic: String,
+    },
+    /// There is one already. Kafka: `TopicExistsException`.
+    #[error("there is a topic `{topic}` already: use it, or take another name")]
+    Exists {
+        /// Its name.
+        topic: String,
+    },
+    /// A topic cannot have that name. Kafka: `InvalidTopicException`.
+    #[error("`{topic}` cannot be the name of a topic: {reason}")]
+    InvalidName {
+        /// The name.
+        topic: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The topic has no partition of that number. Kafka: `UnknownTopicOrPartitionException`.
+    #[error(
+        "topic `{topic}` has no partition {partition}: they are numbered from 0, and there are {partitions}"
+    )]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The number asked for.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// A topic cannot have that many partitions, or not any more. Kafka: `InvalidPartitionsException`.
+    #[error("topic `{topic}` cannot have {given} partitions: {reason}")]
+    InvalidPartitions {
+        /// The topic.
+        topic: String,
+        /// How many were asked for.
+        given: u32,
+        /// Why it cannot have them.
+        reason: &'static str,
+    },
+    /// A setting of a topic has a value that it cannot have, or there is no such setting. Kafka: `InvalidConfigurationException`.
+    #[error("`{key}` cannot be `{value}`: {reason}")]
+    InvalidSetting {
+        /// The setting, by Kafka's name.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl TopicError {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            TopicError::Unknown { .. } | TopicError::UnknownPartition { .. } => ErrorKind::NotFound,
+            TopicError::Exists { .. } => ErrorKind::Exists,
+            TopicError::InvalidName { .. }
+            | TopicError::InvalidPartitions { .. }
+            | TopicError::InvalidSetting { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}

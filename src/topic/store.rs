@@ -1,0 +1,117 @@
+//! A store: a directory of topics.
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result, TopicError};
+use crate::event::Listener;
+use crate::fs::{DiskFs, Fs, MemFs};
+use crate::log::Log;
+use crate::sync::{Mutex, RwLock};
+use crate::topic::handle::{Topic, TopicShared};
+use crate::topic::settings::TopicConfig;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The options of a [`Store`].
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) listener: Option<Arc<dyn Listener>>,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig { fs: Arc::new(DiskFs), clock: Arc::new(SystemClock::new()), listener: None }
+    }
+}
+
+impl StoreConfig {
+    /// The file system the store lives in.
+    #[must_use]
+    pub fn fs(mut self, fs: impl Fs) -> Self {
+        self.fs = Arc::new(fs);
+        self
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+/// A directory of topics: what a Kafka broker has in its `log.dirs`.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<StoreShared>,
+}
+
+/// What all handles of a store share.
+pub(crate) struct StoreShared {
+    pub(crate) path: PathBuf,
+    pub(crate) config: StoreConfig,
+    /// Leaf lock: held to look a topic up, never across I/O.
+    topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    /// One topic at a time is made, changed or deleted.
+    changes: Mutex<()>,
+}
+
+impl Store {
+    /// Opens a data directory, creating it if there is none.
+    pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
+        let path = dir.as_ref().to_path_buf();
+        config.fs.create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
+        let shared =
+            StoreShared { path, config, topics: RwLock::default(), changes: Mutex::default() };
+        Ok(Store { shared: Arc::new(shared) })
+    }
+
+    /// A store of its own in memory.
+    pub fn in_memory(config: StoreConfig) -> Result<Store> {
+        Store::open("annals", config.fs(MemFs::new()))
+    }
+
+    /// Makes a topic.
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        let _one = self.shared.changes.lock();
+        if self.shared.topics.read().contains_key(name) {
+            return Err(TopicError::Exists { topic: name.to_owned() }.into());
+        }
+        let mut log = config.log_config()?.clock(Arc::clone(&self.shared.config.clock));
+        log.fs = Arc::clone(&self.shared.config.fs);
+        log.listener = self.shared.config.listener.clone();
+        let open =
+            |number| Log::open(self.shared.path.join(format!("{name}-{number}")), log.clone());
+        let partitions = (0..config.partitions).map(open).collect::<Result<Vec<Log>>>()?;
+        let name: Arc<str> = name.into();
+        let topic = Arc::new(TopicShared::new(Arc::clone(&name), partitions, config));
+        self.shared.topics.write().insert(name, Arc::clone(&topic));
+        Ok(Topic::new(&topic))
+    }
+
+    /// A topic, by its name.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        let topics = self.shared.topics.read();
+        let found = topics.get(name).map(Topic::new);
+        found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
+    }
+
+    /// All topics, in the order of their names.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Topic> {
+        self.shared.topics.read().values().map(Topic::new).collect()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<StoreShared> {
+        &self.shared
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
