@@ -355,7 +355,7 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
-pub use topic::{Store, StoreConfig, Topic, TopicConfig};
+pub use topic::{Admin, Store, StoreConfig, Topic, TopicConfig};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

@@ -48,6 +48,7 @@ use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 use shared::Shared;
+pub(crate) use signal::Signal;
 use std::path::Path;
 use std::sync::Arc;
 

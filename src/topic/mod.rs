@@ -13,10 +13,12 @@ pub(crate) mod partitioner;
 #[allow(dead_code, unreachable_pub, reason = "used by the store")]
 pub(crate) mod protocol;
 
+mod admin;
 mod handle;
 mod settings;
 mod store;
 
+pub use admin::Admin;
 pub use handle::Topic;
 pub use settings::TopicConfig;
 pub use store::{Store, StoreConfig};

@@ -4,10 +4,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, TopicError};
 use crate::event::Listener;
 use crate::fs::{DiskFs, Fs, MemFs};
-use crate::log::Log;
+use crate::log::{Log, Signal};
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::handle::{Topic, TopicShared};
 use crate::topic::settings::TopicConfig;
+use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,6 +59,11 @@ pub(crate) struct StoreShared {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     /// One topic at a time is made, changed or deleted.
     changes: Mutex<()>,
+    /// How often topics or partitions came or went.
+    version: AtomicU64,
+    /// Raised, with nothing held, when they did.
+    changed: Signal,
+    next_producer_id: AtomicI64,
 }
 
 impl Store {
@@ -64,8 +71,15 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         let path = dir.as_ref().to_path_buf();
         config.fs.create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
-        let shared =
-            StoreShared { path, config, topics: RwLock::default(), changes: Mutex::default() };
+        let shared = StoreShared {
+            path,
+            config,
+            topics: RwLock::default(),
+            changes: Mutex::default(),
+            version: AtomicU64::new(0),
+            changed: Signal::default(),
+            next_producer_id: AtomicI64::new(0),
+        };
         Ok(Store { shared: Arc::new(shared) })
     }
 
@@ -89,7 +103,38 @@ impl Store {
         let name: Arc<str> = name.into();
         let topic = Arc::new(TopicShared::new(Arc::clone(&name), partitions, config));
         self.shared.topics.write().insert(name, Arc::clone(&topic));
+        drop(_one);
+        self.shared.version.fetch_add(1, Ordering::AcqRel);
+        self.shared.changed.notify();
         Ok(Topic::new(&topic))
+    }
+
+    /// A topic that the store keeps for itself, made when it is first needed.
+    pub(crate) fn internal_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.topic(name) {
+            Err(Error::Topic(_)) => match self.create_topic(name, config) {
+                Err(Error::Topic(error)) if matches!(*error, TopicError::Exists { .. }) => {
+                    self.topic(name)
+                }
+                made => made,
+            },
+            found => found,
+        }
+    }
+
+    /// How often topics or partitions came or went: while it stays, they are the same.
+    pub(crate) fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// Raised when the version rises.
+    pub(crate) fn changed(&self) -> &Signal {
+        &self.shared.changed
+    }
+
+    /// A producer id that was never given out before, by any store in this directory.
+    pub(crate) fn new_producer_id(&self) -> Result<ProducerId> {
+        Ok(self.shared.next_producer_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A topic, by its name.
