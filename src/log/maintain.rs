@@ -53,7 +53,7 @@ impl Shared {
     }
 
     fn is_compacted(&self) -> bool {
-        self.config.cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
+        self.live.config().cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
     }
 
     /// The offset that everything to be deleted lies below, if there is any.
@@ -85,7 +85,7 @@ impl Shared {
     }
 
     fn retention_limits(&self) -> Limits {
-        let config = &self.config;
+        let config = self.live.config();
         let age = config.retention_age;
         Limits {
             start: self.start(),

@@ -13,6 +13,8 @@ mod durable;
 mod flush;
 mod follow;
 mod group;
+mod live;
+mod lock;
 mod maintain;
 mod maintainer;
 mod open;
