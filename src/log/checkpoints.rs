@@ -62,6 +62,9 @@ pub(crate) trait SharedCheckpoints: Debug + Send + Sync {
     /// What is known of a log that was closed in order, if no log of the directory has been open since.
     fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown>;
 
+    /// Takes note that a log is open, and what it looked like when it was closed holds no more.
+    fn opened(&self, of: &Path);
+
     /// Takes note that a log was closed in order.
     fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown);
 }
@@ -127,9 +130,10 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs went before the first of them was opened.
+    /// Removes the marker, durably. That of many logs went, from the medium, before the first of them was opened.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
-        if self.shared.is_some() {
+        if let Some(shared) = &self.shared {
+            shared.opened(&self.dir.path);
             return Ok(());
         }
         let path = self.dir.path.join(CLEAN_SHUTDOWN);

@@ -50,6 +50,8 @@ use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 use shared::Shared;
+pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
+pub(crate) use lock::WriteLock;
 pub(crate) use signal::Signal;
 use std::path::Path;
 use std::sync::Arc;
