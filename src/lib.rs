@@ -355,7 +355,10 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
-pub use topic::{Admin, Store, StoreConfig, Topic, TopicConfig};
+pub use topic::{
+    Admin, ConfigEntry, ConfigSource, InvalidUuid, Store, StoreConfig, Topic, TopicConfig, TopicId,
+    Uuid,
+};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

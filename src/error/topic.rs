@@ -1,6 +1,7 @@
 //! Why something cannot be done with a topic.
 
 use crate::error::ErrorKind;
+use std::fmt;
 
 /// Why a store refused what was asked of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum TopicError {
         /// Why it cannot have them.
         reason: &'static str,
     },
-    /// A setting of a topic has a value that it cannot have, or there is no such setting. Kafka: `InvalidConfigurationException`.
+    /// A setting of a topic has a value that it cannot have. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]
     InvalidSetting {
         /// The setting, by Kafka's name.
@@ -60,6 +61,25 @@ pub enum TopicError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Topics have no setting of that name. Kafka: `InvalidConfigurationException`.
+    #[error("topics have no setting `{key}`; {}", Nearest(*.nearest))]
+    UnknownSetting {
+        /// The name.
+        key: String,
+        /// The setting whose name is most like it, if one is.
+        nearest: Option<&'static str>,
+    },
+}
+
+struct Nearest(Option<&'static str>);
+
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, "did you mean `{key}`?"),
+            None => f.write_str("`TopicConfig::entries` lists those that they have"),
+        }
+    }
 }
 
 impl TopicError {
@@ -69,7 +89,8 @@ impl TopicError {
             TopicError::Exists { .. } => ErrorKind::Exists,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
-            | TopicError::InvalidSetting { .. } => ErrorKind::InvalidInput,
+            | TopicError::InvalidSetting { .. }
+            | TopicError::UnknownSetting { .. } => ErrorKind::InvalidInput,
         }
     }
 }

@@ -15,10 +15,18 @@ pub(crate) mod protocol;
 
 mod admin;
 mod handle;
+mod id;
+#[allow(dead_code, unused_imports, reason = "used by the store")]
+mod metadata;
+#[allow(dead_code, unused_imports, reason = "used by the store")]
+mod name;
+mod properties;
+#[allow(dead_code, unused_imports, reason = "used by the store")]
 mod settings;
 mod store;
 
 pub use admin::Admin;
 pub use handle::Topic;
-pub use settings::TopicConfig;
+pub use id::{InvalidUuid, TopicId, Uuid};
+pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use store::{Store, StoreConfig};
