@@ -1,6 +1,7 @@
 //! Why something cannot be done with a topic.
 
 use crate::error::ErrorKind;
+use std::path::PathBuf;
 use std::fmt;
 
 /// Why a store refused what was asked of a topic.
@@ -51,6 +52,24 @@ pub enum TopicError {
         /// Why it cannot have them.
         reason: &'static str,
     },
+    /// The directory of a partition is gone, or lies elsewhere: the topic may be spread over several directories.
+    #[error("partition {partition} of topic `{topic}` is not in the directory, which has others of its {partitions}: restore it, or bring all of them into one directory")]
+    MissingPartition {
+        /// The topic.
+        topic: String,
+        /// The partition that is not there.
+        partition: u32,
+        /// How many partitions the topic has.
+        partitions: u32,
+    },
+    /// Something lies in the directory of a store, or where one is to be, that cannot.
+    #[error("{} does not belong in the directory of a store: {reason}", path.display())]
+    InvalidDirectory {
+        /// What lies there.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A setting of a topic has a value that it cannot have. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]
     InvalidSetting {
@@ -87,8 +106,10 @@ impl TopicError {
         match self {
             TopicError::Unknown { .. } | TopicError::UnknownPartition { .. } => ErrorKind::NotFound,
             TopicError::Exists { .. } => ErrorKind::Exists,
+            TopicError::MissingPartition { .. } => ErrorKind::Corrupt,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
+            | TopicError::InvalidDirectory { .. }
             | TopicError::InvalidSetting { .. }
             | TopicError::UnknownSetting { .. } => ErrorKind::InvalidInput,
         }

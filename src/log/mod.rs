@@ -126,6 +126,28 @@ impl Log {
         Ok(log)
     }
 
+    /// Opens a log that is one of many in a directory whose lock is held, and which keeps their checkpoints. Says
+    /// whether it took over some from beside its segments, to be [removed](Log::remove_own_checkpoints) when that is durable.
+    pub(crate) fn open_shared(
+        dir: &Path,
+        config: LogConfig,
+        checkpoints: Arc<dyn SharedCheckpoints>,
+        lost_power: bool,
+    ) -> Result<(Log, bool)> {
+        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        Ok((Log { shared: Arc::new(shared) }, taken_over))
+    }
+
+    /// Removes the checkpoints beside the segments, which were taken over.
+    pub(crate) fn remove_own_checkpoints(&self) -> Result<()> {
+        self.shared.checkpoints.remove_own()
+    }
+
+    /// Lets other options hold from now on, where they can be altered while a log is open.
+    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
+        self.shared.alter(config)
+    }
+
     /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
     ///
     /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts

@@ -38,6 +38,8 @@ struct State {
     lines: [Lines; 3],
     /// The logs that were closed in order, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
+    /// Whether the marker was there when the directory was opened.
+    was_marked: bool,
     /// Whether all that is set is written when it is committed.
     all_held: bool,
     /// The topics of which that is so meanwhile.
@@ -81,6 +83,7 @@ impl DataCheckpoints {
         }
         let path = dir.path.join(CLEAN_SHUTDOWN);
         if let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? {
+            state.was_marked = true;
             state.closed = parse_clean_shutdowns(&String::from_utf8_lossy(&bytes));
             dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
             dir.sync()?;
@@ -119,6 +122,12 @@ impl DataCheckpoints {
         self.write_all()
     }
 
+    /// Writes all that was held back.
+    pub(crate) fn commit_all(&self) -> Result<()> {
+        self.state.lock().all_held = false;
+        self.write_all()
+    }
+
     fn write_all(&self) -> Result<()> {
         for checkpoint in Checkpoint::ALL {
             let set = self.state.lock().lines(checkpoint).set;
@@ -127,10 +136,17 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Says, durably, that all logs were closed in order: those of which it was told.
-    pub(crate) fn commit_clean_shutdown(&self) -> Result<()> {
+    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not known which there are, those
+    /// that were when the directory was opened.
+    pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
             let state = self.state.lock();
+            let all = logs.map_or(state.was_marked, |logs| {
+                logs.iter().all(|name| state.closed.contains_key(name))
+            });
+            if !all {
+                return Ok(());
+            }
             format_clean_shutdowns(state.closed.iter().map(|(name, marker)| (name.as_str(), marker)))
         };
         self.dir.replace(&self.dir.path.join(CLEAN_SHUTDOWN), text.as_bytes())

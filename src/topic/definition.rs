@@ -88,11 +88,11 @@ impl Definition {
     }
 
     fn format(&self) -> String {
-        let partitions = self.config.partition_count().to_string();
-        let overrides = self.config.overrides();
+        let partitions = self.config.partitions.to_string();
         let state = self.state.name().map(|name| (STATE, name));
-        let entries = overrides.map(|(key, value)| (key, value));
-        properties::format(entries.chain([(PARTITIONS, partitions.as_str())]).chain(state))
+        let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state);
+        let settings = self.config.overrides().map(|(key, value)| -> (&str, &str) { (key, value) });
+        properties::format(own.chain(settings))
     }
 
     /// Writes it down, durably.

@@ -14,19 +14,23 @@ pub(crate) mod partitioner;
 pub(crate) mod protocol;
 
 mod admin;
+mod checkpoints;
+mod definition;
+mod directory;
 mod handle;
 mod id;
-#[allow(dead_code, unused_imports, reason = "used by the store")]
+mod in_parallel;
 mod metadata;
-#[allow(dead_code, unused_imports, reason = "used by the store")]
 mod name;
+mod producer_ids;
 mod properties;
-#[allow(dead_code, unused_imports, reason = "used by the store")]
 mod settings;
 mod store;
+mod store_config;
 
 pub use admin::Admin;
 pub use handle::Topic;
 pub use id::{InvalidUuid, TopicId, Uuid};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
-pub use store::{Store, StoreConfig};
+pub use store::Store;
+pub use store_config::StoreConfig;

@@ -15,9 +15,6 @@
 //! Only the topic's own ones are kept on disk, as in Kafka.
 
 mod keys;
-mod text;
-
-pub(crate) use text::{FILE, decode, encode};
 
 use crate::error::{Error, Result, TopicError};
 use crate::log::{CleanupPolicy, LogConfig};
