@@ -1,8 +1,8 @@
 //! Why something cannot be done with a topic.
 
 use crate::error::ErrorKind;
-use std::path::PathBuf;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Why a store refused what was asked of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,9 @@ pub enum TopicError {
         reason: &'static str,
     },
     /// The directory of a partition is gone, or lies elsewhere: the topic may be spread over several directories.
-    #[error("partition {partition} of topic `{topic}` is not in the directory, which has others of its {partitions}: restore it, or bring all of them into one directory")]
+    #[error(
+        "partition {partition} of topic `{topic}` is not in the directory, which has others of its {partitions}: restore it, or bring all of them into one directory"
+    )]
     MissingPartition {
         /// The topic.
         topic: String,

@@ -33,8 +33,7 @@ impl WriteLock {
             _ => Error::io("lock", &path, e),
         })?;
         let boot = dir.fs.boot_id();
-        let lost_power =
-            session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
+        let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
         let lock = WriteLock { lock, lost_power };
         lock.write(dir, boot.filter(|_| !lost_power))?;
         dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
@@ -49,10 +48,9 @@ impl WriteLock {
                 let session = Session::parse(&String::from_utf8_lossy(&bytes));
                 let path = dir.path.join(LOCK);
                 dir.fs.lock(&path).map(drop).map_err(|e| match e.kind() {
-                    io::ErrorKind::WouldBlock => Error::Locked {
-                        path: dir.path.as_path().into(),
-                        holder: session.process,
-                    },
+                    io::ErrorKind::WouldBlock => {
+                        Error::Locked { path: dir.path.as_path().into(), holder: session.process }
+                    }
                     _ => Error::io("lock", &path, e),
                 })
             }

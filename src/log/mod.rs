@@ -49,9 +49,9 @@ use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-use shared::Shared;
 pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
 pub(crate) use lock::WriteLock;
+use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
 use std::sync::Arc;
@@ -112,7 +112,9 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
-    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
+    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, or the one above it is by
+    ///   a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed, and is
+    ///   taken back when they are opened again.
     /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.

@@ -23,7 +23,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, Name, SegmentFile, Stage};
+use crate::segment::name::{CLEAN_SHUTDOWN, Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -176,7 +176,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let lock = WriteLock::take(&dir)?;
-    check_free_above(path, &dir)?;
+    leave_those_above(path, &dir)?;
     let checkpoints = Checkpoints::new(&dir, None);
     let opening = Opening {
         lost_power: lock.lost_power,
@@ -205,11 +205,19 @@ pub(crate) fn open_shared(
     Ok((opening.run(None)?, taken_over))
 }
 
-/// Fails if the log is one of many, in a directory that somebody has open for writing.
-fn check_free_above(path: &Path, dir: &SegmentDir) -> Result<()> {
+/// Makes sure that nobody has the directory above open, if that is one of many logs, and that it does not count as closed in order
+/// any more: whoever opens it next looks at all of its logs.
+fn leave_those_above(path: &Path, dir: &SegmentDir) -> Result<()> {
     let Some(above) = path.parent() else { return Ok(()) };
     let none = Events::default();
-    WriteLock::check_free(&SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, false))
+    let above = SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, true);
+    WriteLock::check_free(&above)?;
+    let marker = above.path.join(CLEAN_SHUTDOWN);
+    match above.fs.remove(&marker) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("remove", &marker, error)),
+        Ok(()) => above.sync(),
+    }
 }
 
 /// What is wrong with a segment whose valid part ends too early.

@@ -88,7 +88,11 @@ impl DataCheckpoints {
             dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
             dir.sync()?;
         }
-        Ok(DataCheckpoints { dir: Arc::clone(dir), writing: Mutex::default(), state: Mutex::new(state) })
+        Ok(DataCheckpoints {
+            dir: Arc::clone(dir),
+            writing: Mutex::default(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Holds back all that is set from now on: the logs are about to be closed.
@@ -147,7 +151,9 @@ impl DataCheckpoints {
             if !all {
                 return Ok(());
             }
-            format_clean_shutdowns(state.closed.iter().map(|(name, marker)| (name.as_str(), marker)))
+            format_clean_shutdowns(
+                state.closed.iter().map(|(name, marker)| (name.as_str(), marker)),
+            )
         };
         self.dir.replace(&self.dir.path.join(CLEAN_SHUTDOWN), text.as_bytes())
     }

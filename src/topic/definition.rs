@@ -71,7 +71,8 @@ impl Definition {
 
     fn parse(bytes: &[u8]) -> Result<Definition, &'static str> {
         let mut entries = properties::parse(&properties::text(bytes))?;
-        let partitions = entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
+        let partitions =
+            entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
         let partitions = partitions.parse().map_err(|_| "its number of partitions is none")?;
         let state = match entries.remove(STATE).as_deref() {
             None => State::Settled,
@@ -82,7 +83,9 @@ impl Definition {
         };
         let mut config = TopicConfig::default().partitions(partitions);
         for (key, value) in &entries {
-            config = config.set(key, value).map_err(|_| "a setting is unknown, or has a value that it cannot have")?;
+            config = config
+                .set(key, value)
+                .map_err(|_| "a setting is unknown, or has a value that it cannot have")?;
         }
         Ok(Definition { config, state })
     }

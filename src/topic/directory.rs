@@ -72,12 +72,15 @@ impl Directory {
         let path = &self.dir.path;
         let entries = self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))?;
         for entry in entries {
-            if entry.kind == EntryKind::File && Path::new(&entry.name).extension().is_some_and(|e| e == "log") {
+            if entry.kind == EntryKind::File
+                && Path::new(&entry.name).extension().is_some_and(|e| e == "log")
+            {
                 let reason = "it is a file of a log: this is the directory of one partition; give the one above it";
                 return Err(self.invalid(&entry.name, reason));
             }
             if entry.kind == EntryKind::Directory {
-                PartitionDir::parse(&entry.name).map_err(|reason| self.invalid(&entry.name, reason))?;
+                PartitionDir::parse(&entry.name)
+                    .map_err(|reason| self.invalid(&entry.name, reason))?;
             }
         }
         Ok(())
@@ -107,12 +110,15 @@ impl Directory {
             if entry.kind != EntryKind::Directory {
                 continue;
             }
-            let parsed = PartitionDir::parse(&entry.name).map_err(|reason| self.invalid(&entry.name, reason))?;
+            let parsed = PartitionDir::parse(&entry.name)
+                .map_err(|reason| self.invalid(&entry.name, reason))?;
             match parsed {
                 Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
                     topics.entry(topic).or_default().insert(partition);
                 }
-                Some(PartitionDir { stage: Stage::Delete(_), .. }) => self.remove_deleted(&entry.name)?,
+                Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
+                    self.remove_deleted(&entry.name)?
+                }
                 _ => {}
             }
         }
@@ -143,7 +149,9 @@ impl Directory {
         let unfinished = definition.state == State::Creating;
         let missing = (0..count).find(|number| !partitions.contains(number));
         if let Some(partition) = missing.filter(|_| !unfinished) {
-            return Err(TopicError::MissingPartition { topic: name, partition, partitions: count }.into());
+            return Err(
+                TopicError::MissingPartition { topic: name, partition, partitions: count }.into()
+            );
         }
         Ok(Some(Found { name, config: definition.config.partitions(count), unfinished }))
     }

@@ -3,7 +3,9 @@
 use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
 use crate::fs::MemFs;
-use crate::log::{Log, LogConfig, Maintainer, MaintenanceReport, SharedCheckpoints, Signal, WriteLock};
+use crate::log::{
+    Log, LogConfig, Maintainer, MaintenanceReport, SharedCheckpoints, Signal, WriteLock,
+};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::checkpoints::DataCheckpoints;
@@ -158,11 +160,16 @@ impl Store {
             .enumerate()
             .flat_map(|(at, topic)| (0..topic.config.partitions).map(move |number| (at, number)))
             .collect();
-        let ids: Vec<TopicId> = found.iter().map(|topic| self.id_of(topic)).collect::<Result<_>>()?;
-        let configs: Vec<LogConfig> =
-            found.iter().map(|topic| topic.config.apply(&shared.config.log)).collect::<Result<_>>()?;
+        let ids: Vec<TopicId> =
+            found.iter().map(|topic| self.id_of(topic)).collect::<Result<_>>()?;
+        let configs: Vec<LogConfig> = found
+            .iter()
+            .map(|topic| topic.config.apply(&shared.config.log))
+            .collect::<Result<_>>()?;
         let opened = in_parallel(shared.config.recovery_threads, &jobs, |&(at, number)| {
-            let (Some(topic), Some(id), Some(config)) = (found.get(at), ids.get(at), configs.get(at)) else {
+            let (Some(topic), Some(id), Some(config)) =
+                (found.get(at), ids.get(at), configs.get(at))
+            else {
                 return Err(Error::Closed);
             };
             self.open_partition(&topic.name, number, *id, config, topic.unfinished)
@@ -370,7 +377,11 @@ impl Store {
         shared.check_open()?;
         let found = self.topic(topic)?;
         let (before, config) = (found.partition_count(), found.config());
-        let invalid = |reason| TopicError::InvalidPartitions { topic: topic.to_owned(), given: partitions, reason };
+        let invalid = |reason| TopicError::InvalidPartitions {
+            topic: topic.to_owned(),
+            given: partitions,
+            reason,
+        };
         if partitions < before {
             return Err(invalid("it has more, and partitions are never taken from a topic").into());
         }
@@ -414,7 +425,8 @@ impl Store {
         let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
         shared.directory.define(topic, &config, State::Settled)?;
-        let altered = found.partitions().iter().map(|partition| partition.alter(&log)).collect::<Vec<_>>();
+        let altered =
+            found.partitions().iter().map(|partition| partition.alter(&log)).collect::<Vec<_>>();
         found.set_config(config);
         // One that is closed or poisoned gets them with its next opening.
         drop(altered);
@@ -503,8 +515,11 @@ impl Store {
         // Lines of logs that could not be opened stay.
         let done = shared.checkpoints.commit_all();
         let known = shared.is_surveyed.load(Ordering::Acquire);
-        let names = || shared.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect();
-        let marked = done.and_then(|()| shared.checkpoints.commit_clean_shutdown(known.then(names)));
+        let names = || {
+            shared.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
+        };
+        let marked =
+            done.and_then(|()| shared.checkpoints.commit_clean_shutdown(known.then(names)));
         let done = failed.map_or(marked, Err);
         *changes = None;
         drop(changes);
