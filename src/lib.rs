@@ -356,8 +356,8 @@ pub use log::{
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 pub use topic::{
-    Admin, ConfigEntry, ConfigSource, InvalidUuid, Store, StoreConfig, Topic, TopicConfig, TopicId,
-    Uuid,
+    Admin, ConfigEntry, ConfigSource, InvalidUuid, PartitionDescription, Store, StoreConfig, Topic,
+    TopicConfig, TopicDescription, TopicId, Uuid,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

@@ -139,6 +139,11 @@ impl Directory {
                 return Ok(None);
             }
             Some(definition) => definition,
+            // Its making was interrupted before it was there.
+            None if partitions.len() == 1 && self.is_empty(&name)? => {
+                self.delete(&name, std::iter::once(0))?;
+                return Ok(None);
+            }
             None => Definition {
                 config: TopicConfig::default().partitions(highest),
                 state: State::Settled,
@@ -154,6 +159,16 @@ impl Directory {
             );
         }
         Ok(Some(Found { name, config: definition.config.partitions(count), unfinished }))
+    }
+
+    /// Whether nothing lies in the directory of a topic's first partition but what was about to be written.
+    fn is_empty(&self, topic: &str) -> Result<bool> {
+        let path = self.path_of(topic, 0);
+        match self.dir.fs.list(&path) {
+            Ok(entries) => Ok(entries.iter().all(|entry| entry.name.ends_with(".tmp"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("list", &path, error)),
+        }
     }
 
     /// Writes down, durably, how a topic is set up.

@@ -4,6 +4,7 @@ use crate::error::{Result, TopicError};
 use crate::log::Log;
 use crate::sync::RwLock;
 use crate::topic::id::TopicId;
+use crate::topic::name;
 use crate::topic::settings::TopicConfig;
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +65,12 @@ impl Topic {
     #[must_use]
     pub fn id(&self) -> TopicId {
         self.shared.id
+    }
+
+    /// Whether the store keeps it for itself.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        name::is_internal(self.name())
     }
 
     /// How many partitions it has.

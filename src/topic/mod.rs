@@ -28,7 +28,7 @@ mod settings;
 mod store;
 mod store_config;
 
-pub use admin::Admin;
+pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use handle::Topic;
 pub use id::{InvalidUuid, TopicId, Uuid};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};

@@ -533,6 +533,11 @@ impl Store {
         &self.shared.directory.dir.path
     }
 
+    /// The options of the logs of a topic that sets nothing itself.
+    pub(crate) fn log_defaults(&self) -> &LogConfig {
+        &self.shared.config.log
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.config.log.clock
     }
@@ -547,8 +552,16 @@ impl Store {
         &self.shared.changed
     }
 
-    /// A producer id that was never given out before, by any store in this directory.
-    pub(crate) fn new_producer_id(&self) -> Result<ProducerId> {
+    /// A producer id that was never given out before, whatever happened since, by any store in this directory. For those who make
+    /// numbered batches themselves: a broker for its clients. Kafka: `InitProducerId`.
+    ///
+    /// A thousand are reserved at a time, durably; of those a crash loses the rest.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Closed`], [`Error::Io`].
+    /// - [`Error::Corrupt`] if the file that says which is next cannot be read.
+    pub fn new_producer_id(&self) -> Result<ProducerId> {
         self.shared.check_open()?;
         self.shared.producer_ids.next(|| self.shared.logs())
     }
