@@ -103,3 +103,34 @@ impl Definition {
         dir.replace(&dir.path.join(TOPIC_PROPERTIES), self.format().as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_read_as_it_was_written() {
+        for state in [State::Settled, State::Creating, State::Deleting] {
+            let config = TopicConfig::default().partitions(8).set("retention.ms", "-1").unwrap();
+            let written = Definition { config, state }.format();
+            let read = Definition::parse(written.as_bytes()).unwrap();
+            assert_eq!((read.config.partitions, read.state), (8, state));
+            assert_eq!(read.config.overrides().collect::<Vec<_>>(), [("retention.ms", "-1")]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_guessed_at() {
+        for text in [
+            "",
+            "retention.ms=1",
+            "partitions=x",
+            "partitions=-1",
+            "partitions=1\nstate=gone",
+            "partitions=1\nretention.ms=soon",
+            "partitions=1\nretention.millis=1",
+        ] {
+            assert!(Definition::parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}

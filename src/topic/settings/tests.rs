@@ -3,7 +3,6 @@ use crate::error::ErrorKind;
 use crate::types::Codec;
 use keys::Rule;
 use proptest::prelude::*;
-use std::path::Path;
 
 /// Kafka's defaults, from its documentation of topics.
 const DEFAULTS: [(&str, &str); 33] = [
@@ -114,22 +113,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_reads_back(one in settings(), other in settings()) {
-        let text = encode([("orders", &one), ("a.b-c_D", &other)]);
-        let read = decode(text.as_bytes(), Path::new(FILE)).unwrap();
-        for (topic, config) in [("orders", one), ("a.b-c_D", other)] {
-            prop_assert_eq!(read.get(topic).cloned().unwrap_or_default(), config);
-        }
-    }
-
-    #[test]
     fn no_text_makes_it_panic(key in "\\PC{0,40}|[a-z.]{0,40}", value in "\\PC{0,20}|-?[0-9]{0,20}", which in 0..KEYS.len()) {
         let _ = TopicConfig::default().set(&key, &value);
         if let Ok(config) = TopicConfig::default().set(KEYS[which].name, &value) {
             let _ = config.validate();
         }
-        let _ = decode(format!("{key}={value}").as_bytes(), Path::new(FILE));
-        let _ = decode(format!("a/{}={value}", KEYS[which].name).as_bytes(), Path::new(FILE));
     }
 }
 
@@ -316,17 +304,3 @@ fn a_setting_that_means_nothing_here_is_carried() {
     assert_eq!(config.log(LogConfig::default()).get("min.insync.replicas"), Some("2"));
 }
 
-#[test]
-fn a_file_of_settings_that_are_none_is_refused() {
-    let read = |text: &str| decode(text.as_bytes(), Path::new("dir/file")).unwrap_err();
-    for text in ["retention.ms=1", "a b/retention.ms=1", "/retention.ms=1", "a=\\u1"] {
-        let error = read(text);
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(error.to_string().contains("dir/file"), "{error}");
-    }
-    for text in ["orders/retention.ms=soon", "orders/nothing=1"] {
-        let error = read(text);
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().starts_with("`orders/"), "{error}");
-    }
-}
