@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn a_stage() -> impl Strategy<Value = Stage> {
-        (0..4, any::<[u8; 16]>()).prop_map(|(stage, id)| {
+        (0..4_usize, any::<[u8; 16]>()).prop_map(|(stage, id)| {
             let id = Uuid::from_bytes(id);
             [Stage::Current, Stage::Delete(id), Stage::Stray(id), Stage::Future(id)][stage]
         })
