@@ -91,8 +91,10 @@ pub(crate) enum Stage {
     Future(Uuid),
 }
 
+type Staged = fn(Uuid) -> Stage;
+
 impl Stage {
-    const SUFFIXES: [(&str, fn(Uuid) -> Stage); 3] =
+    const SUFFIXES: [(&str, Staged); 3] =
         [("-delete", Stage::Delete), ("-stray", Stage::Stray), ("-future", Stage::Future)];
 
     /// How its names end.
