@@ -21,6 +21,7 @@ mod metadata;
 #[allow(dead_code, unused_imports, reason = "used by the store")]
 mod name;
 mod properties;
+mod serialize;
 #[allow(dead_code, unused_imports, reason = "used by the store")]
 mod settings;
 mod store;
@@ -28,5 +29,8 @@ mod store;
 pub use admin::Admin;
 pub use handle::Topic;
 pub use id::{InvalidUuid, TopicId, Uuid};
+#[cfg(feature = "serde")]
+pub use serialize::Json;
+pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use store::{Store, StoreConfig};
