@@ -292,6 +292,14 @@ fn a_topic_that_only_compacts_has_no_limits_of_retention() {
 }
 
 #[test]
+fn a_log_that_keeps_everything_makes_a_topic_that_does() {
+    let config = TopicConfig::default().log(LogConfig::default());
+    assert_eq!(config.overrides().collect::<Vec<_>>(), [("retention.ms", "-1")]);
+    let week = TopicConfig::default().log(LogConfig::default().retention_age(SEVEN_DAYS));
+    assert_eq!(week, TopicConfig::default());
+}
+
+#[test]
 fn what_a_store_sets_holds_where_the_topic_sets_nothing() {
     let defaults = LogConfig::default().segment_bytes(1000).retention_bytes(5);
     let config = TopicConfig::default().set("segment.bytes", "2000").unwrap();
