@@ -313,6 +313,7 @@
 //! |---|---|---|
 //! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs; without one, its batches are stored and served, not decoded. Only `zstd` needs a C compiler |
 //! | `futures` | off | [`Tail`] is a `Stream`, `Log::flush_async` |
+//! | `serde` | off | `Json`: keys and values as JSON |
 //! | `tracing` | off | `TracingListener` |
 //!
 //! # Where to read on
@@ -342,8 +343,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    ConsumeError, Corruption, Damage, Error, ErrorKind, GroupError, InvalidBatch, InvalidRecord,
-    ProduceError, ProducerRefusal, Result, TopicError, Unsupported,
+    ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind, GroupError, InvalidBatch,
+    InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result, SerializationError,
+    SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -355,9 +357,12 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
+#[cfg(feature = "serde")]
+pub use topic::Json;
 pub use topic::{
-    Admin, ConfigEntry, ConfigSource, InvalidUuid, PartitionDescription, Store, StoreConfig, Topic,
-    TopicConfig, TopicDescription, TopicId, Uuid,
+    Admin, ConfigEntry, ConfigSource, Deserialize, DeserializeContext, InvalidUuid,
+    PartitionDescription, Serialize, SerializeContext, Store, StoreConfig, Topic, TopicConfig,
+    TopicDescription, TopicId, Uuid,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

@@ -81,6 +81,20 @@ impl Uuid {
         self.0 < 100
     }
 
+    /// The form of other libraries: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+    pub(crate) fn hyphenated(self) -> String {
+        let [a, b, c, d] = [96, 80, 64, 48].map(|shift| self.0 >> shift);
+        let short = |part: u128| part & 0xFFFF;
+        let (b, c, d, e) = (short(b), short(c), short(d), self.0 & 0xFFFF_FFFF_FFFF);
+        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+
+    /// The id with this text of 36 characters, if it is that, in letters of either case.
+    pub(crate) fn from_hyphenated(text: &str) -> Option<Uuid> {
+        let id = Uuid::from_hex(&text.replace('-', "").to_ascii_lowercase())?;
+        if id.hyphenated().eq_ignore_ascii_case(text) { Some(id) } else { None }
+    }
+
     /// 32 digits, as the names of directories have them.
     pub(crate) fn hex(self) -> String {
         format!("{:032x}", self.0)

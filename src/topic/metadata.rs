@@ -205,8 +205,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(version: -?[0-9]\n)?(topic_id: [A-Za-z0-9_-]{21,23}\n?)?\\PC{0,5}") {
-            let _ = MetaProperties::parse(&bytes);
-            let _ = parse_partition_metadata(&bytes);
+            MetaProperties::parse(&bytes).ok();
+            parse_partition_metadata(&bytes).ok();
             if let Ok(id) = parse_partition_metadata(text.as_bytes()) {
                 prop_assert!(text.contains(&id.to_string()));
             }

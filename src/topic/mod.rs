@@ -24,6 +24,7 @@ mod metadata;
 mod name;
 mod producer_ids;
 mod properties;
+mod serialize;
 mod settings;
 mod store;
 mod store_config;
@@ -31,6 +32,9 @@ mod store_config;
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use handle::Topic;
 pub use id::{InvalidUuid, TopicId, Uuid};
+#[cfg(feature = "serde")]
+pub use serialize::Json;
+pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use store::Store;
 pub use store_config::StoreConfig;

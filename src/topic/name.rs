@@ -91,8 +91,10 @@ pub(crate) enum Stage {
     Future(Uuid),
 }
 
+type Staged = fn(Uuid) -> Stage;
+
 impl Stage {
-    const SUFFIXES: [(&str, fn(Uuid) -> Stage); 3] =
+    const SUFFIXES: [(&str, Staged); 3] =
         [("-delete", Stage::Delete), ("-stray", Stage::Stray), ("-future", Stage::Future)];
 
     /// How its names end.
@@ -191,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn a_stage() -> impl Strategy<Value = Stage> {
-        (0..4, any::<[u8; 16]>()).prop_map(|(stage, id)| {
+        (0..4_usize, any::<[u8; 16]>()).prop_map(|(stage, id)| {
             let id = Uuid::from_bytes(id);
             [Stage::Current, Stage::Delete(id), Stage::Stray(id), Stage::Future(id)][stage]
         })

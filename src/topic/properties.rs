@@ -13,7 +13,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -174,8 +173,7 @@ fn escape(text: &str, is_key: bool, out: &mut String) {
             ' '..='~' => out.push(c),
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string cannot fail.
-                    let _: std::fmt::Result = write!(out, "\\u{unit:04X}");
+                    out.push_str(&format!("\\u{unit:04X}"));
                 }
             }
         }
@@ -204,7 +202,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>, text in "[\\\\u0dD8 =:#!\r\n\ta]{0,30}") {
-            let _ = parse(&super::text(&bytes));
+            parse(&super::text(&bytes)).ok();
             if let Ok(read) = parse(&text) {
                 prop_assert_eq!(parse(&format(pairs(&read))), Ok(read));
             }
