@@ -355,7 +355,11 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
-pub use topic::{Admin, Store, StoreConfig, Topic, TopicConfig};
+pub use topic::{
+    Acks, Admin, PartitionerChoice, Partitioner, Producer, ProducerConfig, ProducerInterceptor,
+    ProducerRecord, ProducerStats, RecordMetadata, SendHandle, Store, StoreConfig, Topic,
+    TopicConfig,
+};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

@@ -15,10 +15,16 @@ pub(crate) mod protocol;
 
 mod admin;
 mod handle;
+mod producer;
 mod settings;
 mod store;
 
 pub use admin::Admin;
 pub use handle::Topic;
+pub use partitioner::Partitioner;
+pub use producer::{
+    Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RecordMetadata, SendHandle,
+};
 pub use settings::TopicConfig;
 pub use store::{Store, StoreConfig};
