@@ -356,7 +356,7 @@ pub use log::{
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 pub use topic::{
-    Acks, Admin, PartitionerChoice, Partitioner, Producer, ProducerConfig, ProducerInterceptor,
+    Acks, Admin, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
     ProducerRecord, ProducerStats, RecordMetadata, SendHandle, Store, StoreConfig, Topic,
     TopicConfig,
 };

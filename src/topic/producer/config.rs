@@ -256,9 +256,8 @@ impl ProducerConfig {
     ///
     /// [`Error::InvalidConfig`]; [`Error::Unsupported`] for a codec this build leaves out.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |option, reason: &str| {
-            Err(Error::InvalidConfig { option, reason: reason.to_owned() })
-        };
+        let refuse =
+            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.batch_bytes as u64 > self.buffer_bytes || self.buffer_bytes == 0 {
             return refuse("buffer_bytes", "must be at least `batch_bytes`, and at least 1");
         }

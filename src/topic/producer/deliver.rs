@@ -131,7 +131,12 @@ pub(super) fn intercept(producer: &Shared, mut record: ProducerRecord) -> Produc
 }
 
 /// Calls somebody else's code. A panic ends there, and is reported.
-fn guard<T>(producer: &Shared, topic: &str, what: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+fn guard<T>(
+    producer: &Shared,
+    topic: &str,
+    what: &'static str,
+    call: impl FnOnce() -> T,
+) -> Option<T> {
     let done = catch_unwind(AssertUnwindSafe(call));
     if done.is_err() {
         producer.emit(&Event::CallbackPanicked { topic: topic.to_owned(), what });

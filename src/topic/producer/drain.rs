@@ -148,8 +148,7 @@ impl Shared {
             return Err(timed_out(cause));
         }
         let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
-        let backoff =
-            twice.unwrap_or(self.config.retry_backoff).min(self.config.retry_backoff_max);
+        let backoff = twice.unwrap_or(self.config.retry_backoff).min(self.config.retry_backoff_max);
         Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
     }
 
@@ -186,12 +185,11 @@ impl Shared {
     /// Makes durable what was appended, with one sync, and says so.
     fn flush_written(self: &Arc<Self>, queue: &Queue, unflushed: &mut Vec<(Batch, Appended)>) {
         // The last first: that leaves nothing to do for those before.
-        if let Some((batch, appended)) = unflushed.last() {
-            self.flush_one(batch, appended).ok();
-        }
+        let Some((batch, appended)) = unflushed.last() else { return };
+        let all = self.flush_one(batch, appended);
         for (batch, appended) in unflushed.drain(..) {
-            let flushed = self.flush_one(&batch, &appended).map(|()| appended);
-            self.complete(queue, batch, flushed);
+            let flushed = all.clone().and_then(|()| self.flush_one(&batch, &appended));
+            self.complete(queue, batch, flushed.map(|()| appended));
         }
     }
 
@@ -219,6 +217,7 @@ impl Shared {
         state.in_flight.clear();
         state.draining = false;
         drop(state);
+        self.drained.notify();
         // Looked at with the batches in place: whoever gives up looks for them later.
         if self.is_aborted() {
             self.abort(queue);

@@ -38,6 +38,6 @@ pub trait ProducerInterceptor: Send + Sync {
     /// partition. It is not called for records that `send` refused.
     fn on_acknowledgement(&self, metadata: &RecordMetadata, error: Option<&Error>) {
         // Most only look at what is sent.
-        drop((metadata, error));
+        let _ = (metadata, error);
     }
 }

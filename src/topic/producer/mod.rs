@@ -26,6 +26,9 @@ mod record;
 mod shared;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Acks, PartitionerChoice, ProducerConfig};
 pub use handle::SendHandle;
 pub use interceptor::ProducerInterceptor;
@@ -186,7 +189,8 @@ impl Producer {
     /// Does what is due: writes batches that have lingered, tries again what failed, and gives up what has failed for
     /// too long. Returns how long it is until there is something to do; `None` if nothing waits.
     ///
-    /// The producer's thread calls it. Call it after a [`ManualClock`](crate::ManualClock) was advanced.
+    /// The producer's thread does the same, and what it is at is waited for. Call it after a
+    /// [`ManualClock`](crate::ManualClock) was advanced.
     ///
     /// ```
     /// use annals::{ManualClock, ProducerConfig, Store, StoreConfig, Timestamp, TopicConfig};
@@ -204,7 +208,9 @@ impl Producer {
     /// # Ok::<(), annals::Error>(())
     /// ```
     pub fn poll(&self) -> Option<Duration> {
-        self.handle.shared.poll()
+        let shared = &self.handle.shared;
+        let next = shared.poll();
+        if shared.wait_for_others() { shared.poll() } else { next }
     }
 
     /// What it has done.

@@ -92,8 +92,10 @@ pub(super) enum Added {
 /// The most that a record takes as a batch of its own.
 #[inline]
 pub(super) fn size_of(record: &Record) -> u64 {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-    let size = OVERHEAD_BYTES.saturating_add(length(&record.key)).saturating_add(length(&record.value));
+    let length =
+        |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+    let size =
+        OVERHEAD_BYTES.saturating_add(length(&record.key)).saturating_add(length(&record.value));
     record.headers.iter().fold(size, |size, header| {
         size.saturating_add(HEADER_OVERHEAD_BYTES)
             .saturating_add(header.name.len() as u64)
@@ -163,8 +165,7 @@ impl Queue {
     /// Lets the batch linger no more. Says whether it waits to be written.
     pub(super) fn hurry(&self, outcome: &Arc<Outcome>) -> bool {
         let mut state = self.state.lock();
-        let is_open =
-            state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
+        let is_open = state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
         if is_open && state.draining {
             // Whoever drains takes it along, with what joins it until then.
             state.hurried = true;

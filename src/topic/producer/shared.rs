@@ -6,6 +6,7 @@
 use crate::clock::Clock;
 use crate::error::{Error, ProduceError, Result};
 use crate::event::Event;
+use crate::log::Signal;
 use crate::record::BatchBuilder;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     aborted: AtomicBool,
     /// The queues that have something, and perhaps some that had.
     listed: Mutex<Vec<Arc<Queue>>>,
+    /// Raised when a thread has done with writing to a partition.
+    pub(super) drained: Signal,
     /// Leaf lock.
     spares: Mutex<Vec<Box<BatchBuilder>>>,
     pub(super) counters: Counters,
@@ -73,6 +76,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             listed: Mutex::default(),
+            drained: Signal::default(),
             spares: Mutex::default(),
             counters: Counters::default(),
             config,
@@ -243,6 +247,19 @@ impl Shared {
         let next = next?;
         self.linger.schedule(next);
         Some(next.saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Waits for those who are writing, and calling back, now. Says whether there was one.
+    pub(super) fn wait_for_others(&self) -> bool {
+        let mut any = false;
+        for queue in self.listed() {
+            let is_draining = || queue.state.lock().draining;
+            if is_draining() {
+                any = self.drained.wait(None, self.clock(), || !is_draining());
+            }
+            queue.deliveries.wait(None, self);
+        }
+        any
     }
 
     /// Writes all there is, and waits until it is known what became of it. False when time ran out first.

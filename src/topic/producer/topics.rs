@@ -62,9 +62,11 @@ impl Topics {
     /// A topic, by its name, as it is now.
     #[inline]
     pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&TopicEntry> {
-        let hash = name.bytes().rev().take(8).fold(name.len(), |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(byte.into())
-        });
+        let hash = name
+            .bytes()
+            .rev()
+            .take(8)
+            .fold(name.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         let mut slot = self.chains.get(hash % CHAINS).ok_or(Error::Closed)?;
         while let Some(entry) = slot.get() {
             if Arc::ptr_eq(&entry.name, name) || *entry.name == **name {
@@ -153,7 +155,7 @@ impl TopicEntry {
     }
 
     /// Takes over the logs of the partitions there are, and adds those that are new.
-    fn take_over(&self, logs: &[Log], producer: &Shared) {
+    pub(super) fn take_over(&self, logs: &[Log], producer: &Shared) {
         let mut slot = &self.first;
         let mut rest = logs;
         let mut number = 0u32;
@@ -249,9 +251,7 @@ impl TopicEntry {
             return Err(ProduceError::PartitionerPanicked { topic }.into());
         };
         if chosen >= partitions {
-            return Err(
-                ProduceError::NoSuchPartition { topic: topic(), chosen, partitions }.into()
-            );
+            return Err(ProduceError::NoSuchPartition { topic: topic(), chosen, partitions }.into());
         }
         Ok(chosen)
     }
