@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) use shuttle::sync::atomic;
 
 pub(crate) mod thread {
-    pub(crate) use shuttle::thread::{Builder, JoinHandle, current, yield_now};
+    pub(crate) use shuttle::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
     use std::time::Duration;
 
     /// Time is not modelled: it may have passed as soon as another thread has had its turn.

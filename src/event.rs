@@ -113,6 +113,24 @@ pub enum Event {
         /// What the system said.
         error: String,
     },
+    /// Code of yours that a producer or consumer called has panicked. It was left at that.
+    CallbackPanicked {
+        /// The topic of the record that it was called for.
+        topic: String,
+        /// What it was.
+        what: &'static str,
+    },
+    /// Records that nobody waits for, as they were [handed over](crate::Acks::HandedOver), could not be written.
+    RecordsLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// How many.
+        records: u64,
+        /// Why.
+        error: String,
+    },
     /// The log stopped taking calls: close it and open it again.
     Poisoned {
         /// The failure that did it.

@@ -360,9 +360,10 @@ pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "serde")]
 pub use topic::Json;
 pub use topic::{
-    Admin, ConfigEntry, ConfigSource, Deserialize, DeserializeContext, InvalidUuid,
-    PartitionDescription, Serialize, SerializeContext, Store, StoreConfig, Topic, TopicConfig,
-    TopicDescription, TopicId, Uuid,
+    Acks, Admin, ConfigEntry, ConfigSource, Deserialize, DeserializeContext, InvalidUuid,
+    PartitionDescription, Partitioner, PartitionerChoice, Producer, ProducerConfig,
+    ProducerInterceptor, ProducerRecord, ProducerStats, RecordMetadata, SendHandle, Serialize,
+    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, Uuid,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

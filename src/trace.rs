@@ -102,6 +102,12 @@ impl Listener for TracingListener {
             Event::CheckpointFailed { path, error } => {
                 emit!(WARN, self, path = %path.display(), error, "checkpoint failed");
             }
+            Event::CallbackPanicked { topic, what } => {
+                emit!(WARN, self, topic, what, "callback panicked");
+            }
+            Event::RecordsLost { topic, partition, records, error } => {
+                emit!(ERROR, self, topic, partition, records, error, "records lost");
+            }
             Event::Poisoned { cause } => emit!(ERROR, self, cause, "poisoned"),
         }
     }

@@ -40,14 +40,14 @@ impl AppendRules {
         (Timestamp::from_millis(earliest), Timestamp::from_millis(latest))
     }
 
-    pub(super) fn check_key(&self, index: usize, key: Option<&[u8]>) -> Result<(), Error> {
+    pub(crate) fn check_key(&self, index: usize, key: Option<&[u8]>) -> Result<(), Error> {
         if self.keys_required && key.is_none() {
             return Err(Error::InvalidRecord { index, reason: InvalidRecord::NoKey });
         }
         Ok(())
     }
 
-    pub(super) fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
+    pub(crate) fn check_time(&self, index: usize, timestamp: Timestamp) -> Result<(), Error> {
         let (earliest, latest) = self.range();
         if timestamp.is_none() || (earliest <= timestamp && timestamp <= latest) {
             return Ok(());

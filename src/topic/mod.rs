@@ -22,6 +22,7 @@ mod id;
 mod in_parallel;
 mod metadata;
 mod name;
+mod producer;
 mod producer_ids;
 mod properties;
 mod serialize;
@@ -32,6 +33,11 @@ mod store_config;
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use handle::Topic;
 pub use id::{InvalidUuid, TopicId, Uuid};
+pub use partitioner::Partitioner;
+pub use producer::{
+    Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RecordMetadata, SendHandle,
+};
 #[cfg(feature = "serde")]
 pub use serialize::Json;
 pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};

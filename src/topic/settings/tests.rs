@@ -317,4 +317,3 @@ fn a_setting_that_means_nothing_here_is_carried() {
     assert_eq!(options(&config.log_config().unwrap()), options(&plain));
     assert_eq!(config.log(LogConfig::default()).get("min.insync.replicas"), Some("2"));
 }
-

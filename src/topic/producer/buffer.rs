@@ -1,0 +1,42 @@
+//! How much may wait to be written.
+
+use crate::log::Signal;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts the bytes that wait, up to a limit.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    limit: u64,
+    used: AtomicU64,
+    /// Raised when there is more room.
+    freed: Signal,
+}
+
+impl Buffer {
+    pub(super) fn new(limit: u64) -> Buffer {
+        Buffer { limit, used: AtomicU64::new(0), freed: Signal::default() }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn freed(&self) -> &Signal {
+        &self.freed
+    }
+
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.used.load(Ordering::Acquire).saturating_add(bytes) <= self.limit
+    }
+
+    /// Takes room, if there is as much.
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
+        let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+    }
+
+    pub(super) fn release(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.freed.notify();
+    }
+}

@@ -1,0 +1,274 @@
+//! Writing what waits for a partition: in order, by one thread at a time.
+//!
+//! ```text
+//!  written                 done; its numbers are used
+//!  retryable failure       back to the front, and tried again after a while, until its time is over
+//!  other failure           done, with that; the next one is tried
+//! ```
+
+use crate::error::{Error, ProduceError, ProducerRefusal, Result};
+use crate::event::Event;
+use crate::log::Appended;
+use crate::sync::atomic::Ordering;
+use crate::topic::producer::config::Acks;
+use crate::topic::producer::handle::Outcome;
+use crate::topic::producer::numbering::Numbering;
+use crate::topic::producer::queue::{Batch, Failing, Queue, QueueState};
+use crate::topic::producer::shared::Shared;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a thread takes along what has come meanwhile, before it leaves that to another: it has work of its own.
+const ROUNDS: usize = 4;
+
+/// What one thread has taken to write it.
+struct Work {
+    batches: VecDeque<Batch>,
+    numbering: Numbering,
+    failing: Option<Failing>,
+}
+
+/// What came of trying.
+enum Failure {
+    Again(Failing),
+    ForGood(ProduceError),
+}
+
+impl QueueState {
+    /// All that is not known to be written or to have failed.
+    pub(super) fn outcomes(&self, found: &mut Vec<Arc<Outcome>>) {
+        let waiting = self.closed.iter().chain(&self.open).map(|batch| &batch.outcome);
+        found.extend(self.in_flight.iter().chain(waiting).cloned());
+    }
+}
+
+impl Shared {
+    /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or it is too early to
+    /// try again.
+    pub(super) fn drain(self: &Arc<Self>, queue: &Queue) {
+        let mut rounds = 0usize;
+        while let Some(work) = self.take(queue) {
+            self.write(queue, work);
+            queue.deliveries.call_all(self);
+            rounds = rounds.saturating_add(1);
+            // Once it is closed there is no other.
+            if rounds >= ROUNDS && !self.is_closed() && Shared::start_thread(self).is_ok() {
+                return self.linger.schedule(Duration::ZERO);
+            }
+        }
+    }
+
+    fn take(&self, queue: &Queue) -> Option<Work> {
+        let mut guard = queue.state.lock();
+        let state = &mut *guard;
+        if state.draining || self.is_too_early(state) {
+            return None;
+        }
+        if state.hurried || self.config.linger.is_zero() {
+            state.close_open();
+        }
+        if state.closed.is_empty() {
+            return None;
+        }
+        state.draining = true;
+        let batches = std::mem::take(&mut state.closed);
+        state.in_flight.extend(batches.iter().map(|batch| Arc::clone(&batch.outcome)));
+        Some(Work { batches, numbering: state.numbering, failing: state.failing.clone() })
+    }
+
+    fn is_too_early(&self, state: &QueueState) -> bool {
+        let Some(failing) = &state.failing else { return false };
+        let now = self.clock().monotonic();
+        let expired = state.closed.front().is_some_and(|first| self.is_expired(first, now));
+        now < failing.retry_at && !expired
+    }
+
+    fn is_expired(&self, batch: &Batch, now: Duration) -> bool {
+        now.saturating_sub(batch.begun) >= self.config.delivery_timeout
+    }
+
+    fn write(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+        let mut unflushed = Vec::new();
+        while let Some(mut batch) = work.batches.pop_front() {
+            match self.try_batch(queue, &mut batch, &mut work) {
+                Ok(appended) if self.config.acks == Acks::Flushed => {
+                    unflushed.push((batch, appended));
+                }
+                Ok(appended) => self.complete(queue, batch, Ok(appended)),
+                Err(Failure::ForGood(error)) => {
+                    self.flush_written(queue, &mut unflushed);
+                    self.complete(queue, batch, Err(error));
+                }
+                Err(Failure::Again(failing)) => {
+                    work.batches.push_front(batch);
+                    work.failing = Some(failing);
+                    break;
+                }
+            }
+        }
+        self.flush_written(queue, &mut unflushed);
+        self.put_back(queue, work);
+    }
+
+    fn try_batch(
+        &self,
+        queue: &Queue,
+        batch: &mut Batch,
+        work: &mut Work,
+    ) -> Result<Appended, Failure> {
+        let timed_out = |cause: Arc<Error>| {
+            let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
+            let timeout = self.config.delivery_timeout;
+            Failure::ForGood(ProduceError::DeliveryTimeout { topic, partition, timeout, cause })
+        };
+        if let Some(failing) = &work.failing {
+            if self.is_expired(batch, self.clock().monotonic()) {
+                return Err(timed_out(Arc::clone(&failing.cause)));
+            }
+            self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        let error = match self.append(batch, &mut work.numbering) {
+            Ok(appended) => {
+                work.failing = None;
+                return Ok(appended);
+            }
+            Err(error) => error,
+        };
+        let can_be_tried_again = error.is_retryable();
+        let cause = Arc::new(error);
+        if !can_be_tried_again {
+            return Err(Failure::ForGood(ProduceError::Batch(cause)));
+        }
+        let now = self.clock().monotonic();
+        if self.is_expired(batch, now) {
+            return Err(timed_out(cause));
+        }
+        let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
+        let backoff = twice.unwrap_or(self.config.retry_backoff).min(self.config.retry_backoff_max);
+        Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
+    }
+
+    /// Appends a batch under the next numbers. No lock is held.
+    fn append(&self, batch: &mut Batch, numbering: &mut Numbering) -> Result<Appended> {
+        let records = batch.builder.len();
+        batch.builder.compression(self.config.compression);
+        let mut again = false;
+        loop {
+            numbering.stamp(&mut batch.builder);
+            let (log, builder) = (&batch.log, &mut batch.builder);
+            match catch_unwind(AssertUnwindSafe(|| log.append_builder(builder))) {
+                Ok(Ok(appended)) => {
+                    numbering.advance(records);
+                    return Ok(appended);
+                }
+                // The log was cut behind our back, or has forgotten what it knew.
+                Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
+                    numbering.renew(&self.store)?;
+                }
+                Ok(Err(error)) => return Err(error),
+                // A listener panicked, before or after the batch was written: by its numbers the log can tell.
+                Err(_) if numbering.is_on() && !again => {}
+                Err(_) => {
+                    numbering.renew(&self.store)?;
+                    let error = io::Error::other("a listener panicked meanwhile");
+                    return Err(Error::io("append to", Path::new(&*batch.topic()), error));
+                }
+            }
+            again = true;
+        }
+    }
+
+    /// Makes durable what was appended, with one sync, and says so.
+    fn flush_written(self: &Arc<Self>, queue: &Queue, unflushed: &mut Vec<(Batch, Appended)>) {
+        // The last first: that leaves nothing to do for those before.
+        let Some((batch, appended)) = unflushed.last() else { return };
+        let all = self.flush_one(batch, appended);
+        for (batch, appended) in unflushed.drain(..) {
+            let flushed = all.clone().and_then(|()| self.flush_one(&batch, &appended));
+            self.complete(queue, batch, flushed.map(|()| appended));
+        }
+    }
+
+    fn flush_one(&self, batch: &Batch, appended: &Appended) -> Result<(), ProduceError> {
+        let flush = || batch.log.flush_through(appended.last);
+        // After the panic of a listener it is looked at once more.
+        let flushed = catch_unwind(AssertUnwindSafe(flush))
+            .or_else(|_| catch_unwind(AssertUnwindSafe(flush)));
+        let flushed = flushed.unwrap_or_else(|_| {
+            let error = io::Error::other("a listener panicked meanwhile");
+            Err(Error::io("flush", Path::new(&*batch.topic()), error))
+        });
+        flushed.map(|_| ()).map_err(|error| ProduceError::Batch(Arc::new(error)))
+    }
+
+    /// Lets the next thread write, after what could not be written was put to the front again.
+    fn put_back(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+        let retry_at = if work.batches.is_empty() { None } else { work.failing.as_ref() };
+        let retry_at = retry_at.map(|failing| failing.retry_at);
+        let mut state = queue.state.lock();
+        state.numbering = work.numbering;
+        state.failing = retry_at.and(work.failing);
+        work.batches.append(&mut state.closed);
+        state.closed = work.batches;
+        state.in_flight.clear();
+        state.draining = false;
+        drop(state);
+        self.drained.notify();
+        // Looked at with the batches in place: whoever gives up looks for them later.
+        if self.is_aborted() {
+            self.abort(queue);
+        } else if let Some(retry_at) = retry_at
+            && Shared::start_thread(self).is_ok()
+        {
+            self.linger.schedule(retry_at);
+        }
+    }
+
+    /// Gives up all that waits. Says whether there was anything.
+    pub(super) fn abort(&self, queue: &Queue) -> bool {
+        let mut state = queue.state.lock();
+        state.close_open();
+        let given_up = std::mem::take(&mut state.closed);
+        state.failing = None;
+        drop(state);
+        let any = !given_up.is_empty();
+        for batch in given_up {
+            self.complete(queue, batch, Err(ProduceError::Aborted));
+        }
+        queue.deliveries.call_all(self);
+        any
+    }
+
+    /// Says what became of a batch, and gives back what it took.
+    fn complete(&self, queue: &Queue, batch: Batch, result: Result<Appended, ProduceError>) {
+        let counters = &self.counters;
+        let records = batch.builder.len() as u64;
+        if let Err(error) = &result {
+            counters.errors.fetch_add(records, Ordering::Relaxed);
+            if self.hands_over() {
+                self.emit(&Event::RecordsLost {
+                    topic: queue.topic.to_string(),
+                    partition: queue.partition,
+                    records,
+                    error: error.to_string(),
+                });
+            }
+        } else {
+            counters.records.fetch_add(records, Ordering::Relaxed);
+            counters.batches.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(batch.builder.size_bytes() as u64, Ordering::Relaxed);
+        }
+        let Batch { builder, outcome, reserved, pending, .. } = batch;
+        if !pending.is_empty() {
+            queue.deliveries.add(&outcome, &result, pending);
+        }
+        self.keep(builder);
+        // Those who are woken may be tasks, and their wakers panic.
+        catch_unwind(AssertUnwindSafe(|| outcome.complete(result))).ok();
+        self.buffer.release(reserved);
+    }
+}

@@ -1,0 +1,82 @@
+//! The numbers by which a partition's log tells a batch that is new from one it has.
+//!
+//! Numbers are given to a batch when it is written, and count as used once it was. A batch that fails and is known not to
+//! have been written leaves its numbers to the next, so there is no gap. One of which that is not known takes the epoch with
+//! it: in the next epoch numbers begin at 0, and cannot be taken for those of a batch that was given up.
+
+use crate::error::Result;
+use crate::record::BatchBuilder;
+use crate::topic::store::Store;
+use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Numbering {
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    next: Sequence,
+}
+
+impl Numbering {
+    /// Batches without numbers.
+    pub(super) const NONE: Numbering = Numbering { id: NO_PRODUCER_ID, epoch: -1, next: -1 };
+
+    pub(super) fn of(id: ProducerId) -> Numbering {
+        Numbering { id, epoch: 0, next: 0 }
+    }
+
+    pub(super) fn is_on(self) -> bool {
+        self.id != NO_PRODUCER_ID
+    }
+
+    pub(super) fn stamp(self, builder: &mut BatchBuilder) {
+        builder.producer(self.id, self.epoch, self.next);
+    }
+
+    /// Takes the numbers of so many records as used. 0 follows the largest.
+    pub(super) fn advance(&mut self, records: usize) {
+        if self.is_on() {
+            let next = (self.next as usize).saturating_add(records) & i32::MAX as usize;
+            self.next = next as Sequence;
+        }
+    }
+
+    /// Begins at 0, in the next epoch.
+    pub(super) fn renew(&mut self, store: &Store) -> Result<()> {
+        if self.is_on() {
+            *self = match self.epoch.checked_add(1) {
+                Some(epoch) => Numbering { epoch, next: 0, ..*self },
+                None => Numbering::of(store.new_producer_id()?),
+            };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreConfig;
+
+    #[test]
+    fn zero_follows_the_largest_number() {
+        let mut numbers = Numbering { next: i32::MAX - 2, ..Numbering::of(7) };
+        numbers.advance(2);
+        assert_eq!(numbers.next, i32::MAX);
+        numbers.advance(3);
+        assert_eq!(numbers.next, 2);
+        let mut none = Numbering::NONE;
+        none.advance(5);
+        assert_eq!(none, Numbering::NONE);
+    }
+
+    #[test]
+    fn after_the_last_epoch_comes_another_id() {
+        let store = Store::in_memory(StoreConfig::default()).unwrap();
+        let mut numbers = Numbering { epoch: i16::MAX - 1, next: 9, ..Numbering::of(1000) };
+        numbers.renew(&store).unwrap();
+        assert_eq!(numbers, Numbering { id: 1000, epoch: i16::MAX, next: 0 });
+        numbers.renew(&store).unwrap();
+        assert_eq!((numbers.epoch, numbers.next), (0, 0));
+        assert_ne!(numbers.id, 1000);
+    }
+}

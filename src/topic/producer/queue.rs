@@ -1,0 +1,305 @@
+//! What waits to be written to one partition.
+//!
+//! ```text
+//!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
+//! ```
+
+use crate::error::{Error, ProduceError, Result};
+use crate::log::Log;
+use crate::record::{BatchBuilder, Record};
+use crate::sync::Mutex;
+use crate::topic::producer::deliver::{Callback, Deliveries, Pending};
+use crate::topic::producer::handle::{Outcome, SendHandle};
+use crate::topic::producer::numbering::Numbering;
+use crate::topic::producer::shared::Shared;
+use crate::types::{Timestamp, TimestampType};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a record can take at the most beside its key, value and headers: the header of its batch, and its own numbers.
+const OVERHEAD_BYTES: u64 = 61 + 36;
+/// The same for a header of a record.
+const HEADER_OVERHEAD_BYTES: u64 = 10;
+/// Up to this linger the time at which a batch was begun will do for its records: asking a clock takes longer than
+/// encoding a small record.
+const NEAR_ENOUGH: Duration = Duration::from_millis(10);
+
+/// A partition, as a producer sees it.
+pub(super) struct Queue {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+    /// Held for a moment, never across I/O or a call to somebody else's code. Before `Listed`, and the spare builders.
+    pub(super) state: Mutex<QueueState>,
+    /// Callbacks that are due.
+    pub(super) deliveries: Deliveries,
+}
+
+pub(super) struct QueueState {
+    pub(super) log: Log,
+    pub(super) open: Option<Batch>,
+    pub(super) closed: VecDeque<Batch>,
+    /// Whether a thread is writing. What it took is in neither of the above.
+    pub(super) draining: bool,
+    /// What is being written.
+    pub(super) in_flight: Vec<Arc<Outcome>>,
+    /// Whether somebody waits for the open batch.
+    pub(super) hurried: bool,
+    /// Set while batches fail that are tried again.
+    pub(super) failing: Option<Failing>,
+    pub(super) numbering: Numbering,
+    /// Whether the producer has it in its list of queues that have something.
+    pub(super) listed: bool,
+}
+
+/// Why the first batch could not be written, and when it is tried again.
+#[derive(Clone)]
+pub(super) struct Failing {
+    pub(super) cause: Arc<Error>,
+    pub(super) retry_at: Duration,
+    pub(super) backoff: Duration,
+}
+
+pub(super) struct Batch {
+    pub(super) builder: Box<BatchBuilder>,
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) log: Log,
+    pub(super) begun: Duration,
+    begun_at: Timestamp,
+    /// The room it takes in the buffer.
+    pub(super) reserved: u64,
+    limit: usize,
+    pub(super) pending: Vec<Pending>,
+}
+
+/// What came of adding a record.
+pub(super) enum Added {
+    Accepted {
+        handle: SendHandle,
+        /// What its batch grew by.
+        bytes: u64,
+        /// Whether its batch takes no more.
+        complete: bool,
+        /// Whether there is a batch to write now.
+        drain: bool,
+        /// When the batch has lingered enough, if it was begun with this record.
+        due: Option<Duration>,
+    },
+    /// There is not as much room in the buffer.
+    NoRoom(u64),
+}
+
+/// The most that a record takes as a batch of its own.
+#[inline]
+pub(super) fn size_of(record: &Record) -> u64 {
+    let length =
+        |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+    let size =
+        OVERHEAD_BYTES.saturating_add(length(&record.key)).saturating_add(length(&record.value));
+    record.headers.iter().fold(size, |size, header| {
+        size.saturating_add(HEADER_OVERHEAD_BYTES)
+            .saturating_add(header.name.len() as u64)
+            .saturating_add(length(&header.value))
+    })
+}
+
+impl Batch {
+    fn fits(&self, bytes: u64) -> bool {
+        // The header of the batch is in already.
+        let bytes = bytes.saturating_sub(61) as usize;
+        self.builder.size_bytes().saturating_add(bytes) <= self.limit
+    }
+
+    /// The name of the topic it goes to.
+    pub(super) fn topic(&self) -> Arc<str> {
+        Arc::clone(self.outcome.topic())
+    }
+
+    fn is_full(&self) -> bool {
+        self.builder.size_bytes() >= self.limit
+    }
+}
+
+impl QueueState {
+    pub(super) fn close_open(&mut self) {
+        self.closed.extend(self.open.take());
+        self.hurried = false;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty() && !self.draining
+    }
+
+    /// When something is to be done.
+    pub(super) fn due(&self, linger: Duration, timeout: Duration) -> Option<Duration> {
+        if let Some(failing) = &self.failing {
+            let first = self.closed.front().or(self.open.as_ref())?;
+            return Some(failing.retry_at.min(first.begun.saturating_add(timeout)));
+        }
+        // Whoever drains takes along what is not to linger.
+        let open = self.open.as_ref().filter(|_| !(self.draining && linger.is_zero()));
+        open.map(|open| open.begun.saturating_add(linger))
+    }
+}
+
+impl Queue {
+    pub(super) fn new(topic: Arc<str>, partition: u32, log: Log, numbering: Numbering) -> Queue {
+        Queue {
+            topic,
+            partition,
+            state: Mutex::new(QueueState {
+                log,
+                open: None,
+                closed: VecDeque::new(),
+                draining: false,
+                in_flight: Vec::new(),
+                hurried: false,
+                failing: None,
+                numbering,
+                listed: false,
+            }),
+            deliveries: Deliveries::default(),
+        }
+    }
+
+    /// Lets the batch linger no more. Says whether it waits to be written.
+    pub(super) fn hurry(&self, outcome: &Arc<Outcome>) -> bool {
+        let mut state = self.state.lock();
+        let is_open = state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
+        if is_open && state.draining {
+            // Whoever drains takes it along, with what joins it until then.
+            state.hurried = true;
+        } else if is_open {
+            state.close_open();
+        }
+        !state.closed.is_empty()
+    }
+
+    /// Encodes a record into the open batch. The callback is taken only if the record is.
+    #[inline]
+    pub(super) fn add(
+        self: &Arc<Self>,
+        producer: &Arc<Shared>,
+        record: &Record,
+        callback: &mut Option<Callback>,
+    ) -> Result<Added> {
+        let size = size_of(record);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if producer.is_closed() {
+            return Err(Error::Closed);
+        }
+        check(record, size, state, producer)?;
+        if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
+            state.close_open();
+        }
+        let mut due = None;
+        if state.open.is_none() {
+            let Some(begun) = self.begin(state, producer, size)? else {
+                return Ok(Added::NoRoom(producer.room_for(size)));
+            };
+            due = Some(begun.saturating_add(producer.config.linger));
+        }
+        let Some(open) = &mut state.open else { return Err(Error::Closed) };
+        let timestamp = match record.timestamp {
+            Some(timestamp) => timestamp,
+            None if producer.config.linger <= NEAR_ENOUGH && state.failing.is_none() => {
+                open.begun_at
+            }
+            None => producer.clock().now(),
+        };
+        let before = open.builder.size_bytes();
+        let index = open.builder.len() as u32;
+        open.builder.push_record(record, timestamp)?;
+        let awaited = callback.is_some() || !producer.config.interceptors.is_empty();
+        if awaited && !producer.hands_over() {
+            open.pending.push(Pending { index, timestamp, callback: callback.take() });
+        }
+        let bytes = open.builder.size_bytes().saturating_sub(before) as u64;
+        let complete = open.is_full();
+        let handle = SendHandle::new(Arc::clone(&open.outcome), index, timestamp);
+        if complete {
+            state.close_open();
+        }
+        let now = producer.config.linger.is_zero();
+        let drain = !state.draining && (now || !state.closed.is_empty());
+        Ok(Added::Accepted { handle, bytes, complete: complete || now, drain, due })
+    }
+
+    /// Begins a batch for a record of this size. `None` if there is no room.
+    #[cold]
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut QueueState,
+        producer: &Arc<Shared>,
+        size: u64,
+    ) -> Result<Option<Duration>> {
+        if !producer.config.linger.is_zero() {
+            Shared::start_thread(producer)?;
+        }
+        let reserved = producer.room_for(size);
+        if !producer.buffer.reserve(reserved) {
+            return Ok(None);
+        }
+        if !state.listed {
+            if let Err(closed) = producer.list(self) {
+                producer.buffer.release(reserved);
+                return Err(closed);
+            }
+            state.listed = true;
+        }
+        let begun = producer.clock().monotonic();
+        state.open = Some(Batch {
+            builder: producer.spare_builder(),
+            outcome: Arc::new(Outcome::new(producer, self, producer.hands_over())),
+            log: state.log.clone(),
+            begun,
+            begun_at: producer.clock().now(),
+            reserved,
+            limit: limit(&state.log, producer),
+            pending: Vec::new(),
+        });
+        Ok(Some(begun))
+    }
+}
+
+/// What a batch may have before compression: so much that the log takes it, however it is compressed.
+fn limit(log: &Log, producer: &Shared) -> usize {
+    let live = &log.shared().live;
+    let largest = live.max_message_bytes().min(live.segment_bytes());
+    // What does not compress grows a little.
+    let largest = largest.saturating_sub(largest / 64).saturating_sub(128);
+    producer.config.batch_bytes.min(usize::try_from(largest).unwrap_or(usize::MAX))
+}
+
+/// Whether the log would take the record. What it would refuse must not spoil a batch with others.
+#[inline]
+fn check(record: &Record, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
+    let rules = &state.log.shared().live.rules(Timestamp::NONE);
+    rules.check_key(0, record.key.as_deref())?;
+    if let Some(timestamp) = record.timestamp
+        && rules.timestamp_type == TimestampType::CreateTime
+    {
+        check_time(rules, timestamp, producer)?;
+    }
+    let limit = producer.config.max_request_bytes;
+    if size > limit {
+        let option = "max_request_bytes";
+        return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
+    }
+    let limit = producer.config.buffer_bytes;
+    if size > limit {
+        let option = "buffer_bytes";
+        return Err(ProduceError::RecordTooLarge { bytes: size, limit, option }.into());
+    }
+    Ok(())
+}
+
+fn check_time(
+    rules: &crate::record::AppendRules,
+    timestamp: Timestamp,
+    producer: &Shared,
+) -> Result<()> {
+    let rules = crate::record::AppendRules { now: producer.clock().now(), ..*rules };
+    rules.check_time(0, timestamp)
+}

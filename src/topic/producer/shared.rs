@@ -1,0 +1,311 @@
+//! What all handles of a producer share.
+//!
+//! Lock order: `TopicEntry::logs` or `TopicEntry::sticky`, then the state of a queue, then the list of queues. All others
+//! are leaves. None is held while a log is written to, or somebody else's code is called.
+
+use crate::clock::Clock;
+use crate::error::{Error, ProduceError, Result};
+use crate::event::Event;
+use crate::log::Signal;
+use crate::record::BatchBuilder;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::topic::producer::buffer::Buffer;
+use crate::topic::producer::config::{Acks, ProducerConfig};
+use crate::topic::producer::deliver::{self, Callback};
+use crate::topic::producer::handle::{Outcome, SendHandle};
+use crate::topic::producer::linger::Linger;
+use crate::topic::producer::numbering::Numbering;
+use crate::topic::producer::queue::{Added, Queue};
+use crate::topic::producer::record::ProducerRecord;
+use crate::topic::producer::topics::Topics;
+use crate::topic::store::Store;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many builders are kept for their memory.
+const SPARES: usize = 16;
+/// A builder with more than this is not.
+const SPARE_BYTES: usize = 1 << 20;
+
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) config: ProducerConfig,
+    clock: Arc<dyn Clock>,
+    pub(super) topics: Topics,
+    pub(super) buffer: Buffer,
+    pub(super) linger: Linger,
+    /// With what the numbers of a partition begin.
+    pub(super) numbering: Numbering,
+    pub(super) seed: u64,
+    /// Set with `listed` held.
+    closed: AtomicBool,
+    /// What could not be written is not tried again.
+    aborted: AtomicBool,
+    /// The queues that have something, and perhaps some that had.
+    listed: Mutex<Vec<Arc<Queue>>>,
+    /// Raised when a thread has done with writing to a partition.
+    pub(super) drained: Signal,
+    /// Leaf lock.
+    spares: Mutex<Vec<Box<BatchBuilder>>>,
+    pub(super) counters: Counters,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) records: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) retries: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(store: Store, config: ProducerConfig) -> Result<Shared> {
+        let id = store.new_producer_id()?;
+        let clock = Arc::clone(store.clock());
+        Ok(Shared {
+            store,
+            clock,
+            topics: Topics::new(),
+            buffer: Buffer::new(config.buffer_bytes),
+            linger: Linger::new(),
+            numbering: if config.idempotence { Numbering::of(id) } else { Numbering::NONE },
+            seed: id.cast_unsigned().rotate_left(32),
+            closed: AtomicBool::new(false),
+            aborted: AtomicBool::new(false),
+            listed: Mutex::default(),
+            drained: Signal::default(),
+            spares: Mutex::default(),
+            counters: Counters::default(),
+            config,
+        })
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.config.acks == Acks::HandedOver
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+    }
+
+    /// What a batch takes of the buffer that begins with a record of this size.
+    pub(super) fn room_for(&self, size: u64) -> u64 {
+        size.max(self.config.batch_bytes as u64)
+    }
+
+    /// Tells the listener of the store. It may panic: it has said what it had to say.
+    pub(super) fn emit(&self, event: &Event) {
+        if let Some(listener) = &self.store.log_defaults().listener {
+            catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).ok();
+        }
+    }
+
+    pub(super) fn spare_builder(&self) -> Box<BatchBuilder> {
+        self.spares.lock().pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep(&self, mut builder: Box<BatchBuilder>) {
+        if builder.size_bytes() <= SPARE_BYTES {
+            builder.clear();
+            let mut spares = self.spares.lock();
+            if spares.len() < SPARES {
+                spares.push(builder);
+            }
+        }
+    }
+
+    /// Takes note that a queue has something. The caller holds its state.
+    pub(super) fn list(&self, queue: &Arc<Queue>) -> Result<()> {
+        let mut listed = self.listed.lock();
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        listed.push(Arc::clone(queue));
+        Ok(())
+    }
+
+    fn listed(&self) -> Vec<Arc<Queue>> {
+        self.listed.lock().clone()
+    }
+
+    /// Strikes off the list those that have nothing any more.
+    fn unlist(&self) {
+        self.listed.lock().retain(|queue| {
+            // Whoever holds it is adding something.
+            let Some(mut state) = queue.state.try_lock() else { return true };
+            state.listed = !state.is_idle();
+            state.listed
+        });
+    }
+
+    #[inline]
+    pub(super) fn send(
+        self: &Arc<Self>,
+        mut record: ProducerRecord,
+        mut callback: Option<Callback>,
+    ) -> Result<SendHandle> {
+        if !self.config.interceptors.is_empty() {
+            record = deliver::intercept(self, record);
+        }
+        let mut deadline = None;
+        loop {
+            let topic = self.topics.find(&record.topic, self)?;
+            let mut choice = topic.choose(&record, self)?;
+            match choice.queue.add(self, &record.record, &mut callback)? {
+                Added::Accepted { handle, bytes, complete, drain, due } => {
+                    if let Some(sticky) = &mut choice.sticky {
+                        sticky.note(bytes, complete);
+                    }
+                    drop(choice.sticky);
+                    if let Some(due) = due
+                        && !self.config.linger.is_zero()
+                    {
+                        self.linger.schedule(due);
+                    }
+                    if drain {
+                        self.drain(choice.queue);
+                    }
+                    if self.hands_over() {
+                        self.acknowledge_at_once(&handle, callback);
+                    }
+                    return Ok(handle);
+                }
+                Added::NoRoom(bytes) => {
+                    drop(choice.sticky);
+                    self.make_room(bytes, choice.queue, &mut deadline)?;
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn acknowledge_at_once(&self, handle: &SendHandle, callback: Option<Callback>) {
+        let metadata = handle.outcome().unknown(handle.timestamp());
+        deliver::acknowledge(self, &metadata, None, callback);
+    }
+
+    /// Waits until there is as much room, but not beyond the deadline. Writes rather than waits where it can.
+    #[cold]
+    fn make_room(
+        self: &Arc<Self>,
+        bytes: u64,
+        queue: &Queue,
+        deadline: &mut Option<Duration>,
+    ) -> Result<()> {
+        let now = self.clock.monotonic();
+        let deadline = *deadline.get_or_insert(now.saturating_add(self.config.max_block));
+        self.close_and_drain_all();
+        let left = deadline.saturating_sub(now);
+        let has_room = || self.buffer.has_room(bytes) || self.is_closed();
+        if self.buffer.freed().wait(Some(left), self.clock(), has_room) {
+            return Ok(());
+        }
+        let cause = queue.state.lock().failing.as_ref().map(|failing| Arc::clone(&failing.cause));
+        let (waited, buffer_bytes) = (self.config.max_block, self.config.buffer_bytes);
+        Err(ProduceError::BufferFull { waited, buffer_bytes, cause }.into())
+    }
+
+    fn close_and_drain_all(self: &Arc<Self>) {
+        for queue in self.listed() {
+            queue.state.lock().close_open();
+            self.drain(&queue);
+        }
+    }
+
+    /// Does what is due, and says how long it is until something is.
+    pub(super) fn poll(self: &Arc<Self>) -> Option<Duration> {
+        self.linger.reset();
+        let (linger, timeout) = (self.config.linger, self.config.delivery_timeout);
+        let mut next: Option<Duration> = None;
+        for queue in self.listed() {
+            let now = self.clock.monotonic();
+            let mut state = queue.state.lock();
+            let lingered =
+                |begun: Duration| state.failing.is_none() && begun.saturating_add(linger) <= now;
+            if state.hurried || state.open.as_ref().is_some_and(|open| lingered(open.begun)) {
+                state.close_open();
+            }
+            drop(state);
+            self.drain(&queue);
+            if let Some(due) = queue.state.lock().due(linger, timeout) {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        self.unlist();
+        let next = next?;
+        self.linger.schedule(next);
+        Some(next.saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Waits for those who are writing, and calling back, now. Says whether there was one.
+    pub(super) fn wait_for_others(&self) -> bool {
+        let mut any = false;
+        for queue in self.listed() {
+            let is_draining = || queue.state.lock().draining;
+            if is_draining() {
+                any = self.drained.wait(None, self.clock(), || !is_draining());
+            }
+            queue.deliveries.wait(None, self);
+        }
+        any
+    }
+
+    /// Writes all there is, and waits until it is known what became of it. False when time ran out first.
+    pub(super) fn flush(self: &Arc<Self>, timeout: Option<Duration>) -> Result<bool> {
+        let deadline = timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
+        let left = || deadline.map(|deadline| deadline.saturating_sub(self.clock.monotonic()));
+        let queues = self.listed();
+        let mut waiting: Vec<Arc<Outcome>> = Vec::new();
+        for queue in &queues {
+            let mut state = queue.state.lock();
+            state.close_open();
+            state.outcomes(&mut waiting);
+            drop(state);
+            self.drain(queue);
+        }
+        for outcome in &waiting {
+            if !outcome.done().wait(left(), self.clock(), || outcome.is_done()) {
+                return Ok(false);
+            }
+        }
+        for queue in &queues {
+            if !queue.deliveries.wait(left(), self) {
+                return Ok(false);
+            }
+        }
+        match waiting.iter().find_map(|outcome| outcome.error()) {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(true),
+        }
+    }
+
+    /// Takes no more records. False when it was so already.
+    pub(super) fn shut(&self) -> bool {
+        let _listed = self.listed.lock();
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives up what is not written after one more try, and ends the thread. Says whether all was written.
+    pub(super) fn end(self: &Arc<Self>) -> bool {
+        self.close_and_drain_all();
+        self.aborted.store(true, Ordering::Release);
+        let mut all = true;
+        for queue in self.listed() {
+            all &= !self.abort(&queue);
+        }
+        self.linger.stop();
+        all
+    }
+}

@@ -1,0 +1,264 @@
+//! The topics that a producer has sent to, found without a lock.
+//!
+//! They are only ever added to, so who looks needs no lock: names are in a few chains by their hash, and so are the
+//! partitions of a topic, in stretches as they came. That topics come, grow and go is noticed by the version of the store.
+
+use crate::error::{Error, ProduceError, Result, TopicError};
+use crate::event::Event;
+use crate::log::Log;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
+use crate::topic::producer::config::PartitionerChoice;
+use crate::topic::producer::queue::Queue;
+use crate::topic::producer::record::ProducerRecord;
+use crate::topic::producer::shared::Shared;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+const CHAINS: usize = 64;
+
+pub(super) struct Topics {
+    chains: [OnceLock<Box<TopicEntry>>; CHAINS],
+}
+
+/// A topic, as a producer sees it.
+pub(super) struct TopicEntry {
+    name: Arc<str>,
+    /// That of the store when the topic was last looked up.
+    version: AtomicU64,
+    /// How many partitions it has now. 0 when there is no such topic any more.
+    count: AtomicU32,
+    first: OnceLock<Box<Stretch>>,
+    /// Held to look the topic up, before the states of its queues. Its logs, as they were last time.
+    logs: Mutex<Arc<[Log]>>,
+    /// Where records without keys go. Held while one is added, before the state of the queue.
+    sticky: Mutex<Sticky>,
+    /// Leaf lock.
+    round_robin: Mutex<RoundRobin>,
+    /// How many random numbers were drawn.
+    draws: AtomicU64,
+    next: OnceLock<Box<TopicEntry>>,
+}
+
+/// Some partitions, one after the other.
+struct Stretch {
+    queues: Box<[Arc<Queue>]>,
+    next: OnceLock<Box<Stretch>>,
+}
+
+/// Where a record goes.
+pub(super) struct Choice<'a> {
+    pub(super) queue: &'a Arc<Queue>,
+    /// To be told of the record.
+    pub(super) sticky: Option<MutexGuard<'a, Sticky>>,
+}
+
+impl Topics {
+    pub(super) fn new() -> Topics {
+        Topics { chains: [const { OnceLock::new() }; CHAINS] }
+    }
+
+    /// A topic, by its name, as it is now.
+    #[inline]
+    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&TopicEntry> {
+        let hash = name
+            .bytes()
+            .rev()
+            .take(8)
+            .fold(name.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let mut slot = self.chains.get(hash % CHAINS).ok_or(Error::Closed)?;
+        while let Some(entry) = slot.get() {
+            if Arc::ptr_eq(&entry.name, name) || *entry.name == **name {
+                entry.look_up(producer)?;
+                return Ok(entry);
+            }
+            slot = &entry.next;
+        }
+        self.insert(slot, name, producer)
+    }
+
+    #[cold]
+    fn insert<'a>(
+        &'a self,
+        mut slot: &'a OnceLock<Box<TopicEntry>>,
+        name: &Arc<str>,
+        producer: &Shared,
+    ) -> Result<&'a TopicEntry> {
+        // Names without a topic leave nothing behind.
+        producer.store.topic(name)?;
+        loop {
+            let entry = slot.get_or_init(|| Box::new(TopicEntry::new(name, producer)));
+            if *entry.name == **name {
+                entry.look_up(producer)?;
+                return Ok(entry);
+            }
+            slot = &entry.next;
+        }
+    }
+}
+
+impl Drop for Topics {
+    /// One by one: a long chain must not take a deep stack.
+    fn drop(&mut self) {
+        for chain in &mut self.chains {
+            let mut next = chain.take();
+            while let Some(mut entry) = next {
+                next = entry.next.take();
+            }
+        }
+    }
+}
+
+impl TopicEntry {
+    fn new(name: &Arc<str>, producer: &Shared) -> TopicEntry {
+        TopicEntry {
+            name: Arc::clone(name),
+            version: AtomicU64::new(u64::MAX),
+            count: AtomicU32::new(0),
+            first: OnceLock::new(),
+            logs: Mutex::new(Arc::new([])),
+            sticky: Mutex::new(Sticky::new(producer.config.batch_bytes as u64)),
+            round_robin: Mutex::default(),
+            draws: AtomicU64::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Looks whether the topic has changed, if any has.
+    #[inline]
+    fn look_up(&self, producer: &Shared) -> Result<()> {
+        if self.version.load(Ordering::Acquire) != producer.store.version() {
+            self.look_up_now(producer)?;
+        }
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Err(TopicError::Unknown { topic: self.name.to_string() }.into());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn look_up_now(&self, producer: &Shared) -> Result<()> {
+        let mut seen = self.logs.lock();
+        // Before the look: what changes behind it is looked at again.
+        let version = producer.store.version();
+        let logs = producer.store.topic(&self.name).map_or_else(
+            |error| if matches!(error, Error::Topic(_)) { Ok(Arc::from([])) } else { Err(error) },
+            |topic| Ok(topic.partitions()),
+        )?;
+        if !Arc::ptr_eq(&seen, &logs) {
+            self.take_over(&logs, producer);
+            *seen = logs;
+        }
+        self.version.store(version, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes over the logs of the partitions there are, and adds those that are new.
+    pub(super) fn take_over(&self, logs: &[Log], producer: &Shared) {
+        let mut slot = &self.first;
+        let mut rest = logs;
+        let mut number = 0u32;
+        while let Some(stretch) = slot.get() {
+            for queue in &stretch.queues {
+                // A topic that was made again has other logs, and perhaps fewer.
+                let Some((log, behind)) = rest.split_first() else { break };
+                let mut state = queue.state.lock();
+                if !Arc::ptr_eq(state.log.shared(), log.shared()) {
+                    state.log = log.clone();
+                }
+                (rest, number) = (behind, number.saturating_add(1));
+            }
+            slot = &stretch.next;
+        }
+        if !rest.is_empty() {
+            let queue = |(number, log): (u32, &Log)| {
+                let name = Arc::clone(&self.name);
+                Arc::new(Queue::new(name, number, log.clone(), producer.numbering))
+            };
+            let queues = (number..).zip(rest).map(queue).collect();
+            slot.get_or_init(|| Box::new(Stretch { queues, next: OnceLock::new() }));
+        }
+        let count = u32::try_from(logs.len()).unwrap_or(u32::MAX);
+        self.count.store(count, Ordering::Release);
+    }
+
+    #[inline]
+    fn queue(&self, partition: u32) -> Result<&Arc<Queue>> {
+        let mut at = partition as usize;
+        let mut slot = &self.first;
+        while let Some(stretch) = slot.get() {
+            if let Some(queue) = stretch.queues.get(at) {
+                return Ok(queue);
+            }
+            at = at.saturating_sub(stretch.queues.len());
+            slot = &stretch.next;
+        }
+        Err(self.no_such(partition))
+    }
+
+    #[cold]
+    fn no_such(&self, partition: u32) -> Error {
+        let (topic, partitions) = (self.name.to_string(), self.count.load(Ordering::Relaxed));
+        TopicError::UnknownPartition { topic, partition, partitions }.into()
+    }
+
+    /// Where a record goes.
+    #[inline]
+    pub(super) fn choose(&self, record: &ProducerRecord, producer: &Shared) -> Result<Choice<'_>> {
+        let count = self.count.load(Ordering::Acquire);
+        let mut sticky = None;
+        let partition = if let Some(partition) = record.partition {
+            partition
+        } else {
+            match &producer.config.partitioner {
+                PartitionerChoice::RoundRobin => self.round_robin.lock().choose(&[], count),
+                PartitionerChoice::Custom(custom) => {
+                    Some(self.ask(&**custom, record, count, producer)?)
+                }
+                PartitionerChoice::ByKey => match &record.record.key {
+                    Some(key) => partitioner::of_key(key, count),
+                    None if count == 1 => Some(0),
+                    None => {
+                        let sticky = sticky.insert(self.sticky.lock());
+                        sticky.choose(count, &[], || self.draw(producer))
+                    }
+                },
+            }
+            .unwrap_or(0)
+        };
+        if partition >= count {
+            return Err(self.no_such(partition));
+        }
+        Ok(Choice { queue: self.queue(partition)?, sticky })
+    }
+
+    /// Asks a partitioner. No lock is held.
+    fn ask(
+        &self,
+        custom: &dyn Partitioner,
+        record: &ProducerRecord,
+        partitions: u32,
+        producer: &Shared,
+    ) -> Result<u32> {
+        let (key, value) = (record.record.key.as_deref(), record.record.value.as_deref());
+        let topic = || Arc::clone(&self.name);
+        let asked = AssertUnwindSafe(|| custom.partition(&self.name, key, value, partitions));
+        let Ok(chosen) = catch_unwind(asked) else {
+            let topic = topic();
+            let what = "the partitioner";
+            producer.emit(&Event::CallbackPanicked { topic: topic.to_string(), what });
+            return Err(ProduceError::PartitionerPanicked { topic }.into());
+        };
+        if chosen >= partitions {
+            return Err(ProduceError::NoSuchPartition { topic: topic(), chosen, partitions }.into());
+        }
+        Ok(chosen)
+    }
+
+    /// Another number each time, and others in each producer.
+    fn draw(&self, producer: &Shared) -> u32 {
+        let count = self.draws.fetch_add(1, Ordering::Relaxed);
+        partitioner::murmur2(&(count ^ producer.seed).to_be_bytes())
+    }
+}

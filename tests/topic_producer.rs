@@ -1,0 +1,794 @@
+//! What a producer promises: order, each record once, and what happens when it cannot be written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unused_crate_dependencies
+)]
+
+mod support;
+
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
+use annals::*;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::T0;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const TOPIC: &str = "orders";
+
+struct Scene {
+    disk: MemFs,
+    fs: FaultFs,
+    clock: Arc<ManualClock>,
+    store: Store,
+    topic: Topic,
+}
+
+fn scene_with(topic: TopicConfig) -> Scene {
+    let disk = MemFs::new();
+    let fs = FaultFs::new(disk.clone());
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone());
+    let store = Store::open("data", config).unwrap();
+    let topic = store.create_topic(TOPIC, topic).unwrap();
+    Scene { disk, fs, clock, store, topic }
+}
+
+fn scene(partitions: u32) -> Scene {
+    scene_with(TopicConfig::default().partitions(partitions))
+}
+
+impl Scene {
+    /// Writes of batches fail with this.
+    fn fail_writes(&self, kind: io::ErrorKind) -> RuleId {
+        self.fs.add(Rule::new(Operation::Write, Fault::Error(kind)).path(".log"))
+    }
+
+    fn values(&self, partition: u32) -> Vec<String> {
+        values(&self.topic.partition(partition).unwrap())
+    }
+
+    /// How many records the batches of a partition have.
+    fn batches(&self, partition: u32) -> Vec<i32> {
+        let log = self.topic.partition(partition).unwrap();
+        let mut reader = log.reader(StartAt::Earliest).unwrap();
+        let mut counts = Vec::new();
+        while let Some(batch) = reader.next_batch().unwrap() {
+            counts.push(batch.header().record_count);
+        }
+        counts
+    }
+}
+
+fn values(log: &Log) -> Vec<String> {
+    let records = log.reader(StartAt::Earliest).unwrap().records();
+    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
+}
+
+fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
+    ProducerRecord::new(TOPIC, value.into()).partition(partition)
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+fn produce_error(result: Result<impl std::fmt::Debug>) -> ProduceError {
+    match result.unwrap_err() {
+        Error::Produce(error) => *error,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_order_of_a_partition_is_that_of_each_sender() {
+    const THREADS: u32 = 6;
+    const EACH: u32 = 400;
+    for config in [
+        ProducerConfig::default().batch_bytes(500),
+        ProducerConfig::default().linger(Duration::ZERO),
+        ProducerConfig::default().batch_bytes(0).acks(Acks::Flushed),
+        ProducerConfig::default().batch_bytes(300).buffer_bytes(700),
+        ProducerConfig::default().batch_bytes(300).acks(Acks::HandedOver),
+    ] {
+        let store = Store::in_memory(StoreConfig::default()).unwrap();
+        let topic = store.create_topic(TOPIC, TopicConfig::default().partitions(2)).unwrap();
+        let producer = store.producer(config).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let producer = producer.clone();
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        let handle = producer.send(to(n % 2, format!("{thread}-{n}"))).unwrap();
+                        if n % 50 == thread {
+                            handle.wait().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        producer.flush().unwrap();
+        for partition in 0..2 {
+            let stored = values(&topic.partition(partition).unwrap());
+            assert_eq!(stored.len() as u32, THREADS * EACH / 2);
+            for thread in 0..THREADS {
+                let prefix = format!("{thread}-");
+                let own: Vec<u32> =
+                    stored.iter().filter_map(|v| v.strip_prefix(&prefix)?.parse().ok()).collect();
+                assert!(own.iter().copied().eq((partition..EACH).step_by(2)));
+            }
+        }
+        let stats = producer.stats();
+        assert_eq!((stats.records, stats.buffered_bytes), (u64::from(THREADS * EACH), 0));
+        producer.close().unwrap();
+    }
+}
+
+#[test]
+fn a_batch_is_written_when_it_is_full() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().batch_bytes(1000).linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    for _ in 0..40 {
+        producer.send(to(0, "x".repeat(90))).unwrap();
+    }
+    let batches = scene.batches(0);
+    assert!(batches.iter().all(|count| *count == 9), "{batches:?}");
+    assert_eq!(batches.len(), 4);
+    assert_eq!(producer.stats().batches, 4);
+    // A record larger than a batch has one of its own, and 0 makes it so for all.
+    producer.send(to(0, "y".repeat(5000))).unwrap();
+    assert_eq!(scene.batches(0)[4..], [4, 1]);
+    let each = scene
+        .store
+        .producer(ProducerConfig::default().batch_bytes(0).linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    each.send(to(0, "z")).unwrap();
+    assert_eq!(scene.batches(0)[6..], [1]);
+}
+
+#[test]
+fn a_batch_is_written_when_it_has_lingered() {
+    let scene = scene(2);
+    let config = ProducerConfig::default().linger(Duration::from_millis(50));
+    let producer = scene.store.producer(config).unwrap();
+    let first = producer.send(to(0, "a")).unwrap();
+    scene.clock.advance(Duration::from_millis(20));
+    let second = producer.send(to(1, "b")).unwrap();
+    assert_eq!(producer.poll(), Some(Duration::from_millis(30)));
+    scene.clock.advance(Duration::from_millis(30));
+    assert_eq!(producer.poll(), Some(Duration::from_millis(20)));
+    assert!(first.wait_for(Duration::ZERO).unwrap().is_some() && !second.is_done());
+    scene.clock.advance(Duration::from_millis(20));
+    assert_eq!(producer.poll(), None);
+    assert_eq!((scene.values(0), scene.values(1)), (vec!["a".into()], vec!["b".into()]));
+    // Each has the time at which it was sent.
+    assert_eq!(first.wait().unwrap().timestamp, Timestamp::from_millis(T0));
+    assert_eq!(second.wait().unwrap().timestamp, Timestamp::from_millis(T0 + 20));
+}
+
+#[test]
+fn the_producers_own_thread_writes_what_lingers() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let (tell, told) = channel();
+    producer.send_with(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap()).unwrap();
+    assert_eq!(told.recv().unwrap(), Some(0));
+}
+
+#[test]
+fn who_waits_does_not_linger() {
+    let scene = scene(1);
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let first = producer.send(to(0, "0")).unwrap();
+    assert_eq!(first.wait().unwrap().offset, Some(0));
+    let second = producer.send(to(0, "1")).unwrap();
+    let third = producer.send(to(0, "2")).unwrap();
+    assert_eq!(third.wait_for(HOUR).unwrap().unwrap().offset, Some(2));
+    assert!(second.is_done());
+    let fourth = producer.send(to(0, "3")).unwrap();
+    producer.flush().unwrap();
+    assert!(fourth.is_done());
+    let awaited = producer.send(to(0, "4")).unwrap();
+    let sent = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(awaited);
+    assert_eq!(sent.unwrap().offset, Some(4));
+    // Two that wait for one batch.
+    let handles = [5, 6].map(|n| producer.send(to(0, n.to_string())).unwrap());
+    std::thread::scope(|scope| {
+        for handle in &handles {
+            scope.spawn(|| handle.wait().unwrap());
+        }
+    });
+    assert_eq!(scene.values(0), numbers(0..7));
+}
+
+#[test]
+fn a_full_buffer_is_written_rather_than_waited_for() {
+    let scene = scene(3);
+    let config = ProducerConfig::default()
+        .batch_bytes(1000)
+        .buffer_bytes(2000)
+        .linger(HOUR)
+        .delivery_timeout(HOUR);
+    let producer = scene.store.producer(config.max_block(Duration::ZERO)).unwrap();
+    for n in 0..30 {
+        producer.send(to(n % 3, n.to_string())).unwrap();
+        assert!(producer.stats().buffered_bytes <= 2000);
+    }
+    producer.flush().unwrap();
+    assert_eq!(producer.stats().records, 30);
+}
+
+#[test]
+fn a_full_buffer_blocks_until_there_is_room() {
+    let scene = scene(1);
+    let config =
+        ProducerConfig::default().batch_bytes(100).buffer_bytes(300).linger(Duration::ZERO);
+    let impatient = scene.store.producer(config.clone().max_block(Duration::ZERO)).unwrap();
+    let full = scene.fail_writes(io::ErrorKind::StorageFull);
+    for n in 0..3 {
+        impatient.send(to(0, n.to_string())).unwrap();
+    }
+    let refused = impatient.send(to(0, "not sent")).unwrap_err();
+    assert!(refused.is_retryable(), "{refused}");
+    let ProduceError::BufferFull { cause: Some(cause), buffer_bytes: 300, .. } =
+        produce_error(Err::<(), _>(refused))
+    else {
+        panic!()
+    };
+    assert_eq!(cause.kind(), ErrorKind::StorageFull);
+
+    let patient = scene.store.producer(config).unwrap();
+    for n in 3..6 {
+        patient.send(to(0, n.to_string())).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| patient.send(to(0, "6")).unwrap());
+        while patient.stats().retries == 0 {
+            scene.clock.advance(Duration::from_millis(100));
+            patient.poll();
+        }
+        scene.fs.remove_rule(full);
+        scene.clock.advance(Duration::from_secs(1));
+        impatient.poll();
+        patient.poll();
+        assert_eq!(blocked.join().unwrap().wait().unwrap().offset, Some(6));
+    });
+    assert_eq!(scene.values(0), numbers(0..7));
+}
+
+#[test]
+fn a_full_disk_stops_a_producer_and_loses_nothing() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().batch_bytes(2000).linger(Duration::ZERO);
+    let producer = scene.store.producer(config).unwrap();
+    let value = |n: u32| format!("{n:0100}");
+    scene.disk.set_capacity(scene.disk.used_bytes() + 8192);
+    let mut handles: Vec<SendHandle> = Vec::new();
+    for n in 0..300 {
+        handles.push(producer.send(to(0, value(n))).unwrap());
+    }
+    let done = handles.iter().filter(|handle| handle.is_done()).count();
+    assert!(0 < done && done < 300, "{done}");
+    assert_eq!(handles[done].wait_for(Duration::ZERO).unwrap(), None);
+    scene.disk.set_capacity(u64::MAX);
+    // Not before the time has come.
+    assert!(producer.poll().is_some());
+    assert!(!handles[done].is_done());
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    for (n, handle) in handles.iter().enumerate() {
+        assert_eq!(handle.wait().unwrap().offset, Some(n as u64));
+    }
+    assert_eq!(scene.values(0), (0..300).map(value).collect::<Vec<_>>());
+    assert!(producer.stats().retries > 0);
+}
+
+#[test]
+fn a_failed_write_is_tried_again_with_growing_pauses() {
+    let scene = scene(2);
+    let config = ProducerConfig::default().linger(Duration::ZERO);
+    let producer = scene.store.producer(config).unwrap();
+    // EMFILE: too many files are open.
+    let rule = scene.fs.add(Rule::new(Operation::Write, Fault::Os(24)).path("orders-0"));
+    let handle = producer.send(to(0, "0")).unwrap();
+    let behind = producer.send(to(0, "1")).unwrap();
+    // Others go on.
+    assert!(producer.send(to(1, "x")).unwrap().is_done());
+    for millis in [100, 200, 400, 800, 1000, 1000] {
+        assert_eq!(producer.poll(), Some(Duration::from_millis(millis)));
+        scene.clock.advance(Duration::from_millis(millis - 1));
+        let before = scene.fs.fired(rule);
+        producer.poll();
+        assert_eq!(scene.fs.fired(rule), before);
+        scene.clock.advance(Duration::from_millis(1));
+    }
+    scene.fs.remove_rule(rule);
+    assert_eq!(producer.poll(), None);
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+    assert_eq!(behind.wait().unwrap().offset, Some(1));
+    assert_eq!(scene.values(0), numbers(0..2));
+    // What cannot help is not tried.
+    scene.fs.add(
+        Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).path("orders-0").nth(1),
+    );
+    let failed = producer.send(to(0, "lost")).unwrap();
+    let ProduceError::Batch(cause) = produce_error(failed.wait()) else { panic!() };
+    assert_eq!(cause.kind(), ErrorKind::Io);
+    assert_eq!(producer.stats().errors, 1);
+}
+
+#[test]
+fn what_is_not_written_in_time_fails_and_leaves_no_gap() {
+    let scene = scene(1);
+    let config = ProducerConfig::default()
+        .linger(Duration::ZERO)
+        .delivery_timeout(Duration::from_secs(10))
+        .batch_bytes(0);
+    let producer = scene.store.producer(config).unwrap();
+    producer.send(to(0, "0")).unwrap().wait().unwrap();
+    let full = scene.fail_writes(io::ErrorKind::StorageFull);
+    let late = [0; 3].map(|_| producer.send(to(0, "late")).unwrap());
+    scene.clock.advance(Duration::from_secs(9));
+    let in_time = [1, 2].map(|n: u32| producer.send(to(0, n.to_string())).unwrap());
+    producer.poll();
+    assert!(!late[0].is_done());
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    for handle in &late {
+        let error = handle.wait().unwrap_err();
+        assert!(error.is_retryable());
+        let ProduceError::DeliveryTimeout { cause, partition: 0, .. } =
+            produce_error(Err::<(), _>(error))
+        else {
+            panic!()
+        };
+        assert_eq!(cause.kind(), ErrorKind::StorageFull);
+    }
+    assert!(!in_time[0].is_done());
+    scene.fs.remove_rule(full);
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    assert_eq!(in_time[1].wait().unwrap().offset, Some(2));
+    assert_eq!(scene.values(0), numbers(0..3));
+    let known = scene.topic.partition(0).unwrap().producers().unwrap();
+    assert_eq!((known[0].producer_epoch, known[0].last_sequence), (0, 2));
+    // Time that passes while nothing hinders takes nothing.
+    let lingering = scene.store.producer(ProducerConfig::default()).unwrap();
+    let handle = lingering.send(to(0, "3")).unwrap();
+    scene.clock.advance(HOUR);
+    assert_eq!(handle.wait().unwrap().offset, Some(3));
+}
+
+#[test]
+fn what_was_acknowledged_survives_as_its_acks_say() {
+    for (acks, power) in [(Acks::Written, false), (Acks::Flushed, true)] {
+        let scene = scene(1);
+        let producer = scene.store.producer(ProducerConfig::default().acks(acks)).unwrap();
+        for n in 0..5 {
+            producer.send(to(0, n.to_string())).unwrap().wait().unwrap();
+            let disk =
+                if power { scene.disk.crash(Survive::SyncedOnly) } else { scene.disk.kill() };
+            let log = Log::open_read_only(format!("data/{TOPIC}-0"), LogConfig::default().fs(disk));
+            assert_eq!(values(&log.unwrap()), numbers(0..n + 1));
+        }
+    }
+}
+
+#[test]
+fn records_that_are_sent_together_share_a_sync() {
+    let scene = scene(1);
+    let config = ProducerConfig::default()
+        .acks(Acks::Flushed)
+        .batch_bytes(200)
+        .linger(HOUR)
+        .delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    producer.send(to(0, "first")).unwrap().wait().unwrap();
+    let full = scene.fail_writes(io::ErrorKind::StorageFull);
+    let handles: Vec<_> = (0..50).map(|n| producer.send(to(0, n.to_string())).unwrap()).collect();
+    scene.fs.remove_rule(full);
+    let before = scene.fs.count(Operation::SyncData);
+    scene.clock.advance(Duration::from_secs(1));
+    producer.flush().unwrap();
+    assert!(handles.iter().all(SendHandle::is_done));
+    assert!(scene.batches(0).len() > 5);
+    assert_eq!(scene.fs.count(Operation::SyncData) - before, 1);
+}
+
+#[test]
+fn a_failed_sync_fails_the_partition_and_no_other() {
+    let scene = scene(2);
+    let producer = scene.store.producer(ProducerConfig::default().acks(Acks::Flushed)).unwrap();
+    let rule = Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other));
+    scene.fs.add(rule.path("orders-0"));
+    assert_eq!(producer.send(to(0, "a")).unwrap().wait().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(producer.send(to(0, "b")).unwrap().wait().unwrap_err().kind(), ErrorKind::Poisoned);
+    producer.send(to(1, "c")).unwrap().wait().unwrap();
+    producer.send(to(0, "d")).unwrap();
+    assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+}
+
+#[test]
+fn batches_are_numbered_unless_that_is_switched_off() {
+    let scene = scene(1);
+    let numbered = scene.store.producer(ProducerConfig::default()).unwrap();
+    numbered.send(to(0, "a")).unwrap().wait().unwrap();
+    let plain = scene.store.producer(ProducerConfig::default().idempotence(false)).unwrap();
+    plain.send(to(0, "b")).unwrap().wait().unwrap();
+    let log = scene.topic.partition(0).unwrap();
+    let mut reader = log.reader(0).unwrap();
+    let header = *reader.next_batch().unwrap().unwrap().header();
+    assert!(header.producer_id >= 0 && header.producer_epoch == 0 && header.base_sequence == 0);
+    let header = *reader.next_batch().unwrap().unwrap().header();
+    assert_eq!((header.producer_id, header.base_sequence), (NO_PRODUCER_ID, -1));
+}
+
+#[test]
+fn a_log_that_was_cut_is_written_to_in_the_next_epoch() {
+    let scene = scene(1);
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    for n in 0..3 {
+        producer.send(to(0, n.to_string())).unwrap().wait().unwrap();
+    }
+    let log = scene.topic.partition(0).unwrap();
+    log.truncate_to(1).unwrap();
+    for n in 1..3 {
+        producer.send(to(0, n.to_string())).unwrap().wait().unwrap();
+    }
+    assert_eq!(scene.values(0), numbers(0..3));
+    let known = log.producers().unwrap();
+    assert_eq!((known[0].producer_epoch, known[0].last_sequence), (1, 1));
+}
+
+#[test]
+fn a_record_that_its_topic_does_not_take_harms_no_other() {
+    let log = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    let scene = scene_with(TopicConfig::default().log(log.max_message_bytes(2000)));
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let keyed = |value: &str| ProducerRecord::new(TOPIC, Record::new(value.to_owned()).key("k"));
+    let mut handles = vec![producer.send(keyed("0")).unwrap()];
+    let refused = producer.send(to(0, "no key")).unwrap_err();
+    assert!(matches!(refused, Error::InvalidRecord { reason: InvalidRecord::NoKey, .. }));
+    let mut early = keyed("early");
+    early.record = early.record.timestamp(Timestamp::from_millis(-5));
+    assert!(matches!(
+        producer.send(early).unwrap_err(),
+        Error::InvalidRecord { reason: InvalidRecord::Timestamp { .. }, .. }
+    ));
+    // No batch grows beyond what the topic takes, and what is larger on its own fails alone.
+    handles.extend((1..100).map(|n| producer.send(keyed(&n.to_string())).unwrap()));
+    let large = producer.send(keyed(&"x".repeat(3000))).unwrap();
+    handles.push(producer.send(keyed("100")).unwrap());
+    assert!(matches!(produce_error(large.wait()), ProduceError::Batch(cause)
+        if matches!(*cause, Error::BatchTooLarge { limit: 2000, .. })));
+    for handle in handles {
+        handle.wait().unwrap();
+    }
+    assert_eq!(scene.values(0), numbers(0..101));
+}
+
+#[test]
+fn a_record_that_is_too_large_changes_nothing() {
+    let scene = scene(1);
+    let config =
+        ProducerConfig::default().max_request_bytes(500).linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    let error = produce_error(producer.send(to(0, "x".repeat(500))));
+    assert!(matches!(
+        error,
+        ProduceError::RecordTooLarge { limit: 500, option: "max_request_bytes", bytes: 597 }
+    ));
+    let config = ProducerConfig::default().buffer_bytes(500).batch_bytes(500);
+    let small = scene.store.producer(config).unwrap();
+    let error = produce_error(small.send(to(0, "x".repeat(500))));
+    assert!(matches!(error, ProduceError::RecordTooLarge { option: "buffer_bytes", .. }));
+    assert_eq!(producer.stats(), ProducerStats::default());
+    producer.send(to(0, "x".repeat(403))).unwrap();
+}
+
+#[test]
+fn unknown_places_are_refused() {
+    let scene = scene(2);
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    let error = producer.send(("nowhere", "x").into()).unwrap_err();
+    assert!(matches!(error, Error::Topic(e) if matches!(*e, TopicError::Unknown { .. })));
+    let error = producer.send(to(2, "x")).unwrap_err();
+    assert!(matches!(error, Error::Topic(e)
+        if matches!(*e, TopicError::UnknownPartition { partition: 2, partitions: 2, .. })));
+    // It is found once it is there.
+    scene.store.create_topic("nowhere", TopicConfig::default()).unwrap();
+    producer.send(("nowhere", "x").into()).unwrap().wait().unwrap();
+}
+
+#[test]
+fn keys_go_where_kafka_sends_them() {
+    let scene = scene(7);
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    for (key, hash) in [
+        ("21", -973932308),
+        ("foobar", -790332482),
+        ("a-little-bit-long-string", -985981536),
+        ("a-little-bit-longer-string", -1486304829),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        ("abc", 479470107),
+        ("", 275646681),
+    ] {
+        let record = ProducerRecord::new(TOPIC, Record::new("x").key(key));
+        let sent = producer.send(record).unwrap().wait().unwrap();
+        assert_eq!(sent.partition, (hash & i32::MAX) as u32 % 7, "{key}");
+        // A partition that is named wins.
+        let record = ProducerRecord::new(TOPIC, Record::new("x").key(key)).partition(3);
+        assert_eq!(producer.send(record).unwrap().wait().unwrap().partition, 3);
+    }
+}
+
+#[test]
+fn without_keys_a_partition_gets_a_batch_before_the_next() {
+    let scene = scene(4);
+    let config = ProducerConfig::default().batch_bytes(1000).linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    let mut partitions = Vec::new();
+    for _ in 0..2000 {
+        let record = ProducerRecord::new(TOPIC, "x".repeat(90));
+        // Its partition shows in what the handle says.
+        partitions.push(producer.send(record).unwrap());
+    }
+    producer.flush().unwrap();
+    let partitions: Vec<u32> = partitions.iter().map(|h| h.wait().unwrap().partition).collect();
+    let runs: Vec<&[u32]> = partitions.chunk_by(|a, b| a == b).collect();
+    assert!(runs[..runs.len() - 1].iter().all(|run| run.len() >= 9), "{runs:?}");
+    assert!(runs.len() > 40);
+    for partition in 0..4 {
+        let count = partitions.iter().filter(|p| **p == partition).count();
+        assert!((200..900).contains(&count), "{partition}: {count}");
+    }
+}
+
+#[test]
+fn other_ways_to_choose_a_partition() {
+    let scene = scene(3);
+    let config = ProducerConfig::default().partitioner(PartitionerChoice::RoundRobin);
+    let producer = scene.store.producer(config).unwrap();
+    let keyed = || ProducerRecord::new(TOPIC, Record::new("x").key("k"));
+    let chosen = [(); 4].map(|()| producer.send(keyed()).unwrap().wait().unwrap().partition);
+    assert_eq!(chosen, [0, 1, 2, 0]);
+
+    let by_value = |_: &str, _: Option<&[u8]>, value: Option<&[u8]>, _: u32| match value {
+        Some(b"panic") => panic!("as it was told"),
+        Some(value) => value.len() as u32,
+        None => 0,
+    };
+    let config = ProducerConfig::default().partitioner(PartitionerChoice::custom(by_value));
+    let producer = scene.store.producer(config).unwrap();
+    let send = |value: &'static str| producer.send(ProducerRecord::new(TOPIC, value));
+    assert_eq!(send("xx").unwrap().wait().unwrap().partition, 2);
+    assert!(matches!(
+        produce_error(send("xxx")),
+        ProduceError::NoSuchPartition { chosen: 3, partitions: 3, .. }
+    ));
+    assert!(matches!(produce_error(send("panic")), ProduceError::PartitionerPanicked { .. }));
+    assert_eq!(send("x").unwrap().wait().unwrap().partition, 1);
+}
+
+#[test]
+fn callbacks_are_called_in_order_and_may_do_anything() {
+    let scene = scene(1);
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..20u64 {
+        let (told, again) = (told.clone(), producer.clone());
+        let callback = move |sent: Result<&RecordMetadata, &Error>| {
+            assert_eq!(sent.unwrap().offset, Some(n));
+            told.lock().unwrap().push(n);
+            match n {
+                3 => panic!("as it was told"),
+                5 => {
+                    let sent = again.send(to(0, "from a callback")).unwrap();
+                    assert_eq!(sent.wait().unwrap().offset, Some(20));
+                }
+                7 => again.flush().unwrap(),
+                _ => {}
+            }
+        };
+        producer.send_with(to(0, n.to_string()), callback).unwrap();
+    }
+    producer.flush().unwrap();
+    assert!(told.lock().unwrap().iter().copied().eq(0..20));
+    producer.send(to(0, "still")).unwrap().wait().unwrap();
+    // One that fails hears why, and one that was refused hears nothing.
+    scene.fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
+    let (tell, heard) = channel();
+    let first = tell.clone();
+    producer
+        .send_with(to(0, "x"), move |sent| first.send(sent.unwrap_err().kind()).unwrap())
+        .unwrap();
+    producer.flush().unwrap_err();
+    assert_eq!(heard.recv().unwrap(), ErrorKind::Io);
+    producer.send_with(to(9, "x"), move |_| tell.send(ErrorKind::Busy).unwrap()).unwrap_err();
+    assert!(heard.recv().is_err());
+}
+
+#[test]
+fn a_callback_may_be_the_last_to_hold_the_producer() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let topic = store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let (tell, told) = channel();
+    let own = producer.clone();
+    producer
+        .send_with(to(0, "a"), move |_| {
+            own.send(to(0, "b")).unwrap();
+            drop(own);
+            tell.send(()).unwrap();
+        })
+        .unwrap();
+    drop(producer);
+    told.recv().unwrap();
+    assert_eq!(values(&topic.partition(0).unwrap()), ["a", "b"]);
+}
+
+#[derive(Default)]
+struct Counting {
+    sent: AtomicUsize,
+    failed: AtomicUsize,
+    panics: bool,
+}
+
+impl ProducerInterceptor for Counting {
+    fn on_send(&self, mut record: ProducerRecord) -> ProducerRecord {
+        assert!(!self.panics, "as it was told");
+        record.record = record.record.header("seen", "yes");
+        record
+    }
+
+    fn on_acknowledgement(&self, metadata: &RecordMetadata, error: Option<&Error>) {
+        assert_eq!(metadata.offset.is_none(), error.is_some());
+        let counter = if error.is_some() { &self.failed } else { &self.sent };
+        counter.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics, "as it was told");
+    }
+}
+
+#[test]
+fn interceptors_see_each_record_and_their_panics_end_with_them() {
+    let scene = scene(1);
+    let good = Arc::new(Counting::default());
+    let bad = Arc::new(Counting { panics: true, ..Counting::default() });
+    let config = ProducerConfig::default().interceptor(bad.clone()).interceptor(good.clone());
+    let producer = scene.store.producer(config).unwrap();
+    let called = Arc::new(AtomicUsize::new(0));
+    for n in 0..10 {
+        let called = called.clone();
+        producer
+            .send_with(to(0, n.to_string()), move |_| {
+                called.fetch_add(1, Ordering::SeqCst);
+            })
+            .unwrap();
+    }
+    producer.flush().unwrap();
+    scene.fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
+    producer.send(to(0, "x")).unwrap();
+    producer.flush().unwrap_err();
+    for seen in [&good, &bad] {
+        assert_eq!(seen.sent.load(Ordering::SeqCst), 10);
+        assert_eq!(seen.failed.load(Ordering::SeqCst), 1);
+    }
+    assert_eq!(called.load(Ordering::SeqCst), 10);
+    let stored = scene.topic.partition(0).unwrap().get(9).unwrap().unwrap();
+    assert_eq!(stored.headers.len(), 1);
+}
+
+#[test]
+fn what_is_handed_over_is_not_waited_for() {
+    let scene = scene(1);
+    let config =
+        ProducerConfig::default().acks(Acks::HandedOver).linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    let (tell, told) = channel();
+    let handle = producer
+        .send_with(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap())
+        .unwrap();
+    assert_eq!(told.recv().unwrap(), None);
+    assert!(handle.is_done());
+    assert_eq!(handle.wait().unwrap().offset, None);
+    assert_eq!(scene.values(0), numbers(0..0));
+    producer.flush().unwrap();
+    assert_eq!(scene.values(0), ["a"]);
+    scene.fail_writes(io::ErrorKind::Other);
+    let lost = producer.send(to(0, "b")).unwrap();
+    producer.flush().unwrap_err();
+    assert_eq!(lost.wait().unwrap().offset, None);
+    assert_eq!(producer.stats().errors, 1);
+}
+
+#[test]
+fn closing_writes_what_there_is() {
+    let scene = scene(1);
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let (other, clone) = (producer.clone(), producer.clone());
+    let handle = producer.send(to(0, "0")).unwrap();
+    producer.close().unwrap();
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+    assert!(matches!(other.send(to(0, "x")), Err(Error::Closed)));
+    assert!(matches!(other.close(), Err(Error::Closed)));
+    drop(clone);
+
+    let dropped = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let handle = dropped.send(to(0, "1")).unwrap();
+    drop(dropped);
+    assert_eq!(handle.wait().unwrap().offset, Some(1));
+
+    scene.fail_writes(io::ErrorKind::StorageFull);
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    let (tell, told) = channel();
+    let handle = producer
+        .send_with(to(0, "x"), move |sent| tell.send(sent.unwrap_err().kind()).unwrap())
+        .unwrap();
+    let late = producer.close_within(Duration::from_millis(1));
+    assert!(matches!(produce_error(late), ProduceError::Aborted));
+    assert!(matches!(produce_error(handle.wait()), ProduceError::Aborted));
+    assert_eq!(told.recv().unwrap(), ErrorKind::Closed);
+    let dropped = scene.store.producer(ProducerConfig::default()).unwrap();
+    let handle = dropped.send(to(0, "x")).unwrap();
+    drop(dropped);
+    assert!(matches!(produce_error(handle.wait()), ProduceError::Aborted));
+}
+
+#[test]
+fn batches_are_compressed() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().compression(Codec::Zstd);
+    let producer = scene.store.producer(config).unwrap();
+    for _ in 0..100 {
+        producer.send(to(0, "the same each time")).unwrap();
+    }
+    producer.flush().unwrap();
+    let log = scene.topic.partition(0).unwrap();
+    let mut reader = log.reader(0).unwrap();
+    assert_eq!(reader.next_batch().unwrap().unwrap().header().codec(), Codec::Zstd);
+    assert_eq!(scene.values(0).len(), 100);
+    assert!(log.stats().unwrap().bytes < 500);
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let config = ProducerConfig::default;
+    for (option, config) in [
+        ("buffer_bytes", config().buffer_bytes(1000)),
+        ("buffer_bytes", config().batch_bytes(0).buffer_bytes(0)),
+        ("max_request_bytes", config().max_request_bytes(0)),
+        ("max_request_bytes", config().max_request_bytes(u64::MAX)),
+        ("batch_bytes", config().batch_bytes(2 << 30).buffer_bytes(u64::MAX)),
+        ("delivery_timeout", config().linger(HOUR)),
+        ("retry_backoff", config().retry_backoff(HOUR)),
+        ("compression", config().compression(record::Compression::Zstd { level: 99 })),
+    ] {
+        match store.producer(config).unwrap_err() {
+            Error::InvalidConfig { option: refused, .. } => assert_eq!(refused, option),
+            other => panic!("{other}"),
+        }
+    }
+}
