@@ -5,7 +5,7 @@ mod group;
 mod produce;
 mod topic;
 
-pub use consume::ConsumeError;
+pub use consume::{CommitRefusal, ConsumeError};
 pub use group::GroupError;
 pub use produce::ProduceError;
 pub use topic::TopicError;

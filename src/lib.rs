@@ -342,8 +342,8 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    ConsumeError, Corruption, Damage, Error, ErrorKind, GroupError, InvalidBatch, InvalidRecord,
-    ProduceError, ProducerRefusal, Result, TopicError, Unsupported,
+    CommitRefusal, ConsumeError, Corruption, Damage, Error, ErrorKind, GroupError, InvalidBatch,
+    InvalidRecord, ProduceError, ProducerRefusal, Result, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -355,7 +355,14 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
+pub use topic::assignor;
 pub use topic::{Admin, Store, StoreConfig, Topic, TopicConfig};
+pub use topic::{
+    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
+    ConsumerRecords, ConsumerWaker, CoordinatorConfig, GroupDescription, GroupListing, GroupOffset,
+    GroupState, Isolation, MemberDescription, MemberIdentity, OffsetAndMetadata, PartitionAccess,
+    RebalanceListener, ResetTo, TopicPartition, TopicPattern,
+};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

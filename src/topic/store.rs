@@ -7,6 +7,7 @@ use crate::fs::{DiskFs, Fs, MemFs};
 use crate::log::{Log, Signal};
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::topic::coordinator::{Coordinator, CoordinatorConfig};
 use crate::topic::handle::{Topic, TopicShared};
 use crate::topic::settings::TopicConfig;
 use crate::types::ProducerId;
@@ -21,11 +22,17 @@ pub struct StoreConfig {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listener: Option<Arc<dyn Listener>>,
+    pub(crate) coordinator: CoordinatorConfig,
 }
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { fs: Arc::new(DiskFs), clock: Arc::new(SystemClock::new()), listener: None }
+        StoreConfig {
+            fs: Arc::new(DiskFs),
+            clock: Arc::new(SystemClock::new()),
+            listener: None,
+            coordinator: CoordinatorConfig::default(),
+        }
     }
 }
 
@@ -41,6 +48,13 @@ impl StoreConfig {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// How groups of consumers are run.
+    #[must_use]
+    pub fn coordinator(mut self, coordinator: CoordinatorConfig) -> Self {
+        self.coordinator = coordinator;
         self
     }
 }
@@ -64,6 +78,8 @@ pub(crate) struct StoreShared {
     /// Raised, with nothing held, when they did.
     changed: Signal,
     next_producer_id: AtomicI64,
+    /// What runs the groups, made when the first is needed. Held while it is made.
+    pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
 impl Store {
@@ -79,6 +95,7 @@ impl Store {
             version: AtomicU64::new(0),
             changed: Signal::default(),
             next_producer_id: AtomicI64::new(0),
+            coordinator: Mutex::default(),
         };
         Ok(Store { shared: Arc::new(shared) })
     }

@@ -48,7 +48,7 @@ mod tests;
 pub(crate) use crate::error::GroupError;
 pub(crate) use answer::{Answer, Changes, Joined, JoinedMember, Removal, Step};
 pub(crate) use member::Protocol;
-pub(crate) use state::GroupState;
+pub use state::GroupState;
 pub(crate) use stored::CONSUMER;
 
 use bytes::Bytes;
@@ -345,20 +345,6 @@ impl Group {
             group.phase = Phase::Dead;
             Ok(())
         })
-    }
-
-    /// Ends the group, whoever is in it. Its record stays what it was.
-    pub(crate) fn close(&mut self) -> Changes {
-        let mut changes = Changes::default();
-        for (id, member) in std::mem::take(&mut self.members) {
-            if member.awaits != Awaits::Nothing {
-                let refused = Answer::Refused(GroupError::CoordinatorNotAvailable);
-                changes.answers.push((id, refused));
-            }
-        }
-        self.instances.clear();
-        self.phase = Phase::Dead;
-        changes
     }
 
     /// Does what is due, then what is asked for, then what became due with it.
