@@ -358,10 +358,10 @@ pub use record::{Header, Record, RecordBatch, StoredRecord};
 pub use topic::assignor;
 pub use topic::{Admin, Store, StoreConfig, Topic, TopicConfig};
 pub use topic::{
-    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
-    ConsumerRecords, ConsumerWaker, CoordinatorConfig, GroupDescription, GroupListing, GroupOffset,
-    GroupState, Isolation, MemberDescription, MemberIdentity, OffsetAndMetadata, PartitionAccess,
-    RebalanceListener, ResetTo, TopicPartition, TopicPattern,
+    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, CoordinatorConfig, GroupDescription,
+    GroupListing, GroupOffset, GroupState, Isolation, MemberDescription, MemberIdentity,
+    OffsetAndMetadata, PartitionAccess, RebalanceListener, ResetTo, TopicPartition, TopicPattern,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

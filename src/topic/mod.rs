@@ -18,8 +18,8 @@ mod store;
 
 pub use admin::Admin;
 pub use consumer::{
-    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerInterceptor, ConsumerRecord,
-    ConsumerRecords, ConsumerWaker, Isolation, OffsetAndMetadata, PartitionAccess,
+    AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, Isolation, OffsetAndMetadata, PartitionAccess,
     RebalanceListener, TopicPattern,
 };
 pub use coordinator::{

@@ -53,6 +53,12 @@ pub(super) struct Membership {
     fenced: Option<GroupError>,
 }
 
+impl Membership {
+    pub(super) fn generation(&self) -> i32 {
+        if self.id.is_empty() { NO_GENERATION } else { self.generation }
+    }
+}
+
 impl Consumer {
     /// As the group knows it.
     pub(super) fn caller(&self) -> Caller<'_> {

@@ -44,7 +44,7 @@ pub use bell::ConsumerWaker;
 pub use callbacks::{ConsumerInterceptor, PartitionAccess, RebalanceListener};
 pub use config::{AutoOffsetReset, ConsumerConfig, Isolation};
 pub use interest::TopicPattern;
-pub use records::{ConsumerRecord, ConsumerRecords, OffsetAndMetadata};
+pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords, OffsetAndMetadata};
 
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Result};
@@ -265,6 +265,20 @@ impl Consumer {
             self.partitions.iter().map(|partition| partition.name.clone()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Who it is in its group, as of the last poll.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NoGroup`]
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        let group = self.group_for("be a member of one")?;
+        Ok(ConsumerGroupMetadata {
+            group_id: group.name.to_string(),
+            generation: self.membership.generation(),
+            member_id: self.membership.id.clone(),
+            instance_id: self.config.instance_id.clone(),
+        })
     }
 
     /// What wakes it from any thread.

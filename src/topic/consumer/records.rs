@@ -136,6 +136,20 @@ pub struct OffsetAndMetadata {
     pub metadata: String,
 }
 
+/// Who a consumer is in its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerGroupMetadata {
+    /// The group.
+    pub group_id: String,
+    /// In which generation of the group its partitions were assigned; -1 if none were.
+    pub generation: i32,
+    /// Its id in the group; empty if it is no member.
+    pub member_id: String,
+    /// The name that it keeps over restarts.
+    pub instance_id: Option<String>,
+}
+
 impl From<Offset> for OffsetAndMetadata {
     fn from(offset: Offset) -> OffsetAndMetadata {
         OffsetAndMetadata { offset, leader_epoch: None, metadata: String::new() }

@@ -366,7 +366,9 @@ impl Admin {
         if !self.has_groups() {
             return Err(unknown(group));
         }
-        self.store.coordinator()
+        let coordinator = self.store.coordinator()?;
+        coordinator.settle(group)?;
+        Ok(coordinator)
     }
 }
 
@@ -381,17 +383,22 @@ impl Coordinator {
         let failed =
             |reason: CommitRefusal| ConsumeError::CommitFailed { group: group.to_owned(), reason };
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        // What is due is done first: a member may be one no more.
-        let partition = self.partition(group)?;
-        let bells = self.with(partition, |shard, now| {
+        self.settle(group)?;
+        self.with(self.partition(group)?, |shard, _| {
+            check_empty(shard, group)?;
+            shard.append(records).map(drop)
+        })
+    }
+
+    /// Does what is due in a group: who is a member may be one no more.
+    fn settle(&self, group: &str) -> Result<()> {
+        let bells = self.with(self.partition(group)?, |shard, now| {
             let mut bells = Vec::new();
             if let Some(entry) = shard.groups.get_mut(group) {
                 let before = Stage::of(&entry.group);
                 let changes = entry.group.tick(now.monotonic);
                 follow(shard, group, before, changes, now, &mut bells)?;
             }
-            check_empty(shard, group)?;
-            shard.append(records)?;
             Ok(bells)
         })?;
         bells.iter().for_each(|bell| bell.ring());

@@ -28,7 +28,8 @@
 //!
 //! # Where it differs from Kafka
 //!
-//! - A static member that comes back with another subscription makes all join again; Kafka does so only if another protocol would be chosen.
+//! - A static member that comes back and says other things of itself, under the protocol in use, makes all join again; Kafka does so only
+//!   if another protocol would be chosen.
 //! - Joining and syncing count as heartbeats whatever state the group is in, and the timeouts of each join hold from then on.
 //! - When the leader goes, the member that has been there longest leads, and of two protocols with as many votes the one it prefers is
 //!   taken. Kafka takes any.
