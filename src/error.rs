@@ -6,7 +6,7 @@ mod produce;
 mod serialize;
 mod topic;
 
-pub use consume::ConsumeError;
+pub use consume::{CommitRefusal, ConsumeError};
 pub use group::GroupError;
 pub use produce::ProduceError;
 pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeError};

@@ -343,9 +343,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind, GroupError, InvalidBatch,
-    InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result, SerializationError,
-    SerializeError, TopicError, Unsupported,
+    CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind,
+    GroupError, InvalidBatch, InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result,
+    SerializationError, SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -359,11 +359,16 @@ pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
 #[cfg(feature = "serde")]
 pub use topic::Json;
+pub use topic::assignor;
 pub use topic::{
-    Acks, Admin, ConfigEntry, ConfigSource, Deserialize, DeserializeContext, InvalidUuid,
-    PartitionDescription, Partitioner, PartitionerChoice, Producer, ProducerConfig,
-    ProducerInterceptor, ProducerRecord, ProducerStats, RecordMetadata, SendHandle, Serialize,
-    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, Uuid,
+    Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
+    ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
+    CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
+    GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
+    OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
+    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
+    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
+    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern, Uuid,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

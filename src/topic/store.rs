@@ -9,6 +9,7 @@ use crate::log::{
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::checkpoints::DataCheckpoints;
+use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::State;
 use crate::topic::directory::{Directory, Found};
 use crate::topic::handle::{Topic, TopicShared};
@@ -59,7 +60,7 @@ pub struct Store {
 /// What all handles of a store share. Lock order: `changes`, then what the logs have, then `topics`.
 pub(crate) struct StoreShared {
     directory: Directory,
-    config: StoreConfig,
+    pub(crate) config: StoreConfig,
     checkpoints: Arc<DataCheckpoints>,
     lost_power: bool,
     maintainer: Option<Maintainer>,
@@ -75,6 +76,8 @@ pub(crate) struct StoreShared {
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
     changed: Signal,
+    /// What runs the groups, made when the first is needed. Held while it is made.
+    pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
 impl Store {
@@ -119,6 +122,7 @@ impl Store {
                 topics: RwLock::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
+                coordinator: Mutex::default(),
             }),
         };
         match store.open_topics() {

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::fs::Fs;
 use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
+use crate::topic::coordinator::CoordinatorConfig;
 use crate::topic::settings::default_log;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub struct StoreConfig {
     pub(crate) log: LogConfig,
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
+    pub(crate) coordinator: CoordinatorConfig,
 }
 
 impl Default for StoreConfig {
@@ -32,6 +34,7 @@ impl Default for StoreConfig {
             log: default_log(),
             maintenance: Some(MaintainerConfig::default()),
             recovery_threads: 2,
+            coordinator: CoordinatorConfig::default(),
         }
     }
 }
@@ -98,6 +101,15 @@ impl StoreConfig {
     #[must_use]
     pub fn recovery_threads(mut self, threads: usize) -> Self {
         self.recovery_threads = threads;
+        self
+    }
+
+    /// How groups of consumers are run.
+    ///
+    /// *Default* as [`CoordinatorConfig`] says.
+    #[must_use]
+    pub fn coordinator(mut self, coordinator: CoordinatorConfig) -> Self {
+        self.coordinator = coordinator;
         self
     }
 
