@@ -45,9 +45,8 @@ impl Shared {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
         let mut next = begin_segment(&self.dir, &self.config, base, now)?;
-        let tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
-        next.tracked = tracked;
-        self.store_producers(&mut next.tracked, writer.segment.base, 0);
+        self.store_producers(&mut writer.tracked, writer.segment.base, 0);
+        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);

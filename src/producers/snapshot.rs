@@ -5,6 +5,7 @@
 //!   id 8 | epoch 2 | last sequence 4 | last offset 8 | offset delta 4 | timestamp 8 | coordinator epoch 4 | transaction's first offset 8
 //! ```
 
+use super::NO_SEQUENCE;
 use super::window::BatchSeen;
 use crate::record::crc32c;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
@@ -76,6 +77,22 @@ fn entry(rest: &mut &[u8]) -> Option<ProducerState> {
         coordinator_epoch: i32::from_be_bytes(take(rest)?),
         current_txn_first_offset: i64::from_be_bytes(take(rest)?),
     })
+}
+
+/// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can come from anybody.
+pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
+    let end = i64::try_from(end).unwrap_or(i64::MAX);
+    let is_possible = |state: &ProducerState| {
+        let batch = state.last_offset < 0
+            || (state.last_sequence >= 0
+                && (0..=state.last_offset).contains(&state.offset_delta.into()));
+        batch
+            && state.producer_id >= 0
+            && state.last_sequence >= NO_SEQUENCE
+            && state.last_offset < end
+            && state.current_txn_first_offset < end
+    };
+    states.iter().all(is_possible)
 }
 
 /// The content of the snapshot of these producers.
