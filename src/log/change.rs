@@ -163,6 +163,10 @@ impl Shared {
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().now();
+        let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+        let logs = kept.chain([(segment.base, cut)]).collect();
+        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        replay.begin(target)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -195,10 +199,6 @@ impl Shared {
             self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
             writer.stored_offset_entries = writer.indexes.offsets.len();
             writer.stored_time_entries = writer.indexes.times.len();
-            let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
-            let logs = kept.chain([(writer.segment.base, cut)]).collect();
-            let mut replay = Replay::new(&self.dir, &self.config, logs, now)?;
-            replay.begin(target)?;
             writer.tracked = replay.finish(target)?.at(cut);
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.

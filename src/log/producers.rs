@@ -184,6 +184,10 @@ pub(crate) struct Replay {
     expire: (Timestamp, Duration),
     /// What it knows, once it has begun.
     producers: Option<Producers>,
+    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know more.
+    is_partial: bool,
+    /// Whether it goes on behind batches that cannot be read.
+    passes_damage: bool,
 }
 
 impl Replay {
@@ -200,7 +204,14 @@ impl Replay {
             max_expanded_bytes: config.max_expanded_bytes,
             expire: (now, config.producer_id_expiration),
             producers: None,
+            is_partial: false,
+            passes_damage: true,
         })
+    }
+
+    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the way for new.
+    pub(crate) fn of_sound_batches(self) -> Replay {
+        Replay { passes_damage: false, ..self }
     }
 
     /// There are none, as somebody knows.
@@ -239,6 +250,7 @@ impl Replay {
             let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
                 Some(bytes) => match snapshot::decode(&bytes) {
                     Ok(states) if snapshot::is_possible(&states, offset) => {
+                        self.is_partial = false;
                         return Ok(Producers::restore(&states, offset));
                     }
                     Ok(_) => "it says of producers what cannot be at its offset",
@@ -250,6 +262,7 @@ impl Replay {
             self.dir.discard(SegmentFile::live(offset, Kind::Snapshot));
             self.snapshots.remove(&offset);
         }
+        self.is_partial = first > 0;
         Ok(Producers::none(first))
     }
 
@@ -264,7 +277,9 @@ impl Replay {
             match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
                 // What lies here was vouched for, and is not read but for this. Who reads it finds the damage;
                 // of whom the batches behind it are is not known.
-                Err(Error::Corrupt(damage)) => self.dir.events.emit(&Event::Damaged(*damage)),
+                Err(Error::Corrupt(damage)) if self.passes_damage => {
+                    self.dir.events.emit(&Event::Damaged(*damage))
+                }
                 read => read?,
             }
         }
@@ -324,9 +339,11 @@ impl Replay {
 /// What recovery reads anyway need not be read again.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
+        let first = self.first(at);
+        let may_know_more = self.is_partial && self.snapshots.range(first..=at).next().is_some();
         let mut producers = match self.producers.take() {
-            Some(producers) => producers,
-            None => self.load(at)?,
+            Some(producers) if !may_know_more => producers,
+            _ => self.load(at)?,
         };
         if producers.end() < at {
             self.read(&mut producers, at)?;
