@@ -79,6 +79,12 @@ fn entry(rest: &mut &[u8]) -> Option<ProducerState> {
     })
 }
 
+/// Whether so many producers make a snapshot that is read again.
+pub(crate) fn fits(producers: usize) -> bool {
+    let bytes = producers.saturating_mul(ENTRY_BYTES).saturating_add(HEADER_BYTES);
+    bytes as u64 <= MAX_BYTES
+}
+
 /// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can come from anybody.
 pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
     let end = i64::try_from(end).unwrap_or(i64::MAX);
