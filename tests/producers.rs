@@ -550,6 +550,8 @@ struct Run {
     fs: FaultFs,
     log: Log,
     model: Model,
+    /// In how many steps there is one of each kind but sending.
+    calm: u64,
 }
 
 impl Run {
@@ -568,7 +570,8 @@ impl Run {
         let log = Log::open("elsewhere", config(&MemFs::new())).unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
         let model = Model { now: T0, compacts: seed % 3 == 0, ..Model::default() };
-        let mut run = Run { chance: Chance(seed), clock, disk, fs, log, model };
+        let calm = [24, 90][seed as usize % 2];
+        let mut run = Run { chance: Chance(seed), clock, disk, fs, log, model, calm };
         run.log = Log::open(DIR, run.config()).unwrap();
         run
     }
@@ -601,7 +604,7 @@ impl Run {
     }
 
     fn step(&mut self, place: &str) {
-        match self.chance.below(24) {
+        match self.chance.below(self.calm) {
             0 => self.log.roll().unwrap(),
             1 => {
                 let least = self.model.start.max(self.model.compacted);
