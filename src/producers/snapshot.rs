@@ -5,7 +5,6 @@
 //!   id 8 | epoch 2 | last sequence 4 | last offset 8 | offset delta 4 | timestamp 8 | coordinator epoch 4 | transaction's first offset 8
 //! ```
 
-use super::NO_SEQUENCE;
 use super::window::BatchSeen;
 use crate::record::crc32c;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
@@ -89,12 +88,10 @@ pub(crate) fn fits(producers: usize) -> bool {
 pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
     let end = i64::try_from(end).unwrap_or(i64::MAX);
     let is_possible = |state: &ProducerState| {
-        let batch = state.last_offset < 0
-            || (state.last_sequence >= 0
-                && (0..=state.last_offset).contains(&state.offset_delta.into()));
-        batch
-            && state.producer_id >= 0
-            && state.last_sequence >= NO_SEQUENCE
+        let spans = state.last_offset < 0
+            || (0..=state.last_offset).contains(&i64::from(state.offset_delta));
+        state.producer_id >= 0
+            && spans
             && state.last_offset < end
             && state.current_txn_first_offset < end
     };

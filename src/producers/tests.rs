@@ -186,8 +186,6 @@ fn a_snapshot_says_what_can_be() {
     assert!(is_possible(&[state], 8) && !is_possible(&[state], 7));
     for wrong in [
         ProducerState { producer_id: -1, ..state },
-        ProducerState { last_sequence: -1, ..state },
-        ProducerState { last_sequence: i32::MIN, last_offset: -1, ..state },
         ProducerState { offset_delta: -1, ..state },
         ProducerState { offset_delta: 8, ..state },
         ProducerState { current_txn_first_offset: 8, ..state },
