@@ -35,8 +35,7 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker and no client: topics, consumer groups, transactions and the recognition of repeated
-//! batches are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
+//! It is no broker and no client: consumer groups and transactions are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
 //! [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls [`maintain`](Log::maintain) now and then.
 //!
 //! # A guided tour
@@ -74,6 +73,33 @@
 //!
 //! [`Log::append_builder`] does the same without allocating, and [`Log::append_batch`] takes a batch that
 //! was encoded elsewhere, by a Kafka client for one.
+//!
+//! ## Producers
+//!
+//! Who is not sure that a batch arrived sends it again. If its records are numbered, the log knows it by its producer's id, epoch and
+//! first sequence number, and it is stored once: across threads, failures and restarts.
+//!
+//! ```
+//! # use annals::{Error, Log, LogConfig, ProducerRefusal, Timestamp, fs::MemFs, record::BatchBuilder};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let batch = |first_sequence| {
+//!     let mut builder = BatchBuilder::new();
+//!     builder.producer(4000, 0, first_sequence);
+//!     builder.push(Timestamp::NONE, None, Some(b"order taken"))?;
+//!     builder.push(Timestamp::NONE, None, Some(b"order paid"))?;
+//!     builder.build()
+//! };
+//! let first = log.append_batch(batch(0)?)?;
+//! let again = log.append_batch(batch(0)?)?;
+//! assert!(again.duplicate && again.first == first.first);
+//! assert_eq!(log.offsets().end, 2);
+//!
+//! let refused = log.append_batch(batch(7)?).unwrap_err(); // 2 to 6 are missing
+//! assert!(matches!(refused, Error::Producer(ProducerRefusal::OutOfOrder { expected: 2, found: 7, .. })));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! [`docs::durability`](docs::durability#batches-that-come-again) says how much of it survives what.
 //!
 //! ## Reading
 //!
@@ -202,6 +228,8 @@
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
 //! | `InvalidInput` | correct the call |
+//! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
+//! | `Fenced` | close the producer: another has taken over |
 //! | `OutOfRange` | begin again at the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy` | make room, then try again: [`is_retryable`](Error::is_retryable) |
 //! | `Poisoned` | close the log and open it again |

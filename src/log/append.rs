@@ -261,7 +261,9 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
-            self.flush_below(appended.last.saturating_add(1))?;
+            // A batch that came again may lie far below what is to be flushed.
+            let end = appended.last.saturating_add(1);
+            self.flush_below(if appended.duplicate { self.end() } else { end })?;
         }
         Ok(appended)
     }

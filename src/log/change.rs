@@ -45,9 +45,8 @@ impl Shared {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
         let mut next = begin_segment(&self.dir, &self.live.config(), base, now)?;
-        let tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
-        next.tracked = tracked;
-        self.store_producers(&mut next.tracked, writer.segment.base, 0);
+        self.store_producers(&mut writer.tracked, writer.segment.base, 0);
+        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);
@@ -164,6 +163,10 @@ impl Shared {
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().now();
+        let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+        let logs = kept.chain([(segment.base, cut)]).collect();
+        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        replay.begin(target)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -196,10 +199,6 @@ impl Shared {
             self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
             writer.stored_offset_entries = writer.indexes.offsets.len();
             writer.stored_time_entries = writer.indexes.times.len();
-            let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
-            let logs = kept.chain([(writer.segment.base, cut)]).collect();
-            let mut replay = Replay::new(&self.dir, &self.config, logs, now)?;
-            replay.begin(target)?;
             writer.tracked = replay.finish(target)?.at(cut);
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.

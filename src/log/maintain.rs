@@ -32,6 +32,11 @@ impl Shared {
         if self.is_resting() {
             return Ok(report);
         }
+        // The clock is somebody else's code: it is asked with no lock held.
+        let now = self.clock().now();
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.tracked.expire(now, self.config.producer_id_expiration);
+        }
         // Whatever comes of that, what is to be deleted is.
         let compacted = if self.is_compacted() {
             self.compact(Scope::Due, pace)

@@ -258,9 +258,22 @@ impl Log {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
+    /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
+    /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
+    /// producer that the log does not know, any sequence number is taken. After the process has died, after a loss of power that
+    /// left the batch there, after a close and after a truncation, at least the last batch of each producer is recognised, and the
+    /// ones before it are refused: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    ///
     /// # Errors
-    /// As [`append`](Log::append), and [`Error::InvalidBatch`] for a batch that breaks a rule of
-    /// [`validate_for_append`](crate::record::validate_for_append).
+    /// As [`append`](Log::append), and
+    /// - [`Error::InvalidBatch`] for a batch that breaks a rule of [`validate_for_append`](crate::record::validate_for_append).
+    /// - [`Error::Producer`], with nothing stored:
+    ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
+    ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
+    ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): the producer has a transaction open that the batch is no part of.
+    ///
+    /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.shared.append_batch(batch)
     }
