@@ -398,6 +398,10 @@ pub use topic::{
     RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
     StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern, Uuid,
 };
+pub use topic::{
+    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
+    TypedRecords,
+};
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{

@@ -27,6 +27,7 @@ mod serialize;
 mod settings;
 mod store;
 mod store_config;
+mod typed;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use consumer::{
@@ -53,3 +54,7 @@ pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use store::Store;
 pub use store_config::StoreConfig;
+pub use typed::{
+    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
+    TypedRecords,
+};
