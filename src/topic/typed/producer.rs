@@ -49,10 +49,7 @@ impl<K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducer<K, V> {
     ///
     /// - [`Error::Serialization`](crate::Error::Serialization) if key or value cannot become bytes; nothing was sent.
     /// - As [`Producer::send`].
-    pub fn send<'a>(
-        &self,
-        record: impl Into<TypedProducerRecord<'a, K, V>>,
-    ) -> Result<SendHandle>
+    pub fn send<'a>(&self, record: impl Into<TypedProducerRecord<'a, K, V>>) -> Result<SendHandle>
     where
         K: 'a,
         V: 'a,
