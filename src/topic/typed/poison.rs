@@ -57,6 +57,28 @@ const ERRORS: &str = "__connect.errors.";
 impl OnPoison {
     /// Sends them to this topic, which must exist.
     ///
+    /// ```
+    /// use annals::{ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
+    /// let dead = store.create_topic("stock-dead", TopicConfig::default())?;
+    /// log.append("hundreds")?;
+    ///
+    /// let producer = store.producer(ProducerConfig::default())?;
+    /// let consumer = store.consumer(ConsumerConfig::default())?.typed::<(), i32>();
+    /// let mut consumer = consumer.on_poison(OnPoison::dead_letter(&producer, "stock-dead"));
+    /// consumer.consumer_mut().assign([TopicPartition::new("stock", 0)])?;
+    /// consumer.consumer_mut().seek_to_beginning([])?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// let letter = dead.partition(0)?.get(0)?.unwrap();
+    /// assert_eq!(letter.value_str(), Some("hundreds"));
+    /// let from = letter.header("__connect.errors.topic").unwrap();
+    /// assert_eq!(from.value.as_deref(), Some(&b"stock"[..]));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// A dead letter has the key, the value, the time and the headers of the record, and behind these in text:
     ///
     /// | header | |
@@ -66,7 +88,8 @@ impl OnPoison {
     /// | `__connect.errors.exception.message` | what is wrong with it |
     ///
     /// When it cannot be sent, the poll returns why, and the record comes again with the next: it is neither
-    /// lost nor passed over. A dead letter that cannot be deserialized either is shown, not sent once more.
+    /// lost nor passed over. That is so if the producer waits for what it sends: not with
+    /// [`Acks::HandedOver`](crate::Acks::HandedOver). A dead letter that cannot be deserialized either is shown, not sent once more.
     #[must_use]
     pub fn dead_letter(producer: &Producer, topic: impl Into<Arc<str>>) -> OnPoison {
         OnPoison::DeadLetter { producer: producer.clone(), topic: topic.into() }
