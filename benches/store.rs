@@ -1,0 +1,162 @@
+//! What many partitions cost: to open, to hold and to leave alone; and what a small store in memory costs.
+//!
+//! `cargo bench --bench store -- 10000` for so many partitions instead of 1,000 and 10,000.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark fails by panicking and prints what it found"
+)]
+
+use annals::{
+    Acks, AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, Store, StoreConfig, TopicConfig,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::{Duration, Instant};
+
+static HELD: AtomicIsize = AtomicIsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call is passed on as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn held() -> isize {
+    HELD.load(Ordering::Relaxed)
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// What of a processor this process has used.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<u64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    Duration::from_millis(fields.iter().sum::<u64>() * 10)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// A hundred topics, or one where there are fewer partitions.
+fn many(partitions: u32, quick: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let config = || StoreConfig::default();
+    let topics = if partitions < 100 { 1 } else { 100 };
+    let began = Instant::now();
+    let store = Store::open(&path, config()).unwrap();
+    for topic in 0..topics {
+        let topic = store
+            .create_topic(
+                &format!("topic-{topic}"),
+                TopicConfig::default().partitions(partitions / topics),
+            )
+            .unwrap();
+        for log in topic.partitions().iter() {
+            log.append_all((0..3).map(|n| Record::new(vec![b'x'; 100]).key(format!("{n}"))))
+                .unwrap();
+        }
+    }
+    let made = began.elapsed();
+    let began = Instant::now();
+    store.close().unwrap();
+    let closed = began.elapsed();
+    drop(store);
+
+    let (before, files) = (held(), descriptors());
+    let began = Instant::now();
+    let store = Store::open(&path, config()).unwrap();
+    let clean = began.elapsed();
+    let each = (held() - before) as f64 / f64::from(partitions) / 1024.0;
+    let open = descriptors().saturating_sub(files);
+    let used = cpu();
+    std::thread::sleep(Duration::from_millis(if quick { 100 } else { 10_000 }));
+    let idle = cpu().saturating_sub(used);
+    drop(store);
+    let began = Instant::now();
+    let store = Store::open(&path, config()).unwrap();
+    let unclean = began.elapsed();
+    store.close().unwrap();
+    println!(
+        "{partitions} partitions: made and written to once in {made:.2?}, closed in {closed:.2?}, opened in {clean:.2?}, after a kill in {unclean:.2?}; {each:.1} KiB and {:.2} descriptors each; {idle:?} of CPU in 10 idle seconds",
+        open as f64 / f64::from(partitions),
+    );
+}
+
+fn small(quick: bool) {
+    let rounds = if quick { 3 } else { 1000 };
+    let ready = (0..rounds)
+        .map(|_| {
+            let began = Instant::now();
+            let store = Store::in_memory(StoreConfig::default()).unwrap();
+            store.create_topic("orders", TopicConfig::default()).unwrap();
+            began.elapsed()
+        })
+        .collect();
+    println!("a store in memory with a topic is ready in {:.1?}", median(ready));
+
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    let producer = store
+        .producer(ProducerConfig::default().linger(Duration::ZERO).acks(Acks::Written))
+        .unwrap();
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.assign([("orders", 0)]).unwrap();
+    let mut round = || {
+        let began = Instant::now();
+        producer.send(("orders", "an order").into()).unwrap().wait().unwrap();
+        while consumer.poll(Duration::from_secs(1)).unwrap().is_empty() {}
+        began.elapsed()
+    };
+    (0..rounds).for_each(|_| drop(round()));
+    let mut times: Vec<Duration> = (0..rounds * 10).map(|_| round()).collect();
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
+    println!(
+        "produced, waited for and polled in one thread: p50 {:.1?}, p99 {:.1?}",
+        at(500),
+        at(990)
+    );
+}
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let quick = std::env::args().any(|argument| argument == "--test");
+    small(quick);
+    let counts: Vec<u32> = arguments.iter().filter_map(|count| count.parse().ok()).collect();
+    match (counts.is_empty(), quick) {
+        (false, _) => counts.into_iter().for_each(|count| many(count, quick)),
+        (true, true) => many(20, true),
+        (true, false) => [1000, 10_000].into_iter().for_each(|count| many(count, false)),
+    }
+}
