@@ -569,7 +569,7 @@ impl Run {
         let fs = FaultFs::new(disk.clone());
         let log = Log::open("elsewhere", config(&MemFs::new())).unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
-        let model = Model { now: T0, compacts: seed % 3 == 0, ..Model::default() };
+        let model = Model { now: T0, compacts: seed.is_multiple_of(3), ..Model::default() };
         let calm = [24, 90][seed as usize % 2];
         let mut run = Run { chance: Chance(seed), clock, disk, fs, log, model, calm };
         run.log = Log::open(DIR, run.config()).unwrap();
@@ -599,7 +599,7 @@ impl Run {
                 self.fs.remove_rule(rule);
                 assert!(self.model.send(&self.log, batch, place), "{place}: it was not there");
             }
-            _ => drop(self.fs.remove_rule(rule)),
+            _ => self.fs.remove_rule(rule),
         }
     }
 

@@ -201,7 +201,7 @@ fn a_snapshot_says_what_can_be() {
 /// The documentation of limits counts with this, one byte more, and a table that is between seven sixteenths and seven eighths full.
 #[test]
 fn a_producer_takes_some_hundred_bytes() {
-    assert_eq!(size_of::<(ProducerId, Producer)>(), 248);
+    assert!(size_of::<(ProducerId, Producer)>() <= 248);
 }
 
 /// Producers that send again, skip, and come back with other epochs, against a list of all that was stored.
