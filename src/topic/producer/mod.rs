@@ -209,8 +209,9 @@ impl Producer {
     /// ```
     pub fn poll(&self) -> Option<Duration> {
         let shared = &self.handle.shared;
-        let next = shared.poll();
-        if shared.wait_for_others() { shared.poll() } else { next }
+        let (next, met_others) = shared.poll();
+        shared.wait_for_others();
+        if met_others { shared.poll().0 } else { next }
     }
 
     /// What it has done.

@@ -224,9 +224,10 @@ impl Shared {
         }
     }
 
-    /// Does what is due, and says how long it is until something is.
-    pub(super) fn poll(self: &Arc<Self>) -> Option<Duration> {
+    /// Does what is due, and says how long it is until something is, and whether others were at it.
+    pub(super) fn poll(self: &Arc<Self>) -> (Option<Duration>, bool) {
         self.linger.reset();
+        let mut met_others = false;
         let (linger, timeout) = (self.config.linger, self.config.delivery_timeout);
         let mut next: Option<Duration> = None;
         for queue in self.listed() {
@@ -239,27 +240,25 @@ impl Shared {
             }
             drop(state);
             self.drain(&queue);
-            if let Some(due) = queue.state.lock().due(linger, timeout) {
+            let state = queue.state.lock();
+            met_others |= state.draining;
+            if let Some(due) = state.due(linger, timeout) {
                 next = Some(next.map_or(due, |next| next.min(due)));
             }
         }
         self.unlist();
-        let next = next?;
-        self.linger.schedule(next);
-        Some(next.saturating_sub(self.clock.monotonic()))
+        if let Some(next) = next {
+            self.linger.schedule(next);
+        }
+        (next.map(|next| next.saturating_sub(self.clock.monotonic())), met_others)
     }
 
-    /// Waits for those who are writing, and calling back, now. Says whether there was one.
-    pub(super) fn wait_for_others(&self) -> bool {
-        let mut any = false;
+    /// Waits for those who are writing, and calling back, now.
+    pub(super) fn wait_for_others(&self) {
         for queue in self.listed() {
-            let is_draining = || queue.state.lock().draining;
-            if is_draining() {
-                any = self.drained.wait(None, self.clock(), || !is_draining());
-            }
+            self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
             queue.deliveries.wait(None, self);
         }
-        any
     }
 
     /// Writes all there is, and waits until it is known what became of it. False when time ran out first.
