@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// Raised when a thread has done with writing to a partition.
     pub(super) drained: Signal,
     /// Leaf lock.
-    spares: Mutex<Vec<Box<BatchBuilder>>>,
+    spares: Mutex<Vec<BatchBuilder>>,
     pub(super) counters: Counters,
 }
 
@@ -112,11 +112,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn spare_builder(&self) -> Box<BatchBuilder> {
+    pub(super) fn spare_builder(&self) -> BatchBuilder {
         self.spares.lock().pop().unwrap_or_default()
     }
 
-    pub(super) fn keep(&self, mut builder: Box<BatchBuilder>) {
+    pub(super) fn keep(&self, mut builder: BatchBuilder) {
         if builder.size_bytes() <= SPARE_BYTES {
             builder.clear();
             let mut spares = self.spares.lock();
@@ -155,15 +155,18 @@ impl Shared {
         self: &Arc<Self>,
         mut record: ProducerRecord,
         mut callback: Option<Callback>,
-    ) -> Result<SendHandle> {
+        wants_handle: bool,
+    ) -> Result<Option<SendHandle>> {
         if !self.config.interceptors.is_empty() {
             record = deliver::intercept(self, record);
         }
+        // Two atomic operations a record are something.
+        let wants_handle = wants_handle || self.hands_over();
         let mut deadline = None;
         loop {
             let topic = self.topics.find(&record.topic, self)?;
             let mut choice = topic.choose(&record, self)?;
-            match choice.queue.add(self, &record.record, &mut callback)? {
+            match choice.queue.add(self, &record.record, &mut callback, wants_handle)? {
                 Added::Accepted { handle, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
                         sticky.note(bytes, complete);
@@ -177,8 +180,10 @@ impl Shared {
                     if drain {
                         self.drain(choice.queue);
                     }
-                    if self.hands_over() {
-                        self.acknowledge_at_once(&handle, callback);
+                    if self.hands_over()
+                        && let Some(handle) = &handle
+                    {
+                        self.acknowledge_at_once(handle, callback);
                     }
                     return Ok(handle);
                 }
