@@ -328,6 +328,29 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
 }
 
 #[test]
+fn what_is_sent_while_a_write_fails_comes_behind_it() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
+    let producer = scene.store.producer(config).unwrap();
+    let (again, calls) = (producer.clone(), AtomicUsize::new(0));
+    let meanwhile = Fault::call(move |_| {
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            again.send(to(0, "1")).unwrap();
+        }
+    });
+    scene.fs.add(Rule::new(Operation::Write, meanwhile).path(".log"));
+    let full = Fault::Error(io::ErrorKind::StorageFull);
+    scene.fs.add(Rule::new(Operation::Write, full).path(".log").nth(1));
+    let first = producer.send(to(0, "0")).unwrap();
+    assert!(!first.is_done());
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    assert!(first.is_done());
+    assert_eq!(scene.values(0), numbers(0..2));
+    scene.fs.clear_rules();
+}
+
+#[test]
 fn what_is_not_written_in_time_fails_and_leaves_no_gap() {
     let scene = scene(1);
     let config = ProducerConfig::default()
