@@ -12,6 +12,7 @@
 //! pays no attention to them here.
 
 use crate::types::{MAX_OFFSET, Offset, Timestamp};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -192,6 +193,32 @@ impl CleanShutdown {
     }
 }
 
+/// The marker of a directory of logs: what each of them looked like when it was closed, by the name of its directory.
+/// A broker reads no more of it than that it is there.
+pub(crate) fn format_clean_shutdowns<'a>(
+    logs: impl IntoIterator<Item = (&'a str, &'a CleanShutdown)>,
+) -> String {
+    let logs: Vec<String> =
+        logs.into_iter().map(|(name, marker)| format!("\"{name}\":{}", marker.format())).collect();
+    format!("{{\"version\":0,\"brokerEpoch\":-1,\"logs\":{{{}}}}}", logs.join(","))
+}
+
+/// The logs of such a marker, as far as it can be read. Each of them has a checksum of its own.
+pub(crate) fn parse_clean_shutdowns(json: &str) -> BTreeMap<String, CleanShutdown> {
+    let mut logs = BTreeMap::new();
+    let Some((_, mut rest)) = json.split_once("\"logs\":{") else { return logs };
+    while let Some((name, after)) = rest.split_once("\":{") {
+        let Some(length) = after.find('}') else { break };
+        let (body, behind) = after.split_at(length.saturating_add(1));
+        let name = name.rsplit_once('"').map_or(name, |(_, name)| name);
+        if let Some(marker) = CleanShutdown::parse(&format!("{{{body}")) {
+            logs.insert(name.to_owned(), marker);
+        }
+        rest = behind;
+    }
+    logs
+}
+
 /// The text of a number that is a member of a flat JSON object.
 fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = json.split_once(&format!("\"{name}\""))?;
@@ -302,6 +329,20 @@ mod tests {
         assert_eq!(CleanShutdown::parse(&unknown.format()), Some(unknown));
         assert_eq!(CleanShutdown::parse(r#"{"version":0,"brokerEpoch":-1}"#), None);
         assert_eq!(CleanShutdown::parse(""), None);
+    }
+
+    #[test]
+    fn the_marker_of_many_logs_survives_the_round_trip_and_the_loss_of_one() {
+        let other = CleanShutdown { end: 7, segments: vec![], ..marker() };
+        let text = format_clean_shutdowns([("a-0", &marker()), ("a.b-c-1", &other)]);
+        let expected = BTreeMap::from([("a-0".into(), marker()), ("a.b-c-1".into(), other)]);
+        assert_eq!(parse_clean_shutdowns(&text), expected);
+        let damaged = text.replacen("\"endOffset\":54", "\"endOffset\":55", 1);
+        assert_eq!(parse_clean_shutdowns(&damaged).into_keys().collect::<Vec<_>>(), ["a.b-c-1"]);
+        assert_eq!(parse_clean_shutdowns(r#"{"version":0,"brokerEpoch":-1}"#), BTreeMap::new());
+        for cut in 0..text.len() {
+            parse_clean_shutdowns(&text[..cut]);
+        }
     }
 
     #[test]

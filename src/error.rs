@@ -3,11 +3,13 @@
 mod consume;
 mod group;
 mod produce;
+mod serialize;
 mod topic;
 
-pub use consume::ConsumeError;
+pub use consume::{CommitRefusal, ConsumeError};
 pub use group::GroupError;
 pub use produce::ProduceError;
+pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeError};
 pub use topic::TopicError;
 
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
@@ -100,6 +102,10 @@ pub enum Error {
     /// A group of consumers refused a call.
     #[error("{0}")]
     Group(Box<GroupError>),
+
+    /// A key or a value could not become bytes, or bytes could not become one.
+    #[error("{0}")]
+    Serialization(Box<SerializationError>),
 
     /// A legacy message format, or a codec that this build leaves out.
     #[error("{0}")]
@@ -240,6 +246,7 @@ impl Error {
             Error::Produce(error) => error.kind(),
             Error::Consume(error) => error.kind(),
             Error::Group(error) => error.kind(),
+            Error::Serialization(error) => error.kind(),
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
@@ -581,6 +588,12 @@ impl From<ProduceError> for Error {
 impl From<ConsumeError> for Error {
     fn from(error: ConsumeError) -> Error {
         Error::Consume(Box::new(error))
+    }
+}
+
+impl From<SerializationError> for Error {
+    fn from(error: SerializationError) -> Error {
+        Error::Serialization(Box::new(error))
     }
 }
 

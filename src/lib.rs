@@ -35,8 +35,7 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker and no client: topics, consumer groups, transactions and the recognition of repeated
-//! batches are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
+//! It is no broker and no client: consumer groups and transactions are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
 //! [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls [`maintain`](Log::maintain) now and then.
 //!
 //! # A guided tour
@@ -74,6 +73,33 @@
 //!
 //! [`Log::append_builder`] does the same without allocating, and [`Log::append_batch`] takes a batch that
 //! was encoded elsewhere, by a Kafka client for one.
+//!
+//! ## Producers
+//!
+//! Who is not sure that a batch arrived sends it again. If its records are numbered, the log knows it by its producer's id, epoch and
+//! first sequence number, and it is stored once: across threads, failures and restarts.
+//!
+//! ```
+//! # use annals::{Error, Log, LogConfig, ProducerRefusal, Timestamp, fs::MemFs, record::BatchBuilder};
+//! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let batch = |first_sequence| {
+//!     let mut builder = BatchBuilder::new();
+//!     builder.producer(4000, 0, first_sequence);
+//!     builder.push(Timestamp::NONE, None, Some(b"order taken"))?;
+//!     builder.push(Timestamp::NONE, None, Some(b"order paid"))?;
+//!     builder.build()
+//! };
+//! let first = log.append_batch(batch(0)?)?;
+//! let again = log.append_batch(batch(0)?)?;
+//! assert!(again.duplicate && again.first == first.first);
+//! assert_eq!(log.offsets().end, 2);
+//!
+//! let refused = log.append_batch(batch(7)?).unwrap_err(); // 2 to 6 are missing
+//! assert!(matches!(refused, Error::Producer(ProducerRefusal::OutOfOrder { expected: 2, found: 7, .. })));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! [`docs::durability`](docs::durability#batches-that-come-again) says how much of it survives what.
 //!
 //! ## Reading
 //!
@@ -202,6 +228,8 @@
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
 //! | `InvalidInput` | correct the call |
+//! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
+//! | `Fenced` | close the producer: another has taken over |
 //! | `OutOfRange` | begin again at the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy` | make room, then try again: [`is_retryable`](Error::is_retryable) |
 //! | `Poisoned` | close the log and open it again |
@@ -313,6 +341,7 @@
 //! |---|---|---|
 //! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs; without one, its batches are stored and served, not decoded. Only `zstd` needs a C compiler |
 //! | `futures` | off | [`Tail`] is a `Stream`, `Log::flush_async` |
+//! | `serde` | off | `Json`: keys and values as JSON |
 //! | `tracing` | off | `TracingListener` |
 //!
 //! # Where to read on
@@ -342,8 +371,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    ConsumeError, Corruption, Damage, Error, ErrorKind, GroupError, InvalidBatch, InvalidRecord,
-    ProduceError, ProducerRefusal, Result, TopicError, Unsupported,
+    CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind,
+    GroupError, InvalidBatch, InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result,
+    SerializationError, SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
@@ -355,10 +385,22 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
+#[cfg(feature = "serde")]
+pub use topic::Json;
+pub use topic::assignor;
 pub use topic::{
-    Acks, Admin, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
-    ProducerRecord, ProducerStats, RecordMetadata, SendHandle, Store, StoreConfig, Topic,
-    TopicConfig,
+    Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
+    ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
+    CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
+    GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
+    OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
+    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
+    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
+    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern, Uuid,
+};
+pub use topic::{
+    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
+    TypedRecords,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

@@ -10,7 +10,11 @@
 mod support;
 
 use annals::fs::{Call, Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
-use annals::{Error, Log, LogConfig, ReadLimits, Record, Result, Timestamp};
+use annals::record::BatchBuilder;
+use annals::{
+    Appended, Error, Log, LogConfig, ProducerId, ProducerRefusal, ReadLimits, Record, Result,
+    Sequence, Timestamp,
+};
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +22,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
+use support::sim::check_producers;
 use support::{Chance, DIR, Model, Rec, read_all};
 
 fn config() -> LogConfig {
     LogConfig::default().segment_bytes(600).index_interval_bytes(0)
+}
+
+/// Records are of any time, and who sent them is known as long.
+fn remembering() -> LogConfig {
+    config().producer_id_expiration(Duration::MAX)
 }
 
 /// What the log must hold, and what it may hold besides since a call failed.
@@ -39,12 +49,25 @@ struct Ledger {
     targets: Vec<u64>,
     /// Each append flushes: one that failed may be there.
     flushes: bool,
+    /// The batches of a producer that numbers its records, those that failed among them.
+    numbered: Vec<Vec<Rec>>,
+}
+
+/// Who numbers its records.
+const PRODUCER: ProducerId = 7;
+
+fn send(log: &Log, sequence: Sequence, recs: &[Rec]) -> Result<Appended> {
+    let mut builder = BatchBuilder::new();
+    builder.producer(PRODUCER, 0, sequence);
+    for rec in recs {
+        builder.push(Timestamp::from_millis(rec.time), None, rec.value.as_deref()).unwrap();
+    }
+    log.append_batch(builder.build().unwrap())
 }
 
 impl Ledger {
-    fn append(&mut self, log: &Log, n: u64) -> Result<()> {
+    fn try_next(&mut self, end: u64, n: u64) -> Vec<Rec> {
         let count = self.tried.len() as u64;
-        let end = log.offsets().end;
         let recs: Vec<Rec> = (0..n)
             .map(|i| Rec {
                 offset: end + i,
@@ -54,6 +77,12 @@ impl Ledger {
             })
             .collect();
         self.tried.extend(recs.clone());
+        recs
+    }
+
+    fn append(&mut self, log: &Log, n: u64) -> Result<()> {
+        let end = log.offsets().end;
+        let recs = self.try_next(end, n);
         let records = recs.iter().map(|rec| {
             Record::new(rec.value.clone().unwrap()).timestamp(Timestamp::from_millis(rec.time))
         });
@@ -61,6 +90,47 @@ impl Ledger {
         assert_eq!(appended.first, end);
         self.model.append(recs);
         Ok(())
+    }
+
+    /// Appends a numbered batch, and again if that fails, and once more when it is there.
+    fn send(&mut self, log: &Log, n: u64) -> Result<()> {
+        let end = log.offsets().end;
+        let recs = self.try_next(end, n);
+        let sequence = self.numbered.iter().map(Vec::len).sum::<usize>() as Sequence;
+        self.numbered.push(recs.clone());
+        let first = send(log, sequence, &recs);
+        let sent = match first {
+            Ok(sent) => sent,
+            // It may be there although it failed.
+            Err(first) => send(log, sequence, &recs).map_err(|_| first)?,
+        };
+        assert_eq!((sent.first, sent.last), (end, end + n - 1));
+        self.model.append(recs.clone());
+        let again = send(log, sequence, &recs)?;
+        assert!(again.duplicate && (again.first, again.last) == (sent.first, sent.last));
+        Ok(())
+    }
+
+    /// A producer that was killed sends all it has again: what is there is known, and the rest is taken.
+    fn send_all_again(&self, log: &Log) {
+        check_producers(log);
+        let mut sequence = 0;
+        for recs in &self.numbered {
+            match send(log, sequence, recs) {
+                Ok(_) => {}
+                // It was stored too long ago to be told from one that comes too late.
+                Err(Error::Producer(ProducerRefusal::OutOfOrder { expected, .. })) => {
+                    assert!(expected > sequence, "{expected} is expected, and {sequence} refused");
+                }
+                Err(error) => panic!("{error}"),
+            }
+            sequence += recs.len() as Sequence;
+        }
+        let sent: Vec<_> = self.numbered.iter().flatten().map(|rec| &rec.value).collect();
+        let found = read_all(log);
+        let found = found.iter().map(|rec| &rec.value).filter(|value| sent.contains(value));
+        assert!(found.eq(sent.iter().copied()), "each number once, in order");
+        check_producers(log);
     }
 
     fn flush(&mut self, log: &Log) -> Result<()> {
@@ -78,6 +148,8 @@ impl Ledger {
                 self.model.truncate(target);
                 self.model.durable = target;
                 self.cut = None;
+                let kept = |recs: &Vec<Rec>| recs.iter().all(|rec| rec.offset < target);
+                self.numbered.retain(kept);
                 Ok(())
             }
             Err(error) => {
@@ -241,6 +313,34 @@ fn delete(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     log.close()?;
     ledger.model.durable = ledger.model.end;
     ledger.check_open(&bench.open()?)
+}
+
+/// Numbered batches among others, over segments, a truncation and a close.
+fn number(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
+    let log = bench.open()?;
+    let mut go_on = || {
+        (0..4).try_for_each(|n| ledger.send(&log, 1 + n % 3))?;
+        ledger.append(&log, 1)?;
+        log.roll()?;
+        (0..3).try_for_each(|n| ledger.send(&log, 1 + n % 2))?;
+        ledger.flush(&log)?;
+        ledger.send(&log, 2)?;
+        let end = log.offsets().end;
+        ledger.truncate(&log, end - 4)?;
+        ledger.send(&log, 1)
+    };
+    if let Err(error) = go_on() {
+        bench.settle(ledger, &log, &error);
+        return Err(error);
+    }
+    log.close()?;
+    ledger.model.durable = ledger.model.end;
+    let log = bench.open()?;
+    let sent = ledger.send(&log, 1);
+    if let Err(error) = &sent {
+        bench.settle(ledger, &log, error);
+    }
+    sent
 }
 
 /// Reads what another writes, whose own calls do not fail.
@@ -424,8 +524,10 @@ fn scenes() -> Vec<Scene> {
         fresh("work, each append flushed", work, config().flush_messages(1)),
         fresh("follow", follow, config()),
         fresh("delete", delete, config().retention_bytes(700)),
+        fresh("number, some appends flushed", number, remembering().flush_messages(5)),
     ];
     scenes[2].ledger.flushes = true;
+    scenes[5].ledger.flushes = true;
     let memory = MemFs::new();
     let log = Log::open(DIR, config().fs(memory.clone())).unwrap();
     let mut ledger = Ledger::default();
@@ -467,7 +569,11 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
         1 => memory.crash(Survive::Some { seed: n }),
         _ => memory.crash(Survive::Everything),
     };
-    for disk in [Some(memory.kill()), power.then_some(other)].into_iter().flatten() {
+    for (number, disk) in [Some(memory.kill()), power.then_some(other)].into_iter().enumerate() {
+        let Some(disk) = disk else { continue };
+        if !ledger.numbered.is_empty() && n % 2 == number as u64 {
+            ledger.send_all_again(&Log::open(DIR, config.clone().fs(disk.kill())).unwrap());
+        }
         let log = Log::open(DIR, config.clone().fs(disk.clone())).unwrap();
         ledger.check(&log);
         let offset = log.append("on").unwrap();
@@ -527,6 +633,42 @@ fn each_call_fails_once_and_from_then_on_in_each_way() {
         WAYS.len()
     ));
     assert!(positions.into_inner() > 10_000);
+}
+
+/// A snapshot saves reading. When it cannot be written, nothing else is the worse for it.
+#[test]
+fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
+    use Operation::{CreateNew, Remove, Rename, Write};
+    for way in WAYS.iter() {
+        for nth in 1..12 {
+            let memory = MemFs::new();
+            let fs = FaultFs::new(memory.clone());
+            let config = remembering().fs(fs.clone());
+            let log = Log::open(DIR, config).unwrap();
+            // A sync of one that fails is a sync that fails: it says of the medium what any other does.
+            let calls = Rule::new(CreateNew, way.fault.clone()).or(Write).or(Rename).or(Remove);
+            // A write that is interrupted is tried again, as often as it takes.
+            let calls = if way.name == "EINTR" { calls.nth(nth) } else { calls.from_nth(nth) };
+            let rule = fs.add(calls.path(".snapshot"));
+            let mut ledger = Ledger::default();
+            let mut use_it = || {
+                (0..8).try_for_each(|n| ledger.send(&log, 1 + n % 3))?;
+                ledger.append(&log, 1)?;
+                log.roll()?;
+                ledger.send(&log, 2)?;
+                ledger.flush(&log)?;
+                log.clone().close()
+            };
+            use_it().unwrap_or_else(|error| panic!("{}, from {nth}: {error}", way.name));
+            assert!(fs.fired(rule) > 0 || nth > 4, "{}, from {nth}", way.name);
+            fs.clear_rules();
+            for disk in [memory.kill(), memory.crash(Survive::SyncedOnly)] {
+                let log = Log::open(DIR, remembering().fs(disk)).unwrap();
+                ledger.model.check(&log);
+                ledger.send_all_again(&log);
+            }
+        }
+    }
 }
 
 fn say(text: &str) {

@@ -11,9 +11,11 @@
     reason = "a test fails by panicking"
 )]
 
+use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
 use annals::{
-    CleanupPolicy, Codec, Log, LogConfig, ManualClock, Record, StartAt, Timestamp, TimestampType,
+    CleanupPolicy, Codec, Log, LogConfig, ManualClock, ProducerState, Record, StartAt, Timestamp,
+    TimestampType,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -629,4 +631,142 @@ fn kafka_compacts_to_the_same() {
     let kept = |at: usize| ours[at].2.iter().filter(|line| line.starts_with("R ")).count();
     assert!(kept(0) == kept(1) && kept(2) < kept(1), "tombstones stay for a day");
     say(&format!("kafka: compacts {} records to the same {}", kept(0), kept(2)));
+}
+
+/// Numbered batches, as `KafkaAgrees.number` makes them.
+fn number(log: &Log, from: i32) {
+    for n in from..from + 60 {
+        let (round, count, producer) = (n / 3, 1 + n % 3 * 2, n % 3);
+        let epoch = if producer == 1 { round / 8 } else { 2 };
+        let sequence = match producer {
+            0 => round * count,
+            1 => round % 8 * count,
+            _ => (i32::MAX - 22).wrapping_add(round * count) & i32::MAX,
+        };
+        let mut builder = BatchBuilder::new();
+        builder.producer(5000 + i64::from(producer), epoch as i16, sequence);
+        for _ in 0..count {
+            let time = Timestamp::from_millis(T0 - 1000 + i64::from(n));
+            builder.push(time, Some(b"key"), Some(&[0; 1500])).unwrap();
+        }
+        let appended = log.append_batch(builder.build().unwrap()).unwrap();
+        assert!(!appended.duplicate, "{n}");
+    }
+}
+
+fn producer_lines(states: &[ProducerState]) -> Vec<String> {
+    let line = |state: &ProducerState| {
+        format!(
+            "P {} {} {} {} {} {} {} {}",
+            state.producer_id,
+            state.producer_epoch,
+            state.last_sequence,
+            state.last_offset,
+            state.offset_delta,
+            state.last_timestamp.as_millis(),
+            state.coordinator_epoch,
+            state.current_txn_first_offset
+        )
+    };
+    states.iter().map(line).collect()
+}
+
+/// What `KafkaAgrees.producers` prints of the snapshots: as we read the files that are there.
+fn snapshot_lines(dir: &Path) -> BTreeMap<u64, Vec<String>> {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let snapshots = files.filter(|path| path.extension().is_some_and(|end| end == "snapshot"));
+    snapshots
+        .map(|path| {
+            let offset = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+            let states = producer_snapshot(&annals::fs::DiskFs, &path).unwrap();
+            (offset, producer_lines(&states))
+        })
+        .collect()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// What Kafka printed: its producers, and those of each snapshot.
+fn kafkas(printed: &[String]) -> (Vec<String>, BTreeMap<u64, Vec<String>>) {
+    let mut parts = printed.split(|line| line.starts_with("F "));
+    let live = parts.next().unwrap().to_vec();
+    let offsets = printed.iter().filter_map(|line| line.strip_prefix("F ")?.parse().ok());
+    (live, offsets.zip(parts.map(<[String]>::to_vec)).collect())
+}
+
+#[test]
+fn both_know_the_same_producers() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(format!("{name}-0"));
+    let noon = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = small().clock(noon).leader_epoch(3);
+    let open = |name: &str| Log::open(dir(name), config.clone()).unwrap();
+    let ways = ["clean", "crashed"];
+
+    // Ours, closed and killed, then theirs.
+    let log = open("ours");
+    number(&log, 0);
+    copy_dir(&dir("ours"), &dir("ours-killed"));
+    log.close().unwrap();
+    let known = producer_lines(&open("ours-killed").producers().unwrap());
+    assert_eq!(known.len(), 3);
+    let (ours, of_ours) =
+        (["ours", "ours-killed"], ["ours", "ours-killed"].map(|name| snapshot_lines(&dir(name))));
+    let mut script = Vec::new();
+    for (name, how) in ours.iter().zip(ways) {
+        script.push(format!("producers {} {T0} {how}", dir(name).display()));
+        script.push(format!("number {} {T0} 60", dir(name).display()));
+    }
+    script.push(format!("number {} {T0} 0", dir("theirs").display()));
+    let printed = run(kafka, &script);
+    for (at, (name, mine)) in ours.iter().zip(&of_ours).enumerate() {
+        let (live, snapshots) = kafkas(&printed[at * 2]);
+        same(&live, &known, name);
+        assert!(mine.len() >= 2, "{name}: {mine:?}");
+        for (offset, lines) in mine {
+            // Kafka drops one where the log begins.
+            assert!(*offset == 0 || snapshots.get(offset) == Some(lines), "{name}, {offset}");
+        }
+        // It went on, and we go on after it.
+        let log = open(name);
+        same(&printed[at * 2 + 1], &producer_lines(&log.producers().unwrap()), name);
+        number(&log, 120);
+        log.close().unwrap();
+    }
+
+    let theirs = ["theirs", "theirs-as-crashed"];
+    let mut script = Vec::new();
+    let mut expected = Vec::new();
+    for (name, how) in theirs.iter().zip(ways) {
+        let snapshots = snapshot_lines(&dir(name));
+        assert!(snapshots.values().filter(|lines| lines.len() == 3).count() >= 2, "{name}");
+        let log = open(name);
+        same(&printed[4], &producer_lines(&log.producers().unwrap()), name);
+        assert!(log.recovery().unknown_files.is_empty(), "{name}: {:?}", log.recovery());
+        number(&log, 60);
+        expected.push(producer_lines(&log.producers().unwrap()));
+        let copy = format!("{name}-and-killed");
+        copy_dir(&dir(name), &dir(&copy));
+        log.close().unwrap();
+        for (name, how) in [(*name, how), (&copy, "crashed")] {
+            script.push(format!("producers {} {T0} {how}", dir(name).display()));
+        }
+    }
+    for name in ours {
+        script.push(format!("producers {} {T0} clean", dir(name).display()));
+        expected.push(producer_lines(&open(name).producers().unwrap()));
+    }
+    let printed = run(kafka, &script);
+    for (at, printed) in printed.iter().take(script.len()).enumerate() {
+        let expected = &expected[if at < 4 { at / 2 } else { at - 2 }];
+        same(&kafkas(printed).0, expected, &script[at]);
+    }
+    say(&format!("kafka: knows the same producers in {} logs", script.len() + 4));
 }

@@ -389,8 +389,7 @@ fn a_truncation_leaves_no_file_behind() {
     assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
 }
 
-/// A segment begins with none of the bytes that another left under its name; a snapshot of a
-/// broker's producers is not ours.
+/// A segment begins with none of the bytes that another left under its name, nor with its producers.
 #[test]
 fn a_new_segment_takes_the_place_of_stale_files() {
     let fs = MemFs::new();
@@ -402,7 +401,8 @@ fn a_new_segment_takes_the_place_of_stale_files() {
     log.roll().unwrap();
     log.append("value-1").unwrap();
     assert_eq!(values(&log), expected(2));
-    assert_eq!(read_file(&fs, DIR, &name(1, "snapshot")), b"stale");
+    assert_ne!(read_file(&fs, DIR, &name(1, "snapshot")), b"stale");
+    assert_eq!(log.producers().unwrap(), []);
     let names: Vec<_> = files(&fs, DIR).into_keys().filter(|file| file.contains("01.")).collect();
     assert_eq!(names, [name(1, "log"), name(1, "snapshot")]);
 }

@@ -3,17 +3,21 @@
 
 mod support;
 
-use annals::fs::{Fs, MemFs, Survive};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::record::BatchBuilder;
 use annals::{
-    Appended, CleanupPolicy, Error, ErrorKind, Log, LogConfig, ManualClock, Offset, ProducerEpoch,
-    ProducerId, ProducerRefusal, ProducerState, Result, Sequence, Timestamp,
+    Appended, CleanupPolicy, Error, ErrorKind, Event, Log, LogConfig, ManualClock, Offset,
+    ProducerEpoch, ProducerId, ProducerRefusal, ProducerState, Record, Result, Sequence, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Chance, DIR, T0, clock, files, read_all, say, seeds, write_file};
+use support::{Chance, DIR, Heard, T0, clock, files, name, read_all, say, seeds, write_file};
+
+/// What is appended by who numbers nothing.
+const NOBODY: &str = "of nobody";
 
 fn config(fs: &MemFs) -> LogConfig {
     LogConfig::default().segment_bytes(900).index_interval_bytes(100).clock(clock()).fs(fs.clone())
@@ -29,13 +33,17 @@ struct Sent {
 }
 
 impl Sent {
+    fn value(self, n: i32) -> String {
+        format!("{} {} {}", self.id, self.epoch, self.first.wrapping_add(n) & i32::MAX)
+    }
+
     fn append(self, log: &Log, at: i64) -> Result<Appended> {
         let mut builder = BatchBuilder::new();
         builder.producer(self.id, self.epoch, self.first);
         for n in 0..self.count {
-            let value = format!("{} {} {}", self.id, self.epoch, self.first.wrapping_add(n));
-            let time = Timestamp::from_millis(at + i64::from(n));
-            builder.push(time, None, Some(value.as_bytes())).unwrap();
+            let (key, value) = ([b'k', n as u8], self.value(n));
+            let time = Timestamp::from_millis(at);
+            builder.push(time, Some(&key), Some(value.as_bytes())).unwrap();
         }
         log.append_batch(builder.build().unwrap())
     }
@@ -158,6 +166,126 @@ fn who_is_silent_for_a_day_is_forgotten() {
     assert_eq!(ids(&Log::open(DIR, config()).unwrap()), Vec::<ProducerId>::new());
 }
 
+/// What a silent producer is known by is given back when nobody rolls the log, too.
+#[test]
+fn maintenance_forgets_who_is_silent() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let log = Log::open(DIR, config(&MemFs::new()).clock(clock.clone())).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(log.producers().unwrap().len(), 1);
+    log.maintain().unwrap();
+    assert_eq!(log.producers().unwrap(), []);
+}
+
+/// An append that repeats a batch took the turn of the flush that was due, and flushed nothing.
+#[test]
+fn a_flush_that_is_due_is_made_by_a_batch_that_comes_again_too() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = config(&MemFs::new()).clock(clock.clone());
+    let log = Log::open(DIR, config.flush_interval(Duration::from_secs(1))).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    log.flush().unwrap();
+    log.append("waits").unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
+    assert_eq!(log.offsets().durable, 2);
+}
+
+/// A snapshot file of these producers, made by a log that has them.
+fn snapshot_of(batches: &[Sent]) -> Vec<u8> {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs).segment_bytes(1 << 20)).unwrap();
+    batches.iter().for_each(|batch| assert!(!batch.append(&log, T0).unwrap().duplicate));
+    let end = log.offsets().end;
+    log.close().unwrap();
+    files(&fs, DIR).remove(&name(end, "snapshot")).unwrap()
+}
+
+/// A snapshot from before the first segment says of producers what was true once: they went on, and that was deleted.
+#[test]
+fn a_snapshot_below_the_first_segment_says_nothing() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    (0..9).for_each(|n| assert!(!sent(7, 0, n, 1).append(&log, T0).unwrap().duplicate));
+    log.roll().unwrap();
+    log.append("the rest").unwrap();
+    log.delete_before(9).unwrap();
+    drop(log);
+    let disk = fs.kill();
+    disk.remove(&Path::new(DIR).join(name(9, "snapshot"))).unwrap();
+    write_file(&disk, DIR, &name(2, "snapshot"), &snapshot_of(&[sent(7, 0, 0, 2)]));
+    let log = Log::open(DIR, config(&disk)).unwrap();
+    assert_eq!(log.producers().unwrap(), []);
+    assert!(!sent(7, 0, 9, 1).append(&log, T0).unwrap().duplicate);
+    assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
+}
+
+/// The segment a snapshot was taken at may be read for other reasons from further in front, where nothing tells of a
+/// producer any more: what the snapshot knows counted for nothing.
+#[test]
+fn what_only_a_later_snapshot_knows_is_known() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    for _ in 0..2 {
+        log.roll().unwrap();
+        log.append(NOBODY).unwrap();
+    }
+    log.delete_before(1).unwrap();
+    drop(log);
+    let disk = fs.kill();
+    disk.remove(&Path::new(DIR).join(name(1, "snapshot"))).unwrap();
+    let log = Log::open(DIR, config(&disk)).unwrap();
+    assert_eq!(log.offsets().start, 1);
+    assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
+}
+
+/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a duplicate, and is not there.
+#[test]
+fn a_snapshot_of_what_cannot_be_is_none() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    sent(7, 0, 0, 2).append(&log, T0).unwrap();
+    log.close().unwrap();
+    write_file(&fs, DIR, &name(2, "snapshot"), &snapshot_of(&[sent(7, 0, 0, 2), sent(8, 0, 0, 3)]));
+    let heard = Arc::new(Heard::default());
+    let log = Log::open(DIR, config(&fs).listener(heard.clone())).unwrap();
+    let ids: Vec<_> = log.producers().unwrap().iter().map(|state| state.producer_id).collect();
+    assert_eq!(ids, [7]);
+    let heard = heard.0.lock().unwrap();
+    assert!(
+        heard.iter().any(|event| matches!(event, Event::CheckpointIgnored { .. })),
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_snapshot_is_left_alone() {
+    let fs = MemFs::new();
+    let path = Path::new(DIR).join(name(1, "snapshot"));
+    for round in 0..2 {
+        let log = Log::open(DIR, config(&fs)).unwrap();
+        fs.create_dir(&path).unwrap_or_else(|_| assert_eq!(round, 1));
+        sent(7, 0, round, 1).append(&log, T0).unwrap();
+        log.close().unwrap();
+    }
+    assert_eq!(Log::open(DIR, config(&fs)).unwrap().producers().unwrap()[0].last_sequence, 1);
+}
+
+/// What writes the snapshot is somebody else's code, and may panic.
+#[test]
+fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
+    let fs = FaultFs::new(MemFs::new());
+    let log = Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    let rule = Rule::any(Fault::call(|_| panic!("not today"))).path(".snapshot");
+    let rule = fs.add(rule);
+    catch_unwind(AssertUnwindSafe(|| log.roll())).unwrap_err();
+    fs.remove_rule(rule);
+    assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
+}
+
 /// What was known where a segment began that was merged into another is of no use.
 #[test]
 fn compaction_keeps_snapshots_where_segments_begin() {
@@ -201,85 +329,195 @@ fn compaction_keeps_snapshots_where_segments_begin() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
-/// The producers of a list of batches.
+/// How long a producer may be silent in the model test.
+const SILENCE: i64 = 3_600_000;
+
+/// What a log was sent and took, and so what it knows of who sent it.
 #[derive(Debug, Clone, Default)]
 struct Model {
+    /// Where each batch lies, and when it came, also where the log begins above it.
     stored: Vec<(Sent, Offset, i64)>,
+    /// Every value by its offset.
+    values: BTreeMap<Offset, String>,
+    start: Offset,
     end: Offset,
+    now: i64,
+    /// Whether records go, so that what is known of a producer's last batches may be of older ones.
+    compacts: bool,
+    /// Below it, batches may be gone that were the last of their producer before the log went on.
+    compacted: Offset,
+    /// How many of its last batches a log knows for sure: five, but for what an opening finds.
+    certain: BTreeMap<ProducerId, usize>,
+    /// Whose batches were deleted with all that said of them.
+    forgotten: BTreeSet<ProducerId>,
 }
 
 impl Model {
-    fn states(&self) -> Vec<ProducerState> {
-        let mut states = BTreeMap::new();
-        for (sent, base, at) in &self.stored {
-            let delta = sent.count - 1;
-            states.insert(
-                sent.id,
-                ProducerState {
-                    producer_id: sent.id,
-                    producer_epoch: sent.epoch,
-                    last_sequence: sent.first.wrapping_add(delta) & i32::MAX,
-                    last_offset: *base as i64 + i64::from(delta),
-                    offset_delta: delta,
-                    last_timestamp: Timestamp::from_millis(at + i64::from(delta)),
-                    coordinator_epoch: -1,
-                    current_txn_first_offset: -1,
-                },
-            );
+    fn last(&self, id: ProducerId) -> Option<&(Sent, Offset, i64)> {
+        self.stored.iter().rev().find(|(sent, ..)| sent.id == id)
+    }
+
+    /// What the log must know of a producer when it is asked about it.
+    fn known(&self, id: ProducerId) -> Option<&(Sent, Offset, i64)> {
+        let last = self.last(id).filter(|_| !self.forgotten.contains(&id));
+        last.filter(|(.., at)| self.now - at < SILENCE)
+    }
+
+    /// Its last batches of the same epoch, the last first.
+    fn recent(&self, id: ProducerId) -> impl Iterator<Item = &(Sent, Offset, i64)> {
+        let epoch = self.last(id).map(|(last, ..)| last.epoch);
+        let of = self.stored.iter().rev().filter(move |(sent, ..)| sent.id == id);
+        let most = if self.compacts { usize::MAX } else { 5 };
+        of.take_while(move |(sent, ..)| Some(sent.epoch) == epoch).take(most)
+    }
+
+    fn state((sent, base, at): &(Sent, Offset, i64)) -> ProducerState {
+        let delta = sent.count - 1;
+        ProducerState {
+            producer_id: sent.id,
+            producer_epoch: sent.epoch,
+            last_sequence: sent.first.wrapping_add(delta) & i32::MAX,
+            last_offset: *base as i64 + i64::from(delta),
+            offset_delta: delta,
+            last_timestamp: Timestamp::from_millis(*at),
+            coordinator_epoch: -1,
+            current_txn_first_offset: -1,
         }
-        states.into_values().collect()
     }
 
     fn cut(&mut self, end: Offset) {
         self.stored.retain(|(sent, base, _)| base + sent.count as u64 <= end);
+        self.values.retain(|offset, _| *offset < end);
+        let batches: BTreeSet<Offset> = self
+            .stored
+            .iter()
+            .flat_map(|(sent, base, _)| *base..*base + sent.count as u64)
+            .collect();
+        self.values.retain(|offset, value| value == NOBODY || batches.contains(offset));
         self.end = end;
     }
 
+    /// What an opening and a truncation leave.
+    fn read_again(&mut self, log: &Log, place: &str) {
+        self.certain.clear();
+        let states = log.producers().unwrap();
+        let ids: BTreeSet<_> = self.stored.iter().map(|(sent, ..)| sent.id).collect();
+        for id in ids {
+            let (sent, base, _) = self.last(id).unwrap();
+            let is_deleted = base + sent.count as u64 <= self.start;
+            if is_deleted && states.iter().all(|state| state.producer_id != id) {
+                self.forgotten.insert(id);
+            }
+        }
+        self.check(log, place);
+    }
+
+    /// The log knows who is to be known, and of nobody else but who fell silent.
+    fn check(&self, log: &Log, place: &str) {
+        let states = log.producers().unwrap();
+        for state in &states {
+            let last = self.last(state.producer_id).map(Model::state);
+            assert_eq!(Some(*state), last, "{place}");
+            assert!(!self.forgotten.contains(&state.producer_id), "{place}");
+        }
+        for (sent, ..) in &self.stored {
+            let is_there = states.iter().any(|state| state.producer_id == sent.id);
+            assert!(is_there || self.known(sent.id).is_none(), "{place}: {} is lost", sent.id);
+        }
+        assert_eq!((log.offsets().start, log.offsets().end), (self.start, self.end), "{place}");
+    }
+
+    /// Everything that was taken is there once.
+    fn check_records(&self, log: &Log, place: &str) {
+        let found = read_all(log).into_iter().map(|record| {
+            (record.offset, String::from_utf8(record.value.unwrap_or_default()).unwrap())
+        });
+        let found: BTreeMap<_, _> = found.collect();
+        let expected = self.values.range(self.start..);
+        if self.compacts {
+            let expected: BTreeMap<_, _> = expected.collect();
+            assert!(found.iter().all(|(at, value)| expected.get(at) == Some(&value)), "{place}");
+        } else {
+            assert!(found.iter().eq(expected), "{place}");
+        }
+    }
+
     fn next(&self, chance: &mut Chance) -> Sent {
-        let id = chance.below(3) as ProducerId;
-        let last = self.stored.iter().rev().find(|(sent, ..)| sent.id == id);
-        let Some((last, ..)) = last else {
-            return sent(id, 0, chance.below(9) as i32, 1 + chance.below(4) as i32);
+        let id = chance.below(4) as ProducerId;
+        let count = 1 + chance.below(4) as i32;
+        let Some((last, ..)) = self.last(id) else {
+            let first = [chance.below(9) as i32, i32::MAX - chance.below(9) as i32];
+            return sent(id, 0, first[chance.below(2) as usize], count);
         };
         let next = last.first.wrapping_add(last.count) & i32::MAX;
-        let count = 1 + chance.below(4) as i32;
-        match chance.below(9) {
+        match chance.below(14) {
             0 => sent(id, last.epoch + 1, 0, count),
-            1 => sent(id, last.epoch, next.wrapping_add(1) & i32::MAX, count),
+            1 => sent(id, last.epoch, next.wrapping_add(count) & i32::MAX, count),
             2 => sent(id, last.epoch + 1, 1, count),
-            3 => *last,
-            4 if last.epoch == 0 => sent(id, 1, 0, count),
-            5 if last.epoch > 0 => sent(id, last.epoch - 1, next, count),
+            3 => sent(id, (last.epoch - 1).max(0), next, count),
+            // A part of what is there, or more, is not what is there.
+            4 => Sent { count: if last.count > 1 { last.count - 1 } else { 2 }, ..*last },
+            5..9 => {
+                let of: Vec<_> =
+                    self.stored.iter().rev().filter(|(sent, ..)| sent.id == id).collect();
+                of[chance.below(of.len().min(7) as u64) as usize].0
+            }
             _ => sent(id, last.epoch, next, count),
         }
     }
 
     /// Sends a batch, and holds what comes back against what is stored.
-    fn send(&mut self, log: &Log, chance: &mut Chance, place: &str) {
-        let batch = self.next(chance);
-        let at = T0 + self.end as i64 * 10;
-        let last = self.stored.iter().rev().find(|(sent, ..)| sent.id == batch.id);
-        let follows = last.is_none_or(|(last, ..)| {
-            (batch.epoch == last.epoch
-                && batch.first == last.first.wrapping_add(last.count) & i32::MAX)
-                || (batch.epoch > last.epoch && batch.first == 0)
-        });
-        match batch.append(log, at) {
+    fn send(&mut self, log: &Log, batch: Sent, place: &str) -> bool {
+        let known = self.known(batch.id).map(|(last, ..)| *last);
+        let next = |last: &Sent| last.first.wrapping_add(last.count) & i32::MAX;
+        let expected = known.map(|last| if batch.epoch == last.epoch { next(&last) } else { 0 });
+        let follows = known.is_none_or(|last| batch.epoch >= last.epoch)
+            && expected.is_none_or(|expected| expected == batch.first);
+        let certain = self.certain.get(&batch.id).copied().unwrap_or(1);
+        let repeats =
+            known.is_some() && self.recent(batch.id).take(certain).any(|(s, ..)| *s == batch);
+        match batch.append(log, self.now) {
             Ok(appended) if appended.duplicate => {
-                let (found, base, _) = last.unwrap();
-                assert_eq!((*found, *base), (batch, appended.first), "{place}");
+                let place = format!("{place}: {batch:?} after {known:?}, at {}", appended.first);
+                assert!(known.is_some(), "{place}");
+                let mut recent = self.recent(batch.id);
+                assert!(
+                    recent.any(|(sent, base, _)| (*sent, *base) == (batch, appended.first)),
+                    "{place}"
+                );
+                assert_eq!(appended.last, appended.first + batch.count as u64 - 1, "{place}");
             }
             Ok(appended) => {
-                assert!(follows, "{place}: {batch:?} after {last:?}");
+                assert!(follows && !repeats, "{place}: {batch:?} after {known:?}");
                 assert_eq!(appended.first, self.end, "{place}");
-                self.stored.push((batch, self.end, at));
-                self.end += batch.count as u64;
+                // Of who was not known nothing is left.
+                let certain = if known.is_some() { certain + 1 } else { 1 };
+                let same_epoch = known.is_none_or(|last| last.epoch == batch.epoch);
+                self.certain.insert(batch.id, if same_epoch { certain.min(5) } else { 5 });
+                self.forgotten.remove(&batch.id);
+                self.stored.push((batch, self.end, self.now));
+                for n in 0..batch.count {
+                    self.values.insert(self.end, batch.value(n));
+                    self.end += 1;
+                }
+                return true;
             }
-            Err(Error::Producer(refusal)) => {
-                assert!(!follows && last.is_some_and(|last| last.0 != batch), "{place}: {refusal}");
+            Err(Error::Producer(ProducerRefusal::Fenced { epoch, current, .. })) => {
+                let known = known.unwrap();
+                assert!(batch.epoch < known.epoch && !repeats, "{place}");
+                assert_eq!((epoch, current), (batch.epoch, known.epoch), "{place}");
+            }
+            Err(Error::Producer(ProducerRefusal::OutOfOrder { expected: said, found, .. })) => {
+                let known = known.unwrap_or_else(|| panic!("{place}: {batch:?} of nobody refused"));
+                assert!(
+                    !follows && !repeats && batch.epoch >= known.epoch,
+                    "{place}: {batch:?} after {known:?}"
+                );
+                assert_eq!((Some(said), found), (expected, batch.first), "{place}");
             }
             Err(error) => panic!("{place}: {error}"),
         }
+        false
     }
 }
 
@@ -304,61 +542,134 @@ fn harm(fs: &MemFs, chance: &mut Chance) {
     }
 }
 
-#[test]
-fn an_opening_knows_the_producers_whatever_became_of_their_snapshots() {
-    let (mut batches, mut openings) = (0, 0);
-    for seed in seeds("ANNALS_PRODUCER_SEEDS", 150) {
-        let mut chance = Chance(seed);
-        let mut disk = MemFs::new();
-        let mut log = Log::open(DIR, config(&disk)).unwrap();
-        let mut model = Model::default();
-        for step in 0..60 {
-            let place = format!("seed {seed}, step {step}");
-            match chance.below(16) {
-                0 => log.roll().unwrap(),
-                1 => {
-                    let target = chance.below(model.end + 1).max(model.end.saturating_sub(30));
-                    log.truncate_to(target).unwrap();
-                    model.cut(target);
-                }
-                2 => assert!(log.flush().is_ok()),
-                3 => {
-                    log.append("of nobody").unwrap();
-                    model.end += 1;
-                }
-                kind @ 4..=6 => {
-                    let before = log.producers().unwrap();
-                    if kind == 4 {
-                        log.close().unwrap();
-                    } else {
-                        drop(log);
-                    }
-                    // What is left when the process dies, and, after all is durable, when power is lost.
-                    disk = match kind {
-                        4 => disk,
-                        5 => disk.kill(),
-                        _ => {
-                            let log = Log::open(DIR, config(&disk)).unwrap();
-                            log.flush().unwrap();
-                            assert_eq!(log.producers().unwrap(), before, "{place}");
-                            let crashed = disk.crash(Survive::Some { seed: chance.below(1 << 40) });
-                            drop(log);
-                            crashed
-                        }
-                    };
-                    harm(&disk, &mut chance);
-                    log = Log::open(DIR, config(&disk)).unwrap();
-                    openings += 1;
-                }
-                _ => {
-                    model.send(&log, &mut chance, &place);
-                    batches += 1;
+/// A log, the disk it is on, and what it must hold.
+struct Run {
+    chance: Chance,
+    clock: Arc<ManualClock>,
+    disk: MemFs,
+    fs: FaultFs,
+    log: Log,
+    model: Model,
+    /// In how many steps there is one of each kind but sending.
+    calm: u64,
+}
+
+impl Run {
+    fn config(&self) -> LogConfig {
+        let policy = [CleanupPolicy::Delete, CleanupPolicy::CompactAndDelete];
+        config(&self.disk)
+            .producer_id_expiration(Duration::from_millis(SILENCE as u64))
+            .cleanup_policy(policy[usize::from(self.model.compacts)])
+            .clock(self.clock.clone())
+            .fs(self.fs.clone())
+    }
+
+    fn new(seed: u64) -> Run {
+        let disk = MemFs::new();
+        let fs = FaultFs::new(disk.clone());
+        let log = Log::open("elsewhere", config(&MemFs::new())).unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+        let model = Model { now: T0, compacts: seed % 3 == 0, ..Model::default() };
+        let calm = [24, 90][seed as usize % 2];
+        let mut run = Run { chance: Chance(seed), clock, disk, fs, log, model, calm };
+        run.log = Log::open(DIR, run.config()).unwrap();
+        run
+    }
+
+    fn reopen(&mut self, disk: MemFs, place: &str) {
+        let durable = self.log.offsets().durable;
+        self.disk = disk;
+        harm(&self.disk, &mut self.chance);
+        self.fs = FaultFs::new(self.disk.clone());
+        self.log = Log::open(DIR, self.config()).unwrap();
+        let end = self.log.offsets().end;
+        assert!(end >= durable, "{place}: ends at {end}, {durable} was durable");
+        self.model.cut(end);
+        self.model.read_again(&self.log, place);
+        self.model.check_records(&self.log, place);
+    }
+
+    /// The batch finds no room, and then it does.
+    fn send_where_there_is_no_room(&mut self, place: &str) {
+        let batch = self.model.next(&mut self.chance);
+        let full = Rule::new(Operation::Write, Fault::Error(std::io::ErrorKind::StorageFull));
+        let rule = self.fs.add(full.path(".log"));
+        match batch.append(&self.log, self.model.now) {
+            Err(Error::Io { .. }) => {
+                self.fs.remove_rule(rule);
+                assert!(self.model.send(&self.log, batch, place), "{place}: it was not there");
+            }
+            _ => drop(self.fs.remove_rule(rule)),
+        }
+    }
+
+    fn step(&mut self, place: &str) {
+        match self.chance.below(self.calm) {
+            0 => self.log.roll().unwrap(),
+            1 => {
+                let least = self.model.start.max(self.model.compacted);
+                let least = self.model.end.saturating_sub(30).max(least);
+                let target = least + self.chance.below(self.model.end - least + 1);
+                self.log.truncate_to(target).unwrap();
+                if target < self.model.end {
+                    self.model.cut(target);
+                    self.model.read_again(&self.log, place);
                 }
             }
-            assert_eq!(log.producers().unwrap(), model.states(), "{place}");
-            assert_eq!(log.offsets().end, model.end, "{place}");
+            2 => assert!(self.log.flush().is_ok()),
+            3 => {
+                self.log.append(Record::new(NOBODY).key("k")).unwrap();
+                self.model.values.insert(self.model.end, NOBODY.to_owned());
+                self.model.end += 1;
+            }
+            4 => {
+                let disk = self.disk.clone();
+                self.log.clone().close().unwrap();
+                self.reopen(disk, place);
+            }
+            5 => self.reopen(self.disk.kill(), place),
+            6 => {
+                let seed = self.chance.below(1 << 40);
+                self.reopen(self.disk.crash(Survive::Some { seed }), place);
+            }
+            7 => {
+                let millis = self.chance.below(SILENCE as u64 * 2 / 3);
+                self.model.now += millis as i64;
+                self.clock.advance(Duration::from_millis(millis));
+            }
+            8 => {
+                let span = self.model.end - self.model.start;
+                let target = self.model.start + self.chance.below(span / 2 + 1);
+                self.model.start = self.log.delete_before(target).unwrap();
+            }
+            9 if self.model.compacts => {
+                self.log.compact().unwrap();
+                self.model.compacted =
+                    self.log.stats().unwrap().segments.last().unwrap().base_offset;
+            }
+            9 => drop(self.log.maintain().unwrap()),
+            10 => self.send_where_there_is_no_room(place),
+            _ => {
+                let batch = self.model.next(&mut self.chance);
+                self.model.send(&self.log, batch, place);
+            }
         }
-        assert_eq!(log.verify().unwrap(), []);
+        self.model.check(&self.log, place);
     }
-    say(&format!("producers: {batches} batches, {openings} openings"));
+}
+
+#[test]
+fn each_sequence_number_is_in_the_log_once_whatever_happens() {
+    let (mut batches, mut openings) = (0, 0);
+    for seed in seeds("ANNALS_PRODUCER_SEEDS", 100) {
+        let mut run = Run::new(seed);
+        for step in 0..100 {
+            run.step(&format!("seed {seed}, step {step}"));
+        }
+        run.model.check_records(&run.log, &format!("seed {seed}"));
+        assert_eq!(run.log.verify().unwrap(), []);
+        batches += run.model.stored.len();
+        openings += 1;
+    }
+    say(&format!("producers: {batches} batches are left in {openings} logs"));
 }

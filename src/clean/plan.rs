@@ -295,7 +295,7 @@ mod tests {
         let mut parts = parts();
         parts[2].offset_entries = 3;
         assert_eq!(ends(&parts, 30, &one(39)), [2, 3], "the offset indexes");
-        assert_eq!(ends(&[], 30, &one(39)), []);
+        assert_eq!(ends(&[], 30, &one(39)), [0_usize; 0]);
     }
 
     #[test]

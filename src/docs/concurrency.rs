@@ -35,6 +35,12 @@
 //! none fails for the size of another. Nobody depends on being served: who has waited for some tens of
 //! microseconds blocks on the lock and leads when it comes, and if a leader panics, those it led get an error.
 //!
+//! A batch of a numbered producer is not written with others: whether it follows what its producer sent before, is a duplicate or is refused
+//! depends on those in front of it. It is checked under the lock, when its turn comes, before anything is written or rolled; what it
+//! changes is noted after the write and before the end is published. So threads that send the same batch at once store it once. Two batches of
+//! a producer that two threads append without waiting for each other may come in the wrong order: then the second is
+//! refused, stored nowhere, and taken when it is sent again after the first.
+//!
 //! # Locks
 //!
 //! They are taken in this order, and some not at all:
@@ -43,7 +49,7 @@
 //! |---|---|---|
 //! | cleaner | compaction | all of it |
 //! | change | truncate, `delete_before`, close; compaction | all of it; the moment in which segments are replaced |
-//! | writer | append, roll, truncate, close | the write, and the file work of a change |
+//! | writer | append, roll, truncate, close; `producers`, `maintain` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
 //! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
 //!

@@ -14,6 +14,7 @@
 //! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and all up to the new start was durable |
 //! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | the same | the same, and all that was compacted was durable |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
+//! | `append` that answers [`duplicate`](crate::Appended::duplicate) | as the append that stored the batch | the same: coming again makes it durable only where a flush is due |
 //! | dropping the last handle; readers and tails count as handles | as if the process had died | as if the process had died |
 //!
 //! There is no buffer in this crate between an append and the operating system. The difference between the
@@ -45,6 +46,8 @@
 //! | any other error of a write | the batch may be there after reopening | poisoned |
 //! | the part of a failed write cannot be taken back | the same | poisoned |
 //! | error of a sync | unknown what is durable | poisoned |
+//! | a refusal of the batch of a producer | nothing was appended | works, and knows what it knew |
+//! | no snapshot of the producers could be written, on append, roll or close | as without that failure | works; the next opening reads more |
 //! | no room for the recovery point, on flush | the records *are* durable, recovery would begin at an earlier point | works |
 //! | error when a segment is begun | nothing was appended | works |
 //! | error while truncating, before files change | nothing was removed | works |
@@ -75,6 +78,11 @@
 //! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
+//! | an append failed, or nobody knows whether it did, and its numbered batch is sent again | it is in the log once | send it again, also after reopening | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way`; `crash.rs` |
+//! | batches sent twice, too late, out of order, by who was replaced, before and after every crash | each sequence number is in the log at most once | what the refusal says | `producers.rs`: `each_sequence_number_is_in_the_log_once_whatever_happens` |
+//! | a snapshot of the producers cannot be written | the log goes on without | nothing | `faults.rs`: `snapshots_that_cannot_be_written_cost_nothing_but_reading` |
+//! | a snapshot of the producers is lost, short, damaged, stale or misplaced | the one before it and the batches are read | nothing | `producers.rs`: `a_snapshot_of_what_cannot_be_is_none`, and the model there |
+//! | a batch cannot be read while truncating finds out what producers it leaves | an error; nothing was changed | restore it, or truncate below it | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
 //! | a write fails otherwise | the log is poisoned, reads go on | close, open | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | a sync fails | it is not tried again; everyone who waits gets the error; poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
@@ -100,7 +108,32 @@
 //! whole and with a right checksum. No log can exclude that, as a process can die between the write and
 //! its answer. What is excluded is a *fork*: offsets go on after whatever opening found, so no offset
 //! ever names two records that both were acknowledged as durable. Who retries a failed append may
-//! store a record twice, and should carry an identity in the record if that matters.
+//! store a record twice, and should number its batches if that matters.
+//!
+//! # Batches that come again
+//!
+//! Records of an idempotent producer are numbered: a batch carries the producer's id, its epoch, and the sequence number of its first record
+//! ([`BatchBuilder::producer`](crate::record::BatchBuilder::producer)). A batch that is in the log is not stored again but answered with the offsets it has.
+//!
+//! | since the batch was stored | how many of the last batches of a producer are recognised |
+//! |---|---|
+//! | nothing happened to the log | five |
+//! | the process died, or power was lost and the batch is there | at least the last one, at most five; those before it are refused as out of order |
+//! | the log was closed and opened | the last one; the same |
+//! | it was truncated above the batch | the same |
+//! | it was lost with the power, or truncated away | none: it is stored when it comes again |
+//! | its producer wrote nothing for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: whatever it sends is stored |
+//! | its records were deleted or compacted | as before, while its producer is known |
+//!
+//! So a producer that waits for each answer before it sends the next batch stores each record once, whatever fails. One that sends up to five ahead does
+//! so as long as the log is open; after a restart it may be refused, never stored twice.
+//!
+//! While the log is open, silence counts from when a producer last wrote. After opening and after a truncation it counts from the largest timestamp
+//! of its last batch, as in Kafka: a producer of records with old timestamps is forgotten then.
+//!
+//! What is known of producers follows from the batches. That not all of them need be read, `.snapshot` files say what was known
+//! where each segment begins, every 64 MiB in between, and at the close. None that speaks of more than the log has outlives an opening or a truncation.
+//! Where batches cannot be read below the recovery point, opening goes on with what it knows; [`Event::Damaged`](crate::Event::Damaged) tells.
 //!
 //! Records that were only appended and then lost to a loss of power are different: their offsets are given again.
 //! Readers see records before they are durable. Who passes records on to another machine should wait until

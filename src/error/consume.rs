@@ -1,9 +1,11 @@
 //! Why a consumer could not go on.
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, GroupError};
+use crate::types::Offset;
+use std::sync::Arc;
 
 /// Why a consumer could not go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
     /// The partition is not assigned to this consumer. Kafka: `IllegalStateException`.
@@ -16,12 +18,123 @@ pub enum ConsumeError {
         /// The partition.
         partition: u32,
     },
+    /// Nothing is committed for the partition, and nothing says where else to begin. Kafka: `NoOffsetForPartitionException`.
+    #[error(
+        "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
+    )]
+    NoOffset {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// The consumer neither subscribes nor has partitions assigned. Kafka: `IllegalStateException`.
+    #[error("the consumer reads nothing yet: subscribe to topics, or assign partitions, first")]
+    NotSubscribed,
+    /// Topics by name, topics by pattern and assigned partitions exclude each other. Kafka: `IllegalStateException`.
+    #[error("the consumer reads {has} already, and cannot read {wanted} too: unsubscribe first")]
+    MixedSubscription {
+        /// What it reads.
+        has: &'static str,
+        /// What it was to read.
+        wanted: &'static str,
+    },
+    /// The consumer has no group. Kafka: `InvalidGroupIdException`.
+    #[error("the consumer has no group, so it cannot {what}: give it a `group_id`")]
+    NoGroup {
+        /// What needs one.
+        what: &'static str,
+    },
+    /// Offsets were not committed. Kafka: `CommitFailedException`.
+    #[error("group `{group}` did not take the offsets: {reason}")]
+    CommitFailed {
+        /// The group.
+        group: String,
+        /// Why.
+        reason: CommitRefusal,
+    },
+    /// A partition cannot be read on from where the consumer is. It stays there: seek past it, pause the partition, or restore what is damaged.
+    #[error("partition {partition} of `{topic}` cannot be read at offset {offset}: {source}")]
+    Partition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The consumer's position.
+        offset: Offset,
+        /// What is wrong.
+        source: Arc<Error>,
+    },
+    /// What the application gave to the consumer to be called has panicked. The consumer goes on: poll again.
+    #[error("{callback} has panicked: {message}; the consumer is as if it had returned")]
+    CallbackPanicked {
+        /// What was called.
+        callback: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The consumer was closed. Kafka: `IllegalStateException`.
+    #[error("the consumer is closed: make another")]
+    Closed,
+}
+
+/// Why offsets were not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitRefusal {
+    /// The group says no: partitions have been assigned anew, or another consumer took over.
+    #[error("{0}")]
+    Group(GroupError),
+    /// The consumer is in the group, and the partition is not its own.
+    #[error(
+        "partition {partition} of `{topic}` is not assigned to this consumer; leave it to whom it is assigned to"
+    )]
+    NotAssigned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// What is to be kept with an offset is too long. Kafka: `OffsetMetadataTooLarge`.
+    #[error("its metadata has {bytes} bytes, and {limit} is the most there may be; shorten it")]
+    MetadataTooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Offsets above this cannot be in a log.
+    #[error("there is no offset {offset}; commit the offset of the next record to read")]
+    ImpossibleOffset {
+        /// The offset.
+        offset: Offset,
+    },
 }
 
 impl ConsumeError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            ConsumeError::NotAssigned { .. } => ErrorKind::InvalidInput,
+            ConsumeError::NotAssigned { .. }
+            | ConsumeError::NotSubscribed
+            | ConsumeError::MixedSubscription { .. }
+            | ConsumeError::CallbackPanicked { .. }
+            | ConsumeError::NoGroup { .. } => ErrorKind::InvalidInput,
+            ConsumeError::NoOffset { .. } => ErrorKind::OutOfRange,
+            ConsumeError::CommitFailed { reason, .. } => reason.kind(),
+            ConsumeError::Partition { source, .. } => source.kind(),
+            ConsumeError::Closed => ErrorKind::Closed,
+        }
+    }
+}
+
+impl CommitRefusal {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            CommitRefusal::Group(error) => error.kind(),
+            CommitRefusal::NotAssigned { .. } => ErrorKind::Rebalancing,
+            CommitRefusal::MetadataTooLarge { .. } | CommitRefusal::ImpossibleOffset { .. } => {
+                ErrorKind::InvalidInput
+            }
         }
     }
 }

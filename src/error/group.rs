@@ -72,6 +72,40 @@ pub enum GroupError {
     /// Kafka: `GroupNotEmptyException`.
     #[error("the group has members; let them leave first")]
     NonEmptyGroup,
+    /// Kafka: `GroupIdNotFoundException`.
+    #[error("there is no group `{group}`: nobody has joined it, and nothing is committed for it")]
+    UnknownGroup {
+        /// The group.
+        group: String,
+    },
+    /// Kafka: `GroupSubscribedToTopicException`.
+    #[error("members of the group read `{topic}`; let them leave, or subscribe to others, first")]
+    Subscribed {
+        /// The topic.
+        topic: String,
+    },
+    /// An offset cannot be moved from where it is if it is nowhere.
+    #[error(
+        "nothing is committed for partition {partition} of `{topic}`, so there is nothing to shift; name an offset"
+    )]
+    NothingCommitted {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// What is stored in the offsets topic is not what Kafka stores there.
+    #[error(
+        "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the partition, or remove the record"
+    )]
+    Unreadable {
+        /// The partition.
+        partition: u32,
+        /// The offset of the record.
+        offset: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl GroupError {
@@ -82,7 +116,11 @@ impl GroupError {
             | GroupError::IllegalGeneration { .. }
             | GroupError::RebalanceInProgress => ErrorKind::Rebalancing,
             GroupError::FencedInstanceId { .. } => ErrorKind::Fenced,
-            GroupError::NonEmptyGroup => ErrorKind::Busy,
+            GroupError::NonEmptyGroup | GroupError::Subscribed { .. } => ErrorKind::Busy,
+            GroupError::UnknownGroup { .. } | GroupError::NothingCommitted { .. } => {
+                ErrorKind::NotFound
+            }
+            GroupError::Unreadable { .. } => ErrorKind::Corrupt,
             GroupError::InconsistentGroupProtocol { .. }
             | GroupError::InvalidSessionTimeout { .. }
             | GroupError::GroupMaxSizeReached { .. }

@@ -1,6 +1,8 @@
 //! Why something cannot be done with a topic.
 
 use crate::error::ErrorKind;
+use std::fmt;
+use std::path::PathBuf;
 
 /// Why a store refused what was asked of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +52,27 @@ pub enum TopicError {
         /// Why it cannot have them.
         reason: &'static str,
     },
-    /// A setting of a topic has a value that it cannot have, or there is no such setting. Kafka: `InvalidConfigurationException`.
+    /// The directory of a partition is gone, or lies elsewhere: the topic may be spread over several directories.
+    #[error(
+        "partition {partition} of topic `{topic}` is not in the directory, which has others of its {partitions}: restore it, or bring all of them into one directory"
+    )]
+    MissingPartition {
+        /// The topic.
+        topic: String,
+        /// The partition that is not there.
+        partition: u32,
+        /// How many partitions the topic has.
+        partitions: u32,
+    },
+    /// Something lies in the directory of a store, or where one is to be, that cannot.
+    #[error("{} does not belong in the directory of a store: {reason}", path.display())]
+    InvalidDirectory {
+        /// What lies there.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A setting of a topic has a value that it cannot have. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]
     InvalidSetting {
         /// The setting, by Kafka's name.
@@ -60,6 +82,25 @@ pub enum TopicError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Topics have no setting of that name. Kafka: `InvalidConfigurationException`.
+    #[error("topics have no setting `{key}`; {}", Nearest(*.nearest))]
+    UnknownSetting {
+        /// The name.
+        key: String,
+        /// The setting whose name is most like it, if one is.
+        nearest: Option<&'static str>,
+    },
+}
+
+struct Nearest(Option<&'static str>);
+
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, "did you mean `{key}`?"),
+            None => f.write_str("`TopicConfig::entries` lists those that they have"),
+        }
+    }
 }
 
 impl TopicError {
@@ -67,9 +108,12 @@ impl TopicError {
         match self {
             TopicError::Unknown { .. } | TopicError::UnknownPartition { .. } => ErrorKind::NotFound,
             TopicError::Exists { .. } => ErrorKind::Exists,
+            TopicError::MissingPartition { .. } => ErrorKind::Corrupt,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
-            | TopicError::InvalidSetting { .. } => ErrorKind::InvalidInput,
+            | TopicError::InvalidDirectory { .. }
+            | TopicError::InvalidSetting { .. }
+            | TopicError::UnknownSetting { .. } => ErrorKind::InvalidInput,
         }
     }
 }

@@ -110,6 +110,22 @@ impl Fs for DiskFs {
         fs::remove_file(path).map_err(|error| explain(error, path))
     }
 
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if !fs::symlink_metadata(from)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // A system would put it in the place of an empty directory.
+        match fs::symlink_metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         sync_names(dir)
     }

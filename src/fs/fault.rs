@@ -41,6 +41,10 @@ pub enum Operation {
     Rename,
     /// [`Fs::remove`].
     Remove,
+    /// [`Fs::rename_dir`].
+    RenameDir,
+    /// [`Fs::remove_dir`].
+    RemoveDir,
     /// [`Fs::sync_dir`].
     SyncDir,
     /// [`Fs::lock`].
@@ -315,6 +319,16 @@ impl Fs for FaultFs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let call = Call::new(Operation::Remove, path.into());
         self.faults.pass_unit(call, || self.inner.remove(path))
+    }
+
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let call = Call { to: Some(to.into()), ..Call::new(Operation::RenameDir, from.into()) };
+        self.faults.pass_unit(call, || self.inner.rename_dir(from, to))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let call = Call::new(Operation::RemoveDir, dir.into());
+        self.faults.pass_unit(call, || self.inner.remove_dir(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -398,6 +398,28 @@ impl Fs for MemFs {
         Ok(())
     }
 
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        tree.find_dir(from)?;
+        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        if tree.get(to.0, &to.1).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        tree.change(Change::Move { from, to });
+        Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut tree = self.shared.tree.write();
+        let id = tree.find_dir(dir)?;
+        let at = tree.place(dir)?;
+        if tree.live.get(&id).is_some_and(|names| !names.is_empty()) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        tree.change(Change::Unlink { at });
+        Ok(())
+    }
+
     /// A rename between two directories is durable after a sync of either.
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();

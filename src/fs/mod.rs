@@ -99,6 +99,19 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `NotFound` if there is no such file, `IsADirectory` if it is a directory.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a directory another name, with all that is in it, in one step. Nothing may have that name.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else, `AlreadyExists` if the new
+    /// name is taken.
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else, `DirectoryNotEmpty`.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Makes the names in a directory durable.
     ///
     /// # Errors
@@ -141,6 +154,14 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         (**self).remove(path)
+    }
+
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename_dir(from, to)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        (**self).remove_dir(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

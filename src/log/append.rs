@@ -111,7 +111,7 @@ impl Shared {
             for record in records {
                 builder.push_record(&record, now)?;
                 // Records without end must not take memory without end.
-                if self.config.compression.is_none() {
+                if self.live.compression().is_none() {
                     self.check_size(builder.size_bytes() as u64)?;
                 }
             }
@@ -132,7 +132,7 @@ impl Shared {
         self.check_writable()?;
         let mut builder = BUILDER.take().unwrap_or_default();
         // It may come from an append to a log that compresses.
-        builder.compression(self.config.compression.unwrap_or(Compression::None));
+        builder.compression(self.live.compression().unwrap_or(Compression::None));
         let now = self.clock().now();
         let appended =
             encode(&mut builder, now).and_then(|()| self.append_built(&mut builder, now));
@@ -154,7 +154,7 @@ impl Shared {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
         }
-        if let Some(compression) = self.config.compression {
+        if let Some(compression) = self.live.compression() {
             builder.compression(compression);
         }
         builder.check_records(&self.rules(now))?;
@@ -197,7 +197,7 @@ impl Shared {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
         builder
-            .compression(self.config.compression.unwrap_or(Compression::None))
+            .compression(self.live.compression().unwrap_or(Compression::None))
             .producer(header.producer_id, header.producer_epoch, header.base_sequence)
             .transactional(header.is_transactional());
         let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
@@ -209,7 +209,7 @@ impl Shared {
 
     #[inline(always)]
     fn rules(&self, now: Timestamp) -> AppendRules {
-        AppendRules { now, ..self.rules }
+        self.live.rules(now)
     }
 
     fn nothing_appended(&self) -> Appended {
@@ -261,18 +261,20 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
-            self.flush_below(appended.last.saturating_add(1))?;
+            // A batch that came again may lie far below what is to be flushed.
+            let end = appended.last.saturating_add(1);
+            self.flush_below(if appended.duplicate { self.end() } else { end })?;
         }
         Ok(appended)
     }
 
     #[inline(always)]
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limit = self.config.max_message_bytes;
+        let limit = self.live.max_message_bytes();
         if bytes > limit {
             return Err(Error::BatchTooLarge { bytes, limit, option: "max_message_bytes" });
         }
-        let limit = self.config.segment_bytes;
+        let limit = self.live.segment_bytes();
         if bytes > limit {
             return Err(Error::BatchTooLarge { bytes, limit, option: "segment_bytes" });
         }
@@ -300,7 +302,7 @@ impl Shared {
         let bytes = batch.len() as u64;
         let mut append_time = Timestamp::NONE;
         let mut max_timestamp = header.max_timestamp;
-        if self.config.timestamp_type == TimestampType::LogAppendTime {
+        if self.live.timestamp_type() == TimestampType::LogAppendTime {
             // Under the lock, or times would not rise with offsets as the clock does.
             append_time = self.clock().now();
             stamp_append_time(batch, append_time)?;
@@ -338,7 +340,7 @@ impl Shared {
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,
             last: seen.last_offset,
-            append_time: match self.config.timestamp_type {
+            append_time: match self.live.timestamp_type() {
                 TimestampType::LogAppendTime => seen.timestamp,
                 TimestampType::CreateTime => Timestamp::NONE,
             },
@@ -376,7 +378,7 @@ impl Shared {
         let spans_too_far =
             last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
         spans_too_far
-            || size.saturating_add(bytes) > self.config.segment_bytes
+            || size.saturating_add(bytes) > self.live.segment_bytes()
             || self.index_is_full(writer, batches)
             || (size > 0 && self.is_aged(writer, timestamp))
     }
@@ -385,7 +387,7 @@ impl Shared {
     #[inline(always)]
     fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
         use crate::segment::{offset_index, time_index};
-        let room = |entry: usize| self.config.index_bytes / entry as u64;
+        let room = |entry: usize| self.live.index_bytes() / entry as u64;
         let after = |entries: usize| entries.saturating_add(batches) as u64;
         // One slot of the time index is kept for the entry that is made when the segment is closed.
         after(writer.indexes.offsets.len()) > room(offset_index::ENTRY_BYTES)
@@ -408,8 +410,7 @@ impl Shared {
 
     #[inline(always)]
     pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
-        let config = &self.config;
-        if config.flush_messages == u64::MAX && config.flush_interval >= FLUSH_NEVER {
+        if self.live.flush_messages() == u64::MAX && self.live.flush_interval() >= FLUSH_NEVER {
             return false;
         }
         self.flush_is_due_now(writer)
@@ -417,11 +418,10 @@ impl Shared {
 
     #[cold]
     fn flush_is_due_now(&self, writer: &mut Writer) -> bool {
-        let config = &self.config;
         let unflushed = self.end().saturating_sub(self.durable());
         let now = self.clock().monotonic();
-        let due = unflushed >= config.flush_messages
-            || now.saturating_sub(writer.flushed) >= config.flush_interval;
+        let due = unflushed >= self.live.flush_messages()
+            || now.saturating_sub(writer.flushed) >= self.live.flush_interval();
         if due {
             writer.flushed = now;
         }

@@ -13,7 +13,7 @@ use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile, Stage};
+use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
@@ -44,10 +44,9 @@ impl Shared {
     fn begin_next(&self, writer: &mut Writer, base: Offset, now: Duration) -> Result<()> {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
-        let mut next = begin_segment(&self.dir, &self.config, base, now)?;
-        let tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
-        next.tracked = tracked;
-        self.store_producers(&mut next.tracked, writer.segment.base, 0);
+        let mut next = begin_segment(&self.dir, &self.live.config(), base, now)?;
+        self.store_producers(&mut writer.tracked, writer.segment.base, 0);
+        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
         self.settle_files(writer);
@@ -164,6 +163,10 @@ impl Shared {
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().now();
+        let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+        let logs = kept.chain([(segment.base, cut)]).collect();
+        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        replay.begin(target)?;
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -196,10 +199,6 @@ impl Shared {
             self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
             writer.stored_offset_entries = writer.indexes.offsets.len();
             writer.stored_time_entries = writer.indexes.times.len();
-            let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
-            let logs = kept.chain([(writer.segment.base, cut)]).collect();
-            let mut replay = Replay::new(&self.dir, &self.config, logs, now)?;
-            replay.begin(target)?;
             writer.tracked = replay.finish(target)?.at(cut);
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
@@ -344,10 +343,22 @@ impl Shared {
             Arc::clone(&indexes),
         );
         let log = ActiveLog::new(file, path, cut, 0);
-        let roll_age = roll_age(&self.config, &self.dir.path, segment.base);
+        let roll_age = roll_age(&self.live.config(), &self.dir.path, segment.base);
         let begun = self.clock().monotonic();
         let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
         Ok((writer, end))
+    }
+
+    /// Lets other options hold from now on, of those that [`Live`](crate::log::live::Live) has; the others stay as they are.
+    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
+        config.validate()?;
+        let mut slot = self.writer.lock();
+        self.check_writable()?;
+        self.live.set(config);
+        if let Some(writer) = &mut *slot {
+            writer.roll_age = roll_age(config, &self.dir.path, writer.segment.base);
+        }
+        Ok(())
     }
 
     /// Closes the log for everyone who has it.
@@ -420,8 +431,7 @@ impl Shared {
             producers: Some(writer.tracked.len() as u64),
             segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
         };
-        let path = self.dir.path.join(CLEAN_SHUTDOWN);
-        self.dir.replace(&path, marker.format().as_bytes())
+        self.checkpoints.set_clean_shutdown(marker)
     }
 }
 

@@ -241,7 +241,7 @@ impl Shared {
     fn stamp_places(&self, bytes: &mut [u8], batches: &mut [Handed], first: u64) -> Option<()> {
         let mut rest = bytes;
         let mut next = first;
-        let now = (self.config.timestamp_type == TimestampType::LogAppendTime)
+        let now = (self.live.timestamp_type() == TimestampType::LogAppendTime)
             .then(|| self.clock().now());
         for Handed { header, .. } in batches {
             let (batch, behind) = rest.split_at_mut_checked(header.size_bytes())?;
@@ -257,7 +257,7 @@ impl Shared {
     }
 
     fn append_time_of(&self, header: &BatchHeader) -> Timestamp {
-        match self.config.timestamp_type {
+        match self.live.timestamp_type() {
             TimestampType::LogAppendTime => header.max_timestamp,
             TimestampType::CreateTime => Timestamp::NONE,
         }

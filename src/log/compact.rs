@@ -13,14 +13,13 @@ use crate::clean::winners::Winners;
 use crate::clean::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
-use crate::log::checkpoints::{read_checkpoint, store_cleaned};
+use crate::log::checkpoints::Checkpoint;
 use crate::log::config::FOREVER;
 use crate::log::disposal::{Disposal, WORTH_BYTES};
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
-use crate::segment::name::RECOVERY_POINT;
 use crate::types::{Offset, Timestamp};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -88,7 +87,7 @@ impl Shared {
     /// Compacts all that can be.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         self.check_writable()?;
-        if !self.config.cleanup_policy.compacts() {
+        if !self.live.config().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
                 reason: "is Delete: open the log with Compact or CompactAndDelete to compact it"
@@ -166,7 +165,7 @@ impl Shared {
 
     /// How large a share of the log is dirty; infinite for one that only deletes, which takes no time.
     pub(crate) fn dirty_ratio(&self) -> f64 {
-        if !self.config.cleanup_policy.compacts() {
+        if !self.live.config().cleanup_policy.compacts() {
             return f64::INFINITY;
         }
         let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
@@ -186,7 +185,7 @@ impl Shared {
     }
 
     fn keep_cleaned(&self, cleaned: Offset) -> Result<()> {
-        store_cleaned(&self.dir, cleaned)?;
+        self.checkpoints.set(Checkpoint::Cleaned, cleaned)?;
         self.cleaning.lock().cleaned = Some(cleaned);
         Ok(())
     }
@@ -233,10 +232,11 @@ impl Shared {
     }
 
     fn cleaning_rules(&self) -> Rules {
+        let config = self.live.config();
         Rules {
-            min_dirty_ratio: self.config.min_cleanable_dirty_ratio,
-            min_lag: self.config.min_compaction_lag,
-            max_lag: self.config.max_compaction_lag,
+            min_dirty_ratio: config.min_cleanable_dirty_ratio,
+            min_lag: config.min_compaction_lag,
+            max_lag: config.max_compaction_lag,
         }
     }
 
@@ -255,7 +255,7 @@ impl Shared {
             drop(state);
         }
         let _state = self.pause_syncs();
-        if read_checkpoint(&self.dir, RECOVERY_POINT)?.is_none_or(|vouched| vouched < upto) {
+        if self.checkpoints.get(Checkpoint::RecoveryPoint)?.is_none_or(|vouched| vouched < upto) {
             self.store_recovery_point(upto)?;
         }
         Ok(())
@@ -270,7 +270,7 @@ impl Pass<'_> {
         pace: Pace<'_>,
         disposal: &mut Disposal,
     ) -> Result<Outcome> {
-        let config = &self.shared.config;
+        let config = self.shared.live.config();
         self.shared.discard_leftovers()?;
         self.shared.vouch_below(dirty.upto, self.revision.get())?;
         let sources = self.sources();

@@ -371,7 +371,7 @@ impl LogConfig {
 
     /// A producer that has written nothing for this long is forgotten: what it sends next is taken, whatever its sequence number.
     ///
-    /// *Default* one day. *Limits* at least 1 ms. *Effect*: memory of some 300 bytes a producer, for as long. Kafka:
+    /// *Default* one day. *Limits* at least 1 ms. *Effect*: memory of 300 to 600 bytes a producer, for as long. Kafka:
     /// `producer.id.expiration.ms`.
     #[must_use]
     pub fn producer_id_expiration(mut self, age: Duration) -> Self {

@@ -9,14 +9,14 @@
 //! without the bytes being there. The log is poisoned, and everyone who waits is
 //! told.
 
-use crate::checkpoint::{OffsetCheckpointEntry, format_offset_checkpoint, topic_partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::log::checkpoints::Checkpoint;
 use crate::log::group::Group;
 use crate::log::shared::Shared;
+use crate::segment::Segment;
 use crate::segment::dir::OPEN;
-use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile};
-use crate::segment::{Segment, SegmentDir};
+use crate::segment::name::{Kind, SegmentFile};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
@@ -217,7 +217,7 @@ impl Shared {
 
     /// Writes down that everything below this offset is durable: where recovery begins.
     pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
-        store_recovery_point(&self.dir, offset)
+        self.checkpoints.set(Checkpoint::RecoveryPoint, offset)
     }
 
     /// Raises the recovery point after a flush, which has succeeded whatever comes of this.
@@ -230,7 +230,7 @@ impl Shared {
             self.emit(&self.poison(&error));
             return Err(error);
         }
-        let path = self.dir.path.join(RECOVERY_POINT);
+        let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
         self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
         Ok(())
     }
@@ -249,13 +249,6 @@ impl Shared {
 pub(crate) fn was_not_opened(error: &Error) -> bool {
     let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
     opening && error.kind() == ErrorKind::TooManyFiles
-}
-
-/// Writes down, durably, that everything below this offset is on the medium.
-pub(crate) fn store_recovery_point(dir: &SegmentDir, offset: Offset) -> Result<()> {
-    let (topic, partition) = topic_partition(&dir.path);
-    let text = format_offset_checkpoint(&[OffsetCheckpointEntry { topic, partition, offset }]);
-    dir.replace(&dir.path.join(RECOVERY_POINT), text.as_bytes())
 }
 
 #[cfg(test)]

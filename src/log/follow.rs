@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::fs::File;
-use crate::log::checkpoints::{read_checkpoint, read_start};
+use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
 use crate::log::open::{
@@ -15,7 +15,7 @@ use crate::log::open::{
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, RECOVERY_POINT, SegmentFile, Stage};
+use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::recover::{Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
@@ -186,9 +186,9 @@ fn survey_listed(
 }
 
 /// Where a log with these segments begins.
-fn start_of(dir: &SegmentDir, view: &View, end: Offset) -> Result<Offset> {
+fn start_of(dir: &Arc<SegmentDir>, view: &View, end: Offset) -> Result<Offset> {
     let first = view.segments.first().map_or(0, |first| first.base);
-    Ok(read_start(dir)?.unwrap_or(0).max(first).min(end))
+    Ok(Checkpoints::new(dir, None).get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
 /// How often a segment that looks damaged is looked at before that is believed.
@@ -199,9 +199,10 @@ const LOOKS: usize = 3;
 /// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
 /// place, or an end below what was synced, are, unless the writer went on while it was read: so it is read again.
 fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Result<Recovered> {
+    let checkpoints = Checkpoints::new(dir, None);
     let mut looks = 0usize;
     loop {
-        let recovery_point = read_checkpoint(dir, RECOVERY_POINT)?.unwrap_or(0);
+        let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let found = recover_segment(dir, base, Offset::MAX, 0, &mut ())?;
         looks = looks.saturating_add(1);
         let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= recovery_point;
@@ -228,6 +229,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     let end = follower.end;
     let start = start_of(&dir, &view, end)?;
     Ok(Shared::new(Parts {
+        checkpoints: Checkpoints::new(&dir, None),
         dir,
         config,
         recovery: Recovery::default(),

@@ -32,6 +32,11 @@ impl Shared {
         if self.is_resting() {
             return Ok(report);
         }
+        // The clock is somebody else's code: it is asked with no lock held.
+        let now = self.clock().now();
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.tracked.expire(now, self.config.producer_id_expiration);
+        }
         // Whatever comes of that, what is to be deleted is.
         let compacted = if self.is_compacted() {
             self.compact(Scope::Due, pace)
@@ -53,7 +58,7 @@ impl Shared {
     }
 
     fn is_compacted(&self) -> bool {
-        self.config.cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
+        self.live.config().cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
     }
 
     /// The offset that everything to be deleted lies below, if there is any.
@@ -85,7 +90,7 @@ impl Shared {
     }
 
     fn retention_limits(&self) -> Limits {
-        let config = &self.config;
+        let config = self.live.config();
         let age = config.retention_age;
         Limits {
             start: self.start(),

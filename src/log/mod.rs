@@ -13,6 +13,8 @@ mod durable;
 mod flush;
 mod follow;
 mod group;
+mod live;
+mod lock;
 mod maintain;
 mod maintainer;
 mod open;
@@ -47,6 +49,8 @@ use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
+pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
+pub(crate) use lock::WriteLock;
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -108,7 +112,9 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
-    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process.
+    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, or the one above it is by
+    ///   a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed, and is
+    ///   taken back when they are opened again.
     /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
@@ -120,6 +126,28 @@ impl Log {
             maintainer.add(&log)?;
         }
         Ok(log)
+    }
+
+    /// Opens a log that is one of many in a directory whose lock is held, and which keeps their checkpoints. Says
+    /// whether it took over some from beside its segments, to be [removed](Log::remove_own_checkpoints) when that is durable.
+    pub(crate) fn open_shared(
+        dir: &Path,
+        config: LogConfig,
+        checkpoints: Arc<dyn SharedCheckpoints>,
+        lost_power: bool,
+    ) -> Result<(Log, bool)> {
+        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        Ok((Log { shared: Arc::new(shared) }, taken_over))
+    }
+
+    /// Removes the checkpoints beside the segments, which were taken over.
+    pub(crate) fn remove_own_checkpoints(&self) -> Result<()> {
+        self.shared.checkpoints.remove_own()
+    }
+
+    /// Lets other options hold from now on, where they can be altered while a log is open.
+    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
+        self.shared.alter(config)
     }
 
     /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
@@ -230,9 +258,22 @@ impl Log {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
+    /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
+    /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
+    /// producer that the log does not know, any sequence number is taken. After the process has died, after a loss of power that
+    /// left the batch there, after a close and after a truncation, at least the last batch of each producer is recognised, and the
+    /// ones before it are refused: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    ///
     /// # Errors
-    /// As [`append`](Log::append), and [`Error::InvalidBatch`] for a batch that breaks a rule of
-    /// [`validate_for_append`](crate::record::validate_for_append).
+    /// As [`append`](Log::append), and
+    /// - [`Error::InvalidBatch`] for a batch that breaks a rule of [`validate_for_append`](crate::record::validate_for_append).
+    /// - [`Error::Producer`], with nothing stored:
+    ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
+    ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
+    ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): the producer has a transaction open that the batch is no part of.
+    ///
+    /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.shared.append_batch(batch)
     }

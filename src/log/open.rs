@@ -6,17 +6,16 @@
 //! durable is never cut: bytes that are no batch are removed only where a write
 //! can have been torn, which is behind everything that was ever synced.
 
-use crate::checkpoint::{CleanShutdown, SESSION_BYTES, Session};
+use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::{Event, Quarantined};
-use crate::fs::{DirLock, Entry, EntryKind};
+use crate::fs::{Entry, EntryKind};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
-use crate::log::checkpoints::{
-    SMALL_FILE_BYTES, read_checkpoint, read_cleaned, read_start, store_cleaned,
-};
+use crate::log::checkpoints::{Checkpoint, Checkpoints, SharedCheckpoints};
 use crate::log::config::{LogConfig, OnCorruption};
-use crate::log::flush::{SyncState, store_recovery_point};
+use crate::log::flush::SyncState;
+use crate::log::lock::WriteLock;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
@@ -24,7 +23,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind, LOCK, Name, RECOVERY_POINT, SegmentFile, Stage};
+use crate::segment::name::{CLEAN_SHUTDOWN, Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -176,43 +175,49 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         _ => Error::io("create", path, e),
     })?;
     Listing::read(&dir)?.check(path)?;
-    let (lock, lost_power) = take_lock(&dir)?;
-    let opening = Opening { lost_power, dir, config, recovery: Recovery::default() };
-    opening.run(lock)
-}
-
-/// Takes the directory's lock, and tells whether the machine stopped since the last holder had it.
-///
-/// If it did, this run of the machine is not written down until the log is recovered: a recovery
-/// that is itself interrupted must begin again from the same knowledge.
-fn take_lock(dir: &SegmentDir) -> Result<(Box<dyn DirLock>, bool)> {
-    let path = dir.path.join(LOCK);
-    let existed = dir.read_small(&path, SESSION_BYTES)?;
-    let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
-    let lock = dir.fs.lock(&path).map_err(|e| match e.kind() {
-        io::ErrorKind::WouldBlock => Error::Locked {
-            path: dir.path.as_path().into(),
-            holder: session.as_ref().and_then(|session| session.process),
-        },
-        _ => Error::io("lock", &path, e),
-    })?;
-    let boot = dir.fs.boot_id();
-    let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
-    write_session(dir, &*lock, boot.filter(|_| !lost_power))?;
-    dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
-    Ok((lock, lost_power))
-}
-
-/// Writes into the lock file who holds it, and in which run of the machine.
-fn write_session(dir: &SegmentDir, lock: &dyn DirLock, boot: Option<String>) -> Result<()> {
-    let content = Session { process: Some(std::process::id()), boot }.format();
-    let store = || -> io::Result<()> {
-        let file = lock.file();
-        file.write_all_at(content.as_bytes(), 0)?;
-        file.set_len(content.len() as u64)?;
-        file.sync_all()
+    let lock = WriteLock::take(&dir)?;
+    leave_those_above(path, &dir)?;
+    let checkpoints = Checkpoints::new(&dir, None);
+    let opening = Opening {
+        lost_power: lock.lost_power,
+        dir,
+        config,
+        checkpoints,
+        recovery: Recovery::default(),
     };
-    store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
+    opening.run(Some(lock))
+}
+
+/// Opens a log that is one of many in a directory, which is locked, and whose checkpoints are kept there. Says whether it
+/// took over some from beside the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
+pub(crate) fn open_shared(
+    path: &Path,
+    config: LogConfig,
+    shared: Arc<dyn SharedCheckpoints>,
+    lost_power: bool,
+) -> Result<(Shared, bool)> {
+    config.validate()?;
+    let dir = segment_dir(path, &config, true);
+    WriteLock::check_free(&dir)?;
+    let checkpoints = Checkpoints::new(&dir, Some(shared));
+    let taken_over = checkpoints.take_over_own()?;
+    let opening = Opening { lost_power, dir, config, checkpoints, recovery: Recovery::default() };
+    Ok((opening.run(None)?, taken_over))
+}
+
+/// Makes sure that nobody has the directory above open, if that is one of many logs, and that it does not count as closed in order
+/// any more: whoever opens it next looks at all of its logs.
+fn leave_those_above(path: &Path, dir: &SegmentDir) -> Result<()> {
+    let Some(above) = path.parent() else { return Ok(()) };
+    let none = Events::default();
+    let above = SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, true);
+    WriteLock::check_free(&above)?;
+    let marker = above.path.join(CLEAN_SHUTDOWN);
+    match above.fs.remove(&marker) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("remove", &marker, error)),
+        Ok(()) => above.sync(),
+    }
 }
 
 /// What is wrong with a segment whose valid part ends too early.
@@ -261,17 +266,13 @@ fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) ->
     lost
 }
 
-fn read_clean_marker(dir: &SegmentDir) -> Result<Option<CleanShutdown>> {
-    let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), SMALL_FILE_BYTES)?;
-    Ok(bytes.and_then(|bytes| CleanShutdown::parse(&String::from_utf8_lossy(&bytes))))
-}
-
 /// What a closed log has lost since; nothing while somebody has it open for writing.
-pub(crate) fn lost_since_close(dir: &SegmentDir) -> Result<Vec<Corruption>> {
-    let Some(marker) = read_clean_marker(dir)? else { return Ok(Vec::new()) };
+pub(crate) fn lost_since_close(dir: &Arc<SegmentDir>) -> Result<Vec<Corruption>> {
+    let checkpoints = Checkpoints::new(dir, None);
+    let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
     let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
     // A writer that came meanwhile has removed the marker, or left another.
-    Ok(if read_clean_marker(dir)? == Some(marker) { lost } else { Vec::new() })
+    Ok(if checkpoints.clean_shutdown()?.flatten() == Some(marker) { lost } else { Vec::new() })
 }
 
 /// The offset after the last batch of a replacement, all of which was synced before it got its name. Of one without a
@@ -309,6 +310,7 @@ fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
 struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
+    checkpoints: Checkpoints,
     recovery: Recovery,
     /// Whether the machine stopped since the log was last open. Then what was not synced
     /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
@@ -316,10 +318,10 @@ struct Opening {
 }
 
 impl Opening {
-    fn run(mut self, lock: Box<dyn DirLock>) -> Result<Shared> {
+    fn run(mut self, lock: Option<WriteLock>) -> Result<Shared> {
         let mut listing = self.settle_leftovers()?;
-        let recovery_point = read_checkpoint(&self.dir, RECOVERY_POINT)?.unwrap_or(0);
-        let start = read_start(&self.dir)?.unwrap_or(0);
+        let recovery_point = self.checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
+        let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         let mut clean = self.take_clean_marker(&listing)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
@@ -337,7 +339,7 @@ impl Opening {
                 }
                 // A digit of it was damaged: left there, it would refuse the log after the next crash.
                 if recovery_point > marker.end {
-                    store_recovery_point(&self.dir, marker.end)?;
+                    self.checkpoints.set(Checkpoint::RecoveryPoint, marker.end)?;
                 }
                 self.open_clean(&listing, &marker)?
             }
@@ -351,13 +353,14 @@ impl Opening {
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(end)?;
-        if self.lost_power {
-            write_session(&self.dir, &*lock, self.dir.fs.boot_id())?;
+        if let Some(lock) = &lock {
+            lock.recovered(&self.dir)?;
         }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
             config: self.config,
+            checkpoints: self.checkpoints,
             recovery: self.recovery,
             view: View { segments },
             start,
@@ -367,15 +370,17 @@ impl Opening {
             writer: Some(writer),
             sync,
             follower: None,
-            lock: Some(lock),
+            lock,
         }))
     }
 
     /// Where the dirty part begins, if that is known. The log may have lost its end since it was written down.
     fn cleaned_below(&self, end: Offset) -> Result<Option<Offset>> {
-        match read_cleaned(&self.dir)? {
+        match self.checkpoints.get(Checkpoint::Cleaned)? {
             // Left there, what is appended now would count as cleaned.
-            Some(cleaned) if cleaned > end => store_cleaned(&self.dir, end).map(|()| Some(end)),
+            Some(cleaned) if cleaned > end => {
+                self.checkpoints.set(Checkpoint::Cleaned, end).map(|()| Some(end))
+            }
             cleaned => Ok(cleaned),
         }
     }
@@ -491,7 +496,7 @@ impl Opening {
         let writer = begin_segment(&self.dir, &self.config, start, now)?;
         self.trust(start)?;
         self.sync_dir()?;
-        store_recovery_point(&self.dir, start)?;
+        self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
         self.remove_below(&mut listing, start)?;
         Ok((writer, Vec::new(), start))
@@ -515,9 +520,7 @@ impl Opening {
 
     /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files that are there.
     fn take_clean_marker(&mut self, listing: &Listing) -> Result<Option<CleanShutdown>> {
-        let path = self.dir.path.join(CLEAN_SHUTDOWN);
-        let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
-        let marker = CleanShutdown::parse(&String::from_utf8_lossy(&bytes));
+        let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
             && self.config.on_corruption == OnCorruption::Fail
             && let Some(lost) = lost_segments(&self.dir, marker, listing).into_iter().next()
@@ -526,11 +529,10 @@ impl Opening {
         }
         let ours = marker.filter(|m| listing.logs().last() == Some((m.base, m.bytes)));
         // Somebody else has written here, and may have cut what was compacted, and appended in its place.
-        if ours.is_none() && read_cleaned(&self.dir)?.is_some() {
-            store_cleaned(&self.dir, 0)?;
+        if ours.is_none() && self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+            self.checkpoints.set(Checkpoint::Cleaned, 0)?;
         }
-        self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-        self.sync_dir()?;
+        self.checkpoints.remove_clean_shutdown()?;
         Ok(ours)
     }
 
@@ -668,7 +670,7 @@ impl Opening {
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        store_recovery_point(&self.dir, end)?;
+        self.checkpoints.set(Checkpoint::RecoveryPoint, end)?;
         Ok((writer, sealed, end))
     }
 

@@ -9,6 +9,7 @@
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
+use crate::fs::{Entry, EntryKind};
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
 use crate::producers::{BatchSeen, ProducerState, Producers, snapshot};
@@ -120,7 +121,13 @@ impl Shared {
         if tracked.stored == Some(end) {
             return;
         }
+        // Of those who fell silent nobody may ever ask again.
+        tracked.producers.expire(tracked.now, self.config.producer_id_expiration);
         let path = path_of(&self.dir, end);
+        if !snapshot::fits(tracked.len()) {
+            let error = "there are more producers than a snapshot holds".to_owned();
+            return self.emit(&Event::CheckpointFailed { path, error });
+        }
         match self.dir.replace_unsynced(&path, &snapshot::encode(&tracked.producers.states())) {
             Ok(()) => {
                 let before = tracked.stored.replace(end);
@@ -137,13 +144,14 @@ impl Shared {
 /// The offsets of which there are snapshots.
 fn stored_offsets(dir: &SegmentDir) -> Result<BTreeSet<Offset>> {
     let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
-    let offset = |name: &str| match Name::parse(name) {
+    let offset = |entry: &Entry| match Name::parse(&entry.name) {
+        _ if entry.kind != EntryKind::File => None,
         Name::Segment(file) if file == SegmentFile::live(file.base, Kind::Snapshot) => {
             Some(file.base)
         }
         _ => None,
     };
-    Ok(entries.iter().filter_map(|entry| offset(&entry.name)).collect())
+    Ok(entries.iter().filter_map(offset).collect())
 }
 
 /// Takes snapshots out of the log, durably, and removes them.
@@ -175,6 +183,10 @@ pub(crate) struct Replay {
     expire: (Timestamp, Duration),
     /// What it knows, once it has begun.
     producers: Option<Producers>,
+    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know more.
+    is_partial: bool,
+    /// Whether it goes on behind batches that cannot be read.
+    passes_damage: bool,
 }
 
 impl Replay {
@@ -191,7 +203,14 @@ impl Replay {
             max_expanded_bytes: config.max_expanded_bytes,
             expire: (now, config.producer_id_expiration),
             producers: None,
+            is_partial: false,
+            passes_damage: true,
         })
+    }
+
+    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the way for new.
+    pub(crate) fn of_sound_batches(self) -> Replay {
+        Replay { passes_damage: false, ..self }
     }
 
     /// There are none, as somebody knows.
@@ -205,25 +224,35 @@ impl Replay {
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.expire.0, self.expire.1);
-        let newest = self.snapshots.range(..=end).next_back().copied();
+        let known = self.first(end)..=end;
+        let newest = self.snapshots.range(known.clone()).next_back().copied();
         let is_base = |offset: &Offset| self.logs.iter().any(|(base, _)| base == offset);
-        let stray: Vec<Offset> = self
-            .snapshots
-            .iter()
-            .copied()
-            .filter(|offset| *offset > end || (!is_base(offset) && Some(*offset) != newest))
-            .collect();
+        let is_kept = |offset: &Offset| {
+            known.contains(offset) && (is_base(offset) || Some(*offset) == newest)
+        };
+        let stray: Vec<Offset> =
+            self.snapshots.iter().copied().filter(|offset| !is_kept(offset)).collect();
         remove_snapshots(&self.dir, &stray)?;
         Ok(Tracked::new(producers, newest))
     }
 
+    /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on from there.
+    fn first(&self, end: Offset) -> Offset {
+        self.logs.first().map_or(end, |(base, _)| (*base).min(end))
+    }
+
     /// The newest sound snapshot up to an offset. Those that are damaged go.
     fn load(&mut self, upto: Offset) -> Result<Producers> {
-        while let Some(offset) = self.snapshots.range(..=upto).next_back().copied() {
+        let first = self.first(upto);
+        while let Some(offset) = self.snapshots.range(first..=upto).next_back().copied() {
             let path = path_of(&self.dir, offset);
             let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
                 Some(bytes) => match snapshot::decode(&bytes) {
-                    Ok(states) => return Ok(Producers::restore(&states, offset)),
+                    Ok(states) if snapshot::is_possible(&states, offset) => {
+                        self.is_partial = false;
+                        return Ok(Producers::restore(&states, offset));
+                    }
+                    Ok(_) => "it says of producers what cannot be at its offset",
                     Err((_, reason)) => reason,
                 },
                 None => "it is missing",
@@ -232,7 +261,8 @@ impl Replay {
             self.dir.discard(SegmentFile::live(offset, Kind::Snapshot));
             self.snapshots.remove(&offset);
         }
-        Ok(Producers::none(self.logs.first().map_or(upto, |(base, _)| (*base).min(upto))))
+        self.is_partial = first > 0;
+        Ok(Producers::none(first))
     }
 
     /// Takes note of the batches from where the producers are known up to an offset.
@@ -246,7 +276,9 @@ impl Replay {
             match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
                 // What lies here was vouched for, and is not read but for this. Who reads it finds the damage;
                 // of whom the batches behind it are is not known.
-                Err(Error::Corrupt(damage)) => self.dir.events.emit(&Event::Damaged(*damage)),
+                Err(Error::Corrupt(damage)) if self.passes_damage => {
+                    self.dir.events.emit(&Event::Damaged(*damage))
+                }
                 read => read?,
             }
         }
@@ -306,9 +338,11 @@ impl Replay {
 /// What recovery reads anyway need not be read again.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
+        let first = self.first(at);
+        let may_know_more = self.is_partial && self.snapshots.range(first..=at).next().is_some();
         let mut producers = match self.producers.take() {
-            Some(producers) => producers,
-            None => self.load(at)?,
+            Some(producers) if !may_know_more => producers,
+            _ => self.load(at)?,
         };
         if producers.end() < at {
             self.read(&mut producers, at)?;
@@ -330,5 +364,141 @@ impl Heed for Replay {
 
     fn forget(&mut self) {
         self.producers = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{Fs, MemFs, Open};
+    use crate::log::Log;
+    use crate::record::BatchBuilder;
+    use crate::types::{ProducerId, Sequence};
+    use std::path::Path;
+
+    const DIR: &str = "t-0";
+
+    fn open(fs: &MemFs) -> Log {
+        let config = LogConfig::default().producer_id_expiration(Duration::MAX);
+        let config = config.index_interval_bytes(0);
+        Log::open(DIR, config.fs(fs.clone())).unwrap()
+    }
+
+    fn send(log: &Log, id: ProducerId, sequence: Sequence) {
+        let mut builder = BatchBuilder::new();
+        builder.producer(id, 0, sequence);
+        builder.push(Timestamp::from_millis(1), None, Some(b"v")).unwrap();
+        assert!(!log.append_batch(builder.build().unwrap()).unwrap().duplicate);
+    }
+
+    /// Lets the next append find that a snapshot is due.
+    fn make_due(log: &Log) {
+        let mut writer = log.shared.writer.lock();
+        let writer = writer.as_mut().unwrap();
+        assert!(!writer.tracked.is_due(writer.log.position()));
+        writer.tracked.due = writer.log.position() + 1;
+    }
+
+    fn path(offset: Offset) -> PathBuf {
+        Path::new(DIR).join(format!("{offset:020}.snapshot"))
+    }
+
+    fn snapshots(fs: &MemFs) -> Vec<Offset> {
+        let names = fs.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+        names.filter_map(|name| name.strip_suffix(".snapshot")?.parse().ok()).collect()
+    }
+
+    /// Two segments, producer 1 in the first, 2 and 3 in the second, the last snapshot between the batches of these.
+    fn log_with_one_in_between() -> MemFs {
+        let fs = MemFs::new();
+        let log = open(&fs);
+        send(&log, 1, 0);
+        log.roll().unwrap();
+        for n in 0..3 {
+            make_due(&log);
+            send(&log, 2, n);
+            // The one before is of no use any more; the one where the segment begins is.
+            assert_eq!(snapshots(&fs), [1, 2 + n as Offset]);
+        }
+        send(&log, 3, 0);
+        assert_eq!(snapshots(&fs), [1, 4]);
+        // An opening vouches for all that, so that the next one has no other reason to read it.
+        let disk = fs.kill();
+        drop(open(&disk));
+        disk.kill()
+    }
+
+    fn ids(log: &Log) -> Vec<ProducerId> {
+        log.producers().unwrap().iter().map(|state| state.producer_id).collect()
+    }
+
+    #[test]
+    fn one_is_due_every_64_mib() {
+        let tracked = Tracked::nothing(0);
+        assert!(!tracked.is_due((64 << 20) - 1) && tracked.is_due(64 << 20));
+        let tracked = tracked.at(100);
+        assert!(!tracked.is_due((64 << 20) + 99) && tracked.is_due((64 << 20) + 100));
+        let log = open(&MemFs::new());
+        make_due(&log);
+        send(&log, 1, 0);
+        let due = log.shared.writer.lock().as_ref().unwrap().tracked.due;
+        assert_eq!(due, log.stats().unwrap().segments[0].bytes + (64 << 20));
+    }
+
+    #[test]
+    fn after_a_kill_the_producers_are_read_from_the_one_in_between_on() {
+        let fs = log_with_one_in_between();
+        assert_eq!(ids(&open(&fs.kill())), [1, 2, 3]);
+        // One that knows of somebody else, and not of those who came before it.
+        let state = ProducerState { producer_id: 99, ..open(&fs.kill()).producers().unwrap()[0] };
+        let file = fs.open(&path(4), Open::ReadWrite).unwrap();
+        let bytes = snapshot::encode(&[state]);
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let log = open(&fs);
+        assert_eq!(ids(&log), [3, 99]);
+        // The next one in between takes its place.
+        make_due(&log);
+        send(&log, 3, 1);
+        assert_eq!(snapshots(&fs), [1, 6]);
+    }
+
+    #[test]
+    fn one_in_between_that_is_damaged_or_gone_is_not_needed() {
+        let expected = open(&log_with_one_in_between()).producers().unwrap();
+        for harmed in [&[4][..], &[1, 4]] {
+            for cut in [None, Some(0), Some(9), Some(55)] {
+                let fs = log_with_one_in_between();
+                for offset in harmed {
+                    match cut {
+                        None => fs.remove(&path(*offset)).unwrap(),
+                        Some(len) => {
+                            fs.open(&path(*offset), Open::ReadWrite).unwrap().set_len(len).unwrap();
+                        }
+                    }
+                }
+                let log = open(&fs);
+                assert_eq!(log.producers().unwrap(), expected);
+                let left: Vec<_> = [1].into_iter().filter(|at| !harmed.contains(at)).collect();
+                assert_eq!(snapshots(&fs), left);
+                log.roll().unwrap();
+                assert_eq!(snapshots(&fs), [left, vec![5]].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_silent_is_not_written() {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+        send(&log, 1, 0);
+        {
+            let mut writer = log.shared.writer.lock();
+            let tracked = &mut writer.as_mut().unwrap().tracked;
+            tracked.now = Timestamp::from_millis(tracked.now.as_millis() + 24 * 3_600_000);
+            log.shared.store_producers(tracked, 0, 0);
+            assert_eq!((tracked.len(), tracked.stored), (0, Some(1)));
+        }
+        assert_eq!(snapshots(&fs), [1]);
     }
 }

@@ -155,6 +155,17 @@ impl Reader {
         }
     }
 
+    /// The same. At the end of the log it goes on from there, though the last offsets may have no record.
+    pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
+        let shared = self.cursor.shared();
+        let (revision, end) = (shared.revision(), shared.end());
+        let next = self.next_record()?;
+        if next.is_none() && !self.cursor.shared().revised_since(revision) {
+            self.cursor.pass(end);
+        }
+        Ok(next)
+    }
+
     fn decode(&mut self, from: Offset) -> Result<StoredRecords> {
         let bytes = self.cursor.batch().map(|batch| Bytes::copy_from_slice(batch.as_bytes()));
         let batch = RecordBatch::parse_unverified(bytes.unwrap_or_default())?;

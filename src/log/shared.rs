@@ -6,18 +6,19 @@
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::fs::DirLock;
 use crate::log::append::Writer;
+use crate::log::checkpoints::Checkpoints;
 use crate::log::combine::Queue;
 use crate::log::compact::CleaningState;
 use crate::log::config::LogConfig;
 use crate::log::disposal::Disposal;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
+use crate::log::live::Live;
+use crate::log::lock::WriteLock;
 use crate::log::open::Recovery;
 use crate::log::signal::Signal;
 use crate::log::view::View;
-use crate::record::AppendRules;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -31,10 +32,12 @@ const CLOSED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dir: Arc<SegmentDir>,
+    /// As it was opened. What can be altered since is read from `live`.
     pub(crate) config: LogConfig,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
     /// What appends are held to, but for the time that it is.
-    pub(crate) rules: AppendRules,
+    pub(crate) live: Live,
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
     latch: AtomicU8,
@@ -84,7 +87,7 @@ pub(crate) struct Shared {
     /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
     pub(crate) failed_looks: AtomicU64,
     /// Leaf lock. Released when the log is closed.
-    pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
+    pub(crate) lock: Mutex<Option<WriteLock>>,
     #[cfg(feature = "futures")]
     pub(crate) syncer: crate::log::durable::Syncer,
 }
@@ -93,6 +96,7 @@ pub(crate) struct Shared {
 pub(crate) struct Parts {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
     pub(crate) view: View,
     pub(crate) start: Offset,
@@ -102,15 +106,16 @@ pub(crate) struct Parts {
     pub(crate) writer: Option<Writer>,
     pub(crate) sync: SyncState,
     pub(crate) follower: Option<Follower>,
-    pub(crate) lock: Option<Box<dyn DirLock>>,
+    pub(crate) lock: Option<WriteLock>,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
         Shared {
             dir: parts.dir,
-            rules: parts.config.append_rules(),
+            live: Live::new(&parts.config),
             config: parts.config,
+            checkpoints: parts.checkpoints,
             recovery: parts.recovery,
             latch: AtomicU8::new(OPEN),
             poison: Mutex::new(None),

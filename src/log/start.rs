@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::checkpoints::store_start;
+use crate::log::checkpoints::Checkpoint;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ pub(crate) struct Removed {
 impl Shared {
     /// Moves the start of the log to an offset between its ends, and returns where it is then.
     pub(crate) fn delete_before(&self, target: Offset) -> Result<Offset> {
-        if !self.config.cleanup_policy.deletes() {
+        if !self.live.config().cleanup_policy.deletes() {
             return Err(Error::InvalidConfig {
                 option: "cleanup_policy",
                 reason: "a log that is only compacted has no records to delete by offset: append a tombstone for each \
@@ -60,7 +60,7 @@ impl Shared {
             return Ok(Removed::default());
         }
         // Also where it stays: what goes now is to stay away after a crash.
-        store_start(&self.dir, start)?;
+        self.checkpoints.set(Checkpoint::Start, start)?;
         self.start.store(start, Ordering::Release);
         let front = view.segments.get(..count).unwrap_or_default();
         self.sync.lock().segments.retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));

@@ -1,7 +1,7 @@
 //! The log at a glance.
 
 use crate::error::Result;
-use crate::log::checkpoints::read_cleaned;
+use crate::log::checkpoints::Checkpoint;
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::types::{Offset, Timestamp};
@@ -102,7 +102,7 @@ impl Shared {
             (cleaning.cleaned, cleaning.uncleanable.as_deref().map(str::to_owned))
         };
         if self.is_read_only() {
-            cleaned = read_cleaned(&self.dir)?;
+            cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         }
         let clean_until = cleaned.unwrap_or(0).max(offsets.start);
         Ok(LogStats { offsets, bytes, segments, clean_until, uncleanable })

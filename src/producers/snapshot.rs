@@ -78,6 +78,26 @@ fn entry(rest: &mut &[u8]) -> Option<ProducerState> {
     })
 }
 
+/// Whether so many producers make a snapshot that is read again.
+pub(crate) fn fits(producers: usize) -> bool {
+    let bytes = producers.saturating_mul(ENTRY_BYTES).saturating_add(HEADER_BYTES);
+    bytes as u64 <= MAX_BYTES
+}
+
+/// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can come from anybody.
+pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
+    let end = i64::try_from(end).unwrap_or(i64::MAX);
+    let is_possible = |state: &ProducerState| {
+        let spans = state.last_offset < 0
+            || (0..=state.last_offset).contains(&i64::from(state.offset_delta));
+        state.producer_id >= 0
+            && spans
+            && state.last_offset < end
+            && state.current_txn_first_offset < end
+    };
+    states.iter().all(is_possible)
+}
+
 /// The content of the snapshot of these producers.
 pub(crate) fn encode(states: &[ProducerState]) -> Vec<u8> {
     let entries = states.len().saturating_mul(ENTRY_BYTES);

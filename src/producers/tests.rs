@@ -1,4 +1,4 @@
-use super::snapshot::{decode, encode};
+use super::snapshot::{decode, encode, fits, is_possible};
 use super::*;
 use crate::error::ProducerRefusal;
 use crate::record::{BatchBuilder, BatchRef};
@@ -160,6 +160,11 @@ fn a_snapshot_is_kafkas() {
     assert_eq!(hex(&encode(&[state])), one);
     assert_eq!(hex(&encode(&[])), "000148674bc700000000");
     assert_eq!(decode(&encode(&[state])), Ok(vec![state]));
+    let mut hostile = encode(&[state]);
+    hostile[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
+    let crc = crate::record::crc32c(&hostile[6..]);
+    hostile[2..6].copy_from_slice(&crc.to_be_bytes());
+    assert!(decode(&hostile).is_err());
     let bytes = encode(&[state, state]);
     for cut in 0..bytes.len() {
         assert!(decode(&bytes[..cut]).is_err(), "{cut}");
@@ -169,6 +174,34 @@ fn a_snapshot_is_kafkas() {
         damaged[at] ^= 1;
         assert!(decode(&damaged).is_err(), "{at}");
     }
+}
+
+#[test]
+fn a_snapshot_says_what_can_be() {
+    let state = Producers::default();
+    assert!(is_possible(&state.states(), 0));
+    let mut producers = Producers::none(0);
+    append(&mut producers, &batch(1, 0, 7, 3, 5)).unwrap();
+    let state = producers.states()[0];
+    assert!(is_possible(&[state], 8) && !is_possible(&[state], 7));
+    for wrong in [
+        ProducerState { producer_id: -1, ..state },
+        ProducerState { offset_delta: -1, ..state },
+        ProducerState { offset_delta: 8, ..state },
+        ProducerState { current_txn_first_offset: 8, ..state },
+    ] {
+        assert!(!is_possible(&[state, wrong], 8), "{wrong:?}");
+    }
+    let only_a_marker =
+        ProducerState { last_sequence: -1, last_offset: -1, offset_delta: 0, ..state };
+    assert!(is_possible(&[only_a_marker], 8));
+    assert!(fits(1_458_888) && !fits(1_458_889));
+}
+
+/// The documentation of limits counts with this, one byte more, and a table that is between seven sixteenths and seven eighths full.
+#[test]
+fn a_producer_takes_some_hundred_bytes() {
+    assert_eq!(size_of::<(ProducerId, Producer)>(), 248);
 }
 
 /// Producers that send again, skip, and come back with other epochs, against a list of all that was stored.

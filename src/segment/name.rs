@@ -14,14 +14,18 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// How the topic that a log is the first partition of is set up.
+pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
+
 /// Files that belong to a log directory and are neither segments nor leftovers.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     LOCK,
     CLEAN_SHUTDOWN,
     RECOVERY_POINT,
     LOG_START,
     "leader-epoch-checkpoint",
     "partition.metadata",
+    TOPIC_PROPERTIES,
     CLEANED,
 ];
 

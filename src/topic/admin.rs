@@ -1,11 +1,63 @@
 //! What is done to topics and groups rather than with them.
 
+use crate::error::Result;
+use crate::topic::id::TopicId;
+use crate::topic::settings::ConfigEntry;
 use crate::topic::store::Store;
+use crate::types::Offset;
 
 /// What Kafka's `AdminClient` does, where it has a meaning within one process.
+///
+/// Topics are made, altered and deleted by the [`Store`] itself.
+///
+/// ```
+/// use annals::{Store, StoreConfig, TopicConfig};
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2).segment_bytes(1 << 20))?;
+/// orders.partition(1)?.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let admin = store.admin();
+/// admin.delete_records("orders", 1, 2)?;
+/// let described = admin.describe_topic("orders")?;
+/// assert_eq!((described.partitions[1].start, described.partitions[1].end), (2, 3));
+/// let entry = described.settings.iter().find(|entry| entry.key == "segment.bytes").unwrap();
+/// assert_eq!(entry.value, "1048576");
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub(crate) store: Store,
+}
+
+/// A topic, as it is described. Kafka: `describeTopics`, `describeConfigs`, `listOffsets` and `describeLogDirs` in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: TopicId,
+    /// Whether the store keeps it for itself.
+    pub internal: bool,
+    /// Its partitions, in the order of their numbers.
+    pub partitions: Vec<PartitionDescription>,
+    /// All its settings, in the order of their keys.
+    pub settings: Vec<ConfigEntry>,
+}
+
+/// A partition, as it is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionDescription {
+    /// The first offset.
+    pub start: Offset,
+    /// The offset after the last.
+    pub end: Offset,
+    /// What its records take on disk, without indexes.
+    pub bytes: u64,
+    /// In how many segments.
+    pub segments: usize,
 }
 
 impl Store {
@@ -13,5 +65,41 @@ impl Store {
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin { store: self.clone() }
+    }
+}
+
+impl Admin {
+    /// What there is to say about a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Unknown`](crate::TopicError::Unknown), and what [`Log::stats`](crate::Log::stats) says.
+    pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
+        let topic = self.store.topic(topic)?;
+        let describe = |log: &crate::log::Log| {
+            let stats = log.stats()?;
+            Ok(PartitionDescription {
+                start: stats.offsets.start,
+                end: stats.offsets.end,
+                bytes: stats.bytes,
+                segments: stats.segments.len(),
+            })
+        };
+        Ok(TopicDescription {
+            name: topic.name().to_owned(),
+            id: topic.id(),
+            internal: topic.is_internal(),
+            partitions: topic.partitions().iter().map(describe).collect::<Result<_>>()?,
+            settings: topic.config().entries_over(self.store.log_defaults()),
+        })
+    }
+
+    /// Deletes the records of a partition below an offset, and returns where it starts then. Kafka: `deleteRecords`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::delete_before`](crate::Log::delete_before), and for a topic or partition that there is not.
+    pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
+        self.store.topic(topic)?.partition(partition)?.delete_before(before)
     }
 }

@@ -3,6 +3,8 @@
 use crate::error::{Result, TopicError};
 use crate::log::Log;
 use crate::sync::RwLock;
+use crate::topic::id::TopicId;
+use crate::topic::name;
 use crate::topic::settings::TopicConfig;
 use std::fmt;
 use std::sync::Arc;
@@ -18,18 +20,33 @@ pub struct Topic {
 /// What all handles of a topic share.
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
+    id: TopicId,
     /// Leaf locks, held to take or store a pointer.
     partitions: RwLock<Arc<[Log]>>,
     config: RwLock<Arc<TopicConfig>>,
 }
 
 impl TopicShared {
-    pub(crate) fn new(name: Arc<str>, partitions: Vec<Log>, config: TopicConfig) -> TopicShared {
+    pub(crate) fn new(
+        name: Arc<str>,
+        id: TopicId,
+        partitions: Vec<Log>,
+        config: TopicConfig,
+    ) -> TopicShared {
         TopicShared {
             name,
+            id,
             partitions: RwLock::new(partitions.into()),
             config: RwLock::new(Arc::new(config)),
         }
+    }
+
+    pub(crate) fn partitions(&self) -> Arc<[Log]> {
+        Arc::clone(&self.partitions.read())
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
     }
 }
 
@@ -42,6 +59,18 @@ impl Topic {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Its id, which a topic of the same name that is made later does not have.
+    #[must_use]
+    pub fn id(&self) -> TopicId {
+        self.shared.id
+    }
+
+    /// Whether the store keeps it for itself.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        name::is_internal(self.name())
     }
 
     /// How many partitions it has.
@@ -71,13 +100,24 @@ impl Topic {
     /// All partitions, in the order of their numbers.
     #[must_use]
     pub fn partitions(&self) -> Arc<[Log]> {
-        Arc::clone(&self.shared.partitions.read())
+        self.shared.partitions()
+    }
+
+    /// Adds partitions to it. One change at a time is made.
+    pub(crate) fn grow(&self, added: Vec<Log>, config: TopicConfig) {
+        let all: Vec<Log> = self.partitions().iter().cloned().chain(added).collect();
+        self.set_config(config);
+        *self.shared.partitions.write() = all.into();
+    }
+
+    pub(crate) fn set_config(&self, config: TopicConfig) {
+        *self.shared.config.write() = Arc::new(config);
     }
 
     /// How it is set up now.
     #[must_use]
-    pub fn config(&self) -> Arc<TopicConfig> {
-        Arc::clone(&self.shared.config.read())
+    pub fn config(&self) -> TopicConfig {
+        TopicConfig::clone(&self.shared.config())
     }
 }
 

@@ -40,6 +40,14 @@ pub struct TopicPartition {
     pub partition: u32,
 }
 
+impl TopicPartition {
+    /// A partition, by its topic and its number.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+}
+
 impl fmt::Display for TopicPartition {
     /// As its directory is called.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,11 +84,11 @@ impl Default for Subscription {
 
 /// What a member gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// The partitions.
-    pub partitions: Vec<TopicPartition>,
+    pub(crate) partitions: Vec<TopicPartition>,
     /// For the assignor.
-    pub user_data: Option<Vec<u8>>,
+    pub(crate) user_data: Option<Vec<u8>>,
 }
 
 /// The position of what is wrong with a message, and what that is.

@@ -1,37 +1,424 @@
-//! How a topic is set up: Kafka's settings of a topic, by Kafka's names.
+//! How a topic is set up: its partitions, and Kafka's settings of a topic by Kafka's keys.
+//!
+//! A topic has a setting of its own, or the default holds:
+//!
+//! ```text
+//!   the topic's own            retention.ms=3600000     set by `TopicConfig::set` or a method such as `retention_age`
+//!        │ where there is none
+//!        ▼
+//!   the store's options of logs, for what the store sets otherwise than Kafka
+//!        │ where there is none
+//!        ▼
+//!   Kafka's default            retention.ms=604800000
+//! ```
+//!
+//! Only the topic's own ones are kept on disk, as in Kafka.
 
-use crate::error::Result;
-use crate::log::LogConfig;
+mod keys;
 
-/// How a topic is set up.
-#[derive(Debug, Clone)]
+use crate::error::{Error, Result, TopicError};
+use crate::log::{CleanupPolicy, LogConfig};
+use crate::record::Compression;
+use crate::types::TimestampType;
+use keys::{KEYS, Key, Meaning};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Kafka's default of `retention.ms`.
+const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
+const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
+
+/// How a topic is set up: how many partitions it has, and which of Kafka's settings it sets itself.
+///
+/// Settings are named as in Kafka, and a value that Kafka refuses is refused. What has a meaning in one process is an option
+/// of the topic's logs: [`LogConfig`] says what each does. What has none (`min.insync.replicas`,
+/// `unclean.leader.election.enable`, `remote.*` and `local.retention.*`, throttled replicas, `file.delete.delay.ms`,
+/// `compression.lz4.level`) is checked, kept, described and handed back, and does nothing.
+///
+/// Two defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka, where a [`Log`](crate::Log)
+/// forgets nothing: `retention.ms=-1`, or [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything. And
+/// a topic that only compacts forgets nothing by age or size, whatever `retention.*` says.
+///
+/// The methods that take text check it at once. The others take any value; [`validate`](TopicConfig::validate) and the creation of
+/// the topic check it.
+///
+/// ```
+/// use annals::{CleanupPolicy, TopicConfig};
+/// use std::time::Duration;
+///
+/// let config = TopicConfig::default()
+///     .partitions(6)
+///     .retention_age(Duration::from_secs(3600))
+///     .set("max.message.bytes", "65536")?;
+/// assert_eq!(config.get("retention.ms"), Some("3600000"));
+/// assert_eq!(config.get("segment.bytes"), None); // not its own: the default holds
+///
+/// let refused = config.clone().set("retention.ms", "1h").unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "`retention.ms` cannot be `1h`: it must be a whole number from 0 to 9223372036854775807, or -1 for no limit",
+/// );
+/// let refused = config.set("retention.millis", "1").unwrap_err();
+/// assert_eq!(refused.to_string(), "topics have no setting `retention.millis`; did you mean `retention.ms`?");
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
     pub(crate) partitions: u32,
-    log: LogConfig,
+    /// What the topic sets itself, as text.
+    own: BTreeMap<&'static str, String>,
 }
 
+/// A setting of a topic, as it is described. Kafka: `ConfigEntry`.
+///
+/// ```
+/// use annals::{ConfigSource, TopicConfig};
+///
+/// let entries = TopicConfig::default().set("retention.ms", "-1")?.entries();
+/// let entry = entries.iter().find(|entry| entry.key == "retention.ms").unwrap();
+/// assert_eq!((entry.value.as_str(), entry.default.as_str()), ("-1", "604800000"));
+/// assert_eq!((entry.source, entry.option), (ConfigSource::Topic, Some("retention_age")));
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigEntry {
+    /// Kafka's name for it.
+    pub key: &'static str,
+    /// Its value, as Kafka writes it.
+    pub value: String,
+    /// The value of a topic that does not set it.
+    pub default: String,
+    /// Where the value comes from.
+    pub source: ConfigSource,
+    /// The option of [`LogConfig`] that it is; `None` for one that does nothing here.
+    pub option: Option<&'static str>,
+}
+
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigSource {
+    /// The topic does not set it. Kafka: `DEFAULT_CONFIG`, or `STATIC_BROKER_CONFIG`.
+    Default,
+    /// The topic sets it itself, be it to the default. Kafka: `DYNAMIC_TOPIC_CONFIG`.
+    Topic,
+}
+
+/// One partition, and Kafka's defaults.
 impl Default for TopicConfig {
     fn default() -> TopicConfig {
-        TopicConfig { partitions: 1, log: LogConfig::default() }
+        TopicConfig { partitions: 1, own: BTreeMap::new() }
     }
 }
 
+/// The options of the logs of a topic that sets nothing itself: Kafka's.
+pub(crate) fn default_log() -> LogConfig {
+    LogConfig::default().retention_age(SEVEN_DAYS)
+}
+
 impl TopicConfig {
-    /// How many partitions it has.
+    /// How many partitions the topic has.
+    ///
+    /// *Default* 1. *Limits* 1 and up; it can be raised later, and never lowered. *Effect*: records with the same key go to the same
+    /// partition and stay in order, until there are more partitions. Kafka: `num.partitions`.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
         self
     }
 
-    /// The options of each of its logs.
+    /// Sets a setting by Kafka's key, to a value as Kafka writes it.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::UnknownSetting`] if topics have none of that name.
+    /// - [`TopicError::InvalidSetting`] if it cannot have that value. Settings that contradict each other are found when the topic
+    ///   is created or altered, or by [`validate`](TopicConfig::validate).
+    pub fn set(self, key: &str, value: &str) -> Result<Self> {
+        let (key, value) = (known(key)?, value.trim());
+        check(key, value)?;
+        Ok(self.put(key.name, value.to_owned()))
+    }
+
+    /// Leaves a setting to the default.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::UnknownSetting`] if topics have none of that name.
+    pub fn unset(mut self, key: &str) -> Result<Self> {
+        self.own.remove(known(key)?.name);
+        Ok(self)
+    }
+
+    /// What the topic itself sets for this key: `None` if the default holds, and also if topics have no such setting.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.own.get(key).map(String::as_str)
+    }
+
+    /// What the topic sets itself, in the order of the keys.
+    pub fn overrides(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.own.iter().map(|(&key, value)| (key, value.as_str()))
+    }
+
+    /// All settings with their values, in the order of the keys, with Kafka's defaults. Kafka: `describeConfigs`.
+    #[must_use]
+    pub fn entries(&self) -> Vec<ConfigEntry> {
+        self.entries_over(&default_log())
+    }
+
+    /// All settings with their values, in the order of the keys, where logs have these options by default.
+    pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
+        let entry = |key: &Key| {
+            let default = key.default(defaults);
+            let (value, source) = match self.get(key.name) {
+                Some(own) => (own.to_owned(), ConfigSource::Topic),
+                None => (default.clone(), ConfigSource::Default),
+            };
+            ConfigEntry { key: key.name, value, default, source, option: key.option() }
+        };
+        let mut entries: Vec<ConfigEntry> = KEYS.iter().map(entry).collect();
+        entries.sort_unstable_by_key(|entry| entry.key);
+        entries
+    }
+
+    /// Takes the settings from the options of a log: each that is not Kafka's default of a topic becomes the topic's own, and
+    /// each that is becomes none. So a log that keeps everything, as they do by default, makes a topic that does.
+    ///
+    /// What is no setting of topics is the store's and not taken: file system, clock, listener and maintainer, and
+    /// [`on_corruption`](LogConfig::on_corruption), [`dedupe_bytes`](LogConfig::dedupe_bytes),
+    /// [`producer_id_expiration`](LogConfig::producer_id_expiration), [`leader_epoch`](LogConfig::leader_epoch) and
+    /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes).
+    ///
+    /// ```
+    /// use annals::{LogConfig, TopicConfig};
+    ///
+    /// let config = TopicConfig::default().log(LogConfig::default().segment_bytes(1 << 20));
+    /// let own: Vec<_> = config.overrides().collect();
+    /// assert_eq!(own, [("retention.ms", "-1"), ("segment.bytes", "1048576")]);
+    /// ```
     #[must_use]
     pub fn log(mut self, log: LogConfig) -> Self {
-        self.log = log;
+        let defaults = default_log();
+        for key in KEYS {
+            if let Meaning::Option { read, .. } = key.meaning {
+                let value = read(&log);
+                if value == read(&defaults) {
+                    self.own.remove(key.name);
+                } else {
+                    self.own.insert(key.name, value);
+                }
+            }
+        }
         self
     }
 
+    /// The options of a log of this topic, where logs have these by default.
+    ///
+    /// ```
+    /// use annals::{LogConfig, TopicConfig};
+    ///
+    /// let config = TopicConfig::default().set("segment.bytes", "1048576")?;
+    /// let log = config.apply(&LogConfig::default())?;
+    /// log.validate()?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::InvalidSetting`] names the first setting that cannot be as it is, by itself or beside the others.
+    /// - [`Error::InvalidConfig`] if an option is wrong that is no setting of topics.
+    pub fn apply(&self, defaults: &LogConfig) -> Result<LogConfig> {
+        let mut log = defaults.clone();
+        for key in KEYS {
+            let Some(value) = self.get(key.name) else { continue };
+            check(key, value)?;
+            if let Meaning::Option { write, .. } = key.meaning
+                && write(&mut log, value).is_none()
+            {
+                return Err(invalid(key, value, "it cannot be read".to_owned()));
+            }
+        }
+        if !log.cleanup_policy.deletes() {
+            // In Kafka these limits may be set and do nothing. A log takes them for a contradiction.
+            log = log.retention_age(NO_LIMIT).retention_bytes(u64::MAX);
+        }
+        match log.validate() {
+            Ok(()) => Ok(log),
+            Err(Error::InvalidConfig { option, reason }) => {
+                let named = KEYS.iter().find(|key| key.option() == Some(option));
+                Err(match named {
+                    Some(key) => invalid(key, &key.default(&log), reason),
+                    None => Error::InvalidConfig { option, reason },
+                })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Checks all settings, as creating a topic does.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](TopicConfig::apply).
+    pub fn validate(&self) -> Result<()> {
+        self.log_config().map(drop)
+    }
+
+    /// The options of a log of this topic, with Kafka's defaults.
     pub(crate) fn log_config(&self) -> Result<LogConfig> {
-        Ok(self.log.clone())
+        self.apply(&default_log())
+    }
+
+    fn put(mut self, key: &'static str, value: String) -> Self {
+        self.own.insert(key, value);
+        self
     }
 }
+
+/// Settings by methods, for those that are set most.
+impl TopicConfig {
+    /// How old records become before they are forgotten.
+    ///
+    /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one, there is no limit. *Effect*:
+    /// [`LogConfig::retention_age`]. Kafka: `retention.ms`.
+    #[must_use]
+    pub fn retention_age(self, age: Duration) -> Self {
+        let unlimited = age >= NO_LIMIT;
+        self.put("retention.ms", if unlimited { "-1".to_owned() } else { keys::millis::text(age) })
+    }
+
+    /// How large a partition becomes before its oldest records are forgotten.
+    ///
+    /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*: [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
+    #[must_use]
+    pub fn retention_bytes(self, bytes: u64) -> Self {
+        self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
+    }
+
+    /// Whether old records are forgotten, or superseded ones, or both.
+    ///
+    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`]. Kafka: `cleanup.policy`.
+    #[must_use]
+    pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
+        self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
+    }
+
+    /// The size at which a segment is closed and the next begun.
+    ///
+    /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`]. Kafka: `segment.bytes`.
+    #[must_use]
+    pub fn segment_bytes(self, bytes: u64) -> Self {
+        self.put("segment.bytes", bytes.to_string())
+    }
+
+    /// The age at which a segment is closed even if it is not full.
+    ///
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`]. Kafka: `segment.ms`.
+    #[must_use]
+    pub fn segment_age(self, age: Duration) -> Self {
+        self.put("segment.ms", keys::millis::text(age))
+    }
+
+    /// The largest batch that the topic takes.
+    ///
+    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`]. Kafka: `max.message.bytes`.
+    #[must_use]
+    pub fn max_message_bytes(self, bytes: u64) -> Self {
+        self.put("max.message.bytes", bytes.to_string())
+    }
+
+    /// Compresses every batch with this codec, at this level. To leave them as producers made them,
+    /// [`unset`](TopicConfig::unset) `compression.type`.
+    ///
+    /// *Default* as producers made them. *Limits* a codec that this build has. *Effect*: [`LogConfig::compression`]. Kafka:
+    /// `compression.type`, with its levels.
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        let log = LogConfig::default().compression(compression);
+        let names = ["compression.type", "compression.gzip.level", "compression.zstd.level"];
+        names.into_iter().fold(self, |config, key| config.read(key, &log))
+    }
+
+    /// Whose time records carry: their producer's, or the time the topic took them.
+    ///
+    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`]. Kafka: `message.timestamp.type`.
+    #[must_use]
+    pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
+        self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
+    }
+
+    /// How large a share of a partition must be dirty for it to be compacted.
+    ///
+    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`]. Kafka: `min.cleanable.dirty.ratio`.
+    #[must_use]
+    pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
+        self.put("min.cleanable.dirty.ratio", ratio.to_string())
+    }
+
+    /// How long a record stays at least, whatever supersedes it.
+    ///
+    /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag). *Effect*:
+    /// [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
+    #[must_use]
+    pub fn min_compaction_lag(self, lag: Duration) -> Self {
+        self.put("min.compaction.lag.ms", keys::millis::text(lag))
+    }
+
+    /// How long a superseded record stays at most.
+    ///
+    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`]. Kafka: `max.compaction.lag.ms`.
+    #[must_use]
+    pub fn max_compaction_lag(self, lag: Duration) -> Self {
+        self.put("max.compaction.lag.ms", keys::millis::text(lag))
+    }
+
+    /// How long a tombstone stays after the pass that first met it.
+    ///
+    /// *Default* 1 day. *Effect*: [`LogConfig::delete_retention`]. Kafka: `delete.retention.ms`.
+    #[must_use]
+    pub fn delete_retention(self, retention: Duration) -> Self {
+        self.put("delete.retention.ms", keys::millis::text(retention))
+    }
+
+    /// Makes everything durable whenever this many records are not yet.
+    ///
+    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`]. Kafka: `flush.messages`.
+    #[must_use]
+    pub fn flush_messages(self, records: u64) -> Self {
+        self.put("flush.messages", i64::try_from(records).unwrap_or(i64::MAX).to_string())
+    }
+
+    /// Makes everything durable with the first append after this time since the last flush.
+    ///
+    /// *Default* never. *Effect*: [`LogConfig::flush_interval`]. Kafka: `flush.ms`.
+    #[must_use]
+    pub fn flush_interval(self, interval: Duration) -> Self {
+        self.put("flush.ms", keys::millis::text(interval))
+    }
+
+    /// Sets a setting to what a log has.
+    fn read(self, key: &'static str, log: &LogConfig) -> Self {
+        let value = keys::find(key).map(|key| key.default(log)).unwrap_or_default();
+        self.put(key, value)
+    }
+}
+
+fn known(key: &str) -> Result<&'static Key> {
+    keys::find(key).ok_or_else(|| {
+        let nearest = keys::nearest(key);
+        TopicError::UnknownSetting { key: key.to_owned(), nearest }.into()
+    })
+}
+
+fn check(key: &Key, value: &str) -> Result<()> {
+    key.rule.check(value).map_err(|reason| invalid(key, value, reason))
+}
+
+fn invalid(key: &Key, value: &str, reason: String) -> Error {
+    TopicError::InvalidSetting { key: key.name.to_owned(), value: value.to_owned(), reason }.into()
+}
+
+#[cfg(test)]
+mod tests;

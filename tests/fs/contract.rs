@@ -79,6 +79,7 @@ on_every_file_system! {
     rename_replaces
     rename_to_itself_changes_nothing
     rename_needs_files
+    directories_are_renamed_and_removed
     remove_leaves_open_handles_alone
     list_tells_kinds_and_lengths
     list_needs_a_directory
@@ -241,6 +242,33 @@ fn rename_to_itself_changes_nothing(at: &Place) {
     at.create("a", b"1");
     at.fs.rename(&at.path("a"), &at.path("a")).unwrap();
     assert_eq!(at.read("a"), b"1");
+}
+
+/// Open files of a directory stay usable under its new name, and a name is only given where there is none.
+fn directories_are_renamed_and_removed(at: &Place) {
+    at.fs.create_dir(&at.path("d")).unwrap();
+    let file = at.fs.open(&at.path("d/a"), Open::CreateNew).unwrap();
+    at.create("f", b"file");
+    let rename = |from: &str, to: &str| kind(at.fs.rename_dir(&at.path(from), &at.path(to)));
+    let remove = |dir: &str| kind(at.fs.remove_dir(&at.path(dir)));
+    assert_eq!(rename("no", "e"), ErrorKind::NotFound);
+    assert_eq!(rename("f", "e"), ErrorKind::NotADirectory);
+    assert_eq!(rename("d", "f"), ErrorKind::AlreadyExists);
+    at.fs.create_dir(&at.path("empty")).unwrap();
+    assert_eq!(rename("d", "empty"), ErrorKind::AlreadyExists);
+    at.fs.rename_dir(&at.path("d"), &at.path("e")).unwrap();
+    assert_eq!(kind(at.fs.list(&at.path("d"))), ErrorKind::NotFound);
+    file.write_all_at(b"more", 0).unwrap();
+    let moved = at.fs.open(&at.path("e/a"), Open::ReadOnly).unwrap();
+    assert_eq!(moved.len().unwrap(), 4);
+    assert_eq!(remove("e"), ErrorKind::DirectoryNotEmpty);
+    assert_eq!(remove("f"), ErrorKind::NotADirectory);
+    assert_eq!(remove("no"), ErrorKind::NotFound);
+    at.fs.remove(&at.path("e/a")).unwrap();
+    at.fs.remove_dir(&at.path("e")).unwrap();
+    assert_eq!(kind(at.fs.list(&at.path("e"))), ErrorKind::NotFound);
+    at.fs.create_dir(&at.path("e")).unwrap();
+    assert!(at.fs.list(&at.path("e")).unwrap().is_empty());
 }
 
 fn rename_needs_files(at: &Place) {

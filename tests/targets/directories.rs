@@ -8,11 +8,14 @@ use annals::record::BatchHeader;
 use annals::{Error, ErrorKind, Log, LogConfig, OnCorruption, StoredRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 pub const DIR: &str = "t-0";
 
 pub fn config(fs: &MemFs, mode: OnCorruption) -> LogConfig {
     let config = LogConfig::default().max_expanded_bytes(64 << 10).index_interval_bytes(100);
+    // Records are of any time, and who sent them is known as long.
+    let config = config.producer_id_expiration(Duration::MAX);
     config.segment_bytes(4096).on_corruption(mode).fs(fs.clone())
 }
 
@@ -31,6 +34,9 @@ pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
 
 /// Opens a directory; what opens must agree with itself, and be the same when it is opened again.
 pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
+    // With the right checksum a snapshot may say what the batches do not. Which of them is read depends on what else is.
+    let has_snapshots =
+        fs.list(Path::new(DIR)).unwrap().iter().any(|e| e.name.contains(".snapshot"));
     let log = match Log::open(DIR, config(fs, mode)) {
         Ok(log) => log,
         Err(error) => {
@@ -63,6 +69,8 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     };
     assert_eq!(again.offsets().end, offsets.end, "after {recovery:?}");
     assert_eq!(again.recovery().dropped_bytes, 0);
+    let producers = log.producers().unwrap();
+    assert!(has_snapshots || served.error.is_some() || again.producers().unwrap() == producers);
     same(&agree(&again), &served);
     match log.append("what comes after") {
         Ok(offset) => {
@@ -89,6 +97,7 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     let closed = Log::open(DIR, config(fs, mode)).unwrap();
     assert!(closed.recovery().clean, "after a close");
     assert!(closed.offsets().end >= offsets.end);
+    assert_eq!(closed.producers().unwrap(), producers);
     Some(served)
 }
 
@@ -177,7 +186,7 @@ fn marked(files: &BTreeMap<String, Vec<u8>>, base: u64, flags: u8, mode: OnCorru
     }
 }
 
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 25] = [
     "00000000000000000000.log",
     "00000000000000000000.index",
     "00000000000000000000.timeindex",
@@ -200,6 +209,9 @@ const NAMES: [&str; 22] = [
     "leader-epoch-checkpoint",
     "partition.metadata",
     "anything.tmp",
+    "00000000000000000000.snapshot",
+    "00000000000000000003.snapshot",
+    "00000000000000001000.snapshot",
 ];
 
 /// Takes files off an input: a name, a length, that many bytes.
@@ -213,6 +225,10 @@ pub fn files_of(data: &[u8]) -> (u8, BTreeMap<String, Vec<u8>>) {
         let mut bytes = choices.bytes(size).to_vec();
         if flags & 1 != 0 && name.contains(".log") {
             repair(&mut bytes);
+        }
+        if flags & 1 != 0 && name.ends_with(".snapshot") && bytes.len() > 6 {
+            let crc = annals::record::crc32c(&bytes[6..]);
+            bytes[2..6].copy_from_slice(&crc.to_be_bytes());
         }
         files.insert(name.to_owned(), bytes);
     }

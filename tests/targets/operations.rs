@@ -2,10 +2,11 @@
 
 use super::Choices;
 use super::batches::available;
+use crate::support::sim::check_producers;
 use crate::support::{DIR, Model, Rec, clock};
 use annals::fs::{MemFs, Survive};
 use annals::record::{BatchBuilder, Compression};
-use annals::{Error, Log, LogConfig, ReadLimits, Record, Timestamp};
+use annals::{Error, Log, LogConfig, ProducerId, ReadLimits, Record, Timestamp};
 
 struct Run<'a> {
     choices: Choices<'a>,
@@ -57,7 +58,21 @@ impl Run<'_> {
         let appended = match shape >> 2 & 3 {
             0 => self.log.append_all(records),
             1 => self.log.append_builder(&mut builder),
-            _ => self.log.append_batch(builder.build().unwrap()),
+            2 => self.log.append_batch(builder.build().unwrap()),
+            _ => {
+                let id = ProducerId::from(shape & 1);
+                let known = self.log.producers().unwrap();
+                let known = known.iter().find(|state| state.producer_id == id);
+                let next = known.map_or(i32::MAX - 3, |known| known.last_sequence.wrapping_add(1));
+                builder.producer(id, 0, next & i32::MAX);
+                let batch = builder.build().unwrap();
+                let appended = self.log.append_batch(batch.clone());
+                if let Ok(appended) = appended {
+                    let again = self.log.append_batch(batch).unwrap();
+                    assert!(again.duplicate && (again.first, again.last) == (first, appended.last));
+                }
+                appended
+            }
         };
         let appended = match appended {
             Ok(appended) => appended,
@@ -167,5 +182,6 @@ impl Run<'_> {
         self.fs = fs;
         self.log = Log::open(DIR, self.config.clone().fs(self.fs.clone())).unwrap();
         self.model.check_survived(&self.log);
+        check_producers(&self.log);
     }
 }

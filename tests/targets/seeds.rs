@@ -1,11 +1,12 @@
 //! Where the targets begin: batches and logs that others made, and logs of our own.
 
-use super::directories::{DIR, input_of};
+use super::directories::{DIR, config, input_of};
 use super::files::sound;
 use super::{Choices, repair};
 use crate::support::{Chance, files};
-use annals::Timestamp;
+use annals::fs::MemFs;
 use annals::record::{BatchBuilder, BatchHeader};
+use annals::{Log, OnCorruption, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,37 @@ fn keyed() -> Vec<u8> {
     log
 }
 
+/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed and closed.
+fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, OnCorruption::Fail)).unwrap();
+    let send = |id: i64, sequence: i32, count: i32| {
+        let mut builder = BatchBuilder::new();
+        builder.producer(id, 0, sequence);
+        for _ in 0..count {
+            builder.push(Timestamp::from_millis(1_000), None, Some(b"v")).unwrap();
+        }
+        log.append_batch(builder.build().unwrap()).unwrap();
+    };
+    send(1, 0, 3);
+    send(2, i32::MAX, 2);
+    send(1, 3, 2);
+    log.roll().unwrap();
+    send(2, 1, 1);
+    send(1, 5, 2);
+    log.flush().unwrap();
+    let killed = fs.kill();
+    log.close().unwrap();
+    [&killed, &fs].map(|fs| {
+        let mut files = files(fs, DIR);
+        files.insert(".lock".into(), LOCK.to_vec());
+        files
+    })
+}
+
+/// Not with the number of this process: a mutation is to be the same in the next.
+const LOCK: &[u8] = b"process 1\nboot boot-1\n";
+
 /// What a target is started with.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let sound = sound();
@@ -129,7 +161,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "directory" => {
             let both = [&sound.closed, &sound.killed].map(|fs| files(fs, DIR));
             let both = both.into_iter().map(as_small);
-            both.flat_map(|files| [0, 1, 3].map(|flags| input_of(flags, &files))).collect()
+            both.chain(numbered())
+                .flat_map(|files| [0, 1, 3].map(|flags| input_of(flags, &files)))
+                .collect()
         }
         "offset_index" => indexes(".index"),
         "time_index" => indexes(".timeindex"),
@@ -144,8 +178,7 @@ fn as_small(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
         .into_iter()
         .filter(|(name, _)| !name.starts_with("000") || name.contains("0000."))
         .map(|(name, bytes)| match name.as_str() {
-            // Not with the number of this process: a mutation is to be the same in the next.
-            ".lock" => (name, b"process 1\nboot boot-1\n".to_vec()),
+            ".lock" => (name, LOCK.to_vec()),
             _ => (name, bytes),
         })
         .collect()

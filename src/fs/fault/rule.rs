@@ -83,6 +83,8 @@ impl Fault {
                 Operation::CreateDir
                     | Operation::Rename
                     | Operation::Remove
+                    | Operation::RenameDir
+                    | Operation::RemoveDir
                     | Operation::SyncDir
                     | Operation::Write
                     | Operation::SetLen

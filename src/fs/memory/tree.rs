@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The number of a directory. Directories are never removed.
+/// The number of a directory. One that was removed keeps its number: a power failure may bring it back.
 pub(super) type DirId = u64;
 pub(super) const ROOT: DirId = 0;
 

@@ -21,11 +21,16 @@
 //! Where things are is not looked at: all of them are in this process. Kafka prefers partitions with a
 //! replica in the rack of the member when it knows racks.
 
-pub(crate) mod range;
-pub(crate) mod round_robin;
-pub(crate) mod sticky;
+mod range;
+mod round_robin;
+mod sticky;
 
-use super::protocol::{Subscription, TopicPartition};
+pub use super::protocol::Subscription;
+pub use range::Range;
+pub use round_robin::RoundRobin;
+pub use sticky::{CooperativeSticky, Sticky};
+
+use super::protocol::TopicPartition;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -28,7 +28,8 @@
 //!
 //! # Where it differs from Kafka
 //!
-//! - A static member that comes back with another subscription makes all join again; Kafka does so only if another protocol would be chosen.
+//! - A static member that comes back and says other things of itself, under the protocol in use, makes all join again; Kafka does so only
+//!   if another protocol would be chosen.
 //! - Joining and syncing count as heartbeats whatever state the group is in, and the timeouts of each join hold from then on.
 //! - When the leader goes, the member that has been there longest leads, and of two protocols with as many votes the one it prefers is
 //!   taken. Kafka takes any.
@@ -48,7 +49,7 @@ mod tests;
 pub(crate) use crate::error::GroupError;
 pub(crate) use answer::{Answer, Changes, Joined, JoinedMember, Removal, Step};
 pub(crate) use member::Protocol;
-pub(crate) use state::GroupState;
+pub use state::GroupState;
 pub(crate) use stored::CONSUMER;
 
 use bytes::Bytes;
@@ -345,20 +346,6 @@ impl Group {
             group.phase = Phase::Dead;
             Ok(())
         })
-    }
-
-    /// Ends the group, whoever is in it. Its record stays what it was.
-    pub(crate) fn close(&mut self) -> Changes {
-        let mut changes = Changes::default();
-        for (id, member) in std::mem::take(&mut self.members) {
-            if member.awaits != Awaits::Nothing {
-                let refused = Answer::Refused(GroupError::CoordinatorNotAvailable);
-                changes.answers.push((id, refused));
-            }
-        }
-        self.instances.clear();
-        self.phase = Phase::Dead;
-        changes
     }
 
     /// Does what is due, then what is asked for, then what became due with it.

@@ -113,13 +113,16 @@ impl Group {
         if self.leader.as_deref() == Some(old) {
             self.leader = Some(id.clone());
         }
-        let same = member.protocols == join.protocols;
+        let chosen = self.protocol.clone().unwrap_or_default();
+        let before = member.metadata(&chosen);
         member.client_id.clone_from(&join.client_id);
         member.client_host.clone_from(&join.client_host);
         member.update(join, now);
         member.end_poll(now);
         member.awaits = Awaits::Join;
+        let same = member.metadata(&chosen) == before;
         self.members.insert(id.clone(), member);
+        let same = same && self.elect().as_ref() == Some(&chosen);
         if same && matches!(self.phase, Phase::Stable { .. }) {
             changes.store = true;
             self.answer_join(&id, true, changes);

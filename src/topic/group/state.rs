@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What a group is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GroupState {
+pub enum GroupState {
     /// It has no members. It may have committed offsets.
     Empty,
     /// Members are asked to join.

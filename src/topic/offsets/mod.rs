@@ -23,7 +23,6 @@ pub(crate) mod wire;
 mod tests;
 
 pub(crate) use table::{GroupUse, OffsetTable};
-pub(crate) use wire::TooLong;
 
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 use bytes::Bytes;

@@ -268,8 +268,8 @@ impl Queue {
 
 /// What a batch may have before compression: so much that the log takes it, however it is compressed.
 fn limit(log: &Log, producer: &Shared) -> usize {
-    let config = &log.shared().config;
-    let largest = config.max_message_bytes.min(config.segment_bytes);
+    let live = &log.shared().live;
+    let largest = live.max_message_bytes().min(live.segment_bytes());
     // What does not compress grows a little.
     let largest = largest.saturating_sub(largest / 64).saturating_sub(128);
     producer.config.batch_bytes.min(usize::try_from(largest).unwrap_or(usize::MAX))
@@ -278,7 +278,7 @@ fn limit(log: &Log, producer: &Shared) -> usize {
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
 fn check(record: &Record, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
-    let rules = &state.log.shared().rules;
+    let rules = &state.log.shared().live.rules(Timestamp::NONE);
     rules.check_key(0, record.key.as_deref())?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime

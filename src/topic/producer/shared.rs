@@ -64,7 +64,7 @@ pub(super) struct Counters {
 impl Shared {
     pub(super) fn new(store: Store, config: ProducerConfig) -> Result<Shared> {
         let id = store.new_producer_id()?;
-        let clock = Arc::clone(&store.shared().config.clock);
+        let clock = Arc::clone(store.clock());
         Ok(Shared {
             store,
             clock,
@@ -107,7 +107,7 @@ impl Shared {
 
     /// Tells the listener of the store. It may panic: it has said what it had to say.
     pub(super) fn emit(&self, event: &Event) {
-        if let Some(listener) = &self.store.shared().config.listener {
+        if let Some(listener) = &self.store.log_defaults().listener {
             catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).ok();
         }
     }

@@ -6,7 +6,7 @@ use crate::fs::MemFs;
 use crate::log::{Log, LogConfig};
 use crate::sync::atomic::AtomicU64;
 use crate::topic::producer::numbering::Numbering;
-use crate::topic::store::StoreConfig;
+use crate::topic::store_config::StoreConfig;
 use crate::topic::{Topic, TopicConfig};
 use crate::types::StartAt;
 
@@ -29,8 +29,7 @@ impl Listener for Panicking {
 
 fn scene(left: u64) -> (Arc<Panicking>, Store, Topic) {
     let listener = Arc::new(Panicking { left: AtomicU64::new(left), ..Panicking::default() });
-    let config =
-        StoreConfig { listener: Some(listener.clone()), ..StoreConfig::default().fs(MemFs::new()) };
+    let config = StoreConfig::default().fs(MemFs::new()).listener(listener.clone());
     let store = Store::open("data", config).unwrap();
     let log = LogConfig::default().segment_bytes(400);
     let topic = store.create_topic("orders", TopicConfig::default().log(log)).unwrap();

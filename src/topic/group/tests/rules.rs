@@ -462,17 +462,6 @@ fn commits_are_checked() {
 }
 
 #[test]
-fn who_waits_when_the_group_is_closed_is_answered() {
-    let mut group = group();
-    assert!(group.join(new("a"), secs(0)).result.is_ok());
-    let gone = GroupError::CoordinatorNotAvailable;
-    assert_eq!(refused(group.close()), [("a".into(), gone.clone())]);
-    assert_eq!((group.next_deadline(), group.state()), (None, GroupState::Dead));
-    assert_eq!(group.join(new("b"), secs(0)).result, Err(gone.clone()));
-    assert_eq!(group.leave(by("a"), secs(0)).result, Err(gone));
-}
-
-#[test]
 fn a_stored_group_goes_on_where_it_was() {
     let mut group = stable(&[named("a1", "A"), new("b")]);
     let stored = group.metadata(Timestamp::from_millis(77));

@@ -1,3 +1,4 @@
+use super::wire::TooLong;
 use super::*;
 use proptest::collection::vec;
 use proptest::option;

@@ -6,10 +6,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.Supplier;
 import java.util.zip.CRC32C;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.config.TopicConfig;
@@ -32,8 +35,11 @@ import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
 import org.apache.kafka.storage.internals.log.LogSegment;
 import org.apache.kafka.storage.internals.log.LogToClean;
+import org.apache.kafka.storage.internals.log.ProducerStateEntry;
+import org.apache.kafka.storage.internals.log.ProducerStateManager;
 import org.apache.kafka.storage.internals.log.ProducerStateManagerConfig;
 import org.apache.kafka.storage.internals.log.SkimpyOffsetMap;
+import org.apache.kafka.storage.internals.log.SnapshotFile;
 import org.apache.kafka.storage.internals.log.UnifiedLog;
 import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
@@ -47,6 +53,9 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
  * write DIR CREATE|APPEND writes a log; DIR gets a sibling DIR-as-crashed, copied before the close
  * append DIR COUNT       opens it as after a crash and appends to it
  * clean DIR UPTO NOW     compacts what lies below an offset, at this time, prints the segments and what is in them, closes it
+ * number DIR NOW FROM    opens it as after a crash and appends numbered batches, the first of which has this number; prints its
+ *                        producers; DIR gets a sibling DIR-as-crashed, copied before the close
+ * producers DIR NOW HOW  opens it, clean or crashed, and prints its producers and those of each of its snapshots, closes it
  * </pre>
  *
  * Each begins with a line "### COMMAND". Kafka's warnings come between the lines, as "[thread] WARN ...".
@@ -75,6 +84,8 @@ public final class KafkaAgrees {
                 case "load" -> kafka.load(dir, words[2].equals("clean"));
                 case "write" -> kafka.write(dir, words[2].equals("APPEND"));
                 case "append" -> kafka.append(dir, Integer.parseInt(words[2]));
+                case "number" -> kafka.number(dir, Long.parseLong(words[2]), Integer.parseInt(words[3]));
+                case "producers" -> kafka.producers(dir, Long.parseLong(words[2]), words[3].equals("clean"));
                 case "clean" -> kafka.clean(dir, Long.parseLong(words[2]), Long.parseLong(words[3]));
                 default -> throw new IllegalArgumentException(line);
             }
@@ -105,7 +116,28 @@ public final class KafkaAgrees {
         kafka.tools.DumpLogSegments.main(arguments);
     }
 
+    /** Time that stands still, so that producers of years ago are not taken for silent ones. */
+    private record Still(long milliseconds) implements Time {
+        @Override
+        public long nanoseconds() {
+            return milliseconds * 1_000_000;
+        }
+
+        @Override
+        public void sleep(long milliseconds) {
+        }
+
+        @Override
+        public void waitObject(Object object, Supplier<Boolean> condition, long deadline) {
+            throw new UnsupportedOperationException();
+        }
+    }
+
     private UnifiedLog open(File dir, boolean clean, boolean appendTime) throws IOException {
+        return open(dir, clean, appendTime, Time.SYSTEM);
+    }
+
+    private UnifiedLog open(File dir, boolean clean, boolean appendTime, Time time) throws IOException {
         Properties config = new Properties();
         config.put(LogConfig.INTERNAL_SEGMENT_BYTES_CONFIG, "65536");
         config.put(TopicConfig.SEGMENT_INDEX_BYTES_CONFIG, "65536");
@@ -117,7 +149,7 @@ public final class KafkaAgrees {
         if (appendTime) {
             config.put(TopicConfig.MESSAGE_TIMESTAMP_TYPE_CONFIG, "LogAppendTime");
         }
-        return UnifiedLog.create(dir, new LogConfig(config), 0L, 0L, scheduler, new BrokerTopicStats(), Time.SYSTEM, 900_000,
+        return UnifiedLog.create(dir, new LogConfig(config), 0L, 0L, scheduler, new BrokerTopicStats(), time, 900_000,
             new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean, Optional.empty());
     }
 
@@ -187,6 +219,48 @@ public final class KafkaAgrees {
             }
         }
         close(log);
+    }
+
+    /** As tests/kafka.rs makes them: three producers, one of whom begins anew, and one whose numbers begin again at 0. */
+    private void number(File dir, long now, int from) throws IOException {
+        Files.createDirectories(dir.toPath());
+        UnifiedLog log = open(dir, false, false, new Still(now));
+        for (int n = from; n < from + 60; n++) {
+            int round = n / 3;
+            int count = 1 + n % 3 * 2;
+            SimpleRecord[] records = new SimpleRecord[count];
+            for (int i = 0; i < count; i++) {
+                records[i] = new SimpleRecord(now - 1000 + n, "key".getBytes(StandardCharsets.UTF_8), new byte[1500]);
+            }
+            int producer = n % 3;
+            short epoch = (short) (producer == 1 ? round / 8 : 2);
+            int first = producer == 1 ? round % 8 * count : producer == 2 ? Integer.MAX_VALUE - 22 : 0;
+            int sequence = producer == 1 ? first : (first + round * count) & Integer.MAX_VALUE;
+            log.appendAsLeader(MemoryRecords.withIdempotentRecords(Compression.NONE, 5000 + producer, epoch, sequence, records), 3);
+        }
+        log.flush(false);
+        copy(dir, new File(dir.getPath().replaceFirst("-0$", "") + "-as-crashed-0"));
+        print(log.producerStateManager().activeProducers().values());
+        close(log);
+    }
+
+    private void producers(File dir, long now, boolean clean) throws IOException {
+        UnifiedLog log = open(dir, clean, false, new Still(now));
+        print(log.producerStateManager().activeProducers().values());
+        List<SnapshotFile> files = new ArrayList<>(ProducerStateManager.listSnapshotFiles(dir));
+        files.sort(Comparator.comparingLong(file -> file.offset));
+        for (SnapshotFile file : files) {
+            System.out.println("F " + file.offset);
+            print(ProducerStateManager.readSnapshot(file.file()));
+        }
+        close(log);
+    }
+
+    private static void print(Collection<ProducerStateEntry> producers) {
+        producers.stream().sorted(Comparator.comparingLong(ProducerStateEntry::producerId)).forEach(entry ->
+            System.out.printf("P %d %d %d %d %d %d %d %d%n", entry.producerId(), entry.producerEpoch(), entry.lastSeq(),
+                entry.lastDataOffset(), entry.lastOffsetDelta(), entry.lastTimestamp(), entry.coordinatorEpoch(),
+                entry.currentTxnFirstOffset().orElse(-1)));
     }
 
     private static String type(RecordBatch batch) {

@@ -1,0 +1,170 @@
+//! The options of a log that can be altered while it is open.
+//!
+//! What an append asks for is in atomics of its own: an append takes no lock for it. An alteration is not one step for
+//! those beside it: an append may see some of the new values and some of the old.
+
+use crate::log::config::LogConfig;
+use crate::record::{AppendRules, Compression};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::types::{Timestamp, TimestampType};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The options of an open log as they are now.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Leaf lock, held to take or store the pointer.
+    current: RwLock<Arc<LogConfig>>,
+    compression: AtomicU64,
+    max_message_bytes: AtomicU64,
+    segment_bytes: AtomicU64,
+    index_bytes: AtomicU64,
+    flush_messages: AtomicU64,
+    flush_interval_millis: AtomicU64,
+    append_time: AtomicBool,
+    before_max_millis: AtomicU64,
+    after_max_millis: AtomicU64,
+    keys_required: AtomicBool,
+}
+
+impl Live {
+    pub(crate) fn new(config: &LogConfig) -> Live {
+        let live = Live {
+            current: RwLock::new(Arc::new(config.clone())),
+            compression: AtomicU64::new(0),
+            max_message_bytes: AtomicU64::new(0),
+            segment_bytes: AtomicU64::new(0),
+            index_bytes: AtomicU64::new(0),
+            flush_messages: AtomicU64::new(0),
+            flush_interval_millis: AtomicU64::new(0),
+            append_time: AtomicBool::new(false),
+            before_max_millis: AtomicU64::new(0),
+            after_max_millis: AtomicU64::new(0),
+            keys_required: AtomicBool::new(false),
+        };
+        live.set(config);
+        live
+    }
+
+    /// All options, for what is done seldom.
+    pub(crate) fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.current.read())
+    }
+
+    pub(crate) fn set(&self, config: &LogConfig) {
+        let rules = config.append_rules();
+        let set = |atomic: &AtomicU64, value| atomic.store(value, Ordering::Relaxed);
+        set(&self.compression, pack(config.compression));
+        set(&self.max_message_bytes, config.max_message_bytes);
+        set(&self.segment_bytes, config.segment_bytes);
+        set(&self.index_bytes, config.index_bytes);
+        set(&self.flush_messages, config.flush_messages);
+        set(&self.flush_interval_millis, millis(config.flush_interval));
+        set(&self.before_max_millis, rules.before_max_millis);
+        set(&self.after_max_millis, rules.after_max_millis);
+        let append_time = rules.timestamp_type == TimestampType::LogAppendTime;
+        self.append_time.store(append_time, Ordering::Relaxed);
+        self.keys_required.store(rules.keys_required, Ordering::Relaxed);
+        *self.current.write() = Arc::new(config.clone());
+    }
+
+    #[inline(always)]
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        unpack(self.compression.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn max_message_bytes(&self) -> u64 {
+        self.max_message_bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.index_bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn flush_messages(&self) -> u64 {
+        self.flush_messages.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn flush_interval(&self) -> Duration {
+        Duration::from_millis(self.flush_interval_millis.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn timestamp_type(&self) -> TimestampType {
+        if self.append_time.load(Ordering::Relaxed) {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        }
+    }
+
+    /// What appends are held to now.
+    #[inline(always)]
+    pub(crate) fn rules(&self, now: Timestamp) -> AppendRules {
+        AppendRules {
+            timestamp_type: self.timestamp_type(),
+            now,
+            before_max_millis: self.before_max_millis.load(Ordering::Relaxed),
+            after_max_millis: self.after_max_millis.load(Ordering::Relaxed),
+            keys_required: self.keys_required.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A codec and its level in one word: what it is in the upper half, the bits of the level in the lower.
+fn pack(compression: Option<Compression>) -> u64 {
+    let word = |kind: u64, level: i32| (kind << 32) | u64::from(level.cast_unsigned());
+    match compression {
+        None => word(0, 0),
+        Some(Compression::None) => word(1, 0),
+        Some(Compression::Gzip { level }) => word(2, level),
+        Some(Compression::Snappy) => word(3, 0),
+        Some(Compression::Lz4) => word(4, 0),
+        Some(Compression::Zstd { level }) => word(5, level),
+    }
+}
+
+#[inline(always)]
+fn unpack(word: u64) -> Option<Compression> {
+    if word == 0 {
+        return None;
+    }
+    let level = (word as u32).cast_signed();
+    Some(match word >> 32 {
+        2 => Compression::Gzip { level },
+        3 => Compression::Snappy,
+        4 => Compression::Lz4,
+        5 => Compression::Zstd { level },
+        _ => Compression::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_and_its_level_come_out_as_they_went_in() {
+        let gzip = [-1, 1, 9].map(|level| Compression::Gzip { level });
+        let zstd = [i32::MIN, -131_072, 0, 22].map(|level| Compression::Zstd { level });
+        let plain = [Compression::None, Compression::Snappy, Compression::Lz4];
+        for compression in gzip.into_iter().chain(zstd).chain(plain) {
+            assert_eq!(unpack(pack(Some(compression))), Some(compression));
+        }
+        assert_eq!(unpack(pack(None)), None);
+    }
+}

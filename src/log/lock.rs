@@ -1,0 +1,76 @@
+//! The lock of a directory that is open for writing, and what its file tells of who had it last.
+
+use crate::checkpoint::{SESSION_BYTES, Session};
+use crate::error::{Error, Result};
+use crate::fs::DirLock;
+use crate::segment::SegmentDir;
+use crate::segment::name::LOCK;
+use std::io;
+
+/// A directory that nobody else opens for writing.
+#[derive(Debug)]
+pub(crate) struct WriteLock {
+    lock: Box<dyn DirLock>,
+    /// Whether the machine stopped since the last holder had it. Then what was not synced
+    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    pub(crate) lost_power: bool,
+}
+
+impl WriteLock {
+    /// Takes the lock, and tells whether the machine stopped since the last holder had it.
+    ///
+    /// If it did, this run of the machine is not written down until the directory is [recovered](WriteLock::recovered):
+    /// a recovery that is itself interrupted must begin again from the same knowledge.
+    pub(crate) fn take(dir: &SegmentDir) -> Result<WriteLock> {
+        let path = dir.path.join(LOCK);
+        let existed = dir.read_small(&path, SESSION_BYTES)?;
+        let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
+        let lock = dir.fs.lock(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked {
+                path: dir.path.as_path().into(),
+                holder: session.as_ref().and_then(|session| session.process),
+            },
+            _ => Error::io("lock", &path, e),
+        })?;
+        let boot = dir.fs.boot_id();
+        let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
+        let lock = WriteLock { lock, lost_power };
+        lock.write(dir, boot.filter(|_| !lost_power))?;
+        dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
+        Ok(lock)
+    }
+
+    /// Fails if somebody has the directory open for writing.
+    pub(crate) fn check_free(dir: &SegmentDir) -> Result<()> {
+        match dir.read_small(&dir.path.join(LOCK), SESSION_BYTES)? {
+            None => Ok(()),
+            Some(bytes) => {
+                let session = Session::parse(&String::from_utf8_lossy(&bytes));
+                let path = dir.path.join(LOCK);
+                dir.fs.lock(&path).map(drop).map_err(|e| match e.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        Error::Locked { path: dir.path.as_path().into(), holder: session.process }
+                    }
+                    _ => Error::io("lock", &path, e),
+                })
+            }
+        }
+    }
+
+    /// Writes down that what is in the directory can be relied upon in this run of the machine.
+    pub(crate) fn recovered(&self, dir: &SegmentDir) -> Result<()> {
+        if self.lost_power { self.write(dir, dir.fs.boot_id()) } else { Ok(()) }
+    }
+
+    /// Writes into the file who holds the lock, and in which run of the machine.
+    fn write(&self, dir: &SegmentDir, boot: Option<String>) -> Result<()> {
+        let content = Session { process: Some(std::process::id()), boot }.format();
+        let store = || -> io::Result<()> {
+            let file = self.lock.file();
+            file.write_all_at(content.as_bytes(), 0)?;
+            file.set_len(content.len() as u64)?;
+            file.sync_all()
+        };
+        store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
+    }
+}

@@ -1,0 +1,266 @@
+//! The checkpoints of all logs of a data directory: a line each in Kafka's files.
+//!
+//! What is asked for is in memory; what is set goes to the file before the call returns. Calls that come while the
+//! file is written share the next write. While a directory is opened or closed nothing is written until it is
+//! [committed](DataCheckpoints::commit): ten thousand logs make one write of each file.
+
+use crate::checkpoint::{
+    CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
+    parse_clean_shutdowns, parse_offset_checkpoint, topic_partition,
+};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::log::{Checkpoint, SharedCheckpoints};
+use crate::segment::SegmentDir;
+use crate::segment::name::CLEAN_SHUTDOWN;
+use crate::sync::Mutex;
+use crate::types::Offset;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The largest file that is read: a line for each of a few hundred thousand logs.
+const LARGEST_FILE_BYTES: u64 = 64 << 20;
+
+type Key = (String, i32);
+
+/// The lines of one file.
+#[derive(Debug, Default)]
+struct Lines {
+    offsets: BTreeMap<Key, Offset>,
+    /// How often one was set, and how often when the file was last written.
+    set: u64,
+    written: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: [Lines; 3],
+    /// The logs that were closed in order, by the name of their directory.
+    closed: BTreeMap<String, CleanShutdown>,
+    /// Whether the marker was there when the directory was opened.
+    was_marked: bool,
+    /// Whether all that is set is written when it is committed.
+    all_held: bool,
+    /// The topics of which that is so meanwhile.
+    held: BTreeSet<String>,
+}
+
+impl State {
+    fn lines(&mut self, checkpoint: Checkpoint) -> &mut Lines {
+        let [recovery, start, cleaned] = &mut self.lines;
+        match checkpoint {
+            Checkpoint::RecoveryPoint => recovery,
+            Checkpoint::Start => start,
+            Checkpoint::Cleaned => cleaned,
+        }
+    }
+}
+
+/// The checkpoints of a data directory. Lock order: `writing`, then `state`.
+#[derive(Debug)]
+pub(crate) struct DataCheckpoints {
+    dir: Arc<SegmentDir>,
+    /// One write at a time.
+    writing: Mutex<()>,
+    /// Leaf lock, never held across I/O.
+    state: Mutex<State>,
+}
+
+impl DataCheckpoints {
+    /// Reads what is there. What is set is held back until the first [commit](DataCheckpoints::commit).
+    ///
+    /// The marker of a clean shutdown is removed, durably, before anything is opened on its word.
+    pub(crate) fn open(dir: &Arc<SegmentDir>) -> Result<DataCheckpoints> {
+        let mut state = State { all_held: true, ..State::default() };
+        for checkpoint in Checkpoint::ALL {
+            let path = dir.path.join(checkpoint.file());
+            let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { continue };
+            match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+                Ok(entries) => state.lines(checkpoint).offsets = agreed(entries),
+                Err(reason) => dir.events.emit(&Event::CheckpointIgnored { path, reason }),
+            }
+        }
+        let path = dir.path.join(CLEAN_SHUTDOWN);
+        if let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? {
+            state.was_marked = true;
+            state.closed = parse_clean_shutdowns(&String::from_utf8_lossy(&bytes));
+            dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            dir.sync()?;
+        }
+        Ok(DataCheckpoints {
+            dir: Arc::clone(dir),
+            writing: Mutex::default(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Holds back all that is set from now on: the logs are about to be closed.
+    pub(crate) fn hold(&self) {
+        self.state.lock().all_held = true;
+    }
+
+    /// Holds back what is set of a topic that is being made.
+    pub(crate) fn hold_topic(&self, topic: &str) {
+        self.state.lock().held.insert(topic.to_owned());
+    }
+
+    /// Writes what was held back of a topic.
+    pub(crate) fn commit_topic(&self, topic: &str) -> Result<()> {
+        self.state.lock().held.remove(topic);
+        self.write_all()
+    }
+
+    /// Writes all that was held back, in the order in which it may be relied upon, and nothing of logs that are not among these.
+    pub(crate) fn commit(&self, logs: impl IntoIterator<Item = Key>) -> Result<()> {
+        let logs: BTreeSet<Key> = logs.into_iter().collect();
+        {
+            let mut state = self.state.lock();
+            state.all_held = false;
+            for lines in &mut state.lines {
+                let before = lines.offsets.len();
+                lines.offsets.retain(|key, _| logs.contains(key));
+                lines.set = lines.set.saturating_add(u64::from(lines.offsets.len() != before));
+            }
+        }
+        self.write_all()
+    }
+
+    /// Writes all that was held back.
+    pub(crate) fn commit_all(&self) -> Result<()> {
+        self.state.lock().all_held = false;
+        self.write_all()
+    }
+
+    fn write_all(&self) -> Result<()> {
+        for checkpoint in Checkpoint::ALL {
+            let set = self.state.lock().lines(checkpoint).set;
+            self.write(checkpoint, set)?;
+        }
+        Ok(())
+    }
+
+    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not known which there are, those
+    /// that were when the directory was opened.
+    pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
+        let text = {
+            let state = self.state.lock();
+            let all = logs.map_or(state.was_marked, |logs| {
+                logs.iter().all(|name| state.closed.contains_key(name))
+            });
+            if !all {
+                return Ok(());
+            }
+            format_clean_shutdowns(
+                state.closed.iter().map(|(name, marker)| (name.as_str(), marker)),
+            )
+        };
+        self.dir.replace(&self.dir.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+    }
+
+    /// Forgets logs that are no more.
+    pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
+        for checkpoint in Checkpoint::ALL {
+            let set = {
+                let mut state = self.state.lock();
+                let lines = state.lines(checkpoint);
+                let removed = logs.iter().filter(|key| lines.offsets.remove(key).is_some()).count();
+                if removed == 0 {
+                    continue;
+                }
+                lines.set = lines.set.saturating_add(1);
+                lines.set
+            };
+            self.write(checkpoint, set)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file, unless it was since what is wanted was set.
+    fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
+        let _writing = self.writing.lock();
+        let (text, set) = {
+            let mut state = self.state.lock();
+            let lines = state.lines(checkpoint);
+            if lines.written >= wanted {
+                return Ok(());
+            }
+            let times = if checkpoint.is_twice() { 2 } else { 1 };
+            let entries: Vec<OffsetCheckpointEntry> = lines
+                .offsets
+                .iter()
+                .flat_map(|((topic, partition), offset)| {
+                    let (topic, partition) = (topic.clone(), *partition);
+                    std::iter::repeat_n(
+                        OffsetCheckpointEntry { topic, partition, offset: *offset },
+                        times,
+                    )
+                })
+                .collect();
+            (format_offset_checkpoint(&entries), lines.set)
+        };
+        self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
+        self.state.lock().lines(checkpoint).written = set;
+        Ok(())
+    }
+}
+
+impl SharedCheckpoints for DataCheckpoints {
+    fn get(&self, of: &Path, checkpoint: Checkpoint) -> Option<Offset> {
+        self.state.lock().lines(checkpoint).offsets.get(&topic_partition(of)).copied()
+    }
+
+    fn set(&self, of: &Path, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
+        let key = topic_partition(of);
+        let (before, set) = {
+            let mut state = self.state.lock();
+            let held = state.all_held || state.held.contains(&key.0);
+            let lines = state.lines(checkpoint);
+            let before = lines.offsets.insert(key.clone(), offset);
+            lines.set = lines.set.saturating_add(1);
+            if held {
+                return Ok(());
+            }
+            (before, lines.set)
+        };
+        self.write(checkpoint, set).inspect_err(|_| {
+            // What is not on the medium must not look as if it were: who asks relies on it.
+            let mut state = self.state.lock();
+            let lines = state.lines(checkpoint);
+            if lines.offsets.get(&key) == Some(&offset) {
+                match before {
+                    Some(before) => lines.offsets.insert(key, before),
+                    None => lines.offsets.remove(&key),
+                };
+            }
+        })
+    }
+
+    fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown> {
+        self.state.lock().closed.get(&name_of(of)).cloned()
+    }
+
+    fn opened(&self, of: &Path) {
+        self.state.lock().closed.remove(&name_of(of));
+    }
+
+    fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown) {
+        self.state.lock().closed.insert(name_of(of), marker);
+    }
+}
+
+fn name_of(dir: &Path) -> String {
+    dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The offset of each log whose lines do not contradict each other.
+fn agreed(entries: Vec<OffsetCheckpointEntry>) -> BTreeMap<Key, Offset> {
+    let mut offsets: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
+    for OffsetCheckpointEntry { topic, partition, offset } in entries {
+        offsets
+            .entry((topic, partition))
+            .and_modify(|known| *known = known.filter(|known| *known == offset))
+            .or_insert(Some(offset));
+    }
+    offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect()
+}

@@ -1,0 +1,105 @@
+//! What a consumer waits for: anything at all.
+
+use crate::clock::Clock;
+use crate::log::Signal;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::task::Wake;
+use std::time::Duration;
+
+/// Rings when there is something to look at: records, topics, an answer of the group, somebody who calls.
+///
+/// Who waits takes note of the number of rings, looks at everything, and then waits for another number.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    signal: Signal,
+    rings: AtomicU64,
+    woken: AtomicBool,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.rings.fetch_add(1, Ordering::SeqCst);
+        self.signal.notify();
+    }
+
+    pub(super) fn rings(&self) -> u64 {
+        self.rings.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has rung since, but for no longer than that; says whether it has.
+    pub(super) fn wait(&self, since: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
+        self.signal.wait(timeout, clock, || self.rings() != since)
+    }
+
+    /// Whether somebody has called, which is forgotten with that.
+    pub(super) fn take_call(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Rings a bell once. It must be armed to do so again.
+#[derive(Debug)]
+pub(super) struct Trigger {
+    bell: Arc<Bell>,
+    armed: AtomicBool,
+}
+
+impl Trigger {
+    pub(super) fn new(bell: &Arc<Bell>) -> Arc<Trigger> {
+        Arc::new(Trigger { bell: Arc::clone(bell), armed: AtomicBool::new(false) })
+    }
+
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Says whether it was not armed.
+    pub(super) fn arm(&self) -> bool {
+        !self.armed.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Trigger {
+    fn wake(self: Arc<Self>) {
+        self.armed.store(false, Ordering::SeqCst);
+        self.bell.ring();
+    }
+}
+
+/// Wakes a [`Consumer`](crate::Consumer) from any thread: a poll in progress, or the next one, returns at once.
+///
+/// The poll returns no records and says that it [was woken](crate::ConsumerRecords::is_woken), where Kafka throws a
+/// `WakeupException`. Several calls before that count as one.
+///
+/// ```
+/// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default())?;
+/// let mut consumer = store.consumer(ConsumerConfig::default())?;
+/// consumer.assign([TopicPartition::new("orders", 0)])?;
+///
+/// let waker = consumer.waker();
+/// let thread = std::thread::spawn(move || waker.wake());
+/// assert!(consumer.poll(Duration::MAX)?.is_woken());
+/// # thread.join().unwrap();
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConsumerWaker {
+    bell: Arc<Bell>,
+}
+
+impl ConsumerWaker {
+    pub(super) fn new(bell: &Arc<Bell>) -> ConsumerWaker {
+        ConsumerWaker { bell: Arc::clone(bell) }
+    }
+
+    /// Makes a poll return.
+    pub fn wake(&self) {
+        self.bell.woken.store(true, Ordering::SeqCst);
+        self.bell.ring();
+    }
+}

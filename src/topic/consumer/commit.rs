@@ -1,0 +1,155 @@
+//! Saying how far one has come.
+
+use crate::error::{CommitRefusal, ConsumeError, Error, ErrorKind, GroupError, Result};
+use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
+use crate::topic::group::Committer;
+use crate::topic::protocol::TopicPartition;
+use crate::types::Offset;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Consumer {
+    /// Commits the positions of all partitions: everything that polls have returned counts as processed.
+    ///
+    /// When it returns, the commit is in `__consumer_offsets`: it survives the end of the process, and with
+    /// [`flush_commits`](crate::ConsumerConfig::flush_commits) loss of power. All offsets are committed or none. Kafka: `commitSync`.
+    ///
+    /// ```
+    /// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("a")?;
+    /// let config = ConsumerConfig::new("billing")
+    ///     .auto_offset_reset(AutoOffsetReset::Earliest)
+    ///     .enable_auto_commit(false);
+    /// let mut consumer = store.consumer(config)?;
+    /// consumer.subscribe(["orders"])?;
+    /// for record in consumer.poll(Duration::ZERO)? {
+    ///     println!("{:?}", record.value);
+    /// }
+    /// consumer.commit()?;
+    /// let committed = consumer.committed(&TopicPartition::new("orders", 0))?;
+    /// assert_eq!(committed, Some(1.into()));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::CommitFailed`], when partitions have been assigned anew since the last poll, or another took over. What was
+    ///   read may be read by others again; poll to go on.
+    /// - [`Error::Io`]: it is not committed. When the disk was full, try again once there is room.
+    pub fn commit(&mut self) -> Result<()> {
+        let positions = self.partitions.iter().filter_map(|partition| {
+            Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
+        });
+        let positions = positions.collect();
+        self.commit_offsets(positions)
+    }
+
+    /// Commits these offsets, each the next to read.
+    ///
+    /// A consumer that chose its partitions by itself may commit for any partition, as long as no member is in its group.
+    ///
+    /// # Errors
+    /// As [`commit`](Consumer::commit). [`ConsumeError::CommitFailed`], too, for a partition that is not assigned to this member of
+    /// the group, and for metadata of more than 4096 bytes.
+    pub fn commit_offsets(
+        &mut self,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()> {
+        self.check_open()?;
+        let group = self.group_for("commit")?;
+        if self.interest.is_subscription() {
+            for name in offsets.keys().filter(|name| self.index(name).is_none()) {
+                let topic = (*name.topic).to_owned();
+                let reason = CommitRefusal::NotAssigned { topic, partition: name.partition };
+                let group = group.name.to_string();
+                return Err(ConsumeError::CommitFailed { group, reason }.into());
+            }
+        }
+        self.commit_to(&group, &offsets)
+    }
+
+    fn commit_to(
+        &mut self,
+        group: &GroupHandle,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()> {
+        let committer = match self.interest.is_subscription() {
+            true => {
+                let (caller, generation) = (self.caller(), self.membership.generation);
+                if caller.member_id.is_empty() {
+                    let reason = GroupError::UnknownMemberId { member_id: String::new() };
+                    let (group, reason) = (group.name.to_string(), CommitRefusal::Group(reason));
+                    return Err(ConsumeError::CommitFailed { group, reason }.into());
+                }
+                Committer::Member { caller, generation }
+            }
+            false => Committer::Simple,
+        };
+        let flush = self.config.flush_commits;
+        group.coordinator.commit(&group.name, committer, offsets, flush)?;
+        let now = self.clock.monotonic();
+        for (name, committed) in offsets {
+            if let Some(partition) = self.partition_mut(name) {
+                partition.committed = Some((committed.offset, now));
+            }
+        }
+        self.tell_committed(offsets);
+        Ok(())
+    }
+
+    /// Positions that are not committed, and those whose commits would expire if this went on.
+    fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        let Some(group) = &self.group else { return BTreeMap::new() };
+        let (now, renewal) = (self.clock.monotonic(), group.coordinator.renewal());
+        let dirty = self.partitions.iter().filter_map(|partition| {
+            let at: Offset = partition.position()?;
+            let is_old = |since: Duration| now.saturating_sub(since) >= renewal;
+            let same = partition.committed.is_some_and(|(to, since)| to == at && !is_old(since));
+            (!same).then(|| (partition.name.clone(), at.into()))
+        });
+        dirty.collect()
+    }
+
+    fn auto_commits(&self) -> bool {
+        self.config.enable_auto_commit && self.group.is_some()
+    }
+
+    pub(super) fn auto_commit_if_due(&mut self) -> Result<()> {
+        if !self.auto_commits() || self.clock.monotonic() < self.next_auto_commit {
+            return Ok(());
+        }
+        self.auto_commit()
+    }
+
+    /// When a poll that waits has to commit; `None` if there is nothing to commit.
+    pub(super) fn auto_commit_due(&self) -> Option<Duration> {
+        let is_dirty = |partition: &Partition| {
+            let at = partition.position();
+            at.is_some() && at != partition.committed.map(|(to, _)| to)
+        };
+        let due = self.auto_commits() && self.partitions.iter().any(is_dirty);
+        due.then_some(self.next_auto_commit)
+    }
+
+    /// Commits what the polls so far have returned. That the group refuses is found out, and dealt with, elsewhere.
+    pub(super) fn auto_commit(&mut self) -> Result<()> {
+        if !self.auto_commits() {
+            return Ok(());
+        }
+        let interval = self.config.auto_commit_interval.max(Duration::from_millis(1));
+        self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
+        let offsets = self.dirty();
+        let Some(group) = self.group.clone().filter(|_| !offsets.is_empty()) else { return Ok(()) };
+        match self.commit_to(&group, &offsets) {
+            Err(Error::Consume(error))
+                if matches!(error.kind(), ErrorKind::Rebalancing | ErrorKind::Fenced) =>
+            {
+                Ok(())
+            }
+            done => done,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The options of a consumer.
+
+use crate::error::{Error, Result};
+use crate::topic::assignor::{Assignor, CooperativeSticky, Range};
+use crate::topic::consumer::callbacks::ConsumerInterceptor;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a consumer begins in a partition for which nothing is committed, or from which what it would read next was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AutoOffsetReset {
+    /// With the first record there is.
+    Earliest,
+    /// With what comes from now on.
+    #[default]
+    Latest,
+    /// Nowhere: the poll is an error until the application seeks.
+    None,
+}
+
+/// Which records of transactions a consumer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// All. Kafka: `read_uncommitted`.
+    #[default]
+    ReadUncommitted,
+}
+
+/// The options of a [`Consumer`](crate::Consumer), by the names of Kafka's.
+#[derive(Clone)]
+pub struct ConsumerConfig {
+    pub(super) group_id: Option<String>,
+    pub(super) instance_id: Option<String>,
+    pub(super) client_id: String,
+    pub(super) auto_offset_reset: AutoOffsetReset,
+    pub(super) enable_auto_commit: bool,
+    pub(super) auto_commit_interval: Duration,
+    pub(super) flush_commits: bool,
+    pub(super) max_poll_records: usize,
+    pub(super) max_poll_bytes: usize,
+    pub(super) max_partition_fetch_bytes: usize,
+    pub(super) session_timeout: Duration,
+    pub(super) max_poll_interval: Duration,
+    pub(super) isolation: Isolation,
+    pub(super) assignors: Vec<Arc<dyn Assignor>>,
+    pub(super) exclude_internal_topics: bool,
+    pub(super) interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
+}
+
+/// A consumer without a group: it chooses its partitions by itself and commits nothing.
+impl Default for ConsumerConfig {
+    fn default() -> ConsumerConfig {
+        ConsumerConfig {
+            group_id: None,
+            instance_id: None,
+            client_id: "consumer".to_owned(),
+            auto_offset_reset: AutoOffsetReset::Latest,
+            enable_auto_commit: true,
+            auto_commit_interval: Duration::from_secs(5),
+            flush_commits: false,
+            max_poll_records: 500,
+            max_poll_bytes: 50 << 20,
+            max_partition_fetch_bytes: 1 << 20,
+            session_timeout: Duration::from_secs(45),
+            max_poll_interval: Duration::from_secs(300),
+            isolation: Isolation::ReadUncommitted,
+            assignors: vec![Arc::new(Range), Arc::new(CooperativeSticky)],
+            exclude_internal_topics: true,
+            interceptors: Vec::new(),
+        }
+    }
+}
+
+impl ConsumerConfig {
+    /// The options of a member of this group.
+    ///
+    /// *Limits* 1 to 32767 bytes. *Effect*: members of a group share the partitions of the topics they subscribe to, and
+    /// what a group has read is kept under its name. Kafka: `group.id`.
+    #[must_use]
+    pub fn new(group_id: impl Into<String>) -> ConsumerConfig {
+        ConsumerConfig { group_id: Some(group_id.into()), ..ConsumerConfig::default() }
+    }
+
+    /// The name that a static member keeps over restarts.
+    ///
+    /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: a member that is closed or dropped and comes back with the same name within
+    /// its session timeout has its partitions again, and nobody else notices. Of two at once the
+    /// second takes over, and the first gets [`FencedInstanceId`](crate::GroupError::FencedInstanceId). Kafka: `group.instance.id`.
+    #[must_use]
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = Some(instance_id.into());
+        self
+    }
+
+    /// What the consumer is called in descriptions of its group.
+    ///
+    /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it. Kafka: `client.id`.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// Where to begin where nothing is committed.
+    ///
+    /// *Default* latest. *Effect*: see [`AutoOffsetReset`]. Kafka: `auto.offset.reset`.
+    #[must_use]
+    pub fn auto_offset_reset(mut self, reset: AutoOffsetReset) -> Self {
+        self.auto_offset_reset = reset;
+        self
+    }
+
+    /// Whether polls commit what the polls before returned.
+    ///
+    /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next poll begins, or the consumer is closed. With
+    /// a crash between, it is read again. Kafka: `enable.auto.commit`.
+    #[must_use]
+    pub fn enable_auto_commit(mut self, enable: bool) -> Self {
+        self.enable_auto_commit = enable;
+        self
+    }
+
+    /// How often polls commit.
+    ///
+    /// *Default* 5 seconds. *Limits* any; zero is with every poll. *Effect*: what is read again after a crash. There is no timer: a poll looks at
+    /// the clock. Before partitions are given up, and at the close, it is done in any case. Kafka: `auto.commit.interval.ms`.
+    #[must_use]
+    pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
+        self.auto_commit_interval = interval;
+        self
+    }
+
+    /// Whether what is committed is on the medium before the commit returns.
+    ///
+    /// *Default* no: a commit survives the end of the process, however it comes, and loss of power only once the system has
+    /// written it. *Effect*: a commit costs a sync; commits of other groups go on meanwhile. Kafka has no such setting for consumers.
+    #[must_use]
+    pub fn flush_commits(mut self, flush: bool) -> Self {
+        self.flush_commits = flush;
+        self
+    }
+
+    /// The most records of a poll.
+    ///
+    /// *Default* 500. *Limits* 1 and up. *Effect*: how much is to be done before the next poll. Kafka: `max.poll.records`.
+    #[must_use]
+    pub fn max_poll_records(mut self, records: usize) -> Self {
+        self.max_poll_records = records;
+        self
+    }
+
+    /// The bytes of keys, values and headers at which a poll has enough.
+    ///
+    /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches it is the last one, so a poll always gets on, however large a
+    /// record is. Kafka: `fetch.max.bytes`, which counts batches as they are stored.
+    #[must_use]
+    pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
+        self.max_poll_bytes = bytes;
+        self
+    }
+
+    /// The same for what a poll takes from one partition.
+    ///
+    /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: more partitions get their turn in a poll. Kafka: `max.partition.fetch.bytes`.
+    #[must_use]
+    pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
+        self.max_partition_fetch_bytes = bytes;
+        self
+    }
+
+    /// How long a static member that went may stay away.
+    ///
+    /// *Default* 45 seconds. *Limits* those of the store: 6 seconds to 30 minutes. *Effect*: after it, its partitions
+    /// are assigned to others. Members of this process send no heartbeats: one that is dropped or closed leaves at
+    /// once, unless it is static. Kafka: `session.timeout.ms`.
+    #[must_use]
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// The longest time between two polls.
+    ///
+    /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: a member that does not poll in time is taken for hung, and its
+    /// partitions are assigned to others; a static one has its session timeout on top. A rebalance waits for
+    /// a member as long. Kafka: `max.poll.interval.ms`.
+    #[must_use]
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.max_poll_interval = interval;
+        self
+    }
+
+    /// Which records of transactions are seen.
+    ///
+    /// *Default* all. Kafka: `isolation.level`.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// How partitions may be assigned, the most preferred way first.
+    ///
+    /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once. *Effect*: the group takes
+    /// what all members have and most prefer. Partitions are handed over cooperatively if that
+    /// is what all of these do. Kafka: `partition.assignment.strategy`.
+    #[must_use]
+    pub fn assignors(mut self, assignors: impl IntoIterator<Item = Arc<dyn Assignor>>) -> Self {
+        self.assignors = assignors.into_iter().collect();
+        self
+    }
+
+    /// Whether patterns leave out the topics that the store keeps for itself.
+    ///
+    /// *Default* yes. Kafka: `exclude.internal.topics`.
+    #[must_use]
+    pub fn exclude_internal_topics(mut self, exclude: bool) -> Self {
+        self.exclude_internal_topics = exclude;
+        self
+    }
+
+    /// Adds what sees all records and all commits. Kafka: `interceptor.classes`.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl ConsumerInterceptor + 'static) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let refuse =
+            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
+        let longest = i16::MAX as usize;
+        for (option, name) in [("group_id", &self.group_id), ("instance_id", &self.instance_id)] {
+            if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > longest) {
+                return refuse(option, "it must have 1 to 32767 bytes");
+            }
+        }
+        if self.instance_id.is_some() && self.group_id.is_none() {
+            return refuse("instance_id", "only a member of a group has one: set `group_id`");
+        }
+        if self.client_id.len() > 32_000 {
+            return refuse("client_id", "it must have at most 32000 bytes");
+        }
+        for (option, limit) in [
+            ("max_poll_records", self.max_poll_records),
+            ("max_poll_bytes", self.max_poll_bytes),
+            ("max_partition_fetch_bytes", self.max_partition_fetch_bytes),
+        ] {
+            if limit == 0 {
+                return refuse(option, "it must be at least 1");
+            }
+        }
+        if self.max_poll_interval < Duration::from_millis(1) {
+            return refuse("max_poll_interval", "it must be at least a millisecond");
+        }
+        let mut names: Vec<&str> = self.assignors.iter().map(|assignor| assignor.name()).collect();
+        names.sort_unstable();
+        let repeated = names.windows(2).any(|pair| pair.first() == pair.last());
+        if names.is_empty() || repeated {
+            return refuse("assignors", "there must be at least one, and each only once");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ConsumerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerConfig")
+            .field("group_id", &self.group_id)
+            .field("instance_id", &self.instance_id)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! What a consumer reads.
+
+use crate::error::{ConsumeError, Result};
+use crate::topic::consumer::callbacks::guarded;
+use crate::topic::store::Store;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// Topics by their names, those that are made later among them.
+///
+/// There is no language of patterns here: a function says which names match, and what it uses for that is its own affair.
+/// Kafka takes a regular expression.
+///
+/// ```
+/// use annals::TopicPattern;
+///
+/// let orders = TopicPattern::prefix("orders-");
+/// let audited = TopicPattern::new(|name| name.ends_with("-audit") && !name.starts_with("test-"));
+/// assert!(orders.matches("orders-eu") && !audited.matches("orders-eu"));
+/// ```
+#[derive(Clone)]
+pub struct TopicPattern(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl TopicPattern {
+    /// The names for which a function says so. It is called when topics came or went; it should say the same each time.
+    pub fn new(matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> TopicPattern {
+        TopicPattern(Arc::new(matches))
+    }
+
+    /// The names that begin so.
+    pub fn prefix(prefix: impl Into<String>) -> TopicPattern {
+        let prefix = prefix.into();
+        TopicPattern::new(move |name| name.starts_with(&prefix))
+    }
+
+    /// Whether a name matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TopicPattern")
+    }
+}
+
+/// What a consumer reads, and how that was said.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Interest {
+    #[default]
+    Nothing,
+    /// Partitions that were assigned by hand.
+    Assigned,
+    Topics(BTreeSet<String>),
+    Pattern(TopicPattern),
+}
+
+impl Interest {
+    /// Whether a group assigns the partitions.
+    pub(super) fn is_subscription(&self) -> bool {
+        matches!(self, Interest::Topics(_) | Interest::Pattern(_))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Interest::Nothing => "nothing",
+            Interest::Assigned => "assigned partitions",
+            Interest::Topics(_) => "topics by their names",
+            Interest::Pattern(_) => "topics by a pattern",
+        }
+    }
+
+    /// Whether another may take its place.
+    pub(super) fn check_next(&self, next: &Interest) -> Result<()> {
+        let same = std::mem::discriminant(self) == std::mem::discriminant(next);
+        if same || matches!(self, Interest::Nothing) {
+            return Ok(());
+        }
+        Err(ConsumeError::MixedSubscription { has: self.name(), wanted: next.name() }.into())
+    }
+
+    /// The topics that are subscribed to, whether they are there or not.
+    pub(super) fn topics(&self, store: &Store, with_internal: bool) -> Result<BTreeSet<String>> {
+        let pattern = match self {
+            Interest::Nothing | Interest::Assigned => return Ok(BTreeSet::new()),
+            Interest::Topics(topics) => return Ok(topics.clone()),
+            Interest::Pattern(pattern) => pattern,
+        };
+        let topics = store.topics();
+        let names = topics.iter().map(|topic| topic.name());
+        let open = names.filter(|name| with_internal || !INTERNAL.contains(name));
+        guarded("the pattern of topics", || {
+            open.filter(|name| pattern.matches(name)).map(str::to_owned).collect()
+        })
+    }
+}
+
+/// The topics that a store keeps for itself.
+const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];

@@ -1,0 +1,373 @@
+//! A consumer's part in its group.
+//!
+//! ```text
+//!            join                   a generation begins                 its assignment
+//!  Out ───────────────▶ Joining ─────────────────────────▶ Syncing ─────────────────────▶ Stable
+//!   ▲                      ▲                                  │                             │
+//!   │                      └──────────── rebalance ───────────┴─────────────────────────────┤
+//!   └───────────────────────── was taken for dead: all is lost ─────────────────────────────┘
+//! ```
+//!
+//! No step waits. A poll makes all that can be made, reads what may be read meanwhile, and waits for everything at once.
+
+use crate::error::{GroupError, Result};
+use crate::topic::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
+use crate::topic::consumer::callbacks::{Happening, guarded};
+use crate::topic::consumer::partition::Partition;
+use crate::topic::consumer::{Consumer, GroupHandle};
+use crate::topic::group::{Answer, CONSUMER, Caller, Join, JoinAs, Joined, Protocol};
+use crate::topic::protocol::{
+    Assignment, LAST_VERSION, NO_GENERATION, Subscription, TopicPartition,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a consumer is on the way to its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Out,
+    Joining,
+    Syncing,
+    Stable,
+}
+
+/// What a consumer knows of its membership.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    state: State,
+    /// Empty if it is none.
+    pub(super) id: String,
+    pub(super) generation: i32,
+    /// Whether it has to join again, whatever the group thinks.
+    pub(super) rejoin: bool,
+    /// What it said it subscribes to.
+    topics: BTreeSet<String>,
+    /// What was assigned to it last, and in which generation.
+    last: Option<(Vec<TopicPartition>, i32)>,
+    /// If it leads: how many partitions the topics of the group had when it assigned them.
+    leads: Option<BTreeMap<String, u32>>,
+    /// Why it can never be a member again.
+    fenced: Option<GroupError>,
+}
+
+impl Membership {
+    pub(super) fn generation(&self) -> i32 {
+        if self.id.is_empty() { NO_GENERATION } else { self.generation }
+    }
+}
+
+impl Consumer {
+    /// As the group knows it.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller { member_id: &self.membership.id, instance_id: self.config.instance_id.as_deref() }
+    }
+
+    fn is_member(&self) -> bool {
+        !self.membership.id.is_empty()
+    }
+
+    /// Whether only what moves is given up.
+    fn is_cooperative(&self) -> bool {
+        let cooperative =
+            |assignor: &Arc<dyn Assignor>| assignor.protocol() == RebalanceProtocol::Cooperative;
+        self.config.assignors.iter().all(cooperative)
+    }
+
+    pub(super) fn begin_poll(&mut self) -> Result<()> {
+        if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
+            // Who is no member any more finds out when it does its part.
+            group.coordinator.begin_poll(&group.name, self.caller())?.ok();
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_poll(&mut self) {
+        if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
+            group.coordinator.end_poll(&group.name, self.caller()).ok();
+        }
+    }
+
+    /// Tells the group until when this poll may wait; returns when the group has to be looked at before.
+    pub(super) fn say_waiting(&self, deadline: Option<Duration>) -> Result<Option<Duration>> {
+        let Some(group) = self.group.as_ref().filter(|_| self.is_member()) else {
+            return Ok(None);
+        };
+        let until = deadline.unwrap_or(Duration::MAX);
+        group.coordinator.waits(&group.name, &self.membership.id, Some(until))
+    }
+
+    pub(super) fn say_awake(&self) {
+        if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
+            group.coordinator.waits(&group.name, &self.membership.id, None).ok();
+        }
+    }
+
+    /// Does all that the group waits for, as far as it goes without waiting.
+    pub(super) fn follow_group(&mut self) -> Result<()> {
+        if !self.interest.is_subscription() {
+            return Ok(());
+        }
+        let group = self.group_for("subscribe")?;
+        if let Some(fenced) = &self.membership.fenced {
+            return Err(fenced.clone().into());
+        }
+        self.look_at_topics()?;
+        loop {
+            if let Some(panicked) = self.panicked.take() {
+                return Err(panicked.into());
+            }
+            match self.membership.state {
+                State::Out => self.join(&group)?,
+                State::Stable if self.membership.rejoin => {
+                    self.prepare_to_join()?;
+                    self.join(&group)?;
+                }
+                State::Stable => {
+                    let (caller, generation) = (self.caller(), self.membership.generation);
+                    match group.coordinator.heartbeat(&group.name, caller, generation)? {
+                        Ok(()) => return Ok(()),
+                        Err(refusal) => self.refused(refusal)?,
+                    }
+                }
+                State::Joining | State::Syncing => {
+                    match group.coordinator.take_answer(&group.name, self.caller())? {
+                        None => return Ok(()),
+                        Some(Answer::Joined(joined)) => self.joined(&group, &joined)?,
+                        Some(Answer::Synced(assignment)) => self.synced(&assignment)?,
+                        Some(Answer::Refused(refusal)) => self.refused(refusal)?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds out whether topics came or went that concern it.
+    fn look_at_topics(&mut self) -> Result<()> {
+        let version = self.store.version();
+        if version == self.seen_version {
+            return Ok(());
+        }
+        let with_internal = !self.config.exclude_internal_topics;
+        let topics = self.interest.topics(&self.store, with_internal)?;
+        let counted = self.membership.leads.as_ref();
+        let grown = counted.is_some_and(|counted| self.count(counted.keys()) != *counted);
+        self.membership.rejoin |= grown || topics != self.membership.topics;
+        self.seen_version = version;
+        Ok(())
+    }
+
+    /// How many partitions topics have; those that are not there have none.
+    fn count<'a>(&self, topics: impl Iterator<Item = &'a String>) -> BTreeMap<String, u32> {
+        let count = |name: &str| self.store.topic(name).map_or(0, |topic| topic.partition_count());
+        topics.map(|name| (name.clone(), count(name))).collect()
+    }
+
+    /// Before it joins again: lets go of what it must not have in between.
+    fn prepare_to_join(&mut self) -> Result<()> {
+        self.auto_commit()?;
+        let with_internal = !self.config.exclude_internal_topics;
+        let topics = self.interest.topics(&self.store, with_internal)?;
+        if !self.is_cooperative() {
+            let all = self.assignment();
+            self.give_up(Happening::Revoked, &all);
+        } else {
+            let mut gone = self.assignment();
+            gone.retain(|name| !topics.contains(&*name.topic));
+            if !gone.is_empty() {
+                self.give_up(Happening::Revoked, &gone);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_up(&mut self, what: Happening, partitions: &[TopicPartition]) {
+        self.tell_listener(what, partitions);
+        self.partitions.retain(|partition| !partitions.contains(&partition.name));
+    }
+
+    fn join(&mut self, group: &GroupHandle) -> Result<()> {
+        let with_internal = !self.config.exclude_internal_topics;
+        let topics = self.interest.topics(&self.store, with_internal)?;
+        let join = Join {
+            member: match self.is_member() {
+                true => JoinAs::Known(self.membership.id.clone()),
+                false => JoinAs::New(self.config.client_id.clone()),
+            },
+            instance_id: self.config.instance_id.clone(),
+            client_id: self.config.client_id.clone(),
+            client_host: "/127.0.0.1".to_owned(),
+            protocol_type: CONSUMER.to_owned(),
+            protocols: self.protocols(&topics)?,
+            session_timeout: self.config.session_timeout,
+            rebalance_timeout: self.config.max_poll_interval,
+            max_poll_interval: Some(self.config.max_poll_interval),
+        };
+        self.membership.rejoin = false;
+        self.membership.topics = topics;
+        let joined = match group.coordinator.join(&group.name, join, &self.bell) {
+            Err(crate::Error::Group(refusal)) => return self.refused(*refusal),
+            joined => joined,
+        };
+        self.membership.id = joined?;
+        self.membership.state = State::Joining;
+        self.begin_poll()
+    }
+
+    /// What it says of itself, for each way to assign partitions.
+    fn protocols(&self, topics: &BTreeSet<String>) -> Result<Vec<Protocol>> {
+        let owned = self.assignment();
+        // It says in which generation it got what it has, and it has nothing.
+        let generation = if owned.is_empty() { NO_GENERATION } else { self.membership.generation };
+        let last = self.membership.last.as_ref();
+        let last = last.map(|(partitions, generation)| (partitions.as_slice(), *generation));
+        let protocol = |assignor: &Arc<dyn Assignor>| {
+            let subscription = Subscription {
+                topics: topics.iter().cloned().collect(),
+                user_data: guarded("the assignor", || assignor.user_data(last))?,
+                owned: owned.clone(),
+                generation,
+                rack: None,
+            };
+            let metadata = subscription.encode(LAST_VERSION).unwrap_or_default();
+            Ok(Protocol { name: assignor.name().to_owned(), metadata: metadata.into() })
+        };
+        self.config.assignors.iter().map(protocol).collect()
+    }
+
+    /// A generation has begun. The leader assigns the partitions, and each asks for its own.
+    fn joined(&mut self, group: &GroupHandle, joined: &Joined) -> Result<()> {
+        self.membership.generation = joined.generation;
+        let leads = joined.leader == self.membership.id;
+        let mut assignments = BTreeMap::new();
+        self.membership.leads = None;
+        if leads {
+            let (assigned, counted) = match self.assign_all(joined) {
+                Ok(assigned) => assigned,
+                Err(error) => {
+                    // The group waits for it. It asks to be told of all members again.
+                    self.membership.state = State::Stable;
+                    self.membership.rejoin = true;
+                    return Err(error);
+                }
+            };
+            self.membership.leads = Some(counted);
+            if !joined.skip_assignment {
+                assignments = assigned;
+            }
+        }
+        self.membership.state = State::Syncing;
+        let (caller, generation) = (self.caller(), joined.generation);
+        match group.coordinator.sync(&group.name, caller, generation, assignments)? {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    /// As the leader: who gets what, as messages, and how many partitions each topic had.
+    #[expect(clippy::type_complexity, reason = "two maps, and a result")]
+    fn assign_all(
+        &self,
+        joined: &Joined,
+    ) -> Result<(BTreeMap<String, Bytes>, BTreeMap<String, u32>)> {
+        let known = self.config.assignors.iter();
+        let Some(assignor) = known.into_iter().find(|known| known.name() == joined.protocol) else {
+            let reason = "the group has chosen an assignor that this consumer has not";
+            return Err(GroupError::InconsistentGroupProtocol { reason }.into());
+        };
+        let mut members = BTreeMap::new();
+        for member in &joined.members {
+            let subscription = Subscription::decode(&member.metadata).unwrap_or_default();
+            let instance_id = member.instance_id.clone();
+            let seen = guarded("the assignor", || assignor.member(subscription))?;
+            members.insert(member.member_id.clone(), Member { instance_id, ..seen });
+        }
+        let topics: BTreeSet<String> =
+            members.values().flat_map(|member| member.topics.iter().cloned()).collect();
+        let counted = self.count(topics.iter());
+        let there = counted.iter().filter(|(_, count)| **count > 0);
+        let there = there.map(|(name, count)| (name.clone(), *count)).collect();
+        let assigned: Assignments = guarded("the assignor", || assignor.assign(&members, &there))?;
+        let message = |(id, partitions)| {
+            let assignment = Assignment { partitions, user_data: None };
+            (id, Bytes::from(assignment.encode(LAST_VERSION).unwrap_or_default()))
+        };
+        Ok((assigned.into_iter().map(message).collect(), counted))
+    }
+
+    /// It knows what is its own now.
+    fn synced(&mut self, assignment: &[u8]) -> Result<()> {
+        self.membership.state = State::Stable;
+        let own = Assignment::decode(assignment).unwrap_or_default().partitions;
+        let own: BTreeSet<TopicPartition> = own.into_iter().collect();
+        let mut moved = self.assignment();
+        moved.retain(|name| !own.contains(name));
+        if !moved.is_empty() {
+            // Nobody has them before this member joins again.
+            self.auto_commit()?;
+            self.give_up(Happening::Revoked, &moved);
+            self.membership.rejoin = true;
+        }
+        let mut added = Vec::new();
+        for name in &own {
+            if self.index(name).is_some() {
+                continue;
+            }
+            let topic = self.store.topic(&name.topic);
+            // One that was deleted meanwhile is no news for long.
+            let Ok(log) = topic.and_then(|topic| topic.partition(name.partition)) else { continue };
+            self.partitions.push(Partition::new(name.clone(), log, &self.bell));
+            added.push(name.clone());
+        }
+        let generation = self.membership.generation;
+        self.membership.last = Some((own.into_iter().collect(), generation));
+        self.tell_listener(Happening::Assigned, &added);
+        Ok(())
+    }
+
+    /// The group says no.
+    fn refused(&mut self, refusal: GroupError) -> Result<()> {
+        match refusal {
+            GroupError::RebalanceInProgress => {
+                self.membership.state = State::Stable;
+                self.membership.rejoin = true;
+                Ok(())
+            }
+            GroupError::UnknownMemberId { .. } | GroupError::IllegalGeneration { .. } => {
+                self.lose_all();
+                Ok(())
+            }
+            GroupError::FencedInstanceId { .. } => {
+                self.lose_all();
+                self.membership.fenced = Some(refusal.clone());
+                Err(refusal.into())
+            }
+            other => Err(other.into()),
+        }
+    }
+
+    /// Others may have what it had.
+    fn lose_all(&mut self) {
+        let last = self.membership.last.take();
+        self.membership = Membership { last, ..Membership::default() };
+        let all = self.assignment();
+        if !all.is_empty() {
+            self.give_up(Happening::Lost, &all);
+        }
+    }
+
+    /// Goes: for good, or as a static member that may come back.
+    pub(super) fn leave(&mut self) -> Result<()> {
+        let left = match self.group.as_ref().filter(|_| self.is_member()) {
+            None => Ok(()),
+            Some(group) if self.config.instance_id.is_some() => {
+                group.coordinator.detach(&group.name, self.caller()).map(|_| ())
+            }
+            Some(group) => group.coordinator.leave(&group.name, self.caller()).map(|_| ()),
+        };
+        self.membership = Membership::default();
+        left
+    }
+}

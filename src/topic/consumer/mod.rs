@@ -1,0 +1,535 @@
+//! Reading topics, alone or as one of a group.
+//!
+//! A consumer has partitions, and in each a *position*: the offset of the next record that a poll returns. It gets the
+//! partitions in one of two ways:
+//!
+//! ```text
+//!  assign(orders-0, orders-1)          these, and nobody else is asked
+//!  subscribe("orders"), group billing  a share: the members of the group have all partitions, each has one member
+//! ```
+//!
+//! A group remembers how far it has come. What is *committed* is where a member goes on that gets the partition next:
+//!
+//! ```text
+//!   0   1   2   3   4   5   6   7   8        orders-0
+//!           ▲               ▲           ▲
+//!        committed       position      end
+//!           └ read again    └── lag: 3 ─┘
+//!             after a crash
+//! ```
+//!
+//! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. There is no thread behind a consumer: one that waits is
+//! woken by who appends, by the other members of its group, and by its [waker](Consumer::waker).
+//!
+//! # Where it differs from Kafka
+//!
+//! - Records are read from the log when a poll asks for them, nothing is fetched ahead but the rest of a batch.
+//! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
+//! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
+//! - A commit by a member names its own partitions only.
+//! - Automatic commits leave out what is committed already, but renew it before it would expire.
+
+mod bell;
+mod callbacks;
+mod commit;
+mod config;
+mod interest;
+mod membership;
+mod partition;
+mod poll;
+mod records;
+
+pub(crate) use bell::Bell;
+pub use bell::ConsumerWaker;
+pub use callbacks::{ConsumerInterceptor, PartitionAccess, RebalanceListener};
+pub use config::{AutoOffsetReset, ConsumerConfig, Isolation};
+pub use interest::TopicPattern;
+pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords, OffsetAndMetadata};
+
+use crate::clock::Clock;
+use crate::error::{ConsumeError, Result};
+use crate::topic::coordinator::Coordinator;
+use crate::topic::protocol::TopicPartition;
+use crate::topic::store::Store;
+use crate::types::{Offset, StartAt, Timestamp};
+use bell::Trigger;
+use callbacks::Happening;
+use interest::Interest;
+use membership::Membership;
+use partition::Partition;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+/// Reads records from the partitions of topics, alone or as a member of a group.
+///
+/// It belongs to one thread at a time; only its [waker](Consumer::waker) is for others. Kafka: `KafkaConsumer`.
+///
+/// ```
+/// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2))?;
+/// orders.partition(0)?.append("a")?;
+/// orders.partition(1)?.append("b")?;
+///
+/// let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
+/// let mut consumer = store.consumer(config.clone())?;
+/// consumer.subscribe(["orders"])?;
+/// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 2);
+/// consumer.close()?; // commits what was read
+///
+/// let mut next = store.consumer(config)?;
+/// next.subscribe(["orders"])?;
+/// orders.partition(1)?.append("c")?;
+/// for record in next.poll(Duration::from_secs(1))? {
+///     assert_eq!(record.value_str(), Some("c"));
+/// }
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub struct Consumer {
+    store: Store,
+    config: ConsumerConfig,
+    clock: Arc<dyn Clock>,
+    bell: Arc<Bell>,
+    group: Option<GroupHandle>,
+    interest: Interest,
+    /// What it reads, in the order of turns.
+    partitions: Vec<Partition>,
+    /// Whose turn it is first in the next poll.
+    next_turn: usize,
+    /// Not there while it is called.
+    listener: Option<Box<dyn RebalanceListener>>,
+    /// What a poll has to tell of the listener yet.
+    panicked: Option<ConsumeError>,
+    membership: Membership,
+    next_auto_commit: Duration,
+    /// The topics that it knows of: see [`Store::version`].
+    seen_version: u64,
+    topics_trigger: Arc<Trigger>,
+    topics_waker: Waker,
+    topics_id: u64,
+    closed: bool,
+}
+
+/// The group of a consumer, and what runs it.
+#[derive(Debug, Clone)]
+struct GroupHandle {
+    name: Arc<str>,
+    coordinator: Arc<Coordinator>,
+}
+
+impl Store {
+    /// A consumer. It reads nothing yet: [subscribe](Consumer::subscribe) it, or [assign](Consumer::assign) partitions to it.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an option that cannot be as it is.
+    /// - With a group: [`Error::Io`](crate::Error::Io) and others, when `__consumer_offsets` cannot be made.
+    pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
+        config.validate()?;
+        let group = match &config.group_id {
+            Some(name) => {
+                let coordinator = self.coordinator()?;
+                Some(GroupHandle { name: name.as_str().into(), coordinator })
+            }
+            None => None,
+        };
+        let clock = Arc::clone(self.clock());
+        let bell = Arc::new(Bell::default());
+        let topics_trigger = Trigger::new(&bell);
+        Ok(Consumer {
+            group,
+            interest: Interest::Nothing,
+            partitions: Vec::new(),
+            next_turn: 0,
+            listener: None,
+            panicked: None,
+            membership: Membership::default(),
+            next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
+            seen_version: self.version(),
+            topics_waker: Waker::from(Arc::clone(&topics_trigger)),
+            topics_id: self.changed().new_id(),
+            topics_trigger,
+            closed: false,
+            store: self.clone(),
+            clock,
+            bell,
+            config,
+        })
+    }
+}
+
+/// What is read.
+impl Consumer {
+    /// Reads these topics as a member of the group, in place of those it read before. No topics is [`unsubscribe`](Consumer::unsubscribe).
+    ///
+    /// The next poll joins. A topic need not be there yet: its partitions are assigned once it is.
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::MixedSubscription`], when it has assigned partitions, or subscribes to a pattern.
+    pub fn subscribe<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<()> {
+        let topics: BTreeSet<String> = topics.into_iter().map(Into::into).collect();
+        if topics.is_empty() {
+            return self.unsubscribe();
+        }
+        self.set_interest(Interest::Topics(topics))
+    }
+
+    /// The same, with a listener that is told of partitions that come and go.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Consumer::subscribe).
+    pub fn subscribe_with<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<()> {
+        self.subscribe(topics)?;
+        self.set_listener(listener);
+        Ok(())
+    }
+
+    /// Reads the topics whose names match, those that are made later among them.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Consumer::subscribe).
+    pub fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<()> {
+        self.set_interest(Interest::Pattern(pattern))
+    }
+
+    /// Sets who is told of partitions that come and go.
+    pub fn set_listener(&mut self, listener: impl RebalanceListener + 'static) {
+        self.listener = Some(Box::new(listener));
+    }
+
+    /// Reads these partitions, in place of those it read before, and asks no group. Those it had keep their position.
+    ///
+    /// With a group, its committed offsets are where to begin, and it can commit, as long as nobody is a member.
+    ///
+    /// # Errors
+    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
+    /// - [`ConsumeError::MixedSubscription`], when it subscribes to topics; [`ConsumeError::Closed`].
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.check_open()?;
+        self.interest.check_next(&Interest::Assigned)?;
+        let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        let mut added = Vec::new();
+        for name in names.iter().filter(|name| self.index(name).is_none()) {
+            let log = self.store.topic(&name.topic)?.partition(name.partition)?;
+            added.push(Partition::new(name.clone(), log, &self.bell));
+        }
+        self.auto_commit()?;
+        self.partitions.retain(|partition| names.contains(&partition.name));
+        self.partitions.append(&mut added);
+        self.interest = if names.is_empty() { Interest::Nothing } else { Interest::Assigned };
+        Ok(())
+    }
+
+    /// Reads nothing any more, and leaves the group. With automatic commits, what was read is committed.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io), when something cannot be written; [`ConsumeError::CallbackPanicked`]. It is out of the group all the same.
+    pub fn unsubscribe(&mut self) -> Result<()> {
+        self.check_open()?;
+        let committed = self.auto_commit();
+        let all = self.assignment();
+        if self.interest.is_subscription() && !all.is_empty() {
+            self.give_up(Happening::Revoked, &all);
+        }
+        self.partitions.clear();
+        self.interest = Interest::Nothing;
+        let left = self.leave();
+        let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
+        committed.and(left).and(panicked)
+    }
+
+    /// The topics that it subscribes to; with a pattern, those that match now.
+    ///
+    /// # Errors
+    /// [`ConsumeError::CallbackPanicked`], when the pattern does.
+    pub fn subscription(&self) -> Result<BTreeSet<String>> {
+        self.interest.topics(&self.store, !self.config.exclude_internal_topics)
+    }
+
+    /// The partitions that it has now, in their order.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        let mut names: Vec<_> =
+            self.partitions.iter().map(|partition| partition.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Who it is in its group, as of the last poll.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NoGroup`]
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        let group = self.group_for("be a member of one")?;
+        Ok(ConsumerGroupMetadata {
+            group_id: group.name.to_string(),
+            generation: self.membership.generation(),
+            member_id: self.membership.id.clone(),
+            instance_id: self.config.instance_id.clone(),
+        })
+    }
+
+    /// What wakes it from any thread.
+    #[must_use]
+    pub fn waker(&self) -> ConsumerWaker {
+        ConsumerWaker::new(&self.bell)
+    }
+
+    /// Leaves the group and ends. With automatic commits, what was read is committed. A static member's partitions stay its own for
+    /// its session timeout.
+    ///
+    /// Closing twice does nothing. Dropping a consumer does the same, but commits nothing and tells no listener.
+    ///
+    /// # Errors
+    /// As [`unsubscribe`](Consumer::unsubscribe). It is closed all the same.
+    pub fn close(&mut self) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let done = self.unsubscribe();
+        self.closed = true;
+        done
+    }
+
+    fn set_interest(&mut self, interest: Interest) -> Result<()> {
+        self.check_open()?;
+        self.group_for("subscribe")?;
+        self.interest.check_next(&interest)?;
+        self.interest = interest;
+        self.membership.rejoin = true;
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed { Err(ConsumeError::Closed.into()) } else { Ok(()) }
+    }
+
+    fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
+        self.group.clone().ok_or_else(|| ConsumeError::NoGroup { what }.into())
+    }
+
+    fn index(&self, name: &TopicPartition) -> Option<usize> {
+        self.partitions.iter().position(|partition| partition.name == *name)
+    }
+
+    fn partition_mut(&mut self, name: &TopicPartition) -> Option<&mut Partition> {
+        self.partitions.iter_mut().find(|partition| partition.name == *name)
+    }
+
+    fn assigned(&mut self, name: &TopicPartition) -> Result<&mut Partition> {
+        if self.closed {
+            return Err(ConsumeError::Closed.into());
+        }
+        let not_assigned = || ConsumeError::NotAssigned {
+            topic: (*name.topic).to_owned(),
+            partition: name.partition,
+        };
+        self.partition_mut(name).ok_or_else(|| not_assigned().into())
+    }
+}
+
+/// Where it is.
+impl Consumer {
+    /// Goes on from somewhere else in a partition: an offset, a [`Timestamp`], or a [`StartAt`].
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start or above the end of the partition.
+    pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
+        self.assigned(partition)?.seek(to.into())
+    }
+
+    /// Goes to the first record of these partitions; of all if none is named.
+    ///
+    /// # Errors
+    /// As [`seek`](Consumer::seek).
+    pub fn seek_to_beginning(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        self.seek_all(partitions, StartAt::Earliest)
+    }
+
+    /// Goes to the end of these partitions; of all if none is named.
+    ///
+    /// # Errors
+    /// As [`seek`](Consumer::seek).
+    pub fn seek_to_end(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        self.seek_all(partitions, StartAt::Latest)
+    }
+
+    fn seek_all(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        to: StartAt,
+    ) -> Result<()> {
+        let mut named: Vec<TopicPartition> = partitions.into_iter().collect();
+        if named.is_empty() {
+            named = self.assignment();
+        }
+        named.iter().try_for_each(|partition| self.seek(partition, to))
+    }
+
+    /// Polls return nothing of these partitions until they are [resumed](Consumer::resume). They stay assigned, and positions stay.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    pub fn pause(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Polls return records of these partitions again.
+    ///
+    /// # Errors
+    /// As [`pause`](Consumer::pause).
+    pub fn resume(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    fn set_paused(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        paused: bool,
+    ) -> Result<()> {
+        for name in partitions {
+            self.assigned(&name)?.paused = paused;
+        }
+        Ok(())
+    }
+
+    /// The partitions that are paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<TopicPartition> {
+        let mut paused = self.assignment();
+        let is_paused = |name: &TopicPartition| {
+            self.partitions.iter().any(|partition| partition.paused && partition.name == *name)
+        };
+        paused.retain(is_paused);
+        paused
+    }
+
+    /// The offset of the next record that a poll returns from a partition.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`]; [`ConsumeError::NoOffset`], when nothing says where to begin.
+    pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        if self.assigned(partition)?.position().is_none() {
+            self.decide_positions_of(std::slice::from_ref(partition))?;
+        }
+        let position = self.assigned(partition)?.position();
+        let (topic, partition) = ((*partition.topic).to_owned(), partition.partition);
+        position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
+    }
+
+    /// How many offsets lie between the position and the end of a partition.
+    ///
+    /// # Errors
+    /// As [`position`](Consumer::position).
+    pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
+        let position = self.position(partition)?;
+        let end = self.assigned(partition)?.log.offsets().end;
+        Ok(end.saturating_sub(position))
+    }
+
+    /// What the group has committed for a partition, whoever it is assigned to.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NoGroup`], [`ConsumeError::Closed`]; [`GroupError::Unreadable`](crate::GroupError::Unreadable).
+    pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
+        self.check_open()?;
+        let group = self.group_for("look at what is committed")?;
+        let mut one = std::iter::once(partition);
+        let mut committed = group.coordinator.committed(&group.name, &mut one)?;
+        Ok(committed.remove(partition))
+    }
+
+    /// The offsets of the first records of these partitions, whether it reads them or not.
+    ///
+    /// # Errors
+    /// [`TopicError`](crate::TopicError) for a partition that is not there; [`ConsumeError::Closed`].
+    pub fn beginning_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.each(partitions, |log| Ok(log.offsets().start))
+    }
+
+    /// The ends of these partitions, whether it reads them or not.
+    ///
+    /// # Errors
+    /// As [`beginning_offsets`](Consumer::beginning_offsets).
+    pub fn end_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.each(partitions, |log| Ok(log.offsets().end))
+    }
+
+    /// The first record with this timestamp or a later one in each of these partitions, and its timestamp; `None` if all are earlier.
+    ///
+    /// # Errors
+    /// As [`beginning_offsets`](Consumer::beginning_offsets), and as [`Log::offset_for_time`](crate::Log::offset_for_time).
+    #[expect(clippy::type_complexity, reason = "a map to what `offset_for_time` returns")]
+    pub fn offsets_for_times(
+        &self,
+        times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
+    ) -> Result<BTreeMap<TopicPartition, Option<(Offset, Timestamp)>>> {
+        let times: BTreeMap<TopicPartition, Timestamp> = times.into_iter().collect();
+        let find = |(name, time): (TopicPartition, Timestamp)| {
+            let found = self.log(&name)?.offset_for_time(time)?;
+            Ok((name, found))
+        };
+        times.into_iter().map(find).collect()
+    }
+
+    fn each<T>(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        look: impl Fn(&crate::Log) -> Result<T>,
+    ) -> Result<BTreeMap<TopicPartition, T>> {
+        let look = |name: TopicPartition| {
+            let found = look(&self.log(&name)?)?;
+            Ok((name, found))
+        };
+        partitions.into_iter().map(look).collect()
+    }
+
+    fn log(&self, name: &TopicPartition) -> Result<crate::Log> {
+        self.check_open()?;
+        self.store.topic(&name.topic)?.partition(name.partition)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.store.changed().unregister(self.topics_id);
+        if !self.closed {
+            self.leave().ok();
+        }
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("group", &self.group.as_ref().map(|group| &group.name))
+            .field("interest", &self.interest)
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}

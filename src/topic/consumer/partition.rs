@@ -1,0 +1,153 @@
+//! A partition that a consumer reads.
+
+use crate::error::{ConsumeError, Error, Result};
+use crate::log::{Log, Reader};
+use crate::record::StoredRecord;
+use crate::topic::consumer::bell::{Bell, Trigger};
+use crate::topic::consumer::records::ConsumerRecord;
+use crate::topic::protocol::TopicPartition;
+use crate::types::{Offset, StartAt};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+/// A partition, and how far the consumer is in it.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) name: TopicPartition,
+    pub(super) log: Log,
+    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
+    reader: Option<Reader>,
+    pub(super) paused: bool,
+    /// Whether its topic was deleted, and the group is about to take it away.
+    pub(super) gone: bool,
+    /// What this consumer committed last, and when.
+    pub(super) committed: Option<(Offset, Duration)>,
+    trigger: Arc<Trigger>,
+    waker: Waker,
+    waker_id: u64,
+}
+
+/// How much may be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl Partition {
+    pub(super) fn new(name: TopicPartition, log: Log, bell: &Arc<Bell>) -> Partition {
+        let trigger = Trigger::new(bell);
+        let waker = Waker::from(Arc::clone(&trigger));
+        let waker_id = log.waker_id();
+        let (reader, committed) = (None, None);
+        Partition {
+            name,
+            log,
+            reader,
+            paused: false,
+            gone: false,
+            committed,
+            trigger,
+            waker,
+            waker_id,
+        }
+    }
+
+    /// The offset of the next record to read, once that was decided.
+    pub(super) fn position(&self) -> Option<Offset> {
+        self.reader.as_ref().map(Reader::offset)
+    }
+
+    pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
+        match &mut self.reader {
+            Some(reader) => reader.seek(to),
+            None => {
+                self.reader = Some(self.log.reader(to)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Another log has the name now, as the topic was deleted and made again.
+    pub(super) fn replace_log(&mut self, log: Log) {
+        self.log.forget_waker(self.waker_id);
+        let at = self.position();
+        let fresh = Trigger::new(self.trigger.bell());
+        self.waker = Waker::from(Arc::clone(&fresh));
+        self.trigger = fresh;
+        self.waker_id = log.waker_id();
+        self.reader = at.and_then(|at| log.reader(at).ok());
+        self.log = log;
+    }
+
+    /// Whether there may be something to read, or something to say.
+    pub(super) fn is_ready(&self) -> bool {
+        let has_more = |at| at != self.log.offsets().end || self.log.is_closed();
+        !self.paused && !self.gone && self.position().is_none_or(has_more)
+    }
+
+    /// Sees to it that the bell rings when there is more.
+    pub(super) fn watch(&self) {
+        if !self.paused && !self.gone && self.trigger.arm() {
+            self.log.wake_on_change(self.waker_id, &self.waker);
+        }
+    }
+
+    /// Takes records, as many as there is room for. Says how many bytes they have; the one that fills the room is the last.
+    ///
+    /// An error comes after the records before it, which are taken.
+    pub(super) fn take(
+        &mut self,
+        room: Room,
+        out: &mut Vec<ConsumerRecord>,
+    ) -> (usize, Result<()>) {
+        let mut bytes = 0usize;
+        let Some(reader) = &mut self.reader else { return (0, Ok(())) };
+        let (at, ends) = (reader.offset(), self.log.offsets());
+        // What it has read ahead may have been deleted since.
+        if at < ends.start || at > ends.end {
+            let (start, end) = (ends.start, ends.end);
+            return (0, Err(Error::OffsetOutOfRange { requested: at, start, end }));
+        }
+        for _ in 0..room.records {
+            let record = match reader.next_record_or_end() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => return (bytes, Err(error)),
+            };
+            bytes = bytes.saturating_add(payload_bytes(&record));
+            let topic = Arc::clone(&self.name.topic);
+            out.push(ConsumerRecord { topic, partition: self.name.partition, record });
+            if bytes >= room.bytes {
+                break;
+            }
+        }
+        (bytes, Ok(()))
+    }
+
+    /// What is wrong with the partition.
+    pub(super) fn failed(&self, error: Error) -> Error {
+        let error = ConsumeError::Partition {
+            topic: (*self.name.topic).to_owned(),
+            partition: self.name.partition,
+            offset: self.position().unwrap_or_default(),
+            source: Arc::new(error),
+        };
+        error.into()
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.log.forget_waker(self.waker_id);
+    }
+}
+
+fn payload_bytes(record: &StoredRecord) -> usize {
+    let of = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter().fold(0usize, |sum, header| {
+        sum.saturating_add(header.name.len()).saturating_add(of(&header.value))
+    });
+    of(&record.key).saturating_add(of(&record.value)).saturating_add(headers)
+}

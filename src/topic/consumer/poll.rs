@@ -1,0 +1,216 @@
+//! Reading: what there is, or what comes until the time is up.
+
+use crate::error::{ConsumeError, Error, Result};
+use crate::topic::consumer::config::AutoOffsetReset;
+use crate::topic::consumer::interest::Interest;
+use crate::topic::consumer::partition::{Partition, Room};
+use crate::topic::consumer::records::{ConsumerRecord, ConsumerRecords};
+use crate::topic::consumer::{Consumer, OffsetAndMetadata};
+use crate::topic::protocol::TopicPartition;
+use crate::types::StartAt;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Consumer {
+    /// The next records, as soon as there are any; none when there are none after `timeout`.
+    ///
+    /// Partitions have their turn one after the other: the one that was read last is the next poll's last. A member of a
+    /// group does its part in it here and nowhere else: it joins, gets and gives up partitions, commits, and shows
+    /// that it is alive. So poll again within [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
+    ///
+    /// A timeout of zero takes what is there. [`Duration::MAX`] waits for as long as it takes.
+    ///
+    /// # Errors
+    /// Positions are then where they were before the call. Poll again to go on with other partitions.
+    /// - [`ConsumeError::NotSubscribed`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoOffset`], when nothing says where to begin in a partition.
+    /// - [`ConsumeError::Partition`], when one cannot be read: it is damaged, its topic was deleted, or the records
+    ///   to be read next were and [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::CallbackPanicked`].
+    /// - [`GroupError::FencedInstanceId`](crate::GroupError::FencedInstanceId), when another consumer took this one's place:
+    ///   close it. Other [`GroupError`](crate::GroupError)s when the group does not take it as it is.
+    /// - [`Error::Io`], when the group's record or an automatic commit cannot be written.
+    pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        self.check_open()?;
+        if matches!(self.interest, Interest::Nothing) {
+            return Err(ConsumeError::NotSubscribed.into());
+        }
+        let deadline = self.clock.monotonic().checked_add(timeout);
+        self.begin_poll()?;
+        let polled = self.poll_until(deadline);
+        self.end_poll();
+        Ok(self.intercept(polled?))
+    }
+
+    fn poll_until(&mut self, deadline: Option<Duration>) -> Result<ConsumerRecords> {
+        let mut waited = false;
+        loop {
+            let rings = self.bell.rings();
+            if self.bell.take_call() {
+                return Ok(ConsumerRecords::woken());
+            }
+            self.follow_group()?;
+            // What was returned before this poll: nothing that it is about to return.
+            self.auto_commit_if_due()?;
+            self.decide_positions()?;
+            let records = self.take_records()?;
+            if !records.is_empty() || waited {
+                return Ok(records);
+            }
+            waited = !self.wait(rings, deadline)?;
+        }
+    }
+
+    /// Waits until there may be something to do; false if the time is up.
+    fn wait(&mut self, rings: u64, deadline: Option<Duration>) -> Result<bool> {
+        let now = self.clock.monotonic();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(false);
+        }
+        self.partitions.iter().for_each(Partition::watch);
+        if self.interest.is_subscription() && self.topics_trigger.arm() {
+            self.store.changed().register(self.topics_id, &self.topics_waker);
+        }
+        let came = self.partitions.iter().any(Partition::is_ready);
+        if came || self.seen_version != self.store.version() {
+            return Ok(true);
+        }
+        let group = self.say_waiting(deadline)?;
+        let sooner = [group, self.auto_commit_due()].into_iter().flatten().min();
+        let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
+        let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
+        let rang = self.bell.wait(rings, until, &*self.clock);
+        self.say_awake();
+        Ok(rang || sooner.is_some())
+    }
+
+    /// Finds out where to begin in partitions that are new.
+    pub(super) fn decide_positions(&mut self) -> Result<()> {
+        let undecided =
+            |partition: &&Partition| partition.position().is_none() && partition.is_ready();
+        if !self.partitions.iter().any(|partition| undecided(&partition)) {
+            return Ok(());
+        }
+        let names =
+            self.partitions.iter().filter(undecided).map(|partition| partition.name.clone());
+        let names: Vec<TopicPartition> = names.collect();
+        self.decide_positions_of(&names)
+    }
+
+    pub(super) fn decide_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
+        let committed = match &self.group {
+            Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
+            None => BTreeMap::new(),
+        };
+        let now = self.clock.monotonic();
+        for name in names {
+            let Some(index) = self.index(name) else { continue };
+            self.begin_at(index, committed.get(name), now)?;
+        }
+        Ok(())
+    }
+
+    fn begin_at(
+        &mut self,
+        index: usize,
+        committed: Option<&OffsetAndMetadata>,
+        now: Duration,
+    ) -> Result<()> {
+        let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+        if let Some(committed) = committed {
+            match partition.seek(StartAt::Offset(committed.offset)) {
+                Ok(()) => {
+                    partition.committed = Some((committed.offset, now));
+                    return Ok(());
+                }
+                Err(error) => return self.recover(index, error),
+            }
+        }
+        let start = match self.config.auto_offset_reset {
+            AutoOffsetReset::Earliest => StartAt::Earliest,
+            AutoOffsetReset::Latest => StartAt::Latest,
+            AutoOffsetReset::None => {
+                let topic = (*partition.name.topic).to_owned();
+                let partition = partition.name.partition;
+                return Err(ConsumeError::NoOffset { topic, partition }.into());
+            }
+        };
+        match partition.seek(start) {
+            Ok(()) => Ok(()),
+            Err(error) => self.recover(index, error),
+        }
+    }
+
+    fn take_records(&mut self) -> Result<ConsumerRecords> {
+        let (most, most_bytes) = (self.config.max_poll_records, self.config.max_poll_bytes);
+        let mut records: Vec<ConsumerRecord> = Vec::new();
+        let mut bytes = 0usize;
+        let count = self.partitions.len();
+        let first = if self.next_turn < count { self.next_turn } else { 0 };
+        for index in (first..count).chain(0..first) {
+            let Some(partition) = self.partitions.get_mut(index) else { break };
+            if !partition.is_ready() {
+                continue;
+            }
+            let room = Room {
+                records: most.saturating_sub(records.len()),
+                bytes: most_bytes.saturating_sub(bytes).min(self.config.max_partition_fetch_bytes),
+            };
+            let before = records.len();
+            let (taken, result) = partition.take(room, &mut records);
+            bytes = bytes.saturating_add(taken);
+            if records.len() > before {
+                self.next_turn = index.saturating_add(1);
+            }
+            if let Err(error) = result {
+                if records.is_empty() {
+                    self.next_turn = index.saturating_add(1);
+                    self.recover(index, error)?;
+                    continue;
+                }
+                // What was taken comes first, the error with the next poll.
+                self.next_turn = index;
+                break;
+            }
+            if records.len() >= most || bytes >= most_bytes {
+                break;
+            }
+        }
+        Ok(records.into_iter().collect())
+    }
+
+    /// Goes on after an error, if there is a way.
+    fn recover(&mut self, index: usize, error: Error) -> Result<()> {
+        let reset = match self.config.auto_offset_reset {
+            AutoOffsetReset::Earliest => Some(StartAt::Earliest),
+            AutoOffsetReset::Latest => Some(StartAt::Latest),
+            AutoOffsetReset::None => None,
+        };
+        let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+        match (&error, reset) {
+            (Error::OffsetOutOfRange { .. }, Some(start)) => {
+                partition.seek(start).map_err(|error| partition.failed(error))
+            }
+            (Error::Closed, _) => {
+                // Its topic was deleted. One of that name may be there again.
+                let name = partition.name.clone();
+                let topic = self.store.topic(&name.topic);
+                let log = topic.and_then(|topic| topic.partition(name.partition));
+                match log {
+                    Ok(log) if !log.is_closed() => {
+                        partition.replace_log(log);
+                        Ok(())
+                    }
+                    Ok(_) => Err(error),
+                    // The group is about to take it away.
+                    Err(_) if self.interest.is_subscription() => {
+                        partition.gone = true;
+                        Ok(())
+                    }
+                    Err(unknown) => Err(partition.failed(unknown)),
+                }
+            }
+            _ => Err(partition.failed(error)),
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! What is done to groups from outside: what Kafka's `kafka-consumer-groups` does.
+
+use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
+use crate::topic::admin::Admin;
+use crate::topic::consumer::OffsetAndMetadata;
+use crate::topic::coordinator::shard::{Entry, Shard};
+use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC, Stage, follow, key, record};
+use crate::topic::group::{Caller, GroupState};
+use crate::topic::offsets::{GroupMetadata, OffsetsRecord};
+use crate::topic::protocol::{Assignment, TopicPartition};
+use crate::types::{Offset, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A group, in a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupListing {
+    /// Its name.
+    pub group: String,
+    /// What it is doing.
+    pub state: GroupState,
+    /// What its members have in common: `consumer` for consumers. Empty if it never had any.
+    pub protocol_type: String,
+}
+
+/// What is known of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupDescription {
+    /// Its name.
+    pub group: String,
+    /// What it is doing.
+    pub state: GroupState,
+    /// How many times partitions were assigned, or all members have gone.
+    pub generation: i32,
+    /// The assignor in use, if it has members.
+    pub assignor: Option<String>,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+    /// What it has committed.
+    pub offsets: BTreeMap<TopicPartition, GroupOffset>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberDescription {
+    /// Its id in the group.
+    pub member_id: String,
+    /// Its own name, if it is a static member.
+    pub instance_id: Option<String>,
+    /// What its configuration calls it.
+    pub client_id: String,
+    /// What it reads.
+    pub assignment: Vec<TopicPartition>,
+}
+
+/// How far a group has come in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupOffset {
+    /// What it has committed.
+    pub committed: OffsetAndMetadata,
+    /// The end of the partition, if that is there.
+    pub end: Option<Offset>,
+    /// How many offsets lie between the two.
+    pub lag: Option<u64>,
+}
+
+/// A member, as [`Admin::remove_members`] takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberIdentity {
+    /// By its id in the group.
+    MemberId(String),
+    /// A static member, by its own name.
+    InstanceId(String),
+}
+
+/// Where [`Admin::reset_offsets`] sets a group to, in each partition. What lies outside the partition becomes its start
+/// or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetTo {
+    /// The first record.
+    Earliest,
+    /// The end.
+    Latest,
+    /// An offset.
+    Offset(Offset),
+    /// The first record with this timestamp or a later one; the end if there is none.
+    Time(Timestamp),
+    /// So many offsets after the one that is committed, or before it if negative.
+    ShiftBy(i64),
+    /// The one that is committed, moved into the partition if it lies outside; the end if nothing is.
+    Current,
+}
+
+/// Groups of consumers.
+///
+/// ```
+/// use annals::{ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default())?;
+/// orders.partition(0)?.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let admin = store.admin();
+/// let partition = TopicPartition::new("orders", 0);
+/// admin.reset_offsets("billing", [partition.clone()], ResetTo::Offset(1))?;
+/// let billing = admin.describe_group("billing")?;
+/// assert_eq!(billing.offsets[&partition].lag, Some(2));
+///
+/// let mut consumer = store.consumer(ConsumerConfig::new("billing"))?;
+/// consumer.subscribe(["orders"])?;
+/// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 2);
+/// consumer.close()?;
+/// admin.delete_group("billing")?;
+/// assert!(admin.list_groups()?.is_empty());
+/// # Ok::<(), annals::Error>(())
+/// ```
+impl Admin {
+    /// All groups that have members or committed offsets, in the order of their names.
+    ///
+    /// # Errors
+    /// [`GroupError::Unreadable`] when a partition of the offsets topic cannot be read; [`Error::Io`], [`Error::Closed`].
+    pub fn list_groups(&self) -> Result<Vec<GroupListing>> {
+        if !self.has_groups() {
+            return Ok(Vec::new());
+        }
+        let coordinator = self.store.coordinator()?;
+        let mut listed = Vec::new();
+        for partition in &coordinator.partitions {
+            coordinator.with(partition, |shard, _| {
+                for group in known_groups(shard) {
+                    let entry = shard.groups.get(&group);
+                    let listing = GroupListing {
+                        state: state_of(entry),
+                        protocol_type: protocol_type(shard, &group),
+                        group,
+                    };
+                    listed.push(listing);
+                }
+                Ok(())
+            })?;
+        }
+        listed.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(listed)
+    }
+
+    /// What is known of a group: its members, what they read, and how far they have come.
+    ///
+    /// # Errors
+    /// [`GroupError::UnknownGroup`]; as [`list_groups`](Admin::list_groups).
+    pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        let coordinator = self.coordinator_of(group)?;
+        let mut described = coordinator.with(coordinator.partition(group)?, |shard, now| {
+            check_known(shard, group)?;
+            let entry = shard.groups.get(group);
+            let metadata = entry.map(|entry| entry.group.metadata(now.calendar));
+            let offsets =
+                shard.table.committed_by(group).filter_map(|(topic, partition, stored)| {
+                    let committed = OffsetAndMetadata::from_stored(stored)?;
+                    let at = TopicPartition::new(topic, u32::try_from(partition).ok()?);
+                    Some((at, GroupOffset { committed, end: None, lag: None }))
+                });
+            Ok(GroupDescription {
+                group: group.to_owned(),
+                state: state_of(entry),
+                generation: metadata.as_ref().map_or(0, |metadata| metadata.generation),
+                assignor: metadata.as_ref().and_then(|metadata| metadata.protocol.clone()),
+                members: metadata.map(members).unwrap_or_default(),
+                offsets: offsets.collect(),
+            })
+        })?;
+        for (at, offset) in &mut described.offsets {
+            let log = self.store.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
+            offset.end = log.ok().map(|log| log.offsets().end);
+            offset.lag = offset.end.map(|end| end.saturating_sub(offset.committed.offset));
+        }
+        Ok(described)
+    }
+
+    /// Commits offsets for a group that has no members, one that does not exist yet among them.
+    ///
+    /// They survive the end of the process, as those that a consumer commits.
+    ///
+    /// # Errors
+    /// - [`GroupError::NonEmptyGroup`] while it has members.
+    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
+    /// - [`ConsumeError::CommitFailed`] for metadata that is too long.
+    pub fn alter_offsets(
+        &self,
+        group: &str,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()> {
+        for at in offsets.keys() {
+            self.store.topic(&at.topic)?.partition(at.partition)?;
+        }
+        let coordinator = self.store.coordinator()?;
+        coordinator.alter(group, &offsets)
+    }
+
+    /// Forgets what a group has committed for some partitions.
+    ///
+    /// # Errors
+    /// [`GroupError::Subscribed`] for a topic that its members read; [`GroupError::UnknownGroup`].
+    pub fn delete_offsets(
+        &self,
+        group: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        let partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        let coordinator = self.coordinator_of(group)?;
+        coordinator.with(coordinator.partition(group)?, |shard, _| {
+            check_known(shard, group)?;
+            if let Some(entry) = shard.groups.get(group).filter(|entry| has_members(entry)) {
+                let subscribed = entry.subscribed();
+                let used = |at: &&TopicPartition| {
+                    subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
+                };
+                if let Some(at) = partitions.iter().find(used) {
+                    return Err(GroupError::Subscribed { topic: (*at.topic).to_owned() }.into());
+                }
+            }
+            let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
+            shard.append(partitions.iter().map(tombstone).collect()).map(drop)
+        })
+    }
+
+    /// Sets a group that has no members to somewhere else, in these partitions; in all that it has committed for if none is
+    /// named. Returns where it is then.
+    ///
+    /// # Errors
+    /// - [`GroupError::NonEmptyGroup`] while it has members.
+    /// - [`GroupError::UnknownGroup`] if it has committed nothing and no partition is named.
+    /// - [`GroupError::NothingCommitted`] for [`ResetTo::ShiftBy`] where nothing is committed.
+    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
+    pub fn reset_offsets(
+        &self,
+        group: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        to: ResetTo,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let coordinator = self.store.coordinator()?;
+        let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        if partitions.is_empty() {
+            partitions = self.describe_group(group)?.offsets.into_keys().collect();
+        }
+        let committed = coordinator.committed(group, &mut partitions.iter())?;
+        let mut reset = BTreeMap::new();
+        for at in partitions {
+            let committed = committed.get(&at).map(|committed| committed.offset);
+            let offset = self.place(&at, to, committed)?;
+            reset.insert(at, offset);
+        }
+        let offsets = reset.iter().map(|(at, offset)| (at.clone(), (*offset).into()));
+        coordinator.alter(group, &offsets.collect())?;
+        Ok(reset)
+    }
+
+    fn place(&self, at: &TopicPartition, to: ResetTo, committed: Option<Offset>) -> Result<Offset> {
+        let log = self.store.topic(&at.topic)?.partition(at.partition)?;
+        let ends = log.offsets();
+        let found = match to {
+            ResetTo::Earliest => ends.start,
+            ResetTo::Latest => ends.end,
+            ResetTo::Offset(offset) => offset,
+            ResetTo::Time(time) => {
+                log.offset_for_time(time)?.map_or(ends.end, |(offset, _)| offset)
+            }
+            ResetTo::Current => committed.unwrap_or(ends.end),
+            ResetTo::ShiftBy(by) => {
+                let nothing = || GroupError::NothingCommitted {
+                    topic: (*at.topic).to_owned(),
+                    partition: at.partition,
+                };
+                committed.ok_or_else(nothing)?.saturating_add_signed(by)
+            }
+        };
+        Ok(found.max(ends.start).min(ends.end))
+    }
+
+    /// Forgets a group that has no members, and all that it has committed.
+    ///
+    /// # Errors
+    /// [`GroupError::NonEmptyGroup`] while it has members; [`GroupError::UnknownGroup`].
+    pub fn delete_group(&self, group: &str) -> Result<()> {
+        let coordinator = self.coordinator_of(group)?;
+        coordinator.with(coordinator.partition(group)?, |shard, now| {
+            check_known(shard, group)?;
+            check_empty(shard, group)?;
+            let offsets = shard.table.committed_by(group).map(|(topic, partition, _)| {
+                let at = TopicPartition::new(topic, u32::try_from(partition).unwrap_or(0));
+                OffsetsRecord::Offset { key: key(group, &at), value: None }
+            });
+            let mut tombstones: Vec<_> = offsets.collect();
+            let name = group.to_owned();
+            tombstones.push(OffsetsRecord::Group { group: name, value: None });
+            shard.append(tombstones)?;
+            if let Some(mut entry) = shard.groups.remove(group) {
+                entry.group.delete(now.monotonic).result?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes members leave a group; all of them if none is named. Those of this process join again with their next poll.
+    ///
+    /// Returns how many have left.
+    ///
+    /// # Errors
+    /// [`GroupError::UnknownMemberId`] for one that is not there: those before it have left. [`GroupError::UnknownGroup`].
+    pub fn remove_members(
+        &self,
+        group: &str,
+        members: impl IntoIterator<Item = MemberIdentity>,
+    ) -> Result<usize> {
+        let mut members: Vec<MemberIdentity> = members.into_iter().collect();
+        let described = self.describe_group(group)?.members;
+        if members.is_empty() {
+            let ids = described.iter().map(|member| member.member_id.clone());
+            members = ids.map(MemberIdentity::MemberId).collect();
+        }
+        let coordinator = self.store.coordinator()?;
+        for member in &members {
+            match member {
+                MemberIdentity::MemberId(id) => {
+                    let known = described.iter().find(|known| known.member_id == *id);
+                    let instance_id = known.and_then(|known| known.instance_id.as_deref());
+                    coordinator.leave(group, Caller { member_id: id, instance_id })??;
+                }
+                MemberIdentity::InstanceId(id) => {
+                    coordinator.step(group, |group, now| group.leave_instance(id, now))??;
+                }
+            }
+        }
+        Ok(members.len())
+    }
+
+    /// Forgets the offsets that have expired, and groups that have nothing left; returns how many records that took.
+    ///
+    /// # Errors
+    /// As [`list_groups`](Admin::list_groups).
+    pub fn expire_offsets(&self) -> Result<usize> {
+        if !self.has_groups() {
+            return Ok(0);
+        }
+        let coordinator = self.store.coordinator()?;
+        let mut removed = 0usize;
+        for partition in &coordinator.partitions {
+            let expired =
+                coordinator.with(partition, |shard, now| shard.expire(&coordinator.config, now))?;
+            removed = removed.saturating_add(expired);
+        }
+        Ok(removed)
+    }
+
+    /// Whether there is anything to look at, so that looking does not make the offsets topic.
+    fn has_groups(&self) -> bool {
+        self.store.topic(OFFSETS_TOPIC).is_ok()
+    }
+
+    fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
+        if !self.has_groups() {
+            return Err(unknown(group));
+        }
+        let coordinator = self.store.coordinator()?;
+        coordinator.settle(group)?;
+        Ok(coordinator)
+    }
+}
+
+impl Coordinator {
+    fn alter(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let records = offsets.iter().map(|(at, offset)| record(group, at, offset, now));
+        let failed =
+            |reason: CommitRefusal| ConsumeError::CommitFailed { group: group.to_owned(), reason };
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        self.settle(group)?;
+        self.with(self.partition(group)?, |shard, _| {
+            check_empty(shard, group)?;
+            shard.append(records).map(drop)
+        })
+    }
+
+    /// Does what is due in a group: who is a member may be one no more.
+    fn settle(&self, group: &str) -> Result<()> {
+        let bells = self.with(self.partition(group)?, |shard, now| {
+            let mut bells = Vec::new();
+            if let Some(entry) = shard.groups.get_mut(group) {
+                let before = Stage::of(&entry.group);
+                let changes = entry.group.tick(now.monotonic);
+                follow(shard, group, before, changes, now, &mut bells)?;
+            }
+            Ok(bells)
+        })?;
+        bells.iter().for_each(|bell| bell.ring());
+        Ok(())
+    }
+}
+
+fn unknown(group: &str) -> Error {
+    GroupError::UnknownGroup { group: group.to_owned() }.into()
+}
+
+/// Those that anything is stored of, and those that have members though nothing is yet.
+fn known_groups(shard: &Shard) -> BTreeSet<String> {
+    let mut known: BTreeSet<String> =
+        shard.table.group_names().into_iter().map(str::to_owned).collect();
+    let joined = shard.groups.iter().filter(|(_, entry)| has_members(entry));
+    known.extend(joined.map(|(name, _)| name.clone()));
+    known
+}
+
+fn check_known(shard: &Shard, group: &str) -> Result<()> {
+    if known_groups(shard).contains(group) { Ok(()) } else { Err(unknown(group)) }
+}
+
+fn check_empty(shard: &Shard, group: &str) -> Result<()> {
+    let busy = shard.groups.get(group).is_some_and(has_members);
+    if busy { Err(GroupError::NonEmptyGroup.into()) } else { Ok(()) }
+}
+
+fn has_members(entry: &Entry) -> bool {
+    entry.group.member_ids().next().is_some()
+}
+
+fn state_of(entry: Option<&Entry>) -> GroupState {
+    entry.map_or(GroupState::Empty, |entry| entry.group.state())
+}
+
+fn protocol_type(shard: &Shard, group: &str) -> String {
+    let entry = shard.groups.get(group);
+    let of_members = entry.and_then(|entry| entry.group.protocol_type()).map(str::to_owned);
+    let stored = || shard.table.group(group).map(|stored| stored.protocol_type.clone());
+    of_members.or_else(stored).unwrap_or_default()
+}
+
+fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
+    let described = metadata.members.into_iter().map(|member| MemberDescription {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_id: member.client_id,
+        assignment: Assignment::decode(&member.assignment).unwrap_or_default().partitions,
+    });
+    described.collect()
+}

@@ -1,0 +1,126 @@
+//! What holds for all groups of a store.
+
+use crate::error::{Error, Result};
+use crate::topic::group::GroupConfig;
+use std::time::Duration;
+
+/// How a [`Store`](crate::Store) runs groups of consumers: Kafka's broker settings `group.*` and `offsets.*`.
+///
+/// ```
+/// use annals::{CoordinatorConfig, Store, StoreConfig};
+/// use std::time::Duration;
+///
+/// let week = Duration::from_secs(7 * 86_400);
+/// let groups = CoordinatorConfig::default().offsets_partitions(4).offsets_retention(2 * week);
+/// let store = Store::in_memory(StoreConfig::default().coordinator(groups))?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoordinatorConfig {
+    pub(super) offsets_partitions: u32,
+    pub(super) offsets_retention: Duration,
+    pub(super) offsets_retention_check_interval: Duration,
+    pub(super) group: GroupConfig,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> CoordinatorConfig {
+        CoordinatorConfig {
+            offsets_partitions: 50,
+            offsets_retention: Duration::from_secs(7 * 86_400),
+            offsets_retention_check_interval: Duration::from_secs(600),
+            group: GroupConfig {
+                initial_rebalance_delay: Duration::ZERO,
+                ..GroupConfig::default()
+            },
+        }
+    }
+}
+
+impl CoordinatorConfig {
+    /// How many partitions `__consumer_offsets` is made with.
+    ///
+    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are spread over them by their names, and groups that share one
+    /// wait for each other's commits. A topic that is there already stays as it is.
+    /// Kafka: `offsets.topic.num.partitions`.
+    #[must_use]
+    pub fn offsets_partitions(mut self, partitions: u32) -> Self {
+        self.offsets_partitions = partitions;
+        self
+    }
+
+    /// How long offsets are kept that nobody uses.
+    ///
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: counted from when the group lost its last member; for a group that never
+    /// had one, and for topics that the members of a group do not read, from the commit. A consumer that is in use
+    /// never loses its offsets. Kafka: `offsets.retention.minutes`.
+    #[must_use]
+    pub fn offsets_retention(mut self, retention: Duration) -> Self {
+        self.offsets_retention = retention;
+        self
+    }
+
+    /// How often it is looked whether offsets have expired.
+    ///
+    /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. Whoever uses a group after that long looks
+    /// first, at the partition that the group is kept in; [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at
+    /// all at once. Kafka: `offsets.retention.check.interval.ms`.
+    #[must_use]
+    pub fn offsets_retention_check_interval(mut self, interval: Duration) -> Self {
+        self.offsets_retention_check_interval = interval;
+        self
+    }
+
+    /// How long a group that was empty waits for more members before it assigns partitions.
+    ///
+    /// *Default* zero, where Kafka has 3 seconds: consumers of one process are there at once, and a test or a service
+    /// that starts one should not wait for others that never come. *Limits* any. *Effect*: set it where many consumers start one
+    /// after the other and each would make the others rebalance. Kafka: `group.initial.rebalance.delay.ms`.
+    #[must_use]
+    pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.group.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// The shortest and the longest session timeout that a consumer may have.
+    ///
+    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest. *Effect*: a consumer with another
+    /// cannot join. Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    #[must_use]
+    pub fn session_timeout_bounds(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.group.min_session_timeout = shortest;
+        self.group.max_session_timeout = longest;
+        self
+    }
+
+    /// The most members of a group.
+    ///
+    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join. Kafka: `group.max.size`.
+    #[must_use]
+    pub fn max_members(mut self, members: usize) -> Self {
+        self.group.max_members = members;
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let refuse =
+            |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
+        if self.offsets_partitions == 0 {
+            return refuse("offsets_partitions", "there must be at least one");
+        }
+        let least = Duration::from_millis(1);
+        if self.offsets_retention < least {
+            return refuse("offsets_retention", "it must be at least a millisecond");
+        }
+        if self.offsets_retention_check_interval < least {
+            return refuse("offsets_retention_check_interval", "it must be at least a millisecond");
+        }
+        if self.group.min_session_timeout > self.group.max_session_timeout {
+            return refuse("session_timeout_bounds", "the shortest is above the longest");
+        }
+        if self.group.max_members == 0 {
+            return refuse("max_members", "there must be room for one");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,462 @@
+//! What runs the groups of a store, and keeps their offsets.
+//!
+//! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. What is in that partition is read
+//! when the first of its groups is used. From then on a change is written there first, and then holds:
+//!
+//! ```text
+//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            who is in it, which generation
+//!  consumer b ── begins to poll ──────┼─▶ Shard (one lock) ───┼─▶ __consumer_offsets-7
+//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      what its records come to
+//!                                           └─ answers, by member; the bell of who has one rings
+//! ```
+//!
+//! Nobody waits in here. A consumer leaves its wish, goes on with its poll, and waits there for its
+//! bell, for records, or for the next deadline of its group, all at once. So there is no thread either: the
+//! deadlines of a group are met by who polls, and if nobody does, by who comes next.
+//!
+//! A partition has one lock, which is held while its log is appended to, as a commit is checked and written in one step: between the two
+//! no other generation may begin, or a commit of the one before would come after the commits of this one. Appends to a
+//! log come one after the other anyway, so a lock for each group would win nothing but polls that need not wait for the page cache. Syncing,
+//! which takes long, is done with nothing locked. A [`Listener`](crate::Listener) is told of new segments of the offsets topic
+//! with the lock held, and must not use groups from there.
+//!
+//! # Where it differs from Kafka
+//!
+//! A process that ends takes its consumers with it. So dynamic members of a group are gone when the store is opened again,
+//! where Kafka waits for their session to end. Static ones have it to come back.
+
+mod admin;
+mod config;
+mod shard;
+
+pub use admin::{
+    GroupDescription, GroupListing, GroupOffset, MemberDescription, MemberIdentity, ResetTo,
+};
+pub use config::CoordinatorConfig;
+
+use crate::clock::Clock;
+use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
+use crate::log::{CleanupPolicy, Log, LogConfig};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::topic::consumer::{Bell, OffsetAndMetadata};
+use crate::topic::group::{
+    Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
+};
+use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, OffsetsRecord};
+use crate::topic::partitioner;
+use crate::topic::protocol::TopicPartition;
+use crate::topic::settings::TopicConfig;
+use crate::topic::store::Store;
+use crate::types::{Offset, Timestamp};
+use bytes::Bytes;
+use shard::{Now, Shard, Slot};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The topic that offsets and groups are kept in.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all of it holds or nothing.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
+
+/// The groups of a store.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    config: CoordinatorConfig,
+    clock: Arc<dyn Clock>,
+    partitions: Vec<Partition>,
+    /// Since when there is this one: what its member ids have that no earlier one's have.
+    since: Timestamp,
+    next_member: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Partition {
+    number: u32,
+    log: Log,
+    /// `None` until it was read. Taken with no other lock of the crate held; held while its log is appended to.
+    shard: Mutex<Option<Shard>>,
+}
+
+impl Store {
+    /// What runs its groups.
+    pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
+        let mut known = self.shared().coordinator.lock();
+        if let Some(coordinator) = &*known {
+            return Ok(Arc::clone(coordinator));
+        }
+        let coordinator = Arc::new(Coordinator::new(self)?);
+        *known = Some(Arc::clone(&coordinator));
+        Ok(coordinator)
+    }
+}
+
+impl Coordinator {
+    fn new(store: &Store) -> Result<Coordinator> {
+        let shared = store.shared();
+        let config = shared.config.coordinator.clone();
+        config.validate()?;
+        let log = LogConfig::default()
+            .cleanup_policy(CleanupPolicy::Compact)
+            .segment_bytes(100 << 20)
+            .max_message_bytes(MAX_BATCH_BYTES);
+        let topic = TopicConfig::default().partitions(config.offsets_partitions).log(log);
+        let topic = store.internal_topic(OFFSETS_TOPIC, topic)?;
+        let partition = |(number, log): (u32, &Log)| Partition {
+            number,
+            log: log.clone(),
+            shard: Mutex::new(None),
+        };
+        let clock = Arc::clone(&shared.config.log.clock);
+        Ok(Coordinator {
+            config,
+            partitions: (0..).zip(&*topic.partitions()).map(partition).collect(),
+            since: clock.now(),
+            clock,
+            next_member: AtomicU64::new(0),
+        })
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.clock.monotonic(), calendar: self.clock.now() }
+    }
+
+    /// The partition that a group is kept in.
+    fn partition(&self, group: &str) -> Result<&Partition> {
+        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
+        let found = number.and_then(|number| self.partitions.get(number));
+        found.ok_or(Error::Closed)
+    }
+
+    /// Does something with what is in a partition.
+    fn with<T>(
+        &self,
+        partition: &Partition,
+        act: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
+        let mut slot = partition.shard.lock();
+        let now = self.now();
+        let shard = self.loaded(&mut slot, partition, now)?;
+        shard.expire_if_due(&self.config, now)?;
+        act(shard, now)
+    }
+
+    fn loaded<'a>(
+        &self,
+        slot: &'a mut MutexGuard<'_, Option<Shard>>,
+        partition: &Partition,
+        now: Now,
+    ) -> Result<&'a mut Shard> {
+        if slot.is_none() {
+            let loaded = Shard::load(partition.number, &partition.log, &self.config, now)?;
+            return Ok(slot.insert(loaded));
+        }
+        slot.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Makes a step of a group, and does what comes of it.
+    fn step<T>(
+        &self,
+        group: &str,
+        call: impl FnOnce(&mut Group, Duration) -> Step<T>,
+    ) -> Result<Result<T, GroupError>> {
+        let partition = self.partition(group)?;
+        let (result, bells) = self.with(partition, |shard, now| {
+            let entry = shard.entry(group, &self.config);
+            let before = Stage::of(&entry.group);
+            let step = call(&mut entry.group, now.monotonic);
+            let mut bells = Vec::new();
+            let stored = follow(shard, group, before, step.changes, now, &mut bells);
+            Ok((stored.map(|()| step.result), bells))
+        })?;
+        bells.iter().for_each(|bell| bell.ring());
+        result
+    }
+
+    /// Joins a group; returns the member id.
+    pub(crate) fn join(&self, group: &str, join: Join, bell: &Arc<Bell>) -> Result<String> {
+        let bell = Arc::clone(bell);
+        let partition = self.partition(group)?;
+        let (result, bells) = self.with(partition, |shard, now| {
+            let entry = shard.entry(group, &self.config);
+            let before = Stage::of(&entry.group);
+            let mut join = join;
+            let step = loop {
+                if let JoinAs::New(name) = &join.member {
+                    let id = self.member_id(name);
+                    let as_id = Join { member: JoinAs::New(id), ..join.clone() };
+                    let step = entry.group.join(as_id, now.monotonic);
+                    if matches!(step.result, Err(GroupError::InvalidRequest { .. })) {
+                        // One of an earlier run of this process has it.
+                        continue;
+                    }
+                    break step;
+                }
+                let known = std::mem::replace(&mut join.member, JoinAs::New(String::new()));
+                let step = entry.group.join(Join { member: known, ..join }, now.monotonic);
+                break step;
+            };
+            if let Ok(id) = &step.result {
+                let slot = Slot { bell, answer: None, waits_until: None };
+                entry.slots.insert(id.clone(), slot);
+            }
+            let mut bells = Vec::new();
+            let stored = follow(shard, group, before, step.changes, now, &mut bells);
+            Ok((stored.map(|()| step.result), bells))
+        })?;
+        bells.iter().for_each(|bell| bell.ring());
+        Ok(result??)
+    }
+
+    /// An id that no member had before.
+    fn member_id(&self, client_id: &str) -> String {
+        let number = self.next_member.fetch_add(1, Ordering::Relaxed);
+        format!("{client_id}-{:x}-{number}", self.since.as_millis())
+    }
+
+    /// What the member waits for, if it is there.
+    pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
+        let partition = self.partition(group)?;
+        self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
+        let found = self.with(partition, |shard, _| {
+            let slots = shard.groups.get_mut(group).map(|entry| &mut entry.slots);
+            let slot = slots.and_then(|slots| slots.get_mut(caller.member_id));
+            Ok(slot.map(|slot| slot.answer.take()))
+        })?;
+        if let Some(answer) = found {
+            return Ok(answer);
+        }
+        // It is no member any more. The group says why.
+        let refused = self.step(group, |group, now| group.begin_poll(caller, now))?.err();
+        let unknown = || GroupError::UnknownMemberId { member_id: caller.member_id.to_owned() };
+        Ok(Some(Answer::Refused(refused.unwrap_or_else(unknown))))
+    }
+
+    pub(crate) fn sync(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+        generation: i32,
+        assignments: BTreeMap<String, Bytes>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.sync(caller, generation, assignments, now))
+    }
+
+    pub(crate) fn heartbeat(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+        generation: i32,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.heartbeat(caller, generation, now))
+    }
+
+    pub(crate) fn begin_poll(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.begin_poll(caller, now))
+    }
+
+    pub(crate) fn end_poll(
+        &self,
+        group: &str,
+        caller: Caller<'_>,
+    ) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.end_poll(caller, now))
+    }
+
+    pub(crate) fn detach(&self, group: &str, caller: Caller<'_>) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.detach(caller, now))
+    }
+
+    pub(crate) fn leave(&self, group: &str, caller: Caller<'_>) -> Result<Result<(), GroupError>> {
+        self.step(group, |group, now| group.leave(caller, now))
+    }
+
+    /// Says until when the member will wait, at the longest; returns when the group has to be looked at before that.
+    ///
+    /// `None` says that it waits no more.
+    pub(crate) fn waits(
+        &self,
+        group: &str,
+        member_id: &str,
+        until: Option<Duration>,
+    ) -> Result<Option<Duration>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let Some(entry) = shard.groups.get_mut(group) else { return Ok(None) };
+            let due = entry.group.next_deadline();
+            if let Some(slot) = entry.slots.get_mut(member_id) {
+                slot.waits_until = until.map(|until| due.map_or(until, |due| due.min(until)));
+            }
+            Ok(due)
+        })
+    }
+
+    /// Commits offsets, all of them or none; returns the log they are in, and where.
+    ///
+    /// They survive the end of the process. What is to survive loss of power must be flushed.
+    pub(crate) fn commit(
+        &self,
+        group: &str,
+        committer: Committer<'_>,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        flush: bool,
+    ) -> Result<()> {
+        let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
+        let now = self.clock.now();
+        let records =
+            offsets.iter().map(|(partition, offset)| record(group, partition, offset, now));
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let partition = self.partition(group)?;
+        let (committed, bells) = self.with(partition, |shard, now| {
+            let entry = shard.entry(group, &self.config);
+            let before = Stage::of(&entry.group);
+            let step = entry.group.check_commit(committer, false, now.monotonic);
+            let mut bells = Vec::new();
+            let stored = follow(shard, group, before, step.changes, now, &mut bells);
+            let committed = match (stored, step.result) {
+                (Err(error), _) => Err(error),
+                (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
+                (Ok(()), Ok(())) => shard.append(records),
+            };
+            Ok((committed, bells))
+        })?;
+        bells.iter().for_each(|bell| bell.ring());
+        if let (Some(last), true) = (committed?, flush) {
+            partition.log.flush_through(last)?;
+        }
+        Ok(())
+    }
+
+    /// What a group has committed for some partitions.
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        partitions: &mut dyn Iterator<Item = &TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let mut found = BTreeMap::new();
+            for partition in partitions {
+                let Ok(number) = i32::try_from(partition.partition) else { continue };
+                let committed = shard.table.committed(group, &partition.topic, number);
+                if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
+                    found.insert(partition.clone(), offset);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// How often a consumer commits again what has not changed, so that it does not expire.
+    pub(crate) fn renewal(&self) -> Duration {
+        self.config.offsets_retention.checked_div(4).unwrap_or_default()
+    }
+}
+
+/// What of a group tells whether its members have to join again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stage(GroupState, i32);
+
+impl Stage {
+    fn of(group: &Group) -> Stage {
+        Stage(group.state(), group.generation())
+    }
+}
+
+/// Does what a step of a group comes to: writes the group's record, then gives the answers out.
+fn follow(
+    shard: &mut Shard,
+    name: &str,
+    before: Stage,
+    mut changes: Changes,
+    now: Now,
+    bells: &mut Vec<Arc<Bell>>,
+) -> Result<()> {
+    let mut stored = Ok(());
+    if changes.store {
+        let metadata = shard.groups.get(name).map(|entry| entry.group.metadata(now.calendar));
+        stored = metadata.map_or(Ok(()), |metadata| shard.append_group(name, metadata));
+    }
+    let Some(entry) = shard.groups.get_mut(name) else { return stored };
+    if stored.is_err() {
+        // Nobody is to read what an assignment says that is not stored.
+        for (_, answer) in &mut changes.answers {
+            if matches!(answer, Answer::Synced(_)) {
+                *answer = Answer::Refused(GroupError::RebalanceInProgress);
+            }
+        }
+        let again = entry.group.rebalance(now.monotonic);
+        changes.answers.extend(again.answers);
+        changes.removed.extend(again.removed);
+    }
+    for (member, answer) in changes.answers {
+        if let Some(slot) = entry.slots.get_mut(&member) {
+            slot.answer = Some(answer);
+            bells.push(Arc::clone(&slot.bell));
+        }
+    }
+    for (member, _) in changes.removed {
+        bells.extend(entry.slots.remove(&member).map(|slot| slot.bell));
+    }
+    let after = Stage::of(&entry.group);
+    if after != before && after.0 == GroupState::PreparingRebalance {
+        bells.extend(entry.slots.values().map(|slot| Arc::clone(&slot.bell)));
+    }
+    if let Some(due) = entry.group.next_deadline() {
+        let mut waiting =
+            entry.slots.values_mut().filter_map(|slot| Some((slot.waits_until?, slot)));
+        if let Some((first, slot)) = waiting.by_ref().min_by_key(|(until, _)| *until)
+            && first > due
+        {
+            // Somebody has to look when it is due.
+            slot.waits_until = Some(due);
+            bells.push(Arc::clone(&slot.bell));
+        }
+    }
+    stored
+}
+
+fn record(
+    group: &str,
+    at: &TopicPartition,
+    offset: &OffsetAndMetadata,
+    now: Timestamp,
+) -> Result<OffsetsRecord, CommitRefusal> {
+    let bytes = offset.metadata.len();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(CommitRefusal::MetadataTooLarge { bytes, limit: MAX_METADATA_BYTES });
+    }
+    let impossible = CommitRefusal::ImpossibleOffset { offset: offset.offset };
+    let Ok(next) = i64::try_from(offset.offset) else { return Err(impossible) };
+    let value = CommittedOffset {
+        offset: next,
+        leader_epoch: offset.leader_epoch.unwrap_or(-1),
+        metadata: offset.metadata.clone(),
+        commit_timestamp: now,
+        expire_timestamp: None,
+    };
+    Ok(OffsetsRecord::Offset { key: key(group, at), value: Some(value) })
+}
+
+fn key(group: &str, at: &TopicPartition) -> OffsetKey {
+    OffsetKey {
+        group: group.to_owned(),
+        topic: at.topic.as_ref().to_owned(),
+        // A partition of this number cannot be made.
+        partition: i32::try_from(at.partition).unwrap_or(i32::MAX),
+    }
+}
+
+impl OffsetAndMetadata {
+    /// `None` for an offset that nobody can go on from.
+    fn from_stored(stored: &CommittedOffset) -> Option<OffsetAndMetadata> {
+        let offset: Offset = stored.next()?;
+        let leader_epoch = (stored.leader_epoch >= 0).then_some(stored.leader_epoch);
+        Some(OffsetAndMetadata { offset, leader_epoch, metadata: stored.metadata.clone() })
+    }
+}

@@ -1,0 +1,214 @@
+//! A partition of the offsets topic, and the groups that are kept in it.
+
+use crate::error::{Error, GroupError, Result};
+use crate::log::{Appended, Log};
+use crate::record::{ControlRecord, Record};
+use crate::topic::consumer::Bell;
+use crate::topic::coordinator::CoordinatorConfig;
+use crate::topic::group::{Answer, Caller, Group, GroupState};
+use crate::topic::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
+use crate::topic::protocol::Subscription;
+use crate::types::{Offset, ProducerId, StartAt, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the time is, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) monotonic: Duration,
+    pub(super) calendar: Timestamp,
+}
+
+/// What is known of the groups of one partition.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) log: Log,
+    pub(super) table: OffsetTable,
+    pub(super) groups: BTreeMap<String, Entry>,
+    /// When to look again whether offsets have expired.
+    next_expiry: Duration,
+}
+
+/// A group that had members, or has.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) group: Group,
+    pub(super) slots: BTreeMap<String, Slot>,
+}
+
+/// Where a member that is held by a consumer of this process gets its answers.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) bell: Arc<Bell>,
+    pub(super) answer: Option<Answer>,
+    /// When it will look at the group by itself, if it waits.
+    pub(super) waits_until: Option<Duration>,
+}
+
+impl Entry {
+    pub(super) fn new(config: &CoordinatorConfig) -> Entry {
+        Entry { group: Group::new(config.group), slots: BTreeMap::new() }
+    }
+
+    /// The topics that its members read, if all say so in a way that can be read.
+    pub(super) fn subscribed(&self) -> Option<BTreeSet<String>> {
+        let mut topics = BTreeSet::new();
+        for (_, metadata) in self.group.subscriptions() {
+            topics.extend(Subscription::decode(&metadata).ok()?.topics);
+        }
+        Some(topics)
+    }
+}
+
+impl Shard {
+    /// Reads the partition from its start to its end.
+    pub(super) fn load(
+        number: u32,
+        log: &Log,
+        config: &CoordinatorConfig,
+        now: Now,
+    ) -> Result<Shard> {
+        let mut table = OffsetTable::default();
+        let mut reader = log.reader(StartAt::Earliest)?;
+        while let Some(mut batch) = reader.next_batch()? {
+            let header = *batch.header();
+            let producer = header.is_transactional().then_some(header.producer_id);
+            for record in batch.records()? {
+                let record = record?;
+                if header.is_control() {
+                    end_transaction(&mut table, header.producer_id, record.key, record.value)?;
+                    continue;
+                }
+                let decoded = OffsetsRecord::decode(record.key, record.value);
+                let decoded = decoded.map_err(|malformed| GroupError::Unreadable {
+                    partition: number,
+                    offset: record.offset,
+                    reason: malformed.reason,
+                })?;
+                table.apply(record.offset, producer, decoded);
+            }
+        }
+        let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
+        let groups = BTreeMap::new();
+        let mut shard = Shard { log: log.clone(), table, groups, next_expiry };
+        shard.restore_groups(config, now)?;
+        Ok(shard)
+    }
+
+    /// Groups whose members are gone with the process that had them, but for static ones, which may come back.
+    fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
+        let names = self.table.group_names().into_iter().map(str::to_owned);
+        for name in names.collect::<Vec<_>>() {
+            let Some(stored) = self.table.group(&name) else { continue };
+            let mut group = Group::restore(config.group, stored, now.monotonic);
+            let gone = stored.members.iter().filter(|member| member.instance_id.is_none());
+            let mut store = false;
+            for member in gone.map(|member| member.member_id.clone()).collect::<Vec<_>>() {
+                let caller = Caller { member_id: &member, instance_id: None };
+                store |= group.leave(caller, now.monotonic).changes.store;
+            }
+            if store {
+                self.append_group(&name, group.metadata(now.calendar))?;
+            }
+            self.groups.insert(name, Entry { group, slots: BTreeMap::new() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
+        self.groups.entry(group.to_owned()).or_insert_with(|| Entry::new(config))
+    }
+
+    pub(super) fn append_group(&mut self, group: &str, metadata: GroupMetadata) -> Result<()> {
+        let group = group.to_owned();
+        self.append(vec![OffsetsRecord::Group { group, value: Some(metadata) }]).map(drop)
+    }
+
+    /// Writes records as one batch, then takes note of them; returns the last offset.
+    pub(super) fn append(&mut self, records: Vec<OffsetsRecord>) -> Result<Option<Offset>> {
+        let mut encoded = Vec::with_capacity(records.len());
+        for record in &records {
+            let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
+                option: "group_id",
+                reason: too_long.to_string(),
+            })?;
+            encoded.extend(stored.map(|(key, value)| match value {
+                Some(value) => Record::new(value).key(key),
+                None => Record::tombstone(key),
+            }));
+        }
+        if encoded.is_empty() {
+            return Ok(None);
+        }
+        let appended = self.append_encoded(encoded)?;
+        for (at, record) in (appended.first..).zip(records) {
+            self.table.apply(at, None, record);
+        }
+        Ok(Some(appended.last))
+    }
+
+    /// A listener of the log that panics does so after the records were written.
+    fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
+        let (first, count) = (self.log.offsets().end, records.len() as Offset);
+        let appended = catch_unwind(AssertUnwindSafe(|| self.log.append_all(records)));
+        appended.unwrap_or_else(|_| {
+            let last = first.saturating_add(count).saturating_sub(1);
+            let written = self.log.offsets().end > last;
+            let (append_time, duplicate) = (Timestamp::NONE, false);
+            let appended = Appended { first, last, append_time, duplicate };
+            if written { Ok(appended) } else { Err(Error::Closed) }
+        })
+    }
+
+    /// Removes what has expired, if it is time to look; returns how many records were removed.
+    pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
+        if now.monotonic < self.next_expiry {
+            return Ok(0);
+        }
+        self.expire(config, now)
+    }
+
+    pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
+        self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
+        let mut tombstones = Vec::new();
+        let mut gone = Vec::new();
+        for name in self.table.group_names() {
+            let stored = self.table.group(name);
+            let since = stored.and_then(|stored| stored.state_since);
+            let entry = self.groups.get(name);
+            let subscribed = entry.and_then(Entry::subscribed);
+            let used = match entry {
+                Some(entry) => entry.group.used(since, subscribed.as_ref()),
+                None => GroupUse::stored(stored),
+            };
+            let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
+            tombstones.extend(expired.tombstones);
+            if expired.group_gone {
+                gone.push(name.to_owned());
+            }
+        }
+        let removed = tombstones.len();
+        self.append(tombstones)?;
+        for name in gone {
+            let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;
+            if self.groups.get(&name).is_some_and(is_empty) {
+                self.groups.remove(&name);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn end_transaction(
+    table: &mut OffsetTable,
+    producer: ProducerId,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<()> {
+    if let Some(marker) = ControlRecord::parse(key, value)?.marker {
+        table.end_transaction(producer, marker.committed);
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The directory of a store: which topics lie in it, and what an interrupted change left.
+//!
+//! ```text
+//!  data/
+//!    .lock                               one process at a time
+//!    meta.properties                     whose directory it is
+//!    recovery-point-offset-checkpoint    a line a log, as are the next two
+//!    log-start-offset-checkpoint
+//!    cleaner-offset-checkpoint
+//!    .kafka_cleanshutdown                only while nobody has it open
+//!    producer-ids.properties             which were given out
+//!    orders-0/                           a log: partition 0 of `orders`
+//!      partition.metadata                the topic's id
+//!      topic.properties                  how the topic is set up, in partition 0 alone
+//!    orders-1/
+//!    users-0.<32 digits>-delete/         a log that is being removed
+//! ```
+
+use crate::error::{Corruption, Damage, Error, Result, TopicError};
+use crate::event::Event;
+use crate::fs::EntryKind;
+use crate::log::{Log, LogConfig, SharedCheckpoints};
+use crate::segment::SegmentDir;
+use crate::segment::dir::Events;
+use crate::topic::definition::{Definition, State};
+use crate::topic::id::{TopicId, Uuid};
+use crate::topic::metadata::{
+    META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
+    parse_partition_metadata,
+};
+use crate::topic::name::{PartitionDir, Stage};
+use crate::topic::settings::TopicConfig;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// The directory of a store, whose lock is held.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) dir: Arc<SegmentDir>,
+}
+
+/// A topic that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) config: TopicConfig,
+    /// Whether some of its partitions may not be there yet.
+    pub(crate) unfinished: bool,
+}
+
+impl Directory {
+    pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
+        let events = Events { listener: config.listener.clone() };
+        let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
+        Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
+    }
+
+    pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
+        self.dir.path.join(PartitionDir::current(topic, partition).to_string())
+    }
+
+    fn invalid(&self, name: &str, reason: &'static str) -> Error {
+        TopicError::InvalidDirectory { path: self.dir.path.join(name), reason }.into()
+    }
+
+    /// Fails for a directory that is something else. Nothing was written in it yet.
+    pub(crate) fn check(&self) -> Result<()> {
+        let path = &self.dir.path;
+        let entries = self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))?;
+        for entry in entries {
+            if entry.kind == EntryKind::File
+                && Path::new(&entry.name).extension().is_some_and(|e| e == "log")
+            {
+                let reason = "it is a file of a log: this is the directory of one partition; give the one above it";
+                return Err(self.invalid(&entry.name, reason));
+            }
+            if entry.kind == EntryKind::Directory {
+                PartitionDir::parse(&entry.name)
+                    .map_err(|reason| self.invalid(&entry.name, reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose directory it is. One that is new gets ids of its own.
+    pub(crate) fn identify(&self) -> Result<()> {
+        let path = self.dir.path.join(META_PROPERTIES);
+        match self.dir.read_small(&path, SMALL_FILE_BYTES)? {
+            Some(bytes) => match MetaProperties::parse(&bytes) {
+                Ok(_) => Ok(()),
+                Err(reason) => Err(malformed(path, reason)),
+            },
+            None => {
+                let cluster = Uuid::random().to_string();
+                let meta = MetaProperties::new(1, &cluster, Uuid::random());
+                self.dir.replace(&path, meta.format().as_bytes())
+            }
+        }
+    }
+
+    /// The topics that are there, after what is to be removed is.
+    pub(crate) fn survey(&self) -> Result<Vec<Found>> {
+        let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        let path = &self.dir.path;
+        for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
+            if entry.kind != EntryKind::Directory {
+                continue;
+            }
+            let parsed = PartitionDir::parse(&entry.name)
+                .map_err(|reason| self.invalid(&entry.name, reason))?;
+            match parsed {
+                Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
+                    topics.entry(topic).or_default().insert(partition);
+                }
+                Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
+                    self.remove_deleted(&entry.name)?
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        for (name, partitions) in topics {
+            found.extend(self.settle(name, &partitions)?);
+        }
+        Ok(found)
+    }
+
+    /// What became of a topic with directories for these partitions; `None` if it was being deleted.
+    fn settle(&self, name: String, partitions: &BTreeSet<u32>) -> Result<Option<Found>> {
+        let defined = Definition::read(&self.dir, &self.path_of(&name, 0))?;
+        let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
+        let definition = match defined {
+            Some(Definition { state: State::Deleting, .. }) => {
+                self.delete(&name, partitions.iter().rev().copied())?;
+                return Ok(None);
+            }
+            Some(definition) => definition,
+            // Its making was interrupted before it was there.
+            None if partitions.len() == 1 && self.is_empty(&name)? => {
+                self.delete(&name, std::iter::once(0))?;
+                return Ok(None);
+            }
+            None => Definition {
+                config: TopicConfig::default().partitions(highest),
+                state: State::Settled,
+            },
+        };
+        // A broker may have added some since.
+        let count = definition.config.partitions.max(highest);
+        let unfinished = definition.state == State::Creating;
+        let missing = (0..count).find(|number| !partitions.contains(number));
+        if let Some(partition) = missing.filter(|_| !unfinished) {
+            return Err(
+                TopicError::MissingPartition { topic: name, partition, partitions: count }.into()
+            );
+        }
+        Ok(Some(Found { name, config: definition.config.partitions(count), unfinished }))
+    }
+
+    /// Whether nothing lies in the directory of a topic's first partition but what was about to be written.
+    fn is_empty(&self, topic: &str) -> Result<bool> {
+        let path = self.path_of(topic, 0);
+        match self.dir.fs.list(&path) {
+            Ok(entries) => Ok(entries.iter().all(|entry| entry.name.ends_with(".tmp"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("list", &path, error)),
+        }
+    }
+
+    /// Writes down, durably, how a topic is set up.
+    pub(crate) fn define(&self, topic: &str, config: &TopicConfig, state: State) -> Result<()> {
+        let first = SegmentDir::new(
+            Arc::clone(&self.dir.fs),
+            self.path_of(topic, 0),
+            self.dir.events.clone(),
+            0,
+            true,
+        );
+        Definition { config: config.clone(), state }.write(&first)
+    }
+
+    /// Makes the directory of a partition, if there is none.
+    pub(crate) fn make(&self, topic: &str, partition: u32) -> Result<PathBuf> {
+        let path = self.path_of(topic, partition);
+        self.dir.fs.create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
+        Ok(path)
+    }
+
+    /// The id of a topic as a partition of it has it.
+    pub(crate) fn topic_id(&self, topic: &str, partition: u32) -> Result<Option<TopicId>> {
+        let path = self.path_of(topic, partition).join(PARTITION_METADATA);
+        let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
+        parse_partition_metadata(&bytes).map(Some).map_err(|reason| malformed(path, reason))
+    }
+
+    /// Gives a partition the id of its topic, durably, before anything is appended.
+    pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
+        let path = self.path_of(topic, partition);
+        let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
+        dir.replace(&dir.path.join(PARTITION_METADATA), format_partition_metadata(id).as_bytes())
+    }
+
+    /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
+    pub(crate) fn open_log(
+        &self,
+        topic: &str,
+        partition: u32,
+        config: &LogConfig,
+        checkpoints: &Arc<dyn SharedCheckpoints>,
+        lost_power: bool,
+    ) -> Result<(Log, bool)> {
+        let path = self.path_of(topic, partition);
+        Log::open_shared(&path, config.clone(), Arc::clone(checkpoints), lost_power)
+    }
+
+    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
+    pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
+        for partition in partitions {
+            let from = self.path_of(topic, partition);
+            let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
+            let name = named.to_string();
+            let to = self.dir.path.join(&name);
+            self.dir.fs.rename_dir(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+            // Nobody must find partition 0 gone and another there.
+            self.dir.sync()?;
+            self.remove_deleted(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.
+    fn remove_deleted(&self, name: &str) -> Result<()> {
+        let path = self.dir.path.join(name);
+        let fs = &self.dir.fs;
+        let remove = || -> io::Result<()> {
+            for entry in fs.list(&path)? {
+                fs.remove(&path.join(&entry.name))?;
+            }
+            fs.remove_dir(&path)
+        };
+        if let Err(error) = remove() {
+            self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
+        }
+        Ok(())
+    }
+}
+
+fn malformed(path: PathBuf, reason: &'static str) -> Error {
+    Error::Corrupt(Box::new(Corruption {
+        path,
+        position: 0,
+        offset: None,
+        reason: Damage::Malformed(reason),
+    }))
+}

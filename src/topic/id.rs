@@ -1,0 +1,181 @@
+//! Ids that no two things share: of topics, and of data directories.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+
+/// The id of a topic: another topic of the same name, made after the first was deleted, has another.
+pub type TopicId = Uuid;
+
+/// 16 bytes that no two things share. Kafka: `Uuid`.
+///
+/// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in the alphabet for URLs,
+/// without padding.
+///
+/// ```
+/// use annals::Uuid;
+///
+/// let id = Uuid::random();
+/// assert_eq!(id.to_string().len(), 22);
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// assert_eq!(Uuid::ZERO.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+/// assert!("no id".parse::<Uuid>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uuid(u128);
+
+/// A text that is no [`Uuid`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an id is 22 characters of base64: letters, digits, `-` and `_`, and the last of them A, Q, g or w"
+)]
+pub struct InvalidUuid;
+
+const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// 128 bits are 21 symbols of 6 bits, and 2 bits, which stand at the front of one more.
+const WHOLE_SYMBOLS: u32 = 21;
+const DASH: u128 = 62;
+
+impl Uuid {
+    /// No id: what Kafka has where there is none yet.
+    pub const ZERO: Uuid = Uuid(0);
+
+    /// An id from the operating system's randomness, as Kafka makes them: a version 4 UUID whose text does not begin with `-`, so that no
+    /// tool takes it for an option.
+    ///
+    /// Not for secrets.
+    #[must_use]
+    pub fn random() -> Uuid {
+        // The keys are the operating system's, once for a thread, and no two states have the same.
+        let state = RandomState::new();
+        let [high, low] = [0_u8, 1].map(|half| u128::from(state.hash_one(half)));
+        Uuid::from_random_bits(high << 64 | low)
+    }
+
+    /// The id that these random bits make.
+    pub(crate) const fn from_random_bits(bits: u128) -> Uuid {
+        let versioned = bits & !(0xF << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+        if versioned >> 122 == DASH { Uuid(versioned ^ 1 << 127) } else { Uuid(versioned) }
+    }
+
+    /// The id of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Uuid {
+        Uuid(u128::from_be_bytes(bytes))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// Whether this is [`Uuid::ZERO`].
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether Kafka keeps it for a meaning of its own: the first hundred ids cannot be those of directories.
+    pub(crate) const fn is_reserved(self) -> bool {
+        self.0 < 100
+    }
+
+    /// The form of other libraries: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+    pub(crate) fn hyphenated(self) -> String {
+        let [a, b, c, d] = [96, 80, 64, 48].map(|shift| self.0 >> shift);
+        let short = |part: u128| part & 0xFFFF;
+        let (b, c, d, e) = (short(b), short(c), short(d), self.0 & 0xFFFF_FFFF_FFFF);
+        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+
+    /// The id with this text of 36 characters, if it is that, in letters of either case.
+    pub(crate) fn from_hyphenated(text: &str) -> Option<Uuid> {
+        let id = Uuid::from_hex(&text.replace('-', "").to_ascii_lowercase())?;
+        if id.hyphenated().eq_ignore_ascii_case(text) { Some(id) } else { None }
+    }
+
+    /// 32 digits, as the names of directories have them.
+    pub(crate) fn hex(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
+    /// The id with these 32 digits, if they are that, in lower case.
+    pub(crate) fn from_hex(text: &str) -> Option<Uuid> {
+        let is_hex =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex { u128::from_str_radix(text, 16).ok().map(Uuid) } else { None }
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.0 << 4;
+        let symbols = (0..WHOLE_SYMBOLS).map(|n| self.0 >> (122 - 6 * n)).chain([last]);
+        let letter = |bits: u128| SYMBOLS.get((bits & 63) as usize).map(|&b| char::from(b));
+        f.pad(&symbols.filter_map(letter).collect::<String>())
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Uuid {
+    type Err = InvalidUuid;
+
+    fn from_str(text: &str) -> Result<Uuid, InvalidUuid> {
+        let bits = |letter: u8| SYMBOLS.iter().position(|&s| s == letter).map(|n| n as u128);
+        let whole = text.get(..WHOLE_SYMBOLS as usize).ok_or(InvalidUuid)?;
+        let &[last] = text.as_bytes().get(whole.len()..).unwrap_or_default() else {
+            return Err(InvalidUuid);
+        };
+        let add = |sum: u128, letter| bits(letter).map(|six| sum << 6 | six);
+        let whole = whole.bytes().try_fold(0, add).ok_or(InvalidUuid)?;
+        let last = bits(last).filter(|six| six & 15 == 0).ok_or(InvalidUuid)?;
+        Ok(Uuid(whole << 2 | last >> 4))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    proptest! {
+        #[test]
+        fn the_text_is_base64_and_reads_back(bytes: [u8; 16]) {
+            let id = Uuid::from_bytes(bytes);
+            prop_assert_eq!(id.to_string(), URL_SAFE_NO_PAD.encode(bytes));
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(Uuid::from_hex(&id.hex()), Some(id));
+            prop_assert_eq!(id.to_bytes(), bytes);
+        }
+
+        #[test]
+        fn what_is_read_is_what_another_implementation_reads(text in "[A-Za-z0-9_+=/ -]{20,24}|[A-Za-z0-9_-]{22}|\\PC{0,30}") {
+            let other = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|b| <[u8; 16]>::try_from(b).ok());
+            prop_assert_eq!(text.parse().ok(), other.map(Uuid::from_bytes));
+        }
+
+        #[test]
+        fn random_bits_make_ids_of_version_4_that_no_tool_takes_for_an_option(bits: u128, dash: bool) {
+            let bits = if dash { bits >> 6 | DASH << 122 } else { bits };
+            let id = Uuid::from_random_bits(bits);
+            prop_assert_eq!((id.to_bytes()[6] >> 4, id.to_bytes()[8] >> 6), (4, 2));
+            prop_assert!(!id.to_string().starts_with('-'), "{}", id);
+            prop_assert!(!id.is_reserved());
+        }
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        let ids: HashSet<Uuid> = (0..10_000).map(|_| Uuid::random()).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+}

@@ -1,0 +1,53 @@
+//! The same thing done to many, several at once.
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, thread};
+
+/// Does something to each, with so many threads, this one among them. The results are in the order of the items.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let helpers = threads.min(items.len()).saturating_sub(1);
+    if helpers == 0 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(items.len()));
+    let take = || {
+        let mut mine = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { break };
+            mine.push((at, work(item)));
+        }
+        done.lock().append(&mut mine);
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Fewer threads do as well.
+            thread::Builder::new().name("annals-open".to_owned()).spawn_scoped(scope, take).ok();
+        }
+        take();
+    });
+    let mut done = done.into_inner();
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_done_once_and_in_its_place() {
+        for threads in [1, 2, 7] {
+            for count in [0, 1, 2, 100] {
+                let items: Vec<usize> = (0..count).collect();
+                let expected: Vec<usize> = items.iter().map(|item| item * 3).collect();
+                assert_eq!(in_parallel(threads, &items, |item| item * 3), expected);
+            }
+        }
+    }
+}

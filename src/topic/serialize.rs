@@ -1,0 +1,171 @@
+//! Values as bytes: what keys and values of records are made of, and what is made of them.
+//!
+//! A type says itself how it is written, in [`Serialize`], and how it is read, in [`Deserialize`]. These do, in the
+//! bytes of Kafka's serializers of the same name:
+//!
+//! | type | bytes |
+//! |---|---|
+//! | `Bytes`, `Vec<u8>`, `[u8]`, `[u8; N]` | as they are |
+//! | `String`, `str` | UTF-8 |
+//! | `i16`, `i32`, `i64` | 2, 4, 8, the highest first |
+//! | `f32`, `f64` | 4, 8, of IEEE 754, the highest first |
+//! | `bool` | 1: 0 or 1 |
+//! | [`Uuid`](crate::Uuid) | its 36 characters with dashes |
+//! | `()` | none: null |
+//! | `Option<T>` | null, or those of `T` |
+//! | `Json<T>` | JSON; with the cargo feature `serde` |
+//!
+//! Where Kafka gives `null` for null whatever the type, that takes an `Option` here. And text that is not UTF-8 is refused,
+//! where Kafka puts replacement characters.
+
+mod builtin;
+#[cfg(feature = "serde")]
+mod json;
+
+#[cfg(feature = "serde")]
+pub use json::Json;
+
+use crate::error::{DeserializeError, RecordPart, SerializeError};
+use crate::record::Header;
+use bytes::Bytes;
+
+/// What can be the key or the value of a record that is sent. Kafka: `Serializer`.
+///
+/// ```
+/// use annals::{DeserializeContext, DeserializeError, Deserialize, RecordPart, Serialize, SerializeContext, SerializeError};
+/// use bytes::Bytes;
+///
+/// /// Cents, as two columns of text.
+/// #[derive(Debug, PartialEq)]
+/// struct Price { cents: u32, currency: String }
+///
+/// impl Serialize for Price {
+///     fn serialize(&self, to: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError> {
+///         if self.currency.contains(' ') {
+///             return Err(SerializeError::new("a currency is one word"));
+///         }
+///         to.add_header("type", "price");
+///         Ok(Some(format!("{} {}", self.cents, self.currency).into()))
+///     }
+/// }
+///
+/// impl Deserialize for Price {
+///     fn deserialize(bytes: Option<&Bytes>, from: &DeserializeContext<'_>) -> Result<Price, DeserializeError> {
+///         let text = String::deserialize(bytes, from)?;
+///         let parts = text.split_once(' ').and_then(|(c, currency)| Some((c.parse().ok()?, currency.into())));
+///         let (cents, currency) =
+///             parts.ok_or_else(|| DeserializeError::invalid("a price", text.as_bytes(), "no number and word"))?;
+///         Ok(Price { cents, currency })
+///     }
+/// }
+///
+/// let mut headers = Vec::new();
+/// let price = Price { cents: 250, currency: "EUR".into() };
+/// let bytes = price.serialize(&mut SerializeContext::new("prices", RecordPart::Value, &mut headers))?;
+/// assert_eq!(bytes.as_deref(), Some(&b"250 EUR"[..]));
+///
+/// let context = DeserializeContext::new("prices", RecordPart::Value, &headers);
+/// assert_eq!(Price::deserialize(bytes.as_ref(), &context), Ok(price));
+/// let refused = Price::deserialize(Some(&Bytes::from("free")), &context).unwrap_err();
+/// assert_eq!(refused.to_string(), "expected a price, found 4 bytes that are not: no number and word");
+/// # Ok::<(), annals::SerializeError>(())
+/// ```
+pub trait Serialize {
+    /// Its bytes; `None` is null, which as a value is a tombstone.
+    ///
+    /// # Errors
+    ///
+    /// Why it has none. The record is not sent then.
+    fn serialize(&self, to: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError>;
+}
+
+/// What can be made of the key or the value of a record that was read. Kafka: `Deserializer`.
+///
+/// [`Serialize`] has an example.
+pub trait Deserialize: Sized {
+    /// The value that these bytes are; `None` is null. They are whatever somebody wrote to the topic.
+    ///
+    /// # Errors
+    ///
+    /// Why they are none of this type, with what was expected and what was found.
+    fn deserialize(
+        bytes: Option<&Bytes>,
+        from: &DeserializeContext<'_>,
+    ) -> Result<Self, DeserializeError>;
+}
+
+/// The record that something is serialized for.
+#[derive(Debug)]
+pub struct SerializeContext<'a> {
+    topic: &'a str,
+    part: RecordPart,
+    headers: &'a mut Vec<Header>,
+}
+
+impl<'a> SerializeContext<'a> {
+    /// A part of a record for this topic, with these headers so far.
+    pub fn new(
+        topic: &'a str,
+        part: RecordPart,
+        headers: &'a mut Vec<Header>,
+    ) -> SerializeContext<'a> {
+        SerializeContext { topic, part, headers }
+    }
+
+    /// The topic that the record goes to.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.topic
+    }
+
+    /// Whether it is the key or the value.
+    #[must_use]
+    pub fn part(&self) -> RecordPart {
+        self.part
+    }
+
+    /// The headers of the record so far. The key is serialized before the value.
+    #[must_use]
+    pub fn headers(&self) -> &[Header] {
+        self.headers
+    }
+
+    /// Adds a header to the record.
+    pub fn add_header(&mut self, name: impl Into<String>, value: impl Into<Bytes>) {
+        self.headers.push(Header::new(name, value));
+    }
+}
+
+/// The record that something is deserialized from.
+#[derive(Debug, Clone, Copy)]
+pub struct DeserializeContext<'a> {
+    topic: &'a str,
+    part: RecordPart,
+    headers: &'a [Header],
+}
+
+impl<'a> DeserializeContext<'a> {
+    /// A part of a record of this topic, with these headers.
+    #[must_use]
+    pub fn new(topic: &'a str, part: RecordPart, headers: &'a [Header]) -> DeserializeContext<'a> {
+        DeserializeContext { topic, part, headers }
+    }
+
+    /// The topic that the record is in.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.topic
+    }
+
+    /// Whether it is the key or the value.
+    #[must_use]
+    pub fn part(&self) -> RecordPart {
+        self.part
+    }
+
+    /// The headers of the record.
+    #[must_use]
+    pub fn headers(&self) -> &[Header] {
+        self.headers
+    }
+}

@@ -1,0 +1,402 @@
+//! The settings of a topic, by Kafka's keys: what each may be, and which option of a log it is.
+//!
+//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log is opened with it.
+//! The table below serves both directions.
+
+use crate::log::{CleanupPolicy, LogConfig};
+use crate::record::Compression;
+use crate::types::{Codec, TimestampType};
+use std::time::Duration;
+
+/// A setting that topics have.
+pub(super) struct Key {
+    /// Kafka's name for it.
+    pub(super) name: &'static str,
+    /// Which values it may have.
+    pub(super) rule: Rule,
+    /// What it does here.
+    pub(super) meaning: Meaning,
+}
+
+/// Which values a setting may have.
+#[derive(Clone, Copy)]
+pub(super) enum Rule {
+    /// A whole number between these two, both included.
+    Number(i64, i64),
+    /// A whole number of which -1 says that there is no limit. This is the least.
+    Limit(i64),
+    /// A number between 0 and 1.
+    Ratio,
+    Bool,
+    Word(&'static [&'static str]),
+    GzipLevel,
+    Policy,
+    /// `*`, or pairs `partition:broker`.
+    Replicas,
+}
+
+/// What a setting does.
+pub(super) enum Meaning {
+    /// It is an option of the topic's logs.
+    Option {
+        /// The method of [`LogConfig`].
+        name: &'static str,
+        /// The value that a log has.
+        read: fn(&LogConfig) -> String,
+        /// Gives a log a value. `None` if it is none.
+        write: fn(&mut LogConfig, &str) -> Option<()>,
+    },
+    /// Nothing: it is kept for whoever asks for it. Kafka's default.
+    Carried(&'static str),
+}
+
+/// An option of [`LogConfig`] that is the setting itself, in one of the forms below.
+macro_rules! option {
+    ($key:literal, $rule:expr, $field:ident, $form:ident) => {
+        Key {
+            name: $key,
+            rule: $rule,
+            meaning: Meaning::Option {
+                name: stringify!($field),
+                read: |config| $form::text(config.$field),
+                write: |config, text| {
+                    config.$field = $form::value(text)?;
+                    Some(())
+                },
+            },
+        }
+    };
+}
+
+const fn carried(name: &'static str, rule: Rule, default: &'static str) -> Key {
+    Key { name, rule, meaning: Meaning::Carried(default) }
+}
+
+const INT: i64 = i32::MAX as i64;
+const LONG: i64 = i64::MAX;
+const AGE: Rule = Rule::Number(0, LONG);
+
+/// Every setting. Logs are given them in this order: the level of a codec comes behind the codec.
+pub(super) const KEYS: &[Key] = &[
+    option!("segment.bytes", Rule::Number(62, INT), segment_bytes, bytes),
+    option!("segment.ms", Rule::Number(1, LONG), segment_age, millis),
+    option!("segment.jitter.ms", AGE, segment_jitter, millis),
+    option!("segment.index.bytes", Rule::Number(24, INT), index_bytes, bytes),
+    option!("index.interval.bytes", Rule::Number(0, INT), index_interval_bytes, bytes),
+    option!("flush.messages", Rule::Number(1, LONG), flush_messages, count),
+    option!("flush.ms", AGE, flush_interval, millis),
+    option!("retention.bytes", Rule::Limit(i64::MIN), retention_bytes, size_limit),
+    option!("retention.ms", Rule::Limit(-1), retention_age, age_limit),
+    option!("max.message.bytes", Rule::Number(0, INT), max_message_bytes, bytes),
+    option!("cleanup.policy", Rule::Policy, cleanup_policy, policy),
+    option!("delete.retention.ms", AGE, delete_retention, millis),
+    option!("min.compaction.lag.ms", AGE, min_compaction_lag, millis),
+    option!("max.compaction.lag.ms", Rule::Number(1, LONG), max_compaction_lag, millis),
+    option!("min.cleanable.dirty.ratio", Rule::Ratio, min_cleanable_dirty_ratio, ratio),
+    option!("compression.type", Rule::Word(&compression::WORDS), compression, compression),
+    Key {
+        name: "compression.gzip.level",
+        rule: Rule::GzipLevel,
+        meaning: Meaning::Option {
+            name: "compression",
+            read: |config| match config.compression {
+                Some(Compression::Gzip { level }) => level.to_string(),
+                _ => "-1".to_owned(),
+            },
+            write: |config, text| {
+                let given = text.parse().ok()?;
+                if let Some(Compression::Gzip { level }) = &mut config.compression {
+                    *level = given;
+                }
+                Some(())
+            },
+        },
+    },
+    Key {
+        name: "compression.zstd.level",
+        rule: Rule::Number(-131_072, 22),
+        meaning: Meaning::Option {
+            name: "compression",
+            read: |config| match config.compression {
+                Some(Compression::Zstd { level }) => level.to_string(),
+                _ => "3".to_owned(),
+            },
+            write: |config, text| {
+                let given = text.parse().ok()?;
+                if let Some(Compression::Zstd { level }) = &mut config.compression {
+                    *level = given;
+                }
+                Some(())
+            },
+        },
+    },
+    option!("preallocate", Rule::Bool, preallocate, switch),
+    option!("message.timestamp.type", Rule::Word(&stamp::WORDS), timestamp_type, stamp),
+    option!("message.timestamp.before.max.ms", AGE, timestamp_before_max, millis),
+    option!("message.timestamp.after.max.ms", AGE, timestamp_after_max, millis),
+    // There is one level of LZ4 here.
+    carried("compression.lz4.level", Rule::Number(1, 17), "9"),
+    // What a log deletes is gone when its last reader is done with it.
+    carried("file.delete.delay.ms", AGE, "60000"),
+    // There is one copy of everything, and it is here.
+    carried("min.insync.replicas", Rule::Number(1, INT), "1"),
+    carried("unclean.leader.election.enable", Rule::Bool, "false"),
+    carried("leader.replication.throttled.replicas", Rule::Replicas, ""),
+    carried("follower.replication.throttled.replicas", Rule::Replicas, ""),
+    carried("remote.storage.enable", Rule::Bool, "false"),
+    carried("remote.log.copy.disable", Rule::Bool, "false"),
+    carried("remote.log.delete.on.disable", Rule::Bool, "false"),
+    carried("local.retention.ms", Rule::Number(-2, LONG), "-2"),
+    carried("local.retention.bytes", Rule::Number(-2, LONG), "-2"),
+];
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The name that somebody may have meant: the one that the fewest letters make of it, unless that is half of them.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    // Longer ones are no slip of the pen, and the distance takes the product of the lengths.
+    let name = if name.len() <= 100 { name } else { return None };
+    let distances = KEYS.iter().map(|key| (distance(name, key.name), key.name));
+    let (letters, found) = distances.min()?;
+    if letters <= found.len() / 2 { Some(found) } else { None }
+}
+
+/// How many letters must be put in, left out or replaced to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, a) in one.bytes().enumerate() {
+        let mut diagonal = above;
+        let mut left = above.saturating_add(1);
+        let (first, rest) = row.split_at_mut(1);
+        first.fill(left);
+        for (cell, b) in rest.iter_mut().zip(other.bytes()) {
+            let replaced = diagonal.saturating_add(usize::from(a != b));
+            diagonal = *cell;
+            left = replaced.min(left.min(*cell).saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+impl Key {
+    /// The value of a topic that does not set it, where logs have these options.
+    pub(super) fn default(&self, log: &LogConfig) -> String {
+        match &self.meaning {
+            Meaning::Option { read, .. } => read(log),
+            Meaning::Carried(default) => (*default).to_owned(),
+        }
+    }
+
+    /// The option that it is.
+    pub(super) fn option(&self) -> Option<&'static str> {
+        match &self.meaning {
+            Meaning::Option { name, .. } => Some(name),
+            Meaning::Carried(_) => None,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether a value keeps it; if not, what would.
+    pub(super) fn check(self, text: &str) -> Result<(), String> {
+        let number = text.parse::<i64>().ok();
+        let within = |from: i64, to: i64| number.is_some_and(|n| (from..=to).contains(&n));
+        let keeps = match self {
+            Rule::Number(from, to) => within(from, to),
+            Rule::Limit(from) => within(from, LONG),
+            Rule::Ratio => ratio::value(text).is_some_and(|r| (0.0..=1.0).contains(&r)),
+            Rule::Bool => switch::value(text).is_some(),
+            Rule::Word(words) => words.contains(&text),
+            Rule::GzipLevel => within(1, 9) || within(-1, -1),
+            Rule::Policy => policy::value(text).is_some(),
+            Rule::Replicas => is_replicas(text),
+        };
+        if keeps { Ok(()) } else { Err(self.allowed()) }
+    }
+
+    fn allowed(self) -> String {
+        match self {
+            Rule::Number(from, to) => format!("it must be a whole number from {from} to {to}"),
+            Rule::Limit(_) => {
+                format!("it must be a whole number from 0 to {LONG}, or -1 for no limit")
+            }
+            Rule::Ratio => "it must be a number from 0 to 1".to_owned(),
+            Rule::Bool => "it must be `true` or `false`".to_owned(),
+            Rule::Word(words) => format!("it must be one of `{}`", words.join("`, `")),
+            Rule::GzipLevel => "it must be a level from 1 to 9, or -1 for the usual one".to_owned(),
+            Rule::Policy => {
+                "it must be `delete`, `compact`, or `compact,delete`; to keep everything, \
+                take `delete` with `retention.ms` and `retention.bytes` at -1"
+                    .to_owned()
+            }
+            Rule::Replicas => "it must be empty, `*`, or a list of `partition:broker`".to_owned(),
+        }
+    }
+}
+
+fn is_replicas(text: &str) -> bool {
+    let is_pair = |pair: &str| {
+        let is_id = |id: &str| id.trim().parse::<u32>().is_ok();
+        pair.split_once(':').is_some_and(|(partition, broker)| is_id(partition) && is_id(broker))
+    };
+    matches!(text, "" | "*") || text.split(',').all(is_pair)
+}
+
+mod bytes {
+    pub(super) fn text(bytes: u64) -> String {
+        bytes.to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<u64> {
+        text.parse().ok()
+    }
+}
+
+/// Kafka's largest number is no limit.
+mod count {
+    pub(super) fn text(count: u64) -> String {
+        i64::try_from(count).unwrap_or(i64::MAX).to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<u64> {
+        let count: u64 = text.parse().ok()?;
+        Some(if count < i64::MAX as u64 { count } else { u64::MAX })
+    }
+}
+
+/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most that it can.
+pub(super) mod millis {
+    use super::Duration;
+
+    pub(in super::super) fn text(time: Duration) -> String {
+        let millis = time.as_nanos().div_ceil(1_000_000);
+        i64::try_from(millis).unwrap_or(i64::MAX).to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<Duration> {
+        text.parse().ok().map(Duration::from_millis)
+    }
+}
+
+mod size_limit {
+    pub(super) fn text(bytes: u64) -> String {
+        i64::try_from(bytes).unwrap_or(-1).to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<u64> {
+        let bytes: i64 = text.parse().ok()?;
+        Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+}
+
+mod age_limit {
+    use super::{Duration, millis};
+
+    pub(super) fn text(age: Duration) -> String {
+        if age.as_millis() < i64::MAX as u128 { millis::text(age) } else { "-1".to_owned() }
+    }
+
+    pub(super) fn value(text: &str) -> Option<Duration> {
+        let age: i64 = text.parse().ok()?;
+        Some(Duration::from_millis(u64::try_from(age).unwrap_or(i64::MAX as u64)))
+    }
+}
+
+mod ratio {
+    pub(super) fn text(ratio: f64) -> String {
+        ratio.to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<f64> {
+        text.parse().ok()
+    }
+}
+
+mod switch {
+    pub(super) fn text(on: bool) -> String {
+        on.to_string()
+    }
+
+    pub(super) fn value(text: &str) -> Option<bool> {
+        [true, false].into_iter().find(|on| text.eq_ignore_ascii_case(&on.to_string()))
+    }
+}
+
+mod policy {
+    use super::CleanupPolicy;
+
+    pub(super) fn text(policy: CleanupPolicy) -> String {
+        let word = match policy {
+            CleanupPolicy::Delete => "delete",
+            CleanupPolicy::Compact => "compact",
+            CleanupPolicy::CompactAndDelete => "compact,delete",
+        };
+        word.to_owned()
+    }
+
+    pub(super) fn value(text: &str) -> Option<CleanupPolicy> {
+        let ways: Vec<&str> = text.split(',').map(str::trim).collect();
+        if !ways.iter().all(|way| matches!(*way, "delete" | "compact")) {
+            return None;
+        }
+        Some(match (ways.contains(&"delete"), ways.contains(&"compact")) {
+            (true, true) => CleanupPolicy::CompactAndDelete,
+            (true, false) => CleanupPolicy::Delete,
+            _ => CleanupPolicy::Compact,
+        })
+    }
+}
+
+mod stamp {
+    use super::TimestampType;
+
+    pub(super) const WORDS: [&str; 2] = ["CreateTime", "LogAppendTime"];
+
+    pub(super) fn text(stamp: TimestampType) -> String {
+        let word = match stamp {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        };
+        word.to_owned()
+    }
+
+    pub(super) fn value(text: &str) -> Option<TimestampType> {
+        match text {
+            "CreateTime" => Some(TimestampType::CreateTime),
+            "LogAppendTime" => Some(TimestampType::LogAppendTime),
+            _ => None,
+        }
+    }
+}
+
+mod compression {
+    use super::{Codec, Compression};
+
+    pub(super) const WORDS: [&str; 6] =
+        ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+
+    pub(super) fn text(compression: Option<Compression>) -> String {
+        let word = match compression.map(Compression::codec) {
+            None => "producer",
+            Some(Codec::None) => "uncompressed",
+            Some(codec) => codec.name(),
+        };
+        word.to_owned()
+    }
+
+    /// The codec at its usual level.
+    pub(super) fn value(text: &str) -> Option<Option<Compression>> {
+        match text {
+            "producer" => Some(None),
+            "uncompressed" => Some(Some(Compression::None)),
+            _ => {
+                let named = Codec::ALL.into_iter().find(|codec| codec.name() == text)?;
+                Some(Some(Compression::of(named)))
+            }
+        }
+    }
+}

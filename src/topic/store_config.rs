@@ -1,0 +1,123 @@
+//! The options of a store.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::event::Listener;
+use crate::fs::Fs;
+use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
+use crate::topic::coordinator::CoordinatorConfig;
+use crate::topic::settings::default_log;
+use std::sync::Arc;
+
+/// The options of a [`Store`](crate::Store).
+///
+/// ```
+/// use annals::{ManualClock, Store, StoreConfig, Timestamp};
+/// use std::sync::Arc;
+///
+/// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+/// let store = Store::in_memory(StoreConfig::default().clock(clock))?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// What the logs of a topic have that sets nothing itself. The file system, the clock and the listener are here, too.
+    pub(crate) log: LogConfig,
+    pub(crate) maintenance: Option<MaintainerConfig>,
+    pub(crate) recovery_threads: usize,
+    pub(crate) coordinator: CoordinatorConfig,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            log: default_log(),
+            maintenance: Some(MaintainerConfig::default()),
+            recovery_threads: 2,
+            coordinator: CoordinatorConfig::default(),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// The file system the directory lies in.
+    ///
+    /// *Default* the disk. *Effect*: a [`MemFs`](crate::fs::MemFs) that is kept can be opened again, also as a crash would have left it.
+    #[must_use]
+    pub fn fs(mut self, fs: impl Fs) -> Self {
+        self.log = self.log.fs(fs);
+        self
+    }
+
+    /// Where time comes from, for all that the store does.
+    ///
+    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock) nothing happens by itself before it is moved.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.log = self.log.clock(clock);
+        self
+    }
+
+    /// Who is told what happens, in all logs.
+    #[must_use]
+    pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.log = self.log.listener(listener);
+        self
+    }
+
+    /// What is done where a log turns out to be damaged when the store is opened.
+    ///
+    /// *Default* [`OnCorruption::Fail`]: one damaged log keeps the store from opening, and the error names it.
+    #[must_use]
+    pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
+        self.log = self.log.on_corruption(choice);
+        self
+    }
+
+    /// The options of the logs of topics that do not set them themselves.
+    ///
+    /// *Default* Kafka's, with 7 days of retention. *Effect*: the file system, the clock, the listener and the choice for damage
+    /// given before are replaced, too. Kafka: `log.*` of a broker.
+    #[must_use]
+    pub fn log_defaults(mut self, log: LogConfig) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// How retention and compaction are done in the background, by one [`Maintainer`](crate::Maintainer) for all logs; `None` leaves
+    /// them to [`Store::maintain`](crate::Store::maintain).
+    ///
+    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none. Kafka: `log.cleaner.threads`,
+    /// `log.retention.check.interval.ms`.
+    #[must_use]
+    pub fn maintenance(mut self, maintenance: Option<MaintainerConfig>) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// How many logs are opened, and closed, at once.
+    ///
+    /// *Default* 2. *Limits* 1 to 64. Kafka: `num.recovery.threads.per.data.dir`.
+    #[must_use]
+    pub fn recovery_threads(mut self, threads: usize) -> Self {
+        self.recovery_threads = threads;
+        self
+    }
+
+    /// How groups of consumers are run.
+    ///
+    /// *Default* as [`CoordinatorConfig`] says.
+    #[must_use]
+    pub fn coordinator(mut self, coordinator: CoordinatorConfig) -> Self {
+        self.coordinator = coordinator;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if !(1..=64).contains(&self.recovery_threads) {
+            let reason = "must lie between 1 and 64".to_owned();
+            return Err(Error::InvalidConfig { option: "recovery_threads", reason });
+        }
+        self.log.validate()
+    }
+}

@@ -1,0 +1,19 @@
+//! Producers and consumers of values that have a type, over those of bytes.
+//!
+//! ```text
+//!  K, V ── Serialize ──► Producer ──► topic ──► Consumer ── Deserialize ──► K, V
+//!                                                               │ it is none
+//!                                                               ▼
+//!                                               PoisonRecord: shown, skipped, or sent to a topic of dead letters
+//! ```
+//!
+//! In Kafka's consumer a record that cannot be deserialized fails the poll, and the next, and all that follow, until
+//! somebody seeks past it. Here every record is returned once, whatever is in it.
+
+mod consumer;
+mod poison;
+mod producer;
+
+pub use consumer::{TypedConsumer, TypedRecord, TypedRecords};
+pub use poison::{OnPoison, PoisonRecord};
+pub use producer::{TypedProducer, TypedProducerRecord};

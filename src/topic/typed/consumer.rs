@@ -1,0 +1,245 @@
+//! Reading values.
+
+use crate::error::{RecordPart, Result};
+use crate::record::Header;
+use crate::topic::consumer::{Consumer, ConsumerRecord};
+use crate::topic::protocol::TopicPartition;
+use crate::topic::serialize::{Deserialize, DeserializeContext};
+use crate::topic::typed::poison::{OnPoison, PoisonRecord, guarded};
+use crate::types::{Offset, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A [`Consumer`] of keys `K` and values `V`. Kafka: `KafkaConsumer<K, V>`.
+///
+/// A record that cannot be deserialized comes in its place as [`PoisonRecord`], or what [`on_poison`](Self::on_poison) says. It
+/// comes once: the position is behind it, and it is committed like any other. So does one over which the code of a
+/// type panics.
+///
+/// ```
+/// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedConsumer};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
+/// log.append(annals::Record::new(12_i32.to_be_bytes().to_vec()).key("apple"))?;
+/// log.append(annals::Record::new("hundreds").key("plum"))?;
+///
+/// let mut consumer: TypedConsumer<String, i32> = store.consumer(ConsumerConfig::default())?.typed();
+/// let stock = TopicPartition::new("stock", 0);
+/// consumer.consumer_mut().assign([stock.clone()])?;
+/// consumer.consumer_mut().seek(&stock, 0)?;
+/// let mut seen = Vec::new();
+/// for record in consumer.poll(Duration::ZERO)? {
+///     match record {
+///         Ok(record) => seen.push(format!("{}: {}", record.key, record.value)),
+///         Err(poison) => seen.push(poison.to_string()),
+///     }
+/// }
+/// assert_eq!(seen[0], "apple: 12");
+/// assert_eq!(seen.len(), 2);
+/// assert!(seen[1].ends_with("`stock`: expected an i32, which is 4 bytes, found 8 bytes"));
+/// assert_eq!((consumer.poisoned(), consumer.poll(Duration::ZERO)?.len()), (1, 0));
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub struct TypedConsumer<K, V> {
+    consumer: Consumer,
+    on_poison: OnPoison,
+    poisoned: u64,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl Consumer {
+    /// The same consumer, for keys and values of these types. Where they may be null, that is where a value is a tombstone, take
+    /// `Option<V>`; [`Bytes`](bytes::Bytes) takes anything else.
+    #[must_use]
+    pub fn typed<K: Deserialize, V: Deserialize>(self) -> TypedConsumer<K, V> {
+        let on_poison = OnPoison::default();
+        TypedConsumer { consumer: self, on_poison, poisoned: 0, types: PhantomData }
+    }
+}
+
+impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
+    /// What becomes of records that cannot be deserialized.
+    ///
+    /// *Default* [`OnPoison::Show`].
+    #[must_use]
+    pub fn on_poison(mut self, on_poison: OnPoison) -> Self {
+        self.on_poison = on_poison;
+        self
+    }
+
+    /// The next records, as soon as there are any; none when there are none after `timeout`, and also when all there
+    /// were are poison that is not shown.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Consumer::poll`].
+    /// - As [`SendHandle::wait`](crate::SendHandle::wait) and [`Producer::send`](crate::Producer::send), when the first
+    ///   record is to go to a topic of dead letters and cannot be sent there. The next poll begins with it again. When another one than the first
+    ///   cannot be sent, this poll returns those before.
+    pub fn poll(&mut self, timeout: Duration) -> Result<TypedRecords<K, V>> {
+        let polled = self.consumer.poll(timeout)?;
+        let woken = polled.is_woken();
+        let mut records = Vec::with_capacity(polled.len());
+        let mut rest = polled.into_iter();
+        while let Some(record) = rest.next() {
+            let poison = match decode(record) {
+                Ok(record) => {
+                    records.push(Ok(record));
+                    continue;
+                }
+                Err(poison) => poison,
+            };
+            match self.on_poison.handle(&poison) {
+                Ok(shown) => {
+                    self.poisoned = self.poisoned.saturating_add(1);
+                    if shown {
+                        records.push(Err(poison));
+                    }
+                }
+                Err(error) => {
+                    self.take_back(&poison, rest);
+                    if records.is_empty() {
+                        return Err(error);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(TypedRecords { records, woken })
+    }
+
+    /// Goes back to these records: the next poll returns them again.
+    fn take_back(&mut self, first: &PoisonRecord, rest: impl Iterator<Item = ConsumerRecord>) {
+        let mut positions = BTreeMap::new();
+        let first = (Arc::clone(&first.topic), first.partition, first.record.offset);
+        let rest = rest.map(|record| (record.topic, record.partition, record.record.offset));
+        for (topic, partition, offset) in [first].into_iter().chain(rest) {
+            positions.entry(TopicPartition::new(topic, partition)).or_insert(offset);
+        }
+        for (partition, offset) in positions {
+            // It was polled from just now, so it is assigned, unless an interceptor made the record up.
+            self.consumer.seek(&partition, offset).ok();
+        }
+    }
+
+    /// How many records could not be deserialized so far, whatever became of them.
+    #[must_use]
+    pub fn poisoned(&self) -> u64 {
+        self.poisoned
+    }
+
+    /// The consumer of bytes.
+    #[must_use]
+    pub fn consumer(&self) -> &Consumer {
+        &self.consumer
+    }
+
+    /// The consumer of bytes, to subscribe, seek, commit and close.
+    pub fn consumer_mut(&mut self) -> &mut Consumer {
+        &mut self.consumer
+    }
+
+    /// The consumer of bytes alone.
+    #[must_use]
+    pub fn into_consumer(self) -> Consumer {
+        self.consumer
+    }
+}
+
+fn decode<K: Deserialize, V: Deserialize>(
+    record: ConsumerRecord,
+) -> Result<TypedRecord<K, V>, Box<PoisonRecord>> {
+    let ConsumerRecord { topic, partition, record, .. } = record;
+    let context = |part| DeserializeContext::new(&topic, part, &record.headers);
+    let key = guarded(|| K::deserialize(record.key.as_ref(), &context(RecordPart::Key)))
+        .map_err(|reason| (RecordPart::Key, reason));
+    let read = key.and_then(|key| {
+        guarded(|| V::deserialize(record.value.as_ref(), &context(RecordPart::Value)))
+            .map(|value| (key, value))
+            .map_err(|reason| (RecordPart::Value, reason))
+    });
+    match read {
+        Ok((key, value)) => Ok(TypedRecord {
+            topic,
+            partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key,
+            value,
+            headers: record.headers,
+        }),
+        Err((part, reason)) => {
+            Err(Box::new(PoisonRecord { topic, partition, part, reason, record }))
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for TypedConsumer<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedConsumer")
+            .field("on_poison", &self.on_poison)
+            .field("poisoned", &self.poisoned)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record with a key and a value of types. Kafka: `ConsumerRecord<K, V>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TypedRecord<K, V> {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: Offset,
+    /// Its time.
+    pub timestamp: Timestamp,
+    /// Its key.
+    pub key: K,
+    /// Its value.
+    pub value: V,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
+}
+
+/// The records of a poll: those of a partition together, in the order of their offsets.
+#[derive(Debug)]
+pub struct TypedRecords<K, V> {
+    records: Vec<Result<TypedRecord<K, V>, Box<PoisonRecord>>>,
+    woken: bool,
+}
+
+impl<K, V> TypedRecords<K, V> {
+    /// How many there are, poison among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Whether there are none because a [`ConsumerWaker`](crate::ConsumerWaker) said so.
+    #[must_use]
+    pub fn is_woken(&self) -> bool {
+        self.woken
+    }
+}
+
+impl<K, V> IntoIterator for TypedRecords<K, V> {
+    type Item = Result<TypedRecord<K, V>, Box<PoisonRecord>>;
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.into_iter()
+    }
+}

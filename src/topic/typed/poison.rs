@@ -1,0 +1,143 @@
+//! Records that are not what a consumer expects, and what becomes of them.
+
+use crate::error::{DeserializeError, Error, RecordPart, Result, SerializationError};
+use crate::record::{Header, Record, StoredRecord};
+use crate::topic::producer::{Producer, ProducerRecord};
+use std::sync::Arc;
+
+/// A record whose key or value cannot be deserialized. Kafka: `RecordDeserializationException`.
+///
+/// It is an error that says where the record is and what is wrong, and it has the record as it is stored. `?` makes
+/// it an [`Error::Serialization`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}", record.offset)]
+#[non_exhaustive]
+pub struct PoisonRecord {
+    /// The topic it is in.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// The part that is not what was expected. The value is not looked at when it is the key.
+    pub part: RecordPart,
+    /// What is wrong with it.
+    pub reason: DeserializeError,
+    /// The record as it is stored, with its offset.
+    pub record: StoredRecord,
+}
+
+impl From<Box<PoisonRecord>> for Error {
+    fn from(poison: Box<PoisonRecord>) -> Error {
+        let PoisonRecord { topic, partition, part, reason, record } = *poison;
+        let offset = record.offset;
+        SerializationError::Deserialize { topic, partition, offset, part, reason }.into()
+    }
+}
+
+/// What a [`TypedConsumer`](crate::TypedConsumer) does with a record that cannot be deserialized.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum OnPoison {
+    /// It is returned in its place, as [`PoisonRecord`].
+    #[default]
+    Show,
+    /// It is left out, and counted.
+    Skip,
+    /// It is sent to another topic, before the poll that met it returns, and counted: [`OnPoison::dead_letter`].
+    DeadLetter {
+        /// What sends it.
+        producer: Producer,
+        /// The topic it goes to.
+        topic: Arc<str>,
+    },
+}
+
+/// The headers of a dead letter, by the names of Kafka Connect.
+const ERRORS: &str = "__connect.errors.";
+
+impl OnPoison {
+    /// Sends them to this topic, which must exist.
+    ///
+    /// ```
+    /// use annals::{ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
+    /// let dead = store.create_topic("stock-dead", TopicConfig::default())?;
+    /// log.append("hundreds")?;
+    ///
+    /// let producer = store.producer(ProducerConfig::default())?;
+    /// let consumer = store.consumer(ConsumerConfig::default())?.typed::<(), i32>();
+    /// let mut consumer = consumer.on_poison(OnPoison::dead_letter(&producer, "stock-dead"));
+    /// consumer.consumer_mut().assign([TopicPartition::new("stock", 0)])?;
+    /// consumer.consumer_mut().seek_to_beginning([])?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// let letter = dead.partition(0)?.get(0)?.unwrap();
+    /// assert_eq!(letter.value_str(), Some("hundreds"));
+    /// let from = letter.header("__connect.errors.topic").unwrap();
+    /// assert_eq!(from.value.as_deref(), Some(&b"stock"[..]));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// A dead letter has the key, the value, the time and the headers of the record, and behind these in text:
+    ///
+    /// | header | |
+    /// |---|---|
+    /// | `__connect.errors.topic`, `.partition`, `.offset` | where the record is |
+    /// | `__connect.errors.stage` | `KEY_CONVERTER` or `VALUE_CONVERTER`: which part of it was not what was expected |
+    /// | `__connect.errors.exception.message` | what is wrong with it |
+    ///
+    /// When it cannot be sent, the poll returns why, and the record comes again with the next: it is neither
+    /// lost nor passed over. That is so if the producer waits for what it sends: not with
+    /// [`Acks::HandedOver`](crate::Acks::HandedOver). A dead letter that cannot be deserialized either is shown, not sent once more.
+    #[must_use]
+    pub fn dead_letter(producer: &Producer, topic: impl Into<Arc<str>>) -> OnPoison {
+        OnPoison::DeadLetter { producer: producer.clone(), topic: topic.into() }
+    }
+
+    /// Whether it is to be returned. What is to be sent is written when this returns.
+    pub(super) fn handle(&self, poison: &PoisonRecord) -> Result<bool> {
+        match self {
+            OnPoison::Show => Ok(true),
+            OnPoison::Skip => Ok(false),
+            OnPoison::DeadLetter { topic, .. } if *topic == poison.topic => Ok(true),
+            OnPoison::DeadLetter { producer, topic } => {
+                let letter = ProducerRecord::new(Arc::clone(topic), dead_letter(poison));
+                producer.send(letter)?.wait()?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn dead_letter(poison: &PoisonRecord) -> Record {
+    let StoredRecord { offset, timestamp, key, value, headers } = poison.record.clone();
+    let stage = match poison.part {
+        RecordPart::Key => "KEY_CONVERTER",
+        RecordPart::Value => "VALUE_CONVERTER",
+    };
+    let why = [
+        ("topic", poison.topic.to_string()),
+        ("partition", poison.partition.to_string()),
+        ("offset", offset.to_string()),
+        ("stage", stage.to_owned()),
+        ("exception.message", poison.reason.to_string()),
+    ];
+    let why = why.into_iter().map(|(name, text)| Header::new(format!("{ERRORS}{name}"), text));
+    let headers = headers.into_iter().chain(why).collect();
+    let timestamp = if timestamp.is_none() { None } else { Some(timestamp) };
+    Record { key, value, headers, timestamp }
+}
+
+/// What code of somebody else's makes of a part, also when it panics.
+pub(super) fn guarded<T>(
+    read: impl FnOnce() -> Result<T, DeserializeError>,
+) -> Result<T, DeserializeError> {
+    // Nothing of ours is borrowed for change while it runs.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let reason = text.unwrap_or("it did not say why").to_owned();
+        Err(DeserializeError::Panicked { reason })
+    })
+}

@@ -1,0 +1,428 @@
+//! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use annals::fs::{EntryKind, Fs, MemFs, Survive};
+use annals::{
+    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Store, StoreConfig, Topic,
+    TopicConfig, TopicError,
+};
+use std::path::Path;
+use std::time::Duration;
+use support::{clock, files, read_file, write_file};
+
+mod support;
+
+const DATA: &str = "data";
+
+fn config(fs: &MemFs) -> StoreConfig {
+    StoreConfig::default().fs(fs.clone()).maintenance(None)
+}
+
+fn open(fs: &MemFs) -> annals::Result<Store> {
+    Store::open(DATA, config(fs))
+}
+
+fn three() -> TopicConfig {
+    TopicConfig::default().partitions(3)
+}
+
+fn directories(fs: &MemFs) -> Vec<String> {
+    let entries = fs.list(Path::new(DATA)).unwrap();
+    let dirs = entries.into_iter().filter(|entry| entry.kind == EntryKind::Directory);
+    let mut names: Vec<_> = dirs.map(|entry| entry.name).collect();
+    names.sort();
+    names
+}
+
+fn topic_error(error: Error) -> TopicError {
+    match error {
+        Error::Topic(error) => *error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn values(topic: &Topic, partition: u32) -> Vec<String> {
+    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
+    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_closed_store_is_opened_without_reading_its_logs() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let orders = store.create_topic("orders", three().set("retention.ms", "-1").unwrap()).unwrap();
+    let users = store.create_topic("users", TopicConfig::default()).unwrap();
+    for partition in 0..3 {
+        orders.partition(partition).unwrap().append(format!("order {partition}")).unwrap();
+    }
+    users.partition(0).unwrap().append("user").unwrap();
+    store.close().unwrap();
+
+    let again = open(&fs).unwrap();
+    let names: Vec<_> = again.topics().iter().map(|topic| topic.name().to_owned()).collect();
+    assert_eq!(names, ["orders", "users"]);
+    let found = again.topic("orders").unwrap();
+    assert_eq!((found.partition_count(), found.id()), (3, orders.id()));
+    assert_ne!(found.id(), users.id());
+    assert_eq!(found.config(), orders.config());
+    for partition in 0..3 {
+        let log = found.partition(partition).unwrap();
+        assert!(log.recovery().clean);
+        assert_eq!(log.recovery().scanned_bytes, 0);
+        assert_eq!(values(&found, partition), [format!("order {partition}")]);
+    }
+}
+
+/// A broker that finds a directory with another name in it refuses to start, and keeps its checkpoints above the logs.
+#[test]
+fn the_directory_is_laid_out_as_a_brokers() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", three()).unwrap();
+    for n in 0..10 {
+        topic.partition(1).unwrap().append(format!("{n}")).unwrap();
+    }
+    topic.partition(1).unwrap().delete_before(4).unwrap();
+    store.close().unwrap();
+    assert_eq!(directories(&fs), ["orders-0", "orders-1", "orders-2"]);
+    let text = |name: &str| String::from_utf8(read_file(&fs, DATA, name)).unwrap();
+    let points = "0\n3\norders 0 0\norders 1 10\norders 2 0\n";
+    assert_eq!(text("recovery-point-offset-checkpoint"), points);
+    assert_eq!(text("log-start-offset-checkpoint"), "0\n2\norders 1 4\norders 1 4\n");
+    assert!(text(".kafka_cleanshutdown").starts_with("{\"version\":0,\"brokerEpoch\":-1,"));
+    let meta = text("meta.properties");
+    assert!(
+        meta.contains("version=1")
+            && meta.contains("cluster.id=")
+            && meta.contains("directory.id=")
+    );
+    for partition in 0..3 {
+        let dir = format!("{DATA}/orders-{partition}");
+        let metadata = String::from_utf8(read_file(&fs, &dir, "partition.metadata")).unwrap();
+        assert_eq!(metadata.trim_end(), format!("version: 0\ntopic_id: {}", topic.id()));
+        let others: Vec<_> = files(&fs, &dir)
+            .into_keys()
+            .filter(|name| !name.starts_with("0000"))
+            .filter(|name| !["partition.metadata", "topic.properties"].contains(&name.as_str()))
+            .collect();
+        assert_eq!(others, Vec::<String>::new());
+    }
+    let above: Vec<_> =
+        fs.list(Path::new("")).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(above, [DATA]);
+}
+
+#[test]
+fn a_directory_that_a_broker_made_is_taken_over() {
+    let fs = MemFs::new();
+    for partition in 0..2 {
+        let dir = format!("{DATA}/orders-{partition}");
+        let log = Log::open(&dir, LogConfig::default().fs(fs.clone())).unwrap();
+        log.append_all((0..5).map(|n| format!("{n}").into())).unwrap();
+        log.close().unwrap();
+        for name in [".lock", ".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+            fs.remove(&Path::new(&dir).join(name)).unwrap();
+        }
+    }
+    fs.create_dir(Path::new("data/__cluster_metadata-0")).unwrap();
+    fs.create_dir(Path::new("data/users-0.0123456789abcdef0123456789abcdef-stray")).unwrap();
+    write_file(&fs, DATA, "bootstrap.checkpoint", b"");
+    write_file(&fs, DATA, ".lock", b"");
+    write_file(&fs, DATA, ".kafka_cleanshutdown", b"{\"version\":0,\"brokerEpoch\":7}");
+    let points = b"0\n3\norders 0 5\norders 1 5\nusers 0 9\n";
+    write_file(&fs, DATA, "recovery-point-offset-checkpoint", points);
+    write_file(&fs, DATA, "log-start-offset-checkpoint", b"0\n1\norders 1 3\n");
+    let meta = b"version=1\nnode.id=4\ncluster.id=abc\ndirectory.id=J8aAPcfLQt2bqs1JT_rMgQ\n";
+    write_file(&fs, DATA, "meta.properties", meta);
+
+    let store = open(&fs).unwrap();
+    assert_eq!(store.topics().len(), 1);
+    let topic = store.topic("orders").unwrap();
+    assert_eq!(topic.partition_count(), 2);
+    assert_eq!(values(&topic, 0).len(), 5);
+    assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
+    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), annals::fs::Open::ReadOnly).is_err());
+    store.close().unwrap();
+    assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
+    assert_eq!(directories(&fs).len(), 4);
+}
+
+#[test]
+fn a_topic_can_be_set_up_otherwise_while_it_is_in_use() {
+    let (fs, clock) = (MemFs::new(), clock());
+    let store = Store::open(DATA, config(&fs).clock(clock.clone())).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    let log = topic.partition(0).unwrap();
+    for _ in 0..20 {
+        log.append("x".repeat(100)).unwrap();
+    }
+    assert_eq!(log.stats().unwrap().segments.len(), 1);
+    let smaller =
+        topic.config().set("segment.bytes", "300").unwrap().set("retention.ms", "1000").unwrap();
+    store.alter_topic("orders", smaller.clone()).unwrap();
+    for _ in 0..20 {
+        log.append("x".repeat(100)).unwrap();
+    }
+    assert!(log.stats().unwrap().segments.len() > 5);
+    clock.advance(Duration::from_secs(2));
+    store.maintain().unwrap();
+    assert_eq!(log.offsets().start, 40);
+    assert!(log.append("x".repeat(400)).is_err());
+    // A key is needed from the moment on that the topic is compacted.
+    store
+        .alter_topic("orders", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact))
+        .unwrap();
+    assert!(matches!(log.append("no key"), Err(Error::InvalidRecord { .. })));
+    drop((topic, log));
+    let again = Store::open(DATA, config(&fs.kill()).clock(clock)).unwrap();
+    let config = again.topic("orders").unwrap().config();
+    assert_eq!(config.overrides().collect::<Vec<_>>(), [("cleanup.policy", "compact")]);
+    let wrong = store.alter_topic(
+        "orders",
+        smaller
+            .set("max.compaction.lag.ms", "1")
+            .unwrap()
+            .set("min.compaction.lag.ms", "2")
+            .unwrap(),
+    );
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_is_made() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    store.create_topic("a.b", TopicConfig::default()).unwrap();
+    let refused = |name: &str, config| topic_error(store.create_topic(name, config).unwrap_err());
+    let one = TopicConfig::default;
+    let long = "x".repeat(250);
+    for name in ["", ".", "..", "a b", "a/b", "ä", &long, "a_b", "__consumer_offsets"] {
+        let error = refused(name, one());
+        assert!(matches!(error, TopicError::InvalidName { .. }), "{error}");
+    }
+    assert!(matches!(refused("a.b", one()), TopicError::Exists { .. }));
+    for partitions in [0, 100_001] {
+        let error = refused("new", one().partitions(partitions));
+        assert!(matches!(error, TopicError::InvalidPartitions { .. }), "{error}");
+    }
+    for partitions in [0, 1] {
+        let error = topic_error(store.add_partitions("a.b", partitions).unwrap_err());
+        assert!(matches!(error, TopicError::InvalidPartitions { .. }), "{error}");
+    }
+    assert!(matches!(topic_error(store.topic("no").unwrap_err()), TopicError::Unknown { .. }));
+    assert_eq!(store.add_partitions("no", 2).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.delete_topic("no").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.alter_topic("no", one()).unwrap_err().kind(), ErrorKind::NotFound);
+    let topic = store.topic("a.b").unwrap();
+    let error = topic_error(topic.partition(1).unwrap_err());
+    let expected = "topic `a.b` has no partition 1: they are numbered from 0, and there are 1";
+    assert_eq!(error.to_string(), expected);
+    let threads = Store::open("other", config(&fs).recovery_threads(0)).unwrap_err();
+    assert_eq!(threads.kind(), ErrorKind::InvalidInput);
+    assert_eq!(directories(&fs), ["a.b-0"]);
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", three()).unwrap();
+    let other = store.clone();
+    store.close().unwrap();
+    for refused in [
+        other.create_topic("users", three()).map(drop),
+        other.add_partitions("orders", 4),
+        other.alter_topic("orders", three()),
+        other.delete_topic("orders"),
+        other.flush(),
+        other.close(),
+        topic.partition(0).unwrap().append("x").map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    }
+    open(&fs).unwrap();
+}
+
+#[test]
+fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let orders = store.create_topic("orders", three()).unwrap();
+    let log = orders.partition(2).unwrap();
+    log.append("x").unwrap();
+    let mut tail = log.tail(0).unwrap();
+    store.delete_topic("orders").unwrap();
+    assert_eq!(store.topic("orders").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(log.append("x").unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(tail.next(None).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(directories(&fs), Vec::<String>::new());
+    let new = store.create_topic("orders", TopicConfig::default()).unwrap();
+    assert_ne!(new.id(), orders.id());
+    assert_eq!(new.partition(0).unwrap().offsets().end, 0);
+    assert_eq!(directories(&fs), ["orders-0"]);
+    drop(store);
+    let again = open(&fs.crash(Survive::SyncedOnly)).unwrap();
+    assert_eq!(again.topic("orders").unwrap().id(), new.id());
+}
+
+#[test]
+fn partitions_can_be_added() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    topic.partition(0).unwrap().append("x").unwrap();
+    store.add_partitions("orders", 4).unwrap();
+    assert_eq!(topic.partition_count(), 4);
+    topic.partition(3).unwrap().append("y").unwrap();
+    drop((store, topic));
+    let again = open(&fs.kill()).unwrap();
+    let topic = again.topic("orders").unwrap();
+    assert_eq!(
+        (topic.partition_count(), topic.config()),
+        (4, TopicConfig::default().partitions(4))
+    );
+    assert_eq!(values(&topic, 3), ["y"]);
+}
+
+/// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
+#[test]
+fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
+    let fs = MemFs::new();
+    let alone = || Log::open("data/orders-0", LogConfig::default().fs(fs.clone()));
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    topic.partition(0).unwrap().append_all((0..10).map(|n| format!("{n}").into())).unwrap();
+    assert_eq!(alone().unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(open(&fs).unwrap_err().kind(), ErrorKind::Busy);
+    store.close().unwrap();
+
+    let log = alone().unwrap();
+    assert_eq!(open(&fs).unwrap_err().kind(), ErrorKind::Busy);
+    log.truncate_to(8).unwrap();
+    log.delete_before(3).unwrap();
+    log.close().unwrap();
+
+    let store = open(&fs).unwrap();
+    let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
+    assert_eq!((offsets.start, offsets.end), (3, 8));
+    let left: Vec<_> = files(&fs, "data/orders-0").into_keys().collect();
+    assert!(
+        !left.iter().any(|name| name.contains("checkpoint") || name.starts_with('.')),
+        "{left:?}"
+    );
+    drop(store);
+    let store = open(&fs.crash(Survive::SyncedOnly)).unwrap();
+    let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
+    assert_eq!((offsets.start, offsets.end), (3, 8));
+}
+
+#[test]
+fn one_damaged_log_keeps_the_store_closed_until_it_is_mended() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", three()).unwrap();
+    for partition in 0..3 {
+        let log = topic.partition(partition).unwrap();
+        log.append("a").unwrap();
+        log.roll().unwrap();
+        log.append("b").unwrap();
+    }
+    store.close().unwrap();
+    let name = "00000000000000000000.log";
+    let bytes = read_file(&fs, "data/orders-1", name);
+    fs.remove(Path::new("data/orders-1/00000000000000000000.log")).unwrap();
+    write_file(&fs, "data/orders-1", name, &bytes[..bytes.len() - 1]);
+    for _ in 0..2 {
+        let error = open(&fs).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("orders-1"), "{error}");
+    }
+    fs.remove(Path::new("data/orders-1/00000000000000000000.log")).unwrap();
+    write_file(&fs, "data/orders-1", name, &bytes);
+    let store = open(&fs).unwrap();
+    for partition in 0..3 {
+        let log = store.topic("orders").unwrap().partition(partition).unwrap();
+        assert!(log.recovery().clean, "{partition}");
+    }
+}
+
+#[test]
+fn a_partition_that_is_gone_is_not_made_anew() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    store.create_topic("orders", three()).unwrap();
+    store.close().unwrap();
+    let from = Path::new("data/orders-2");
+    fs.rename_dir(from, Path::new("orders-2")).unwrap();
+    let error = topic_error(open(&fs).unwrap_err());
+    assert!(
+        matches!(error, TopicError::MissingPartition { partition: 2, partitions: 3, .. }),
+        "{error}"
+    );
+    fs.rename_dir(Path::new("orders-2"), from).unwrap();
+    let store = open(&fs).unwrap();
+    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean);
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_as_it_is() {
+    let cases: [(&str, &dyn Fn(&MemFs)); 4] = [
+        ("a log", &|fs| {
+            Log::open(DATA, LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
+        }),
+        ("a directory", &|fs| fs.create_dir(Path::new("data/photos")).unwrap()),
+        ("a topic", &|fs| fs.create_dir(Path::new("data/a b-0")).unwrap()),
+        ("a file", &|fs| write_file(fs, "", DATA, b"x")),
+    ];
+    for (what, make) in cases {
+        let fs = MemFs::new();
+        make(&fs);
+        let before = fs.list(Path::new(DATA)).ok().map(|list| list.len());
+        let error = open(&fs).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Io),
+            "{what}: {error:?}"
+        );
+        assert_eq!(fs.list(Path::new(DATA)).ok().map(|list| list.len()), before, "{what}");
+    }
+}
+
+/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice.
+#[test]
+fn a_damaged_checkpoint_line_is_not_believed() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    for partition in 0..2 {
+        let log = topic.partition(partition).unwrap();
+        log.append_all((0..10).map(|n| format!("{n}").into())).unwrap();
+        log.delete_before(2).unwrap();
+    }
+    store.close().unwrap();
+    let file = "log-start-offset-checkpoint";
+    let text = String::from_utf8(read_file(&fs, DATA, file)).unwrap();
+    write_file(&fs, DATA, file, text.replacen("orders 1 2", "orders 1 9", 1).as_bytes());
+    let store = open(&fs).unwrap();
+    let start =
+        |partition| store.topic("orders").unwrap().partition(partition).unwrap().offsets().start;
+    assert_eq!((start(0), start(1)), (2, 0));
+}
+
+#[test]
+fn maintenance_in_the_background_is_shared_by_all_logs() {
+    let fs = MemFs::new();
+    let maintenance = MaintainerConfig::default().interval(Duration::from_millis(1));
+    let config = StoreConfig::default().fs(fs).maintenance(Some(maintenance));
+    let store = Store::open(DATA, config).unwrap();
+    let small = TopicConfig::default().partitions(4).segment_bytes(200).retention_bytes(400);
+    let topic = store.create_topic("orders", small).unwrap();
+    for log in topic.partitions().iter() {
+        for _ in 0..20 {
+            log.append("x".repeat(50)).unwrap();
+        }
+    }
+    while topic.partitions().iter().any(|log| log.offsets().start == 0) {
+        std::thread::yield_now();
+    }
+    store.close().unwrap();
+}

@@ -1,0 +1,558 @@
+//! A loss of power, and a kill, at every call that a store makes to the file system: what was acknowledged of topics, their
+//! settings and their records is there, and what was under way is there wholly or not at all.
+//!
+//! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use support::{Chance, seeds};
+
+mod support;
+
+const DATA: &str = "data";
+
+fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
+    Store::open(DATA, StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1))
+}
+
+/// A partition of which `end` records were appended, the value of each its topic and number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Partition {
+    start: Offset,
+    end: Offset,
+    durable: Offset,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Topic {
+    /// Tells it from others of its name.
+    number: u64,
+    setting: u64,
+    partitions: Vec<Partition>,
+}
+
+type Topics = BTreeMap<String, Topic>;
+
+/// What was acknowledged, and what the call under way will leave.
+#[derive(Debug, Clone, Default)]
+struct Promise {
+    now: Topics,
+    next: Topics,
+    ids: BTreeSet<ProducerId>,
+}
+
+fn settings(topic: &Topic) -> TopicConfig {
+    TopicConfig::default()
+        .partitions(topic.partitions.len() as u32)
+        .segment_bytes(400)
+        .set("retention.ms", &topic.setting.to_string())
+        .unwrap()
+}
+
+fn value(name: &str, number: u64, partition: usize, offset: Offset) -> String {
+    format!("{name} {number} {partition} {offset}")
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Create { name: u64, partitions: usize },
+    Delete { name: u64 },
+    Alter { name: u64 },
+    Grow { name: u64 },
+    Append { name: u64, partition: u64 },
+    Flush { name: u64, partition: u64 },
+    FlushAll,
+    DeleteBefore { name: u64, partition: u64 },
+    ProducerId,
+    Close,
+    Die,
+}
+
+impl Op {
+    fn any(chance: &mut Chance) -> Op {
+        let (name, partition) = (chance.below(3), chance.below(4));
+        match chance.below(100) {
+            0..14 => Op::Create { name, partitions: 1 + chance.below(3) as usize },
+            14..20 => Op::Delete { name },
+            20..26 => Op::Alter { name },
+            26..32 => Op::Grow { name },
+            32..72 => Op::Append { name, partition },
+            72..80 => Op::Flush { name, partition },
+            80..83 => Op::FlushAll,
+            83..90 => Op::DeleteBefore { name, partition },
+            90..93 => Op::ProducerId,
+            93..97 => Op::Close,
+            _ => Op::Die,
+        }
+    }
+}
+
+struct Sim {
+    disk: MemFs,
+    fs: FaultFs,
+    store: Store,
+    promise: Arc<Mutex<Promise>>,
+    images: Arc<Mutex<Vec<(String, Promise, MemFs)>>>,
+    made: u64,
+}
+
+/// Takes an image of the disk before each call that changes it.
+fn watch(
+    fs: &FaultFs,
+    disk: &MemFs,
+    promise: &Arc<Mutex<Promise>>,
+    images: &Arc<Mutex<Vec<(String, Promise, MemFs)>>>,
+) {
+    let (disk, promise, images) = (disk.clone(), Arc::clone(promise), Arc::clone(images));
+    let look = Fault::Call(Arc::new(move |call| {
+        let promise = promise.lock().unwrap().clone();
+        images.lock().unwrap().push((format!("{call:?}"), promise, disk.kill()));
+    }));
+    let mut rule = Rule::new(Operation::CreateNew, look);
+    for operation in [
+        Operation::CreateDir,
+        Operation::Rename,
+        Operation::RenameDir,
+        Operation::Remove,
+        Operation::RemoveDir,
+        Operation::SyncDir,
+        Operation::Write,
+        Operation::SetLen,
+        Operation::SyncData,
+        Operation::SyncAll,
+    ] {
+        rule = rule.or(operation);
+    }
+    fs.add(rule);
+}
+
+impl Sim {
+    fn new() -> Sim {
+        let disk = MemFs::new();
+        let fs = FaultFs::new(disk.clone());
+        let (promise, images) = (Arc::default(), Arc::default());
+        watch(&fs, &disk, &promise, &images);
+        let store = open(fs.clone()).unwrap();
+        Sim { disk, fs, store, promise, images, made: 0 }
+    }
+
+    fn run(&mut self, op: Op) {
+        let mut next = self.promise.lock().unwrap().now.clone();
+        let named = |name: u64| ["orders", "users", "a.b"][name as usize].to_owned();
+        let at = |next: &Topics, name: u64, partition: u64| {
+            let topic = next.get(&named(name))?;
+            let partition = partition as usize;
+            (partition < topic.partitions.len()).then(|| (named(name), partition))
+        };
+        match op {
+            Op::Create { name, partitions } => {
+                if next.contains_key(&named(name)) {
+                    return;
+                }
+                self.made += 1;
+                let partitions = vec![Partition::default(); partitions];
+                let topic = Topic { number: self.made, setting: 1_000_000 + self.made, partitions };
+                let config = settings(&topic);
+                next.insert(named(name), topic);
+                self.during(next, |store| drop(store.create_topic(&named(name), config).unwrap()));
+            }
+            Op::Delete { name } => {
+                if next.remove(&named(name)).is_some() {
+                    self.during(next, |store| store.delete_topic(&named(name)).unwrap());
+                }
+            }
+            Op::Alter { name } => {
+                let Some(topic) = next.get_mut(&named(name)) else { return };
+                topic.setting += 1000;
+                let config = settings(topic);
+                self.during(next, |store| store.alter_topic(&named(name), config).unwrap());
+            }
+            Op::Grow { name } => {
+                let Some(topic) = next.get_mut(&named(name)) else { return };
+                if topic.partitions.len() < 5 {
+                    topic.partitions.push(Partition::default());
+                    let count = topic.partitions.len() as u32;
+                    self.during(next, |store| store.add_partitions(&named(name), count).unwrap());
+                }
+            }
+            Op::Append { name, partition } => {
+                let Some((topic, partition)) = at(&next, name, partition) else { return };
+                let number = next[&topic].number;
+                let known = &mut next.get_mut(&topic).unwrap().partitions[partition];
+                let value = value(&topic, number, partition, known.end);
+                known.end += 1;
+                self.during(next, |store| {
+                    store
+                        .topic(&topic)
+                        .unwrap()
+                        .partition(partition as u32)
+                        .unwrap()
+                        .append(value)
+                        .unwrap();
+                });
+            }
+            Op::Flush { name, partition } => {
+                let Some((topic, partition)) = at(&next, name, partition) else { return };
+                let known = &mut next.get_mut(&topic).unwrap().partitions[partition];
+                known.durable = known.end;
+                self.during(next, |store| {
+                    store
+                        .topic(&topic)
+                        .unwrap()
+                        .partition(partition as u32)
+                        .unwrap()
+                        .flush()
+                        .unwrap();
+                });
+            }
+            Op::FlushAll => {
+                for partition in next.values_mut().flat_map(|topic| &mut topic.partitions) {
+                    partition.durable = partition.end;
+                }
+                self.during(next, |store| store.flush().unwrap());
+            }
+            Op::DeleteBefore { name, partition } => {
+                let Some((topic, partition)) = at(&next, name, partition) else { return };
+                let known = &mut next.get_mut(&topic).unwrap().partitions[partition];
+                known.start = (known.start + known.end).div_ceil(2);
+                known.durable = known.durable.max(known.start);
+                let start = known.start;
+                self.during(next, |store| {
+                    store
+                        .topic(&topic)
+                        .unwrap()
+                        .partition(partition as u32)
+                        .unwrap()
+                        .delete_before(start)
+                        .unwrap();
+                });
+            }
+            Op::ProducerId => {
+                let id = producer_id(&self.store);
+                assert!(self.promise.lock().unwrap().ids.insert(id), "{id} was given out before");
+            }
+            Op::Close => {
+                for partition in next.values_mut().flat_map(|topic| &mut topic.partitions) {
+                    partition.durable = partition.end;
+                }
+                self.during(next, |store| store.close().unwrap());
+                self.store = open(self.fs.clone()).unwrap();
+                check(&self.store, &self.promise.lock().unwrap(), true);
+                assert!(
+                    self.store
+                        .topics()
+                        .iter()
+                        .flat_map(|t| t.partitions().to_vec())
+                        .all(|log| log.recovery().clean)
+                );
+            }
+            Op::Die => {
+                self.disk = self.disk.kill();
+                self.fs = FaultFs::new(self.disk.clone());
+                watch(&self.fs, &self.disk, &self.promise, &self.images);
+                self.store = open(self.fs.clone()).unwrap();
+                let found = check(&self.store, &self.promise.lock().unwrap(), true);
+                let mut promise = self.promise.lock().unwrap();
+                promise.now = found.clone();
+                promise.next = found;
+            }
+        }
+    }
+
+    fn during(&self, next: Topics, work: impl FnOnce(&Store)) {
+        self.promise.lock().unwrap().next = next.clone();
+        work(&self.store);
+        self.promise.lock().unwrap().now = next;
+    }
+}
+
+/// A producer id, as a producer gets it.
+fn producer_id(store: &Store) -> ProducerId {
+    store.new_producer_id().unwrap()
+}
+
+/// Checks a store that was just opened against what was promised, and says what it has.
+fn check(store: &Store, promise: &Promise, intact: bool) -> Topics {
+    let mut found = Topics::new();
+    for topic in store.topics() {
+        let name = topic.name().to_owned();
+        let (now, next) = (promise.now.get(&name), promise.next.get(&name));
+        let states: Vec<&Topic> = [now, next].into_iter().flatten().collect();
+        let as_it_is = |state: &&&Topic| settings(state) == topic.config();
+        let state = states.iter().find(as_it_is).unwrap_or_else(|| {
+            panic!("`{name}` is {:?}, which it never was: {states:?}", topic.config())
+        });
+        let mut kept = Topic { partitions: Vec::new(), ..Topic::clone(state) };
+        for (number, log) in topic.partitions().iter().enumerate() {
+            let of = |state: Option<&Topic>| {
+                state.filter(|s| s.number == kept.number)?.partitions.get(number).copied()
+            };
+            let (now, next) =
+                (of(now).unwrap_or_default(), of(next).or(of(now)).unwrap_or_default());
+            let offsets = log.offsets();
+            let at = format!("{name}-{number}: {offsets:?}, promised {now:?} and then {next:?}");
+            assert!([now.start, next.start].contains(&offsets.start), "{at}");
+            assert!(offsets.end <= next.end.max(now.end), "{at}");
+            assert!(offsets.end >= if intact { now.end } else { now.durable }, "{at}");
+            let records: Vec<_> =
+                log.reader(offsets.start).unwrap().records().map(Result::unwrap).collect();
+            assert_eq!(records.len() as u64, offsets.end - offsets.start, "{at}");
+            for record in records {
+                let expected = value(&name, kept.number, number, record.offset);
+                assert_eq!(record.value_str(), Some(expected.as_str()), "{at}");
+            }
+            assert_eq!(log.verify().unwrap(), [], "{at}");
+            kept.partitions.push(Partition {
+                start: offsets.start,
+                end: offsets.end,
+                durable: offsets.end,
+            });
+        }
+        found.insert(name, kept);
+    }
+    for (name, _) in promise.now.iter().filter(|(name, _)| !found.contains_key(*name)) {
+        assert!(!promise.next.contains_key(name), "`{name}` is gone");
+    }
+    found
+}
+
+/// What a crash leaves is opened, used, closed and opened again.
+fn survive(disk: &MemFs, promise: &Promise, intact: bool) {
+    let store = open(disk.clone()).unwrap();
+    let found = check(&store, promise, intact);
+    let id = producer_id(&store);
+    assert!(!promise.ids.contains(&id), "{id} was given out before");
+    for (name, topic) in &found {
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            let log = store.topic(name).unwrap().partition(number as u32).unwrap();
+            assert_eq!(
+                log.append(value(name, topic.number, number, partition.end)).unwrap(),
+                partition.end
+            );
+        }
+    }
+    store.close().unwrap();
+    let store = open(disk.clone()).unwrap();
+    let mut expected = found;
+    for partition in expected.values_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.end += 1;
+        partition.durable = partition.end;
+    }
+    let exactly =
+        Promise { now: expected.clone(), next: expected.clone(), ids: promise.ids.clone() };
+    assert_eq!(check(&store, &exactly, true), expected);
+}
+
+#[test]
+fn a_crash_at_any_call_leaves_what_was_promised() {
+    let mut checked = 0;
+    for seed in seeds("ANNALS_STORE_SEEDS", 2) {
+        let mut sim = Sim::new();
+        let mut chance = Chance(seed);
+        let mut ops = vec![
+            Op::Create { name: 0, partitions: 3 },
+            Op::Append { name: 0, partition: 1 },
+            Op::Flush { name: 0, partition: 1 },
+            Op::DeleteBefore { name: 0, partition: 1 },
+            Op::ProducerId,
+            Op::Grow { name: 0 },
+            Op::Alter { name: 0 },
+            Op::Delete { name: 0 },
+            Op::Create { name: 0, partitions: 1 },
+            Op::Close,
+        ];
+        ops.extend((0..40).map(|_| Op::any(&mut chance)));
+        ops.push(Op::Close);
+        for op in &ops {
+            sim.run(*op);
+        }
+        let images = std::mem::take(&mut *sim.images.lock().unwrap());
+        for (number, (call, promise, image)) in images.iter().enumerate() {
+            let part = || Survive::Some { seed: seed * 100_000 + number as u64 };
+            let ways = [
+                (true, image.kill()),
+                (false, image.crash(Survive::SyncedOnly)),
+                (false, image.crash(Survive::Everything)),
+                (false, image.crash(part())),
+            ];
+            for (way, (intact, disk)) in ways.iter().enumerate() {
+                let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
+                if std::panic::catch_unwind(work).is_err() {
+                    panic!(
+                        "seed {seed}, way {way}, before call {number}, {call}; {promise:?}; after {ops:?}"
+                    );
+                }
+                checked += 1;
+            }
+        }
+    }
+    support::say(&format!("{checked} states of a store after a crash"));
+}
+
+/// A crash in the opening that follows a crash leaves no less.
+#[test]
+fn a_crash_while_opening_leaves_what_was_promised() {
+    for seed in seeds("ANNALS_STORE_SEEDS", 1) {
+        let mut sim = Sim::new();
+        let mut chance = Chance(seed ^ 0x5EED);
+        (0..40).for_each(|_| sim.run(Op::any(&mut chance)));
+        let images = std::mem::take(&mut *sim.images.lock().unwrap());
+        for (number, (_, promise, image)) in
+            images.iter().enumerate().filter(|(n, _)| n % 7 == seed as usize % 7)
+        {
+            let disk = image.crash(Survive::Some { seed: seed * 100_000 + number as u64 });
+            let (fs, inner) = (FaultFs::new(disk.clone()), Arc::new(Mutex::new(Vec::new())));
+            watch(&fs, &disk, &Arc::new(Mutex::new(promise.clone())), &inner);
+            let store = open(fs).unwrap();
+            let found = check(&store, promise, false);
+            drop(store);
+            // What the first opening found is durable only once it has returned.
+            let _ = found;
+            let again = std::mem::take(&mut *inner.lock().unwrap());
+            for (at, (call, promise, image)) in again.iter().enumerate() {
+                let disk = image.crash(Survive::Some { seed: number as u64 * 1000 + at as u64 });
+                let work = std::panic::AssertUnwindSafe(|| survive(&disk, promise, false));
+                assert!(
+                    std::panic::catch_unwind(work).is_ok(),
+                    "seed {seed}, image {number}, before {at}, {call}"
+                );
+            }
+        }
+    }
+}
+
+/// Every call fails once, or from then on, in every way: the store says so, and what was promised is there when it is opened again.
+#[test]
+fn a_call_that_fails_leaves_what_was_promised() {
+    use std::io::ErrorKind as Io;
+    let operations = [
+        Operation::Open,
+        Operation::CreateNew,
+        Operation::List,
+        Operation::CreateDir,
+        Operation::Rename,
+        Operation::RenameDir,
+        Operation::Remove,
+        Operation::RemoveDir,
+        Operation::SyncDir,
+        Operation::Write,
+        Operation::SetLen,
+        Operation::SyncData,
+        Operation::SyncAll,
+        Operation::Read,
+        Operation::Lock,
+    ];
+    let mut fired = 0;
+    for operation in operations {
+        for (fault, from_then_on) in
+            [(Io::StorageFull, false), (Io::Other, false), (Io::Other, true)]
+        {
+            for nth in 1.. {
+                let disk = MemFs::new();
+                let fs = FaultFs::new(disk.clone());
+                let rule = Rule::new(operation, Fault::Error(fault));
+                let id = fs.add(if from_then_on { rule.from_nth(nth) } else { rule.nth(nth) });
+                let promise = work_on(&fs);
+                let count = fs.fired(id);
+                let at =
+                    format!("{operation:?} fails with {fault:?} from {nth}, on: {from_then_on}");
+                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    // The process ends, or the power.
+                    for (intact, disk) in
+                        [(true, disk.kill()), (false, disk.crash(Survive::SyncedOnly))]
+                    {
+                        survive(&disk, &promise, intact);
+                    }
+                }));
+                assert!(done.is_ok(), "{at}");
+                if count == 0 {
+                    break;
+                }
+                fired += 1;
+            }
+        }
+    }
+    support::say(&format!("{fired} calls of a store failed"));
+}
+
+/// Does a bit of everything, and says what was acknowledged of it. What failed may have happened.
+fn work_on(fs: &FaultFs) -> Promise {
+    let mut promise = Promise::default();
+    let topic = |number, partitions| Topic {
+        number,
+        setting: 1_000_000 + number,
+        partitions: vec![Partition::default(); partitions],
+    };
+    let Ok(store) = open(fs.clone()) else { return promise };
+    // Whatever fails leaves its state to be found or not; nothing more is done to that topic.
+    let orders = topic(1, 2);
+    promise.next.insert("orders".into(), orders.clone());
+    if store.create_topic("orders", settings(&orders)).is_err() {
+        return promise;
+    }
+    promise.now = promise.next.clone();
+    let log = store.topic("orders").unwrap().partition(1).unwrap();
+    for n in 0..6 {
+        promise.next.get_mut("orders").unwrap().partitions[1].end = n + 1;
+        if log.append(value("orders", 1, 1, n)).is_err() {
+            break;
+        }
+        promise.now = promise.next.clone();
+    }
+    promise.next = promise.now.clone();
+    promise.next.get_mut("orders").unwrap().partitions[1].end = 6;
+    if log.flush().is_ok() {
+        let end = log.offsets().end;
+        promise.now.get_mut("orders").unwrap().partitions[1].durable = end;
+    }
+    promise.next.get_mut("orders").unwrap().partitions[1].start = 2;
+    if log.offsets().end < 2 || log.delete_before(2).is_err() {
+        return promise;
+    }
+    let known = &mut promise.now.get_mut("orders").unwrap().partitions[1];
+    known.start = 2;
+    known.durable = known.durable.max(2);
+    let users = topic(2, 1);
+    promise.next.insert("users".into(), users.clone());
+    if store.create_topic("users", settings(&users)).is_err() {
+        return promise;
+    }
+    promise.now.insert("users".into(), users.clone());
+    promise.next.remove("users");
+    if store.delete_topic("users").is_err() {
+        return promise;
+    }
+    promise.now.remove("users");
+    let mut grown = promise.now["orders"].clone();
+    grown.partitions.push(Partition::default());
+    let before = promise.next.insert(
+        "orders".into(),
+        Topic {
+            partitions: {
+                let mut partitions = promise.next["orders"].partitions.clone();
+                partitions.push(Partition::default());
+                partitions
+            },
+            ..grown.clone()
+        },
+    );
+    let _ = before;
+    if store.add_partitions("orders", 3).is_err() {
+        return promise;
+    }
+    promise.now.insert("orders".into(), grown);
+    match store.close() {
+        Ok(()) => {
+            for partition in promise.now.values_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.durable = partition.end;
+            }
+        }
+        Err(error) => assert_ne!(error.kind(), ErrorKind::Closed),
+    }
+    // It may fail at that, too.
+    drop(open(fs.clone()));
+    promise
+}
