@@ -537,6 +537,34 @@ fn unknown_places_are_refused() {
 }
 
 #[test]
+fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
+    let scene = scene(1);
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let before = producer.send(to(0, "0")).unwrap();
+    producer.send(to(1, "x")).unwrap_err();
+    scene.store.add_partitions(TOPIC, 3).unwrap();
+    producer.send(to(2, "x")).unwrap().wait().unwrap();
+    let compacted = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    scene.store.alter_topic(TOPIC, TopicConfig::default().partitions(3).log(compacted)).unwrap();
+    producer.send(to(2, "no key")).unwrap_err();
+
+    let waiting = producer.send(ProducerRecord::new(TOPIC, Record::new("x").key("k")));
+    // It came before keys were asked for, and was to be written after.
+    before.wait_for(Duration::ZERO).unwrap_err();
+    scene.store.delete_topic(TOPIC).unwrap();
+    let gone = produce_error(waiting.unwrap().wait()).to_string();
+    assert!(gone.contains("there is no topic"), "{gone}");
+    producer.send(to(0, "x")).unwrap_err();
+    let again = scene.store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    assert_eq!(producer.send(to(0, "new")).unwrap().wait().unwrap().offset, Some(0));
+    assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
+    producer.send(to(1, "x")).unwrap_err();
+}
+
+#[test]
 fn keys_go_where_kafka_sends_them() {
     let scene = scene(7);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
