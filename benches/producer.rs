@@ -46,11 +46,15 @@ fn record(topic: &Arc<str>, value: &Bytes) -> ProducerRecord {
     ProducerRecord::new(Arc::clone(topic), Record::new(value.clone()))
 }
 
-fn send(producer: &Producer, count: u64) {
+fn send(producer: &Producer, count: u64, handles: bool) {
     let topic: Arc<str> = "bench".into();
-    let value = Bytes::from(work::values(VALUE_BYTES));
+    let value = Bytes::from_static(work::values(VALUE_BYTES).leak());
     for _ in 0..count {
-        producer.send(record(&topic, &value)).unwrap();
+        if handles {
+            producer.send(record(&topic, &value)).unwrap();
+        } else {
+            producer.send_and_forget(record(&topic, &value)).unwrap();
+        }
     }
 }
 
@@ -82,16 +86,19 @@ fn append_batches(count: u64, batch_bytes: usize) -> Duration {
 fn batched(run: &Run, batch_bytes: usize) {
     let count = run.size(4_000_000);
     let config = || ProducerConfig::default().batch_bytes(batch_bytes);
-    let ours = || {
-        let dir = work::fresh_dir();
-        let producer = producer(dir.path(), 1, config());
-        let start = Instant::now();
-        send(&producer, count);
-        producer.flush().unwrap();
-        start.elapsed()
-    };
-    let name = format!("send 100 B, batches of {} KiB, against append_batch", batch_bytes >> 10);
-    run.row(&name, "0.60", Unit::Calls(count), ours, || append_batches(count, batch_bytes));
+    for (call, handles) in [("send", true), ("send_and_forget", false)] {
+        let ours = || {
+            let dir = work::fresh_dir();
+            let producer = producer(dir.path(), 1, config());
+            let start = Instant::now();
+            send(&producer, count, handles);
+            producer.flush().unwrap();
+            start.elapsed()
+        };
+        let kib = batch_bytes >> 10;
+        let name = format!("{call} 100 B, batches of {kib} KiB, against append_batch");
+        run.row(&name, "0.60", Unit::Calls(count), ours, || append_batches(count, batch_bytes));
+    }
 }
 
 fn threads(run: &Run) {
@@ -102,7 +109,7 @@ fn threads(run: &Run) {
         let start = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| send(&producer, count / threads));
+                scope.spawn(|| send(&producer, count / threads, true));
             }
         });
         producer.flush().unwrap();

@@ -298,8 +298,8 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     let scene = scene(2);
     let config = ProducerConfig::default().linger(Duration::ZERO);
     let producer = scene.store.producer(config).unwrap();
-    // EMFILE: too many files are open.
-    let rule = scene.fs.add(Rule::new(Operation::Write, Fault::Os(24)).path("orders-0"));
+    let full = Fault::Error(io::ErrorKind::StorageFull);
+    let rule = scene.fs.add(Rule::new(Operation::Write, full).path("orders-0"));
     let handle = producer.send(to(0, "0")).unwrap();
     let behind = producer.send(to(0, "1")).unwrap();
     // Others go on.
@@ -325,6 +325,29 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     let ProduceError::Batch(cause) = produce_error(failed.wait()) else { panic!() };
     assert_eq!(cause.kind(), ErrorKind::Io);
     assert_eq!(producer.stats().errors, 1);
+}
+
+#[test]
+fn what_is_sent_while_a_write_fails_comes_behind_it() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
+    let producer = scene.store.producer(config).unwrap();
+    let (again, calls) = (producer.clone(), AtomicUsize::new(0));
+    let meanwhile = Fault::call(move |_| {
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            again.send(to(0, "1")).unwrap();
+        }
+    });
+    scene.fs.add(Rule::new(Operation::Write, meanwhile).path(".log"));
+    let full = Fault::Error(io::ErrorKind::StorageFull);
+    scene.fs.add(Rule::new(Operation::Write, full).path(".log").nth(1));
+    let first = producer.send(to(0, "0")).unwrap();
+    assert!(!first.is_done());
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    assert!(first.is_done());
+    assert_eq!(scene.values(0), numbers(0..2));
+    scene.fs.clear_rules();
 }
 
 #[test]
@@ -511,6 +534,34 @@ fn unknown_places_are_refused() {
     // It is found once it is there.
     scene.store.create_topic("nowhere", TopicConfig::default()).unwrap();
     producer.send(("nowhere", "x").into()).unwrap().wait().unwrap();
+}
+
+#[test]
+fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
+    let scene = scene(1);
+    let producer = scene
+        .store
+        .producer(ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR))
+        .unwrap();
+    let before = producer.send(to(0, "0")).unwrap();
+    producer.send(to(1, "x")).unwrap_err();
+    scene.store.add_partitions(TOPIC, 3).unwrap();
+    producer.send(to(2, "x")).unwrap().wait().unwrap();
+    let compacted = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    scene.store.alter_topic(TOPIC, TopicConfig::default().partitions(3).log(compacted)).unwrap();
+    producer.send(to(2, "no key")).unwrap_err();
+
+    let waiting = producer.send(ProducerRecord::new(TOPIC, Record::new("x").key("k")));
+    // It came before keys were asked for, and was to be written after.
+    before.wait_for(Duration::ZERO).unwrap_err();
+    scene.store.delete_topic(TOPIC).unwrap();
+    let gone = produce_error(waiting.unwrap().wait()).to_string();
+    assert!(gone.contains("there is no topic"), "{gone}");
+    producer.send(to(0, "x")).unwrap_err();
+    let again = scene.store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    assert_eq!(producer.send(to(0, "new")).unwrap().wait().unwrap().offset, Some(0));
+    assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
+    producer.send(to(1, "x")).unwrap_err();
 }
 
 #[test]
@@ -790,5 +841,153 @@ fn options_that_cannot_be_are_refused() {
             Error::InvalidConfig { option: refused, .. } => assert_eq!(refused, option),
             other => panic!("{other}"),
         }
+    }
+}
+
+/// A record of the model: what is known of it, and where it went.
+struct Sent {
+    value: u32,
+    handle: SendHandle,
+}
+
+/// A producer after the other sends to a store on a disk that is full now and then, and is killed.
+///
+/// Of the records of a partition, those that were acknowledged are there once and where it was said, those that failed
+/// are not, and those in flight when it was killed are there or not, without a gap before one that is. All in order.
+#[test]
+fn each_record_is_there_once_and_in_order_whatever_happens() {
+    for seed in support::seeds("PRODUCER_SEED", 60) {
+        eprintln!("seed: PRODUCER_SEED={seed}");
+        model(seed);
+    }
+}
+
+const PARTITIONS: u32 = 3;
+
+fn model_config(chance: &mut support::Chance) -> ProducerConfig {
+    let acks = [Acks::Written, Acks::Flushed][chance.below(2) as usize];
+    ProducerConfig::default()
+        .acks(acks)
+        .batch_bytes(chance.below(4) as usize * 150)
+        .linger(Duration::from_millis(chance.below(3) * 5))
+        .buffer_bytes(3000)
+        .max_block(Duration::ZERO)
+        .delivery_timeout(Duration::from_secs(2))
+}
+
+/// Opens what is on a disk. The ids of producers before are not given again.
+fn reopen(disk: MemFs, clock: &Arc<ManualClock>, generation: u64) -> (FaultFs, Store, Topic) {
+    let fs = FaultFs::new(disk);
+    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone());
+    let store = Store::open("data", config).unwrap();
+    let log = LogConfig::default().segment_bytes(3000);
+    let topic = TopicConfig::default().partitions(PARTITIONS).log(log);
+    let topic = store.topic(TOPIC).or_else(|_| store.create_topic(TOPIC, topic)).unwrap();
+    for _ in 0..generation {
+        drop(store.producer(ProducerConfig::default()).unwrap());
+    }
+    (fs, store, topic)
+}
+
+fn model(seed: u64) {
+    let mut chance = support::Chance(seed);
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let mut disk = MemFs::new();
+    let mut settled: Vec<Vec<u32>> = vec![Vec::new(); PARTITIONS as usize];
+    let mut next = 0;
+    for generation in 0..4 {
+        let (fs, store, topic) = reopen(disk.clone(), &clock, generation);
+        let producer = store.producer(model_config(&mut chance)).unwrap();
+        let mut sent: Vec<Vec<Sent>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
+        let mut full: Option<RuleId> = None;
+        for _ in 0..120 {
+            match chance.below(14) {
+                0..8 => {
+                    let partition = chance.below(PARTITIONS.into()) as u32;
+                    next += 1;
+                    match producer.send(to(partition, next.to_string())) {
+                        Ok(handle) => {
+                            sent[partition as usize].push(Sent { value: next, handle });
+                        }
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
+                    }
+                }
+                8 => {
+                    clock.advance(Duration::from_millis(chance.below(700)));
+                    producer.poll();
+                }
+                9 => {
+                    producer.poll();
+                }
+                10 => {
+                    // EMFILE, too many files are open, when a segment is begun.
+                    let rule = match chance.below(2) {
+                        0 => Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)),
+                        _ => Rule::new(Operation::CreateNew, Fault::Os(24)),
+                    };
+                    let at = format!("-{}", chance.below(PARTITIONS.into()));
+                    full = full.or_else(|| Some(fs.add(rule.path(at))));
+                }
+                11 => fs.clear_rules(),
+                12 => {
+                    // No later than that it is tried again, and goes well or is over.
+                    fs.clear_rules();
+                    clock.advance(Duration::from_secs(1));
+                    producer.poll();
+                    producer.flush().unwrap();
+                }
+                _ => {
+                    let sent = &sent[chance.below(PARTITIONS.into()) as usize];
+                    if let Some(last) = sent.last() {
+                        last.handle.wait_for(Duration::ZERO).ok();
+                    }
+                }
+            }
+            if chance.below(5) == 0 {
+                fs.clear_rules();
+                full = None;
+            }
+        }
+        let end = chance.below(3);
+        if end == 0 {
+            fs.clear_rules();
+            clock.advance(Duration::from_secs(1));
+            producer.poll();
+            producer.clone().close().unwrap();
+        } else if end == 1 {
+            producer.clone().close_within(Duration::ZERO).ok();
+        }
+        disk = disk.kill();
+        check(&disk, &mut settled, &sent);
+        drop((producer, topic, store));
+    }
+}
+
+fn check(disk: &MemFs, settled: &mut [Vec<u32>], sent: &[Vec<Sent>]) {
+    for (partition, (settled, sent)) in settled.iter_mut().zip(sent).enumerate() {
+        let config = LogConfig::default().fs(disk.kill());
+        let log = Log::open_read_only(format!("data/{TOPIC}-{partition}"), config).unwrap();
+        let stored: Vec<u32> = values(&log).iter().map(|value| value.parse().unwrap()).collect();
+        assert_eq!(stored[..settled.len()], settled[..], "what was there before");
+        let mut at = settled.len();
+        let mut missing = false;
+        for Sent { value, handle } in sent {
+            let is_there = stored.get(at) == Some(value);
+            if handle.is_done() {
+                match handle.wait() {
+                    Ok(sent) => {
+                        assert!(is_there && !missing, "{value} is not there");
+                        assert_eq!(sent.offset, Some(at as u64));
+                    }
+                    Err(_) => assert!(!is_there, "{value} failed, and is there"),
+                }
+            } else {
+                assert!(!(is_there && missing), "{value} is there, and one before is not");
+                missing |= !is_there;
+            }
+            at += usize::from(is_there);
+        }
+        assert_eq!(at, stored.len(), "nothing else is there");
+        *settled = stored;
     }
 }

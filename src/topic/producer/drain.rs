@@ -136,6 +136,8 @@ impl Shared {
                 work.failing = None;
                 return Ok(appended);
             }
+            // It may be closed because its topic was deleted.
+            Err(Error::Closed) => self.store.topic(&queue.topic).err().unwrap_or(Error::Closed),
             Err(error) => error,
         };
         let can_be_tried_again = error.is_retryable();

@@ -140,7 +140,35 @@ impl Producer {
     /// - [`Error::Closed`].
     #[inline]
     pub fn send(&self, record: ProducerRecord) -> Result<SendHandle> {
-        self.handle.shared.send(record, None)
+        let sent = self.handle.shared.send(record, None, true)?;
+        sent.ok_or(Error::Closed)
+    }
+
+    /// Sends a record of which nobody wants to know more: [`flush`](Self::flush) and [`close`](Self::close) tell whether it
+    /// failed while they waited for it, and [`stats`](Self::stats) count it. A little faster than [`send`](Self::send).
+    ///
+    /// ```
+    /// use annals::{ProducerConfig, ProducerRecord, Store, StoreConfig, TopicConfig};
+    /// use std::sync::Arc;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("clicks", TopicConfig::default())?;
+    /// let producer = store.producer(ProducerConfig::default())?;
+    /// let clicks: Arc<str> = "clicks".into();
+    /// for _ in 0..1000 {
+    ///     producer.send_and_forget(ProducerRecord::new(clicks.clone(), "click"))?;
+    /// }
+    /// producer.flush()?;
+    /// assert_eq!(producer.stats().records, 1000);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_and_forget(&self, record: ProducerRecord) -> Result<()> {
+        self.handle.shared.send(record, None, false).map(|_| ())
     }
 
     /// Sends a record, and calls back when it is sent or has failed for good.
@@ -174,7 +202,8 @@ impl Producer {
         record: ProducerRecord,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
     ) -> Result<SendHandle> {
-        self.handle.shared.send(record, Some(Box::new(callback)))
+        let sent = self.handle.shared.send(record, Some(Box::new(callback)), true)?;
+        sent.ok_or(Error::Closed)
     }
 
     /// Writes all that was sent before this call, and waits until it is known what became of it, and callbacks were called.
@@ -209,8 +238,9 @@ impl Producer {
     /// ```
     pub fn poll(&self) -> Option<Duration> {
         let shared = &self.handle.shared;
-        let next = shared.poll();
-        if shared.wait_for_others() { shared.poll() } else { next }
+        let (next, met_others) = shared.poll();
+        shared.wait_for_others();
+        if met_others { shared.poll().0 } else { next }
     }
 
     /// What it has done.

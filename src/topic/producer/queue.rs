@@ -61,7 +61,7 @@ pub(super) struct Failing {
 }
 
 pub(super) struct Batch {
-    pub(super) builder: Box<BatchBuilder>,
+    pub(super) builder: BatchBuilder,
     pub(super) outcome: Arc<Outcome>,
     pub(super) log: Log,
     pub(super) begun: Duration,
@@ -75,7 +75,8 @@ pub(super) struct Batch {
 /// What came of adding a record.
 pub(super) enum Added {
     Accepted {
-        handle: SendHandle,
+        /// If one is wanted.
+        handle: Option<SendHandle>,
         /// What its batch grew by.
         bytes: u64,
         /// Whether its batch takes no more.
@@ -182,6 +183,7 @@ impl Queue {
         producer: &Arc<Shared>,
         record: &Record,
         callback: &mut Option<Callback>,
+        wants_handle: bool,
     ) -> Result<Added> {
         let size = size_of(record);
         let mut guard = self.state.lock();
@@ -217,7 +219,8 @@ impl Queue {
         }
         let bytes = open.builder.size_bytes().saturating_sub(before) as u64;
         let complete = open.is_full();
-        let handle = SendHandle::new(Arc::clone(&open.outcome), index, timestamp);
+        let handle =
+            wants_handle.then(|| SendHandle::new(Arc::clone(&open.outcome), index, timestamp));
         if complete {
             state.close_open();
         }

@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// Raised when a thread has done with writing to a partition.
     pub(super) drained: Signal,
     /// Leaf lock.
-    spares: Mutex<Vec<Box<BatchBuilder>>>,
+    spares: Mutex<Vec<BatchBuilder>>,
     pub(super) counters: Counters,
 }
 
@@ -112,11 +112,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn spare_builder(&self) -> Box<BatchBuilder> {
+    pub(super) fn spare_builder(&self) -> BatchBuilder {
         self.spares.lock().pop().unwrap_or_default()
     }
 
-    pub(super) fn keep(&self, mut builder: Box<BatchBuilder>) {
+    pub(super) fn keep(&self, mut builder: BatchBuilder) {
         if builder.size_bytes() <= SPARE_BYTES {
             builder.clear();
             let mut spares = self.spares.lock();
@@ -155,15 +155,18 @@ impl Shared {
         self: &Arc<Self>,
         mut record: ProducerRecord,
         mut callback: Option<Callback>,
-    ) -> Result<SendHandle> {
+        wants_handle: bool,
+    ) -> Result<Option<SendHandle>> {
         if !self.config.interceptors.is_empty() {
             record = deliver::intercept(self, record);
         }
+        // Two atomic operations a record are something.
+        let wants_handle = wants_handle || self.hands_over();
         let mut deadline = None;
         loop {
             let topic = self.topics.find(&record.topic, self)?;
             let mut choice = topic.choose(&record, self)?;
-            match choice.queue.add(self, &record.record, &mut callback)? {
+            match choice.queue.add(self, &record.record, &mut callback, wants_handle)? {
                 Added::Accepted { handle, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
                         sticky.note(bytes, complete);
@@ -177,8 +180,10 @@ impl Shared {
                     if drain {
                         self.drain(choice.queue);
                     }
-                    if self.hands_over() {
-                        self.acknowledge_at_once(&handle, callback);
+                    if self.hands_over()
+                        && let Some(handle) = &handle
+                    {
+                        self.acknowledge_at_once(handle, callback);
                     }
                     return Ok(handle);
                 }
@@ -224,9 +229,10 @@ impl Shared {
         }
     }
 
-    /// Does what is due, and says how long it is until something is.
-    pub(super) fn poll(self: &Arc<Self>) -> Option<Duration> {
+    /// Does what is due, and says how long it is until something is, and whether others were at it.
+    pub(super) fn poll(self: &Arc<Self>) -> (Option<Duration>, bool) {
         self.linger.reset();
+        let mut met_others = false;
         let (linger, timeout) = (self.config.linger, self.config.delivery_timeout);
         let mut next: Option<Duration> = None;
         for queue in self.listed() {
@@ -239,27 +245,25 @@ impl Shared {
             }
             drop(state);
             self.drain(&queue);
-            if let Some(due) = queue.state.lock().due(linger, timeout) {
+            let state = queue.state.lock();
+            met_others |= state.draining;
+            if let Some(due) = state.due(linger, timeout) {
                 next = Some(next.map_or(due, |next| next.min(due)));
             }
         }
         self.unlist();
-        let next = next?;
-        self.linger.schedule(next);
-        Some(next.saturating_sub(self.clock.monotonic()))
+        if let Some(next) = next {
+            self.linger.schedule(next);
+        }
+        (next.map(|next| next.saturating_sub(self.clock.monotonic())), met_others)
     }
 
-    /// Waits for those who are writing, and calling back, now. Says whether there was one.
-    pub(super) fn wait_for_others(&self) -> bool {
-        let mut any = false;
+    /// Waits for those who are writing, and calling back, now.
+    pub(super) fn wait_for_others(&self) {
         for queue in self.listed() {
-            let is_draining = || queue.state.lock().draining;
-            if is_draining() {
-                any = self.drained.wait(None, self.clock(), || !is_draining());
-            }
+            self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
             queue.deliveries.wait(None, self);
         }
-        any
     }
 
     /// Writes all there is, and waits until it is known what became of it. False when time ran out first.

@@ -89,7 +89,8 @@ fn numbers_go_round_in_the_log_too() {
 #[test]
 fn records_that_nobody_waits_for_are_reported_when_lost() {
     let (listener, store, topic) = scene(0);
-    let producer = store.producer(ProducerConfig::default().acks(Acks::HandedOver)).unwrap();
+    let config = ProducerConfig::default().acks(Acks::HandedOver).linger(Duration::from_secs(60));
+    let producer = store.producer(config).unwrap();
     topic.partition(0).unwrap().close().unwrap();
     producer.send_with(to(0, "x"), |_| panic!("as it was told")).unwrap();
     assert!(producer.flush().is_err());
