@@ -280,7 +280,6 @@ fn listeners_are_told_in_order() {
     ];
     let cooperating = [
         "a assigned [0, 1, 2]",
-        "b assigned []",
         "a revoked [2]",
         "a assigned []",
         "b assigned [2]",
@@ -914,4 +913,38 @@ fn workers_share_the_work() {
         });
         assert!(done());
     }
+}
+
+/// Nobody but who waits can see that another has hung.
+#[test]
+fn who_waits_gets_the_partitions_of_who_hangs() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let orders = topic(&store, "orders", 2);
+    let mut hangs = member(&store, config().max_poll_interval(Duration::from_millis(300)));
+    let mut waits = member(&store, config());
+    while hangs.assignment().len() + waits.assignment().len() != 2 || waits.assignment().len() != 1
+    {
+        hangs.poll(NOW).unwrap();
+        waits.poll(NOW).unwrap();
+    }
+    let of_other = numbers(&hangs)[0];
+    std::thread::scope(|scope| {
+        let (told, heard) = std::sync::mpsc::channel();
+        let waker = waits.waker();
+        scope.spawn(move || {
+            assert!(waits.poll(Duration::MAX).unwrap().is_woken());
+            told.send(()).unwrap();
+            let records = waits.poll(secs(60)).unwrap();
+            assert_eq!(
+                records.iter().map(|record| record.partition).collect::<Vec<_>>(),
+                [of_other]
+            );
+        });
+        // It waits before the deadline of the other begins, and after.
+        waker.wake();
+        heard.recv().unwrap();
+        hangs.poll(NOW).unwrap();
+        append(&orders, of_other, 0..1);
+    });
+    hangs.poll(NOW).unwrap();
 }
