@@ -57,6 +57,35 @@ fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
 }
 
 #[test]
+fn all_who_wait_are_told_of_a_rebalance() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let mut a = member(&store, ConsumerConfig::new("g"));
+    let mut b = member(&store, ConsumerConfig::new("g"));
+    for _ in 0..4 {
+        a.poll(NOW).unwrap();
+        b.poll(NOW).unwrap();
+    }
+    let before = [&mut a, &mut b].map(|waits| {
+        waits.begin_poll().unwrap();
+        waits.say_waiting(None).unwrap();
+        waits.bell.rings()
+    });
+    let mut c = member(&store, ConsumerConfig::new("g"));
+    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    for _ in 0..4 {
+        [&mut a, &mut b, &mut c].map(|one| one.poll(NOW).unwrap());
+    }
+    let before = [&mut a, &mut b].map(|waits| {
+        waits.begin_poll().unwrap();
+        waits.say_waiting(None).unwrap();
+        waits.bell.rings()
+    });
+    drop(c);
+    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+}
+
+#[test]
 fn who_waits_is_told_of_records_once() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     let store = store(&clock);
