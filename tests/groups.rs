@@ -973,11 +973,71 @@ fn who_waits_hands_partitions_over() {
     let mut waits = member(&store, config().enable_auto_commit(false));
     assert_eq!(waits.poll(secs(60)).unwrap().len(), 1);
     let waker = waits.waker();
+    let mut comes = member(&store, config());
     std::thread::scope(|scope| {
         scope.spawn(move || assert!(waits.poll(Duration::MAX).unwrap().is_woken()));
-        let mut comes = member(&store, config());
         // Nothing was committed, so who has the partition now reads it from its start.
         assert_eq!(comes.poll(secs(60)).unwrap().len(), 1);
         waker.wake();
     });
+}
+
+#[test]
+fn a_full_disk_stops_commits_and_rebalances_until_there_is_room() {
+    let World { store, fs, .. } = world();
+    let orders = topic(&store, "orders", 2);
+    append(&orders, 0, 0..10);
+    let mut a = member(&store, config().max_poll_records(4));
+    assert_eq!(a.poll(NOW).unwrap().len(), 4);
+    a.commit().unwrap();
+    assert_eq!(a.poll(NOW).unwrap().len(), 4);
+    // What is left of the last block is taken first.
+    let fill = |consumer: &mut Consumer, offset: u64| {
+        fs.set_capacity(0);
+        let partition = consumer.assignment().remove(0);
+        let offsets = BTreeMap::from([(partition, offset.into())]);
+        loop {
+            if let Err(full) = consumer.commit_offsets(offsets.clone()) {
+                assert!(full.kind() == ErrorKind::StorageFull && full.is_retryable(), "{full}");
+                break;
+            }
+        }
+    };
+    fill(&mut a, 4);
+    assert_eq!(a.committed(&at("orders", 0)).unwrap(), Some(4.into()));
+    assert_eq!(a.poll(NOW).unwrap().len(), 2);
+    let mut b = member(&store, config());
+    b.poll(NOW).unwrap();
+    // Before it gives up what it has, it would commit.
+    for _ in 0..3 {
+        assert_eq!(a.poll(NOW).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(b.poll(NOW).unwrap().len(), 0);
+    }
+    fs.set_capacity(u64::MAX);
+    assert_eq!(settle(&mut [&mut a, &mut b]), 0);
+    assert_eq!((numbers(&a).len(), numbers(&b).len()), (1, 1));
+    assert_eq!(a.committed(&at("orders", 0)).unwrap(), Some(10.into()));
+
+    // A generation whose assignment cannot be stored does not begin.
+    let mut c = member(&store, config());
+    let position = a.assignment().remove(0);
+    let position = a.position(&position).unwrap();
+    fill(&mut a, position);
+    let mut failed = 0;
+    for _ in 0..4 {
+        for one in [&mut a, &mut b, &mut c] {
+            match one.poll(NOW) {
+                Ok(records) => assert!(records.is_empty()),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StorageFull);
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(failed > 0 && c.assignment().is_empty());
+    fs.set_capacity(u64::MAX);
+    settle(&mut [&mut a, &mut b, &mut c]);
+    let all = numbers(&a).len() + numbers(&b).len() + numbers(&c).len();
+    assert_eq!(all, 2);
 }
