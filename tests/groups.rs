@@ -280,7 +280,6 @@ fn listeners_are_told_in_order() {
     ];
     let cooperating = [
         "a assigned [0, 1, 2]",
-        "b assigned []",
         "a revoked [2]",
         "a assigned []",
         "b assigned [2]",
@@ -718,6 +717,21 @@ impl Life {
         }
     }
 
+    /// One does not poll for too long, others read on, and then it says how far it had come.
+    fn hang(&mut self, one: usize) {
+        let hung = self.members.swap_remove(one);
+        self.clock.advance(secs(310));
+        for _ in 0..4 {
+            for other in (0..self.members.len()).rev() {
+                self.poll(other, false);
+            }
+        }
+        (0..self.members.len()).for_each(|other| self.commit(other));
+        self.check();
+        self.members.push(hung);
+        self.commit(self.members.len() - 1);
+    }
+
     fn step(&mut self) {
         let count = self.members.len() as u64;
         let one = self.chance.below(count) as usize;
@@ -739,8 +753,8 @@ impl Life {
                 append(topic, partition, 0..1 + self.chance.below(8) as u32);
             }
             30..36 => self.clock.advance(secs(self.chance.below(60))),
-            36..38 => self.clock.advance(secs(200)),
-            38..42 if count > 0 => {
+            36..39 if count > 1 => self.hang(one),
+            39..42 if count > 0 => {
                 let all = self.members[one].assignment();
                 match self.chance.below(2) {
                     0 => self.members[one].pause(all.into_iter().take(1)).unwrap(),
@@ -832,7 +846,7 @@ impl Life {
 
 #[test]
 fn random_groups_deliver_everything_and_never_go_back() {
-    for seed in seeds("ANNALS_GROUP_SEEDS", 40) {
+    for seed in seeds("ANNALS_GROUP_SEEDS", 12) {
         let done = std::panic::catch_unwind(|| {
             let mut life = Life::new(seed);
             for _ in 0..400 {
@@ -914,4 +928,116 @@ fn workers_share_the_work() {
         });
         assert!(done());
     }
+}
+
+/// Nobody but who waits can see that another has hung.
+#[test]
+fn who_waits_gets_the_partitions_of_who_hangs() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let orders = topic(&store, "orders", 2);
+    let mut hangs = member(&store, config().max_poll_interval(Duration::from_millis(300)));
+    let mut waits = member(&store, config());
+    while hangs.assignment().len() + waits.assignment().len() != 2 || waits.assignment().len() != 1
+    {
+        hangs.poll(NOW).unwrap();
+        waits.poll(NOW).unwrap();
+    }
+    let of_other = numbers(&hangs)[0];
+    std::thread::scope(|scope| {
+        let (told, heard) = std::sync::mpsc::channel();
+        let waker = waits.waker();
+        scope.spawn(move || {
+            assert!(waits.poll(Duration::MAX).unwrap().is_woken());
+            told.send(()).unwrap();
+            let records = waits.poll(secs(60)).unwrap();
+            assert_eq!(
+                records.iter().map(|record| record.partition).collect::<Vec<_>>(),
+                [of_other]
+            );
+        });
+        // It waits before the deadline of the other begins, and after.
+        waker.wake();
+        heard.recv().unwrap();
+        hangs.poll(NOW).unwrap();
+        append(&orders, of_other, 0..1);
+    });
+    hangs.poll(NOW).unwrap();
+}
+
+/// It does so though it has nothing to read itself.
+#[test]
+fn who_waits_hands_partitions_over() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let orders = topic(&store, "orders", 2);
+    append(&orders, 1, 0..1);
+    let mut waits = member(&store, config().enable_auto_commit(false));
+    assert_eq!(waits.poll(secs(60)).unwrap().len(), 1);
+    let waker = waits.waker();
+    let mut comes = member(&store, config());
+    std::thread::scope(|scope| {
+        scope.spawn(move || assert!(waits.poll(Duration::MAX).unwrap().is_woken()));
+        // Nothing was committed, so who has the partition now reads it from its start.
+        assert_eq!(comes.poll(secs(60)).unwrap().len(), 1);
+        waker.wake();
+    });
+}
+
+#[test]
+fn a_full_disk_stops_commits_and_rebalances_until_there_is_room() {
+    let World { store, fs, .. } = world();
+    let orders = topic(&store, "orders", 2);
+    append(&orders, 0, 0..10);
+    let mut a = member(&store, config().max_poll_records(4));
+    assert_eq!(a.poll(NOW).unwrap().len(), 4);
+    a.commit().unwrap();
+    assert_eq!(a.poll(NOW).unwrap().len(), 4);
+    // What is left of the last block is taken first.
+    let fill = |consumer: &mut Consumer, offset: u64| {
+        fs.set_capacity(0);
+        let partition = consumer.assignment().remove(0);
+        let offsets = BTreeMap::from([(partition, offset.into())]);
+        loop {
+            if let Err(full) = consumer.commit_offsets(offsets.clone()) {
+                assert!(full.kind() == ErrorKind::StorageFull && full.is_retryable(), "{full}");
+                break;
+            }
+        }
+    };
+    fill(&mut a, 4);
+    assert_eq!(a.committed(&at("orders", 0)).unwrap(), Some(4.into()));
+    assert_eq!(a.poll(NOW).unwrap().len(), 2);
+    let mut b = member(&store, config());
+    b.poll(NOW).unwrap();
+    // Before it gives up what it has, it would commit.
+    for _ in 0..3 {
+        assert_eq!(a.poll(NOW).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(b.poll(NOW).unwrap().len(), 0);
+    }
+    fs.set_capacity(u64::MAX);
+    assert_eq!(settle(&mut [&mut a, &mut b]), 0);
+    assert_eq!((numbers(&a).len(), numbers(&b).len()), (1, 1));
+    assert_eq!(a.committed(&at("orders", 0)).unwrap(), Some(10.into()));
+
+    // A generation whose assignment cannot be stored does not begin.
+    let mut c = member(&store, config());
+    let position = a.assignment().remove(0);
+    let position = a.position(&position).unwrap();
+    fill(&mut a, position);
+    let mut failed = 0;
+    for _ in 0..4 {
+        for one in [&mut a, &mut b, &mut c] {
+            match one.poll(NOW) {
+                Ok(records) => assert!(records.is_empty()),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StorageFull);
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(failed > 0 && c.assignment().is_empty());
+    fs.set_capacity(u64::MAX);
+    settle(&mut [&mut a, &mut b, &mut c]);
+    let all = numbers(&a).len() + numbers(&b).len() + numbers(&c).len();
+    assert_eq!(all, 2);
 }

@@ -61,7 +61,7 @@ impl Consumer {
         self.check_open()?;
         let group = self.group_for("commit")?;
         if self.interest.is_subscription() {
-            for name in offsets.keys().filter(|name| self.index(name).is_none()) {
+            if let Some(name) = offsets.keys().find(|name| self.index(name).is_none()) {
                 let topic = (*name.topic).to_owned();
                 let reason = CommitRefusal::NotAssigned { topic, partition: name.partition };
                 let group = group.name.to_string();

@@ -267,7 +267,6 @@ impl Consumer {
     }
 
     /// As the leader: who gets what, as messages, and how many partitions each topic had.
-    #[expect(clippy::type_complexity, reason = "two maps, and a result")]
     fn assign_all(
         &self,
         joined: &Joined,

@@ -484,7 +484,6 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`beginning_offsets`](Consumer::beginning_offsets), and as [`Log::offset_for_time`](crate::Log::offset_for_time).
-    #[expect(clippy::type_complexity, reason = "a map to what `offset_for_time` returns")]
     pub fn offsets_for_times(
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
@@ -533,3 +532,6 @@ impl fmt::Debug for Consumer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

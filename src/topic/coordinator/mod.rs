@@ -140,7 +140,7 @@ impl Coordinator {
         let mut slot = partition.shard.lock();
         let now = self.now();
         let shard = self.loaded(&mut slot, partition, now)?;
-        shard.expire_if_due(&self.config, now)?;
+        shard.expire_if_due(&self.config, now);
         act(shard, now)
     }
 

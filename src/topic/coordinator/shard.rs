@@ -162,14 +162,15 @@ impl Shard {
         })
     }
 
-    /// Removes what has expired, if it is time to look; returns how many records were removed.
-    pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
-        if now.monotonic < self.next_expiry {
-            return Ok(0);
+    /// Removes what has expired, if it is time to look. What cannot be written is tried again the next time: whoever
+    /// comes by is not to fail over it.
+    pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
+        if now.monotonic >= self.next_expiry {
+            self.expire(config, now).ok();
         }
-        self.expire(config, now)
     }
 
+    /// Removes what has expired; returns how many records were removed.
     pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let mut tombstones = Vec::new();
