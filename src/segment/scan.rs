@@ -86,10 +86,6 @@ impl BatchStream {
         self.current = None;
         self.position = position;
         self.lowest = lowest;
-        if self.within().is_none_or(|within| within > self.filled) {
-            self.buffer_at = position;
-            self.filled = 0;
-        }
     }
 
     /// Where the next step looks.

@@ -1,7 +1,8 @@
 use super::*;
-use crate::fs::{FaultFs, Fs, MemFs, Operation};
+use crate::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::dir::Events;
+use crate::segment::scan::BUFFER_BYTES;
 use crate::{Event, Listener};
 use std::path::Path;
 
@@ -14,26 +15,35 @@ impl Listener for Heard {
     }
 }
 
-/// An append adds its entry before it is published: who looks a moment before finds an entry for what
-/// is not there as yet, at the end it sees or beyond.
-#[test]
-fn entries_of_what_is_not_published_yet_are_passed_over() {
-    const BATCHES: u64 = 5;
+fn batch_of(base: Offset, value: &[u8]) -> Vec<u8> {
+    let mut batch = BatchBuilder::new();
+    batch.push(Timestamp::from_millis(1), None, Some(value)).unwrap();
+    let mut batch = batch.finish().unwrap().to_vec();
+    stamp_base_offset(&mut batch, base).unwrap();
+    batch
+}
+
+fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     let fs = FaultFs::new(MemFs::new());
     fs.create_dir(Path::new("t-0")).unwrap();
     let heard = Arc::new(Heard::default());
     let events = Events { listener: Some(heard.clone()) };
     let dir = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), events, 0, true);
+    (fs, heard, dir)
+}
+
+/// An append adds its entry before it is published: who looks a moment before finds an entry for what
+/// is not there as yet, at the end it sees or beyond.
+#[test]
+fn entries_of_what_is_not_published_yet_are_passed_over() {
+    const BATCHES: u64 = 5;
+    let (fs, heard, dir) = directory();
     let file = create_log_file(&dir, 0).unwrap();
     let mut bytes = Vec::new();
     let mut positions = Vec::new();
     for base in 0..BATCHES {
-        let mut batch = BatchBuilder::new();
-        batch.push(Timestamp::from_millis(1), None, Some(b"x")).unwrap();
-        let mut batch = batch.finish().unwrap().to_vec();
-        stamp_base_offset(&mut batch, base).unwrap();
         positions.push(bytes.len() as u64);
-        bytes.extend(batch);
+        bytes.extend(batch_of(base, b"x"));
     }
     file.write_all_at(&bytes, 0).unwrap();
 
@@ -55,5 +65,125 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
     let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
     assert!(reads.into_iter().all(|call| call.at >= positions[1]));
     assert!(segment.locate(3, Offset::MAX).unwrap().is_none());
+    assert!(heard.0.lock().is_empty());
+}
+
+/// A file is read once, in long reads that begin where pages do, whatever interrupts a read; what is skipped is not read.
+#[test]
+fn a_scan_reads_long_pieces_once() {
+    const BATCHES: u64 = 40;
+    let (fs, _, dir) = directory();
+    let file = create_log_file(&dir, 0).unwrap();
+    let value = vec![0; 100_000];
+    let (mut end, mut positions) = (0, Vec::new());
+    for base in 0..BATCHES {
+        let batch = batch_of(base, &value);
+        file.write_all_at(&batch, end).unwrap();
+        positions.push(end);
+        end += batch.len() as u64;
+    }
+    let reads = || {
+        let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
+        reads.map(|call| (call.at, call.result)).collect::<Vec<_>>()
+    };
+    let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
+    fs.clear_trace();
+    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Interrupted)).nth(2));
+    for (base, position) in positions.iter().enumerate() {
+        let step = stream.advance(end, Offset::MAX).unwrap();
+        assert!(matches!(step, Step::Batch(header) if header.base_offset == base as u64));
+        assert_eq!(stream.position(), *position);
+    }
+    assert!(matches!(stream.advance(end, Offset::MAX).unwrap(), Step::End));
+    let (done, interrupted): (Vec<_>, Vec<_>) =
+        reads().into_iter().partition(|(_, result)| result.is_ok());
+    assert_eq!(interrupted.len(), 1);
+    let mut upto = 0;
+    for (at, bytes) in &done {
+        assert_eq!((*at, at % 4096), (upto, 0), "each goes on where the one before it ended");
+        upto += bytes.unwrap();
+    }
+    assert_eq!(upto, end);
+    assert!(done.len() as u64 <= end.div_ceil(BUFFER_BYTES as u64) + 1, "{done:?}");
+
+    // Within what was read, beyond it, and one batch after another from there.
+    let mut stream = BatchStream::new(file, 0, 0);
+    fs.clear_trace();
+    for to in [0, 3, 4, 30, 31, 39] {
+        stream.skip_to(positions[to], to as u64);
+        assert_eq!(stream.next_position(), positions[to]);
+        let step = stream.advance(end, Offset::MAX).unwrap();
+        assert!(matches!(step, Step::Batch(header) if header.base_offset == to as u64));
+        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &value));
+    }
+    assert!(reads().len() <= 3, "{:?}", reads());
+}
+
+/// As many files stay open as a log may hold: who reads here and there opens none again.
+#[test]
+fn the_files_opened_last_stay_open() {
+    let (_, _, dir) = directory();
+    let segments: Vec<_> = (0..20)
+        .map(|base| {
+            let id = dir.new_segment();
+            let file = create_log_file(&dir, base).unwrap();
+            (0..2).for_each(|_| dir.remember(id, &file));
+            (id, file)
+        })
+        .collect();
+    for (number, (id, file)) in segments.iter().enumerate() {
+        let is_open = number >= 4;
+        assert_eq!(dir.opened(*id).is_some(), is_open, "{number}");
+        assert_eq!(Arc::strong_count(file), 1 + usize::from(is_open), "{number}");
+    }
+    segments.iter().for_each(|(id, _)| dir.forget(*id));
+    assert!(segments.iter().all(|(_, file)| Arc::strong_count(file) == 1));
+}
+
+/// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where nobody may cut it.
+#[test]
+fn an_index_file_is_mapped_or_read_or_missing() {
+    let (fs, _, dir) = directory();
+    let file = SegmentFile::live(0, Kind::OffsetIndex);
+    assert_eq!(dir.index_view(file, 16, 100).unwrap().err(), Some(MISSING));
+    let reader = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), Events::default(), 0, false);
+    for (len, mapped) in [(8, false), (16, true), (24, true)] {
+        let content: Vec<u8> = (0..len).collect();
+        dir.replace(&dir.path_of(file), &content).unwrap();
+        for (dir, mapped) in [(&dir, mapped), (&reader, false)] {
+            fs.clear_trace();
+            let view = dir.index_view(file, 16, len.into()).unwrap().unwrap();
+            assert_eq!(*view, content);
+            let views = fs.trace().into_iter().filter(|call| call.operation == Operation::View);
+            assert_eq!(views.count(), usize::from(mapped), "{len}");
+            assert!(dir.index_view(file, 16, u64::from(len) - 1).unwrap().is_err(), "too long");
+        }
+    }
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+        fs.add(Rule::new(Operation::Open, Fault::Error(kind)));
+        assert!(matches!(dir.index_view(file, 16, 100), Err(Error::Io { .. })));
+        fs.clear_rules();
+    }
+}
+
+/// A file that was left beside the one to replace is in nobody's way, and what cannot be removed is reported.
+#[test]
+fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
+    let (fs, heard, dir) = directory();
+    let path = dir.path_of(SegmentFile::live(0, Kind::TimeIndex));
+    for (content, kind) in [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)] {
+        fs.add(Rule::new(Operation::Rename, Fault::Error(kind)));
+        fs.add(Rule::new(Operation::Remove, Fault::Error(io::ErrorKind::PermissionDenied)));
+        dir.replace(&path, content).unwrap_err();
+        let left = heard.0.lock().drain(..).collect::<Vec<_>>();
+        assert!(matches!(&left[..], [Event::CleanupFailed { .. }]), "{left:?}");
+        fs.clear_rules();
+        dir.replace(&path, content).unwrap();
+        assert_eq!(dir.read_small(&path, 100).unwrap().as_deref(), Some(&content[..]));
+        let names = fs.list(Path::new("t-0")).unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+    // What is not there need not be removed.
+    dir.discard_path(Path::new("t-0/none"));
     assert!(heard.0.lock().is_empty());
 }

@@ -174,7 +174,11 @@ mod tests {
         assert_eq!(open(&[]), None);
         assert!(open(&[0; 13]).is_some());
         assert_eq!(open(&[entry(1, 1), entry(2, 2)].concat()), None);
-        assert!(open(&[entry(2, 1), entry(1, 2)].concat()).is_some());
+        for (millis, offset) in [(1, 2), (2, 2), (3, 1), (3, 0)] {
+            let falls = [entry(2, 1), entry(millis, offset)].concat();
+            assert!(open(&falls).is_some(), "{millis}, {offset}");
+        }
+        assert!(open(&entry(-1, 1)).is_some(), "a batch without times");
         assert!(open(&[entry(2, 1), [0; 12].to_vec()].concat()).is_some(), "a zero tail");
     }
 }

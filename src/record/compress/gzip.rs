@@ -181,6 +181,22 @@ mod tests {
         assert_eq!(output.filled(), b"content");
     }
 
+    /// A stream that was flushed ends with a block that has no content.
+    #[test]
+    fn content_that_fills_the_room_may_be_followed_by_empty_blocks() {
+        let content = [7; 3000];
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        writer.write_all(&content).unwrap();
+        (0..3).for_each(|_| writer.flush().unwrap());
+        let packed = writer.finish().unwrap();
+        let mut output = Expanded::new(content.len());
+        Decoder::default().decompress(&packed, &mut output).unwrap();
+        assert_eq!(output.filled(), content);
+        let limit = content.len() - 1;
+        let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+    }
+
     #[test]
     fn a_second_member_is_refused() {
         let mut twice = Vec::new();

@@ -261,6 +261,26 @@ mod tests {
         }
     }
 
+    /// Encoders are kept between batches, and nothing of one batch is left in the next.
+    #[test]
+    fn what_was_packed_before_makes_no_difference() {
+        let mut kept = Compressor::default();
+        let plain = corpus().swap_remove(2);
+        let levels = [1, 9, 9, -1, 1];
+        let gzip = levels.map(|level| Compression::Gzip { level });
+        let zstd = levels.map(|level| Compression::Zstd { level });
+        let same = [Compression::Snappy, Compression::Lz4].repeat(2);
+        for compression in gzip.into_iter().chain(zstd).chain(same) {
+            if !compression.codec().is_available() {
+                continue;
+            }
+            let (mut packed, mut fresh) = (Vec::new(), Vec::new());
+            kept.compress(compression, &plain, &mut packed).unwrap();
+            Compressor::default().compress(compression, &plain, &mut fresh).unwrap();
+            assert!(packed == fresh, "{compression:?}");
+        }
+    }
+
     #[test]
     fn cut_off_or_followed_by_more_is_malformed() {
         let plain = b"some text to pack, some text to pack".repeat(100);

@@ -179,6 +179,25 @@ mod tests {
         assert!(output.capacity() <= 256 << 10);
     }
 
+    /// Who compresses a stream writes a frame before it is known how large its content is.
+    #[test]
+    fn content_of_unknown_size_is_expanded_whatever_its_size() {
+        for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {
+            let plain = vec![7; size];
+            let packed = ::zstd::stream::encode_all(plain.as_slice(), 3).unwrap();
+            let content_size = Frame::measure(&packed).unwrap().content_size;
+            assert!(content_size.is_none());
+            for limit in [size, usize::MAX] {
+                let mut output = Expanded::new(limit);
+                Decoder::default().decompress(&packed, &mut output).unwrap();
+                assert!(output.filled() == plain, "{size}, {limit}");
+            }
+            let Some(limit) = size.checked_sub(1) else { continue };
+            let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        }
+    }
+
     #[test]
     fn two_frames_and_skippable_frames_are_refused() {
         let mut one = Vec::new();
