@@ -198,6 +198,23 @@ mod tests {
         }
     }
 
+    /// Blocks that are stored as they are, or one byte many times, say how much they hold.
+    #[test]
+    fn small_content_of_unknown_size_takes_no_more_memory_than_it_has() {
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        frame.extend([0x00, 0x58]);
+        let mut block = |size: u32, kind: u32, last: u32, content: &[u8]| {
+            frame.extend(&((size << 3) | (kind << 1) | last).to_le_bytes()[..3]);
+            frame.extend(content);
+        };
+        block(7, 0, 0, b"content");
+        block(1000, 1, 0, b"x");
+        block(0, 0, 1, b"");
+        let mut output = Expanded::new(usize::MAX);
+        Decoder::default().decompress(&frame, &mut output).unwrap();
+        assert_eq!((output.filled().len(), output.capacity()), (1007, 1007));
+    }
+
     #[test]
     fn two_frames_and_skippable_frames_are_refused() {
         let mut one = Vec::new();
