@@ -3,10 +3,11 @@
 
 mod support;
 
-use annals::fs::MemFs;
+use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
 use annals::{Damage, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
-use support::{DIR, files, name, read_file, write_file};
+use std::path::Path;
+use support::{DIR, files, name, read_all, read_file, write_file};
 
 fn config(fs: &MemFs, interval: u64) -> LogConfig {
     LogConfig::default().index_interval_bytes(interval).fs(fs.clone())
@@ -71,6 +72,19 @@ fn only_what_nothing_vouches_for_is_read() {
     }
 }
 
+/// Offsets that truncating left without records are below the recovery point, too: nothing needs to be read for them.
+#[test]
+fn a_gap_at_the_end_of_a_segment_is_vouched_for() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, 0)).unwrap();
+    for _ in 0..2 {
+        log.append_all((0..3).map(|n| Record::from(format!("{n}")))).unwrap();
+    }
+    log.truncate_to(4).unwrap();
+    let log = Log::open(DIR, config(&fs.kill(), 0)).unwrap();
+    assert_eq!((log.offsets().end, log.recovery().scanned_bytes), (4, 0));
+}
+
 /// What is vouched for is passed over by its headers where no index entry leads beyond it: that they do not
 /// follow each other is damage, and nothing is cut.
 #[test]
@@ -95,6 +109,27 @@ fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
                 "{batch} {offset}: {found}"
             );
             assert!(read_file(&disk, DIR, &name(0, "log")) == damaged);
+        }
+    }
+}
+
+/// A log that begins with a batch of an old format is one of that format. Behind others, such a batch is damage.
+#[test]
+fn an_old_format_is_one_from_the_first_batch_on() {
+    let fs = killed(4096, &[1; 2], &[1; 2]);
+    let log = read_file(&fs, DIR, &name(0, "log"));
+    for batch in 0..4 {
+        for magic in [0, 1] {
+            let disk = fs.kill();
+            let mut damaged = log.clone();
+            damaged[batch * log.len() / 4 + 16] = magic;
+            write_file(&disk, DIR, &name(0, "log"), &damaged);
+            match (batch, Log::open(DIR, config(&disk, 4096))) {
+                (0, Err(Error::Unsupported(_))) | (1 | 2, Err(Error::Corrupt(_))) => {}
+                // Nothing tells it from the end of a write that was cut short.
+                (3, Ok(log)) => assert_eq!(log.offsets().end, 3),
+                (_, other) => panic!("{batch}: {other:?}"),
+            }
         }
     }
 }
@@ -141,5 +176,24 @@ fn what_looks_like_a_batch_in_a_torn_one_is_none() {
         let log = Log::open(DIR, config(&disk, 0)).unwrap();
         let dropped = (bytes.len() - whole.len()) as u64;
         assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (2, dropped));
+    }
+}
+
+/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has written reads as zeros.
+#[test]
+fn offsets_that_are_left_out_before_reserved_room_are_no_damage() {
+    let fs = killed(0, &[1; 4], &[]);
+    let log = read_file(&fs, DIR, &name(0, "log"));
+    let size = log.len() / 4;
+    for zeros in [1, 7, 8, 12, 61, 1000] {
+        let disk = MemFs::new();
+        disk.create_dir(Path::new(DIR)).unwrap();
+        let followed = [&log[..size], &log[3 * size..], &vec![0; zeros]].concat();
+        write_file(&disk, DIR, &name(0, "log"), &followed);
+        let log = Log::open(DIR, config(&disk, 0)).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (4, 0), "{zeros}");
+        let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+        assert_eq!(found, [0, 3]);
+        assert_eq!(log.verify().unwrap(), []);
     }
 }

@@ -169,7 +169,7 @@ impl BatchStream {
             return Ok(Err(damage));
         }
         // Offsets are left out before this batch. That is what compaction leaves, and what a
-        // flipped bit looks like: the batch behind it tells.
+        // flipped bit looks like: the batch behind it tells. Reserved room, which reads as zeros, says nothing.
         let size = header.size_bytes();
         let behind = size.saturating_add(8);
         if self.position.saturating_add(behind as u64) > end {
@@ -177,7 +177,7 @@ impl BatchStream {
         }
         let base = self.bytes(behind, end)?.get(size..).and_then(|base| base.try_into().ok());
         let base = base.map_or(Offset::MAX, |base| i64::from_be_bytes(base).cast_unsigned());
-        Ok(if base <= header.last_offset() {
+        Ok(if base != 0 && base <= header.last_offset() {
             Err(Damage::OffsetsBeyondNext { limit: base, found: header.last_offset() })
         } else {
             Ok(())

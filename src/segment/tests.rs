@@ -1,6 +1,7 @@
 use super::*;
 use crate::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use crate::record::{BatchBuilder, stamp_base_offset};
+use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
 use crate::segment::scan::BUFFER_BYTES;
 use crate::{Event, Listener};
@@ -74,10 +75,11 @@ fn a_scan_reads_long_pieces_once() {
     const BATCHES: u64 = 40;
     let (fs, _, dir) = directory();
     let file = create_log_file(&dir, 0).unwrap();
-    let value = vec![0; 100_000];
+    // One is larger than what is read at a time.
+    let value_of = |base| vec![0; if base == 20 { 3 * BUFFER_BYTES } else { 100_000 }];
     let (mut end, mut positions) = (0, Vec::new());
     for base in 0..BATCHES {
-        let batch = batch_of(base, &value);
+        let batch = batch_of(base, &value_of(base));
         file.write_all_at(&batch, end).unwrap();
         positions.push(end);
         end += batch.len() as u64;
@@ -114,7 +116,7 @@ fn a_scan_reads_long_pieces_once() {
         assert_eq!(stream.next_position(), positions[to]);
         let step = stream.advance(end, Offset::MAX).unwrap();
         assert!(matches!(step, Step::Batch(header) if header.base_offset == to as u64));
-        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &value));
+        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &value_of(to as u64)));
     }
     assert!(reads().len() <= 3, "{:?}", reads());
 }
@@ -134,10 +136,14 @@ fn the_files_opened_last_stay_open() {
     for (number, (id, file)) in segments.iter().enumerate() {
         let is_open = number >= 4;
         assert_eq!(dir.opened(*id).is_some(), is_open, "{number}");
+        assert!(dir.opened(*id).is_none_or(|open| Arc::ptr_eq(&open, file)), "{number}");
         assert_eq!(Arc::strong_count(file), 1 + usize::from(is_open), "{number}");
     }
-    segments.iter().for_each(|(id, _)| dir.forget(*id));
-    assert!(segments.iter().all(|(_, file)| Arc::strong_count(file) == 1));
+    for (number, (id, _)) in segments.iter().enumerate() {
+        dir.forget(*id);
+        let open = segments.iter().filter(|(_, file)| Arc::strong_count(file) > 1).count();
+        assert_eq!(open, 16.min(19 - number), "{number}");
+    }
 }
 
 /// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where nobody may cut it.
@@ -162,6 +168,7 @@ fn an_index_file_is_mapped_or_read_or_missing() {
     for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
         fs.add(Rule::new(Operation::Open, Fault::Error(kind)));
         assert!(matches!(dir.index_view(file, 16, 100), Err(Error::Io { .. })));
+        assert!(matches!(dir.read_small(&dir.path_of(file), 100), Err(Error::Io { .. })));
         fs.clear_rules();
     }
 }
@@ -183,7 +190,101 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
         let names = fs.list(Path::new("t-0")).unwrap();
         assert_eq!(names.len(), 1, "{names:?}");
     }
-    // What is not there need not be removed.
+    // What is not there need not be removed, and the first failure is the one that is said.
     dir.discard_path(Path::new("t-0/none"));
+    fs.add(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
+    let failed = dir.replace(&path, b"three").unwrap_err();
+    assert_eq!(failed.kind(), crate::ErrorKind::StorageFull);
     assert!(heard.0.lock().is_empty());
+}
+
+/// Work under a lock may do other work under a lock: each gets its own events, and afterwards they come at once again.
+#[test]
+fn events_are_held_back_for_whoever_holds_the_lock() {
+    let (_, heard, dir) = directory();
+    let event = |end| Event::Truncated { end };
+    let ((), outer) = dir.events.hold(|| {
+        dir.events.emit(&event(1));
+        let ((), inner) = dir.events.hold(|| dir.events.emit(&event(2)));
+        assert_eq!(inner, [event(2)]);
+        dir.events.emit(&event(3));
+        let events = dir.events.clone();
+        let panics = std::panic::AssertUnwindSafe(|| events.hold(|| panic!("on purpose")));
+        std::panic::catch_unwind(panics).unwrap_err();
+        dir.events.emit(&event(4));
+    });
+    assert_eq!(outer, [event(1), event(3), event(4)]);
+    assert!(heard.0.lock().is_empty());
+    dir.events.emit_all(&outer);
+    assert_eq!(*heard.0.lock(), outer);
+}
+
+/// What a write left that failed for want of room is gone, reserved room reads as zeros again, and is given back.
+#[test]
+fn a_failed_append_leaves_no_trace() {
+    const FRONT: usize = 60;
+    let full = io::ErrorKind::StorageFull;
+    for reserved in [0, 60, 100, 1000] {
+        for written in [0, 30, 50, 80] {
+            let (fs, _, dir) = directory();
+            let file = create_log_file(&dir, 0).unwrap();
+            let path = dir.path_of(SegmentFile::live(0, Kind::Log));
+            file.write_all_at(&[1; FRONT], 0).unwrap();
+            file.set_len(reserved.max(FRONT as u64)).unwrap();
+            let content = || {
+                let mut bytes = vec![0; file.len().unwrap() as usize];
+                file.read_exact_at(&mut bytes, 0).unwrap();
+                bytes
+            };
+            let before = content();
+            let mut log = ActiveLog::new(Arc::clone(&file), path, FRONT as u64, reserved);
+            fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind: full }).nth(1));
+            assert!(log.append(&[2; 90]).unwrap_err().rolled_back);
+            assert!(content() == before, "{written} of {reserved}");
+
+            // There is no way back where the file cannot be cut, and none is tried after any other error.
+            let kinds = [(full, true), (io::ErrorKind::Other, true), (io::ErrorKind::Other, false)];
+            for (kind, stuck) in kinds {
+                if stuck {
+                    fs.add(Rule::new(Operation::SetLen, Fault::Error(io::ErrorKind::Other)));
+                }
+                fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind }).nth(1));
+                assert!(!log.append(&[2; 90]).unwrap_err().rolled_back, "{kind:?}");
+                fs.clear_rules();
+            }
+            assert_eq!(log.append(&[3; 20]).unwrap(), FRONT as u64);
+            assert_eq!(log.position(), FRONT as u64 + 20);
+            log.trim().unwrap();
+            let wanted = [vec![1; FRONT], vec![3; 20]].concat();
+            if reserved > log.position() {
+                assert!(content() == wanted, "{written} of {reserved}");
+            }
+            assert!(content().starts_with(&wanted));
+        }
+    }
+}
+
+/// Offsets that are left out may be a flipped bit: what follows tells, as soon as its own offset is there.
+#[test]
+fn offsets_that_are_left_out_are_held_against_what_follows() {
+    let (_, _, dir) = directory();
+    let file = create_log_file(&dir, 0).unwrap();
+    let (first, gap) = (batch_of(0, b"x"), batch_of(5, b"x"));
+    let zeros = vec![0; first.len()];
+    let nexts =
+        [(2, false), (5, false), (6, true)].map(|(base, follows)| (batch_of(base, b"x"), follows));
+    for (next, follows) in nexts.into_iter().chain([(zeros, true)]) {
+        for there in 0..=next.len() {
+            let bytes = [&first[..], &gap, &next[..there]].concat();
+            file.set_len(0).unwrap();
+            file.write_all_at(&bytes, 0).unwrap();
+            let end = bytes.len() as u64;
+            for limit in [5, 6, 7, Offset::MAX] {
+                let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
+                assert!(matches!(stream.advance(end, limit).unwrap(), Step::Batch(_)));
+                let is_batch = matches!(stream.advance(end, limit).unwrap(), Step::Batch(_));
+                assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
+            }
+        }
+    }
 }
