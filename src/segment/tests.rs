@@ -102,11 +102,15 @@ fn a_scan_reads_long_pieces_once() {
     assert_eq!(interrupted.len(), 1);
     let mut upto = 0;
     for (at, bytes) in &done {
-        assert_eq!((*at, at % 4096), (upto, 0), "each goes on where the one before it ended");
+        assert_eq!(*at, upto, "each goes on where the one before it ended");
         upto += bytes.unwrap();
     }
     assert_eq!(upto, end);
-    assert!(done.len() as u64 <= end.div_ceil(BUFFER_BYTES as u64) + 1, "{done:?}");
+    let long = done.iter().filter(|(_, bytes)| bytes.unwrap() > BUFFER_BYTES as u64 * 9 / 10);
+    assert!(done.len() - long.count() <= 1, "{done:?}");
+    // What follows the large batch begins where that ended.
+    let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
+    assert!(unaligned.count() <= 1, "{done:?}");
 
     // Within what was read, beyond it, and one batch after another from there.
     let mut stream = BatchStream::new(file, 0, 0);

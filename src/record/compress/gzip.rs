@@ -181,20 +181,23 @@ mod tests {
         assert_eq!(output.filled(), b"content");
     }
 
-    /// A stream that was flushed ends with a block that has no content.
+    /// The stream may end only after the content has: it works in pieces of 32 KiB, and one that was flushed ends
+    /// with blocks that have no content.
     #[test]
-    fn content_that_fills_the_room_may_be_followed_by_empty_blocks() {
-        let content = [7; 3000];
-        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        writer.write_all(&content).unwrap();
-        (0..3).for_each(|_| writer.flush().unwrap());
-        let packed = writer.finish().unwrap();
-        let mut output = Expanded::new(content.len());
-        Decoder::default().decompress(&packed, &mut output).unwrap();
-        assert_eq!(output.filled(), content);
-        let limit = content.len() - 1;
-        let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
-        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+    fn content_may_end_before_its_stream() {
+        for size in [1, 3000, (32 << 10) - 1, 32 << 10, 64 << 10, (64 << 10) + 1] {
+            let content = vec![7; size];
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            writer.write_all(&content).unwrap();
+            (0..3).for_each(|_| writer.flush().unwrap());
+            let packed = writer.finish().unwrap();
+            let mut output = Expanded::new(size);
+            Decoder::default().decompress(&packed, &mut output).unwrap();
+            assert!(output.filled() == content, "{size}");
+            let limit = size - 1;
+            let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        }
     }
 
     #[test]

@@ -278,6 +278,7 @@ mod tests {
             kept.compress(compression, &plain, &mut packed).unwrap();
             Compressor::default().compress(compression, &plain, &mut fresh).unwrap();
             assert!(packed == fresh, "{compression:?}");
+            assert!(packed.capacity() < 3 * plain.len(), "{compression:?}");
         }
     }
 
