@@ -65,8 +65,8 @@ fn append(log: &Log, model: &mut Model, batches: Range<u64>) {
     }
 }
 
-/// A log whose process died, with a recovery point: in the middle of its only segment, or at the end of the first of two.
-fn killed_log(interval: u64, rolled: bool) -> (MemFs, Model) {
+/// A log whose process died, and its recovery point: in its only segment, or at the end of the first of two.
+fn killed_log(interval: u64, rolled: bool, added: u64) -> (MemFs, Model, Offset) {
     let fs = MemFs::new();
     let open = || Log::open(DIR, config(&fs, interval).segment_bytes(1 << 20)).unwrap();
     let (log, mut model) = (open(), Model::default());
@@ -75,8 +75,9 @@ fn killed_log(interval: u64, rolled: bool) -> (MemFs, Model) {
         log.roll().unwrap();
     }
     log.close().unwrap();
-    append(&open(), &mut model, 10..13);
-    (fs.kill(), model)
+    let vouched = model.end;
+    append(&open(), &mut model, 10..10 + added);
+    (fs.kill(), model, vouched)
 }
 
 /// Where batches begin in a file, or seem to.
@@ -222,9 +223,10 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
 /// looks, and whoever uses the rest finds what is wrong with it.
 #[test]
 fn below_a_recovery_point_an_index_in_order_and_wrong_misleads_nobody() {
-    for (interval, rolled) in [(0, false), (0, true), (300, false), (300, true)] {
-        let (fs, model) = killed_log(interval, rolled);
-        let upto = if rolled { model.batches[10][0].offset } else { model.end };
+    let states = [(false, 0), (false, 3), (true, 3)];
+    for (interval, (rolled, added)) in [0, 300].into_iter().flat_map(|i| states.map(|s| (i, s))) {
+        let (fs, model, vouched) = killed_log(interval, rolled, added);
+        let upto = if rolled { vouched } else { model.end };
         let times = all_times(&model);
         let check = |file: &str, wrong: &[u8], case: &str| {
             let disk = fs.kill();
@@ -256,7 +258,7 @@ fn below_a_recovery_point_an_index_in_order_and_wrong_misleads_nobody() {
                     (front, i64::from(u32::from_be_bytes(back.try_into().unwrap())))
                 })
                 .collect();
-            let offsets = 0..model.batches[10][0].offset as i64;
+            let offsets = 0..vouched as i64;
             let others: Vec<_> = if extension == "index" {
                 let places = positions(&log).into_iter().map(i64::from);
                 places
@@ -279,8 +281,12 @@ fn below_a_recovery_point_an_index_in_order_and_wrong_misleads_nobody() {
             for_each_wrong_entry(&entries, &others, |case, wrong| {
                 cases += 1;
                 // Not all of them: each is looked at in many openings.
-                if cases % 5 == 0 {
-                    check(&file, &bytes(wrong), &format!("{file}: {case}, {interval}, {rolled}"));
+                if cases % 8 == 0 {
+                    check(
+                        &file,
+                        &bytes(wrong),
+                        &format!("{file}: {case}, {interval}, {rolled}, {added}"),
+                    );
                 }
             });
         }
