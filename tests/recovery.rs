@@ -89,11 +89,19 @@ fn a_gap_at_the_end_of_a_segment_is_vouched_for() {
 /// follow each other is damage, and nothing is cut.
 #[test]
 fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
-    let fs = killed(4096, &[1; 6], &[1; 2]);
-    let log = read_file(&fs, DIR, &name(0, "log"));
+    // Closed in the middle of a segment, and at the end of one, where the next begins.
+    let next = MemFs::new();
+    let log = Log::open(DIR, config(&next, 4096)).unwrap();
+    append(&log, &[1; 8]);
+    log.roll().unwrap();
+    log.close().unwrap();
+    drop(Log::open(DIR, config(&next, 4096)).unwrap());
+    let log = read_file(&next, DIR, &name(0, "log"));
     let size = log.len() / 8;
-    for batch in 1..5 {
-        for offset in [batch - 1, batch + 1] {
+    let middle = (1..5).flat_map(|batch| [(batch, batch - 1), (batch, batch + 1)]);
+    let cases: Vec<_> = middle.chain([(7, 6), (7, 8)]).collect();
+    for (fs, cases) in [(killed(4096, &[1; 6], &[1; 2]), &cases[..8]), (next, &cases)] {
+        for &(batch, offset) in cases {
             let disk = fs.kill();
             let mut damaged = log.clone();
             damaged[batch * size + 7] = offset as u8;

@@ -112,6 +112,17 @@ fn a_scan_reads_long_pieces_once() {
     let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
     assert!(unaligned.count() <= 1, "{done:?}");
 
+    // The memory goes from one stream to the next.
+    let memory = Vec::with_capacity(BUFFER_BYTES);
+    let place = memory.as_ptr();
+    let stream = BatchStream::new(Arc::clone(&file), 0, 0);
+    let mut stream = stream.with_buffer(memory, BUFFER_BYTES / 4);
+    fs.clear_trace();
+    (0..4).for_each(|_| drop(stream.advance(end, Offset::MAX).unwrap()));
+    assert_eq!(reads().len(), 2);
+    let memory = stream.into_buffer();
+    assert_eq!((memory.as_ptr(), memory.capacity()), (place, BUFFER_BYTES));
+
     // Within what was read, beyond it, and one batch after another from there.
     let mut stream = BatchStream::new(file, 0, 0);
     fs.clear_trace();
@@ -290,5 +301,18 @@ fn offsets_that_are_left_out_are_held_against_what_follows() {
                 assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
             }
         }
+    }
+}
+
+/// A directory is opened to be synced: for want of a descriptor it was not, which says nothing of the medium.
+#[test]
+fn a_sync_that_was_not_tried_is_told_from_one_that_failed() {
+    let (fs, _, dir) = directory();
+    dir.sync().unwrap();
+    for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {
+        fs.add(Rule::new(Operation::SyncDir, Fault::Os(number)));
+        let error = dir.sync().unwrap_err();
+        assert!(matches!(error, Error::Io { operation, .. } if operation == tried), "{error}");
+        fs.clear_rules();
     }
 }
