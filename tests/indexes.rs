@@ -7,6 +7,7 @@ use annals::fs::{FaultFs, MemFs, Operation};
 use annals::record::{BatchBuilder, BatchHeader, stamp_base_offset};
 use annals::{Event, Log, LogConfig, Offset, OffsetSpec, ReadLimits, Record, Timestamp};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use support::{DIR, Heard, Model, Rec, name, read_file, write_file};
 
@@ -33,8 +34,16 @@ fn closed_log(interval: u64) -> (MemFs, Model, Vec<Offset>) {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs, interval)).unwrap();
     let mut model = Model::default();
+    append(&log, &mut model, 0..30);
+    let bases: Vec<_> = log.stats().unwrap().segments.iter().map(|s| s.base_offset).collect();
+    assert!(bases.len() > 2, "{bases:?}");
+    log.close().unwrap();
+    (fs, model, bases)
+}
+
+fn append(log: &Log, model: &mut Model, batches: Range<u64>) {
     let times = [10, 50, 20, 40, 60, 30, 45, 70, 65, 5];
-    for n in 0..30u64 {
+    for n in batches {
         let end = log.offsets().end;
         let recs: Vec<Rec> = (0..1 + n % 4 / 3)
             .map(|i| Rec {
@@ -54,10 +63,21 @@ fn closed_log(interval: u64) -> (MemFs, Model, Vec<Offset>) {
         log.append_all(records).unwrap();
         model.append(recs);
     }
-    let bases: Vec<_> = log.stats().unwrap().segments.iter().map(|s| s.base_offset).collect();
-    assert!(bases.len() > 2, "{bases:?}");
+}
+
+/// A log whose process died, and its recovery point: in its only segment, or at the end of the first of two.
+fn killed_log(interval: u64, rolled: bool, added: u64) -> (MemFs, Model, Offset) {
+    let fs = MemFs::new();
+    let open = || Log::open(DIR, config(&fs, interval).segment_bytes(1 << 20)).unwrap();
+    let (log, mut model) = (open(), Model::default());
+    append(&log, &mut model, 0..10);
+    if rolled {
+        log.roll().unwrap();
+    }
     log.close().unwrap();
-    (fs, model, bases)
+    let vouched = model.end;
+    append(&open(), &mut model, 10..10 + added);
+    (fs.kill(), model, vouched)
 }
 
 /// Where batches begin in a file, or seem to.
@@ -195,6 +215,81 @@ fn a_time_index_in_order_and_wrong_misleads_nobody() {
             times.iter().for_each(|time| check_time(&log, &model, *time, case));
             cases += 1;
         });
+        assert!(cases > 20, "{cases}");
+    }
+}
+
+/// The recovery point vouches for records, and for no entry: opening keeps what the log bears out where it
+/// looks, and whoever uses the rest finds what is wrong with it.
+#[test]
+fn below_a_recovery_point_an_index_in_order_and_wrong_misleads_nobody() {
+    let states = [(false, 0), (false, 3), (true, 3)];
+    for (interval, (rolled, added)) in [0, 300].into_iter().flat_map(|i| states.map(|s| (i, s))) {
+        let (fs, model, vouched) = killed_log(interval, rolled, added);
+        let upto = if rolled { vouched } else { model.end };
+        let times = all_times(&model);
+        let check = |file: &str, wrong: &[u8], case: &str| {
+            let disk = fs.kill();
+            write_file(&disk, DIR, file, wrong);
+            let open = || Log::open(DIR, config(&disk.kill(), interval)).unwrap();
+            times.iter().for_each(|time| check_time(&open(), &model, *time, case));
+            let log = open();
+            model.records().for_each(|want| check_offset(&log, want, case));
+            times.iter().rev().for_each(|time| check_time(&log, &model, *time, case));
+            // Closed, its time is asked of the index.
+            let log = open();
+            log.roll().unwrap();
+            let largest = log.stats().unwrap().segments[0].largest_timestamp.as_millis();
+            let below = model.records().take_while(|rec| rec.offset < upto);
+            assert_eq!(largest, below.map(|rec| rec.time).max().unwrap(), "{case}");
+            times.iter().for_each(|time| check_time(&log, &model, *time, case));
+            assert_eq!(log.verify().unwrap(), [], "{case}");
+        };
+        let mut cases = 0;
+        let log = read_file(&fs, DIR, &name(0, "log"));
+        for (extension, front) in [("index", 4), ("timeindex", 8)] {
+            let file = name(0, extension);
+            let index = read_file(&fs, DIR, &file);
+            let entries: Vec<_> = index
+                .chunks(front + 4)
+                .map(|entry| {
+                    let (front, back) = entry.split_at(front);
+                    let front = front.iter().fold(0, |all, byte| all << 8 | i64::from(*byte));
+                    (front, i64::from(u32::from_be_bytes(back.try_into().unwrap())))
+                })
+                .collect();
+            let offsets = 0..vouched as i64;
+            let others: Vec<_> = if extension == "index" {
+                let places = positions(&log).into_iter().map(i64::from);
+                places
+                    .flat_map(|place| offsets.clone().map(move |offset| (offset, place)))
+                    .collect()
+            } else {
+                let times = times.iter().filter(|time| **time < 90);
+                times.flat_map(|time| offsets.clone().map(move |offset| (*time, offset))).collect()
+            };
+            let bytes = |entries: &[(i64, i64)]| -> Vec<u8> {
+                let bytes = entries.iter().flat_map(|(a, b)| {
+                    [&a.to_be_bytes()[8 - front..], &b.to_be_bytes()[4..]].concat()
+                });
+                bytes.collect()
+            };
+            assert!(bytes(&entries) == index);
+            for len in 0..entries.len() {
+                check(&file, &bytes(&entries[..len]), &format!("{file} cut to {len} entries"));
+            }
+            for_each_wrong_entry(&entries, &others, |case, wrong| {
+                cases += 1;
+                // Not all of them: each is looked at in many openings.
+                if cases % 8 == 0 {
+                    check(
+                        &file,
+                        &bytes(wrong),
+                        &format!("{file}: {case}, {interval}, {rolled}, {added}"),
+                    );
+                }
+            });
+        }
         assert!(cases > 20, "{cases}");
     }
 }

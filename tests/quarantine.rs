@@ -271,6 +271,66 @@ fn a_batch_between_a_wrong_length_and_other_damage_stays() {
     assert_eq!(found, [0, 2, 4]);
 }
 
+/// A batch whose header cannot be read still says how long it is: what lies in its values is passed over.
+#[test]
+fn batches_inside_of_one_with_a_damaged_header_are_not_taken_for_data() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    let mut value = Vec::new();
+    for offset in [1, 2] {
+        let mut inner = BatchBuilder::new();
+        inner.base_offset(offset).push(Timestamp::from_millis(5), None, Some(b"never")).unwrap();
+        value.extend(inner.take().unwrap());
+    }
+    log.append("first").unwrap();
+    log.append_all([Record::new(value), Record::new("two")]).unwrap();
+    log.append("last").unwrap();
+    log.close().unwrap();
+    let place = places(&fs)[1].clone();
+    // In the last offset delta, in the number of records, and in the checksum.
+    for within in [23, 57, 17] {
+        let fs = fs.kill();
+        flip(&fs, &place.file, place.position + within, 7);
+        let log = Log::open(DIR, keep(&fs)).unwrap();
+        let values: Vec<_> = read_all(&log).into_iter().map(|rec| rec.value.unwrap()).collect();
+        assert_eq!(values, [b"first".to_vec(), b"last".to_vec()], "{within}");
+    }
+}
+
+/// Whatever is damaged in one batch, and in another beside it, costs those two and no third.
+#[test]
+fn damage_in_a_batch_costs_no_other() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    (0..7).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
+    log.close().unwrap();
+    let places = places(&fs);
+    let (base, length, checksum) = (7, 9, 17);
+    let cases = [
+        // The base offset of the batch behind it, upwards; and that of the one behind that, downwards.
+        (vec![(1, checksum, 6), (2, base, 2)], vec![0, 3, 4, 5, 6]),
+        (vec![(1, checksum, 6), (3, base, 0)], vec![0, 2, 4, 5, 6]),
+        // Nothing says where it ends.
+        (vec![(1, length, 6), (1, checksum, 6)], vec![0, 2, 3, 4, 5, 6]),
+        (vec![(5, length, 6), (5, checksum, 6)], vec![0, 1, 2, 3, 4, 6]),
+    ];
+    for (flips, expected) in cases {
+        for zeros in [0, 100] {
+            let disk = fs.kill();
+            for (number, within, bit) in &flips {
+                flip(&disk, &places[*number].file, places[*number].position + within, *bit);
+            }
+            let mut bytes = read_file(&disk, DIR, &name(0, "log"));
+            bytes.resize(bytes.len() + zeros, 0);
+            write_file(&disk, DIR, &name(0, "log"), &bytes);
+            let log = Log::open(DIR, keep(&disk)).unwrap();
+            let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+            assert_eq!(found, expected, "{flips:?}, {zeros} zeros");
+            assert_eq!(log.offsets().end, 7);
+        }
+    }
+}
+
 /// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other records.
 #[test]
 fn offsets_that_are_lost_at_the_end_are_not_given_again() {

@@ -188,6 +188,19 @@ mod tests {
         assert_eq!(read_i64(&mut &[0xff; 9][..]), None);
     }
 
+    /// The way for numbers of one or two bytes reads them as the general one does, and no others.
+    #[test]
+    fn short_numbers_are_read_alike() {
+        for value in 0..70_000u64 {
+            let mut bytes = [0u8; 8];
+            let end = put(&mut bytes, 0, value);
+            let found = short(&bytes, 0);
+            assert_eq!(found, (end <= 2).then_some((value as u32, end)), "{value}");
+            assert_eq!(read_i32(&mut &bytes[..end]), Some(unzigzag32(value as u32)), "{value}");
+            assert_eq!(read_i64(&mut &bytes[..end]), Some(unzigzag64(value)), "{value}");
+        }
+    }
+
     proptest! {
         #[test]
         fn round_trip(value: i64, shift in 0u32..64) {

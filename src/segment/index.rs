@@ -215,11 +215,28 @@ mod tests {
                 assert_eq!(indexes.times.is_checked(other), is_checked, "{number}, {other}");
             }
         }
-        // What was made here needs no check.
-        indexes.offsets.push(1000, 100_000);
-        indexes.times.push(Timestamp::from_millis(1000), 1000);
-        assert!(indexes.offsets.is_checked(ENTRIES + 1));
-        assert!(indexes.times.is_checked(ENTRIES));
+    }
+
+    #[test]
+    fn what_was_made_here_needs_no_check() {
+        const ENTRIES: usize = 3;
+        let mut indexes = opened(ENTRIES as u32);
+        for next in 1000..1003 {
+            indexes.offsets.push(next, next);
+            indexes.times.push(Timestamp::from_millis(next as i64), next);
+            for number in 0..=indexes.times.len() {
+                // What leads from the last entry of the file to the first of these is not known.
+                assert_eq!(indexes.offsets.is_checked(number), number > ENTRIES, "{number}");
+                assert_eq!(indexes.times.is_checked(number), number >= ENTRIES, "{number}");
+            }
+        }
+        // Copied from a file, they are not.
+        indexes.times.doubt();
+        indexes.offsets.doubt();
+        for number in 0..=indexes.times.len() {
+            assert!(!indexes.times.is_checked(number), "{number}");
+            assert!(!indexes.offsets.is_checked(number), "{number}");
+        }
     }
 
     #[test]

@@ -200,7 +200,23 @@ mod tests {
             assert_eq!(SegmentFile::parse(name), None, "{name}");
             assert_eq!(Name::parse(name), Name::Unknown, "{name}");
         }
-        assert_eq!(Name::parse("00000000000000000000.index.tmp"), Name::Temporary);
         assert_eq!(Name::parse("partition.metadata"), Name::Known);
+    }
+
+    /// What is temporary is removed when a log is opened, so it must be of its own making.
+    #[test]
+    fn files_of_others_keep_any_ending() {
+        let segment = "00000000000000000000.log";
+        for name in [segment, "partition.metadata", RECOVERY_POINT] {
+            assert_eq!(Name::parse(&format!("{name}.tmp")), Name::Temporary, "{name}");
+        }
+        assert_eq!(Name::parse(&quarantine_name(0, 7)), Name::Quarantined);
+        let strange = ["notes.tmp", "notes.7.quarantined", "7.quarantined", "notes.quarantined"];
+        let ours =
+            ["x.quarantined", "-7.quarantined", "quarantined", "7.quarantined.tmp", "tmp.tmp"];
+        let ours = ours.map(|ending| format!("{segment}.{ending}"));
+        for name in strange.into_iter().chain(ours.iter().map(String::as_str)) {
+            assert_eq!(Name::parse(name), Name::Unknown, "{name}");
+        }
     }
 }

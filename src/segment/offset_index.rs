@@ -140,6 +140,14 @@ mod tests {
         assert_eq!(open(&[]), None);
         assert!(open(&[0; 7]).is_some());
         assert!(open(&[0; 16]).is_some(), "the zero tail of a pre-sized file");
+        let entries = |first: [u8; 2], second: [u8; 2]| {
+            let [a, b] = [first, second].map(|[offset, at]| [0, 0, 0, offset, 0, 0, 0, at]);
+            open(&[a, b].concat())
+        };
+        assert_eq!(entries([1, 5], [2, 6]), None);
+        for second in [[1, 6], [0, 6], [2, 5], [2, 4]] {
+            assert!(entries([1, 5], second).is_some(), "{second:?}");
+        }
         assert!(open(&[0, 0, 0, 1, 0, 0, 0, 100]).is_some());
         assert_eq!(open(&[0, 0, 0, 1, 0, 0, 0, 99]), None);
     }

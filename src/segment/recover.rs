@@ -370,11 +370,10 @@ pub(crate) fn next_batch_after(
 /// The size that the length field of a batch gives it, if the file has room for that.
 fn stored_size(file: &dyn File, position: u64, end: u64) -> io::Result<Option<u64>> {
     let available = end.saturating_sub(position);
-    if available < BatchHeader::SIZE as u64 {
-        return Ok(None);
-    }
     let mut prefix = [0; layout::LENGTH_PREFIX_SIZE];
-    file.read_exact_at(&mut prefix, position)?;
+    // No batch fits in less than that, whatever the length is then.
+    let wanted = available.min(layout::LENGTH_PREFIX_SIZE as u64) as usize;
+    file.read_exact_at(prefix.get_mut(..wanted).unwrap_or_default(), position)?;
     let field = prefix.get(layout::BATCH_LENGTH_AT..).and_then(|field| field.try_into().ok());
     let length = i32::from_be_bytes(field.unwrap_or_default());
     let size = u64::try_from(length).ok().filter(|_| length >= layout::MIN_LENGTH);

@@ -86,10 +86,6 @@ impl BatchStream {
         self.current = None;
         self.position = position;
         self.lowest = lowest;
-        if self.within().is_none_or(|within| within > self.filled) {
-            self.buffer_at = position;
-            self.filled = 0;
-        }
     }
 
     /// Where the next step looks.
@@ -173,7 +169,7 @@ impl BatchStream {
             return Ok(Err(damage));
         }
         // Offsets are left out before this batch. That is what compaction leaves, and what a
-        // flipped bit looks like: the batch behind it tells.
+        // flipped bit looks like: the batch behind it tells. Reserved room, which reads as zeros, says nothing.
         let size = header.size_bytes();
         let behind = size.saturating_add(8);
         if self.position.saturating_add(behind as u64) > end {
@@ -181,7 +177,7 @@ impl BatchStream {
         }
         let base = self.bytes(behind, end)?.get(size..).and_then(|base| base.try_into().ok());
         let base = base.map_or(Offset::MAX, |base| i64::from_be_bytes(base).cast_unsigned());
-        Ok(if base <= header.last_offset() {
+        Ok(if base != 0 && base <= header.last_offset() {
             Err(Damage::OffsetsBeyondNext { limit: base, found: header.last_offset() })
         } else {
             Ok(())

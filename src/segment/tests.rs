@@ -1,7 +1,9 @@
 use super::*;
-use crate::fs::{FaultFs, Fs, MemFs, Operation};
+use crate::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use crate::record::{BatchBuilder, stamp_base_offset};
+use crate::segment::active::ActiveLog;
 use crate::segment::dir::Events;
+use crate::segment::scan::BUFFER_BYTES;
 use crate::{Event, Listener};
 use std::path::Path;
 
@@ -14,26 +16,35 @@ impl Listener for Heard {
     }
 }
 
-/// An append adds its entry before it is published: who looks a moment before finds an entry for what
-/// is not there as yet, at the end it sees or beyond.
-#[test]
-fn entries_of_what_is_not_published_yet_are_passed_over() {
-    const BATCHES: u64 = 5;
+fn batch_of(base: Offset, value: &[u8]) -> Vec<u8> {
+    let mut batch = BatchBuilder::new();
+    batch.push(Timestamp::from_millis(1), None, Some(value)).unwrap();
+    let mut batch = batch.finish().unwrap().to_vec();
+    stamp_base_offset(&mut batch, base).unwrap();
+    batch
+}
+
+fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     let fs = FaultFs::new(MemFs::new());
     fs.create_dir(Path::new("t-0")).unwrap();
     let heard = Arc::new(Heard::default());
     let events = Events { listener: Some(heard.clone()) };
     let dir = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), events, 0, true);
+    (fs, heard, dir)
+}
+
+/// An append adds its entry before it is published: who looks a moment before finds an entry for what
+/// is not there as yet, at the end it sees or beyond.
+#[test]
+fn entries_of_what_is_not_published_yet_are_passed_over() {
+    const BATCHES: u64 = 5;
+    let (fs, heard, dir) = directory();
     let file = create_log_file(&dir, 0).unwrap();
     let mut bytes = Vec::new();
     let mut positions = Vec::new();
     for base in 0..BATCHES {
-        let mut batch = BatchBuilder::new();
-        batch.push(Timestamp::from_millis(1), None, Some(b"x")).unwrap();
-        let mut batch = batch.finish().unwrap().to_vec();
-        stamp_base_offset(&mut batch, base).unwrap();
         positions.push(bytes.len() as u64);
-        bytes.extend(batch);
+        bytes.extend(batch_of(base, b"x"));
     }
     file.write_all_at(&bytes, 0).unwrap();
 
@@ -56,4 +67,252 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
     assert!(reads.into_iter().all(|call| call.at >= positions[1]));
     assert!(segment.locate(3, Offset::MAX).unwrap().is_none());
     assert!(heard.0.lock().is_empty());
+}
+
+/// A file is read once, in long reads that begin where pages do, whatever interrupts a read; what is skipped is not read.
+#[test]
+fn a_scan_reads_long_pieces_once() {
+    const BATCHES: u64 = 40;
+    let (fs, _, dir) = directory();
+    let file = create_log_file(&dir, 0).unwrap();
+    // One is larger than what is read at a time.
+    let value_of = |base| vec![0; if base == 20 { 3 * BUFFER_BYTES } else { 100_000 }];
+    let (mut end, mut positions) = (0, Vec::new());
+    for base in 0..BATCHES {
+        let batch = batch_of(base, &value_of(base));
+        file.write_all_at(&batch, end).unwrap();
+        positions.push(end);
+        end += batch.len() as u64;
+    }
+    let reads = || {
+        let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
+        reads.map(|call| (call.at, call.result)).collect::<Vec<_>>()
+    };
+    let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
+    fs.clear_trace();
+    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Interrupted)).nth(2));
+    for (base, position) in positions.iter().enumerate() {
+        let step = stream.advance(end, Offset::MAX).unwrap();
+        assert!(matches!(step, Step::Batch(header) if header.base_offset == base as u64));
+        assert_eq!(stream.position(), *position);
+    }
+    assert!(matches!(stream.advance(end, Offset::MAX).unwrap(), Step::End));
+    let (done, interrupted): (Vec<_>, Vec<_>) =
+        reads().into_iter().partition(|(_, result)| result.is_ok());
+    assert_eq!(interrupted.len(), 1);
+    let mut upto = 0;
+    for (at, bytes) in &done {
+        assert_eq!(*at, upto, "each goes on where the one before it ended");
+        upto += bytes.unwrap();
+    }
+    assert_eq!(upto, end);
+    let long = done.iter().filter(|(_, bytes)| bytes.unwrap() > BUFFER_BYTES as u64 * 9 / 10);
+    assert!(done.len() - long.count() <= 1, "{done:?}");
+    // What follows the large batch begins where that ended.
+    let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
+    assert!(unaligned.count() <= 1, "{done:?}");
+
+    // The memory goes from one stream to the next.
+    let memory = Vec::with_capacity(BUFFER_BYTES);
+    let place = memory.as_ptr();
+    let stream = BatchStream::new(Arc::clone(&file), 0, 0);
+    let mut stream = stream.with_buffer(memory, BUFFER_BYTES / 4);
+    fs.clear_trace();
+    (0..4).for_each(|_| drop(stream.advance(end, Offset::MAX).unwrap()));
+    assert_eq!(reads().len(), 2);
+    let memory = stream.into_buffer();
+    assert_eq!((memory.as_ptr(), memory.capacity()), (place, BUFFER_BYTES));
+
+    // Within what was read, beyond it, and one batch after another from there.
+    let mut stream = BatchStream::new(file, 0, 0);
+    fs.clear_trace();
+    for to in [0, 3, 4, 30, 31, 39] {
+        stream.skip_to(positions[to], to as u64);
+        assert_eq!(stream.next_position(), positions[to]);
+        let step = stream.advance(end, Offset::MAX).unwrap();
+        assert!(matches!(step, Step::Batch(header) if header.base_offset == to as u64));
+        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &value_of(to as u64)));
+    }
+    assert!(reads().len() <= 3, "{:?}", reads());
+}
+
+/// As many files stay open as a log may hold: who reads here and there opens none again.
+#[test]
+fn the_files_opened_last_stay_open() {
+    let (_, _, dir) = directory();
+    let segments: Vec<_> = (0..20)
+        .map(|base| {
+            let id = dir.new_segment();
+            let file = create_log_file(&dir, base).unwrap();
+            (0..2).for_each(|_| dir.remember(id, &file));
+            (id, file)
+        })
+        .collect();
+    for (number, (id, file)) in segments.iter().enumerate() {
+        let is_open = number >= 4;
+        assert_eq!(dir.opened(*id).is_some(), is_open, "{number}");
+        assert!(dir.opened(*id).is_none_or(|open| Arc::ptr_eq(&open, file)), "{number}");
+        assert_eq!(Arc::strong_count(file), 1 + usize::from(is_open), "{number}");
+    }
+    for (number, (id, _)) in segments.iter().enumerate() {
+        dir.forget(*id);
+        let open = segments.iter().filter(|(_, file)| Arc::strong_count(file) > 1).count();
+        assert_eq!(open, 16.min(19 - number), "{number}");
+    }
+}
+
+/// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where nobody may cut it.
+#[test]
+fn an_index_file_is_mapped_or_read_or_missing() {
+    let (fs, _, dir) = directory();
+    let file = SegmentFile::live(0, Kind::OffsetIndex);
+    assert_eq!(dir.index_view(file, 16, 100).unwrap().err(), Some(MISSING));
+    let reader = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), Events::default(), 0, false);
+    for (len, mapped) in [(8, false), (16, true), (24, true)] {
+        let content: Vec<u8> = (0..len).collect();
+        dir.replace(&dir.path_of(file), &content).unwrap();
+        for (dir, mapped) in [(&dir, mapped), (&reader, false)] {
+            fs.clear_trace();
+            let view = dir.index_view(file, 16, len.into()).unwrap().unwrap();
+            assert_eq!(*view, content);
+            let views = fs.trace().into_iter().filter(|call| call.operation == Operation::View);
+            assert_eq!(views.count(), usize::from(mapped), "{len}");
+            assert!(dir.index_view(file, 16, u64::from(len) - 1).unwrap().is_err(), "too long");
+        }
+    }
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+        fs.add(Rule::new(Operation::Open, Fault::Error(kind)));
+        assert!(matches!(dir.index_view(file, 16, 100), Err(Error::Io { .. })));
+        assert!(matches!(dir.read_small(&dir.path_of(file), 100), Err(Error::Io { .. })));
+        fs.clear_rules();
+    }
+}
+
+/// A file that was left beside the one to replace is in nobody's way, and what cannot be removed is reported.
+#[test]
+fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
+    let (fs, heard, dir) = directory();
+    let path = dir.path_of(SegmentFile::live(0, Kind::TimeIndex));
+    for (content, kind) in [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)] {
+        fs.add(Rule::new(Operation::Rename, Fault::Error(kind)));
+        fs.add(Rule::new(Operation::Remove, Fault::Error(io::ErrorKind::PermissionDenied)));
+        dir.replace(&path, content).unwrap_err();
+        let left = heard.0.lock().drain(..).collect::<Vec<_>>();
+        assert!(matches!(&left[..], [Event::CleanupFailed { .. }]), "{left:?}");
+        fs.clear_rules();
+        dir.replace(&path, content).unwrap();
+        assert_eq!(dir.read_small(&path, 100).unwrap().as_deref(), Some(&content[..]));
+        let names = fs.list(Path::new("t-0")).unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+    // What is not there need not be removed, and the first failure is the one that is said.
+    dir.discard_path(Path::new("t-0/none"));
+    fs.add(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
+    let failed = dir.replace(&path, b"three").unwrap_err();
+    assert_eq!(failed.kind(), crate::ErrorKind::StorageFull);
+    assert!(heard.0.lock().is_empty());
+}
+
+/// Work under a lock may do other work under a lock: each gets its own events, and afterwards they come at once again.
+#[test]
+fn events_are_held_back_for_whoever_holds_the_lock() {
+    let (_, heard, dir) = directory();
+    let event = |end| Event::Truncated { end };
+    let ((), outer) = dir.events.hold(|| {
+        dir.events.emit(&event(1));
+        let ((), inner) = dir.events.hold(|| dir.events.emit(&event(2)));
+        assert_eq!(inner, [event(2)]);
+        dir.events.emit(&event(3));
+        let events = dir.events.clone();
+        let panics = std::panic::AssertUnwindSafe(|| events.hold(|| panic!("on purpose")));
+        std::panic::catch_unwind(panics).unwrap_err();
+        dir.events.emit(&event(4));
+    });
+    assert_eq!(outer, [event(1), event(3), event(4)]);
+    assert!(heard.0.lock().is_empty());
+    dir.events.emit_all(&outer);
+    assert_eq!(*heard.0.lock(), outer);
+}
+
+/// What a write left that failed for want of room is gone, reserved room reads as zeros again, and is given back.
+#[test]
+fn a_failed_append_leaves_no_trace() {
+    const FRONT: usize = 60;
+    let full = io::ErrorKind::StorageFull;
+    for reserved in [0, 60, 100, 1000] {
+        for written in [0, 30, 50, 80] {
+            let (fs, _, dir) = directory();
+            let file = create_log_file(&dir, 0).unwrap();
+            let path = dir.path_of(SegmentFile::live(0, Kind::Log));
+            file.write_all_at(&[1; FRONT], 0).unwrap();
+            file.set_len(reserved.max(FRONT as u64)).unwrap();
+            let content = || {
+                let mut bytes = vec![0; file.len().unwrap() as usize];
+                file.read_exact_at(&mut bytes, 0).unwrap();
+                bytes
+            };
+            let before = content();
+            let mut log = ActiveLog::new(Arc::clone(&file), path, FRONT as u64, reserved);
+            fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind: full }).nth(1));
+            assert!(log.append(&[2; 90]).unwrap_err().rolled_back);
+            assert!(content() == before, "{written} of {reserved}");
+
+            // There is no way back where the file cannot be cut, and none is tried after any other error.
+            let kinds = [(full, true), (io::ErrorKind::Other, true), (io::ErrorKind::Other, false)];
+            for (kind, stuck) in kinds {
+                if stuck {
+                    fs.add(Rule::new(Operation::SetLen, Fault::Error(io::ErrorKind::Other)));
+                }
+                fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind }).nth(1));
+                assert!(!log.append(&[2; 90]).unwrap_err().rolled_back, "{kind:?}");
+                fs.clear_rules();
+            }
+            assert_eq!(log.append(&[3; 20]).unwrap(), FRONT as u64);
+            assert_eq!(log.position(), FRONT as u64 + 20);
+            log.trim().unwrap();
+            let wanted = [vec![1; FRONT], vec![3; 20]].concat();
+            if reserved > log.position() {
+                assert!(content() == wanted, "{written} of {reserved}");
+            }
+            assert!(content().starts_with(&wanted));
+        }
+    }
+}
+
+/// Offsets that are left out may be a flipped bit: what follows tells, as soon as its own offset is there.
+#[test]
+fn offsets_that_are_left_out_are_held_against_what_follows() {
+    let (_, _, dir) = directory();
+    let file = create_log_file(&dir, 0).unwrap();
+    let (first, gap) = (batch_of(0, b"x"), batch_of(5, b"x"));
+    let zeros = vec![0; first.len()];
+    let nexts =
+        [(2, false), (5, false), (6, true)].map(|(base, follows)| (batch_of(base, b"x"), follows));
+    for (next, follows) in nexts.into_iter().chain([(zeros, true)]) {
+        for there in 0..=next.len() {
+            let bytes = [&first[..], &gap, &next[..there]].concat();
+            file.set_len(0).unwrap();
+            file.write_all_at(&bytes, 0).unwrap();
+            let end = bytes.len() as u64;
+            for limit in [5, 6, 7, Offset::MAX] {
+                let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
+                assert!(matches!(stream.advance(end, limit).unwrap(), Step::Batch(_)));
+                let is_batch = matches!(stream.advance(end, limit).unwrap(), Step::Batch(_));
+                assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
+            }
+        }
+    }
+}
+
+/// A directory is opened to be synced: for want of a descriptor it was not, which says nothing of the medium.
+#[test]
+fn a_sync_that_was_not_tried_is_told_from_one_that_failed() {
+    let (fs, _, dir) = directory();
+    dir.sync().unwrap();
+    for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {
+        fs.add(Rule::new(Operation::SyncDir, Fault::Os(number)));
+        let error = dir.sync().unwrap_err();
+        assert!(matches!(error, Error::Io { operation, .. } if operation == tried), "{error}");
+        fs.clear_rules();
+    }
 }

@@ -152,11 +152,16 @@ mod tests {
     #[test]
     fn only_later_timestamps_get_an_entry() {
         let index = TimeIndex::empty(0);
+        index.push(at(0), 1);
+        assert_eq!(index.largest(), at(0));
+        let index = TimeIndex::empty(0);
         index.push(Timestamp::NONE, 0);
         index.push(at(10), 3);
         index.push(at(10), 5);
         index.push(at(9), 6);
         index.push(at(11), 7);
+        index.push(at(12), 7);
+        index.push(at(13), 6);
         let entries: Vec<_> = index.iter().map(|e| (e.timestamp.as_millis(), e.offset)).collect();
         assert_eq!(entries, [(10, 3), (11, 7)]);
         assert_eq!(index.last_below(at(10)), None);
@@ -173,8 +178,13 @@ mod tests {
         };
         assert_eq!(open(&[]), None);
         assert!(open(&[0; 13]).is_some());
+        assert_eq!(open(&entry(0, 1)), None);
         assert_eq!(open(&[entry(1, 1), entry(2, 2)].concat()), None);
-        assert!(open(&[entry(2, 1), entry(1, 2)].concat()).is_some());
+        for (millis, offset) in [(1, 2), (2, 2), (3, 1), (3, 0)] {
+            let falls = [entry(2, 1), entry(millis, offset)].concat();
+            assert!(open(&falls).is_some(), "{millis}, {offset}");
+        }
+        assert!(open(&entry(-1, 1)).is_some(), "a batch without times");
         assert!(open(&[entry(2, 1), [0; 12].to_vec()].concat()).is_some(), "a zero tail");
     }
 }

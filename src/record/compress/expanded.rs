@@ -100,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn room_grows_in_long_steps_and_only_when_it_is_used_up() {
+        let mut expanded = Expanded::new(usize::MAX);
+        for (wanted, capacity) in [(10, 10), (5, 20), (5, 20), (1, 40), (100, 121)] {
+            assert_eq!(expanded.room(wanted).len(), wanted);
+            expanded.advance(wanted);
+            assert_eq!(expanded.capacity(), capacity);
+        }
+    }
+
+    #[test]
     fn what_only_one_batch_needed_is_given_back() {
         let mut expanded = Expanded::new(usize::MAX);
         let large = RETAINED_BYTES * 3;

@@ -181,6 +181,25 @@ mod tests {
         assert_eq!(output.filled(), b"content");
     }
 
+    /// The stream may end only after the content has: it works in pieces of 32 KiB, and one that was flushed ends
+    /// with blocks that have no content.
+    #[test]
+    fn content_may_end_before_its_stream() {
+        for size in [1, 3000, (32 << 10) - 1, 32 << 10, 64 << 10, (64 << 10) + 1] {
+            let content = vec![7; size];
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            writer.write_all(&content).unwrap();
+            (0..3).for_each(|_| writer.flush().unwrap());
+            let packed = writer.finish().unwrap();
+            let mut output = Expanded::new(size);
+            Decoder::default().decompress(&packed, &mut output).unwrap();
+            assert!(output.filled() == content, "{size}");
+            let limit = size - 1;
+            let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        }
+    }
+
     #[test]
     fn a_second_member_is_refused() {
         let mut twice = Vec::new();

@@ -261,6 +261,27 @@ mod tests {
         }
     }
 
+    /// Encoders are kept between batches, and nothing of one batch is left in the next.
+    #[test]
+    fn what_was_packed_before_makes_no_difference() {
+        let mut kept = Compressor::default();
+        let plain = corpus().swap_remove(2);
+        let levels = [1, 9, 9, -1, 1];
+        let gzip = levels.map(|level| Compression::Gzip { level });
+        let zstd = levels.map(|level| Compression::Zstd { level });
+        let same = [Compression::Snappy, Compression::Lz4].repeat(2);
+        for compression in gzip.into_iter().chain(zstd).chain(same) {
+            if !compression.codec().is_available() {
+                continue;
+            }
+            let (mut packed, mut fresh) = (Vec::new(), Vec::new());
+            kept.compress(compression, &plain, &mut packed).unwrap();
+            Compressor::default().compress(compression, &plain, &mut fresh).unwrap();
+            assert!(packed == fresh, "{compression:?}");
+            assert!(packed.capacity() < 3 * plain.len(), "{compression:?}");
+        }
+    }
+
     #[test]
     fn cut_off_or_followed_by_more_is_malformed() {
         let plain = b"some text to pack, some text to pack".repeat(100);
@@ -275,11 +296,14 @@ mod tests {
                 if codec == Codec::Snappy && end == 16 {
                     continue;
                 }
-                let cut = expand(codec, &packed[..end], 1 << 20);
-                assert!(
-                    matches!(cut, Err(InvalidBatch::Compression { .. })),
-                    "{codec} {end} {cut:?}"
-                );
+                // Not even where all of the content has come out.
+                for limit in [1 << 20, plain.len()] {
+                    let cut = expand(codec, &packed[..end], limit);
+                    assert!(
+                        matches!(cut, Err(InvalidBatch::Compression { .. })),
+                        "{codec} {end} {cut:?}"
+                    );
+                }
             }
             packed.push(0);
             let longer = expand(codec, &packed, 1 << 20);

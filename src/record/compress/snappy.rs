@@ -101,6 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_says_which_version_can_read_it() {
+        let mut frame = Vec::new();
+        Encoder::default().compress(b"content", &mut frame).unwrap();
+        for (version, least, read) in [(1, 1, true), (7, 1, true), (1, 0, true), (7, 2, false)] {
+            frame[8..12].copy_from_slice(&i32::to_be_bytes(version));
+            frame[12..16].copy_from_slice(&i32::to_be_bytes(least));
+            let mut output = Expanded::new(100);
+            assert_eq!(decompress(&frame, &mut output).is_ok(), read, "{version}, {least}");
+        }
+    }
+
+    #[test]
     fn a_claimed_length_takes_no_memory() {
         // A block of a few bytes that claims 2 GiB.
         let bomb = [0xff, 0xff, 0xff, 0xff, 0x07, 0x00, b'x'];

@@ -173,10 +173,48 @@ mod tests {
         frame.extend([0x00, 0x58]);
         frame.extend(&block.to_le_bytes()[..3]);
         frame.push(b'x');
-        let mut output = Expanded::new(64 << 20);
-        let refused = Decoder::default().decompress(&frame, &mut output);
-        assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
-        assert!(output.capacity() <= 256 << 10);
+        for limit in [64 << 20, 128 << 10] {
+            let mut output = Expanded::new(limit);
+            let refused = Decoder::default().decompress(&frame, &mut output);
+            assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
+            assert!(output.capacity() <= 256 << 10);
+        }
+    }
+
+    /// Who compresses a stream writes a frame before it is known how large its content is.
+    #[test]
+    fn content_of_unknown_size_is_expanded_whatever_its_size() {
+        for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {
+            let plain = vec![7; size];
+            let packed = ::zstd::stream::encode_all(plain.as_slice(), 3).unwrap();
+            let content_size = Frame::measure(&packed).unwrap().content_size;
+            assert!(content_size.is_none());
+            for limit in [size, usize::MAX] {
+                let mut output = Expanded::new(limit);
+                Decoder::default().decompress(&packed, &mut output).unwrap();
+                assert!(output.filled() == plain, "{size}, {limit}");
+            }
+            let Some(limit) = size.checked_sub(1) else { continue };
+            let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        }
+    }
+
+    /// Blocks that are stored as they are, or one byte many times, say how much they hold.
+    #[test]
+    fn small_content_of_unknown_size_takes_no_more_memory_than_it_has() {
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        frame.extend([0x00, 0x58]);
+        let mut block = |size: u32, kind: u32, last: u32, content: &[u8]| {
+            frame.extend(&((size << 3) | (kind << 1) | last).to_le_bytes()[..3]);
+            frame.extend(content);
+        };
+        block(7, 0, 0, b"content");
+        block(1000, 1, 0, b"x");
+        block(0, 0, 1, b"");
+        let mut output = Expanded::new(usize::MAX);
+        Decoder::default().decompress(&frame, &mut output).unwrap();
+        assert_eq!((output.filled().len(), output.capacity()), (1007, 1007));
     }
 
     #[test]
