@@ -102,32 +102,6 @@ impl MetaProperties {
         let others = self.others.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         properties::format([(VERSION, version)].into_iter().chain(own).chain(others))
     }
-
-    /// Which form the file has.
-    pub(crate) fn version(&self) -> MetaVersion {
-        self.version
-    }
-
-    /// The node, if it says which.
-    pub(crate) fn node_id(&self) -> Option<i32> {
-        self.node_id
-    }
-
-    /// The cluster, if it says which.
-    pub(crate) fn cluster_id(&self) -> Option<&str> {
-        self.cluster_id.as_deref()
-    }
-
-    /// The id of the directory itself, if it has one: that of brokers before 3.7 has none.
-    pub(crate) fn directory_id(&self) -> Option<Uuid> {
-        self.directory_id
-    }
-
-    /// The same with an id of the directory.
-    pub(crate) fn with_directory_id(mut self, id: Uuid) -> MetaProperties {
-        self.directory_id = Some(id);
-        self
-    }
 }
 
 impl MetaVersion {
@@ -225,23 +199,29 @@ mod tests {
         let text = b"#\n#Mon Mar 04 10:00:00 UTC 2024\ncluster.id=MkU3OEVBNTcwNTJENDM2Qk\n\
             directory.id=PlGe2UpcQUCKxVvSrLwYkg\nnode.id=1\nversion=1\n";
         let meta = MetaProperties::parse(text).unwrap();
-        assert_eq!(meta.version(), MetaVersion::V1);
-        assert_eq!((meta.node_id(), meta.cluster_id()), (Some(1), Some("MkU3OEVBNTcwNTJENDM2Qk")));
+        assert_eq!(meta.version, MetaVersion::V1);
         assert_eq!(
-            meta.directory_id().map(|id| id.to_string()).as_deref(),
+            (meta.node_id, meta.cluster_id.as_deref()),
+            (Some(1), Some("MkU3OEVBNTcwNTJENDM2Qk"))
+        );
+        assert_eq!(
+            meta.directory_id.map(|id| id.to_string()).as_deref(),
             Some("PlGe2UpcQUCKxVvSrLwYkg")
         );
 
         let old = MetaProperties::parse(b"version=0\nbroker.id=7\nnode.id=kept\n").unwrap();
         assert_eq!(
-            (old.version(), old.node_id(), old.cluster_id()),
+            (old.version, old.node_id, old.cluster_id.as_deref()),
             (MetaVersion::V0, Some(7), None)
         );
         let id = Uuid::random();
-        let named = MetaProperties::parse(old.with_directory_id(id).format().as_bytes()).unwrap();
-        assert_eq!(named.directory_id(), Some(id));
+        let named = MetaProperties::parse(
+            MetaProperties { directory_id: Some(id), ..old }.format().as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(named.directory_id, Some(id));
         assert!(named.format().contains("node.id=kept\n"));
-        assert_eq!(MetaProperties::parse(b"").unwrap().version(), MetaVersion::V0);
+        assert_eq!(MetaProperties::parse(b"").unwrap().version, MetaVersion::V0);
     }
 
     #[test]

@@ -290,9 +290,8 @@ impl Store {
         if shared.topics.read().contains_key(name) {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
-        if let Some(other) = shared.topics.read().keys().find(|other| name::collides(other, name)) {
+        if shared.topics.read().keys().any(|other| name::collides(other, name)) {
             let reason = "but for `.` and `_` another topic has that name";
-            let _ = other;
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         let id = TopicId::random();
@@ -490,7 +489,7 @@ impl Store {
     pub fn flush(&self) -> Result<()> {
         let logs = self.shared.logs();
         let flushed = in_parallel(self.shared.config.recovery_threads, &logs, Log::flush);
-        flushed.into_iter().map(|flushed| flushed.map(drop)).collect()
+        flushed.into_iter().try_for_each(|flushed| flushed.map(drop))
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
