@@ -673,7 +673,7 @@ impl Life {
         let mut config = config()
             .max_poll_records(1 + self.chance.below(6) as usize)
             .auto_commit_interval(secs(self.chance.below(3)))
-            .enable_auto_commit(self.seed % 3 != 0);
+            .enable_auto_commit(!self.seed.is_multiple_of(3));
         config = match self.seed % 4 {
             0 => cooperative(config),
             1 => config.assignors([Arc::new(Sticky) as Arc<dyn Assignor>]),
@@ -699,7 +699,7 @@ impl Life {
                     let place = (record.topic.to_string(), record.partition, record.offset);
                     self.handled.insert(place);
                 }
-                if self.seed % 3 == 0 && self.chance.below(2) == 0 {
+                if self.seed.is_multiple_of(3) && self.chance.below(2) == 0 {
                     self.commit(one);
                 }
             }

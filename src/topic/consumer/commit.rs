@@ -60,13 +60,13 @@ impl Consumer {
     ) -> Result<()> {
         self.check_open()?;
         let group = self.group_for("commit")?;
-        if self.interest.is_subscription() {
-            if let Some(name) = offsets.keys().find(|name| self.index(name).is_none()) {
-                let topic = (*name.topic).to_owned();
-                let reason = CommitRefusal::NotAssigned { topic, partition: name.partition };
-                let group = group.name.to_string();
-                return Err(ConsumeError::CommitFailed { group, reason }.into());
-            }
+        if self.interest.is_subscription()
+            && let Some(name) = offsets.keys().find(|name| self.index(name).is_none())
+        {
+            let topic = (*name.topic).to_owned();
+            let reason = CommitRefusal::NotAssigned { topic, partition: name.partition };
+            let group = group.name.to_string();
+            return Err(ConsumeError::CommitFailed { group, reason }.into());
         }
         self.commit_to(&group, &offsets)
     }

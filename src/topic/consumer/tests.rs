@@ -74,7 +74,9 @@ fn all_who_wait_are_told_of_a_rebalance() {
     let mut c = member(&store, ConsumerConfig::new("g"));
     assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
     for _ in 0..4 {
-        [&mut a, &mut b, &mut c].map(|one| one.poll(NOW).unwrap());
+        for one in [&mut a, &mut b, &mut c] {
+            one.poll(NOW).unwrap();
+        }
     }
     let before = [&mut a, &mut b].map(|waits| {
         waits.begin_poll().unwrap();
