@@ -1,5 +1,5 @@
-//! Producing beside what it rests on, in one run, by turns: records sent one by one against the same batches appended
-//! ready-made.
+//! Producing and consuming beside what they rest on, in one run, by turns: records sent one by one against the same batches
+//! appended ready-made, records polled against a reader of the log, and all of it together against the limit of the machine.
 //!
 //! `cargo bench --bench producer` prints a table in Markdown; see `ratios` for the words after `--`.
 #![allow(
@@ -16,12 +16,13 @@ mod work;
 
 use annals::record::{BatchBuilder, RecordBatch};
 use annals::{
-    Acks, LogConfig, Producer, ProducerConfig, ProducerRecord, Record, Store, StoreConfig,
-    Timestamp, TopicConfig,
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, LogConfig, Producer, ProducerConfig,
+    ProducerRecord, Record, Store, StoreConfig, Timestamp, TopicConfig,
 };
 use bytes::Bytes;
 use pairs::{Run, Unit};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const VALUE_BYTES: usize = 100;
@@ -34,6 +35,8 @@ fn main() {
     }
     threads(&run);
     waited_for(&run);
+    consumed(&run);
+    end_to_end(&run);
 }
 
 fn producer(dir: &std::path::Path, partitions: u32, config: ProducerConfig) -> Producer {
@@ -143,4 +146,98 @@ fn waited_for(run: &Run) {
     };
     let name = "send 100 B and wait for each, against append";
     run.row(name, "", Unit::Calls(count), || ours(Acks::Written), append);
+}
+
+fn consumer(store: &Store, group: Option<&str>) -> Consumer {
+    let config = group.map_or_else(ConsumerConfig::default, ConsumerConfig::new);
+    let config = config.auto_offset_reset(AutoOffsetReset::Earliest).max_poll_records(10_000);
+    store.consumer(config).unwrap()
+}
+
+/// Polls so many records.
+fn poll(consumer: &mut Consumer, count: u64) {
+    let mut polled = 0;
+    while polled < count {
+        polled += consumer.poll(Duration::from_secs(10)).unwrap().len() as u64;
+    }
+}
+
+fn filled(dir: &std::path::Path, partitions: u32, count: u64) -> Store {
+    let store = Store::open(dir.join("store"), StoreConfig::default()).unwrap();
+    store.create_topic("bench", TopicConfig::default().partitions(partitions)).unwrap();
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    send(&producer, count, false);
+    producer.close().unwrap();
+    store
+}
+
+fn consumed(run: &Run) {
+    let count = run.size(4_000_000);
+    let ours = |partitions: u32| {
+        let dir = work::fresh_dir();
+        let store = filled(dir.path(), partitions, count);
+        let mut consumer = consumer(&store, None);
+        consumer.assign((0..partitions).map(|number| ("bench", number).into())).unwrap();
+        let start = Instant::now();
+        poll(&mut consumer, count);
+        start.elapsed()
+    };
+    let produced = || {
+        let dir = work::fresh_dir();
+        let producer = producer(dir.path(), 1, ProducerConfig::default());
+        let start = Instant::now();
+        send(&producer, count, true);
+        producer.flush().unwrap();
+        start.elapsed()
+    };
+    for partitions in [1, 8] {
+        let name = format!("poll 100 B from {partitions} partitions, against sending them");
+        run.row(&name, "1.00", Unit::Calls(count), || ours(partitions), produced);
+    }
+}
+
+/// Producers and a group of consumers at once, from the first record sent to the last one polled.
+fn end_to_end(run: &Run) {
+    let count = run.size(2_000_000);
+    let ours = |partitions: u32, threads: u64| {
+        let dir = work::fresh_dir();
+        let store = Store::open(dir.path().join("store"), StoreConfig::default()).unwrap();
+        store.create_topic("bench", TopicConfig::default().partitions(partitions)).unwrap();
+        let producer = store.producer(ProducerConfig::default()).unwrap();
+        let mut consumers: Vec<Consumer> = (0..threads)
+            .map(|_| {
+                let mut consumer = consumer(&store, Some("bench"));
+                consumer.subscribe(["bench"]).unwrap();
+                consumer
+            })
+            .collect();
+        let wakers: Vec<_> = consumers.iter().map(Consumer::waker).collect();
+        let polled = AtomicU64::new(0);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for mut consumer in consumers.drain(..) {
+                let (polled, wakers) = (&polled, &wakers);
+                scope.spawn(move || {
+                    while polled.load(Ordering::Relaxed) < count {
+                        let records = consumer.poll(Duration::from_secs(10)).unwrap();
+                        let before = polled.fetch_add(records.len() as u64, Ordering::Relaxed);
+                        if before + records.len() as u64 >= count {
+                            wakers.iter().for_each(annals::ConsumerWaker::wake);
+                        }
+                    }
+                });
+            }
+            for _ in 0..threads {
+                scope.spawn(|| send(&producer, count / threads, true));
+            }
+        });
+        start.elapsed()
+    };
+    for (partitions, threads) in [(1, 1), (4, 2), (8, 4)] {
+        let name = format!(
+            "{threads} producers to {threads} consumers, 100 B, {partitions} partitions, against append_batch"
+        );
+        let other = || append_batches(count, 16 << 10);
+        run.row(&name, "", Unit::Calls(count), || ours(partitions, threads), other);
+    }
 }

@@ -130,7 +130,7 @@ fn small(quick: bool) {
         .unwrap();
     let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
     let mut consumer = store.consumer(config).unwrap();
-    consumer.assign([("orders", 0)]).unwrap();
+    consumer.assign([("orders", 0).into()]).unwrap();
     let mut round = || {
         let began = Instant::now();
         producer.send(("orders", "an order").into()).unwrap().wait().unwrap();

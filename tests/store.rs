@@ -366,7 +366,8 @@ fn a_partition_that_is_gone_is_not_made_anew() {
 
 #[test]
 fn a_directory_of_something_else_is_left_as_it_is() {
-    let cases: [(&str, &dyn Fn(&MemFs)); 4] = [
+    type Make<'a> = &'a dyn Fn(&MemFs);
+    let cases: [(&str, Make<'_>); 4] = [
         ("a log", &|fs| {
             Log::open(DATA, LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
         }),

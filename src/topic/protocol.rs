@@ -48,6 +48,12 @@ impl TopicPartition {
     }
 }
 
+impl<T: Into<Arc<str>>> From<(T, u32)> for TopicPartition {
+    fn from((topic, partition): (T, u32)) -> TopicPartition {
+        TopicPartition::new(topic, partition)
+    }
+}
+
 impl fmt::Display for TopicPartition {
     /// As its directory is called.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
