@@ -34,7 +34,11 @@ struct World {
 
 fn store_on(fs: &MemFs, clock: &Arc<ManualClock>) -> Store {
     let groups = CoordinatorConfig::default().offsets_partitions(3);
-    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone()).coordinator(groups);
+    let config = StoreConfig::default()
+        .fs(fs.clone())
+        .maintenance(None)
+        .clock(clock.clone())
+        .coordinator(groups);
     Store::open("data", config).unwrap()
 }
 

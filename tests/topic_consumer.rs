@@ -467,7 +467,8 @@ fn interceptors_see_everything_and_may_panic() {
 fn a_damaged_partition_says_so_and_others_go_on() {
     use annals::fs::{Fs, MemFs, Open};
     let fs = MemFs::new();
-    let store = Store::open("data", StoreConfig::default().fs(fs.clone())).unwrap();
+    let store =
+        Store::open("data", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..3);
     append(&orders, 0, 3..6);

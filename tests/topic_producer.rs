@@ -33,7 +33,7 @@ fn scene_with(topic: TopicConfig) -> Scene {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
-    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone());
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None).clock(clock.clone());
     let store = Store::open("data", config).unwrap();
     let topic = store.create_topic(TOPIC, topic).unwrap();
     Scene { disk, fs, clock, store, topic }
@@ -878,7 +878,7 @@ fn model_config(chance: &mut support::Chance) -> ProducerConfig {
 /// Opens what is on a disk. The ids of producers before are not given again.
 fn reopen(disk: MemFs, clock: &Arc<ManualClock>, generation: u64) -> (FaultFs, Store, Topic) {
     let fs = FaultFs::new(disk);
-    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone());
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None).clock(clock.clone());
     let store = Store::open("data", config).unwrap();
     let log = LogConfig::default().segment_bytes(3000);
     let topic = TopicConfig::default().partitions(PARTITIONS).log(log);

@@ -29,7 +29,8 @@ impl Listener for Panicking {
 
 fn scene(left: u64) -> (Arc<Panicking>, Store, Topic) {
     let listener = Arc::new(Panicking { left: AtomicU64::new(left), ..Panicking::default() });
-    let config = StoreConfig::default().fs(MemFs::new()).listener(listener.clone());
+    let config =
+        StoreConfig::default().fs(MemFs::new()).maintenance(None).listener(listener.clone());
     let store = Store::open("data", config).unwrap();
     let log = LogConfig::default().segment_bytes(400);
     let topic = store.create_topic("orders", TopicConfig::default().log(log)).unwrap();
