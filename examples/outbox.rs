@@ -153,11 +153,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     store.create_topic(NOTIFICATIONS, TopicConfig::default())?;
     let log = store.create_topic(ACCOUNTS, TopicConfig::default())?.partition(0)?;
     let accounts = Accounts { log };
-    for n in 0..30 {
-        accounts.pay_in(["ada", "bob", "eve"][n as usize % 3], n)?;
+    let mut expected = Vec::new();
+    for (owner, amount) in ["ada", "bob", "eve"].iter().cycle().zip(0..30) {
+        accounts.pay_in(owner, amount)?;
+        expected.push(format!("{owner} got {amount}"));
     }
-    let expected: Vec<String> =
-        (0..30).map(|n| format!("{} got {n}", ["ada", "bob", "eve"][n % 3])).collect();
     drop((store, accounts));
 
     // Every process is killed, a step later each time, and the next one finds the disk as it left it.
@@ -170,7 +170,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         forwarded += relayed.forwarded;
         again += relayed.again;
         let arrived = messages(&store)?;
-        assert_eq!(arrived, expected[..arrived.len()], "in order, each once, none skipped");
+        assert!(expected.starts_with(&arrived), "in order, each once, none skipped");
         if !relayed.killed {
             break;
         }

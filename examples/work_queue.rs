@@ -22,6 +22,7 @@ use annals::{
 };
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -32,8 +33,16 @@ const PARTITIONS: u32 = 4;
 /// How often each job was done.
 type Done = Arc<Mutex<BTreeMap<String, u32>>>;
 
+/// How a worker ends too early.
+struct Kill {
+    /// After so many jobs.
+    after: usize,
+    /// Who waits for it to have begun.
+    begun: Sender<()>,
+}
+
 /// Works until nothing is left, or until it is killed: in the middle of what a poll gave it, without a word to anyone.
-fn worker(store: &Store, done: &Done, killed_after: Option<usize>) -> annals::Result<usize> {
+fn worker(store: &Store, done: &Done, kill: Option<Kill>) -> annals::Result<usize> {
     let config = ConsumerConfig::new("workers")
         .auto_offset_reset(AutoOffsetReset::Earliest)
         // A worker says itself what is done.
@@ -46,7 +55,10 @@ fn worker(store: &Store, done: &Done, killed_after: Option<usize>) -> annals::Re
     loop {
         let jobs = consumer.poll(Duration::from_millis(20))?;
         for job in &jobs {
-            if killed_after == Some(worked) {
+            if let Some(kill) = &kill {
+                kill.begun.send(()).ok();
+            }
+            if kill.as_ref().is_some_and(|kill| kill.after == worked) {
                 // As if the thread had ended here: nothing is committed, nothing closed. The group notices.
                 return Ok(worked);
             }
@@ -79,13 +91,9 @@ fn left(store: &Store) -> annals::Result<u64> {
     Ok(left)
 }
 
-fn spawn(
-    store: &Store,
-    done: &Done,
-    killed_after: Option<usize>,
-) -> JoinHandle<annals::Result<usize>> {
+fn spawn(store: &Store, done: &Done, kill: Option<Kill>) -> JoinHandle<annals::Result<usize>> {
     let (store, done) = (store.clone(), Arc::clone(done));
-    thread::spawn(move || worker(&store, &done, killed_after))
+    thread::spawn(move || worker(&store, &done, kill))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -101,7 +109,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     producer.close()?;
 
     let done = Done::default();
-    let doomed = spawn(&store, &done, Some(30));
+    let (begun, has_begun) = channel();
+    let doomed = spawn(&store, &done, Some(Kill { after: 5, begun }));
+    has_begun.recv()?;
     let workers = [spawn(&store, &done, None), spawn(&store, &done, None)];
     let lost = doomed.join().map_err(|_| "a worker panicked")??;
     let replacement = spawn(&store, &done, None);
@@ -113,6 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let done = done.lock().unwrap_or_else(PoisonError::into_inner);
     let again = done.values().filter(|times| **times > 1).count();
     println!("  done       {} of {JOBS} jobs, {again} of them more than once", done.len());
+    assert!(lost == 5 && again >= lost, "what was not committed was given to others");
     // Nothing is skipped, and what was done was done by somebody.
     assert_eq!(done.len(), JOBS);
     assert_eq!(done.values().map(|times| *times as usize).sum::<usize>(), worked);

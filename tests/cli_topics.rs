@@ -435,6 +435,21 @@ fn who_follows_sees_what_another_process_produces() {
 }
 
 #[test]
+fn who_follows_sees_partitions_that_are_added() {
+    let dir = with_topic("orders", "1");
+    let produce = ["produce", "d", "orders", "--partition"];
+    run_with(dir.path(), &[&produce[..], &["0"]].concat(), b"a\n").ok();
+    let mut follower = spawn(dir.path(), &["consume", "d", "orders", "--follow", "--max", "2"]);
+    let mut shown = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&shown.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["partition"], 0);
+    run(dir.path(), &["topics", "d", "alter", "orders", "--partitions", "2"]).ok();
+    run_with(dir.path(), &[&produce[..], &["1"]].concat(), b"b\n").ok();
+    assert_eq!(next()["partition"], 1);
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
 fn a_kill_loses_nothing_that_was_acknowledged_or_committed() {
     let dir = with_topic("orders", "2");
     let mut acked: BTreeSet<(u64, u64)> = BTreeSet::new();

@@ -147,7 +147,7 @@ fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
         printer.output.flush()?;
         thread::sleep(LOOK);
         idle = idle.saturating_add(1);
-        if idle % LOOKS == 0 {
+        if idle.is_multiple_of(LOOKS) {
             let data = Data::look(&args.dir)?;
             for at in partitions(args, &data)? {
                 if !sources.iter().any(|source| source.at == at) {

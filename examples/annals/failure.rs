@@ -159,9 +159,12 @@ fn commands() -> String {
     format!("the commands are {}", names.join(" "))
 }
 
-/// The options of the command that was asked for, when none is near enough to be meant.
+/// The options of the command that was asked for, when none is near enough to be meant; or the commands below it.
 fn options() -> String {
     let asked = asked();
+    if asked.has_subcommands() {
+        return commands();
+    }
     let options: Vec<String> =
         asked.get_opts().filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
     if options.is_empty() { String::new() } else { format!("it takes {}", options.join(" ")) }
