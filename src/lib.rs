@@ -348,7 +348,8 @@
 //!
 //! [`docs::durability`] for what survives what, [`docs::cleanup`] for what a log forgets, [`docs::concurrency`] for who waits for whom,
 //! [`docs::limits`] for sizes and platforms, [`docs::format`] for every byte. Programs to run are under
-//! `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`.
+//! `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics `event_store`, `work_queue`, `outbox` and
+//! `testing`, which shows how a service is tested.
 
 mod checkpoint;
 mod clean;

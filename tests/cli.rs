@@ -5,70 +5,11 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
+use tool::{Ran, offsets, run, run_with, spawn, tool, values};
 
-fn tool() -> Command {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let name = format!("annals{}", std::env::consts::EXE_SUFFIX);
-    let tool = profile.join("examples").join(name);
-    assert!(tool.exists(), "{} is not built: cargo build --example annals", tool.display());
-    Command::new(tool)
-}
-
-struct Ran {
-    code: i32,
-    stdout: Vec<u8>,
-    stderr: String,
-}
-
-impl Ran {
-    fn of(output: Output) -> Ran {
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        Ran { code: output.status.code().unwrap(), stdout: output.stdout, stderr }
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        let lines = self.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
-    }
-
-    #[track_caller]
-    fn ok(self) -> Ran {
-        assert_eq!(self.code, 0, "{}", self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn refused(self, code: i32, words: &str) -> Ran {
-        assert_eq!(self.code, code, "{}", self.stderr);
-        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
-        assert!(self.stderr.contains(words), "{:?} in {}", words, self.stderr);
-        self
-    }
-}
-
-fn run_with(dir: &Path, args: &[&str], stdin: &[u8]) -> Ran {
-    let mut child = tool()
-        .args(args)
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let bytes = stdin.to_vec();
-    let feeder = std::thread::spawn(move || input.write_all(&bytes).ok());
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    Ran::of(output)
-}
-
-fn run(dir: &Path, args: &[&str]) -> Ran {
-    run_with(dir, args, b"")
-}
+#[path = "support/tool.rs"]
+mod tool;
 
 fn vectors(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(of)
@@ -82,14 +23,6 @@ fn copy_log(of: &str) -> tempfile::TempDir {
         fs::copy(entry.path(), dir.path().join("t-0").join(entry.file_name())).unwrap();
     }
     dir
-}
-
-fn values(ran: &Ran) -> Vec<String> {
-    ran.lines().iter().map(|line| line["value"].as_str().unwrap().to_owned()).collect()
-}
-
-fn offsets(ran: &Ran) -> Vec<u64> {
-    ran.lines().iter().map(|line| line["offset"].as_u64().unwrap()).collect()
 }
 
 /// A log of several segments, closed in order.
@@ -622,7 +555,7 @@ fn wrong_usage_is_told_in_one_line() {
         (&["truncate", "t-0"], "--to"),
         (&["read"], "DIR"),
         (&["frobnicate"], "frobnicate"),
-        (&["produce", "t-0"], "append read dump"),
+        (&["zzz", "t-0"], "append read dump"),
         (&["clean", "t-0", "--policy", "forget"], "a policy is delete, compact, or delete,compact"),
         (&["clean", "t-0", "--policy", "delete,delete"], "a policy is"),
         (&["clean", "t-0", "--policy", ""], "a policy is"),
@@ -713,13 +646,6 @@ fn directories_that_are_no_log_are_refused() {
     }
     fs::create_dir_all(dir.path().join(format!("odd/{FIRST}.log"))).unwrap();
     run(dir.path(), &["read", "odd/t-0"]).refused(2, "odd");
-}
-
-fn spawn(dir: &Path, args: &[&str]) -> Child {
-    let pipe = Stdio::piped;
-    let mut command = tool();
-    command.args(args).current_dir(dir).stdin(pipe()).stdout(pipe()).stderr(Stdio::null());
-    command.spawn().unwrap()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::store_args::{ConsumeArgs, GroupsArgs, ProduceArgs, TopicsArgs};
 use annals::record::Compression;
 use annals::{
     CleanupPolicy, Codec, LogConfig, MAX_OFFSET, Offset, StartAt, Timestamp, TimestampType,
@@ -8,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A log directory at the prompt: append, read, dump, verify.
+/// A log directory, or a data directory of topics, at the prompt.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, disable_help_subcommand = true)]
 pub struct Args {
@@ -42,6 +43,16 @@ pub enum Command {
     DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),
+    /// List, describe, create, alter and delete the topics of a data directory
+    ///
+    /// `list` and `describe` only read, also while somebody else has the directory open.
+    Topics(TopicsArgs),
+    /// Send records from stdin to a topic
+    Produce(ProduceArgs),
+    /// Print the records of topics
+    Consume(ConsumeArgs),
+    /// List, describe, delete and reset the groups of consumers of a data directory
+    Groups(GroupsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -315,7 +326,7 @@ impl From<TimestampArg> for TimestampType {
     }
 }
 
-fn position(text: &str) -> Result<StartAt, String> {
+pub fn position(text: &str) -> Result<StartAt, String> {
     match text {
         "earliest" => return Ok(StartAt::Earliest),
         "latest" => return Ok(StartAt::Latest),
@@ -339,6 +350,6 @@ fn policy(text: &str) -> Result<CleanupPolicy, String> {
     }
 }
 
-fn separator(text: &str) -> Result<String, String> {
+pub fn separator(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it must not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }

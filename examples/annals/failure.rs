@@ -1,7 +1,7 @@
 //! How the tool ends when it cannot go on.
 
 use crate::args::Args;
-use annals::{Error, ErrorKind, InvalidBatch};
+use annals::{Error, ErrorKind, InvalidBatch, ProduceError, TopicError};
 use clap::CommandFactory as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -87,6 +87,8 @@ impl From<Error> for Failure {
                 let told = told.split(';').next().unwrap_or(&told);
                 Failure::Refused(format!("{told}; wait for it to end, or end it"))
             }
+            Error::Topic(refused) => of_topic(refused),
+            Error::Produce(refused) => of_record(refused),
             _ if error.kind() == ErrorKind::StorageFull => {
                 Failure::Refused(format!("{error}; make room and try again"))
             }
@@ -95,9 +97,36 @@ impl From<Error> for Failure {
     }
 }
 
+/// Why a topic is not as it was asked for.
+fn of_topic(error: &TopicError) -> Failure {
+    match error {
+        TopicError::Unknown { topic } => Failure::refused(format!(
+            "there is no topic `{topic}`: `annals topics DIR list` prints those there are"
+        )),
+        TopicError::UnknownSetting { key, nearest: None } => Failure::usage(format!(
+            "topics have no setting `{key}`: they are those of a topic in Kafka's documentation"
+        )),
+        TopicError::UnknownSetting { .. }
+        | TopicError::InvalidSetting { .. }
+        | TopicError::InvalidName { .. } => Failure::usage(error.to_string()),
+        _ => Failure::refused(error.to_string()),
+    }
+}
+
+/// Why a record was not sent.
+fn of_record(error: &ProduceError) -> Failure {
+    match error {
+        ProduceError::RecordTooLarge { bytes, limit, .. } => Failure::refused(format!(
+            "a record of up to {bytes} bytes is over the limit of {limit}; raise the topic's max.message.bytes"
+        )),
+        _ => Failure::refused(error.to_string()),
+    }
+}
+
 /// The option of the command line that sets an option of the log.
 fn flag_of(option: &str) -> String {
     match option {
+        "linger" => "linger-ms".to_owned(),
         "segment_age" => "segment-ms".to_owned(),
         "flush_interval" => "flush-ms".to_owned(),
         "timestamp_type" => "message-timestamp-type".to_owned(),
@@ -112,20 +141,32 @@ fn complain(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The command that was asked for, as far as there is one.
+fn asked() -> clap::Command {
+    let mut command = Args::command();
+    for name in std::env::args_os().skip(1) {
+        if let Some(found) = command.find_subcommand(&name).cloned() {
+            command = found;
+        }
+    }
+    command
+}
+
 /// The commands there are.
 fn commands() -> String {
-    let tool = Args::command();
-    let names: Vec<&str> = tool.get_subcommands().map(clap::Command::get_name).collect();
+    let asked = asked();
+    let names: Vec<&str> = asked.get_subcommands().map(clap::Command::get_name).collect();
     format!("the commands are {}", names.join(" "))
 }
 
-/// The options of the command that was asked for, when none is near enough to be meant.
+/// The options of the command that was asked for, when none is near enough to be meant; or the commands below it.
 fn options() -> String {
-    let tool = Args::command();
-    let command = std::env::args().nth(1).and_then(|name| tool.find_subcommand(name).cloned());
-    let options = command.iter().flat_map(|command| command.get_opts());
+    let asked = asked();
+    if asked.has_subcommands() {
+        return commands();
+    }
     let options: Vec<String> =
-        options.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
+        asked.get_opts().filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
     if options.is_empty() { String::new() } else { format!("it takes {}", options.join(" ")) }
 }
 
@@ -138,7 +179,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            complain("a command is needed; see `annals --help`", WRONG_USAGE)
+            complain(
+                &format!("a command is needed: {}; see `annals --help`", commands()),
+                WRONG_USAGE,
+            )
         }
         _ => {
             let text = error.to_string();

@@ -1,7 +1,7 @@
-//! Records as JSON: what `read` prints and `append` takes.
+//! Records as JSON: what `read` and `consume` print, and `append` and `produce` take.
 
 use annals::record::RecordRef;
-use annals::{Header, Offset, Record, Timestamp};
+use annals::{Header, Offset, Record, StoredRecord, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
@@ -73,10 +73,37 @@ impl<'a> From<&RecordRef<'a>> for Shown<'a> {
     }
 }
 
-/// A record on its way in.
+impl<'a> From<&'a StoredRecord> for Shown<'a> {
+    fn from(record: &'a StoredRecord) -> Shown<'a> {
+        let header =
+            |header: &'a Header| (header.name.as_str(), header.value.as_deref().map(Blob::from));
+        Shown {
+            offset: record.offset,
+            timestamp: record.timestamp.as_millis(),
+            key: record.key.as_deref().map(Blob::from),
+            value: record.value.as_deref().map(Blob::from),
+            headers: record.headers.iter().map(header).collect(),
+        }
+    }
+}
+
+/// A record on its way out, and where it comes from.
+#[derive(Debug, Serialize)]
+pub struct ShownInTopic<'a> {
+    pub topic: &'a str,
+    pub partition: u32,
+    #[serde(flatten)]
+    pub record: Shown<'a>,
+}
+
+/// A record on its way in. Where it was before does not matter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with the fields of a record")]
 struct Given<'a> {
+    #[serde(default, rename = "topic")]
+    _topic: Option<IgnoredAny>,
+    #[serde(default, rename = "partition")]
+    _partition: Option<IgnoredAny>,
     #[serde(default, rename = "offset")]
     _offset: Option<IgnoredAny>,
     timestamp: Option<i64>,

@@ -1,5 +1,5 @@
-//! `annals`: a log directory at the prompt. What `kafka-dump-log` and the console
-//! producer and consumer are for a directory, with no JVM and no broker.
+//! `annals`: a log directory, or a data directory of topics, at the prompt. What `kafka-dump-log`, `kafka-topics`,
+//! `kafka-consumer-groups` and the console producer and consumer are, with no JVM and no broker.
 //!
 //! `cargo run --release --example annals -- COMMAND …`
 //!
@@ -11,15 +11,22 @@ mod append;
 mod args;
 mod bench;
 mod clean;
+mod consume;
 mod cut;
+mod data;
 mod dump;
 mod failure;
+mod groups;
 mod info;
+mod input;
 mod json;
 mod output;
+mod produce;
 mod read;
 mod scan;
 mod seek;
+mod store_args;
+mod topics;
 mod verify;
 
 use args::{Args, Command};
@@ -55,6 +62,10 @@ fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
         Command::Truncate(args) => cut::truncate(&args, output)?,
         Command::DeleteBefore(args) => cut::delete_before(&args, output)?,
         Command::Bench(args) => bench::run(&args, output)?,
+        Command::Topics(args) => topics::run(&args, output)?,
+        Command::Produce(args) => produce::run(&args, output)?,
+        Command::Consume(args) => consume::run(&args, output)?,
+        Command::Groups(args) => groups::run(&args, output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

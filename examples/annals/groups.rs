@@ -1,0 +1,178 @@
+//! `groups`: those whose offsets a data directory keeps.
+
+use crate::data;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::store_args::{GroupsAction, GroupsArgs, ResetArgs};
+use annals::{
+    Error, GroupDescription, GroupError, GroupState, Log, Offset, OffsetAndMetadata, StartAt,
+    Store, TopicPartition,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    group: &'a str,
+    state: String,
+    protocol_type: &'a str,
+}
+
+#[derive(Serialize)]
+struct Described<'a> {
+    group: &'a str,
+    state: String,
+    generation: i32,
+    assignor: Option<&'a str>,
+    members: Vec<Member<'a>>,
+    offsets: Vec<Committed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    member_id: &'a str,
+    instance_id: Option<&'a str>,
+    client_id: &'a str,
+    partitions: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Committed<'a> {
+    topic: &'a str,
+    partition: u32,
+    committed: Offset,
+    end: Option<Offset>,
+    lag: Option<u64>,
+    metadata: &'a str,
+}
+
+#[derive(Serialize)]
+struct Reset<'a> {
+    topic: &'a str,
+    partition: u32,
+    before: Option<Offset>,
+    after: Offset,
+}
+
+#[derive(Serialize)]
+struct Deleted<'a> {
+    group: &'a str,
+    deleted: bool,
+}
+
+pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
+    let store = data::open(&args.dir)?;
+    let result = match &args.action {
+        GroupsAction::List => list(&store, output),
+        GroupsAction::Describe { group } => describe(&store, group, output),
+        GroupsAction::Delete { group } => delete(&store, group, output),
+        GroupsAction::Reset(args) => reset(args, &store, output),
+    };
+    let closed = store.close();
+    result?;
+    Ok(closed?)
+}
+
+fn list(store: &Store, output: &mut Output) -> Result<(), Failure> {
+    for listed in store.admin().list_groups()? {
+        let (group, protocol_type) = (listed.group.as_str(), listed.protocol_type.as_str());
+        output.json(&Listed { group, state: state(listed.state), protocol_type })?;
+    }
+    Ok(())
+}
+
+/// The state, by Kafka's name.
+fn state(state: GroupState) -> String {
+    format!("{state:?}")
+}
+
+fn describe(store: &Store, group: &str, output: &mut Output) -> Result<(), Failure> {
+    let GroupDescription { state: now, generation, assignor, members, offsets, .. } =
+        store.admin().describe_group(group)?;
+    let members = members.iter().map(|member| Member {
+        member_id: &member.member_id,
+        instance_id: member.instance_id.as_deref(),
+        client_id: &member.client_id,
+        partitions: member.assignment.iter().map(ToString::to_string).collect(),
+    });
+    let offsets = offsets.iter().map(|(at, offset)| Committed {
+        topic: &at.topic,
+        partition: at.partition,
+        committed: offset.committed.offset,
+        end: offset.end,
+        lag: offset.lag,
+        metadata: &offset.committed.metadata,
+    });
+    output.json(&Described {
+        group,
+        state: state(now),
+        generation,
+        assignor: assignor.as_deref(),
+        members: members.collect(),
+        offsets: offsets.collect(),
+    })
+}
+
+fn delete(store: &Store, group: &str, output: &mut Output) -> Result<(), Failure> {
+    store.admin().delete_group(group)?;
+    output.json(&Deleted { group, deleted: true })
+}
+
+/// Says where the group would go in each partition, and sends it there if asked.
+fn reset(args: &ResetArgs, store: &Store, output: &mut Output) -> Result<(), Failure> {
+    let admin = store.admin();
+    let committed = match admin.describe_group(&args.group) {
+        Ok(described) => described.offsets,
+        Err(Error::Group(error)) if matches!(*error, GroupError::UnknownGroup { .. }) => {
+            BTreeMap::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut plan: BTreeMap<TopicPartition, (Option<Offset>, Offset)> = BTreeMap::new();
+    for topic in &args.topics {
+        for (number, log) in (0..).zip(store.topic(topic)?.partitions().iter()) {
+            let at = TopicPartition::new(topic.as_str(), number);
+            let before = committed.get(&at).map(|known| known.committed.offset);
+            let after = place(args, &at, log, before)?;
+            plan.insert(at, (before, after));
+        }
+    }
+    if args.execute {
+        let offset = |(at, (_, after)): (&TopicPartition, &(_, Offset))| {
+            (at.clone(), OffsetAndMetadata::from(*after))
+        };
+        admin.alter_offsets(&args.group, plan.iter().map(offset).collect())?;
+    }
+    for (at, (before, after)) in &plan {
+        let (topic, partition) = (&*at.topic, at.partition);
+        output.json(&Reset { topic, partition, before: *before, after: *after })?;
+    }
+    if !args.execute {
+        writeln!(io::stderr(), "nothing was changed: --execute commits this").ok();
+    }
+    Ok(())
+}
+
+fn place(
+    args: &ResetArgs,
+    at: &TopicPartition,
+    log: &Log,
+    before: Option<Offset>,
+) -> Result<Offset, Failure> {
+    let ends = log.offsets();
+    let found = match (args.to, args.shift, before) {
+        (Some(StartAt::Earliest), ..) => ends.start,
+        (Some(StartAt::Offset(offset)), ..) => offset,
+        (Some(StartAt::Time(time)), ..) => {
+            log.offset_for_time(time)?.map_or(ends.end, |(offset, _)| offset)
+        }
+        (Some(_), ..) => ends.end,
+        (None, Some(shift), Some(before)) => before.saturating_add_signed(shift),
+        (None, ..) => {
+            let (topic, partition) = ((*at.topic).to_owned(), at.partition);
+            return Err(Error::from(GroupError::NothingCommitted { topic, partition }).into());
+        }
+    };
+    Ok(found.max(ends.start).min(ends.end))
+}

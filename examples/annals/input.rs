@@ -1,0 +1,120 @@
+//! Records from stdin: one value a line, or JSON.
+
+use crate::args::InputFormat;
+use crate::failure::Failure;
+use crate::json;
+use annals::Record;
+use std::io::{self, BufRead};
+
+/// The most bytes JSON needs for one byte of a string: `\u0000`.
+const JSON_GROWTH: u64 = 6;
+/// What JSON needs besides the strings.
+const JSON_FRAME_BYTES: u64 = 64 << 10;
+
+/// Reads records, line by line.
+#[derive(Debug)]
+pub struct Lines<R> {
+    from: R,
+    format: InputFormat,
+    key_separator: Option<String>,
+    most_bytes: u64,
+    /// What allows longer lines.
+    raise: &'static str,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// A line is as long as a record of so many bytes can be.
+    pub fn new(
+        from: R,
+        format: InputFormat,
+        key_separator: Option<String>,
+        record_bytes: u64,
+        raise: &'static str,
+    ) -> Result<Lines<R>, Failure> {
+        if key_separator.is_some() && format == InputFormat::Json {
+            return Err(Failure::usage("--key-separator is for --format lines"));
+        }
+        let most_bytes = match format {
+            InputFormat::Lines => record_bytes,
+            InputFormat::Json => {
+                record_bytes.saturating_mul(JSON_GROWTH).saturating_add(JSON_FRAME_BYTES)
+            }
+        };
+        Ok(Lines { from, format, key_separator, most_bytes, raise, line: Vec::new(), number: 0 })
+    }
+
+    /// The number of the line that was read last, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next record; `None` when there is none.
+    pub fn next(&mut self) -> Result<Option<Record>, Failure> {
+        while self.next_line()? {
+            if let Some(record) = self.record()? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the next line, without its end; false when there is none.
+    fn next_line(&mut self) -> Result<bool, Failure> {
+        self.line.clear();
+        let mut any = false;
+        loop {
+            let bytes = match self.from.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::io("read stdin", &error)),
+            };
+            if bytes.is_empty() {
+                return Ok(any);
+            }
+            if !any {
+                any = true;
+                self.number = self.number.saturating_add(1);
+            }
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+            if (self.line.len() as u64).saturating_add(part.len() as u64) > self.most_bytes {
+                let (most, raise) = (self.most_bytes, self.raise);
+                return Err(self.bad(&format!("it is longer than {most} bytes; raise {raise}")));
+            }
+            self.line.extend_from_slice(part);
+            let used = part.len().saturating_add(usize::from(end.is_some()));
+            self.from.consume(used);
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn record(&self) -> Result<Option<Record>, Failure> {
+        let line = self.line.as_slice();
+        if self.format == InputFormat::Json {
+            if line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(None);
+            }
+            let record = json::record(line);
+            return record.map(Some).map_err(|e| self.bad(&format!("not a record: {e}")));
+        }
+        let Some(separator) = &self.key_separator else { return Ok(Some(line.into())) };
+        let separator = separator.as_bytes();
+        let found = line.windows(separator.len()).position(|part| part == separator);
+        let parts = found.and_then(|at| {
+            let (key, rest) = line.split_at_checked(at)?;
+            Some((key, rest.get(separator.len()..)?))
+        });
+        match parts {
+            Some((key, value)) => Ok(Some(Record::from(value).key(key.to_vec()))),
+            None => Err(self.bad("the key separator is not in it")),
+        }
+    }
+
+    fn bad(&self, reason: &str) -> Failure {
+        Failure::refused(format!("line {} of stdin: {reason}", self.number))
+    }
+}
