@@ -407,9 +407,11 @@
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"logs":{"#,
 //!     r#""orders-0":{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":0,"endOffset":0,"#,
-//!     r#"XXX0}},"#,
+//!     r#""largestTimestamp":-1,"largestTimestampOffset":0,"firstTimestamp":-1,"bytesSinceIndexEntry":0,"#,
+//!     r#""offsetIndexEntries":0,"timeIndexEntries":0,"producers":0,"segments":[0,0],"checksum":1820140101},"#,
 //!     r#""orders-1":{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
-//!     r#"XXX1}}}"#,
+//!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
+//!     r#""bytesSinceIndexEntry":207,"offsetIndexEntries":0,"timeIndexEntries":1,"producers":0,"segments":[0,207],"checksum":793233157}}}"#,
 //! ));
 //! for line in ["version=1", "node.id=1"] {
 //!     assert!(text("meta.properties")?.lines().any(|found| found == line));
