@@ -3,8 +3,8 @@
 
 use annals::fs::{EntryKind, Fs, MemFs, Survive};
 use annals::{
-    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Store, StoreConfig, Topic,
-    TopicConfig, TopicError,
+    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Record, Store, StoreConfig,
+    Topic, TopicConfig, TopicError,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -145,6 +145,29 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     store.close().unwrap();
     assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
     assert_eq!(directories(&fs).len(), 4);
+}
+
+/// Nothing in the directory says that its internal topics are compacted, and must never forget by age.
+#[test]
+fn what_groups_committed_to_a_broker_is_kept() {
+    let (fs, clock) = (MemFs::new(), clock());
+    for name in ["__consumer_offsets-0", "orders-0"] {
+        let dir = format!("{DATA}/{name}");
+        let config = LogConfig::default().fs(fs.clone()).clock(clock.clone());
+        let log = Log::open(&dir, config).unwrap();
+        log.append(Record::new("value").key("key")).unwrap();
+        log.roll().unwrap();
+        log.append(Record::new("value").key("other")).unwrap();
+        log.close().unwrap();
+        for file in [".lock", ".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+            fs.remove(&Path::new(&dir).join(file)).unwrap();
+        }
+    }
+    let store = Store::open(DATA, config(&fs).clock(clock.clone())).unwrap();
+    clock.advance(Duration::from_secs(30 * 86_400));
+    store.maintain().unwrap();
+    let start = |topic| store.topic(topic).unwrap().partition(0).unwrap().offsets().start;
+    assert_eq!((start("__consumer_offsets"), start("orders") > 0), (0, true));
 }
 
 #[test]

@@ -305,21 +305,20 @@
 //!
 //! A store opens what a broker has left: segments, indexes, snapshots, checkpoints, `partition.metadata`, committed offsets. What is *not*
 //! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker has the defaults,
-//! and those forget after 7 days. Hold maintenance back until it is told otherwise.
+//! and those forget after 7 days; only the internal topics are known to be compacted. Hold maintenance back until topics are set up.
 //!
 //! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
 //!    and leave the original. The locks of the two do not know of each other on every system: never have both on one directory.
 //! 2. Open the copy without maintenance.
-//! 3. Give each topic its settings (`kafka-configs --describe` tells them), `__consumer_offsets` its policy among them.
+//! 3. Give each topic its settings: `kafka-configs --describe` tells them.
 //! 4. Look whether offsets are what `kafka-get-offsets` said, [verify](crate::Log::verify), then close and open as you will.
 //!
 //! ```
-//! use annals::{CleanupPolicy, Store, StoreConfig};
-//! # use annals::{LogConfig, TopicConfig};
+//! use annals::{Store, StoreConfig};
 //! # let dir = tempfile::tempdir().unwrap();
 //! # let copy = dir.path();
 //! # for name in ["orders-0", "__consumer_offsets-0"] {
-//! #     let log = annals::Log::open(copy.join(name), LogConfig::default())?;
+//! #     let log = annals::Log::open(copy.join(name), annals::LogConfig::default())?;
 //! #     log.append(annals::Record::new("x").key("k"))?;
 //! #     log.close()?;
 //! # }
@@ -327,18 +326,16 @@
 //! let store = Store::open(copy, StoreConfig::default().maintenance(None))?;
 //! let orders = store.topic("orders")?;
 //! store.alter_topic("orders", orders.config().set("retention.ms", "-1")?)?;
-//! let offsets = store.topic("__consumer_offsets")?;
-//! let compacted = offsets.config().cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20);
-//! store.alter_topic("__consumer_offsets", compacted)?;
-//!
 //! for topic in store.topics() {
 //!     for log in topic.partitions().iter() {
 //!         assert_eq!(log.verify()?, []);
 //!     }
 //! }
 //! store.close()?;
+//!
 //! let store = Store::open(copy, StoreConfig::default())?;
 //! assert_eq!(store.topic("orders")?.config().get("retention.ms"), Some("-1"));
+//! assert_eq!(store.topic("__consumer_offsets")?.config().get("cleanup.policy"), Some("compact"));
 //! # store.close()?;
 //! # Ok::<(), annals::Error>(())
 //! ```
