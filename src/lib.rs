@@ -333,7 +333,7 @@
 //! # let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
 //! let producer: TypedProducer<str, i32> = store.producer(ProducerConfig::default())?.typed();
 //! producer.send(("stock", "apple", &12))?.wait()?;
-//! log.append(annals::Record::new("some").key("pear"))?; // not an i32
+//! log.append(annals::Record::new("a few").key("pear"))?; // not an i32
 //!
 //! let mut consumer = store.consumer(ConsumerConfig::default())?;
 //! consumer.assign([TopicPartition::new("stock", 0)])?;
