@@ -1,4 +1,5 @@
-//! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own files.
+//! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own files, and topics, producers, consumers and
+//! groups over it, in one process.
 //!
 //! A [`Log`] is a directory. Records go in at its end and get an offset; they come out in the order of
 //! their offsets, from any offset or any time, as often as wanted. There is no broker, no network, no
@@ -22,10 +23,38 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! A [`Store`] is a directory of logs: topics with partitions, those who write them, those who read them, and how far they have come.
+//!
+//! ```
+//! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, Store, StoreConfig, TopicConfig};
+//! use std::time::Duration;
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("data");
+//! let store = Store::open(&path, StoreConfig::default())?; // or Store::in_memory, in a test
+//! store.create_topic("orders", TopicConfig::default().partitions(3))?;
+//! let producer = store.producer(ProducerConfig::default())?;
+//! producer.send(("orders", Record::new("paid").key("order-7")).into())?.wait()?;
+//!
+//! let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
+//! let mut consumer = store.consumer(config)?;
+//! consumer.subscribe(["orders"])?;
+//! for record in consumer.poll(Duration::from_secs(1))? {
+//!     println!("{} of partition {}: {:?}", record.offset, record.partition, record.value);
+//! }
+//! consumer.close()?; // commits what was read
+//! # let offsets = store.admin().describe_group("billing")?.offsets;
+//! # assert!(offsets.values().any(|offset| offset.committed.offset == 1 && offset.lag == Some(0)));
+//! # producer.close()?;
+//! # store.close()?;
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
 //! # What it is, and what it is not
 //!
-//! It is one partition of Kafka's storage: segments, batches of format v2, offset and time indexes, the
-//! five codecs, recovery. The files are Kafka's, byte for byte.
+//! It is Kafka's storage: segments, batches of format v2, offset and time indexes, the five codecs, producer state, recovery, retention, compaction. The
+//! files are Kafka's, byte for byte, those of a partition as those of a broker's directory. And it is what a program does with a broker of one node and a client library, as calls: topics,
+//! idempotent producers, consumers, groups, committed offsets.
 //!
 //! It promises:
 //!
@@ -35,8 +64,9 @@
 //! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker and no client: consumer groups and transactions are not there. A log grows until somebody [deletes](Log::delete_before) its front, or sets
-//! [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls [`maintain`](Log::maintain) now and then.
+//! It is no broker, and its clients are none of a broker's: there is no network in it, and no replica. Transactions are not there yet. A log grows
+//! until somebody [deletes](Log::delete_before) its front, or sets [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls
+//! [`maintain`](Log::maintain) now and then. A topic of a store has Kafka's limit of 7 days, and the store does it in the background.
 //!
 //! # A guided tour
 //!
@@ -74,7 +104,7 @@
 //! [`Log::append_builder`] does the same without allocating, and [`Log::append_batch`] takes a batch that
 //! was encoded elsewhere, by a Kafka client for one.
 //!
-//! ## Producers
+//! ## Numbered batches
 //!
 //! Who is not sure that a batch arrived sends it again. If its records are numbered, the log knows it by its producer's id, epoch and
 //! first sequence number, and it is stored once: across threads, failures and restarts.
@@ -220,6 +250,105 @@
 //!
 //! [`docs::cleanup`] helps to choose. A [`Maintainer`] has threads that do it for any number of logs.
 //!
+//! ## A store
+//!
+//! [`Store::open`] takes a directory as a broker would leave it, and [`Store::in_memory`] makes one of its own. Topics are made, described, altered while they are in use,
+//! given more partitions, and deleted. Their settings are Kafka's, by method or by key; what is not set has Kafka's default. A partition is a [`Log`].
+//!
+//! ```
+//! use annals::{CleanupPolicy, Store, StoreConfig, TopicConfig};
+//! use std::time::Duration;
+//!
+//! let store = Store::in_memory(StoreConfig::default())?;
+//! let day = Duration::from_secs(86_400);
+//! let orders = store.create_topic("orders", TopicConfig::default().partitions(3).retention_age(30 * day))?;
+//! store.create_topic("users", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact))?;
+//! store.alter_topic("orders", orders.config().set("max.message.bytes", "65536")?)?;
+//! store.add_partitions("orders", 6)?;
+//! orders.partition(5)?.append("straight into a partition")?;
+//! let described = store.admin().describe_topic("orders")?;
+//! assert_eq!((described.partitions.len(), described.partitions[5].end), (6, 1));
+//! store.delete_topic("users")?;
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## A producer
+//!
+//! A [`Producer`] gathers records into batches and writes them, each partition in order, each record once: a batch that cannot be written now, as the disk is full, is tried again.
+//! A record with a key goes where Kafka would send it. What [`send`](Producer::send) returns can be waited for, awaited, or dropped; [`Acks`] says what is waited for.
+//!
+//! ```
+//! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
+//! # let store = Store::in_memory(StoreConfig::default())?;
+//! # store.create_topic("orders", TopicConfig::default().partitions(3))?;
+//! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
+//! let sent: Vec<_> = (0..100)
+//!     .map(|n| producer.send(("orders", Record::new("paid").key(format!("order-{n}"))).into()))
+//!     .collect::<annals::Result<_>>()?;
+//! for handle in &sent {
+//!     handle.wait()?; // on the medium; one sync serves many
+//! }
+//! let there = ProducerRecord::new("orders", "a note").partition(2);
+//! producer.send_with(there, |sent| println!("{sent:?}"))?;
+//! producer.close()?; // waits for what is left
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Consumers and groups
+//!
+//! A [`Consumer`] reads the partitions [assigned](Consumer::assign) to it, or as a member of a group its share of the topics it [subscribes](Consumer::subscribe) to. All of it happens in
+//! [`poll`](Consumer::poll), on your thread: joining, rebalancing, reading, committing. Committed offsets are records of `__consumer_offsets`, as in Kafka.
+//!
+//! ```
+//! use annals::{AutoOffsetReset, ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig};
+//! use std::time::Duration;
+//! # let store = Store::in_memory(StoreConfig::default())?;
+//! # let orders = store.create_topic("orders", TopicConfig::default().partitions(4))?;
+//! # orders.partitions().iter().try_for_each(|log| log.append("paid").map(drop))?;
+//! let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest).enable_auto_commit(false);
+//! let mut workers = [store.consumer(config.clone())?, store.consumer(config)?];
+//! workers.iter_mut().try_for_each(|worker| worker.subscribe(["orders"]))?;
+//! let mut read = 0;
+//! for _ in 0..4 {
+//!     for worker in &mut workers { // in a program, each has a thread
+//!         read += worker.poll(Duration::ZERO)?.len();
+//!         worker.commit()?;
+//!     }
+//! }
+//! assert_eq!((read, workers[0].assignment().len(), workers[1].assignment().len()), (4, 2, 2));
+//! workers.iter_mut().try_for_each(|worker| worker.close())?;
+//! store.admin().reset_offsets("billing", [], ResetTo::Earliest)?; // and all again
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! ## Typed records
+//!
+//! With [`Serialize`] and [`Deserialize`], keys and values are bytes, text, numbers as Kafka writes them, JSON (`Json`, with the feature `serde`), or what you make of them. A record that is
+//! not what was expected is [*poison*](OnPoison): it is shown, skipped, or sent to a topic of dead letters, and never stops the ones behind it.
+//!
+//! ```
+//! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedProducer};
+//! use std::time::Duration;
+//! # let store = Store::in_memory(StoreConfig::default())?;
+//! # let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
+//! let producer: TypedProducer<str, i32> = store.producer(ProducerConfig::default())?.typed();
+//! producer.send(("stock", "apple", &12))?.wait()?;
+//! log.append(annals::Record::new("a few").key("pear"))?; // not an i32
+//!
+//! let mut consumer = store.consumer(ConsumerConfig::default())?;
+//! consumer.assign([TopicPartition::new("stock", 0)])?;
+//! consumer.seek_to_beginning([])?;
+//! let mut consumer = consumer.typed::<String, i32>();
+//! for record in consumer.poll(Duration::ZERO)? {
+//!     match record {
+//!         Ok(record) => assert_eq!((record.key.as_str(), record.value), ("apple", 12)),
+//!         Err(poison) => println!("{poison}"),
+//!     }
+//! }
+//! assert_eq!(consumer.poisoned(), 1);
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
 //! ## Errors
 //!
 //! There is one [`Error`]. Its message says what, where, and the way out; its [`kind`](Error::kind) says
@@ -231,7 +360,9 @@
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
 //! | `Fenced` | close the producer: another has taken over |
 //! | `OutOfRange` | begin again at the start or the end of the log |
-//! | `StorageFull`, `TooManyFiles`, `Busy` | make room, then try again: [`is_retryable`](Error::is_retryable) |
+//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, then try again: [`is_retryable`](Error::is_retryable) |
+//! | `Rebalancing` | poll again: partitions are being assigned anew |
+//! | `NotFound`, `Exists` | create it, or use the one that is there |
 //! | `Poisoned` | close the log and open it again |
 //! | `Corrupt` | [`verify`](Log::verify), then restore the file or truncate |
 //! | `Unsupported` | enable the codec, or convert the old format |
@@ -346,6 +477,7 @@
 //!
 //! # Where to read on
 //!
+//! [`docs::from_kafka`] for who knows Kafka: each setting and call, its name here, and what differs. [`docs::testing`] for tests of what you build on it.
 //! [`docs::durability`] for what survives what, [`docs::cleanup`] for what a log forgets, [`docs::concurrency`] for who waits for whom,
 //! [`docs::limits`] for sizes and platforms, [`docs::format`] for every byte. Programs to run are under
 //! `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics `event_store`, `work_queue`, `outbox` and

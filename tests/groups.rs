@@ -224,6 +224,24 @@ fn commits_of_an_old_generation_are_refused() {
     assert!(refused.to_string().contains("not assigned"), "{refused}");
 }
 
+/// Kafka's loop, a poll and a commit, goes through a rebalance: who has nothing yet has nothing to be refused.
+#[test]
+fn a_commit_of_nothing_succeeds() {
+    let World { store, .. } = world();
+    let orders = topic(&store, "orders", 4);
+    (0..4).for_each(|partition| append(&orders, partition, 0..5));
+    let config = || config().enable_auto_commit(false).max_poll_records(1);
+    let mut workers = [member(&store, config()), member(&store, config())];
+    let mut read = 0;
+    for _ in 0..30 {
+        for worker in &mut workers {
+            read += worker.poll(NOW).unwrap().len();
+            worker.commit().unwrap();
+        }
+    }
+    assert_eq!(read, 20);
+}
+
 struct Told {
     name: &'static str,
     log: Arc<Mutex<Vec<String>>>,

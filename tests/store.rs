@@ -3,8 +3,8 @@
 
 use annals::fs::{EntryKind, Fs, MemFs, Survive};
 use annals::{
-    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Store, StoreConfig, Topic,
-    TopicConfig, TopicError,
+    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Record, Store, StoreConfig,
+    Topic, TopicConfig, TopicError,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -145,6 +145,29 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     store.close().unwrap();
     assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
     assert_eq!(directories(&fs).len(), 4);
+}
+
+/// Nothing in the directory says that its internal topics are compacted, and must never forget by age.
+#[test]
+fn what_groups_committed_to_a_broker_is_kept() {
+    let (fs, clock) = (MemFs::new(), clock());
+    for name in ["__consumer_offsets-0", "orders-0"] {
+        let dir = format!("{DATA}/{name}");
+        let config = LogConfig::default().fs(fs.clone()).clock(clock.clone());
+        let log = Log::open(&dir, config).unwrap();
+        log.append(Record::new("value").key("key")).unwrap();
+        log.roll().unwrap();
+        log.append(Record::new("value").key("other")).unwrap();
+        log.close().unwrap();
+        for file in [".lock", ".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+            fs.remove(&Path::new(&dir).join(file)).unwrap();
+        }
+    }
+    let store = Store::open(DATA, config(&fs).clock(clock.clone())).unwrap();
+    clock.advance(Duration::from_secs(30 * 86_400));
+    store.maintain().unwrap();
+    let start = |topic| store.topic(topic).unwrap().partition(0).unwrap().offsets().start;
+    assert_eq!((start("__consumer_offsets"), start("orders") > 0), (0, true));
 }
 
 #[test]
@@ -407,6 +430,50 @@ fn a_damaged_checkpoint_line_is_not_believed() {
     let start =
         |partition| store.topic("orders").unwrap().partition(partition).unwrap().offsets().start;
     assert_eq!((start(0), start(1)), (2, 0));
+}
+
+/// What decides which topic a directory belongs to, or what is deleted, is not guessed at.
+#[test]
+fn what_is_not_understood_of_a_directory_is_an_error() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    let topic = store.create_topic("orders", three()).unwrap();
+    topic.partition(1).unwrap().append("a").unwrap();
+    store.new_producer_id().unwrap();
+    store.close().unwrap();
+    let damaged: [(&str, &str, &[u8]); 6] = [
+        ("data/orders-0", "topic.properties", b"partitions=3\nstate=deletin"),
+        ("data/orders-0", "topic.properties", b""),
+        ("data/orders-1", "partition.metadata", b"version: 0\ntopic_id: x"),
+        ("data/orders-1", "partition.metadata", b"\0\0\0\0"),
+        (DATA, "meta.properties", b"version=2\nnode.id=1"),
+        (DATA, "meta.properties", b"version=1\nnode.id=one\ncluster.id=a"),
+    ];
+    for (dir, name, bytes) in damaged {
+        let before = read_file(&fs, dir, name);
+        fs.remove(&Path::new(dir).join(name)).unwrap();
+        write_file(&fs, dir, name, bytes);
+        for _ in 0..2 {
+            let error = open(&fs).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        fs.remove(&Path::new(dir).join(name)).unwrap();
+        write_file(&fs, dir, name, &before);
+    }
+    let store = open(&fs).unwrap();
+    assert_eq!(values(&store.topic("orders").unwrap(), 1), ["a"]);
+    store.close().unwrap();
+
+    let ids = Path::new("data/producer-ids.properties");
+    fs.remove(ids).unwrap();
+    write_file(&fs, DATA, "producer-ids.properties", b"next.producer.id=-5\n");
+    let store = open(&fs).unwrap();
+    assert_eq!(store.new_producer_id().unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.producer(Default::default()).unwrap_err().kind(), ErrorKind::Corrupt);
+    store.topic("orders").unwrap().partition(1).unwrap().append("b").unwrap();
+    fs.remove(ids).unwrap();
+    store.new_producer_id().unwrap();
 }
 
 #[test]

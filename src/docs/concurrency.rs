@@ -81,6 +81,47 @@
 //! and nobody sees half of what was before and half of what is after. Segments deleted at the front keep their
 //! files until the last reader lets go of them.
 //!
+//! # A store: who waits for whom
+//!
+//! A [`Store`](crate::Store), a [`Topic`](crate::Topic), a [`Producer`](crate::Producer) and an [`Admin`](crate::Admin) are handles for any thread. A
+//! [`Consumer`](crate::Consumer) belongs to one thread at a time; only its [waker](crate::Consumer::waker) is for others.
+//!
+//! | | waits for | never waits for |
+//! |---|---|---|
+//! | to look a topic or a partition up | | changes of topics: they publish what is done in one step |
+//! | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic` | each other, over all topics of the store; `delete_topic` for appends to the logs that it closes | appends, reads and polls of other topics |
+//! | `flush`, `maintain` | each log in turn | changes of topics |
+//! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: they get [`Closed`](crate::Error::Closed) next |
+//! | `Producer::send` | to add to a batch: another that adds to the same; the write of a batch that this record has filled; room in the buffer | writes of other batches, syncs of other producers |
+//! | `SendHandle::wait`, `Producer::flush` | the write of what is waited for, by this thread where no other is at it; with [`Acks::Flushed`](crate::Acks::Flushed) a sync | |
+//! | `Consumer::poll` | records, if there are none and it has time; what its group waits for; the lock of its group, to say that it polls | appends, other consumers at work |
+//! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | a sync, but with [`flush_commits`](crate::ConsumerConfig::flush_commits): then with nothing locked |
+//! | `Admin` of groups | the same lock, for a moment each | members at work |
+//! | the first producer, and each thousandth | a write of `producer-ids.properties` | |
+//! | the first use of a group after opening | its partition of `__consumer_offsets` is read; others who need that partition wait for it | |
+//!
+//! Batches of a partition are written by one thread at a time, in order; who comes meanwhile leaves its batch to that thread. After some rounds that thread
+//! hands on to the producer's own, as it has work to do. A partition whose disk fails holds back its own records, and of others those for which there is
+//! no room in the buffer.
+//!
+//! # The locks of a store
+//!
+//! In this order:
+//!
+//! | lock | held by | during |
+//! |---|---|---|
+//! | coordinator | the first use of groups | while `__consumer_offsets` is made or found |
+//! | a partition of groups | whoever uses one of its groups | a look, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never a sync |
+//! | changes | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic`, `close` | all of it |
+//! | those of the logs | as above | |
+//! | writing of checkpoints | who sets one | the write of one small file for all logs; who comes meanwhile shares the next |
+//! | topics, the partitions and the settings of a topic, state of checkpoints | everyone | the clone or the store of a pointer, a look |
+//!
+//! A partition of groups is taken with no other lock held. It is the only one that is held while records are appended, for a commit is checked and written in one step. Producers have
+//! their own: what is known of a topic, then the batches of a partition, then the list of those that have any; none of them is held while a log is
+//! written to. Interceptors, callbacks, partitioners and rebalance listeners are called with no lock held, and may call whatever they want. One that panics ends its own
+//! call and no other: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it). A [`Listener`](crate::Listener) that is told of the offsets topic must not use groups from there.
+//!
 //! # Maintenance threads
 //!
 //! A [`Maintainer`](crate::Maintainer) has as many threads as it was told, for all its logs. They sleep between rounds, and a pass asks
@@ -131,3 +172,7 @@
 //! None, but for two that start when they are needed and end when they are not: `annals-sync` syncs for tasks that
 //! await `flush_async`, and `annals-follow` looks at the files, every 10 ms, while somebody waits at the end of a
 //! log that was opened [read-only](crate::Log::open_read_only).
+//!
+//! A store has besides those of its maintainer: `annals-open`, while logs are opened, made, flushed, closed or deleted several at once; and for each producer
+//! that has something lingering or to be tried again `annals-producer`, until it is closed. Groups have none: their deadlines are met by who polls, and
+//! if nobody does, by who comes next. [How to have none at all](super::testing#tests-that-are-the-same-each-time).

@@ -1,4 +1,4 @@
-//! What survives which failure, and what opening a log does about it.
+//! What survives which failure, and what opening a log or a store does about it.
 //!
 //! # What a call has given when it returns `Ok`
 //!
@@ -38,6 +38,33 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! # The same for a store
+//!
+//! What is said above holds for each partition. In addition:
+//!
+//! | call | the process dies | the machine stops or loses power |
+//! |---|---|---|
+//! | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) | the topic is there, the partitions are | the same |
+//! | [`alter_topic`](crate::Store::alter_topic) | it holds | the same |
+//! | [`delete_topic`](crate::Store::delete_topic) | the topic is gone | the same |
+//! | [`Store::flush`](crate::Store::flush) | as the flush of each log | everything appended before the call is there |
+//! | [`Store::close`](crate::Store::close) | as the close of each log; the next opening reads no batch of any | the same |
+//! | [`new_producer_id`](crate::Store::new_producer_id), [`producer`](crate::Store::producer) | the id is never given out again | the same |
+//! | [`send`](crate::Producer::send) | nothing is promised until its handle says more | the same |
+//! | [`wait`](crate::SendHandle::wait) with [`Acks::HandedOver`](crate::Acks::HandedOver) | nothing is promised | the same |
+//! | `wait` with [`Acks::Written`](crate::Acks::Written) | the record is there | maybe, and none without those of its partition before it |
+//! | `wait` with [`Acks::Flushed`](crate::Acks::Flushed) | there | there |
+//! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | all that was sent before is as its acks say | the same |
+//! | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | the commit is there, all offsets of it | maybe: all of them or none |
+//! | the same with [`flush_commits`](crate::ConsumerConfig::flush_commits) | there | there |
+//! | [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | there | maybe |
+//! | [`poll`](crate::TypedConsumer::poll) that sent poison [away](crate::OnPoison::DeadLetter) | as the acks of its producer say | the same |
+//! | dropping the last handle of a store | as if the process had died | as if the process had died |
+//!
+//! A commit that is lost is read again: a group never skips what it has not read because of it. The other way round it can: records that were only written may be lost with
+//! the power while the commit that covers them is not, as each log is written to the disk in its own time. Then the offsets are given again, and the group takes
+//! the new records below its commit for read. Who cannot have that produces with [`Acks::Flushed`](crate::Acks::Flushed).
+//!
 //! # What a call has left when it fails
 //!
 //! | failure | the call | the log afterwards |
@@ -58,6 +85,18 @@
 //! | too many open files | that call failed; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | the records are there, and not known to be durable | works |
 //! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
+//!
+//! Of a store:
+//!
+//! | failure | the call | the store afterwards |
+//! |---|---|---|
+//! | `open` | the logs that had been opened are closed again; nothing was cut but what their recovery cuts | not there |
+//! | `create_topic`, `add_partitions`, `delete_topic` | undone, or done by the next opening | works; other topics are as they were |
+//! | `alter_topic` | nothing was altered | works |
+//! | no room, too many files, on the write of a batch | it is tried again, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
+//! | any other error on the write of a batch | its records fail; the next batch is tried | that log is poisoned, others work |
+//! | `commit` | nothing is committed | works; commit again |
+//! | `close` | as many logs as possible are closed; the directory is let go of | closed; opening recovers what was not closed in order |
 //!
 //! A file is too large for its file system, or for the process (`ulimit -f`): the second is an error only where the
 //! program ignores the signal `SIGXFSZ`, which otherwise ends it. A smaller
@@ -93,6 +132,26 @@
 //! | too many open files | that call fails, the log stays usable | close some | `faults.rs`: `a_flush_that_finds_no_descriptor_fails_alone` |
 //! | the disk is slow | reads and appends go on | nothing | `faults.rs`: `while_a_sync_is_slow_everything_else_goes_on` |
 //! | a listener or a clock panics | the call unwinds; the log is whole and usable | mend it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
+//! | a crash while a topic is made, grown, altered or deleted, and while that is recovered | as before or as after, never in part; ids of producers are never given out twice | nothing | `store_crash.rs`: `a_crash_at_any_call_leaves_what_was_promised`, `a_crash_while_opening_leaves_what_was_promised` |
+//! | a call of a store fails, once or from then on | the call says so; opening again finds what was promised | close, open | `store_crash.rs`: `a_call_that_fails_leaves_what_was_promised` |
+//! | one log of a store is damaged | the store does not open, and the error names the log; the others are opened without reading once it is mended | restore it, or choose [`OnCorruption`](crate::OnCorruption) | `store.rs`: `one_damaged_log_keeps_the_store_closed_until_it_is_mended` |
+//! | the directory of a partition is missing | an error; nothing is made in its place | restore it, or delete the topic's other directories | `store.rs`: `a_partition_that_is_gone_is_not_made_anew` |
+//! | the directory is one of something else | an error; nothing was written | give the right one | `store.rs`: `a_directory_of_something_else_is_left_as_it_is` |
+//! | a damaged `topic.properties`, `partition.metadata`, `meta.properties` | an error that names it; nothing is guessed, nothing changed | restore it | `store.rs`: `what_is_not_understood_of_a_directory_is_an_error` |
+//! | a damaged `producer-ids.properties` | no producer is made, all else works | remove it: ids begin above all that the logs know | the same |
+//! | a damaged line of a checkpoint | it is not believed: the log starts, and is recovered, as without it | delete the records below the start again | `store.rs`: `a_damaged_checkpoint_line_is_not_believed` |
+//! | no room while producing | records wait, in order, and are written once when there is room; those whose time is over fail, and leave no gap | make room | `topic_producer.rs`: `a_full_disk_stops_a_producer_and_loses_nothing`, `what_is_not_written_in_time_fails_and_leaves_no_gap` |
+//! | no room for so long that the buffer is full | `send` waits, then fails with [`BufferFull`](crate::ProduceError::BufferFull) and the cause | make room | `topic_producer.rs`: `a_full_buffer_blocks_until_there_is_room` |
+//! | a sync fails under a producer | the records of that partition fail, others go on | close, open | `topic_producer.rs`: `a_failed_sync_fails_the_partition_and_no_other` |
+//! | the process dies, or power is lost, while producing | what was acknowledged is there as its acks say | open | `topic_producer.rs`: `what_was_acknowledged_survives_as_its_acks_say` |
+//! | a log is truncated under a producer | it goes on with the next epoch | nothing | `topic_producer.rs`: `a_log_that_was_cut_is_written_to_in_the_next_epoch` |
+//! | the process dies, or power is lost, after a commit | the commit is there as above; dynamic members are gone, static ones may come back | open | `groups.rs`: `offsets_survive_what_they_should`, `static_members_may_come_back_to_another_process` |
+//! | a worker hangs | its partitions go to others; what it commits late is refused | poll again | `groups.rs`: `late_commits_are_refused`, `commits_of_an_old_generation_are_refused` |
+//! | members come, go and hang at random | a partition has one owner at most; every record is delivered; commits never go back | nothing | `groups.rs`: `random_groups_deliver_everything_and_never_go_back` |
+//! | what a consumer was to read next is deleted | it begins again as its policy says | choose the policy | `topic_consumer.rs`: `what_was_deleted_under_it_makes_it_begin_again` |
+//! | a partition that a consumer reads is damaged | the poll says which and where, the next ones return the others | seek beyond it, restore it | `topic_consumer.rs`: `a_damaged_partition_says_so_and_others_go_on` |
+//! | a record is not what a consumer of types expects | it is shown, skipped or sent away, once; if it cannot be sent away, it comes again | choose [`OnPoison`](crate::OnPoison) | `typed.rs`: `poison_is_shown_in_its_place_and_once`, `nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent` |
+//! | an interceptor, a callback or a rebalance listener panics | that call ends there; the producer, the consumer and the group go on | mend it | `topic_producer.rs`: `interceptors_see_each_record_and_their_panics_end_with_them`, `callbacks_are_called_in_order_and_may_do_anything`; `topic_consumer.rs`: `interceptors_see_everything_and_may_panic`; `groups.rs`: `a_listener_that_panics_is_an_error_and_no_harm` |
 //!
 //! # A poisoned log
 //!
@@ -188,6 +247,17 @@
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
 //! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) sets the damaged bytes aside and keeps what is
 //! whole before and behind them. How much was cut, and where, is in [`Log::recovery`](crate::Log::recovery) and in [`Event::TailCut`](crate::Event::TailCut).
+//!
+//! # What opening a store does
+//!
+//! 1. The directory is created and listed. A directory in it that is not named like a partition's, or a file of a log, and opening refuses: nothing was written yet.
+//! 2. `.lock` is read, then locked, as that of a log. `meta.properties` is read, or written for a directory that is new.
+//! 3. The checkpoints of all logs are read; of lines that contradict each other none counts. The mark of a clean shutdown is read and removed, and the removal is synced.
+//! 4. Directories that end in `-delete` are removed. Then each topic is looked at, by the `topic.properties` of its partition 0: one that was
+//!    being deleted is deleted; one that was being made gets the partitions that are missing; of any other a missing partition is an error.
+//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told above from step 3 on. Those that the mark
+//!    describes as they are are not read. What a log kept beside its segments, when it was last opened by itself, is taken over.
+//! 6. The checkpoints of all are written, once. Last, `.lock` gets the machine's present run.
 //!
 //! # Did the machine stop?
 //!

@@ -1,7 +1,8 @@
 //! Every byte of every file, with a worked example for each kind of file.
 //!
 //! The batches, the two indexes and the names are Kafka's. So are the formats of the small files; where
-//! this crate keeps one beside the segments that a broker keeps one directory higher, this page says so.
+//! a log that is opened by itself keeps one beside its segments that a broker keeps one directory higher, this page says so.
+//! A [directory of topics](#a-directory-of-topics) has them where a broker has them.
 //! All integers are big-endian. A *varint* is a signed number, zig-zag encoded, in groups of seven bits, the
 //! low group first.
 //!
@@ -26,7 +27,7 @@
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
 //!
-//! `….txnindex`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too. They are known, and left
+//! `….txnindex`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
 //! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
@@ -282,7 +283,7 @@
 //! # The small files
 //!
 //! **Checkpoints** are text: a version, a count, and a line for each entry. A broker keeps one for all its
-//! logs in the directory above; here each log has its own, with one line. A malformed one is reported
+//! logs in the directory above, and so does a store; a log that is opened by itself has its own, with one line. A malformed one is reported
 //! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and counts as none, which costs a longer recovery.
 //!
 //! **`.kafka_cleanshutdown`** is Kafka's JSON with members of our own, which a broker ignores. They say which log
@@ -335,4 +336,133 @@
 //! assert_eq!(text(".lock")?, format!("process {}\nboot boot-1\n", std::process::id()));
 //! # Ok(()) })().unwrap();
 //! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! # A directory of topics
+//!
+//! A [`Store`](crate::Store) keeps what a broker keeps in one of its `log.dirs`: a directory for each partition, and the small files above them, once for all.
+//!
+//! | name | what | kept by |
+//! |---|---|---|
+//! | `<topic>-<partition>/` | a log, as above, without small files of its own but the next two | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) |
+//! | `<topic>-<partition>/partition.metadata` | the id of the topic: Kafka's | from before the first record |
+//! | `<topic>-0/topic.properties` | how many partitions the topic has, and how it is set up: ours | each change of the topic |
+//! | `<topic>-<partition>.<32 digits>-delete/` | a log that is being removed; the next opening finishes it | [`delete_topic`](crate::Store::delete_topic) |
+//! | `…-stray/`, `…-future/`, `__cluster_metadata-…/`, `remote-log-index-cache/` | a broker's; left alone | |
+//! | `meta.properties` | whose directory it is: Kafka's | the first opening; one that is there stays |
+//! | `.lock` | one process at a time | once created, always |
+//! | the three checkpoints | a line for each log | as above |
+//! | `.kafka_cleanshutdown` | all logs were closed in order, and how each of them was | from [`close`](crate::Store::close) to the next opening |
+//! | `producer-ids.properties` | which ids of producers were given out: ours | the first producer, and each thousand after it |
+//!
+//! Any other directory there is refused, as a broker refuses it: what is not named like a partition would one day be taken for one. Other files are left alone.
+//!
+//! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#` begins a comment.
+//!
+//! **`topic.properties`** has `partitions`, and what the topic sets [itself](crate::TopicConfig), by Kafka's keys. While partitions are being made it
+//! says `state=creating`, and while they are being removed `state=deleting`: with the write of that line a topic is there, or gone, and opening does
+//! what a crash left undone of the rest. As it decides what is deleted, nothing in it is guessed at: a line that is not understood is an error. A topic without
+//! that file is a broker's: it has the partitions that are there, and nothing set but that an internal one is compacted.
+//!
+//! **`meta.properties`**: `version=1`, `node.id`, `cluster.id` and `directory.id`; or `version=0` and `broker.id`, of an old broker. Ids are 16 bytes, as 22
+//! characters of URL-safe base64. What else is in it stays.
+//!
+//! **`producer-ids.properties`** says where the next thousand of ids begins. It is written, durably, before the first of a thousand is given out; a crash
+//! loses the rest of them. Without it ids begin above all that the logs know.
+//!
+//! **Lines that stand twice.** No checksum covers a checkpoint. A wrong digit in a recovery point is found out by the recovery. One in a start, or in what was compacted,
+//! would delete records or keep them for ever. So of each log those lines are there twice, and of two that differ neither is believed. Kafka
+//! takes the last.
+//!
+//! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, and for it the members told above, with a checksum of their own. A log
+//! that is not in it, or not as it says, is recovered; the others are not read.
+//!
+//! ```
+//! use annals::fs::{File, Fs, MemFs, Open};
+//! use annals::*;
+//! use std::path::Path;
+//!
+//! let fs = MemFs::new();
+//! let store = Store::open("data", StoreConfig::default().fs(fs.clone()).maintenance(None))?;
+//! let config = TopicConfig::default().partitions(2).set("retention.ms", "-1")?;
+//! let orders = store.create_topic("orders", config)?;
+//! for second in 0..3 {
+//!     let at = Timestamp::from_millis(1_700_000_000_000 + second * 1_000);
+//!     orders.partition(1)?.append(Record::new("v").timestamp(at))?;
+//! }
+//! orders.partition(1)?.delete_before(2)?;
+//! assert_eq!(store.new_producer_id()?, 0);
+//! store.close()?;
+//!
+//! let text = |name: &str| -> std::io::Result<String> {
+//!     let file = fs.open(&Path::new("data").join(name), Open::ReadOnly)?;
+//!     Ok(String::from_utf8_lossy(file.view(file.len()?)?.as_slice()).into_owned())
+//! };
+//! # (|| -> std::io::Result<()> {
+//! assert_eq!(text("orders-0/topic.properties")?, "partitions=2\nretention.ms=-1\n");
+//! assert_eq!(text("orders-1/partition.metadata")?, format!("version: 0\ntopic_id: {}", orders.id()));
+//! assert_eq!(text("producer-ids.properties")?, "next.producer.id=1000\n");
+//! assert_eq!(text("recovery-point-offset-checkpoint")?, "0\n2\norders 0 0\norders 1 3\n");
+//! assert_eq!(text("log-start-offset-checkpoint")?, "0\n2\norders 1 2\norders 1 2\n");
+//! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
+//!     r#"{"version":0,"brokerEpoch":-1,"logs":{"#,
+//!     r#""orders-0":{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":0,"endOffset":0,"#,
+//!     r#""largestTimestamp":-1,"largestTimestampOffset":0,"firstTimestamp":-1,"bytesSinceIndexEntry":0,"#,
+//!     r#""offsetIndexEntries":0,"timeIndexEntries":0,"producers":0,"segments":[0,0],"checksum":1820140101},"#,
+//!     r#""orders-1":{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
+//!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
+//!     r#""bytesSinceIndexEntry":207,"offsetIndexEntries":0,"timeIndexEntries":1,"producers":0,"segments":[0,207],"checksum":793233157}}}"#,
+//! ));
+//! for line in ["version=1", "node.id=1"] {
+//!     assert!(text("meta.properties")?.lines().any(|found| found == line));
+//! }
+//! # Ok(()) })().unwrap();
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What groups have committed: `__consumer_offsets`
+//!
+//! An ordinary topic of the store, compacted, with 50 partitions. A group is kept in one of them: the hash that Java has for its name, without the sign, by their number.
+//! A committed offset and what is known of a group are records, each under its key; a record without a value says that it is
+//! forgotten. A text is its length in two bytes and as many bytes of UTF-8, with -1 as length for none. `bytes` have a length of four.
+//!
+//! | record | key | value, of version 3 |
+//! |---|---|---|
+//! | an offset | i16 1, group, topic, i32 partition | i16 3, i64 offset, i32 leader epoch (-1: unknown), text of the metadata, i64 when it was committed |
+//! | a group | i16 2, group | i16 3, text of the protocol type, i32 generation, text of the assignor or none, text of the leader's id or none, i64 when its state changed, i32 how many members; each: text of its id, of its instance or none, of its client, of its host, i32 longest time between polls, i32 session timeout, bytes of what it subscribes to, bytes of what was assigned to it |
+//!
+//! Both numbers of a version are read as far as Kafka has written any: 0 to 4 of the values, 0 to 2 of the keys. Of a commit all offsets are in one batch: they hold, or none does.
+//!
+//! The offset 42, committed by `g1` for partition 3 of `orders`:
+//!
+//! ```
+//! use annals::*;
+//! use std::{collections::BTreeMap, sync::Arc};
+//! # fn hex(bytes: Option<&[u8]>) -> String {
+//! #     bytes.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect()
+//! # }
+//!
+//! let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+//! let store = Store::in_memory(StoreConfig::default().clock(clock))?;
+//! store.create_topic("orders", TopicConfig::default().partitions(4))?;
+//! let mut consumer = store.consumer(ConsumerConfig::new("g1"))?;
+//! let at = OffsetAndMetadata { offset: 42, leader_epoch: Some(7), metadata: "m".into() };
+//! consumer.commit_offsets(BTreeMap::from([(TopicPartition::new("orders", 3), at)]))?;
+//!
+//! let kept = store.topic("__consumer_offsets")?.partition(42)?; // 3242, the hash of "g1", by 50
+//! let record = kept.get(0)?.unwrap();
+//! assert_eq!(hex(record.key.as_deref()), [
+//!     "0001",             // version: a committed offset
+//!     "0002", "6731",     // the group, "g1"
+//!     "0006", "6f7264657273", // the topic, "orders"
+//!     "00000003",         // the partition
+//! ].concat());
+//! assert_eq!(hex(record.value.as_deref()), [
+//!     "0003",             // version
+//!     "000000000000002a", // the next offset to read is 42
+//!     "00000007",         // the leader epoch of the last that was read
+//!     "0001", "6d",       // the metadata, "m"
+//!     "0000018bcfe56800", // committed at 1,700,000,000,000
+//! ].concat());
+//! # Ok::<(), Error>(())
 //! ```

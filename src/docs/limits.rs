@@ -18,6 +18,20 @@
 //! | batches of a producer that are recognised | 5, after a restart 1 | as in Kafka |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
 //! | timestamp | 64 bits of milliseconds; below 0 they are stored, and not found by time | |
+//! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor one of the store's own, `__consumer_offsets` and `__transaction_state`; not the same as another but for `.` and `_` | Kafka's rule |
+//! | partitions of a topic | 1 to 100,000 | each is a directory |
+//! | topics of a store | the file system, and memory | |
+//! | logs opened and closed at once | [`recovery_threads`](crate::StoreConfig::recovery_threads), 1 to 64 | |
+//! | `topic.properties`, `meta.properties`, `partition.metadata` | 1 MiB | a larger one is no such file |
+//! | a checkpoint or marker of a store | 64 MiB | lines of a few hundred thousand logs |
+//! | a record of a producer | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), default 1 MiB, at most 1 GiB; and what its topic takes | |
+//! | what a producer holds back | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), default 32 MiB | then `send` writes, or waits |
+//! | a poll of a consumer | [`max_poll_records`](crate::ConsumerConfig::max_poll_records) and [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), and one record in any case | |
+//! | name of a group, of a static member | 1 to 32,767 bytes | Kafka stores 15 bits |
+//! | client id | 32,000 bytes | ids of members begin with it |
+//! | metadata of a committed offset | 4096 bytes | Kafka's `offset.metadata.max.bytes` |
+//! | a commit | 64 MiB | one batch of the offsets topic |
+//! | members of a group | [`max_members`](crate::CoordinatorConfig::max_members) | |
 //!
 //! The least a record takes on disk is 68 bytes in a batch of its own, and 7 among others.
 //!
@@ -36,6 +50,10 @@
 //! bounds how many ids there are, each of which costs who sends it a batch of 68 bytes: let producers whom you do not trust have no ids of
 //! their own choice. A snapshot has 46 bytes of each, and is written with appends waiting: 1,000,000 producers are 44 MiB every time a
 //! segment is begun and every 64 MiB.
+//!
+//! A store has one maintainer for all its logs, and no thread for each. What a group has committed is in memory, too, from when the first group of its
+//! partition of `__consumer_offsets` is used. A producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for each partition that it has begun a batch for; with
+//! more partitions at once than batches fit into the buffer, batches are written before they are full.
 //!
 //! # Index files
 //!
@@ -74,7 +92,10 @@
 //! [read](crate::Log::open_read_only) meanwhile. They see what was appended after at most 10 ms if they wait and at
 //! once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.
 //!
-//! A Kafka broker that runs on the same directory does not know of this lock.
+//! The lock of a store is that of its directory, and keeps out every other store. A log of a store can be opened by itself while the store is
+//! closed, and is taken back with the next opening.
+//!
+//! A Kafka broker that runs on the same directory does not know of this lock on every system: on Linux, Java's locks and these are of two kinds.
 //!
 //! # Hostile bytes
 //!
@@ -83,6 +104,7 @@
 //!
 //! # Not there
 //!
-//! Topics, producers, consumers, groups. Transactions: their batches and
+//! Transactions: their batches and
 //! markers are stored and served, and not acted upon but to know whose are open, and a log that has any is [not compacted](super::cleanup#what-survives).
-//! Message formats before v2. Tiered storage. Encryption.
+//! Message formats before v2. Tiered storage. Encryption. More than one copy, and everything that
+//! [a broker has for a network](super::from_kafka#what-is-not-there-and-why).

@@ -2,6 +2,8 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`from_kafka`] | each setting and call of Kafka's clients: its name here, and what differs; how to move a directory |
+//! | [`testing`] | a store in memory in place of a broker, time that you move, disks that fail |
 //! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
 //! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
 //! | [`cleanup`] | what a log forgets: deleting, compacting, both; which to choose and what it costs |
@@ -12,7 +14,9 @@ pub mod cleanup;
 pub mod concurrency;
 pub mod durability;
 pub mod format;
+pub mod from_kafka;
 pub mod limits;
+pub mod testing;
 
 /// The programs of the README are compiled and run with the tests.
 #[cfg(doctest)]

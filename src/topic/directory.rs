@@ -19,7 +19,7 @@
 use crate::error::{Corruption, Damage, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::EntryKind;
-use crate::log::{Log, LogConfig, SharedCheckpoints};
+use crate::log::{CleanupPolicy, Log, LogConfig, SharedCheckpoints};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::definition::{Definition, State};
@@ -28,7 +28,7 @@ use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
-use crate::topic::name::{PartitionDir, Stage};
+use crate::topic::name::{PartitionDir, Stage, is_internal};
 use crate::topic::settings::TopicConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -144,10 +144,7 @@ impl Directory {
                 self.delete(&name, std::iter::once(0))?;
                 return Ok(None);
             }
-            None => Definition {
-                config: TopicConfig::default().partitions(highest),
-                state: State::Settled,
-            },
+            None => Definition { config: of_a_broker(&name, highest), state: State::Settled },
         };
         // A broker may have added some since.
         let count = definition.config.partitions.max(highest);
@@ -246,6 +243,17 @@ impl Directory {
             self.dir.events.emit(&Event::CleanupFailed { path, error: error.to_string() });
         }
         Ok(())
+    }
+}
+
+/// How a topic is set up that a broker made: only its controller knows. Of its internal topics everybody does, and retention
+/// would take from them what groups have committed.
+fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
+    let config = TopicConfig::default().partitions(partitions);
+    if is_internal(topic) {
+        config.cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20)
+    } else {
+        config
     }
 }
 

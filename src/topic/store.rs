@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 /// A directory of topics: what a Kafka broker has in its `log.dirs`, in one process and without a broker.
 ///
-/// Clones are handles to the same store, for any number of threads. One process at a time has a directory open; a
-/// broker counts as one.
+/// Clones are handles to the same store, for any number of threads. One process at a time has a directory open. On Linux
+/// the lock of a broker is of another kind: see to it yourself that none has the directory.
 ///
 /// | call | returns when | survives |
 /// |---|---|---|
@@ -91,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`] if another store or a broker has it open.
+    /// - [`Error::Locked`] if another store has it open, or somebody one of its logs by itself.
     /// - [`TopicError::InvalidDirectory`] for a directory that is something else, or has something else in it.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
     /// - [`Error::Corrupt`] for damage that no crash explains, in a log or in a file of the store. Nothing was cut:

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Consumer {
-    /// Commits the positions of all partitions: everything that polls have returned counts as processed.
+    /// Commits the positions of all partitions: everything that polls have returned counts as processed. Without any, it does nothing.
     ///
     /// When it returns, the commit is in `__consumer_offsets`: it survives the end of the process, and with
     /// [`flush_commits`](crate::ConsumerConfig::flush_commits) loss of power. All offsets are committed or none. Kafka: `commitSync`.
@@ -76,6 +76,10 @@ impl Consumer {
         group: &GroupHandle,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
+        if offsets.is_empty() {
+            // A loop that commits after each poll has nothing yet while partitions are being assigned.
+            return Ok(());
+        }
         let committer = match self.interest.is_subscription() {
             true => {
                 let (caller, generation) = (self.caller(), self.membership.generation);

@@ -1,0 +1,378 @@
+//! From Kafka to annals: each setting of a client, a topic and a broker, each call of the clients and the `AdminClient`; its name here, and what differs.
+//!
+//! A [`Store`](crate::Store) is what a broker keeps in one of its `log.dirs`, with the clients in the same process. Names are Kafka's in the
+//! manner of Rust: `max.poll.records` is [`max_poll_records`](crate::ConsumerConfig::max_poll_records), what ends in `.ms` is a
+//! [`Duration`](std::time::Duration) without the suffix, a size says `_bytes`. A value that cannot be is refused where it is given. What is in
+//! no table has no counterpart, or is Kafka's inner business.
+//!
+//! # What is not there, and why
+//!
+//! | in Kafka | here |
+//! |---|---|
+//! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they know of every change of it at once |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) has it on the medium, which Kafka leaves to the replicas |
+//! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | a call is a call. It returns when it is done |
+//! | security, ACLs, quotas, delegation tokens | who has the process has the store: use the rights of the file system |
+//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Stored transactional batches and markers are kept as they are |
+//! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are kept and do nothing |
+//! | Streams, Connect, Schema Registry | not there; [`Serialize`](crate::Serialize) is where a registry would come in |
+//! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
+//!
+//! # Three things to know first
+//!
+//! - **Acks.** Kafka's default, `all`, survives the loss of a broker. The default here, [`Acks::Written`](crate::Acks::Written), survives the end of
+//!   the process, and of loss of power what the system had written by then. [`Acks::Flushed`](crate::Acks::Flushed) survives both.
+//!   Commits of offsets have the same choice: [`flush_commits`](crate::ConsumerConfig::flush_commits).
+//! - **Topics are made, never found.** There is no `auto.create.topics.enable`: who sends to a topic that is not there gets
+//!   [`TopicError::Unknown`](crate::TopicError::Unknown). Who subscribes to one waits for it.
+//! - **A topic forgets after 7 days**, as in Kafka. A [`Log`](crate::Log) that is opened by itself forgets nothing.
+//!
+//! # A producer, side by side
+//!
+//! ```text
+//! Properties props = new Properties();
+//! props.put("bootstrap.servers", "localhost:9092");
+//! props.put("linger.ms", "20");
+//! props.put("key.serializer", "org.apache.kafka.common.serialization.StringSerializer");
+//! props.put("value.serializer", "org.apache.kafka.common.serialization.IntegerSerializer");
+//! try (Producer<String, Integer> producer = new KafkaProducer<>(props)) {
+//!     for (int n = 0; n < 10; n++)
+//!         producer.send(new ProducerRecord<>("stock", "apple-" + n, n),
+//!             (metadata, error) -> { if (error != null) error.printStackTrace(); });
+//!     RecordMetadata last = producer.send(new ProducerRecord<>("stock", "pear", 7)).get();
+//! }
+//! ```
+//!
+//! ```
+//! use annals::*;
+//! use std::time::Duration;
+//!
+//! let store = Store::in_memory(StoreConfig::default())?; // or Store::open("data", ..)
+//! store.create_topic("stock", TopicConfig::default().partitions(3))?;
+//!
+//! let config = ProducerConfig::default().linger(Duration::from_millis(20));
+//! let producer = store.producer(config)?;
+//! for n in 0_i32..10 {
+//!     let record = Record::new(n.to_be_bytes().to_vec()).key(format!("apple-{n}"));
+//!     producer.send_with(("stock", record).into(), |sent| {
+//!         if let Err(error) = sent {
+//!             eprintln!("{error}");
+//!         }
+//!     })?;
+//! }
+//! let typed: TypedProducer<str, i32> = producer.typed(); // the same, where types are wanted
+//! let last = typed.send(("stock", "pear", &7))?.wait()?;
+//! assert!(last.offset.is_some());
+//! producer.close()?; // writes what is left, and tells what failed
+//! # let stock = store.topic("stock")?;
+//! # assert_eq!(stock.partitions().iter().map(|log| log.offsets().end).sum::<u64>(), 11);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # A consumer, side by side
+//!
+//! ```text
+//! props.put("group.id", "billing");
+//! props.put("auto.offset.reset", "earliest");
+//! props.put("enable.auto.commit", "false");
+//! KafkaConsumer<String, String> consumer = new KafkaConsumer<>(props);
+//! Runtime.getRuntime().addShutdownHook(new Thread(consumer::wakeup));
+//! try {
+//!     consumer.subscribe(List.of("orders"));
+//!     while (true) {
+//!         for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofSeconds(1)))
+//!             bill(record.key(), record.value());
+//!         consumer.commitSync();
+//!     }
+//! } catch (WakeupException e) {
+//! } finally {
+//!     consumer.close();
+//! }
+//! ```
+//!
+//! ```
+//! use annals::*;
+//! use std::time::Duration;
+//!
+//! let store = Store::in_memory(StoreConfig::default())?;
+//! store.create_topic("orders", TopicConfig::default().partitions(2))?;
+//! # let producer = store.producer(ProducerConfig::default())?;
+//! # for n in 0..20 {
+//! #     producer.send(("orders", Record::new("paid").key(format!("order-{n}"))).into())?;
+//! # }
+//! # producer.flush()?;
+//! # let mut billed = 0;
+//! let config = ConsumerConfig::new("billing")
+//!     .auto_offset_reset(AutoOffsetReset::Earliest)
+//!     .enable_auto_commit(false);
+//! let mut consumer = store.consumer(config)?;
+//! let waker = consumer.waker(); // for another thread: `waker.wake()` ends the loop
+//! consumer.subscribe(["orders"])?;
+//! loop {
+//!     let records = consumer.poll(Duration::from_secs(1))?;
+//!     if records.is_woken() {
+//!         break;
+//!     }
+//!     for record in &records {
+//!         println!("bill {:?}: {:?}", record.key_str(), record.value_str());
+//! #       billed += 1;
+//!     }
+//!     consumer.commit()?;
+//! #   if billed == 20 { waker.wake(); }
+//! }
+//! consumer.close()?;
+//! # assert!(store.admin().describe_group("billing")?.offsets.values().all(|offset| offset.lag == Some(0)));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Settings of a producer
+//!
+//! They are methods of [`ProducerConfig`](crate::ProducerConfig).
+//!
+//! | Kafka, its default | here, its default | what differs |
+//! |---|---|---|
+//! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `HandedOver`; `1` is `Written`; `all` is `Flushed`, which waits for the medium. Idempotence needs none of them |
+//! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | a topic that takes only smaller batches gets smaller ones, where Kafka sends, is refused, and splits |
+//! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | a batch that somebody waits for is written at once |
+//! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | a full buffer is written by who sends; it blocks only while the disk fails |
+//! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | for the buffer alone, as there are no metadata to wait for |
+//! | `max.request.size`, 1048576 | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), 1 MiB | of one record; there are no requests |
+//! | `delivery.timeout.ms`, 120000 | [`delivery_timeout`](crate::ProducerConfig::delivery_timeout), 120 s | at least `linger`; counted from the first record of a batch |
+//! | `retries`, 2147483647 | | always until `delivery_timeout` |
+//! | `retry.backoff.ms`, 100; `retry.backoff.max.ms`, 1000 | [`retry_backoff`](crate::ProducerConfig::retry_backoff), 100 ms; [`retry_backoff_max`](crate::ProducerConfig::retry_backoff_max), 1 s | not spread at random: there is nobody to meet |
+//! | `enable.idempotence`, `true` | [`idempotence`](crate::ProducerConfig::idempotence), on | with any `acks` |
+//! | `max.in.flight.requests.per.connection`, 5 | | batches of a partition are written one after the other |
+//! | `compression.type`, `none`, with its levels | [`compression`](crate::ProducerConfig::compression), none | the level is part of [`Compression`](crate::record::Compression) |
+//! | `partitioner.class`, none | [`partitioner`](crate::ProducerConfig::partitioner), [`ByKey`](crate::PartitionerChoice::ByKey) | keys go where Kafka sends them; [`RoundRobin`](crate::PartitionerChoice::RoundRobin), or one of your own |
+//! | `partitioner.ignore.keys`, `false` | | a [`Partitioner`](crate::Partitioner) of your own |
+//! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | | no partition is slower because of its broker |
+//! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | they see records after serialization |
+//! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked when compiling |
+//! | `client.id`, `metadata.max.age.ms`, `request.timeout.ms`, `send.buffer.bytes` and other settings of connections | | there is no connection |
+//! | `transactional.id`, `transaction.timeout.ms` | | not yet |
+//!
+//! # Calls of a producer
+//!
+//! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
+//! |---|---|---|
+//! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
+//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by the thread that wrote the batch, be it yours |
+//! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
+//! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
+//! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
+//! | `metrics` | [`stats`](crate::Producer::stats) | |
+//! | the sender thread | [`poll`](crate::Producer::poll) | a thread is there when something lingers or is tried again. `poll` does its work on yours: see [testing](super::testing) |
+//! | `initTransactions`, `beginTransaction`, `sendOffsetsToTransaction`, `commitTransaction`, `abortTransaction` | | not yet |
+//!
+//! # Settings of a consumer
+//!
+//! They are methods of [`ConsumerConfig`](crate::ConsumerConfig).
+//!
+//! | Kafka, its default | here, its default | what differs |
+//! |---|---|---|
+//! | `group.id`, none | [`ConsumerConfig::new`](crate::ConsumerConfig::new); `default()` has none | |
+//! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
+//! | `group.protocol`, `classic` | | the classic protocol, as calls |
+//! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | |
+//! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
+//! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
+//! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |
+//! | `max.poll.records`, 500 | [`max_poll_records`](crate::ConsumerConfig::max_poll_records), 500 | |
+//! | `fetch.max.bytes`, 52428800 | [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), 50 MiB | counts keys, values and headers of records, not stored batches |
+//! | `max.partition.fetch.bytes`, 1048576 | [`max_partition_fetch_bytes`](crate::ConsumerConfig::max_partition_fetch_bytes), 1 MiB | the same |
+//! | `fetch.min.bytes`, 1; `fetch.max.wait.ms`, 500 | | a poll returns with the first record there is: waiting for more saves no round trip |
+//! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the one deadline of a member that is there |
+//! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | for static members that went. Others are known to be gone at once |
+//! | `heartbeat.interval.ms`, 3000 | | there are none |
+//! | `isolation.level`, `read_uncommitted` | [`isolation`](crate::ConsumerConfig::isolation), the same | `read_committed` comes with transactions |
+//! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
+//! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
+//! | `check.crcs`, `true` | | always |
+//! | `interceptor.classes` | [`interceptor`](crate::ConsumerConfig::interceptor) | one that panics makes no poll fail |
+//! | `key.deserializer`, `value.deserializer` | the types of [`Consumer::typed`](crate::Consumer::typed) | what cannot be read is [shown, skipped or sent away](crate::OnPoison), and never met twice |
+//! | `allow.auto.create.topics`, `true` | | never |
+//! | `client.rack`, `default.api.timeout.ms`, `request.timeout.ms`, `metadata.max.age.ms`, `receive.buffer.bytes` and other settings of connections | | there is no connection |
+//!
+//! # Calls of a consumer
+//!
+//! | `KafkaConsumer` | [`Consumer`](crate::Consumer) | what differs |
+//! |---|---|---|
+//! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with`](crate::Consumer::subscribe_with) | the listener gets [what it may do](crate::PartitionAccess) as an argument |
+//! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; bring a library for regular expressions of your own |
+//! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | `unsubscribe` commits first, if commits are automatic |
+//! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not for the group alone; woken by the append itself |
+//! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception to catch |
+//! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
+//! | `commitAsync` | | a commit is an append: there is nothing to wait for |
+//! | `committed` | [`committed`](crate::Consumer::committed) | of one partition |
+//! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | takes a time as well; an offset that is not in the log is refused at once |
+//! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), and the same | |
+//! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
+//! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
+//! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all: they join again with their next poll | |
+//! | `close` | [`close`](crate::Consumer::close) | one that is dropped leaves its group, too, and commits nothing |
+//! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |
+//!
+//! # Settings of a topic
+//!
+//! [`TopicConfig::set`](crate::TopicConfig::set) takes Kafka's key and Kafka's text; what is set often has a method, too. The third column is the option
+//! of [`LogConfig`](crate::LogConfig) that it becomes, where its effect is told. Defaults are those of topics.
+//!
+//! | key | default | option | what differs |
+//! |---|---|---|---|
+//! | `segment.bytes` | 1073741824 | [`segment_bytes`](crate::LogConfig::segment_bytes) | from 62 on; Kafka 4 has 1 MiB at least |
+//! | `segment.ms` | 604800000 | [`segment_age`](crate::LogConfig::segment_age) | |
+//! | `segment.jitter.ms` | 0 | [`segment_jitter`](crate::LogConfig::segment_jitter) | the same in every run |
+//! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | from 24 on; takes no more room than its entries |
+//! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change waits for the next opening |
+//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; there is no timer |
+//! | `retention.bytes` | -1 | [`retention_bytes`](crate::LogConfig::retention_bytes) | |
+//! | `retention.ms` | 604800000 | [`retention_age`](crate::LogConfig::retention_age) | a segment without any timestamp stays |
+//! | `max.message.bytes` | 1048588 | [`max_message_bytes`](crate::LogConfig::max_message_bytes) | |
+//! | `cleanup.policy` | delete | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | never empty: for that, `delete` with both limits at -1 |
+//! | `delete.retention.ms` | 86400000 | [`delete_retention`](crate::LogConfig::delete_retention) | |
+//! | `min.compaction.lag.ms`, `max.compaction.lag.ms` | 0, no limit | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag), [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | |
+//! | `min.cleanable.dirty.ratio` | 0.5 | [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) | |
+//! | `compression.type`, `compression.gzip.level`, `compression.zstd.level` | producer, -1, 3 | [`compression`](crate::LogConfig::compression) | a codec that this build has |
+//! | `compression.lz4.level` | 9 | | kept; there is one level of LZ4 here |
+//! | `preallocate` | false | [`preallocate`](crate::LogConfig::preallocate) | |
+//! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
+//! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
+//! | `message.timestamp.after.max.ms` | any | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | Kafka 4 has an hour: a library has no business refusing a record for its host's wrong clock |
+//! | `file.delete.delay.ms` | 60000 | | kept; a deleted file goes with its last reader |
+//! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.` and `follower.replication.throttled.replicas` | Kafka's | | kept; there are no replicas |
+//! | `remote.storage.enable`, `remote.log.*`, `local.retention.*` | Kafka's | | kept; there is no tiered storage |
+//!
+//! A key that topics do not have is refused, with the nearest that they have. Kafka ignores it and writes a warning.
+//!
+//! # Settings of a broker
+//!
+//! | Kafka, its default | here, its default | what differs |
+//! |---|---|---|
+//! | `log.dirs` | the path of [`Store::open`](crate::Store::open) | one directory a store |
+//! | `num.partitions`, 1 | [`TopicConfig::partitions`](crate::TopicConfig::partitions), 1 | |
+//! | `auto.create.topics.enable`, `delete.topic.enable` | | never, always |
+//! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | what a topic has that does not set it |
+//! | `log.cleaner.enable`, `true` | [`StoreConfig::maintenance`](crate::StoreConfig::maintenance), on | `None` leaves retention and compaction to [`Store::maintain`](crate::Store::maintain) |
+//! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | they delete, too |
+//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one for both |
+//! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
+//! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_bytes`](crate::LogConfig::dedupe_bytes), 128 MiB | for each thread, and only while it compacts |
+//! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | memory follows what is read |
+//! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
+//! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | nothing waits |
+//! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
+//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | |
+//! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
+//! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
+//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic |
+//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | |
+//! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: who uses a group looks |
+//! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process are there at once |
+//! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |
+//! | `group.max.size`, 2147483647 | [`CoordinatorConfig::max_members`](crate::CoordinatorConfig::max_members), the same | |
+//! | `broker.id`, `node.id`, cluster and directory ids | drawn when a directory is new | kept in `meta.properties` |
+//! | `transaction.*`, `transaction.state.log.*` | | not yet |
+//! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | see above |
+//!
+//! # Calls of the `AdminClient`
+//!
+//! | `AdminClient` | here | what differs |
+//! |---|---|---|
+//! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one at a time, done when it returns |
+//! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; gone when it returns |
+//! | `listTopics` | [`Store::topics`](crate::Store::topics) | those of the store itself are among them |
+//! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | all in one |
+//! | `createPartitions` | [`Store::add_partitions`](crate::Store::add_partitions) | |
+//! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | what is not given is default again: begin with [`Topic::config`](crate::Topic::config) |
+//! | `deleteRecords` | [`Admin::delete_records`](crate::Admin::delete_records) | |
+//! | `listOffsets` | [`Log::offsets`](crate::Log::offsets), [`Log::offset_for_time`](crate::Log::offset_for_time) of a partition | |
+//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | |
+//! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | both, and the lag |
+//! | `alterConsumerGroupOffsets` | [`Admin::alter_offsets`](crate::Admin::alter_offsets) | |
+//! | `deleteConsumerGroupOffsets` | [`Admin::delete_offsets`](crate::Admin::delete_offsets) | |
+//! | `deleteConsumerGroups` | [`Admin::delete_group`](crate::Admin::delete_group) | one at a time |
+//! | `removeMembersFromConsumerGroup` | [`Admin::remove_members`](crate::Admin::remove_members) | dynamic members, too |
+//! | `kafka-consumer-groups --reset-offsets` | [`Admin::reset_offsets`](crate::Admin::reset_offsets) | [`ResetTo`](crate::ResetTo) has its ways, but for files and durations |
+//! | the timer that expires offsets | [`Admin::expire_offsets`](crate::Admin::expire_offsets) | |
+//! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
+//! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
+//! | `listTransactions`, `describeTransactions`, `abortTransaction`, `fenceProducers` | | not yet |
+//! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | see above |
+//!
+//! # From a broker's directory to a store
+//!
+//! A store opens what a broker has left: segments, indexes, snapshots, checkpoints, `partition.metadata`, committed offsets. What is *not*
+//! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker has the defaults,
+//! and those forget after 7 days; only the internal topics are known to be compacted. Hold maintenance back until topics are set up.
+//!
+//! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
+//!    and leave the original. The locks of the two do not know of each other on every system: never have both on one directory.
+//! 2. Open the copy without maintenance.
+//! 3. Give each topic its settings: `kafka-configs --describe` tells them.
+//! 4. Look whether offsets are what `kafka-get-offsets` said, [verify](crate::Log::verify), then close and open as you will.
+//!
+//! ```
+//! use annals::{Store, StoreConfig};
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let copy = dir.path();
+//! # for name in ["orders-0", "__consumer_offsets-0"] {
+//! #     let log = annals::Log::open(copy.join(name), annals::LogConfig::default())?;
+//! #     log.append(annals::Record::new("x").key("k"))?;
+//! #     log.close()?;
+//! # }
+//!
+//! let store = Store::open(copy, StoreConfig::default().maintenance(None))?;
+//! let orders = store.topic("orders")?;
+//! store.alter_topic("orders", orders.config().set("retention.ms", "-1")?)?;
+//! for topic in store.topics() {
+//!     for log in topic.partitions().iter() {
+//!         assert_eq!(log.verify()?, []);
+//!     }
+//! }
+//! store.close()?;
+//!
+//! let store = Store::open(copy, StoreConfig::default())?;
+//! assert_eq!(store.topic("orders")?.config().get("retention.ms"), Some("-1"));
+//! assert_eq!(store.topic("__consumer_offsets")?.config().get("cleanup.policy"), Some("compact"));
+//! # store.close()?;
+//! # Ok::<(), annals::Error>(())
+//! ```
+//!
+//! Partitions that were on other brokers are not in the directory. Where one is missing below another, opening says
+//! [`MissingPartition`](crate::TopicError::MissingPartition); where the last ones are, the topic has fewer: look at the count.
+//!
+//! # From a store to a broker
+//!
+//! A broker serves what its controller has assigned to it, and sets aside other directories as `-stray`. So the topics are made first, in Kafka,
+//! and get their files then.
+//!
+//! 1. [Close](crate::Store::close) the store.
+//! 2. Make the topics on the cluster, with as many partitions, one replica each, the same settings. Produce nothing to them.
+//! 3. Stop the broker. In each `<topic>-<partition>/` remove the broker's `.log`, `.index`, `.timeindex`, `.snapshot` files and
+//!    `leader-epoch-checkpoint`, and put the store's segment files there. Keep the broker's `partition.metadata`: its id is that of the topic just made.
+//!    `topic.properties` stays behind.
+//! 4. Remove the broker's `.kafka_cleanshutdown`, so that it reads what it did not write. Where a partition starts inside of its first segment,
+//!    add its line of `log-start-offset-checkpoint` to the broker's, once, and raise the count in the second line.
+//! 5. Start the broker. Look at both ends of each partition with `kafka-get-offsets`, and at the batches with `kafka-dump-log --deep-iteration`.
+//! 6. Take over groups by their offsets: [`describe_group`](crate::Admin::describe_group) tells them, and
+//!    `kafka-consumer-groups --reset-offsets --from-file` sets them.
+//!
+//! Ids of producers begin at 0 on both sides. A broker that meets a new producer with the id of an old one could take its first
+//! batch for one that it has. Let [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), a day, pass since the last record before clients
+//! produce, or lower `producer.id.expiration.ms` for the first start. In the other direction nothing is to be done: a store begins above all ids that its logs know.
+//!
+//! What these files are:
+//!
+//! | file | what | when it moves |
+//! |---|---|---|
+//! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays where it is; a broker refuses that of another |
+//! | `partition.metadata` | the id of the topic, the same in all its partitions | must be that of the topic in the cluster |
+//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | the store takes over a broker's; for a broker, step 4 |
+//! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
+//! | `.kafka_cleanshutdown` | that nobody need read the logs | never: remove it |
+//! | `topic.properties`, `producer-ids.properties` | a store's own; brokers pay no attention to them | stay behind |
+//!
+//! What every byte of them means is in [`format`](mod@super::format#a-directory-of-topics). That Kafka's own classes read, continue and compact the logs written here, and we theirs, is tested
+//! log by log (`tests/kafka.rs`).
