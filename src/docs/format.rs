@@ -362,7 +362,7 @@
 //! **`topic.properties`** has `partitions`, and what the topic sets [itself](crate::TopicConfig), by Kafka's keys. While partitions are being made it
 //! says `state=creating`, and while they are being removed `state=deleting`: with the write of that line a topic is there, or gone, and opening does
 //! what a crash left undone of the rest. As it decides what is deleted, nothing in it is guessed at: a line that is not understood is an error. A topic without
-//! that file is a broker's: it has the partitions that are there, and nothing set but that an internal one is compacted.
+//! that file is a broker's: it has the partitions that are there, and forgets nothing until it is told to; an internal one is compacted.
 //!
 //! **`meta.properties`**: `version=1`, `node.id`, `cluster.id` and `directory.id`; or `version=0` and `broker.id`, of an old broker. Ids are 16 bytes, as 22
 //! characters of URL-safe base64. What else is in it stays.

@@ -304,12 +304,12 @@
 //! # From a broker's directory to a store
 //!
 //! A store opens what a broker has left: segments, indexes, snapshots, checkpoints, `partition.metadata`, committed offsets. What is *not*
-//! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker has the defaults,
-//! and those forget after 7 days; only the internal topics are known to be compacted. Hold maintenance back until topics are set up.
+//! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker forgets nothing (`retention.ms=-1`)
+//! until it is told otherwise, and is not compacted; only of the internal topics it is known that they are compacted.
 //!
 //! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
 //!    and leave the original. The locks of the two do not know of each other on every system: never have both on one directory.
-//! 2. Open the copy without maintenance.
+//! 2. Open the copy.
 //! 3. Give each topic its settings: `kafka-configs --describe` tells them.
 //! 4. Look whether offsets are what `kafka-get-offsets` said, [verify](crate::Log::verify), then close and open as you will.
 //!
@@ -323,9 +323,10 @@
 //! #     log.close()?;
 //! # }
 //!
-//! let store = Store::open(copy, StoreConfig::default().maintenance(None))?;
+//! let store = Store::open(copy, StoreConfig::default())?;
 //! let orders = store.topic("orders")?;
-//! store.alter_topic("orders", orders.config().set("retention.ms", "-1")?)?;
+//! assert_eq!(orders.config().get("retention.ms"), Some("-1"));
+//! store.alter_topic("orders", orders.config().set("retention.ms", "3600000")?)?;
 //! for topic in store.topics() {
 //!     for log in topic.partitions().iter() {
 //!         assert_eq!(log.verify()?, []);
@@ -334,7 +335,7 @@
 //! store.close()?;
 //!
 //! let store = Store::open(copy, StoreConfig::default())?;
-//! assert_eq!(store.topic("orders")?.config().get("retention.ms"), Some("-1"));
+//! assert_eq!(store.topic("orders")?.config().get("retention.ms"), Some("3600000"));
 //! assert_eq!(store.topic("__consumer_offsets")?.config().get("cleanup.policy"), Some("compact"));
 //! # store.close()?;
 //! # Ok::<(), annals::Error>(())

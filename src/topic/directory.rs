@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 
@@ -246,14 +247,14 @@ impl Directory {
     }
 }
 
-/// How a topic is set up that a broker made: only its controller knows. Of its internal topics everybody does, and retention
-/// would take from them what groups have committed.
+/// How a topic is set up that a broker made: only its controller knows. So nothing of it is deleted until somebody says when. Of
+/// internal topics everybody knows: they are compacted.
 fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_internal(topic) {
         config.cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20)
     } else {
-        config
+        config.retention_age(Duration::MAX)
     }
 }
 
