@@ -133,3 +133,38 @@ fn each_test_the_documentation_names_is_there() {
         assert!(found, "{name}");
     }
 }
+
+/// Who comes from Kafka finds every option of the clients, of groups and of topics on one page.
+#[test]
+fn the_page_for_kafkas_users_names_every_setting() {
+    let page = std::fs::read_to_string("src/docs/from_kafka.rs").unwrap();
+    let mut named = 0;
+    for (file, config) in [
+        ("producer/config.rs", "ProducerConfig"),
+        ("consumer/config.rs", "ConsumerConfig"),
+        ("coordinator/config.rs", "CoordinatorConfig"),
+        ("store_config.rs", "StoreConfig"),
+    ] {
+        let text = std::fs::read_to_string(format!("src/topic/{file}")).unwrap();
+        let documented = text.split("    #[must_use]\n    pub fn ").collect::<Vec<_>>();
+        for pair in documented.windows(2) {
+            let option = pair[1].split('(').next().unwrap();
+            let docs = pair[0].rsplit("\n\n").next().unwrap();
+            let Some((_, kafka)) = docs.rsplit_once("Kafka: `") else { continue };
+            let key = kafka.split('`').next().unwrap();
+            assert!(page.contains(&format!("(crate::{config}::{option})")), "{config}::{option}");
+            assert!(key.contains('*') || page.contains(&format!("`{key}`")), "{key}");
+            named += 1;
+        }
+    }
+    let keys = std::fs::read_to_string("src/topic/settings/keys.rs").unwrap();
+    for line in keys.lines().map(str::trim) {
+        let key = ["option!(\"", "carried(\"", "name: \""].iter().find_map(|begins| {
+            line.strip_prefix(begins)?.split('"').next().filter(|key| key.contains('.'))
+        });
+        let Some(key) = key else { continue };
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+        named += 1;
+    }
+    assert!(named > 60, "{named}");
+}

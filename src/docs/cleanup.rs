@@ -15,6 +15,10 @@
 //! go when their segment is compacted, as in Kafka. And one that is only compacted refuses `delete_before`: there, a key
 //! is deleted by a *tombstone*, a record with the key and no value ([`Record::tombstone`](crate::Record::tombstone)).
 //!
+//! All of this is told of a [`Log`](crate::Log) that is opened by itself. In a [`Store`](crate::Store) it is the same for each partition, and the options are settings of
+//! the [topic](crate::TopicConfig), with two differences: what a topic does not set has Kafka's default, so it forgets after 7 days, and the store maintains all its
+//! logs in the background. [`alter_topic`](crate::Store::alter_topic) changes the policy of one that is in use.
+//!
 //! # Recipes
 //!
 //! **An event log that keeps seven days.** What goes is a segment, so a segment must be younger than what is

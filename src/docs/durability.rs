@@ -65,6 +65,34 @@
 //! the power while the commit that covers them is not, as each log is written to the disk in its own time. Then the offsets are given again, and the group takes
 //! the new records below its commit for read. Who cannot have that produces with [`Acks::Flushed`](crate::Acks::Flushed).
 //!
+//! ```
+//! use annals::{fs::{MemFs, Survive}, *};
+//! use std::time::Duration;
+//!
+//! let open = |disk: &MemFs| Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None));
+//! let read = |store: &Store| -> Result<usize> {
+//!     let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
+//!     let mut consumer = store.consumer(config.flush_commits(true))?;
+//!     consumer.subscribe(["orders"])?;
+//!     let read = consumer.poll(Duration::ZERO)?.len();
+//!     consumer.close().map(|()| read) // commits
+//! };
+//!
+//! for (acks, read_after) in [(Acks::Written, 0), (Acks::Flushed, 1)] {
+//!     let disk = MemFs::new();
+//!     let store = open(&disk)?;
+//!     store.create_topic("orders", TopicConfig::default())?;
+//!     let producer = store.producer(ProducerConfig::default().acks(acks))?;
+//!     producer.send(("orders", "first").into())?.wait()?;
+//!     assert_eq!(read(&store)?, 1);
+//!
+//!     let after = open(&disk.crash(Survive::SyncedOnly))?; // power is lost
+//!     after.topic("orders")?.partition(0)?.append("second")?;
+//!     assert_eq!(read(&after)?, read_after);
+//! }
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # What a call has left when it fails
 //!
 //! | failure | the call | the log afterwards |

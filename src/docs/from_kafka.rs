@@ -134,7 +134,7 @@
 //! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `HandedOver`; `1` is `Written`; `all` is `Flushed`, which waits for the medium. Idempotence needs none of them |
 //! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | a topic that takes only smaller batches gets smaller ones, where Kafka sends, is refused, and splits |
 //! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | a batch that somebody waits for is written at once |
-//! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | a full buffer is written by who sends; it blocks only while the disk fails |
+//! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | a full buffer is written by who sends, and it blocks while others write or the disk fails |
 //! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | for the buffer alone, as there are no metadata to wait for |
 //! | `max.request.size`, 1048576 | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), 1 MiB | of one record; there are no requests |
 //! | `delivery.timeout.ms`, 120000 | [`delivery_timeout`](crate::ProducerConfig::delivery_timeout), 120 s | at least `linger`; counted from the first record of a batch |
@@ -241,8 +241,8 @@
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
 //! | `message.timestamp.after.max.ms` | any | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | Kafka 4 has an hour: a library has no business refusing a record for its host's wrong clock |
 //! | `file.delete.delay.ms` | 60000 | | kept; a deleted file goes with its last reader |
-//! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.` and `follower.replication.throttled.replicas` | Kafka's | | kept; there are no replicas |
-//! | `remote.storage.enable`, `remote.log.*`, `local.retention.*` | Kafka's | | kept; there is no tiered storage |
+//! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | kept; there are no replicas |
+//! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | kept; there is no tiered storage |
 //!
 //! A key that topics do not have is refused, with the nearest that they have. Kafka ignores it and writes a warning.
 //!
@@ -300,6 +300,18 @@
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
 //! | `listTransactions`, `describeTransactions`, `abortTransaction`, `fenceProducers` | | not yet |
 //! | ACLs, quotas, SCRAM, delegation tokens, client metrics | | see above |
+//!
+//! # Tools
+//!
+//! `examples/annals`, the command-line tool, works on a directory that nobody has open.
+//!
+//! | Kafka | here |
+//! |---|---|
+//! | `kafka-topics`, `kafka-configs` of topics, `kafka-delete-records` | `annals topics` |
+//! | `kafka-console-producer` | `annals produce` |
+//! | `kafka-console-consumer` | `annals consume` |
+//! | `kafka-consumer-groups` | `annals groups` |
+//! | `kafka-dump-log` | `annals dump`, of one file or one log |
 //!
 //! # From a broker's directory to a store
 //!

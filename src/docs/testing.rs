@@ -58,7 +58,7 @@
 //! # Time that you move
 //!
 //! All time comes from the [`Clock`](crate::Clock) of the store: timestamps, retention, lingering, retries, sessions, the expiry of offsets. With a
-//! [`ManualClock`](crate::ManualClock) a week is a line. Nothing happens by itself when it is moved: then call
+//! [`ManualClock`](crate::ManualClock) a week is a line. Do not count on anything to happen by itself when it is moved: then call
 //! [`Store::maintain`](crate::Store::maintain), [`Producer::poll`](crate::Producer::poll), or poll a consumer.
 //!
 //! ```
