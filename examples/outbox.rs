@@ -3,7 +3,8 @@
 //! The change and the message are written in one place: as one batch of the service's own topic, which is there after a
 //! crash as a whole or not at all. A relay reads that topic and forwards the messages to where others read them. It may
 //! be killed at any moment, and then forwards again what it had not noted as forwarded. So that each message arrives
-//! once, they are numbered, like those of an idempotent producer: the log that they go to knows numbers that come again.
+//! once, they are numbered, like those of an idempotent producer: the log that they go to knows numbers that come again,
+//! for as long as `producer.id.expiration.ms` has it: a day after the last.
 //!
 //! ```text
 //!            one batch                        relay, killed at any moment
@@ -19,8 +20,8 @@
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, Log, OffsetAndMetadata, ProducerId, Record, StartAt,
-    Store, StoreConfig, TopicConfig, TopicPartition,
+    AutoOffsetReset, Consumer, ConsumerConfig, CoordinatorConfig, Log, OffsetAndMetadata,
+    ProducerId, Record, StartAt, Store, StoreConfig, TopicConfig, TopicPartition,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -146,12 +147,15 @@ fn messages(store: &Store) -> annals::Result<Vec<String>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut disk = MemFs::new();
-    let open = |disk: &MemFs| {
-        Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None))
-    };
+    // A relay that has had nothing to do for long must not find its place expired.
+    let groups = CoordinatorConfig::default().offsets_retention(Duration::from_secs(3650 * 86_400));
+    let config = StoreConfig::default().coordinator(groups).maintenance(None);
+    let open = |disk: &MemFs| Store::open("data", config.clone().fs(disk.clone()));
     let store = open(&disk)?;
     store.create_topic(NOTIFICATIONS, TopicConfig::default())?;
-    let log = store.create_topic(ACCOUNTS, TopicConfig::default())?.partition(0)?;
+    // The changes are the state: they are kept for good.
+    let kept = TopicConfig::default().set("retention.ms", "-1")?;
+    let log = store.create_topic(ACCOUNTS, kept)?.partition(0)?;
     let accounts = Accounts { log };
     let mut expected = Vec::new();
     for (owner, amount) in ["ada", "bob", "eve"].iter().cycle().zip(0..30) {

@@ -1,6 +1,7 @@
 //! The command-line tool on data directories: topics, producing, consuming and groups.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use annals::{Store, StoreConfig};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -206,6 +207,45 @@ fn without_acknowledgement_offsets_are_unknown() {
         [json!({"partition": 0, "offset": null}), json!({"partition": 0, "offset": null})]
     );
     assert_eq!(values(&run(dir.path(), &["consume", "d", "orders"]).ok()), ["a", "b"]);
+}
+
+#[test]
+fn records_that_were_deleted_are_not_consumed() {
+    let dir = with_topic("orders", "1");
+    run_with(dir.path(), &["produce", "d", "orders"], b"a\nb\nc\n").ok();
+    let store = Store::open(dir.path().join("d"), StoreConfig::default()).unwrap();
+    store.admin().delete_records("orders", 0, 2).unwrap();
+    store.close().unwrap();
+    let described = run(dir.path(), &["topics", "d", "describe"]).ok().lines().remove(0);
+    assert_eq!(described["partitions"][0]["start"], 2);
+    for args in [
+        &["consume", "d", "orders"][..],
+        &["consume", "d", "orders", "--from", "@0"],
+        &["consume", "d", "orders", "--group", "g"],
+    ] {
+        assert_eq!(values(&run(dir.path(), args).ok()), ["c"], "{args:?}");
+    }
+    run(dir.path(), &["consume", "d", "orders", "--from", "1"]).refused(2, "starts at 2");
+    run(dir.path(), &["consume", "d", "orders", "--from", "1", "--group", "new"])
+        .refused(2, "starts at 2");
+}
+
+#[test]
+fn logs_that_others_made_are_topics() {
+    let dir = tempfile::tempdir().unwrap();
+    for log in ["d/orders-0", "d/orders-1"] {
+        run_with(dir.path(), &["append", log], b"a\n").ok();
+    }
+    let listed = json!({"topic": "orders", "partitions": 2, "internal": false});
+    assert_eq!(run(dir.path(), &["topics", "d", "list"]).ok().lines(), [listed]);
+    let described = run(dir.path(), &["topics", "d", "describe", "orders"]).ok().lines().remove(0);
+    assert_eq!((&described["id"], &described["config"]), (&Value::Null, &json!({})));
+    assert_eq!(values(&run(dir.path(), &["consume", "d", "orders"]).ok()), ["a", "a"]);
+    assert!(!dir.path().join("d/meta.properties").exists());
+    run_with(dir.path(), &["produce", "d", "orders", "--partition", "1"], b"b\n").ok();
+    assert_eq!(values(&run(dir.path(), &["consume", "d", "orders"]).ok()), ["a", "a", "b"]);
+    run(dir.path(), &["verify", "d/orders-1"]).ok();
+    assert!(run(dir.path(), &["topics", "d", "describe"]).ok().lines()[0]["id"].is_string());
 }
 
 #[test]
