@@ -265,7 +265,7 @@
 //! | what would start one | leave it out with |
 //! |---|---|
 //! | retention and compaction in the background | [`Store::in_memory`](crate::Store::in_memory), or [`maintenance(None)`](crate::StoreConfig::maintenance) |
-//! | opening, making and closing logs at once | [`recovery_threads(1)`](crate::StoreConfig::recovery_threads) |
+//! | opening, making and closing logs at once | the same, or [`recovery_threads(1)`](crate::StoreConfig::recovery_threads) |
 //! | batches that linger | [`linger(Duration::ZERO)`](crate::ProducerConfig::linger) |
 //! | batches that are tried again | nothing that fails; or a manual clock: then [`Producer::poll`](crate::Producer::poll) does it where the test wants it |
 //! | a handle or a sync that is awaited, a [`Log`](crate::Log) that is followed read-only | `wait`, `flush`, polls |
@@ -280,7 +280,7 @@
 //!
 //! let run = || -> Result<Vec<u32>> {
 //!     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
-//!     let store = Store::in_memory(StoreConfig::default().clock(clock).recovery_threads(1))?;
+//!     let store = Store::in_memory(StoreConfig::default().clock(clock))?;
 //!     store.create_topic("orders", TopicConfig::default().partitions(10))?;
 //!     let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
 //!     let producer = store.producer(config)?;

@@ -153,7 +153,7 @@ impl Store {
     ///
     /// [`Error::InvalidConfig`]
     pub fn in_memory(config: StoreConfig) -> Result<Store> {
-        Store::open("data", config.fs(MemFs::new()).maintenance(None))
+        Store::open("data", config.fs(MemFs::new()).maintenance(None).recovery_threads(1))
     }
 
     fn open_topics(&self) -> Result<()> {

@@ -97,7 +97,7 @@ impl StoreConfig {
 
     /// How many logs are opened, and closed, at once.
     ///
-    /// *Default* 2. *Limits* 1 to 64. Kafka: `num.recovery.threads.per.data.dir`.
+    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64. Kafka: `num.recovery.threads.per.data.dir`.
     #[must_use]
     pub fn recovery_threads(mut self, threads: usize) -> Self {
         self.recovery_threads = threads;
