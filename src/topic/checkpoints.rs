@@ -77,7 +77,14 @@ impl DataCheckpoints {
             let path = dir.path.join(checkpoint.file());
             let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { continue };
             match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-                Ok(entries) => state.lines(checkpoint).offsets = agreed(entries),
+                Ok(entries) => {
+                    let (offsets, all) = agreed(entries);
+                    state.lines(checkpoint).offsets = offsets;
+                    if !all {
+                        let reason = "its lines for a log contradict each other";
+                        dir.events.emit(&Event::CheckpointIgnored { path, reason });
+                    }
+                }
                 Err(reason) => dir.events.emit(&Event::CheckpointIgnored { path, reason }),
             }
         }
@@ -253,8 +260,8 @@ fn name_of(dir: &Path) -> String {
     dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The offset of each log whose lines do not contradict each other.
-fn agreed(entries: Vec<OffsetCheckpointEntry>) -> BTreeMap<Key, Offset> {
+/// The offset of each log whose lines do not contradict each other, and whether none do.
+fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) {
     let mut offsets: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
     for OffsetCheckpointEntry { topic, partition, offset } in entries {
         offsets
@@ -262,5 +269,6 @@ fn agreed(entries: Vec<OffsetCheckpointEntry>) -> BTreeMap<Key, Offset> {
             .and_modify(|known| *known = known.filter(|known| *known == offset))
             .or_insert(Some(offset));
     }
-    offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect()
+    let all = offsets.values().all(Option::is_some);
+    (offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect(), all)
 }

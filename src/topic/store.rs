@@ -372,7 +372,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`Error::Closed`], [`Error::Io`].
+    /// - [`TopicError::Unknown`], [`Error::Closed`].
+    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then there are as many as before.
     /// - [`TopicError::InvalidPartitions`] for fewer than there are, as many, or more than 100,000.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
         let shared = &self.shared;
