@@ -140,7 +140,7 @@ impl Listing {
         if !has_segments && self.holds_logs {
             return Err(Error::NotALog {
                 path: dir.into(),
-                reason: "it holds logs and is none itself; give the directory of one of them",
+                reason: "it holds logs and is none itself; open it as a store, or give the directory of one of them",
             });
         }
         let ours = self.known || has_segments;
