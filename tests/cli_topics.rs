@@ -116,6 +116,9 @@ fn looking_changes_nothing_and_makes_nothing() {
         run(dir.path(), &["groups", path, "list"]).refused(2, path);
     }
     run(dir.path(), &["topics", "d/orders-0", "list"]).refused(2, "give the one above it");
+    for path in ["file", "d/orders-0"] {
+        run(dir.path(), &["topics", path, "create", "orders"]).refused(2, path);
+    }
     assert!(before == content(dir.path()));
 }
 
@@ -274,6 +277,8 @@ fn a_group_goes_on_where_it_was() {
             "lag": end - committed, "metadata": ""})
     };
     assert_eq!(described["offsets"], json!([at(0, 3, 3), at(1, 1, 3)]));
+    let more = [&consume[..], &["--partition", "1", "--follow", "--max", "2"]].concat();
+    assert_eq!(values(&run(dir.path(), &more).ok()), ["e", "f"]);
     // Where a group begins that has committed nothing, is for it to say.
     let late = ["consume", "d", "orders", "--group", "late", "--from", "latest"];
     assert!(run(dir.path(), &late).ok().stdout.is_empty());
