@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -179,15 +179,24 @@ impl Account {
     }
 }
 
-/// Withdraws until there is nothing left; returns how often, and how often another came first.
-fn withdraw_all(events: &EventStore, account: &str) -> Result<(u64, u64), Box<dyn Error>> {
-    let (mut withdrawn, mut conflicts) = (0, 0);
+/// Withdraws until there is nothing left; returns how often, and whether another came first at the first try.
+fn withdraw_all(
+    events: &EventStore,
+    account: &str,
+    all_have_loaded: &Barrier,
+) -> Result<(u64, bool), Box<dyn Error>> {
+    let (mut withdrawn, mut tries, mut was_late) = (0, 0, false);
     loop {
         let (state, version) = events.load(account)?;
-        let Some(event) = state.withdraw(10) else { return Ok((withdrawn, conflicts)) };
+        let Some(event) = state.withdraw(10) else { return Ok((withdrawn, was_late)) };
+        tries += 1;
+        if tries == 1 {
+            // For the show: they all decide on the same state once.
+            all_have_loaded.wait();
+        }
         match events.append(account, version, &[event]) {
             Ok(_) => withdrawn += 1,
-            Err(Refused::Conflict { .. }) => conflicts += 1,
+            Err(Refused::Conflict { .. }) => was_late |= tries == 1,
             Err(refused) => return Err(refused.into()),
         }
     }
@@ -230,20 +239,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // Four threads take from the same account. However they meet, nothing is taken twice, or from nothing.
+    let all_have_loaded = Arc::new(Barrier::new(4));
     let threads: Vec<_> = (0..4)
         .map(|_| {
-            let events = events.clone();
-            thread::spawn(move || withdraw_all(&events, "ada").map_err(|e| e.to_string()))
+            let (events, all) = (events.clone(), Arc::clone(&all_have_loaded));
+            thread::spawn(move || withdraw_all(&events, "ada", &all).map_err(|e| e.to_string()))
         })
         .collect();
-    let mut withdrawn = 0;
+    let (mut withdrawn, mut late) = (0, 0);
     for thread in threads {
-        let (count, _conflicts) = thread.join().map_err(|_| "a thread panicked")??;
+        let (count, was_late) = thread.join().map_err(|_| "a thread panicked")??;
         withdrawn += count;
+        late += usize::from(was_late);
     }
     let (ada, version) = events.load("ada")?;
     println!("  withdrawn  {withdrawn} times, the balance is {}", ada.balance);
     assert_eq!((withdrawn, ada.balance, version), (50, 0, 52));
+    assert_eq!(late, 3, "of the four that decided on the same state, one was first");
 
     let balances = view(&store)?;
     let expected = [("ada", 0), ("bob", 500), ("eve", 500)];

@@ -2,8 +2,7 @@
 //! place, and no job is skipped.
 //!
 //! A worker commits *after* it has done what a poll gave it. So a job that was given to a worker that died is given to
-//! another: done at least once. Jobs that must not have their effect twice note in their own store that they are done, as
-//! the set does here.
+//! another: done at least once. Who must not do it twice notes with the effect of the job that it is done, and looks there first.
 //!
 //! ```text
 //!  jobs-0 ─┐      ┌─► worker a
