@@ -497,6 +497,8 @@ pub mod record;
 mod retention;
 mod segment;
 mod sync;
+// The schedules that are checked are those of a log.
+#[cfg(not(shuttle))]
 mod topic;
 #[cfg(feature = "tracing")]
 mod trace;
@@ -518,9 +520,11 @@ pub use log::{
 };
 pub use producers::ProducerState;
 pub use record::{Header, Record, RecordBatch, StoredRecord};
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;
+#[cfg(not(shuttle))]
 pub use topic::assignor;
+#[cfg(not(shuttle))]
 pub use topic::{
     Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
@@ -531,6 +535,7 @@ pub use topic::{
     RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
     StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern, Uuid,
 };
+#[cfg(not(shuttle))]
 pub use topic::{
     OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
     TypedRecords,

@@ -31,6 +31,7 @@ mod tail;
 mod time;
 mod verify;
 mod view;
+mod watch;
 
 pub use append::Appended;
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};

@@ -1,7 +1,6 @@
 //! Waking those who wait at the end of a log.
 
 use crate::clock::Clock;
-use crate::log::Log;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -98,27 +97,5 @@ impl Signal {
     /// Whether anybody waits.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.load(Ordering::Relaxed) != 0
-    }
-}
-
-impl Log {
-    /// An identity for a task that waits for this log and others.
-    pub(crate) fn waker_id(&self) -> u64 {
-        self.shared.signal.new_id()
-    }
-
-    /// Wakes the task once, when the end moves or the log is closed. The caller looks at the log again after this.
-    pub(crate) fn wake_on_change(&self, id: u64, waker: &Waker) {
-        self.shared.signal.register(id, waker);
-    }
-
-    /// Whether it was closed, by whoever has it.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.is_closed()
-    }
-
-    /// Forgets the task.
-    pub(crate) fn forget_waker(&self, id: u64) {
-        self.shared.signal.unregister(id);
     }
 }
