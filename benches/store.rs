@@ -133,7 +133,7 @@ fn small(quick: bool) {
     consumer.assign([("orders", 0).into()]).unwrap();
     let mut round = || {
         let began = Instant::now();
-        producer.send(("orders", "an order").into()).unwrap().wait().unwrap();
+        producer.send(("orders", "an order")).unwrap().wait().unwrap();
         while consumer.poll(Duration::from_secs(1)).unwrap().is_empty() {}
         began.elapsed()
     };

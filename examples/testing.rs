@@ -83,7 +83,7 @@ impl Shop {
         let due: Vec<String> =
             self.open.iter().filter(|(_, since)| is_due(since)).map(|(id, _)| id.clone()).collect();
         for id in &due {
-            self.producer.send(("reminders", id.as_str()).into())?.wait()?;
+            self.producer.send(("reminders", id.as_str()))?.wait()?;
             self.open.remove(id);
         }
         Ok(due.len())

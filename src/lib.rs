@@ -34,7 +34,7 @@
 //! let store = Store::open(&path, StoreConfig::default())?; // or Store::in_memory, in a test
 //! store.create_topic("orders", TopicConfig::default().partitions(3))?;
 //! let producer = store.producer(ProducerConfig::default())?;
-//! producer.send(("orders", Record::new("paid").key("order-7")).into())?.wait()?;
+//! producer.send(("orders", Record::new("paid").key("order-7")))?.wait()?;
 //!
 //! let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
 //! let mut consumer = store.consumer(config)?;
@@ -283,7 +283,7 @@
 //! # store.create_topic("orders", TopicConfig::default().partitions(3))?;
 //! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
 //! let sent: Vec<_> = (0..100)
-//!     .map(|n| producer.send(("orders", Record::new("paid").key(format!("order-{n}"))).into()))
+//!     .map(|n| producer.send(("orders", Record::new("paid").key(format!("order-{n}")))))
 //!     .collect::<annals::Result<_>>()?;
 //! for handle in &sent {
 //!     handle.wait()?; // on the medium; one sync serves many

@@ -526,14 +526,14 @@ fn a_record_that_is_too_large_changes_nothing() {
 fn unknown_places_are_refused() {
     let scene = scene(2);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
-    let error = producer.send(("nowhere", "x").into()).unwrap_err();
+    let error = producer.send(("nowhere", "x")).unwrap_err();
     assert!(matches!(error, Error::Topic(e) if matches!(*e, TopicError::Unknown { .. })));
     let error = producer.send(to(2, "x")).unwrap_err();
     assert!(matches!(error, Error::Topic(e)
         if matches!(*e, TopicError::UnknownPartition { partition: 2, partitions: 2, .. })));
     // It is found once it is there.
     scene.store.create_topic("nowhere", TopicConfig::default()).unwrap();
-    producer.send(("nowhere", "x").into()).unwrap().wait().unwrap();
+    producer.send(("nowhere", "x")).unwrap().wait().unwrap();
 }
 
 #[test]

@@ -83,7 +83,7 @@
 //!     let store = open(&disk)?;
 //!     store.create_topic("orders", TopicConfig::default())?;
 //!     let producer = store.producer(ProducerConfig::default().acks(acks))?;
-//!     producer.send(("orders", "first").into())?.wait()?;
+//!     producer.send(("orders", "first"))?.wait()?;
 //!     assert_eq!(read(&store)?, 1);
 //!
 //!     let after = open(&disk.crash(Survive::SyncedOnly))?; // power is lost

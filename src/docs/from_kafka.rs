@@ -54,7 +54,7 @@
 //! let producer = store.producer(config)?;
 //! for n in 0_i32..10 {
 //!     let record = Record::new(n.to_be_bytes().to_vec()).key(format!("apple-{n}"));
-//!     producer.send_with(("stock", record).into(), |sent| {
+//!     producer.send_with(("stock", record), |sent| {
 //!         if let Err(error) = sent {
 //!             eprintln!("{error}");
 //!         }
@@ -98,7 +98,7 @@
 //! store.create_topic("orders", TopicConfig::default().partitions(2))?;
 //! # let producer = store.producer(ProducerConfig::default())?;
 //! # for n in 0..20 {
-//! #     producer.send(("orders", Record::new("paid").key(format!("order-{n}"))).into())?;
+//! #     producer.send(("orders", Record::new("paid").key(format!("order-{n}"))))?;
 //! # }
 //! # producer.flush()?;
 //! # let mut billed = 0;

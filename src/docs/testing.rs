@@ -32,7 +32,7 @@
 //!         let records = self.orders.poll(timeout)?;
 //!         for record in &records {
 //!             let text = format!("invoice for {}", record.value_str().unwrap_or_default());
-//!             self.invoices.send(("invoices", text).into())?;
+//!             self.invoices.send(("invoices", text))?;
 //!         }
 //!         self.invoices.flush()?; // first what was done, then that it is done
 //!         self.orders.commit()?;
@@ -99,7 +99,7 @@
 //!
 //! disk.set_capacity(disk.used_bytes());
 //! let orders: Vec<_> = (0..100)
-//!     .map(|_| producer.send(("orders", "x".repeat(1000)).into()))
+//!     .map(|_| producer.send(("orders", "x".repeat(1000))))
 //!     .collect::<Result<_>>()?;
 //! assert!(!orders[99].is_done());
 //!
@@ -163,7 +163,7 @@
 //! store.create_topic("orders", TopicConfig::default())?;
 //! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
 //! for n in 0..10_u64 {
-//!     producer.send(("orders", format!("order {n}")).into())?.wait()?;
+//!     producer.send(("orders", format!("order {n}")))?.wait()?;
 //!     for seed in 0..5 {
 //!         let after = open(&disk.crash(Survive::Some { seed }))?;
 //!         let log = after.topic("orders")?.partition(0)?;
@@ -284,7 +284,7 @@
 //!     store.create_topic("orders", TopicConfig::default().partitions(10))?;
 //!     let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
 //!     let producer = store.producer(config)?;
-//!     (0..50).map(|_| Ok(producer.send(("orders", "x").into())?.wait()?.partition)).collect()
+//!     (0..50).map(|_| Ok(producer.send(("orders", "x"))?.wait()?.partition)).collect()
 //! };
 //! assert_eq!(run()?, run()?);
 //! # Ok::<(), Error>(())

@@ -125,11 +125,11 @@ impl Outcome {
 /// store.create_topic("orders", TopicConfig::default())?;
 /// let producer = store.producer(ProducerConfig::default())?;
 ///
-/// let handle = producer.send(("orders", "taken").into())?;
+/// let handle = producer.send(("orders", "taken"))?;
 /// let sent = handle.wait()?;
 /// assert_eq!((sent.partition, sent.offset), (0, Some(0)));
 /// assert!(handle.is_done());
-/// assert!(producer.send(("orders", "paid").into())?.wait_for(Duration::from_secs(9))?.is_some());
+/// assert!(producer.send(("orders", "paid"))?.wait_for(Duration::from_secs(9))?.is_some());
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub struct SendHandle {

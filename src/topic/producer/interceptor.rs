@@ -23,7 +23,7 @@ use crate::topic::producer::record::{ProducerRecord, RecordMetadata};
 /// let store = Store::in_memory(StoreConfig::default())?;
 /// let topic = store.create_topic("orders", TopicConfig::default())?;
 /// let producer = store.producer(ProducerConfig::default().interceptor(Arc::new(Stamp)))?;
-/// producer.send(("orders", "paid").into())?.wait()?;
+/// producer.send(("orders", "paid"))?.wait()?;
 /// let stored = topic.partition(0)?.get(0)?.unwrap();
 /// assert_eq!(stored.headers[0].name, "sent-by");
 /// # Ok::<(), annals::Error>(())

@@ -139,8 +139,8 @@ impl Producer {
     /// - [`Error::Io`] when the producer's thread cannot be started.
     /// - [`Error::Closed`].
     #[inline]
-    pub fn send(&self, record: ProducerRecord) -> Result<SendHandle> {
-        let sent = self.handle.shared.send(record, None, true)?;
+    pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
+        let sent = self.handle.shared.send(record.into(), None, true)?;
         sent.ok_or(Error::Closed)
     }
 
@@ -167,8 +167,8 @@ impl Producer {
     ///
     /// As [`send`](Self::send).
     #[inline]
-    pub fn send_and_forget(&self, record: ProducerRecord) -> Result<()> {
-        self.handle.shared.send(record, None, false).map(|_| ())
+    pub fn send_and_forget(&self, record: impl Into<ProducerRecord>) -> Result<()> {
+        self.handle.shared.send(record.into(), None, false).map(|_| ())
     }
 
     /// Sends a record, and calls back when it is sent or has failed for good.
@@ -186,7 +186,7 @@ impl Producer {
     /// store.create_topic("orders", TopicConfig::default())?;
     /// let producer = store.producer(ProducerConfig::default())?;
     /// let (tell, told) = channel();
-    /// producer.send_with(("orders", "paid").into(), move |sent| {
+    /// producer.send_with(("orders", "paid"), move |sent| {
     ///     tell.send(sent.ok().and_then(|sent| sent.offset)).ok();
     /// })?;
     /// producer.flush()?;
@@ -199,10 +199,10 @@ impl Producer {
     /// As [`send`](Self::send).
     pub fn send_with(
         &self,
-        record: ProducerRecord,
+        record: impl Into<ProducerRecord>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
     ) -> Result<SendHandle> {
-        let sent = self.handle.shared.send(record, Some(Box::new(callback)), true)?;
+        let sent = self.handle.shared.send(record.into(), Some(Box::new(callback)), true)?;
         sent.ok_or(Error::Closed)
     }
 
@@ -229,7 +229,7 @@ impl Producer {
     /// let store = Store::in_memory(StoreConfig::default().clock(clock.clone()))?;
     /// store.create_topic("orders", TopicConfig::default())?;
     /// let producer = store.producer(ProducerConfig::default().linger(Duration::from_secs(1)))?;
-    /// let handle = producer.send(("orders", "paid").into())?;
+    /// let handle = producer.send(("orders", "paid"))?;
     /// assert_eq!(producer.poll(), Some(Duration::from_secs(1)));
     /// assert!(!handle.is_done());
     /// clock.advance(Duration::from_secs(1));
