@@ -296,7 +296,8 @@ fn offsets_that_are_left_out_are_held_against_what_follows() {
             let end = bytes.len() as u64;
             for limit in [5, 6, 7, Offset::MAX] {
                 let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
-                assert!(matches!(stream.advance(end, limit).unwrap(), Step::Batch(_)));
+                assert!(matches!(stream.advance(end, 0).unwrap(), Step::Damaged(_)));
+                assert!(matches!(stream.advance(end, limit.min(1)).unwrap(), Step::Batch(_)));
                 let is_batch = matches!(stream.advance(end, limit).unwrap(), Step::Batch(_));
                 assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
             }
