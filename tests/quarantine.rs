@@ -338,7 +338,10 @@ fn damage_in_a_batch_costs_no_other() {
             bytes.resize(bytes.len() + zeros, 0);
             write_file(&disk, DIR, &name(0, "log"), &bytes);
             let log = Log::open(DIR, keep(&disk)).unwrap();
-            let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+            let found = read_all(&log);
+            let is_right = |rec: &Rec| rec.value == Some(rec.offset.to_string().into_bytes());
+            assert!(found.iter().all(is_right), "{flips:?}, {zeros} zeros: {found:?}");
+            let found: Vec<_> = found.into_iter().map(|rec| rec.offset).collect();
             assert_eq!(found, expected, "{flips:?}, {zeros} zeros");
             assert_eq!(log.offsets().end, 7);
         }

@@ -112,6 +112,11 @@ fn a_scan_reads_long_pieces_once() {
     let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
     assert!(unaligned.count() <= 1, "{done:?}");
 
+    // No other error is passed over.
+    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Other)).nth(1));
+    let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
+    assert_eq!(stream.advance(end, Offset::MAX).unwrap_err().kind(), io::ErrorKind::Other);
+
     // The memory goes from one stream to the next.
     let memory = Vec::with_capacity(BUFFER_BYTES);
     let place = memory.as_ptr();
