@@ -271,29 +271,42 @@ fn a_batch_between_a_wrong_length_and_other_damage_stays() {
     assert_eq!(found, [0, 2, 4]);
 }
 
-/// A batch whose header cannot be read still says how long it is: what lies in its values is passed over.
+/// A damaged batch still says how long it is, and the one behind it, too: what lies in its values is passed over.
 #[test]
-fn batches_inside_of_one_with_a_damaged_header_are_not_taken_for_data() {
+fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     let mut value = Vec::new();
-    for offset in [1, 2] {
+    for offset in [2, 3] {
         let mut inner = BatchBuilder::new();
         inner.base_offset(offset).push(Timestamp::from_millis(5), None, Some(b"never")).unwrap();
         value.extend(inner.take().unwrap());
     }
-    log.append("first").unwrap();
-    log.append_all([Record::new(value), Record::new("two")]).unwrap();
-    log.append("last").unwrap();
+    log.append("0").unwrap();
+    log.append("1").unwrap();
+    log.append_all([Record::new(value), Record::new("3")]).unwrap();
+    log.append("4").unwrap();
     log.close().unwrap();
-    let place = places(&fs)[1].clone();
-    // In the last offset delta, in the number of records, and in the checksum.
-    for within in [23, 57, 17] {
+    let places = places(&fs);
+    let (base, checksum, last_delta, count) = (7, 17, 23, 57);
+    let cases = [
+        (vec![(2, checksum, 7)], vec!["0", "1", "4"]),
+        (vec![(2, last_delta, 7)], vec!["0", "1", "4"]),
+        (vec![(2, count, 7)], vec!["0", "1", "4"]),
+        (vec![(1, checksum, 7), (2, checksum, 7)], vec!["0", "4"]),
+        (vec![(1, checksum, 7), (2, base, 1)], vec!["0", "4"]),
+    ];
+    for (flips, expected) in cases {
         let fs = fs.kill();
-        flip(&fs, &place.file, place.position + within, 7);
+        for (number, within, bit) in &flips {
+            flip(&fs, &places[*number].file, places[*number].position + within, *bit);
+        }
         let log = Log::open(DIR, keep(&fs)).unwrap();
-        let values: Vec<_> = read_all(&log).into_iter().map(|rec| rec.value.unwrap()).collect();
-        assert_eq!(values, [b"first".to_vec(), b"last".to_vec()], "{within}");
+        let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.value.unwrap()).collect();
+        assert!(
+            found.iter().map(|value| value.as_slice()).eq(expected.iter().map(|v| v.as_bytes())),
+            "{flips:?}"
+        );
     }
 }
 
@@ -308,6 +321,7 @@ fn damage_in_a_batch_costs_no_other() {
     let (base, length, checksum) = (7, 9, 17);
     let cases = [
         // The base offset of the batch behind it, upwards; and that of the one behind that, downwards.
+        (vec![(1, checksum, 6), (2, base, 0)], vec![0, 3, 4, 5, 6]),
         (vec![(1, checksum, 6), (2, base, 2)], vec![0, 3, 4, 5, 6]),
         (vec![(1, checksum, 6), (3, base, 0)], vec![0, 2, 4, 5, 6]),
         // Nothing says where it ends.
@@ -324,7 +338,10 @@ fn damage_in_a_batch_costs_no_other() {
             bytes.resize(bytes.len() + zeros, 0);
             write_file(&disk, DIR, &name(0, "log"), &bytes);
             let log = Log::open(DIR, keep(&disk)).unwrap();
-            let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+            let found = read_all(&log);
+            let is_right = |rec: &Rec| rec.value == Some(rec.offset.to_string().into_bytes());
+            assert!(found.iter().all(is_right), "{flips:?}, {zeros} zeros: {found:?}");
+            let found: Vec<_> = found.into_iter().map(|rec| rec.offset).collect();
             assert_eq!(found, expected, "{flips:?}, {zeros} zeros");
             assert_eq!(log.offsets().end, 7);
         }

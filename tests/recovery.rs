@@ -7,6 +7,7 @@ use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
 use annals::{Damage, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
 use std::path::Path;
+use std::time::Duration;
 use support::{DIR, name, read_all, read_file, write_file};
 
 fn config(fs: &MemFs, interval: u64) -> LogConfig {
@@ -68,6 +69,31 @@ fn only_what_nothing_vouches_for_is_read() {
                     assert!(found == want, "{case}: {extension} {found:?} {want:?}");
                 }
             }
+        }
+    }
+}
+
+/// The age of a segment counts from its first batch, however it was opened: closed in order, read, or vouched for.
+#[test]
+fn a_segment_is_as_old_as_its_first_batch() {
+    for (closed, added) in [(3, 0), (0, 3), (1, 2), (3, 2)] {
+        for killed in [false, true] {
+            let fs = MemFs::new();
+            let config = || config(&fs, 0).segment_age(Duration::from_millis(100));
+            let log = Log::open(DIR, config()).unwrap();
+            append(&log, &[20, 30, 40][..closed]);
+            log.close().unwrap();
+            let log = Log::open(DIR, config()).unwrap();
+            append(&log, &[20, 30, 40][..added]);
+            if !killed {
+                log.close().unwrap();
+            }
+            let log = Log::open(DIR, config().fs(fs.kill())).unwrap();
+            let segments = || log.stats().unwrap().segments.len();
+            append(&log, &[120]);
+            assert_eq!(segments(), 1, "{closed}, {added}, killed: {killed}");
+            append(&log, &[121]);
+            assert_eq!(segments(), 2, "{closed}, {added}, killed: {killed}");
         }
     }
 }

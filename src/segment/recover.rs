@@ -211,9 +211,9 @@ fn times_reach(
     let mut position = nearest.and_then(|n| indexes.offsets.get(n)).map_or(0, |n| n.position);
     let largest = entry.map_or(Timestamp::NONE, |entry| entry.timestamp);
     let mut found = entry.is_none();
-    while position < upto || (!found && position < file_bytes) {
+    while position < upto || !found {
         let Ok(header) = read_header(file, position, file_bytes)? else { return Ok(false) };
-        if header.last_offset() >= before && header.max_timestamp > largest && position < upto {
+        if header.last_offset() >= before && header.max_timestamp > largest {
             return Ok(false);
         }
         if entry.is_some_and(|entry| entry.offset <= header.last_offset()) && !found {

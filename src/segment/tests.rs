@@ -69,25 +69,34 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// A file is read once, in long reads that begin where pages do, whatever interrupts a read; what is skipped is not read.
-#[test]
-fn a_scan_reads_long_pieces_once() {
-    const BATCHES: u64 = 40;
-    let (fs, _, dir) = directory();
-    let file = create_log_file(&dir, 0).unwrap();
-    // One is larger than what is read at a time.
-    let value_of = |base| vec![0; if base == 20 { 3 * BUFFER_BYTES } else { 100_000 }];
+/// A log file of batches, the value of one of them larger than what is read at a time: its end, and where they begin.
+fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
+    let file = create_log_file(dir, 0).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
-    for base in 0..BATCHES {
-        let batch = batch_of(base, &value_of(base));
+    for base in 0..40 {
+        let batch = batch_of(base, &long_value(base));
         file.write_all_at(&batch, end).unwrap();
         positions.push(end);
         end += batch.len() as u64;
     }
-    let reads = || {
-        let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
-        reads.map(|call| (call.at, call.result)).collect::<Vec<_>>()
-    };
+    (file, end, positions)
+}
+
+fn long_value(base: Offset) -> Vec<u8> {
+    vec![0; if base == 20 { 3 * BUFFER_BYTES } else { 100_000 }]
+}
+
+/// Where files were read, and how much came of it.
+fn reads(fs: &FaultFs) -> Vec<(u64, std::result::Result<u64, io::ErrorKind>)> {
+    let reads = fs.trace().into_iter().filter(|call| call.operation == Operation::Read);
+    reads.map(|call| (call.at, call.result)).collect()
+}
+
+/// A file is read once, in long reads that begin where pages do. What interrupts a read is no error, all else is.
+#[test]
+fn a_scan_reads_long_pieces_once() {
+    let (fs, _, dir) = directory();
+    let (file, end, positions) = long_file(&dir);
     let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
     fs.clear_trace();
     fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Interrupted)).nth(2));
@@ -98,7 +107,7 @@ fn a_scan_reads_long_pieces_once() {
     }
     assert!(matches!(stream.advance(end, Offset::MAX).unwrap(), Step::End));
     let (done, interrupted): (Vec<_>, Vec<_>) =
-        reads().into_iter().partition(|(_, result)| result.is_ok());
+        reads(&fs).into_iter().partition(|(_, result)| result.is_ok());
     assert_eq!(interrupted.len(), 1);
     let mut upto = 0;
     for (at, bytes) in &done {
@@ -112,16 +121,26 @@ fn a_scan_reads_long_pieces_once() {
     let unaligned = done.iter().filter(|(at, _)| at % 4096 != 0);
     assert!(unaligned.count() <= 1, "{done:?}");
 
-    // The memory goes from one stream to the next.
+    // No other error is passed over.
+    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Other)).nth(1));
+    let mut stream = BatchStream::new(file, 0, 0);
+    assert_eq!(stream.advance(end, Offset::MAX).unwrap_err().kind(), io::ErrorKind::Other);
+}
+
+/// The memory goes from one stream to the next, and what is skipped is not read.
+#[test]
+fn a_stream_skips_and_gives_its_memory_back() {
+    let (fs, _, dir) = directory();
+    let (file, end, positions) = long_file(&dir);
     let memory = Vec::with_capacity(BUFFER_BYTES);
     let place = memory.as_ptr();
     let stream = BatchStream::new(Arc::clone(&file), 0, 0);
     let mut stream = stream.with_buffer(memory, BUFFER_BYTES / 4);
     fs.clear_trace();
     for _ in 0..4 {
-        stream.advance(end, Offset::MAX).unwrap();
+        assert!(matches!(stream.advance(end, Offset::MAX).unwrap(), Step::Batch(_)));
     }
-    assert_eq!(reads().len(), 2);
+    assert_eq!(reads(&fs).len(), 2);
     let memory = stream.into_buffer();
     assert_eq!((memory.as_ptr(), memory.capacity()), (place, BUFFER_BYTES));
 
@@ -133,9 +152,9 @@ fn a_scan_reads_long_pieces_once() {
         assert_eq!(stream.next_position(), positions[to]);
         let step = stream.advance(end, Offset::MAX).unwrap();
         assert!(matches!(step, Step::Batch(header) if header.base_offset == to as u64));
-        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &value_of(to as u64)));
+        assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &long_value(to as u64)));
     }
-    assert!(reads().len() <= 3, "{:?}", reads());
+    assert!(reads(&fs).len() <= 3, "{:?}", reads(&fs));
 }
 
 /// As many files stay open as a log may hold: who reads here and there opens none again.
@@ -298,7 +317,8 @@ fn offsets_that_are_left_out_are_held_against_what_follows() {
             let end = bytes.len() as u64;
             for limit in [5, 6, 7, Offset::MAX] {
                 let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
-                assert!(matches!(stream.advance(end, limit).unwrap(), Step::Batch(_)));
+                assert!(matches!(stream.advance(end, 0).unwrap(), Step::Damaged(_)));
+                assert!(matches!(stream.advance(end, limit.min(1)).unwrap(), Step::Batch(_)));
                 let is_batch = matches!(stream.advance(end, limit).unwrap(), Step::Batch(_));
                 assert_eq!(is_batch, limit > 5 && (follows || there < 8), "{there}, {limit}");
             }

@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn a_codec_alone_stands_for_kafkas_level() {
+        let zstd = Compression::Zstd { level: 3 };
+        let gzip = Compression::Gzip { level: -1 };
+        for compression in [Compression::None, gzip, Compression::Snappy, Compression::Lz4, zstd] {
+            assert_eq!(Compression::of(compression.codec()), compression);
+            assert_eq!(compression.check().is_ok(), compression.codec().is_available());
+        }
+    }
+
+    #[test]
     fn levels_outside_of_the_range_are_refused() {
         for compression in [
             Compression::Gzip { level: 0 },
