@@ -8,6 +8,7 @@ use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
 use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use support::images::{Image, Images};
 use support::{Chance, seeds};
 
 mod support;
@@ -95,46 +96,21 @@ struct Sim {
     fs: FaultFs,
     store: Store,
     promise: Arc<Mutex<Promise>>,
-    images: Arc<Mutex<Vec<(String, Promise, MemFs)>>>,
+    images: Images<Promise>,
     made: u64,
 }
 
-/// Takes an image of the disk before each call that changes it.
-fn watch(
-    fs: &FaultFs,
-    disk: &MemFs,
-    promise: &Arc<Mutex<Promise>>,
-    images: &Arc<Mutex<Vec<(String, Promise, MemFs)>>>,
-) {
-    let (disk, promise, images) = (disk.clone(), Arc::clone(promise), Arc::clone(images));
-    let look = Fault::Call(Arc::new(move |call| {
-        let promise = promise.lock().unwrap().clone();
-        images.lock().unwrap().push((format!("{call:?}"), promise, disk.kill()));
-    }));
-    let mut rule = Rule::new(Operation::CreateNew, look);
-    for operation in [
-        Operation::CreateDir,
-        Operation::Rename,
-        Operation::RenameDir,
-        Operation::Remove,
-        Operation::RemoveDir,
-        Operation::SyncDir,
-        Operation::Write,
-        Operation::SetLen,
-        Operation::SyncData,
-        Operation::SyncAll,
-    ] {
-        rule = rule.or(operation);
-    }
-    fs.add(rule);
+fn watch(images: &Images<Promise>, fs: &FaultFs, disk: &MemFs, promise: &Arc<Mutex<Promise>>) {
+    let promise = Arc::clone(promise);
+    images.watch(fs, disk, move || promise.lock().unwrap().clone());
 }
 
 impl Sim {
     fn new() -> Sim {
         let disk = MemFs::new();
         let fs = FaultFs::new(disk.clone());
-        let (promise, images) = (Arc::default(), Arc::default());
-        watch(&fs, &disk, &promise, &images);
+        let (promise, images) = (Arc::<Mutex<Promise>>::default(), Images::default());
+        watch(&images, &fs, &disk, &promise);
         let store = open(fs.clone()).unwrap();
         Sim { disk, fs, store, promise, images, made: 0 }
     }
@@ -252,7 +228,7 @@ impl Sim {
             Op::Die => {
                 self.disk = self.disk.kill();
                 self.fs = FaultFs::new(self.disk.clone());
-                watch(&self.fs, &self.disk, &self.promise, &self.images);
+                watch(&self.images, &self.fs, &self.disk, &self.promise);
                 self.store = open(self.fs.clone()).unwrap();
                 let found = check(&self.store, &self.promise.lock().unwrap(), true);
                 let mut promise = self.promise.lock().unwrap();
@@ -369,15 +345,9 @@ fn a_crash_at_any_call_leaves_what_was_promised() {
         for op in &ops {
             sim.run(*op);
         }
-        let images = std::mem::take(&mut *sim.images.lock().unwrap());
-        for (number, (call, promise, image)) in images.iter().enumerate() {
-            let part = || Survive::Some { seed: seed * 100_000 + number as u64 };
-            let ways = [
-                (true, image.kill()),
-                (false, image.crash(Survive::SyncedOnly)),
-                (false, image.crash(Survive::Everything)),
-                (false, image.crash(part())),
-            ];
+        for (number, image) in sim.images.take().iter().enumerate() {
+            let Image { call, promise, .. } = image;
+            let ways = image.ways(seed * 100_000 + number as u64);
             for (way, (intact, disk)) in ways.iter().enumerate() {
                 let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
                 if std::panic::catch_unwind(work).is_err() {
@@ -399,21 +369,19 @@ fn a_crash_while_opening_leaves_what_was_promised() {
         let mut sim = Sim::new();
         let mut chance = Chance(seed ^ 0x5EED);
         (0..40).for_each(|_| sim.run(Op::any(&mut chance)));
-        let images = std::mem::take(&mut *sim.images.lock().unwrap());
-        for (number, (_, promise, image)) in
-            images.iter().enumerate().filter(|(n, _)| n % 7 == seed as usize % 7)
+        for (number, Image { promise, disk, .. }) in
+            sim.images.take().iter().enumerate().filter(|(n, _)| n % 7 == seed as usize % 7)
         {
-            let disk = image.crash(Survive::Some { seed: seed * 100_000 + number as u64 });
-            let (fs, inner) = (FaultFs::new(disk.clone()), Arc::new(Mutex::new(Vec::new())));
-            watch(&fs, &disk, &Arc::new(Mutex::new(promise.clone())), &inner);
+            let disk = disk.crash(Survive::Some { seed: seed * 100_000 + number as u64 });
+            let (fs, inner) = (FaultFs::new(disk.clone()), Images::default());
+            watch(&inner, &fs, &disk, &Arc::new(Mutex::new(promise.clone())));
             let store = open(fs).unwrap();
             let found = check(&store, promise, false);
             drop(store);
             // What the first opening found is durable only once it has returned.
             let _ = found;
-            let again = std::mem::take(&mut *inner.lock().unwrap());
-            for (at, (call, promise, image)) in again.iter().enumerate() {
-                let disk = image.crash(Survive::Some { seed: number as u64 * 1000 + at as u64 });
+            for (at, Image { call, promise, disk }) in inner.take().iter().enumerate() {
+                let disk = disk.crash(Survive::Some { seed: number as u64 * 1000 + at as u64 });
                 let work = std::panic::AssertUnwindSafe(|| survive(&disk, promise, false));
                 assert!(
                     std::panic::catch_unwind(work).is_ok(),

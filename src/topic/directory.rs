@@ -44,6 +44,14 @@ pub(crate) struct Directory {
     pub(crate) dir: Arc<SegmentDir>,
 }
 
+/// What lies in a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) found: Vec<Found>,
+    /// Topics that were being deleted, and the partitions that are left of them.
+    pub(crate) deleting: Vec<(String, BTreeSet<u32>)>,
+}
+
 /// A topic that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -103,8 +111,8 @@ impl Directory {
         }
     }
 
-    /// The topics that are there, after what is to be removed is.
-    pub(crate) fn survey(&self) -> Result<Vec<Found>> {
+    /// The topics that are there, after what is left of deleted logs was removed.
+    pub(crate) fn survey(&self) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let path = &self.dir.path;
         for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
@@ -123,27 +131,26 @@ impl Directory {
                 _ => {}
             }
         }
-        let mut found = Vec::new();
+        let mut survey = Survey::default();
         for (name, partitions) in topics {
-            found.extend(self.settle(name, &partitions)?);
+            self.settle(name, partitions, &mut survey)?;
         }
-        Ok(found)
+        Ok(survey)
     }
 
-    /// What became of a topic with directories for these partitions; `None` if it was being deleted.
-    fn settle(&self, name: String, partitions: &BTreeSet<u32>) -> Result<Option<Found>> {
+    /// Finds out what became of a topic with directories for these partitions.
+    fn settle(&self, name: String, partitions: BTreeSet<u32>, survey: &mut Survey) -> Result<()> {
         let defined = Definition::read(&self.dir, &self.path_of(&name, 0))?;
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
         let definition = match defined {
             Some(Definition { state: State::Deleting, .. }) => {
-                self.delete(&name, partitions.iter().rev().copied())?;
-                return Ok(None);
+                survey.deleting.push((name, partitions));
+                return Ok(());
             }
             Some(definition) => definition,
             // Its making was interrupted before it was there.
             None if partitions.len() == 1 && self.is_empty(&name)? => {
-                self.delete(&name, std::iter::once(0))?;
-                return Ok(None);
+                return self.delete(&name, std::iter::once(0));
             }
             None => Definition { config: of_a_broker(&name, highest), state: State::Settled },
         };
@@ -156,7 +163,9 @@ impl Directory {
                 TopicError::MissingPartition { topic: name, partition, partitions: count }.into()
             );
         }
-        Ok(Some(Found { name, config: definition.config.partitions(count), unfinished }))
+        let config = definition.config.partitions(count);
+        survey.found.push(Found { name, config, unfinished });
+        Ok(())
     }
 
     /// Whether nothing lies in the directory of a topic's first partition but what was about to be written.

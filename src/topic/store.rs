@@ -9,9 +9,9 @@ use crate::log::{
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::checkpoints::DataCheckpoints;
-use crate::topic::coordinator::Coordinator;
+use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::State;
-use crate::topic::directory::{Directory, Found};
+use crate::topic::directory::{Directory, Found, Survey};
 use crate::topic::handle::{Topic, TopicShared};
 use crate::topic::id::TopicId;
 use crate::topic::in_parallel::in_parallel;
@@ -57,7 +57,8 @@ pub struct Store {
     shared: Arc<StoreShared>,
 }
 
-/// What all handles of a store share. Lock order: `changes`, then what the logs have, then `topics`.
+/// What all handles of a store share. Lock order: `coordinator`, `changes`, a partition of the coordinator, then what the
+/// logs have, then `topics`.
 pub(crate) struct StoreShared {
     directory: Directory,
     pub(crate) config: StoreConfig,
@@ -158,7 +159,7 @@ impl Store {
 
     fn open_topics(&self) -> Result<()> {
         let shared = &self.shared;
-        let found = shared.directory.survey()?;
+        let Survey { found, deleting } = shared.directory.survey()?;
         let jobs: Vec<(usize, u32)> = found
             .iter()
             .enumerate()
@@ -214,7 +215,16 @@ impl Store {
         if let Some(lock) = &*shared.changes.lock() {
             lock.recovered(&shared.directory.dir)?;
         }
+        for (topic, partitions) in deleting {
+            self.existing_coordinator()?.map_or(Ok(()), |groups| groups.forget_topic(&topic))?;
+            shared.directory.delete(&topic, partitions.into_iter().rev())?;
+        }
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
+    }
+
+    /// What runs the groups, if there ever were any in this directory.
+    fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
+        self.topic(OFFSETS_TOPIC).ok().map(|_| self.coordinator()).transpose()
     }
 
     /// The id that a topic's first partition has, or a new one.
@@ -437,14 +447,27 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a topic, with all that is in it. Its logs are closed for everyone who holds one.
+    /// Deletes a topic, with all that is in it, and what groups have committed for it: one of its name that is made later begins
+    /// anew for them, too. Its logs are closed for everyone who holds one.
+    ///
+    /// ```text
+    ///  1  topic.properties says that it is to go     from here on a crash leaves it gone: the next opening does the rest
+    ///  2  its logs are closed                        nobody commits for it any more
+    ///  3  what was committed for it is removed       durably, or a loss of power would bring it back
+    ///  4  its partitions are removed                 the one that says so last
+    /// ```
+    ///
+    /// On a full disk the third step may fail. It is tried again after the fourth, which makes room.
     ///
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`Error::Closed`].
-    /// - [`Error::Io`]. It may be gone, or go when the store is opened again.
+    /// - [`Error::Io`]. It may be gone, or go when the store is opened again. If it is gone, what was committed for it may be
+    ///   there still: see [`Admin::delete_offsets`](crate::Admin::delete_offsets).
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let shared = &self.shared;
+        self.topic(topic)?;
+        let groups = self.existing_coordinator()?.filter(|_| topic != OFFSETS_TOPIC);
         let changes = shared.changes.lock();
         shared.check_open()?;
         let found = self.topic(topic)?;
@@ -455,13 +478,16 @@ impl Store {
         shared.checkpoints.hold_topic(topic);
         // What a log cannot write down any more does not matter.
         in_parallel(shared.config.recovery_threads, &partitions, |log| log.clone().close()).clear();
+        let forget = || groups.as_ref().map_or(Ok(()), |groups| groups.forget_topic(topic));
+        let forgotten = forget();
         let deleted = shared.directory.delete(topic, numbers.clone().rev());
+        let forgotten = forgotten.or_else(|_| forget());
         let keys: Vec<_> = numbers.map(|number| (topic.to_owned(), number.cast_signed())).collect();
         shared.checkpoints.forget(&keys)?;
         shared.checkpoints.commit_topic(topic)?;
         drop(changes);
         shared.announce();
-        deleted
+        deleted.and(forgotten)
     }
 
     /// Does retention and compaction for all logs, now, one after the other. The first error is returned when all were tried.
@@ -576,7 +602,7 @@ impl Store {
 }
 
 impl StoreShared {
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 

@@ -118,6 +118,7 @@ impl StoreConfig {
             let reason = "must lie between 1 and 64".to_owned();
             return Err(Error::InvalidConfig { option: "recovery_threads", reason });
         }
+        self.coordinator.validate()?;
         self.log.validate()
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of the log share: a model of it, chance by seed, and a look at the files.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub mod images;
 pub mod keyed;
 pub mod sim;
 

@@ -40,7 +40,8 @@ impl Consumer {
     ///   read may be read by others again; poll to go on.
     /// - [`Error::Io`]: it is not committed. When the disk was full, try again once there is room.
     pub fn commit(&mut self) -> Result<()> {
-        let positions = self.partitions.iter().filter_map(|partition| {
+        self.store.shared().check_open()?;
+        let positions = self.there().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
         let positions = positions.collect();
@@ -93,7 +94,11 @@ impl Consumer {
             false => Committer::Simple,
         };
         let flush = self.config.flush_commits;
-        group.coordinator.commit(&group.name, committer, offsets, flush)?;
+        let is_there = |name: &TopicPartition| {
+            let known = self.index(name).and_then(|index| self.partitions.get(index));
+            known.is_none_or(|partition| !partition.log.is_closed())
+        };
+        group.coordinator.commit(&group.name, committer, offsets, &is_there, flush)?;
         let now = self.clock.monotonic();
         for (name, committed) in offsets {
             if let Some(partition) = self.partition_mut(name) {
@@ -104,11 +109,16 @@ impl Consumer {
         Ok(())
     }
 
+    /// The partitions whose topics were not deleted.
+    fn there(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.iter().filter(|partition| !partition.log.is_closed())
+    }
+
     /// Positions that are not committed, and those whose commits would expire if this went on.
     fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         let Some(group) = &self.group else { return BTreeMap::new() };
         let (now, renewal) = (self.clock.monotonic(), group.coordinator.renewal());
-        let dirty = self.partitions.iter().filter_map(|partition| {
+        let dirty = self.there().filter_map(|partition| {
             let at: Offset = partition.position()?;
             let is_old = |since: Duration| now.saturating_sub(since) >= renewal;
             let same = partition.committed.is_some_and(|(to, since)| to == at && !is_old(since));
@@ -134,7 +144,7 @@ impl Consumer {
             let at = partition.position();
             at.is_some() && at != partition.committed.map(|(to, _)| to)
         };
-        let due = self.auto_commits() && self.partitions.iter().any(is_dirty);
+        let due = self.auto_commits() && self.there().any(is_dirty);
         due.then_some(self.next_auto_commit)
     }
 

@@ -69,15 +69,14 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now, as the topic was deleted and made again.
+    /// Another log has the name now, as the topic was deleted and made again. Where to begin in it is to be decided.
     pub(super) fn replace_log(&mut self, log: Log) {
         self.log.forget_waker(self.waker_id);
-        let at = self.position();
         let fresh = Trigger::new(self.trigger.bell());
         self.waker = Waker::from(Arc::clone(&fresh));
         self.trigger = fresh;
         self.waker_id = log.waker_id();
-        self.reader = at.and_then(|at| log.reader(at).ok());
+        (self.reader, self.committed) = (None, None);
         self.log = log;
     }
 

@@ -102,7 +102,7 @@ impl CoordinatorConfig {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let refuse =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         if self.offsets_partitions == 0 {

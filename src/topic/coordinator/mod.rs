@@ -76,7 +76,8 @@ pub(crate) struct Coordinator {
 struct Partition {
     number: u32,
     log: Log,
-    /// `None` until it was read. Taken with no other lock of the crate held; held while its log is appended to.
+    /// `None` until it was read. Taken with no other lock of the crate held but that of changes to topics; held while its log is
+    /// appended to.
     shard: Mutex<Option<Shard>>,
 }
 
@@ -97,7 +98,6 @@ impl Coordinator {
     fn new(store: &Store) -> Result<Coordinator> {
         let shared = store.shared();
         let config = shared.config.coordinator.clone();
-        config.validate()?;
         let log = LogConfig::default()
             .cleanup_policy(CleanupPolicy::Compact)
             .segment_bytes(100 << 20)
@@ -299,12 +299,14 @@ impl Coordinator {
 
     /// Commits offsets, all of them or none; returns the log they are in, and where.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed.
+    /// They survive the end of the process. What is to survive loss of power must be flushed. One for a partition that is not
+    /// there any more when it comes to it is refused: it would hold for the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
         committer: Committer<'_>,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        is_there: &dyn Fn(&TopicPartition) -> bool,
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
@@ -322,7 +324,13 @@ impl Coordinator {
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
                 (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
-                (Ok(()), Ok(())) => shard.append(records),
+                (Ok(()), Ok(())) => match offsets.keys().find(|at| !is_there(at)) {
+                    Some(at) if !shard.log.is_closed() => {
+                        let (topic, partition) = ((*at.topic).to_owned(), at.partition);
+                        Err(failed(CommitRefusal::NotAssigned { topic, partition }).into())
+                    }
+                    _ => shard.append(records),
+                },
             };
             Ok((committed, bells))
         })?;
@@ -331,6 +339,25 @@ impl Coordinator {
             partition.log.flush_through(last)?;
         }
         Ok(())
+    }
+
+    /// Removes what all groups have committed for a topic, durably. The first error is returned when all partitions were
+    /// tried; of one that cannot be read nobody can go on from anything.
+    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
+        let mut forgotten = Ok(());
+        for partition in &self.partitions {
+            let appended = self
+                .with(partition, |shard, _| shard.append(shard.table.tombstones_of_topic(topic)));
+            let done = match appended {
+                Ok(Some(last)) => partition.log.flush_through(last).map(drop),
+                Err(Error::Group(error)) if matches!(*error, GroupError::Unreadable { .. }) => {
+                    Ok(())
+                }
+                other => other.map(drop),
+            };
+            forgotten = forgotten.and(done);
+        }
+        forgotten
     }
 
     /// What a group has committed for some partitions.

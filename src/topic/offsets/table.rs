@@ -126,6 +126,21 @@ impl OffsetTable {
         self.pending.values().any(|places| places.get(group, topic, partition).is_some())
     }
 
+    /// The records that remove all that is committed for a topic, or is about to be.
+    pub(crate) fn tombstones_of_topic(&self, topic: &str) -> Vec<OffsetsRecord> {
+        let all = std::iter::once(&self.committed).chain(self.pending.values());
+        let groups = all.flat_map(|places| &places.0);
+        let keys: BTreeSet<(&str, i32)> = groups
+            .filter_map(|(group, topics)| Some((group, topics.get(topic)?)))
+            .flat_map(|(group, partitions)| partitions.keys().map(|of| (group.as_str(), *of)))
+            .collect();
+        let tombstone = |(group, partition): (&str, i32)| {
+            let key = OffsetKey { group: group.to_owned(), topic: topic.to_owned(), partition };
+            OffsetsRecord::Offset { key, value: None }
+        };
+        keys.into_iter().map(tombstone).collect()
+    }
+
     /// What is stored of a group itself.
     pub(crate) fn group(&self, group: &str) -> Option<&GroupMetadata> {
         self.groups.get(group)
