@@ -888,3 +888,53 @@ fn kafka_knows_the_same_groups() {
     assert_eq!(theirs.iter().filter(|line| line.starts_with("M ")).count(), consumers.len());
     say(&format!("kafka: knows the same groups from {records} records"));
 }
+
+/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again and again.
+#[test]
+fn a_data_directory_goes_from_store_to_broker_and_back() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = StoreConfig::default().clock(clock).maintenance(None);
+    let mut records = 0;
+    for round in 0..3 {
+        let store = Store::open(root.path(), config.clone()).unwrap();
+        if round == 0 {
+            let settings = TopicConfig::default().partitions(3).segment_bytes(65_536);
+            store.create_topic("orders", settings).unwrap();
+            store.create_topic("users", TopicConfig::default()).unwrap();
+        }
+        let mut expected = vec!["C true".to_owned()];
+        for topic in store.topics() {
+            for (number, log) in topic.partitions().iter().enumerate() {
+                let is_clean = round == 0 || log.recovery().clean;
+                assert!(is_clean, "round {round}: {:?}", log.recovery());
+                assert_eq!(log.verify().unwrap(), []);
+                fill(log, 20);
+                log.delete_before(log.offsets().end / 3).unwrap();
+                let (name, ends) = (format!("{}-{number}", topic.name()), log.offsets());
+                let (start, end, id) = (ends.start, ends.end, topic.id());
+                expected.push(format!("L {name} {start} {end} {end} {id}"));
+                expected.push(format!("A {name} {}", end + 30));
+                records += end;
+            }
+        }
+        store.close().unwrap();
+        let mut printed = run(kafka, &[format!("broker {} 30", root.path().display())]).remove(0);
+        // It has no cleaner, and says what that will be like one day.
+        printed.retain(|line| !line.contains("The config `log.cleaner.enable` is deprecated"));
+        same(&printed, &expected, "the directory");
+        let store = Store::open(root.path(), config.clone()).unwrap();
+        for topic in store.topics() {
+            for (number, log) in topic.partitions().iter().enumerate() {
+                let ends = log.offsets();
+                let appended = format!("A {}-{number} {}", topic.name(), ends.end);
+                assert!(expected.contains(&appended), "{appended}: {expected:?}");
+                let read = log.reader(StartAt::Earliest).unwrap().records().map(Result::unwrap);
+                assert_eq!(read.count() as u64, ends.end - ends.start);
+            }
+        }
+        store.close().unwrap();
+    }
+    say(&format!("kafka: a directory of {records} records went to a broker and back three times"));
+}
