@@ -14,8 +14,9 @@
 use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
 use annals::{
-    CleanupPolicy, Codec, Log, LogConfig, ManualClock, ProducerState, Record, StartAt, Timestamp,
-    TimestampType,
+    AutoOffsetReset, CleanupPolicy, Codec, ConsumerConfig, CoordinatorConfig, Log, LogConfig,
+    ManualClock, OffsetAndMetadata, ProducerState, Record, StartAt, Store, StoreConfig, Timestamp,
+    TimestampType, TopicConfig, TopicPartition,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -769,4 +770,171 @@ fn both_know_the_same_producers() {
         same(&kafkas(printed).0, expected, &script[at]);
     }
     say(&format!("kafka: knows the same producers in {} logs", script.len() + 4));
+}
+
+/// Two groups with members, one of them static, one that only has offsets, and one that was deleted.
+fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
+    let orders = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    let users = store.create_topic("users", TopicConfig::default()).unwrap();
+    for log in orders.partitions().iter().chain(&*users.partitions()) {
+        log.append_all((0..5).map(record)).unwrap();
+    }
+    let config = |group: &str, client: &str| {
+        ConsumerConfig::new(group).client_id(client).auto_offset_reset(AutoOffsetReset::Earliest)
+    };
+    let mut consumers = Vec::new();
+    for config in [
+        config("billing", "first").instance_id("static"),
+        config("billing", "second").session_timeout(std::time::Duration::from_secs(60)),
+        config("shipping", "third"),
+    ] {
+        let mut consumer = store.consumer(config).unwrap();
+        consumer.subscribe(["orders", "users"]).unwrap();
+        consumers.push(consumer);
+    }
+    for _ in 0..8 {
+        consumers.iter_mut().for_each(|consumer| drop(consumer.poll(Default::default()).unwrap()));
+    }
+    consumers.iter_mut().for_each(|consumer| consumer.commit().unwrap());
+    let at = |number| TopicPartition::new("orders", number);
+    let mine = consumers[2].assignment()[0].clone();
+    let committed =
+        OffsetAndMetadata { offset: 3, leader_epoch: Some(7), metadata: "\u{e9}".into() };
+    consumers[2].commit_offsets([(mine, committed)].into()).unwrap();
+    let admin = store.admin();
+    for group in ["audit", "gone"] {
+        let offsets = [(at(0), 1.into()), (at(2), 5.into())].into();
+        admin.alter_offsets(group, offsets).unwrap();
+    }
+    admin.delete_offsets("audit", [at(0)]).unwrap();
+    admin.delete_group("gone").unwrap();
+    consumers
+}
+
+/// What a store knows of its groups, as Kafka's side prints it, without who leads them.
+fn groups_of(store: &Store) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for listed in store.admin().list_groups().unwrap() {
+        let group = store.admin().describe_group(&listed.group).unwrap();
+        let name = &group.group;
+        for (at, offset) in &group.offsets {
+            let OffsetAndMetadata { offset, leader_epoch, metadata } = &offset.committed;
+            let epoch = leader_epoch.unwrap_or(-1);
+            let place = format!("O {name} {} {}", at.topic, at.partition);
+            lines.insert(format!("{place} {offset} {epoch} '{metadata}' {T0} -1"));
+        }
+        if let Some(assignor) = &group.assignor {
+            lines.insert(format!("G {name} consumer {} {assignor} {T0}", group.generation));
+        }
+        for member in group.members {
+            let mut assigned: Vec<String> = member
+                .assignment
+                .iter()
+                .map(|at| format!("{}-{}", at.topic, at.partition))
+                .collect();
+            assigned.sort();
+            let session = if member.client_id == "second" { 60_000 } else { 45_000 };
+            let instance = member.instance_id.unwrap_or("null".to_owned());
+            lines.insert(format!(
+                "M {name} {} {instance} {} /127.0.0.1 300000 {session} orders,users {}",
+                member.member_id,
+                member.client_id,
+                assigned.join(",")
+            ));
+        }
+    }
+    lines
+}
+
+#[test]
+fn kafka_knows_the_same_groups() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let groups = CoordinatorConfig::default().offsets_partitions(3);
+    let config = StoreConfig::default().clock(clock).coordinator(groups).maintenance(None);
+    let store = Store::open(root.path(), config).unwrap();
+    let consumers = fill_groups(&store);
+    let script: Vec<String> = (0..3)
+        .map(|number| {
+            format!("groups {}", root.path().join(format!("__consumer_offsets-{number}")).display())
+        })
+        .collect();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut records, mut tombstones) = (0, 0);
+    for line in run(kafka, &script).into_iter().flatten() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if words[0] == "M" {
+            known.get_mut(&format!("G {}", words[1])).unwrap().push(line);
+            continue;
+        }
+        records += 1;
+        let key = words[..if words[0] == "O" { 4 } else { 2 }].join(" ");
+        if words.last() == Some(&"-") {
+            tombstones += 1;
+            known.remove(&key);
+        } else if words[0] == "O" {
+            known.insert(key, vec![line]);
+        } else {
+            // Who leads is a member, or nobody.
+            let head = [&words[..5], &words[6..]].concat().join(" ");
+            assert!(words[5] == "null" || words[5].contains('-'), "{line}");
+            known.insert(key, vec![head]);
+        }
+    }
+    let theirs: BTreeSet<String> = known.into_values().flatten().collect();
+    assert_eq!(theirs, groups_of(&store));
+    assert!(tombstones >= 3, "{tombstones}");
+    assert_eq!(theirs.iter().filter(|line| line.starts_with("M ")).count(), consumers.len());
+    say(&format!("kafka: knows the same groups from {records} records"));
+}
+
+/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again and again.
+#[test]
+fn a_data_directory_goes_from_store_to_broker_and_back() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let config = StoreConfig::default().clock(clock).maintenance(None);
+    let mut records = 0;
+    for round in 0..3 {
+        let store = Store::open(root.path(), config.clone()).unwrap();
+        if round == 0 {
+            let settings = TopicConfig::default().partitions(3).segment_bytes(65_536);
+            store.create_topic("orders", settings).unwrap();
+            store.create_topic("users", TopicConfig::default()).unwrap();
+        }
+        let mut expected = vec!["C true".to_owned()];
+        for topic in store.topics() {
+            for (number, log) in topic.partitions().iter().enumerate() {
+                let is_clean = round == 0 || log.recovery().clean;
+                assert!(is_clean, "round {round}: {:?}", log.recovery());
+                assert_eq!(log.verify().unwrap(), []);
+                fill(log, 20);
+                log.delete_before(log.offsets().end / 3).unwrap();
+                let (name, ends) = (format!("{}-{number}", topic.name()), log.offsets());
+                let (start, end, id) = (ends.start, ends.end, topic.id());
+                expected.push(format!("L {name} {start} {end} {end} {id}"));
+                expected.push(format!("A {name} {}", end + 30));
+                records += end;
+            }
+        }
+        store.close().unwrap();
+        let mut printed = run(kafka, &[format!("broker {} 30", root.path().display())]).remove(0);
+        // It has no cleaner, and says what that will be like one day.
+        printed.retain(|line| !line.contains("The config `log.cleaner.enable` is deprecated"));
+        same(&printed, &expected, "the directory");
+        let store = Store::open(root.path(), config.clone()).unwrap();
+        for topic in store.topics() {
+            for (number, log) in topic.partitions().iter().enumerate() {
+                let ends = log.offsets();
+                let appended = format!("A {}-{number} {}", topic.name(), ends.end);
+                assert!(expected.contains(&appended), "{appended}: {expected:?}");
+                let read = log.reader(StartAt::Earliest).unwrap().records().map(Result::unwrap);
+                assert_eq!(read.count() as u64, ends.end - ends.start);
+            }
+        }
+        store.close().unwrap();
+    }
+    say(&format!("kafka: a directory of {records} records went to a broker and back three times"));
 }

@@ -370,9 +370,12 @@ fn a_crash_while_opening_leaves_what_was_promised() {
         let mut chance = Chance(seed ^ 0x5EED);
         (0..40).for_each(|_| sim.run(Op::any(&mut chance)));
         for (number, Image { promise, disk, .. }) in
-            sim.images.take().iter().enumerate().filter(|(n, _)| n % 7 == seed as usize % 7)
+            sim.images.take().iter().enumerate().filter(|(n, _)| n % 5 == seed as usize % 5)
         {
-            let disk = disk.crash(Survive::Some { seed: seed * 100_000 + number as u64 });
+            let disk = match number % 2 {
+                0 => disk.kill(),
+                _ => disk.crash(Survive::Some { seed: seed * 100_000 + number as u64 }),
+            };
             let (fs, inner) = (FaultFs::new(disk.clone()), Images::default());
             watch(&inner, &fs, &disk, &Arc::new(Mutex::new(promise.clone())));
             let store = open(fs).unwrap();

@@ -448,9 +448,14 @@ fn known(result: annals::Result<()>) {
 }
 
 fn committed(store: &Store, group: &str) -> Offsets {
+    committed_for(store, group, TOPIC)
+}
+
+fn committed_for(store: &Store, group: &str, topic: &str) -> Offsets {
     match store.admin().describe_group(group) {
         Ok(found) => {
-            found.offsets.iter().map(|(at, of)| (at.partition, of.committed.offset)).collect()
+            let offsets = found.offsets.iter().filter(|(at, _)| &*at.topic == topic);
+            offsets.map(|(at, of)| (at.partition, of.committed.offset)).collect()
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -534,10 +539,10 @@ fn survive(disk: &MemFs, clock: &Arc<ManualClock>, promise: &Promise, intact: bo
 #[test]
 fn a_crash_at_any_call_leaves_what_clients_were_promised() {
     let mut checked = 0;
-    for seed in seeds("ANNALS_CLIENT_SEEDS", 2) {
+    for seed in seeds("ANNALS_CLIENT_SEEDS", 1) {
         let mut sim = Sim::new(seed);
         let mut chance = Chance(seed ^ 0xC11E);
-        let ops: Vec<Op> = (0..45).map(|_| Op::any(&mut chance)).chain([Op::Close]).collect();
+        let ops: Vec<Op> = (0..55).map(|_| Op::any(&mut chance)).chain([Op::Close]).collect();
         for (number, op) in ops.iter().enumerate() {
             let done = catch_unwind(AssertUnwindSafe(|| sim.run(*op)));
             assert!(done.is_ok(), "seed {seed}, {op:?} after {:?}", &ops[..number]);
@@ -557,4 +562,98 @@ fn a_crash_at_any_call_leaves_what_clients_were_promised() {
         }
     }
     support::say(&format!("{checked} states of producers and groups after a crash"));
+}
+
+const OTHER: &str = "users";
+
+/// A store of two topics, for both of which both groups have committed.
+fn with_offsets(fs: &FaultFs, clock: &Arc<ManualClock>) -> Store {
+    let store = open(fs.clone(), clock);
+    for topic in [TOPIC, OTHER] {
+        let made = store.create_topic(topic, TopicConfig::default().partitions(2)).unwrap();
+        for (number, log) in (0..).zip(made.partitions().iter()) {
+            log.append_all(["a", "b", "c"].map(Into::into)).unwrap();
+            for group in GROUPS {
+                let offsets = [(TopicPartition::new(topic, number), 2.into())].into();
+                store.admin().alter_offsets(group, offsets).unwrap();
+            }
+        }
+    }
+    store.flush().unwrap();
+    store
+}
+
+/// A topic and what was committed for it are there, or neither is.
+fn check_deleted(disk: &MemFs, clock: &Arc<ManualClock>) -> bool {
+    let store = open(disk.clone(), clock);
+    let both = Offsets::from([(0, 2), (1, 2)]);
+    let is_there = store.topic(TOPIC).is_ok();
+    for group in GROUPS {
+        assert_eq!(committed_for(&store, group, OTHER), both, "{group}");
+        let left = if is_there { both.clone() } else { Offsets::new() };
+        assert_eq!(committed(&store, group), left, "{group}");
+    }
+    if !is_there {
+        let again = store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+        assert_eq!(again.partition(0).unwrap().offsets().end, 0);
+    }
+    is_there
+}
+
+#[test]
+fn a_topic_that_is_deleted_takes_its_offsets_along_whenever_it_crashes() {
+    let (disk, clock) = (MemFs::new(), support::clock());
+    let fs = FaultFs::new(disk.clone());
+    let store = with_offsets(&fs, &clock);
+    let images = Images::default();
+    let done = Arc::new(Mutex::new(false));
+    let is_done = Arc::clone(&done);
+    images.watch(&fs, &disk, move || *is_done.lock().unwrap());
+    store.delete_topic(TOPIC).unwrap();
+    *done.lock().unwrap() = true;
+    // Anything more, so that there is an image of what deleting left.
+    store.flush().unwrap();
+    store.new_producer_id().unwrap();
+    drop(store);
+    let (mut kept, mut gone) = (0, 0);
+    for (number, image) in images.take().iter().enumerate() {
+        for (way, (_, left)) in image.ways(number as u64).iter().enumerate() {
+            // The opening that finishes it may crash, too.
+            let (fs, again) = (FaultFs::new(left.clone()), Images::default());
+            again.watch(&fs, left, || ());
+            drop(open(fs, &clock));
+            for image in again.take().iter().skip((number + way) % 5).step_by(5) {
+                let [_, (_, synced), ..] = image.ways(number as u64);
+                check_deleted(&synced, &clock);
+            }
+            let is_there = check_deleted(left, &clock);
+            assert!(!(is_there && image.promise), "way {way}, before {number}, {}", image.call);
+            if is_there { kept += 1 } else { gone += 1 }
+        }
+    }
+    assert!(kept > 0 && gone > 0);
+}
+
+/// A topic is deleted to make room: what cannot be written before is written after.
+#[test]
+fn a_topic_is_deleted_from_a_full_disk() {
+    let full = Fault::Error(io::ErrorKind::StorageFull);
+    for for_good in [false, true] {
+        let (disk, clock) = (MemFs::new(), support::clock());
+        let fs = FaultFs::new(disk.clone());
+        let store = with_offsets(&fs, &clock);
+        let rule = Rule::new(Operation::Write, full.clone()).path("__consumer_offsets");
+        fs.add(if for_good { rule } else { rule.nth(1) });
+        let deleted = store.delete_topic(TOPIC);
+        assert!(store.topic(TOPIC).is_err());
+        fs.clear_rules();
+        if for_good {
+            assert!(deleted.unwrap_err().is_retryable());
+            assert_eq!(committed(&store, GROUPS[0]).len(), 2);
+        } else {
+            deleted.unwrap();
+            assert!(GROUPS.iter().all(|group| committed(&store, group).is_empty()));
+        }
+        store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    }
 }

@@ -190,6 +190,31 @@ fn what_was_deleted_under_it_makes_it_begin_again() {
     assert_eq!(early.position(&names[0]).unwrap(), 9);
 }
 
+/// One that chose its partitions hears of it when their topic goes. In the next of its name it begins anew.
+#[test]
+fn it_begins_anew_in_a_topic_that_is_made_again() {
+    let World { store, .. } = world();
+    append(&topic(&store, "orders", 1), 0, 0..5);
+    let names = [at("orders", 0)];
+    let config = |reset| ConsumerConfig::default().auto_offset_reset(reset);
+    let mut consumer = assigned(&store, config(AutoOffsetReset::Earliest), &names);
+    let mut never = assigned(&store, config(AutoOffsetReset::None), &names);
+    never.seek(&names[0], 0).unwrap();
+    for consumer in [&mut consumer, &mut never] {
+        assert_eq!(values(&consumer.poll(NOW).unwrap()), [0, 1, 2, 3, 4]);
+    }
+    store.delete_topic("orders").unwrap();
+    for _ in 0..2 {
+        let error = consume_error(consumer.poll(NOW).unwrap_err());
+        assert!(matches!(error, ConsumeError::Partition { .. }), "{error}");
+    }
+    append(&topic(&store, "orders", 2), 0, 10..17);
+    assert_eq!(values(&consumer.poll(NOW).unwrap()), (10..17).collect::<Vec<_>>());
+    assert_eq!(consumer.assignment(), names);
+    let error = consume_error(never.poll(NOW).unwrap_err());
+    assert!(matches!(error, ConsumeError::NoOffset { .. }), "{error}");
+}
+
 #[test]
 fn it_goes_to_offsets_and_times_and_ends() {
     let World { store, .. } = world();

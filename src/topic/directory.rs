@@ -144,6 +144,8 @@ impl Directory {
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
         let definition = match defined {
             Some(Definition { state: State::Deleting, .. }) => {
+                // A process may have ended before that was durable. What comes of it now must not be durable first.
+                self.first(&name).sync()?;
                 survey.deleting.push((name, partitions));
                 return Ok(());
             }
@@ -180,14 +182,13 @@ impl Directory {
 
     /// Writes down, durably, how a topic is set up.
     pub(crate) fn define(&self, topic: &str, config: &TopicConfig, state: State) -> Result<()> {
-        let first = SegmentDir::new(
-            Arc::clone(&self.dir.fs),
-            self.path_of(topic, 0),
-            self.dir.events.clone(),
-            0,
-            true,
-        );
-        Definition { config: config.clone(), state }.write(&first)
+        Definition { config: config.clone(), state }.write(&self.first(topic))
+    }
+
+    /// The directory of a topic's first partition.
+    fn first(&self, topic: &str) -> SegmentDir {
+        let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
+        SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
     }
 
     /// Makes the directory of a partition, if there is none.

@@ -177,7 +177,10 @@ impl Promise {
         }
         assert_eq!(log.offsets().durable, end, "what opening found is durable");
         assert_eq!(log.verify().unwrap(), []);
-        check_producers(log);
+        // It reads everything once more: some of the states are enough.
+        if end.is_multiple_of(4) {
+            check_producers(log);
+        }
         model.durable = end;
         model
     }

@@ -8,18 +8,23 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Supplier;
 import java.util.zip.CRC32C;
+import java.util.stream.Collectors;
+import kafka.log.LogManager;
+import org.apache.kafka.clients.consumer.internals.ConsumerProtocol;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.config.TopicConfig;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.record.ControlRecordType;
 import org.apache.kafka.common.record.EndTransactionMarker;
+import org.apache.kafka.common.record.FileRecords;
 import org.apache.kafka.common.record.MemoryRecords;
 import org.apache.kafka.common.record.Record;
 import org.apache.kafka.common.record.RecordBatch;
@@ -27,10 +32,18 @@ import org.apache.kafka.common.record.Records;
 import org.apache.kafka.common.record.SimpleRecord;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.utils.Time;
+import org.apache.kafka.coordinator.common.runtime.CoordinatorRecord;
+import org.apache.kafka.coordinator.group.GroupCoordinatorRecordSerde;
+import org.apache.kafka.coordinator.group.generated.GroupMetadataKey;
+import org.apache.kafka.coordinator.group.generated.GroupMetadataValue;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitKey;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitValue;
 import org.apache.kafka.server.storage.log.FetchIsolation;
 import org.apache.kafka.server.util.KafkaScheduler;
+import org.apache.kafka.storage.internals.checkpoint.CleanShutdownFileHandler;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
 import org.apache.kafka.storage.internals.log.Cleaner;
+import org.apache.kafka.storage.internals.log.CleanerConfig;
 import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
 import org.apache.kafka.storage.internals.log.LogSegment;
@@ -43,6 +56,7 @@ import org.apache.kafka.storage.internals.log.SnapshotFile;
 import org.apache.kafka.storage.internals.log.UnifiedLog;
 import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
+import scala.jdk.javaapi.CollectionConverters;
 
 /**
  * Kafka's side of tests/kafka.rs: does what the lines of a file say, with Kafka's own code, in one JVM.
@@ -55,6 +69,8 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
  * clean DIR UPTO NOW     compacts what lies below an offset, at this time, prints the segments and what is in them, closes it
  * number DIR NOW FROM    opens it as after a crash and appends numbered batches, the first of which has this number; prints its
  *                        producers; DIR gets a sibling DIR-as-crashed, copied before the close
+ * broker DIR COUNT       starts on a data directory, prints what it finds, appends so many records to each log, prints that, stops
+ * groups DIR             prints what the records of a partition of __consumer_offsets say
  * producers DIR NOW HOW  opens it, clean or crashed, and prints its producers and those of each of its snapshots, closes it
  * </pre>
  *
@@ -86,6 +102,8 @@ public final class KafkaAgrees {
                 case "append" -> kafka.append(dir, Integer.parseInt(words[2]));
                 case "number" -> kafka.number(dir, Long.parseLong(words[2]), Integer.parseInt(words[3]));
                 case "producers" -> kafka.producers(dir, Long.parseLong(words[2]), words[3].equals("clean"));
+                case "groups" -> groups(dir);
+                case "broker" -> kafka.broker(dir, Integer.parseInt(words[2]));
                 case "clean" -> kafka.clean(dir, Long.parseLong(words[2]), Long.parseLong(words[3]));
                 default -> throw new IllegalArgumentException(line);
             }
@@ -242,6 +260,72 @@ public final class KafkaAgrees {
         copy(dir, new File(dir.getPath().replaceFirst("-0$", "") + "-as-crashed-0"));
         print(log.producerStateManager().activeProducers().values());
         close(log);
+    }
+
+    private void broker(File dir, int count) throws Exception {
+        System.out.println("C " + new CleanShutdownFileHandler(dir.getPath()).exists());
+        Properties config = new Properties();
+        config.put(TopicConfig.RETENTION_MS_CONFIG, "-1");
+        long never = Long.MAX_VALUE / 4;
+        LogManager manager = new LogManager(CollectionConverters.asScala(List.of(dir)), CollectionConverters.asScala(List.<File>of()),
+            resource -> new Properties(), new LogConfig(config), new CleanerConfig(false), 1, never, never, never, never, 900_000,
+            new ProducerStateManagerConfig(86_400_000, false), 600_000, scheduler, new BrokerTopicStats(), new LogDirFailureChannel(1),
+            Time.SYSTEM, false, never);
+        manager.startup(CollectionConverters.asScala(new HashSet<String>()), manager.startup$default$2());
+        List<UnifiedLog> logs = new ArrayList<>(CollectionConverters.asJavaCollection(manager.allLogs()));
+        logs.sort(Comparator.comparing(log -> log.topicPartition().toString()));
+        for (UnifiedLog log : logs) {
+            System.out.println("L " + log.topicPartition() + " " + log.logStartOffset() + " " + log.logEndOffset() + " "
+                + log.recoveryPoint() + " " + log.topicId().orElseThrow());
+            append(log, count);
+            System.out.println("A " + log.topicPartition() + " " + log.logEndOffset());
+        }
+        manager.shutdown(-1);
+    }
+
+    private static void groups(File dir) throws IOException {
+        GroupCoordinatorRecordSerde serde = new GroupCoordinatorRecordSerde();
+        File[] files = dir.listFiles((in, name) -> name.endsWith(".log"));
+        java.util.Arrays.sort(files);
+        for (File file : files) {
+            try (FileRecords records = FileRecords.open(file, false)) {
+                for (RecordBatch batch : records.batches()) {
+                    batch.ensureValid();
+                    for (Record record : batch) {
+                        print(serde.deserialize(record.key(), record.value()));
+                    }
+                }
+            }
+        }
+    }
+
+    private static void print(CoordinatorRecord record) {
+        if (record.key() instanceof OffsetCommitKey key) {
+            String place = "O " + key.group() + " " + key.topic() + " " + key.partition();
+            if (record.value() == null) {
+                System.out.println(place + " -");
+            } else {
+                OffsetCommitValue value = (OffsetCommitValue) record.value().message();
+                System.out.println(place + " " + value.offset() + " " + value.leaderEpoch() + " '" + value.metadata() + "' "
+                    + value.commitTimestamp() + " " + value.expireTimestamp());
+            }
+        } else if (record.key() instanceof GroupMetadataKey key && record.value() == null) {
+            System.out.println("G " + key.group() + " -");
+        } else if (record.key() instanceof GroupMetadataKey key) {
+            GroupMetadataValue value = (GroupMetadataValue) record.value().message();
+            System.out.println("G " + key.group() + " " + value.protocolType() + " " + value.generation() + " " + value.protocol() + " "
+                + value.leader() + " " + value.currentStateTimestamp());
+            for (GroupMetadataValue.MemberMetadata member : value.members()) {
+                var topics = ConsumerProtocol.deserializeSubscription(ByteBuffer.wrap(member.subscription())).topics();
+                var assigned = ConsumerProtocol.deserializeAssignment(ByteBuffer.wrap(member.assignment())).partitions();
+                System.out.println("M " + key.group() + " " + member.memberId() + " " + member.groupInstanceId() + " "
+                    + member.clientId() + " " + member.clientHost() + " " + member.rebalanceTimeout() + " "
+                    + member.sessionTimeout() + " " + String.join(",", topics) + " "
+                    + assigned.stream().map(Object::toString).sorted().collect(Collectors.joining(",")));
+            }
+        } else {
+            throw new IllegalStateException("a record of what? " + record);
+        }
     }
 
     private void producers(File dir, long now, boolean clean) throws IOException {
