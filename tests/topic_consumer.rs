@@ -389,7 +389,8 @@ fn commits_by_hand_keep_what_they_are_given() {
 
     // Who chose its partitions by itself may not commit for a group that has members.
     let mut simple = assigned(&store, config, &[at("orders", 0)]);
-    let refused = consume_error(simple.commit().unwrap_err());
+    let one = BTreeMap::from([(at("orders", 0), 1.into())]);
+    let refused = consume_error(simple.commit_offsets(one).unwrap_err());
     assert!(
         matches!(&refused, ConsumeError::CommitFailed { reason: CommitRefusal::Group(_), .. }),
         "{refused}"
