@@ -341,7 +341,7 @@ impl Explorer<'_> {
             }
             model
         })?;
-        let deeper = [8, 3][..].get(depth).is_some_and(|rarely| self.chance.below(*rarely) == 0);
+        let deeper = [14, 3][..].get(depth).is_some_and(|rarely| self.chance.below(*rarely) == 0);
         if !deeper {
             return Ok(());
         }
