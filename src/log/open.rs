@@ -208,7 +208,10 @@ pub(crate) fn open_shared(
 /// Makes sure that nobody has the directory above open, if that is one of many logs, and that it does not count as closed in order
 /// any more: whoever opens it next looks at all of its logs.
 fn leave_those_above(path: &Path, dir: &SegmentDir) -> Result<()> {
-    let Some(above) = path.parent() else { return Ok(()) };
+    // Of `.`, `..` and the root no name says what lies above: taken by its text, it would be the log itself.
+    let Some(above) = path.parent().filter(|_| path.file_name().is_some()) else {
+        return Ok(());
+    };
     let none = Events::default();
     let above = SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, true);
     WriteLock::check_free(&above)?;
