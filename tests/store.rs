@@ -1,7 +1,7 @@
 //! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{EntryKind, Fs, MemFs, Survive};
+use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Record, Store, StoreConfig,
     Topic, TopicConfig, TopicError,
@@ -313,6 +313,26 @@ fn partitions_can_be_added() {
     assert_eq!(values(&topic, 3), ["y"]);
 }
 
+/// The alteration had said that the topic was whole as it was, and the next opening found partitions missing.
+#[test]
+fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
+    let disk = MemFs::new();
+    let fs = FaultFs::new(disk.clone());
+    let store = Store::open(DATA, config(&disk).fs(fs.clone()).recovery_threads(1)).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    let full = Fault::Error(std::io::ErrorKind::StorageFull);
+    let rule = fs.add(Rule::new(Operation::CreateDir, full).path("orders-2"));
+    assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
+    fs.remove_rule(rule);
+    assert_eq!(topic.partition_count(), 1);
+    store.alter_topic("orders", topic.config().set("retention.ms", "-1").unwrap()).unwrap();
+    drop((store, topic));
+    let store = open(&disk.kill()).unwrap();
+    let topic = store.topic("orders").unwrap();
+    assert_eq!(topic.partition_count(), 5);
+    assert_eq!(topic.config().get("retention.ms"), Some("-1"));
+}
+
 /// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
 #[test]
 fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
@@ -343,6 +363,18 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
     let store = open(&fs.crash(Survive::SyncedOnly)).unwrap();
     let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
     assert_eq!((offsets.start, offsets.end), (3, 8));
+}
+
+/// What lies above `.` by its text is `.` again: the log took its own lock for that of a store.
+#[test]
+fn a_log_is_opened_where_it_stands() {
+    for dir in [".", "", "/"] {
+        let fs = MemFs::new();
+        let log = Log::open(dir, LogConfig::default().fs(fs.clone())).unwrap();
+        log.append("x").unwrap();
+        log.close().unwrap();
+        assert_eq!(Log::open(dir, LogConfig::default().fs(fs)).unwrap().offsets().end, 1);
+    }
 }
 
 #[test]

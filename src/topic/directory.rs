@@ -140,7 +140,7 @@ impl Directory {
 
     /// Finds out what became of a topic with directories for these partitions.
     fn settle(&self, name: String, partitions: BTreeSet<u32>, survey: &mut Survey) -> Result<()> {
-        let defined = Definition::read(&self.dir, &self.path_of(&name, 0))?;
+        let defined = self.definition(&name)?;
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
         let definition = match defined {
             Some(Definition { state: State::Deleting, .. }) => {
@@ -178,6 +178,11 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Error::io("list", &path, error)),
         }
+    }
+
+    /// What is written down of a topic.
+    pub(crate) fn definition(&self, topic: &str) -> Result<Option<Definition>> {
+        Definition::read(&self.dir, &self.path_of(topic, 0))
     }
 
     /// Writes down, durably, how a topic is set up.

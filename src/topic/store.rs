@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::checkpoints::DataCheckpoints;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
-use crate::topic::definition::State;
+use crate::topic::definition::{Definition, State};
 use crate::topic::directory::{Directory, Found, Survey};
 use crate::topic::handle::{Topic, TopicShared};
 use crate::topic::id::TopicId;
@@ -438,7 +438,14 @@ impl Store {
         let found = self.topic(topic)?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
-        shared.directory.define(topic, &config, State::Settled)?;
+        // Partitions whose making failed are made at the next opening, whatever is altered meanwhile.
+        let (count, state) = match shared.directory.definition(topic)? {
+            Some(Definition { config, state: State::Creating }) => {
+                (config.partitions, State::Creating)
+            }
+            _ => (config.partitions, State::Settled),
+        };
+        shared.directory.define(topic, &config.clone().partitions(count), state)?;
         let altered =
             found.partitions().iter().map(|partition| partition.alter(&log)).collect::<Vec<_>>();
         found.set_config(config);
@@ -483,11 +490,12 @@ impl Store {
         let deleted = shared.directory.delete(topic, numbers.clone().rev());
         let forgotten = forgotten.or_else(|_| forget());
         let keys: Vec<_> = numbers.map(|number| (topic.to_owned(), number.cast_signed())).collect();
-        shared.checkpoints.forget(&keys)?;
-        shared.checkpoints.commit_topic(topic)?;
+        let lines = shared.checkpoints.forget(&keys);
+        // Whatever failed: what is set of a topic of that name from now on is written again.
+        let written = shared.checkpoints.commit_topic(topic);
         drop(changes);
         shared.announce();
-        deleted.and(forgotten)
+        deleted.and(forgotten).and(lines).and(written)
     }
 
     /// Does retention and compaction for all logs, now, one after the other. The first error is returned when all were tried.
