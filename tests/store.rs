@@ -365,6 +365,20 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
     assert_eq!((offsets.start, offsets.end), (3, 8));
 }
 
+/// Who looks whether a lock is free has it for a moment, in which another that looks finds it taken.
+#[test]
+fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
+    let disk = MemFs::new();
+    open(&disk).unwrap().close().unwrap();
+    for nth in 1..=2 {
+        let fs = FaultFs::new(disk.clone());
+        let taken = Fault::Error(std::io::ErrorKind::WouldBlock);
+        let rule = fs.add(Rule::new(Operation::Lock, taken).nth(nth));
+        Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
+        assert_eq!(fs.fired(rule), 1);
+    }
+}
+
 /// What lies above `.` by its text is `.` again: the log took its own lock for that of a store.
 #[test]
 fn a_log_is_opened_where_it_stands() {

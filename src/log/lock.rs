@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::fs::DirLock;
 use crate::segment::SegmentDir;
 use crate::segment::name::LOCK;
+use crate::sync::thread;
 use std::io;
+use std::path::Path;
 
 /// A directory that nobody else opens for writing.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ impl WriteLock {
         let path = dir.path.join(LOCK);
         let existed = dir.read_small(&path, SESSION_BYTES)?;
         let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
-        let lock = dir.fs.lock(&path).map_err(|e| match e.kind() {
+        let lock = try_lock(dir, &path).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => Error::Locked {
                 path: dir.path.as_path().into(),
                 holder: session.as_ref().and_then(|session| session.process),
@@ -47,7 +49,7 @@ impl WriteLock {
             Some(bytes) => {
                 let session = Session::parse(&String::from_utf8_lossy(&bytes));
                 let path = dir.path.join(LOCK);
-                dir.fs.lock(&path).map(drop).map_err(|e| match e.kind() {
+                try_lock(dir, &path).map(drop).map_err(|e| match e.kind() {
                     io::ErrorKind::WouldBlock => {
                         Error::Locked { path: dir.path.as_path().into(), holder: session.process }
                     }
@@ -73,4 +75,17 @@ impl WriteLock {
         };
         store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
     }
+}
+
+/// How often a lock that somebody has is tried: who only looks whether it is free has it for a moment.
+const TRIES: usize = 100;
+
+fn try_lock(dir: &SegmentDir, path: &Path) -> io::Result<Box<dyn DirLock>> {
+    for _ in 1..TRIES {
+        match dir.fs.lock(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::yield_now(),
+            other => return other,
+        }
+    }
+    dir.fs.lock(path)
 }
