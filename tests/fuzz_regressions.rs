@@ -73,6 +73,40 @@ fn a_reader_does_not_pass_over_a_record_it_cannot_decode() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a2"));
 }
 
+/// A batch with a right checksum did not decode, and the length of the one behind it was zero. The
+/// reader that had come to the first from the segment before named it; asked again, it looked its
+/// place up in the index, which leads by way of the second, and named that.
+#[test]
+fn a_reader_names_the_same_damage_again() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    log.roll().unwrap();
+    three(&log, "2");
+    let second = read_file(&fs, DIR, &name(3, "log")).len();
+    three(&log, "3");
+    log.roll().unwrap();
+    three(&log, "4");
+    log.close().unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(3, "log"));
+    // It says that it is compressed, and is not.
+    bytes[22] |= 4;
+    let crc = annals::record::crc32c(&bytes[21..second]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes[second + 8..second + 12].fill(0);
+    write_file(&fs, DIR, &name(3, "log"), &bytes);
+    let log = Log::open(DIR, dense().fs(fs)).unwrap();
+    let mut reader = log.reader(0).unwrap();
+    (0..3).for_each(|offset| assert_eq!(reader.next_record().unwrap().unwrap().offset, offset));
+    for _ in 0..3 {
+        let error = reader.next_record().unwrap_err();
+        assert!(matches!(error, Error::InvalidBatch(_)), "{error}");
+        assert_eq!(reader.offset(), 3);
+    }
+    reader.seek(9).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
+}
+
 /// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
 /// process died. Recovery began at the recovery point and took the last entry that was left for
 /// the largest time below it: a lookup passed over the segment.

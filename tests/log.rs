@@ -91,6 +91,27 @@ fn what_is_appended_is_read_before_and_after_reopening() {
     }
 }
 
+/// Once the next batch was lent, and what had not been given out of the one before was never seen.
+#[test]
+fn who_goes_over_from_records_to_batches_misses_none() {
+    let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
+    for batch in 0..3 {
+        log.append_all((0..4).map(|i| Record::new(format!("value-{}", batch * 4 + i)))).unwrap();
+    }
+    for given in 0..12u64 {
+        let mut reader = log.reader(0).unwrap();
+        (0..given).for_each(|n| assert_eq!(reader.next_record().unwrap().unwrap().offset, n));
+        let mut next = given;
+        while let Some(mut batch) = reader.next_batch().unwrap() {
+            for record in batch.records().unwrap() {
+                assert_eq!(record.unwrap().offset, next, "after {given} records");
+                next += 1;
+            }
+        }
+        assert_eq!(next, 12);
+    }
+}
+
 #[test]
 fn offsets_outside_of_the_log_are_out_of_range_at_both_ends() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();

@@ -46,8 +46,8 @@ pub struct Reader {
     /// The records of a batch that is being given out one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
-    /// What is wrong with the record after those that were given out. The batch is not passed over
-    /// for it, whatever its header says of its offsets.
+    /// What is wrong with the record after those that were given out, or with the whole batch. It is not
+    /// passed over for it, nor looked up again, whatever its header or an index says of its offsets.
     failed: Option<InvalidBatch>,
 }
 
@@ -85,7 +85,9 @@ impl Reader {
     /// The next batch, lent until the next call; `None` at the end of the log.
     ///
     /// The first batch after a seek may begin below the offset that was sought; its
-    /// [`records`](ReadBatch::records) leave out what lies below. Control batches are given out too.
+    /// [`records`](ReadBatch::records) leave out what lies below. So it is after
+    /// [`next_record`](Reader::next_record) gave out a part of a batch: the same batch is lent for the rest.
+    /// Control batches are given out too.
     ///
     /// # Errors
     /// - [`Error::Corrupt`](crate::Error::Corrupt) when the batch is damaged.
@@ -98,12 +100,23 @@ impl Reader {
 
     /// Steps to the next batch, and tells from which offset on it is to be read.
     pub(crate) fn step_batch(&mut self) -> Result<Option<Offset>> {
-        self.pending = None;
-        self.failed = None;
+        self.leave_records();
         let from = self.cursor.offset();
         let Some(header) = self.cursor.advance()? else { return Ok(None) };
         self.cursor.pass(header.next_offset());
         Ok(Some(from))
+    }
+
+    /// Goes over from records to batches: a batch of which some records were given out is the next one.
+    fn leave_records(&mut self) {
+        let pending = self.pending.take();
+        let failed = self.failed.take().is_some();
+        let given = pending.map(|mut records| records.next().is_none());
+        if failed || given == Some(false) {
+            self.cursor.seek(self.cursor.offset());
+        } else if given == Some(true) {
+            self.cursor.pass(self.pending_end);
+        }
     }
 
     /// The batch of the last step.
@@ -147,9 +160,9 @@ impl Reader {
             let from = self.cursor.offset();
             match self.decode(from) {
                 Ok(records) => self.pending = Some(records),
-                Err(error) => {
-                    self.cursor.seek(from);
-                    return Err(error);
+                Err(problem) => {
+                    self.failed = Some(problem);
+                    return Err(problem.into());
                 }
             }
         }
@@ -166,7 +179,7 @@ impl Reader {
         Ok(next)
     }
 
-    fn decode(&mut self, from: Offset) -> Result<StoredRecords> {
+    fn decode(&mut self, from: Offset) -> Result<StoredRecords, InvalidBatch> {
         let bytes = self.cursor.batch().map(|batch| Bytes::copy_from_slice(batch.as_bytes()));
         let batch = RecordBatch::parse_unverified(bytes.unwrap_or_default())?;
         let mut records = batch.records_with(&mut self.scratch)?.into_iter();
