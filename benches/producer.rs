@@ -50,14 +50,38 @@ fn record(topic: &Arc<str>, value: &Bytes) -> ProducerRecord {
     ProducerRecord::new(Arc::clone(topic), Record::new(value.clone()))
 }
 
-fn send(producer: &Producer, count: u64, handles: bool) {
+/// A way to send.
+#[derive(Clone, Copy)]
+enum Call {
+    /// By the name of the topic, with a handle for each.
+    Send,
+    SendAndForget,
+    /// The same of a producer of the topic.
+    TopicSend,
+    TopicSendBytes,
+    TopicSendAndForget,
+}
+
+fn send(producer: &Producer, count: u64, call: Call) {
     let topic: Arc<str> = "bench".into();
     let value = Bytes::from_static(work::values(VALUE_BYTES).leak());
-    for _ in 0..count {
-        if handles {
+    let bound = producer.topic(topic.clone()).unwrap();
+    // One loop each: what is chosen in a loop is measured with it.
+    match call {
+        Call::Send => (0..count).for_each(|_| {
             producer.send(record(&topic, &value)).unwrap();
-        } else {
-            producer.send_and_forget(record(&topic, &value)).unwrap();
+        }),
+        Call::SendAndForget => {
+            (0..count).for_each(|_| producer.send_and_forget(record(&topic, &value)).unwrap());
+        }
+        Call::TopicSend => (0..count).for_each(|_| {
+            bound.send(value.clone()).unwrap();
+        }),
+        Call::TopicSendBytes => (0..count).for_each(|_| {
+            bound.send_bytes(None, Some(&value)).unwrap();
+        }),
+        Call::TopicSendAndForget => {
+            (0..count).for_each(|_| bound.send_and_forget(value.clone()).unwrap());
         }
     }
 }
@@ -90,17 +114,23 @@ fn append_batches(count: u64, batch_bytes: usize) -> Duration {
 fn batched(run: &Run, batch_bytes: usize) {
     let count = run.size(4_000_000);
     let config = || ProducerConfig::default().batch_bytes(batch_bytes);
-    for (call, handles) in [("send", true), ("send_and_forget", false)] {
+    for (name, call) in [
+        ("send", Call::Send),
+        ("send_and_forget", Call::SendAndForget),
+        ("topic, send", Call::TopicSend),
+        ("topic, send_bytes", Call::TopicSendBytes),
+        ("topic, send_and_forget", Call::TopicSendAndForget),
+    ] {
         let ours = || {
             let dir = work::fresh_dir();
             let producer = producer(dir.path(), 1, config());
             let start = Instant::now();
-            send(&producer, count, handles);
+            send(&producer, count, call);
             producer.flush().unwrap();
             start.elapsed()
         };
         let kib = batch_bytes >> 10;
-        let name = format!("{call} 100 B, batches of {kib} KiB, against append_batch");
+        let name = format!("{name} 100 B, batches of {kib} KiB, against append_batch");
         run.row(&name, "0.60", Unit::Calls(count), ours, || append_batches(count, batch_bytes));
     }
 }
@@ -113,7 +143,7 @@ fn threads(run: &Run) {
         let start = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| send(&producer, count / threads, true));
+                scope.spawn(|| send(&producer, count / threads, Call::Send));
             }
         });
         producer.flush().unwrap();
@@ -167,7 +197,7 @@ fn filled(dir: &std::path::Path, partitions: u32, count: u64) -> Store {
     let store = Store::open(dir.join("store"), StoreConfig::default()).unwrap();
     store.create_topic("bench", TopicConfig::default().partitions(partitions)).unwrap();
     let producer = store.producer(ProducerConfig::default()).unwrap();
-    send(&producer, count, false);
+    send(&producer, count, Call::SendAndForget);
     producer.close().unwrap();
     store
 }
@@ -187,7 +217,7 @@ fn consumed(run: &Run) {
         let dir = work::fresh_dir();
         let producer = producer(dir.path(), 1, ProducerConfig::default());
         let start = Instant::now();
-        send(&producer, count, true);
+        send(&producer, count, Call::Send);
         producer.flush().unwrap();
         start.elapsed()
     };
@@ -229,7 +259,7 @@ fn end_to_end(run: &Run) {
                 });
             }
             for _ in 0..threads {
-                scope.spawn(|| send(&producer, count / threads, true));
+                scope.spawn(|| send(&producer, count / threads, Call::Send));
             }
         });
         start.elapsed()

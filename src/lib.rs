@@ -290,6 +290,8 @@
 //! }
 //! let there = ProducerRecord::new("orders", "a note").partition(2);
 //! producer.send_with(there, |sent| println!("{sent:?}"))?;
+//! let orders = producer.topic("orders")?; // for many records to one topic: faster
+//! orders.send_bytes(Some(b"order-7"), Some(b"shipped"))?;
 //! producer.close()?; // waits for what is left
 //! # Ok::<(), annals::Error>(())
 //! ```
@@ -533,7 +535,8 @@ pub use topic::{
     OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
     Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
     RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern, Uuid,
+    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern,
+    TopicProducer, Uuid,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -1,4 +1,5 @@
-//! Scanning borrowed and appending from a builder take no memory from the allocator, record by record or batch by batch.
+//! Scanning borrowed, appending from a builder and sending bytes take no memory from the allocator, record by record or batch
+//! by batch.
 #![allow(
     unsafe_code,
     clippy::unwrap_used,
@@ -7,7 +8,7 @@
 )]
 
 use annals::record::BatchBuilder;
-use annals::{Log, LogConfig, StartAt, Timestamp};
+use annals::{Log, LogConfig, ProducerConfig, StartAt, Store, StoreConfig, Timestamp, TopicConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -112,4 +113,27 @@ fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
     let many = allocations(|| scan(&log, 100_000));
     // The buffer grows to its size; apart from that fifty times the records change nothing.
     assert!(many <= few + 1 && many < 16, "{few} for 2,000 records, {many} for 100,000");
+}
+
+#[test]
+fn sending_bytes_allocates_nothing_by_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("data"), config).unwrap();
+    store.create_topic("count", TopicConfig::default()).unwrap();
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let topic = producer.topic("count").unwrap();
+    let send = |records: usize| {
+        for _ in 0..records {
+            topic.send_bytes(Some(b"key"), Some(&[7; 20])).unwrap();
+        }
+        producer.flush().unwrap();
+    };
+    send(10_000);
+    // The batches each take a little: what they share with the handles of their records.
+    let before = producer.stats().batches;
+    let taken = allocations(|| send(100_000));
+    let batches = producer.stats().batches - before;
+    assert!(taken <= batches * 8 + 50, "{batches} batches took memory {taken} times");
+    assert!(batches < 1000, "{batches} batches");
 }

@@ -565,6 +565,76 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
 }
 
 #[test]
+fn a_producer_of_a_topic_is_the_producer_itself() {
+    let scene = scene(1);
+    let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    let unknown = producer.topic("nowhere").unwrap_err();
+    assert!(matches!(unknown, Error::Topic(e) if matches!(*e, TopicError::Unknown { .. })));
+    let orders = producer.topic(TOPIC).unwrap();
+    let (tell, told) = channel();
+    orders.send("0").unwrap();
+    producer.send(to(0, "1")).unwrap();
+    orders.send_bytes(None, Some(b"2")).unwrap();
+    orders.send_and_forget("3").unwrap();
+    orders.send_with("4", move |sent| tell.send(sent.unwrap().offset).unwrap()).unwrap();
+    orders.clone().send_to(0, "5").unwrap();
+    producer.flush().unwrap();
+    assert_eq!((scene.values(0), scene.batches(0)), (numbers(0..6), vec![6]));
+    assert_eq!(told.recv().unwrap(), Some(4));
+    assert_eq!(producer.stats().records, 6);
+
+    orders.send_to(1, "x").unwrap_err();
+    scene.store.add_partitions(TOPIC, 2).unwrap();
+    orders.send_to(1, "x").unwrap().wait().unwrap();
+    scene.store.delete_topic(TOPIC).unwrap();
+    orders.send("x").unwrap_err();
+    let again = scene.store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    orders.send("new").unwrap().wait().unwrap();
+    assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
+
+    orders.producer().clone().close().unwrap();
+    assert!(matches!(orders.send("x"), Err(Error::Closed)));
+    assert!(matches!(producer.topic(TOPIC), Err(Error::Closed)));
+}
+
+/// Sends every second record elsewhere.
+#[derive(Debug, Default)]
+struct Detour(AtomicUsize);
+
+impl ProducerInterceptor for Detour {
+    fn on_send(&self, mut record: ProducerRecord) -> ProducerRecord {
+        if self.0.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+            record.topic = "elsewhere".into();
+        }
+        record
+    }
+}
+
+#[test]
+fn an_interceptor_may_send_elsewhere_what_is_for_one_topic() {
+    let scene = scene(1);
+    let elsewhere = scene.store.create_topic("elsewhere", TopicConfig::default()).unwrap();
+    let config = ProducerConfig::default().interceptor(Arc::new(Detour::default()));
+    let producer = scene.store.producer(config).unwrap();
+    let orders = producer.topic(TOPIC).unwrap();
+    let full = Record::new("0").key("k").header("h", "v").timestamp(Timestamp::from_millis(T0));
+    orders.send(full.clone()).unwrap();
+    orders.send("1").unwrap();
+    orders.send_bytes(Some(b"k"), Some(b"2")).unwrap();
+    orders.send_bytes(Some(b"k"), None).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(scene.values(0), ["0", "2"]);
+    let stored = scene.topic.partition(0).unwrap().get(0).unwrap().unwrap();
+    assert_eq!((stored.key, stored.timestamp), (full.key, full.timestamp.unwrap()));
+    assert_eq!(stored.headers, full.headers);
+    let log = elsewhere.partition(0).unwrap();
+    let found = |offset| log.get(offset).unwrap().unwrap();
+    assert_eq!((found(0).value_str(), found(1).key_str()), (Some("1"), Some("k")));
+    assert_eq!(found(1).value, None);
+}
+
+#[test]
 fn keys_go_where_kafka_sends_them() {
     let scene = scene(7);
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
@@ -898,6 +968,7 @@ fn model(seed: u64) {
     for generation in 0..4 {
         let (fs, store, topic) = reopen(disk.clone(), &clock, generation);
         let producer = store.producer(model_config(&mut chance)).unwrap();
+        let bound = producer.topic(TOPIC).unwrap();
         let mut sent: Vec<Vec<Sent>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
         let mut full: Option<RuleId> = None;
         for _ in 0..120 {
@@ -905,7 +976,11 @@ fn model(seed: u64) {
                 0..8 => {
                     let partition = chance.below(PARTITIONS.into()) as u32;
                     next += 1;
-                    match producer.send(to(partition, next.to_string())) {
+                    let handle = match next % 2 {
+                        0 => producer.send(to(partition, next.to_string())),
+                        _ => bound.send_to(partition, next.to_string()),
+                    };
+                    match handle {
                         Ok(handle) => {
                             sent[partition as usize].push(Sent { value: next, handle });
                         }
@@ -959,7 +1034,7 @@ fn model(seed: u64) {
         }
         disk = disk.kill();
         check(&disk, &mut settled, &sent);
-        drop((producer, topic, store));
+        drop((bound, producer, topic, store));
     }
 }
 

@@ -157,6 +157,7 @@
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
 //! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by the thread that wrote the batch, be it yours |
+//! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is copied for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |

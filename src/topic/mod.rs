@@ -84,7 +84,7 @@ pub use id::{InvalidUuid, TopicId, Uuid};
 pub use partitioner::Partitioner;
 pub use producer::{
     Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
-    ProducerStats, RecordMetadata, SendHandle,
+    ProducerStats, RecordMetadata, SendHandle, TopicProducer,
 };
 pub use protocol::TopicPartition;
 #[cfg(feature = "serde")]

@@ -24,6 +24,7 @@ mod numbering;
 mod queue;
 mod record;
 mod shared;
+mod to_topic;
 mod topics;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use config::{Acks, PartitionerChoice, ProducerConfig};
 pub use handle::SendHandle;
 pub use interceptor::ProducerInterceptor;
 pub use record::{ProducerRecord, RecordMetadata};
+pub use to_topic::TopicProducer;
 
 use crate::error::{Error, ProduceError, Result};
 use crate::sync::atomic::Ordering;
@@ -140,8 +142,7 @@ impl Producer {
     /// - [`Error::Closed`].
     #[inline]
     pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
-        let sent = self.handle.shared.send(record.into(), None, true)?;
-        sent.ok_or(Error::Closed)
+        self.handle.shared.send(record.into(), None)
     }
 
     /// Sends a record of which nobody wants to know more: [`flush`](Self::flush) and [`close`](Self::close) tell whether it
@@ -168,7 +169,7 @@ impl Producer {
     /// As [`send`](Self::send).
     #[inline]
     pub fn send_and_forget(&self, record: impl Into<ProducerRecord>) -> Result<()> {
-        self.handle.shared.send(record.into(), None, false).map(|_| ())
+        self.handle.shared.send(record.into(), None)
     }
 
     /// Sends a record, and calls back when it is sent or has failed for good.
@@ -202,8 +203,17 @@ impl Producer {
         record: impl Into<ProducerRecord>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
     ) -> Result<SendHandle> {
-        let sent = self.handle.shared.send(record.into(), Some(Box::new(callback)), true)?;
-        sent.ok_or(Error::Closed)
+        self.handle.shared.send(record.into(), Some(Box::new(callback)))
+    }
+
+    /// The same producer, for one topic: for who sends many records to it. [`TopicProducer`] has an example.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Topic`]: there is no such topic.
+    /// - [`Error::Io`] and [`Error::Closed`].
+    pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
+        TopicProducer::new(self, &name.into())
     }
 
     /// Writes all that was sent before this call, and waits until it is known what became of it, and callbacks were called.

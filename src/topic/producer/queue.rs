@@ -6,11 +6,12 @@
 
 use crate::error::{Error, ProduceError, Result};
 use crate::log::Log;
-use crate::record::{BatchBuilder, Record};
+use crate::record::BatchBuilder;
 use crate::sync::Mutex;
 use crate::topic::producer::deliver::{Callback, Deliveries, Pending};
-use crate::topic::producer::handle::{Outcome, SendHandle};
+use crate::topic::producer::handle::{Outcome, Receipt};
 use crate::topic::producer::numbering::Numbering;
+use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
 use crate::types::{Timestamp, TimestampType};
 use std::collections::VecDeque;
@@ -73,10 +74,13 @@ pub(super) struct Batch {
 }
 
 /// What came of adding a record.
-pub(super) enum Added {
+pub(super) enum Added<C> {
     Accepted {
-        /// If one is wanted.
-        handle: Option<SendHandle>,
+        claim: C,
+        /// Its place in the batch.
+        index: u32,
+        /// Its own, or the one it has got.
+        timestamp: Timestamp,
         /// What its batch grew by.
         bytes: u64,
         /// Whether its batch takes no more.
@@ -92,15 +96,14 @@ pub(super) enum Added {
 
 /// The most that a record takes as a batch of its own.
 #[inline]
-pub(super) fn size_of(record: &Record) -> u64 {
-    let length =
-        |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+pub(super) fn size_of(record: &Lent<'_>) -> u64 {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
     let size =
-        OVERHEAD_BYTES.saturating_add(length(&record.key)).saturating_add(length(&record.value));
+        OVERHEAD_BYTES.saturating_add(length(record.key)).saturating_add(length(record.value));
     record.headers.iter().fold(size, |size, header| {
         size.saturating_add(HEADER_OVERHEAD_BYTES)
             .saturating_add(header.name.len() as u64)
-            .saturating_add(length(&header.value))
+            .saturating_add(length(header.value.as_deref()))
     })
 }
 
@@ -178,13 +181,12 @@ impl Queue {
 
     /// Encodes a record into the open batch. The callback is taken only if the record is.
     #[inline]
-    pub(super) fn add(
+    pub(super) fn add<R: Receipt>(
         self: &Arc<Self>,
         producer: &Arc<Shared>,
-        record: &Record,
+        record: &Lent<'_>,
         callback: &mut Option<Callback>,
-        wants_handle: bool,
-    ) -> Result<Added> {
+    ) -> Result<Added<R::Claim>> {
         let size = size_of(record);
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -212,21 +214,26 @@ impl Queue {
         };
         let before = open.builder.size_bytes();
         let index = open.builder.len() as u32;
-        open.builder.push_record(record, timestamp)?;
-        let awaited = callback.is_some() || !producer.config.interceptors.is_empty();
+        if record.headers.is_empty() {
+            open.builder.push(timestamp, record.key, record.value)?;
+        } else {
+            let headers = record.headers;
+            open.builder.push_with_headers(timestamp, record.key, record.value, headers)?;
+        }
+        let awaited = callback.is_some() || producer.has_interceptors();
         if awaited && !producer.hands_over() {
             open.pending.push(Pending { index, timestamp, callback: callback.take() });
         }
         let bytes = open.builder.size_bytes().saturating_sub(before) as u64;
         let complete = open.is_full();
-        let handle =
-            wants_handle.then(|| SendHandle::new(Arc::clone(&open.outcome), index, timestamp));
+        let claim = R::claim(&open.outcome);
         if complete {
             state.close_open();
         }
         let now = producer.config.linger.is_zero();
         let drain = !state.draining && (now || !state.closed.is_empty());
-        Ok(Added::Accepted { handle, bytes, complete: complete || now, drain, due })
+        let complete = complete || now;
+        Ok(Added::Accepted { claim, index, timestamp, bytes, complete, drain, due })
     }
 
     /// Begins a batch for a record of this size. `None` if there is no room.
@@ -277,9 +284,9 @@ fn limit(log: &Log, producer: &Shared) -> usize {
 
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
-fn check(record: &Record, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
+fn check(record: &Lent<'_>, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
     let rules = &state.log.shared().live.rules(Timestamp::NONE);
-    rules.check_key(0, record.key.as_deref())?;
+    rules.check_key(0, record.key)?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime
     {

@@ -1,7 +1,8 @@
 //! What is sent, and what is known of it once it was.
 
-use crate::record::Record;
+use crate::record::{Header, Record};
 use crate::types::{Offset, Timestamp};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// A record, and where it is to go.
@@ -46,6 +47,36 @@ impl ProducerRecord {
 impl<T: Into<Arc<str>>, R: Into<Record>> From<(T, R)> for ProducerRecord {
     fn from((topic, record): (T, R)) -> ProducerRecord {
         ProducerRecord::new(topic, record)
+    }
+}
+
+/// A record as it is encoded: whoever sends it keeps what it is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Lent<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header],
+    pub(super) timestamp: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Record> for Lent<'a> {
+    #[inline]
+    fn from(record: &'a Record) -> Lent<'a> {
+        Lent {
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &record.headers,
+            timestamp: record.timestamp,
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// A copy that is the sender's no more.
+    pub(super) fn to_record(self) -> Record {
+        let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        let (key, value) = (copy(self.key), copy(self.value));
+        Record { key, value, headers: self.headers.to_vec(), timestamp: self.timestamp }
     }
 }
 

@@ -13,13 +13,14 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::topic::producer::buffer::Buffer;
 use crate::topic::producer::config::{Acks, ProducerConfig};
 use crate::topic::producer::deliver::{self, Callback};
-use crate::topic::producer::handle::{Outcome, SendHandle};
+use crate::topic::producer::handle::{Outcome, Receipt};
 use crate::topic::producer::linger::Linger;
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::queue::{Added, Queue};
-use crate::topic::producer::record::ProducerRecord;
-use crate::topic::producer::topics::Topics;
+use crate::topic::producer::record::{Lent, ProducerRecord, RecordMetadata};
+use crate::topic::producer::topics::{TopicEntry, Topics};
 use crate::topic::store::Store;
+use crate::types::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,11 @@ impl Shared {
     }
 
     #[inline]
+    pub(super) fn has_interceptors(&self) -> bool {
+        !self.config.interceptors.is_empty()
+    }
+
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -151,23 +157,33 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn send(
+    pub(super) fn send<R: Receipt>(
         self: &Arc<Self>,
         mut record: ProducerRecord,
-        mut callback: Option<Callback>,
-        wants_handle: bool,
-    ) -> Result<Option<SendHandle>> {
-        if !self.config.interceptors.is_empty() {
+        callback: Option<Callback>,
+    ) -> Result<R> {
+        if self.has_interceptors() {
             record = deliver::intercept(self, record);
         }
-        // Two atomic operations a record are something.
-        let wants_handle = wants_handle || self.hands_over();
+        let topic = self.topics.find(&record.topic, self)?;
+        self.send_to(topic, record.partition, &Lent::from(&record.record), callback)
+    }
+
+    /// Sends what interceptors have seen.
+    #[inline]
+    pub(super) fn send_to<R: Receipt>(
+        self: &Arc<Self>,
+        topic: &TopicEntry,
+        partition: Option<u32>,
+        record: &Lent<'_>,
+        mut callback: Option<Callback>,
+    ) -> Result<R> {
         let mut deadline = None;
         loop {
-            let topic = self.topics.find(&record.topic, self)?;
-            let mut choice = topic.choose(&record, self)?;
-            match choice.queue.add(self, &record.record, &mut callback, wants_handle)? {
-                Added::Accepted { handle, bytes, complete, drain, due } => {
+            topic.look_up(self)?;
+            let mut choice = topic.choose(partition, record, self)?;
+            match choice.queue.add::<R>(self, record, &mut callback)? {
+                Added::Accepted { claim, index, timestamp, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
                         sticky.note(bytes, complete);
                     }
@@ -180,12 +196,10 @@ impl Shared {
                     if drain {
                         self.drain(choice.queue);
                     }
-                    if self.hands_over()
-                        && let Some(handle) = &handle
-                    {
-                        self.acknowledge_at_once(handle, callback);
+                    if self.hands_over() {
+                        self.acknowledge_at_once(choice.queue, timestamp, callback);
                     }
-                    return Ok(handle);
+                    return Ok(R::of(claim, index, timestamp));
                 }
                 Added::NoRoom(bytes) => {
                     drop(choice.sticky);
@@ -196,8 +210,9 @@ impl Shared {
     }
 
     #[cold]
-    fn acknowledge_at_once(&self, handle: &SendHandle, callback: Option<Callback>) {
-        let metadata = handle.outcome().unknown(handle.timestamp());
+    fn acknowledge_at_once(&self, queue: &Queue, timestamp: Timestamp, callback: Option<Callback>) {
+        let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
+        let metadata = RecordMetadata { topic, partition, offset: None, timestamp };
         deliver::acknowledge(self, &metadata, None, callback);
     }
 

@@ -11,7 +11,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
 use crate::topic::producer::config::PartitionerChoice;
 use crate::topic::producer::queue::Queue;
-use crate::topic::producer::record::ProducerRecord;
+use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 const CHAINS: usize = 64;
 
 pub(super) struct Topics {
-    chains: [OnceLock<Box<TopicEntry>>; CHAINS],
+    chains: [OnceLock<Arc<TopicEntry>>; CHAINS],
 }
 
 /// A topic, as a producer sees it.
@@ -38,7 +38,7 @@ pub(super) struct TopicEntry {
     round_robin: Mutex<RoundRobin>,
     /// How many random numbers were drawn.
     draws: AtomicU64,
-    next: OnceLock<Box<TopicEntry>>,
+    next: OnceLock<Arc<TopicEntry>>,
 }
 
 /// Some partitions, one after the other.
@@ -54,23 +54,32 @@ pub(super) struct Choice<'a> {
     pub(super) sticky: Option<MutexGuard<'a, Sticky>>,
 }
 
+/// The chain that a name is in, by its length and its ends, where names differ.
+#[inline]
+fn chain_of(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let ends = match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u32::from_le_bytes(*first) ^ u32::from_le_bytes(*last).rotate_left(15)
+        }
+        _ => bytes.iter().fold(0, |ends, byte| (ends << 8) | u32::from(*byte)),
+    };
+    // Their sum times a number with many bits: the highest depend on all of them.
+    let mixed = ends.wrapping_add(bytes.len() as u32).wrapping_mul(0x9e37_79b1);
+    mixed as usize >> (u32::BITS - CHAINS.ilog2())
+}
+
 impl Topics {
     pub(super) fn new() -> Topics {
         Topics { chains: [const { OnceLock::new() }; CHAINS] }
     }
 
-    /// A topic, by its name, as it is now.
+    /// A topic, by its name.
     #[inline]
-    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&TopicEntry> {
-        let hash = name
-            .bytes()
-            .rev()
-            .take(8)
-            .fold(name.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let mut slot = self.chains.get(hash % CHAINS).ok_or(Error::Closed)?;
+    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&Arc<TopicEntry>> {
+        let mut slot = self.chains.get(chain_of(name)).ok_or(Error::Closed)?;
         while let Some(entry) = slot.get() {
             if Arc::ptr_eq(&entry.name, name) || *entry.name == **name {
-                entry.look_up(producer)?;
                 return Ok(entry);
             }
             slot = &entry.next;
@@ -81,16 +90,15 @@ impl Topics {
     #[cold]
     fn insert<'a>(
         &'a self,
-        mut slot: &'a OnceLock<Box<TopicEntry>>,
+        mut slot: &'a OnceLock<Arc<TopicEntry>>,
         name: &Arc<str>,
         producer: &Shared,
-    ) -> Result<&'a TopicEntry> {
+    ) -> Result<&'a Arc<TopicEntry>> {
         // Names without a topic leave nothing behind.
         producer.store.topic(name)?;
         loop {
-            let entry = slot.get_or_init(|| Box::new(TopicEntry::new(name, producer)));
+            let entry = slot.get_or_init(|| Arc::new(TopicEntry::new(name, producer)));
             if *entry.name == **name {
-                entry.look_up(producer)?;
                 return Ok(entry);
             }
             slot = &entry.next;
@@ -103,8 +111,8 @@ impl Drop for Topics {
     fn drop(&mut self) {
         for chain in &mut self.chains {
             let mut next = chain.take();
-            while let Some(mut entry) = next {
-                next = entry.next.take();
+            while let Some(entry) = next {
+                next = Arc::into_inner(entry).and_then(|mut entry| entry.next.take());
             }
         }
     }
@@ -125,9 +133,13 @@ impl TopicEntry {
         }
     }
 
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Looks whether the topic has changed, if any has.
     #[inline]
-    fn look_up(&self, producer: &Shared) -> Result<()> {
+    pub(super) fn look_up(&self, producer: &Shared) -> Result<()> {
         if self.version.load(Ordering::Acquire) != producer.store.version() {
             self.look_up_now(producer)?;
         }
@@ -205,10 +217,15 @@ impl TopicEntry {
 
     /// Where a record goes.
     #[inline]
-    pub(super) fn choose(&self, record: &ProducerRecord, producer: &Shared) -> Result<Choice<'_>> {
+    pub(super) fn choose(
+        &self,
+        named: Option<u32>,
+        record: &Lent<'_>,
+        producer: &Shared,
+    ) -> Result<Choice<'_>> {
         let count = self.count.load(Ordering::Acquire);
         let mut sticky = None;
-        let partition = if let Some(partition) = record.partition {
+        let partition = if let Some(partition) = named {
             partition
         } else {
             match &producer.config.partitioner {
@@ -216,7 +233,7 @@ impl TopicEntry {
                 PartitionerChoice::Custom(custom) => {
                     Some(self.ask(&**custom, record, count, producer)?)
                 }
-                PartitionerChoice::ByKey => match &record.record.key {
+                PartitionerChoice::ByKey => match record.key {
                     Some(key) => partitioner::of_key(key, count),
                     None if count == 1 => Some(0),
                     None => {
@@ -237,13 +254,13 @@ impl TopicEntry {
     fn ask(
         &self,
         custom: &dyn Partitioner,
-        record: &ProducerRecord,
+        record: &Lent<'_>,
         partitions: u32,
         producer: &Shared,
     ) -> Result<u32> {
-        let (key, value) = (record.record.key.as_deref(), record.record.value.as_deref());
         let topic = || Arc::clone(&self.name);
-        let asked = AssertUnwindSafe(|| custom.partition(&self.name, key, value, partitions));
+        let asked =
+            AssertUnwindSafe(|| custom.partition(&self.name, record.key, record.value, partitions));
         let Ok(chosen) = catch_unwind(asked) else {
             let topic = topic();
             let what = "the partitioner";

@@ -1,0 +1,175 @@
+//! Sending to one topic.
+
+use crate::error::{Error, Result};
+use crate::record::Record;
+use crate::topic::producer::Producer;
+use crate::topic::producer::deliver::Callback;
+use crate::topic::producer::handle::{Receipt, SendHandle};
+use crate::topic::producer::record::{Lent, ProducerRecord, RecordMetadata};
+use crate::topic::producer::topics::TopicEntry;
+use std::fmt;
+use std::sync::Arc;
+
+/// A [`Producer`] bound to a topic: the topic is looked up once, and records need not name it.
+///
+/// It is a handle to the same producer: its records are in order with those that were sent to the topic otherwise, and
+/// [`flush`](Producer::flush) and [`close`](Producer::close) are the producer's. That the topic grows, is deleted or made
+/// again is noticed as by [`Producer::send`]. For small records it is faster than that: no name is copied, hashed and compared.
+///
+/// ```
+/// use annals::{ProducerConfig, Record, Store, StoreConfig, TopicConfig};
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let topic = store.create_topic("clicks", TopicConfig::default().partitions(3))?;
+/// let producer = store.producer(ProducerConfig::default())?;
+///
+/// let clicks = producer.topic("clicks")?;
+/// for n in 0..1000 {
+///     clicks.send_and_forget(Record::new("click").key(format!("user-{}", n % 7)))?;
+/// }
+/// let last = clicks.send("the last one")?.wait()?;
+/// assert_eq!(&*last.topic, "clicks");
+/// producer.flush()?;
+/// let stored: u64 = topic.partitions().iter().map(|log| log.offsets().end).sum();
+/// assert_eq!(stored, 1001);
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct TopicProducer {
+    producer: Producer,
+    topic: Arc<TopicEntry>,
+}
+
+impl TopicProducer {
+    pub(super) fn new(producer: &Producer, name: &Arc<str>) -> Result<TopicProducer> {
+        let shared = &producer.handle.shared;
+        if shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let topic = shared.topics.find(name, shared)?;
+        topic.look_up(shared)?;
+        Ok(TopicProducer { producer: producer.clone(), topic: Arc::clone(topic) })
+    }
+
+    /// The name of the topic.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.topic.name()
+    }
+
+    /// The producer, to flush and close.
+    #[must_use]
+    pub fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// Sends a record, as [`Producer::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn send(&self, record: impl Into<Record>) -> Result<SendHandle> {
+        self.add(None, &Lent::from(&record.into()), None)
+    }
+
+    /// Sends a record to a partition.
+    ///
+    /// ```
+    /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("clicks", TopicConfig::default().partitions(3))?;
+    /// let clicks = store.producer(ProducerConfig::default())?.topic("clicks")?;
+    /// assert_eq!(clicks.send_to(2, "click")?.wait()?.partition, 2);
+    /// assert!(clicks.send_to(3, "click").is_err());
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send`].
+    #[inline]
+    pub fn send_to(&self, partition: u32, record: impl Into<Record>) -> Result<SendHandle> {
+        self.add(Some(partition), &Lent::from(&record.into()), None)
+    }
+
+    /// Sends a record without headers, of a key and a value that are copied straight into the batch: nothing is allocated for it.
+    ///
+    /// ```
+    /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let topic = store.create_topic("readings", TopicConfig::default())?;
+    /// let readings = store.producer(ProducerConfig::default())?.topic("readings")?;
+    /// let mut line = String::new();
+    /// for n in 0..100 {
+    ///     line.clear();
+    ///     std::fmt::write(&mut line, format_args!("{n} degrees")).unwrap();
+    ///     readings.send_bytes(Some(b"cellar"), Some(line.as_bytes()))?;
+    /// }
+    /// readings.producer().flush()?;
+    /// assert_eq!(topic.partition(0)?.get(99)?.unwrap().value_str(), Some("99 degrees"));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send`].
+    #[inline]
+    pub fn send_bytes(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<SendHandle> {
+        let record = Lent { key, value, headers: &[], timestamp: None };
+        self.add(None, &record, None)
+    }
+
+    /// Sends a record of which nobody wants to know more, as [`Producer::send_and_forget`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send`].
+    #[inline]
+    pub fn send_and_forget(&self, record: impl Into<Record>) -> Result<()> {
+        self.add(None, &Lent::from(&record.into()), None)
+    }
+
+    /// Sends a record, and calls back, as [`Producer::send_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send`].
+    pub fn send_with(
+        &self,
+        record: impl Into<Record>,
+        callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
+    ) -> Result<SendHandle> {
+        self.add(None, &Lent::from(&record.into()), Some(Box::new(callback)))
+    }
+
+    #[inline]
+    fn add<R: Receipt>(
+        &self,
+        partition: Option<u32>,
+        record: &Lent<'_>,
+        callback: Option<Callback>,
+    ) -> Result<R> {
+        let shared = &self.producer.handle.shared;
+        if shared.has_interceptors() {
+            // One may send it elsewhere.
+            let topic = Arc::clone(self.topic.name());
+            let record = ProducerRecord { topic, partition, record: record.to_record() };
+            return shared.send(record, callback);
+        }
+        shared.send_to(&self.topic, partition, record, callback)
+    }
+}
+
+impl fmt::Debug for TopicProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicProducer").field("topic", &self.name()).finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn for_any_thread<T: Send + Sync + Clone>() {}
+    for_any_thread::<TopicProducer>();
+};
