@@ -150,8 +150,12 @@ pub enum Error {
     ReadOnly,
 
     /// The log was closed, by this handle or a clone of it.
-    #[error("the log is closed")]
+    #[error("the log is closed: open it again")]
     Closed,
+
+    /// The store was closed, by this handle or a clone of it.
+    #[error("the store is closed: open it again")]
+    StoreClosed,
 }
 
 /// What to do about damage in a file: only a log file holds what nothing else does.
@@ -206,7 +210,7 @@ pub enum ErrorKind {
     Io,
     /// Close the log and open it again.
     Poisoned,
-    /// The log is closed or read-only: nothing to retry.
+    /// The log, the store, the producer or the consumer is closed, or the log read-only: nothing to retry.
     Closed,
     /// Another has taken over from this producer: close it.
     Fenced,
@@ -250,7 +254,7 @@ impl Error {
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
-            Error::ReadOnly | Error::Closed => ErrorKind::Closed,
+            Error::ReadOnly | Error::Closed | Error::StoreClosed => ErrorKind::Closed,
         }
     }
 

@@ -264,11 +264,15 @@ fn a_closed_store_says_so() {
         other.alter_topic("orders", three()),
         other.delete_topic("orders"),
         other.flush(),
+        other.maintain().map(drop),
         other.close(),
-        topic.partition(0).unwrap().append("x").map(drop),
     ] {
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(refused.to_string(), "the store is closed: open it again");
     }
+    let refused = topic.partition(0).unwrap().append("x").unwrap_err();
+    assert_eq!(refused.to_string(), "the log is closed: open it again");
     open(&fs).unwrap();
 }
 

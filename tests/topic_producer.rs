@@ -594,8 +594,8 @@ fn a_producer_of_a_topic_is_the_producer_itself() {
     assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
 
     orders.producer().clone().close().unwrap();
-    assert!(matches!(orders.send("x"), Err(Error::Closed)));
-    assert!(matches!(producer.topic(TOPIC), Err(Error::Closed)));
+    assert!(matches!(produce_error(orders.send("x")), ProduceError::Closed));
+    assert!(matches!(produce_error(producer.topic(TOPIC)), ProduceError::Closed));
 }
 
 /// Sends every second record elsewhere.
@@ -849,8 +849,8 @@ fn closing_writes_what_there_is() {
     let handle = producer.send(to(0, "0")).unwrap();
     producer.close().unwrap();
     assert_eq!(handle.wait().unwrap().offset, Some(0));
-    assert!(matches!(other.send(to(0, "x")), Err(Error::Closed)));
-    assert!(matches!(other.close(), Err(Error::Closed)));
+    assert!(matches!(produce_error(other.send(to(0, "x"))), ProduceError::Closed));
+    assert!(matches!(produce_error(other.close()), ProduceError::Closed));
     drop(clone);
 
     let dropped = scene

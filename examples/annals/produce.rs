@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::input::Lines;
 use crate::output::{Output, spinner};
 use crate::store_args::ProduceArgs;
-use annals::{Error, Offset, Producer, ProducerRecord, Store, Topic};
+use annals::{Error, ErrorKind, Offset, Producer, ProducerRecord, Store, Topic};
 use serde::Serialize;
 use std::io::{self, BufReader, Write as _};
 use std::sync::Arc;
@@ -130,7 +130,7 @@ fn feed(
         match handed {
             Ok(_) => {}
             // One before it failed, and that was told.
-            Err(Error::Closed) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
             Err(error) => return Err(not_taken(line, error)),
         }
     }

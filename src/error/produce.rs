@@ -72,6 +72,9 @@ pub enum ProduceError {
     /// The producer was closed, or dropped, before the record was written.
     #[error("the producer was closed before the record was written: give `close` more time")]
     Aborted,
+    /// The producer was closed before this call. Kafka: `IllegalStateException`.
+    #[error("the producer is closed: make another")]
+    Closed,
 }
 
 /// The reason behind a reason, if there is one.
@@ -93,7 +96,7 @@ impl ProduceError {
             ProduceError::BufferFull { .. } | ProduceError::DeliveryTimeout { .. } => {
                 ErrorKind::TimedOut
             }
-            ProduceError::Aborted => ErrorKind::Closed,
+            ProduceError::Aborted | ProduceError::Closed => ErrorKind::Closed,
         }
     }
 }

@@ -281,7 +281,7 @@ impl Store {
     ///   which Kafka could not tell apart in its metrics.
     /// - [`TopicError::InvalidPartitions`] for none, or more than 100,000.
     /// - [`TopicError::InvalidSetting`] for a setting that cannot be as it is.
-    /// - [`Error::Closed`], [`Error::Io`]. After the latter the topic may be there when the store is opened again.
+    /// - [`Error::StoreClosed`], [`Error::Io`]. After the latter the topic may be there when the store is opened again.
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         if name::is_internal(name) {
             let reason = "the store keeps it for itself";
@@ -382,7 +382,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`Error::Closed`].
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
     /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then there are as many as before.
     /// - [`TopicError::InvalidPartitions`] for fewer than there are, as many, or more than 100,000.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
@@ -430,7 +430,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::Closed`], [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`], [`Error::Io`]: nothing was altered.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
         let shared = &self.shared;
         let _changes = shared.changes.lock();
@@ -468,7 +468,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`Error::Closed`].
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
     /// - [`Error::Io`]. It may be gone, or go when the store is opened again. If it is gone, what was committed for it may be
     ///   there still: see [`Admin::delete_offsets`](crate::Admin::delete_offsets).
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
@@ -502,13 +502,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Log::maintain`].
+    /// As [`Log::maintain`], and [`Error::StoreClosed`].
     pub fn maintain(&self) -> Result<Vec<(Topic, u32, MaintenanceReport)>> {
+        self.shared.check_open()?;
         let (mut reports, mut failed) = (Vec::new(), None);
         for topic in self.topics() {
             for (number, log) in (0..).zip(topic.partitions().iter()) {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
+                    // Its topic was deleted meanwhile.
+                    Err(Error::Closed) => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -520,11 +523,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Log::flush`], of the first log that fails, when all were tried.
+    /// As [`Log::flush`], of the first log that fails, when all were tried; [`Error::StoreClosed`].
     pub fn flush(&self) -> Result<()> {
+        self.shared.check_open()?;
         let logs = self.shared.logs();
         let flushed = in_parallel(self.shared.config.recovery_threads, &logs, Log::flush);
-        flushed.into_iter().try_for_each(|flushed| flushed.map(drop))
+        flushed.into_iter().try_for_each(|flushed| match flushed {
+            // Its topic was deleted meanwhile.
+            Ok(_) | Err(Error::Closed) => self.shared.check_open(),
+            Err(error) => Err(error),
+        })
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
@@ -533,14 +541,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Error::Closed`] if it is closed.
+    /// - [`Error::StoreClosed`] if it is closed.
     /// - What the first log that could not be closed in order says. The directory is let go of all the same, and such logs are
     ///   recovered when it is opened again.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
         let mut changes = shared.changes.lock();
         if shared.closed.swap(true, Ordering::AcqRel) {
-            return Err(Error::Closed);
+            return Err(Error::StoreClosed);
         }
         shared.checkpoints.hold();
         let logs = shared.logs();
@@ -597,7 +605,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Error::Closed`], [`Error::Io`].
+    /// - [`Error::StoreClosed`], [`Error::Io`].
     /// - [`Error::Corrupt`] if the file that says which is next cannot be read.
     pub fn new_producer_id(&self) -> Result<ProducerId> {
         self.shared.check_open()?;
@@ -611,7 +619,7 @@ impl Store {
 
 impl StoreShared {
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
     }
 
     fn logs(&self) -> Vec<Log> {

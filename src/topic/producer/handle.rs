@@ -1,6 +1,6 @@
 //! What becomes of a batch, and how those who sent its records learn of it.
 
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{ProduceError, Result};
 use crate::log::{Appended, Signal};
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::RecordMetadata;
@@ -185,7 +185,7 @@ impl SendHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Produce`]: with [`ProduceError::Batch`] what the log answered,
+    /// [`Error::Produce`](crate::Error::Produce): with [`ProduceError::Batch`] what the log answered,
     /// [`ProduceError::DeliveryTimeout`], [`ProduceError::Aborted`].
     pub fn wait(&self) -> Result<RecordMetadata> {
         loop {
@@ -213,7 +213,7 @@ impl SendHandle {
         if let Some(producer) = self.outcome.hurry() {
             self.outcome.done.wait(timeout, producer.clock(), || self.outcome.is_done());
         } else if !self.outcome.is_done() {
-            return Err(Error::Closed);
+            return Err(ProduceError::Closed.into());
         }
         of_record().transpose()
     }

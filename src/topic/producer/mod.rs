@@ -137,9 +137,8 @@ impl Producer {
     /// - [`Error::Topic`]: there is no such topic, or no such partition.
     /// - [`Error::InvalidRecord`] for no key in a topic that is compacted, and a timestamp that the topic does not take.
     /// - [`Error::Produce`]: [`ProduceError::RecordTooLarge`], [`ProduceError::BufferFull`], and
-    ///   [`ProduceError::NoSuchPartition`] or [`ProduceError::PartitionerPanicked`] of a partitioner.
+    ///   [`ProduceError::NoSuchPartition`] or [`ProduceError::PartitionerPanicked`] of a partitioner; [`ProduceError::Closed`].
     /// - [`Error::Io`] when the producer's thread cannot be started.
-    /// - [`Error::Closed`].
     #[inline]
     pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
         self.handle.shared.send(record.into(), None)
@@ -211,7 +210,8 @@ impl Producer {
     /// # Errors
     ///
     /// - [`Error::Topic`]: there is no such topic.
-    /// - [`Error::Io`] and [`Error::Closed`].
+    /// - [`Error::Produce`]: [`ProduceError::Closed`].
+    /// - [`Error::Io`] when the topic cannot be looked up.
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
         TopicProducer::new(self, &name.into())
     }
@@ -272,7 +272,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush), and [`Error::Closed`] when it was closed before.
+    /// As [`flush`](Self::flush), and [`ProduceError::Closed`] when it was closed before.
     pub fn close(self) -> Result<()> {
         self.close_until(None)
     }
@@ -289,7 +289,7 @@ impl Producer {
     fn close_until(self, timeout: Option<Duration>) -> Result<()> {
         let shared = &self.handle.shared;
         if !shared.shut() {
-            return Err(Error::Closed);
+            return Err(ProduceError::Closed.into());
         }
         let flushed = shared.flush(timeout);
         let all = shared.end();

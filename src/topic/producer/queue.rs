@@ -191,7 +191,7 @@ impl Queue {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if producer.is_closed() {
-            return Err(Error::Closed);
+            return Err(ProduceError::Closed.into());
         }
         check(record, size, state, producer)?;
         if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
@@ -204,7 +204,7 @@ impl Queue {
             };
             due = Some(begun.saturating_add(producer.config.linger));
         }
-        let Some(open) = &mut state.open else { return Err(Error::Closed) };
+        let Some(open) = &mut state.open else { return Err(ProduceError::Closed.into()) };
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
             None if producer.config.linger <= NEAR_ENOUGH && state.failing.is_none() => {

@@ -4,7 +4,7 @@
 //! are leaves. None is held while a log is written to, or somebody else's code is called.
 
 use crate::clock::Clock;
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{ProduceError, Result};
 use crate::event::Event;
 use crate::log::Signal;
 use crate::record::BatchBuilder;
@@ -136,7 +136,7 @@ impl Shared {
     pub(super) fn list(&self, queue: &Arc<Queue>) -> Result<()> {
         let mut listed = self.listed.lock();
         if self.is_closed() {
-            return Err(Error::Closed);
+            return Err(ProduceError::Closed.into());
         }
         listed.push(Arc::clone(queue));
         Ok(())

@@ -4,8 +4,10 @@ use super::*;
 use crate::event::{Event, Listener};
 use crate::fs::MemFs;
 use crate::log::{Log, LogConfig};
+use crate::record::Record;
 use crate::sync::atomic::AtomicU64;
 use crate::topic::producer::numbering::Numbering;
+use crate::topic::producer::record::Lent;
 use crate::topic::store_config::StoreConfig;
 use crate::topic::{Topic, TopicConfig};
 use crate::types::StartAt;
@@ -73,7 +75,7 @@ fn numbers_go_round_in_the_log_too() {
     producer.send(to(0, "first")).unwrap();
     let shared = &producer.handle.shared;
     let entry = shared.topics.find(&"orders".into(), shared).unwrap();
-    let choice = entry.choose(&to(0, "x"), shared).unwrap();
+    let choice = entry.choose(Some(0), &Lent::from(&Record::default()), shared).unwrap();
     let mut numbering = Numbering::of(77);
     numbering.advance(i32::MAX as usize - 1);
     choice.queue.state.lock().numbering = numbering;
@@ -106,11 +108,13 @@ fn partitions_are_added_and_exchanged() {
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let shared = &producer.handle.shared;
     let entry = shared.topics.find(&"orders".into(), shared).unwrap();
+    entry.look_up(shared).unwrap();
     let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
     let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
     let queue_of = |partition| {
-        let record = to(partition, "x");
-        entry.choose(&record, shared).map(|choice| Arc::as_ptr(choice.queue))
+        let record = Record::default();
+        let choice = entry.choose(Some(partition), &Lent::from(&record), shared);
+        choice.map(|choice| Arc::as_ptr(choice.queue))
     };
     for count in [2, 5, 3] {
         entry.take_over(&logs[..count], shared);

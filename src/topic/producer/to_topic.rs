@@ -1,6 +1,6 @@
 //! Sending to one topic.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ProduceError, Result};
 use crate::record::Record;
 use crate::topic::producer::Producer;
 use crate::topic::producer::deliver::Callback;
@@ -44,7 +44,7 @@ impl TopicProducer {
     pub(super) fn new(producer: &Producer, name: &Arc<str>) -> Result<TopicProducer> {
         let shared = &producer.handle.shared;
         if shared.is_closed() {
-            return Err(Error::Closed);
+            return Err(ProduceError::Closed.into());
         }
         let topic = shared.topics.find(name, shared)?;
         topic.look_up(shared)?;

@@ -77,7 +77,7 @@ impl Topics {
     /// A topic, by its name.
     #[inline]
     pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&Arc<TopicEntry>> {
-        let mut slot = self.chains.get(chain_of(name)).ok_or(Error::Closed)?;
+        let mut slot = self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?;
         while let Some(entry) = slot.get() {
             if Arc::ptr_eq(&entry.name, name) || *entry.name == **name {
                 return Ok(entry);
