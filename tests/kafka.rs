@@ -14,15 +14,15 @@
 use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
 use annals::{
-    AutoOffsetReset, CleanupPolicy, Codec, ConsumerConfig, CoordinatorConfig, Log, LogConfig,
-    ManualClock, OffsetAndMetadata, ProducerState, Record, StartAt, Store, StoreConfig, Timestamp,
-    TimestampType, TopicConfig, TopicPartition,
+    AutoOffsetReset, CleanupPolicy, Codec, ConsumerConfig, CoordinatorConfig, Error, Log,
+    LogConfig, ManualClock, OffsetAndMetadata, ProducerState, Record, StartAt, Store, StoreConfig,
+    Timestamp, TimestampType, TopicConfig, TopicPartition,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 const T0: i64 = 1_700_000_000_000;
@@ -90,18 +90,19 @@ fn build(out: &Path) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("mvn: {first}")) }
 }
 
+/// Kafka, to do what the lines of a file say.
+fn java(kafka: &Path, script: &Path) -> Command {
+    let classpath = std::env::join_paths([kafka.join("classes"), kafka.join("lib/*")]).unwrap();
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(classpath).arg("KafkaAgrees").arg(script);
+    command
+}
+
 /// Has Kafka do what the lines say, and returns what it printed for each.
 fn run(kafka: &Path, script: &[String]) -> Vec<Vec<String>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script.join("\n")).unwrap();
-    let classpath = std::env::join_paths([kafka.join("classes"), kafka.join("lib/*")]).unwrap();
-    let output = Command::new("java")
-        .arg("-cp")
-        .arg(classpath)
-        .arg("KafkaAgrees")
-        .arg(file.path())
-        .output()
-        .unwrap();
+    let output = java(kafka, file.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let end = || said.chars().rev().take(3000).collect::<Vec<_>>().into_iter().rev();
     assert!(
@@ -943,4 +944,33 @@ fn a_data_directory_goes_from_store_to_broker_and_back() {
         store.close().unwrap();
     }
     say(&format!("kafka: a directory of {records} records went to a broker and back three times"));
+}
+
+/// A directory has one owner, of either kind.
+#[test]
+fn a_broker_and_a_store_keep_each_other_out() {
+    let Some(kafka) = kafka() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    let lock = [format!("lock {}", dir.display())];
+    let store = Store::open(&dir, StoreConfig::default()).unwrap();
+    assert_eq!(run(kafka, &lock)[0], ["K false"]);
+    // Who asks in this process and is refused takes nothing from the one who has it.
+    Store::open(&dir, StoreConfig::default()).unwrap_err();
+    assert_eq!(run(kafka, &lock)[0], ["K false"]);
+    store.close().unwrap();
+    assert_eq!(run(kafka, &lock)[0], ["K true"]);
+
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), format!("hold {}", dir.display())).unwrap();
+    let mut broker =
+        java(kafka, script.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(broker.stdout.take().unwrap()).lines();
+    let held = said.map(Result::unwrap).find(|line| line.starts_with("K ")).unwrap();
+    assert_eq!(held, "K true");
+    let refused = Store::open(&dir, StoreConfig::default()).unwrap_err();
+    assert!(matches!(refused, Error::Locked { holder: None, .. }), "{refused}");
+    drop(broker.stdin.take());
+    broker.wait().unwrap();
+    Store::open(&dir, StoreConfig::default()).unwrap();
 }

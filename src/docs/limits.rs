@@ -87,7 +87,7 @@
 //!
 //! # Who may have it open
 //!
-//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends.
+//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends. A broker takes the lock of a store's directory, too: neither starts on what the other has.
 //! It holds between containers that share a directory, too. Any number may
 //! [read](crate::Log::open_read_only) meanwhile. They see what was appended after at most 10 ms if they wait and at
 //! once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.

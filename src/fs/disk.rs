@@ -135,7 +135,10 @@ impl Fs for DiskFs {
         options.read(true).write(true).create(true).truncate(false);
         let file = DiskFile { file: open_regular(&mut options, path)?, writable: true };
         match file.file.try_lock() {
-            Ok(()) => Ok(Box::new(DiskLock { file })),
+            Ok(()) => {
+                lock_for_brokers(&file.file)?;
+                Ok(Box::new(DiskLock { file }))
+            }
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -151,6 +154,40 @@ impl Fs for DiskFs {
             None
         }
     }
+}
+
+/// Takes the lock of a file that a broker looks at. On Linux there are two kinds, and neither kind sees the other: that of
+/// `flock`, which std takes, and that of `fcntl`, which Java takes. Of the latter this is the one that belongs to the open
+/// file: that of the process would go with the first handle of the file that is closed.
+///
+/// A file system without such locks is left at the other kind.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn lock_for_brokers(file: &fs::File) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+    // From the first byte to the last there can be.
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
+        Ok(_) | Err(Errno::EINVAL | Errno::ENOLCK | Errno::EOPNOTSUPP) => Ok(()),
+        Err(Errno::EAGAIN | Errno::EACCES) => {
+            let holder = "a program that is not of this library, such as a broker, has its lock";
+            Err(io::Error::new(io::ErrorKind::WouldBlock, holder))
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Elsewhere there is one kind.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn lock_for_brokers(_: &fs::File) -> io::Result<()> {
+    Ok(())
 }
 
 /// An open file of [`DiskFs`].
@@ -347,4 +384,34 @@ fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reserve(_file: &fs::File, _len: u64) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_of_either_kind_keeps_others_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let refused = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        };
+        let open = || fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = || DiskFs.lock(&path).map(drop);
+        let broker = open().unwrap();
+        lock_for_brokers(&broker).unwrap();
+        refused(lock());
+        drop(broker);
+        let other = open().unwrap();
+        other.lock().unwrap();
+        refused(lock());
+        drop(other);
+        let ours = DiskFs.lock(&path).unwrap();
+        refused(lock());
+        refused(lock_for_brokers(&open().unwrap()));
+        assert!(open().unwrap().try_lock().is_err());
+        drop(ours);
+        lock().unwrap();
+    }
 }

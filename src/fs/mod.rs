@@ -125,7 +125,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// other taker, in this process and in others.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody else has it.
+    /// `WouldBlock` when somebody else has it: with a message in it when that is a program that does not write into the file who
+    /// it is.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
     /// Names the current run of the machine: another value than before means that the machine

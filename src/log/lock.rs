@@ -27,13 +27,8 @@ impl WriteLock {
         let path = dir.path.join(LOCK);
         let existed = dir.read_small(&path, SESSION_BYTES)?;
         let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
-        let lock = try_lock(dir, &path).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked {
-                path: dir.path.as_path().into(),
-                holder: session.as_ref().and_then(|session| session.process),
-            },
-            _ => Error::io("lock", &path, e),
-        })?;
+        let lock =
+            try_lock(dir, &path).map_err(|error| not_locked(dir, session.as_ref(), error))?;
         let boot = dir.fs.boot_id();
         let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
         let lock = WriteLock { lock, lost_power };
@@ -48,13 +43,9 @@ impl WriteLock {
             None => Ok(()),
             Some(bytes) => {
                 let session = Session::parse(&String::from_utf8_lossy(&bytes));
-                let path = dir.path.join(LOCK);
-                try_lock(dir, &path).map(drop).map_err(|e| match e.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        Error::Locked { path: dir.path.as_path().into(), holder: session.process }
-                    }
-                    _ => Error::io("lock", &path, e),
-                })
+                try_lock(dir, &dir.path.join(LOCK))
+                    .map(drop)
+                    .map_err(|error| not_locked(dir, Some(&session), error))
             }
         }
     }
@@ -88,4 +79,14 @@ fn try_lock(dir: &SegmentDir, path: &Path) -> io::Result<Box<dyn DirLock>> {
         }
     }
     dir.fs.lock(path)
+}
+
+fn not_locked(dir: &SegmentDir, session: Option<&Session>, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return Error::io("lock", &dir.path.join(LOCK), error);
+    }
+    // A holder of another kind has not written into the file who it is.
+    let session = session.filter(|_| error.get_ref().is_none());
+    let holder = session.and_then(|session| session.process);
+    Error::Locked { path: dir.path.as_path().into(), holder }
 }

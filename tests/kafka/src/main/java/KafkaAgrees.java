@@ -39,6 +39,7 @@ import org.apache.kafka.coordinator.group.generated.GroupMetadataValue;
 import org.apache.kafka.coordinator.group.generated.OffsetCommitKey;
 import org.apache.kafka.coordinator.group.generated.OffsetCommitValue;
 import org.apache.kafka.server.storage.log.FetchIsolation;
+import org.apache.kafka.server.util.FileLock;
 import org.apache.kafka.server.util.KafkaScheduler;
 import org.apache.kafka.storage.internals.checkpoint.CleanShutdownFileHandler;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
@@ -103,6 +104,8 @@ public final class KafkaAgrees {
                 case "number" -> kafka.number(dir, Long.parseLong(words[2]), Integer.parseInt(words[3]));
                 case "producers" -> kafka.producers(dir, Long.parseLong(words[2]), words[3].equals("clean"));
                 case "groups" -> groups(dir);
+                case "lock" -> lock(dir, false);
+                case "hold" -> lock(dir, true);
                 case "broker" -> kafka.broker(dir, Integer.parseInt(words[2]));
                 case "clean" -> kafka.clean(dir, Long.parseLong(words[2]), Long.parseLong(words[3]));
                 default -> throw new IllegalArgumentException(line);
@@ -281,6 +284,19 @@ public final class KafkaAgrees {
             System.out.println("A " + log.topicPartition() + " " + log.logEndOffset());
         }
         manager.shutdown(-1);
+    }
+
+    /** Takes the lock of a directory as a broker does, and keeps it until there is no more input. */
+    private static void lock(File dir, boolean hold) throws IOException {
+        FileLock lock = new FileLock(new File(dir, ".lock"));
+        boolean taken = lock.tryLock();
+        System.out.println("K " + taken);
+        while (hold && System.in.read() >= 0) {
+            continue;
+        }
+        if (taken) {
+            lock.destroy();
+        }
     }
 
     private static void groups(File dir) throws IOException {
