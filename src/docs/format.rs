@@ -304,7 +304,8 @@
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
-//! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). The lock itself is the operating system's; the text is for
+//! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). The lock itself is the operating system's: on Linux both that of `flock` and that of
+//! `fcntl`, which is the one that brokers take. The text is for
 //! error messages and for [recovery](super::durability#did-the-machine-stop).
 //!
 //! The same log once more:
