@@ -88,15 +88,13 @@ mod tests {
     fn a_reader_sees_whole_entries_below_the_length() {
         let list = EntryList::<2>::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..50_000u64).for_each(|i| assert!(list.push([i, !i]))));
-            scope.spawn(|| {
-                while list.len() < 50_000 {
-                    let last = list.len().saturating_sub(1);
-                    if let Some([a, b]) = list.get(last) {
-                        assert_eq!((a, b), (last as u64, !(last as u64)));
-                    }
+            let writer = scope.spawn(|| (0..50_000u64).for_each(|i| assert!(list.push([i, !i]))));
+            while !writer.is_finished() {
+                let last = list.len().saturating_sub(1);
+                if let Some([a, b]) = list.get(last) {
+                    assert_eq!((a, b), (last as u64, !(last as u64)));
                 }
-            });
+            }
         });
     }
 }

@@ -201,19 +201,32 @@ mod tests {
 
     #[test]
     fn a_check_is_remembered_of_the_entry_it_was_made_of() {
-        const ENTRIES: usize = 200;
-        let indexes = opened(ENTRIES as u32);
-        let mut checked = BTreeSet::new();
-        // What follows the last entry is checked, too.
-        for number in [64, 0, 1, 63, 128, 199, ENTRIES] {
-            indexes.offsets.set_checked(number);
-            indexes.times.set_checked(number);
-            checked.insert(number);
-            for other in 0..=ENTRIES {
-                let is_checked = checked.contains(&other);
-                assert_eq!(indexes.offsets.is_checked(other), is_checked, "{number}, {other}");
-                assert_eq!(indexes.times.is_checked(other), is_checked, "{number}, {other}");
+        for entries in [1, 63, 64, 65, 128, 200] {
+            let indexes = opened(entries as u32);
+            let mut checked = BTreeSet::new();
+            // What follows the last entry is checked, too.
+            for number in [64, 0, 1, 63, 128, 199, entries] {
+                if number > entries {
+                    continue;
+                }
+                indexes.offsets.set_checked(number);
+                indexes.times.set_checked(number);
+                checked.insert(number);
+                for other in 0..=entries {
+                    let is_checked = checked.contains(&other);
+                    assert_eq!(indexes.offsets.is_checked(other), is_checked, "{number}, {other}");
+                    assert_eq!(indexes.times.is_checked(other), is_checked, "{number}, {other}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn a_check_takes_a_bit_for_each_entry_and_one_for_what_follows() {
+        for (entries, words) in [(1, 1), (63, 1), (64, 2), (65, 2), (6400, 101)] {
+            let index = Entries::<1, 8>::new(FileView::from_vec(vec![0; entries * 8]));
+            index.set_checked(0);
+            assert_eq!(index.checked.get().unwrap().len(), words, "{entries}");
         }
     }
 
