@@ -113,6 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_tried_up_to_the_bound() {
+        let what = ["a block cannot be decoded", "a block claims more than it can hold"];
+        for (claimed, what) in [66, 67].into_iter().zip(what) {
+            // A length, and a copy that ends early.
+            let refused = decompress(&[claimed, 0xfe, 0], &mut Expanded::new(1000));
+            assert_eq!(refused, Err(malformed(Codec::Snappy, what)));
+        }
+    }
+
+    #[test]
     fn a_claimed_length_takes_no_memory() {
         // A block of a few bytes that claims 2 GiB.
         let bomb = [0xff, 0xff, 0xff, 0xff, 0x07, 0x00, b'x'];

@@ -217,6 +217,19 @@ mod tests {
         assert_eq!((output.filled().len(), output.capacity()), (1007, 1007));
     }
 
+    /// A frame that holds more than it says is malformed, wherever the limit is.
+    #[test]
+    fn content_beyond_its_stated_size_is_malformed() {
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        // It says 7 bytes, and its only block holds 8.
+        frame.extend([0x20, 7, (8 << 3) | 1, 0, 0]);
+        frame.extend(b"contents");
+        for limit in [7, 8, 1000] {
+            let refused = Decoder::default().decompress(&frame, &mut Expanded::new(limit));
+            assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
+        }
+    }
+
     #[test]
     fn two_frames_and_skippable_frames_are_refused() {
         let mut one = Vec::new();
