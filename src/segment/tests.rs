@@ -155,6 +155,15 @@ fn a_stream_skips_and_gives_its_memory_back() {
         assert_eq!(stream.batch().unwrap().as_bytes(), batch_of(to as u64, &long_value(to as u64)));
     }
     assert!(reads(&fs).len() <= 3, "{:?}", reads(&fs));
+
+    // From the last batch of this file to the only one of another.
+    let other = create_log_file(&dir, 100).unwrap();
+    let batch = batch_of(100, b"x");
+    other.write_all_at(&batch, 0).unwrap();
+    stream.seek(other, 0, 100);
+    let step = stream.advance(batch.len() as u64, Offset::MAX).unwrap();
+    assert!(matches!(step, Step::Batch(header) if header.base_offset == 100));
+    assert_eq!(stream.batch().unwrap().as_bytes(), batch);
 }
 
 /// As many files stay open as a log may hold: who reads here and there opens none again.
