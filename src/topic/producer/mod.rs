@@ -210,7 +210,7 @@ impl Producer {
     /// # Errors
     ///
     /// - [`Error::Topic`]: there is no such topic.
-    /// - [`Error::Produce`]: [`ProduceError::Closed`].
+    /// - [`Error::Produce`], with [`ProduceError::Closed`].
     /// - [`Error::Io`] when the topic cannot be looked up.
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
         TopicProducer::new(self, &name.into())

@@ -60,7 +60,7 @@ fn chain_of(name: &str) -> usize {
     let bytes = name.as_bytes();
     let ends = match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => {
-            u32::from_le_bytes(*first) ^ u32::from_le_bytes(*last).rotate_left(15)
+            u32::from_be_bytes(*first) ^ u32::from_be_bytes(*last).rotate_left(15)
         }
         _ => bytes.iter().fold(0, |ends, byte| (ends << 8) | u32::from(*byte)),
     };
