@@ -36,8 +36,9 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct TopicProducer {
-    producer: Producer,
+    /// Dropped first: the chain of topics is then let go of by the producer, one by one.
     topic: Arc<TopicEntry>,
+    producer: Producer,
 }
 
 impl TopicProducer {
