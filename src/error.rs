@@ -120,8 +120,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// Another `Log`, in this process or another, has the directory open for writing.
-    #[error("{} is open for writing{}; close that log, or open this one read-only", path.display(), Holder(*.holder))]
+    /// Another `Log` or `Store`, in this process or another, or a broker has the directory open for writing.
+    #[error("{} is open for writing{}; close it there, or open it read-only here", path.display(), Holder(*.holder))]
     Locked {
         /// The directory.
         path: Box<Path>,

@@ -107,6 +107,45 @@ fn a_reader_names_the_same_damage_again() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
+/// What a reader has found wrong it says again, but not when the log is closed or cut there, or the place is deleted.
+#[test]
+fn a_damage_that_is_gone_is_not_said_again() {
+    let damaged = || {
+        let fs = MemFs::new();
+        let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+        three(&log, "1");
+        let begin = read_file(&fs, DIR, &name(0, "log")).len();
+        three(&log, "2");
+        log.roll().unwrap();
+        three(&log, "3");
+        log.close().unwrap();
+        let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+        bytes[begin + 22] |= 4;
+        let crc = annals::record::crc32c(&bytes[begin + 21..]);
+        bytes[begin + 17..begin + 21].copy_from_slice(&crc.to_be_bytes());
+        write_file(&fs, DIR, &name(0, "log"), &bytes);
+        let log = Log::open(DIR, dense().fs(fs)).unwrap();
+        let mut reader = log.reader(3).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(reader.next_record(), Err(Error::InvalidBatch(_))));
+        }
+        (log, reader)
+    };
+    let (log, mut reader) = damaged();
+    log.close().unwrap();
+    assert!(matches!(reader.next_record(), Err(Error::Closed)));
+
+    let (log, mut reader) = damaged();
+    log.delete_before(6).unwrap();
+    assert!(matches!(reader.next_record(), Err(Error::OffsetOutOfRange { requested: 3, .. })));
+
+    let (log, mut reader) = damaged();
+    log.truncate_to(3).unwrap();
+    assert_eq!(reader.next_record().unwrap(), None);
+    three(&log, "4");
+    assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
+}
+
 /// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
 /// process died. Recovery began at the recovery point and took the last entry that was left for
 /// the largest time below it: a lookup passed over the segment.

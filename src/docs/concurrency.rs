@@ -91,7 +91,7 @@
 //! | to look a topic or a partition up | | changes of topics: they publish what is done in one step |
 //! | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic` | each other, over all topics of the store; `delete_topic` for appends to the logs that it closes | appends, reads and polls of other topics |
 //! | `flush`, `maintain` | each log in turn | changes of topics |
-//! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: they get [`StoreClosed`](crate::Error::StoreClosed) or [`Closed`](crate::Error::Closed) next |
+//! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: they get [`StoreClosed`](crate::Error::StoreClosed) next |
 //! | `Producer::send` | to add to a batch: another that adds to the same; the write of a batch that this record has filled; room in the buffer | writes of other batches, syncs of other producers |
 //! | `SendHandle::wait`, `Producer::flush` | the write of what is waited for, by this thread where no other is at it; with [`Acks::Flushed`](crate::Acks::Flushed) a sync | |
 //! | `Consumer::poll` | records, if there are none and it has time; what its group waits for; the lock of its group, to say that it polls | appends, other consumers at work |

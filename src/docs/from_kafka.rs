@@ -157,7 +157,7 @@
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
 //! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by the thread that wrote the batch, be it yours |
-//! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is copied for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing |
+//! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is looked up for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
@@ -321,7 +321,7 @@
 //! until it is told otherwise, and is not compacted; only of the internal topics it is known that they are compacted.
 //!
 //! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
-//!    and leave the original. The locks of the two do not know of each other on every system: never have both on one directory.
+//!    and leave the original. While the broker runs on a directory, a store does not open there, nor the other way round.
 //! 2. Open the copy.
 //! 3. Give each topic its settings: `kafka-configs --describe` tells them.
 //! 4. Look whether offsets are what `kafka-get-offsets` said, [verify](crate::Log::verify), then close and open as you will.

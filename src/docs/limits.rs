@@ -87,15 +87,13 @@
 //!
 //! # Who may have it open
 //!
-//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends. A broker takes the lock of a store's directory, too: neither starts on what the other has.
-//! It holds between containers that share a directory, too. Any number may
+//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends.
+//! It holds between containers that share a directory, too. A broker takes the lock of a store's directory: neither starts on what the other has. Any number may
 //! [read](crate::Log::open_read_only) meanwhile. They see what was appended after at most 10 ms if they wait and at
 //! once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.
 //!
 //! The lock of a store is that of its directory, and keeps out every other store. A log of a store can be opened by itself while the store is
 //! closed, and is taken back with the next opening.
-//!
-//! A Kafka broker that runs on the same directory does not know of this lock on every system: on Linux, Java's locks and these are of two kinds.
 //!
 //! # Hostile bytes
 //!

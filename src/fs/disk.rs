@@ -136,8 +136,9 @@ impl Fs for DiskFs {
         let file = DiskFile { file: open_regular(&mut options, path)?, writable: true };
         match file.file.try_lock() {
             Ok(()) => {
-                lock_for_brokers(&file.file)?;
-                Ok(Box::new(DiskLock { file }))
+                let lock = DiskLock { file };
+                lock_for_brokers(&lock.file.file)?;
+                Ok(Box::new(lock))
             }
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
@@ -164,17 +165,7 @@ impl Fs for DiskFs {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn lock_for_brokers(file: &fs::File) -> io::Result<()> {
     use nix::errno::Errno;
-    use nix::fcntl::{FcntlArg, fcntl};
-    use nix::libc;
-    // From the first byte to the last there can be.
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
+    match set_lock(file, nix::libc::F_WRLCK) {
         Ok(_) | Err(Errno::EINVAL | Errno::ENOLCK | Errno::EOPNOTSUPP) => Ok(()),
         Err(Errno::EAGAIN | Errno::EACCES) => {
             let holder = "a program that is not of this library, such as a broker, has its lock";
@@ -184,11 +175,35 @@ fn lock_for_brokers(file: &fs::File) -> io::Result<()> {
     }
 }
 
+/// Gives it back. Should this fail, closing is what is left.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn unlock_for_brokers(file: &fs::File) {
+    set_lock(file, nix::libc::F_UNLCK).ok();
+}
+
+/// Locks or unlocks a file from the first byte to the last there can be, for this open file.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_lock(file: &fs::File, kind: nix::libc::c_int) -> nix::Result<nix::libc::c_int> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+    let whole = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole))
+}
+
 /// Elsewhere there is one kind.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn lock_for_brokers(_: &fs::File) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn unlock_for_brokers(_: &fs::File) {}
 
 /// An open file of [`DiskFs`].
 #[derive(Debug)]
@@ -286,6 +301,7 @@ impl Drop for DiskLock {
     fn drop(&mut self) {
         // Closing would do, but not while a child that was just forked still has a copy of
         // the descriptor. Should this fail, closing is what is left.
+        unlock_for_brokers(&self.file.file);
         self.file.file.unlock().ok();
     }
 }
@@ -413,5 +429,13 @@ mod tests {
         assert!(open().unwrap().try_lock().is_err());
         drop(ours);
         lock().unwrap();
+        // A child that was just forked has a copy of the descriptor.
+        let file = DiskFile::open(&path, Open::ReadWrite).unwrap();
+        file.file.try_lock().unwrap();
+        lock_for_brokers(&file.file).unwrap();
+        let copy = file.file.try_clone().unwrap();
+        drop(DiskLock { file });
+        lock().unwrap();
+        drop(copy);
     }
 }

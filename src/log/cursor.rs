@@ -73,6 +73,17 @@ impl Cursor {
         self.next
     }
 
+    /// The revision of the log that what was read is of.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Fails when the log is closed, or the next offset not in it.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared.check_readable()?;
+        self.shared.check_range(self.next)
+    }
+
     /// Goes to an offset, which the next read looks up.
     pub(crate) fn seek(&mut self, offset: Offset) {
         self.next = offset;

@@ -46,9 +46,9 @@ pub struct Reader {
     /// The records of a batch that is being given out one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
-    /// What is wrong with the record after those that were given out, or with the whole batch. It is not
-    /// passed over for it, nor looked up again, whatever its header or an index says of its offsets.
-    failed: Option<InvalidBatch>,
+    /// What is wrong with the record after those that were given out, or with the whole batch, and in which revision of the
+    /// log. It is not passed over for it, nor looked up again, whatever its header or an index says of its offsets.
+    failed: Option<(InvalidBatch, u64)>,
 }
 
 impl Reader {
@@ -132,8 +132,12 @@ impl Reader {
     /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded: by this build, or within
     /// the limit for decompression. The reader stays before it.
     pub fn next_record(&mut self) -> Result<Option<StoredRecord>> {
-        if let Some(problem) = self.failed {
-            return Err(problem.into());
+        if let Some((problem, revision)) = self.failed {
+            self.cursor.check()?;
+            if !self.cursor.shared().revised_since(revision) {
+                return Err(problem.into());
+            }
+            self.leave_records();
         }
         loop {
             if let Some(records) = &mut self.pending {
@@ -143,7 +147,7 @@ impl Reader {
                         return Ok(Some(record));
                     }
                     Some(Err(problem)) => {
-                        self.failed = Some(problem);
+                        self.failed = Some((problem, self.cursor.revision()));
                         return Err(problem.into());
                     }
                     None => {}
@@ -161,7 +165,7 @@ impl Reader {
             match self.decode(from) {
                 Ok(records) => self.pending = Some(records),
                 Err(problem) => {
-                    self.failed = Some(problem);
+                    self.failed = Some((problem, self.cursor.revision()));
                     return Err(problem.into());
                 }
             }

@@ -6,6 +6,7 @@ use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::DecodeBuffer;
 use crate::segment::dir::MISSING;
+use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
@@ -66,10 +67,14 @@ impl Shared {
             // Appends go on: what they have published lies below the end that they leave.
             limit = self.settled_end().max(end);
         }
-        if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)?
-            && segment.is_sealed()
-        {
-            self.verify_indexes(segment, &batches, &mut found)?;
+        if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)? {
+            if segment.is_sealed() {
+                self.verify_stored_indexes(segment, &batches, &mut found)?;
+            } else if !self.is_read_only() {
+                // Those of the active segment are in memory. What was appended meanwhile is left to the next time.
+                let indexes = segment.indexes(limit)?;
+                self.verify_indexes(segment, &indexes, bytes, &batches, &mut found);
+            }
         }
         Ok((found, next))
     }
@@ -120,12 +125,36 @@ impl Shared {
         }
     }
 
-    fn verify_indexes(
+    fn verify_stored_indexes(
         &self,
         segment: &Segment,
         batches: &BTreeMap<u64, Seen>,
         found: &mut Vec<Corruption>,
     ) -> Result<()> {
+        match segment.stored_indexes()? {
+            Ok(indexes) => {
+                self.verify_indexes(segment, &indexes, segment.published(), batches, found);
+            }
+            // Made again when it is needed: no damage to the log.
+            Err((_, MISSING)) => {}
+            Err((kind, reason)) => {
+                let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
+                let reason = Damage::Malformed(reason);
+                found.push(Corruption { path, position: 0, offset: None, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the entries for the first bytes of a segment against its batches there.
+    fn verify_indexes(
+        &self,
+        segment: &Segment,
+        indexes: &Indexes,
+        bytes: u64,
+        batches: &BTreeMap<u64, Seen>,
+        found: &mut Vec<Corruption>,
+    ) {
         let mut note = |kind, entry: u64, bytes: u64, offset, reason| {
             found.push(Corruption {
                 path: self.dir.path_of(SegmentFile::live(segment.base, kind)),
@@ -134,16 +163,9 @@ impl Shared {
                 reason,
             });
         };
-        let indexes = match segment.stored_indexes()? {
-            Ok(indexes) => indexes,
-            // Made again when it is needed: no damage to the log.
-            Err((_, MISSING)) => return Ok(()),
-            Err((kind, reason)) => {
-                note(kind, 0, 0, None, Damage::Malformed(reason));
-                return Ok(());
-            }
-        };
-        for (number, entry) in (0..).zip(indexes.offsets.iter()) {
+        let sealed = segment.is_sealed();
+        let offsets = indexes.offsets.iter().take_while(|entry| sealed || entry.position < bytes);
+        for (number, entry) in (0..).zip(offsets) {
             let group = batches.range(entry.position..).map(|(_, seen)| seen.last_offset);
             let names_batch = batches.contains_key(&entry.position)
                 && group.take_while(|last| *last <= entry.offset).any(|last| last == entry.offset);
@@ -155,14 +177,15 @@ impl Shared {
         }
         let by_offset: BTreeMap<Offset, Timestamp> =
             batches.values().map(|seen| (seen.last_offset, seen.largest)).collect();
-        for (number, entry) in (0..).zip(indexes.times.iter()) {
+        let last = by_offset.last_key_value().map(|(last, _)| *last);
+        let times = indexes.times.iter().take_while(|entry| sealed || Some(entry.offset) <= last);
+        for (number, entry) in (0..).zip(times) {
             if by_offset.get(&entry.offset) != Some(&entry.timestamp) {
                 let what = "the batch that ends with its offset is not the latest so far, or has another time";
                 let damage = Damage::IndexEntry { entry: number, what };
                 note(Kind::TimeIndex, number, 12, Some(entry.offset), damage);
             }
         }
-        Ok(())
     }
 }
 

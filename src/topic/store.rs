@@ -510,8 +510,7 @@ impl Store {
             for (number, log) in (0..).zip(topic.partitions().iter()) {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    // Its topic was deleted meanwhile.
-                    Err(Error::Closed) => {}
+                    Err(Error::Closed) if self.is_gone(log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -528,11 +527,16 @@ impl Store {
         self.shared.check_open()?;
         let logs = self.shared.logs();
         let flushed = in_parallel(self.shared.config.recovery_threads, &logs, Log::flush);
-        flushed.into_iter().try_for_each(|flushed| match flushed {
-            // Its topic was deleted meanwhile.
-            Ok(_) | Err(Error::Closed) => self.shared.check_open(),
-            Err(error) => Err(error),
+        logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
+            Err(Error::Closed) if self.is_gone(log)? => Ok(()),
+            flushed => flushed.map(drop),
         })
+    }
+
+    /// Whether a log is closed because its topic was deleted meanwhile.
+    fn is_gone(&self, log: &Log) -> Result<bool> {
+        self.shared.check_open()?;
+        Ok(!self.shared.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.

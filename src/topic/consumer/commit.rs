@@ -35,7 +35,7 @@ impl Consumer {
     /// ```
     ///
     /// # Errors
-    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`], [`Error::StoreClosed`].
     /// - [`ConsumeError::CommitFailed`], when partitions have been assigned anew since the last poll, or another took over. What was
     ///   read may be read by others again; poll to go on.
     /// - [`Error::Io`]: it is not committed. When the disk was full, try again once there is room.

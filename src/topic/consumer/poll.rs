@@ -192,6 +192,7 @@ impl Consumer {
                 partition.seek(start).map_err(|error| partition.failed(error))
             }
             (Error::Closed, _) => {
+                self.store.shared().check_open()?;
                 // Its topic was deleted. One of that name may be there again.
                 let name = partition.name.clone();
                 let topic = self.store.topic(&name.topic);

@@ -137,7 +137,11 @@ impl Shared {
                 return Ok(appended);
             }
             // It may be closed because its topic was deleted.
-            Err(Error::Closed) => self.store.topic(&queue.topic).err().unwrap_or(Error::Closed),
+            Err(Error::Closed) => {
+                let open = self.store.shared().check_open();
+                let found = open.and_then(|()| self.store.topic(&queue.topic));
+                found.err().unwrap_or(Error::Closed)
+            }
             Err(error) => error,
         };
         let can_be_tried_again = error.is_retryable();

@@ -213,7 +213,7 @@ impl SendHandle {
         if let Some(producer) = self.outcome.hurry() {
             self.outcome.done.wait(timeout, producer.clock(), || self.outcome.is_done());
         } else if !self.outcome.is_done() {
-            return Err(ProduceError::Closed.into());
+            return Err(ProduceError::Aborted.into());
         }
         of_record().transpose()
     }

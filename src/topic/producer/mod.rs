@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     ///
     /// - [`Error::InvalidConfig`], and [`Error::Unsupported`] for a codec that this build leaves out.
-    /// - [`Error::Io`] when no producer id can be had.
+    /// - [`Error::Io`] when no producer id can be had, [`Error::StoreClosed`].
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
         let shared = Arc::new(Shared::new(self.clone(), config)?);
@@ -211,7 +211,6 @@ impl Producer {
     ///
     /// - [`Error::Topic`]: there is no such topic.
     /// - [`Error::Produce`], with [`ProduceError::Closed`].
-    /// - [`Error::Io`] when the topic cannot be looked up.
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Result<TopicProducer> {
         TopicProducer::new(self, &name.into())
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// It is a handle to the same producer: its records are in order with those that were sent to the topic otherwise, and
 /// [`flush`](Producer::flush) and [`close`](Producer::close) are the producer's. That the topic grows, is deleted or made
-/// again is noticed as by [`Producer::send`]. For small records it is faster than that: no name is copied, hashed and compared.
+/// again is noticed as by [`Producer::send`]. For small records it is faster than that: no name is copied, hashed and compared. Where there are interceptors it is not.
 ///
 /// ```
 /// use annals::{ProducerConfig, Record, Store, StoreConfig, TopicConfig};
@@ -95,7 +95,7 @@ impl TopicProducer {
         self.add(Some(partition), &Lent::from(&record.into()), None)
     }
 
-    /// Sends a record without headers, of a key and a value that are copied straight into the batch: nothing is allocated for it.
+    /// Sends a record without headers, of a key and a value that are copied straight into the batch: nothing is allocated for it, but for interceptors.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};

@@ -54,19 +54,19 @@ pub(super) struct Choice<'a> {
     pub(super) sticky: Option<MutexGuard<'a, Sticky>>,
 }
 
-/// The chain that a name is in, by its length and its ends, where names differ.
+/// The chain that a name is in, by its length and eight bytes of either end, which is all of most names.
 #[inline]
 fn chain_of(name: &str) -> usize {
     let bytes = name.as_bytes();
     let ends = match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => {
-            u32::from_be_bytes(*first) ^ u32::from_be_bytes(*last).rotate_left(15)
+            u64::from_be_bytes(*first) ^ u64::from_be_bytes(*last).rotate_left(29)
         }
-        _ => bytes.iter().fold(0, |ends, byte| (ends << 8) | u32::from(*byte)),
+        _ => bytes.iter().fold(0, |ends, byte| (ends << 8) | u64::from(*byte)),
     };
-    // Their sum times a number with many bits: the highest depend on all of them.
-    let mixed = ends.wrapping_add(bytes.len() as u32).wrapping_mul(0x9e37_79b1);
-    mixed as usize >> (u32::BITS - CHAINS.ilog2())
+    // Times a number with many bits: the highest of the product depend on all of it.
+    let mixed = ends.wrapping_add(bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - CHAINS.ilog2())) as usize
 }
 
 impl Topics {
