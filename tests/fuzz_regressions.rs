@@ -5,6 +5,7 @@ mod support;
 
 use annals::fs::{Fs, MemFs};
 use annals::{Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
+use std::path::Path;
 use support::{DIR, name, read_all, read_file, write_file};
 
 fn three(log: &Log, tag: &str) {
@@ -144,6 +145,28 @@ fn a_damage_that_is_gone_is_not_said_again() {
     assert_eq!(reader.next_record().unwrap(), None);
     three(&log, "4");
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
+}
+
+/// An entry in the middle of the active segment's time index was lowered, and the process died. Opening looks at the last entries;
+/// `verify`, which has read all batches, said nothing of it either: it looked at the indexes of closed segments only.
+#[test]
+fn verify_looks_at_the_indexes_of_the_active_segment() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    for n in 1..8 {
+        log.append(Record::new("v").timestamp(Timestamp::from_millis(n * 10))).unwrap();
+    }
+    assert!(log.verify().unwrap().is_empty());
+    log.close().unwrap();
+    fs.remove(&Path::new(DIR).join(".kafka_cleanshutdown")).unwrap();
+    let mut bytes = read_file(&fs, DIR, &name(0, "timeindex"));
+    bytes[12 + 7] -= 1;
+    write_file(&fs, DIR, &name(0, "timeindex"), &bytes);
+    let log = Log::open(DIR, dense().fs(fs)).unwrap();
+    let found = log.verify().unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].path.extension().unwrap(), "timeindex");
+    assert!(matches!(found[0].reason, Damage::IndexEntry { entry: 1, .. }));
 }
 
 /// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
