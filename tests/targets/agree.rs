@@ -15,9 +15,9 @@ pub struct Served {
     honest: bool,
     /// Whether there is a batch that a reader of records passes over.
     control: bool,
-    /// The first batch with a record that cannot be decoded. Looking for one behind that, `get` steps
-    /// over it by its length.
-    broken: Option<Range<Offset>>,
+    /// The batches with a record that cannot be decoded. Looking for one behind those, `get` steps
+    /// over them by their length.
+    broken: Vec<Range<Offset>>,
 }
 
 /// Reads a log in all ways and sees that they agree.
@@ -52,8 +52,14 @@ pub fn serve(log: &Log) -> Served {
             }
         }
     }
-    let mut served =
-        Served { records, error, times: Vec::new(), honest: true, control: false, broken: None };
+    let mut served = Served {
+        records,
+        error,
+        times: Vec::new(),
+        honest: true,
+        control: false,
+        broken: Vec::new(),
+    };
     note_times(log, &mut served);
     served
 }
@@ -82,7 +88,7 @@ fn note_times(log: &Log, served: &mut Served) {
         for record in records {
             let Ok(record) = record else {
                 served.honest = false;
-                served.broken.get_or_insert(header.base_offset..header.next_offset());
+                served.broken.push(header.base_offset..header.next_offset());
                 break;
             };
             largest = largest.max(record.timestamp);
@@ -135,7 +141,7 @@ fn fetches(log: &Log, served: &Served) {
 
 fn points(log: &Log, served: &Served) {
     let offsets = log.offsets();
-    let broken = |offset| served.broken.as_ref().is_some_and(|broken| broken.contains(&offset));
+    let broken = |offset| served.broken.iter().any(|broken| broken.contains(&offset));
     let ends = served.records.iter().take(60).chain(served.records.iter().rev().take(20));
     for record in ends.filter(|record| !broken(record.offset)) {
         assert_eq!(log.get(record.offset).unwrap().as_ref(), Some(record), "{}", record.offset);
