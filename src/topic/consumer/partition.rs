@@ -59,6 +59,12 @@ impl Partition {
         self.reader.as_ref().map(Reader::offset)
     }
 
+    /// Whether it is somewhere else than where this consumer has committed.
+    pub(super) fn is_dirty(&self) -> bool {
+        let at = self.position();
+        at.is_some() && at != self.committed.map(|(to, _)| to)
+    }
+
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
         match &mut self.reader {
             Some(reader) => reader.seek(to),
@@ -135,12 +141,13 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+        let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: self.position().unwrap_or_default(),
+            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()

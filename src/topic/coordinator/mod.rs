@@ -310,14 +310,15 @@ impl Coordinator {
 
     /// Commits offsets, all of them or none; returns the log they are in, and where.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed. One for a partition that is not
-    /// there any more when it comes to it is refused: it would hold for the next topic of that name.
+    /// They survive the end of the process. What is to survive loss of power must be flushed. `check` says of each
+    /// partition why nothing may be committed for it. It is asked when no deletion of a topic can come in between: an
+    /// offset for a partition that is not there would hold for the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
         committer: Committer<'_>,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        is_there: &dyn Fn(&TopicPartition) -> bool,
+        check: &dyn Fn(&TopicPartition) -> Option<CommitRefusal>,
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
@@ -335,11 +336,8 @@ impl Coordinator {
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
                 (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
-                (Ok(()), Ok(())) => match offsets.keys().find(|at| !is_there(at)) {
-                    Some(at) if !shard.log.is_closed() => {
-                        let (topic, partition) = ((*at.topic).to_owned(), at.partition);
-                        Err(failed(CommitRefusal::NotAssigned { topic, partition }).into())
-                    }
+                (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
+                    Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
                     _ => shard.append(records),
                 },
             };
