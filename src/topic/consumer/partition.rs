@@ -19,7 +19,7 @@ pub(super) struct Partition {
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted, and the group is about to take it away.
+    /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
     /// What this consumer committed last, and when.
     pub(super) committed: Option<(Offset, Duration)>,

@@ -203,7 +203,7 @@ impl Consumer {
                         Ok(())
                     }
                     Ok(_) => Err(error),
-                    // The group is about to take it away.
+                    // The group is about to take it away, unless a topic of that name comes first.
                     Err(_) if self.interest.is_subscription() => {
                         partition.gone = true;
                         Ok(())

@@ -177,7 +177,15 @@ impl Coordinator {
     }
 
     /// Joins a group; returns the member id.
-    pub(crate) fn join(&self, group: &str, join: Join, bell: &Arc<Bell>) -> Result<String> {
+    ///
+    /// The second result says whether what the group wrote meanwhile was stored. The member is one in any case: if it
+    /// did not learn its id, the group would wait for a member that no consumer holds.
+    pub(crate) fn join(
+        &self,
+        group: &str,
+        join: Join,
+        bell: &Arc<Bell>,
+    ) -> Result<(String, Result<()>)> {
         let bell = Arc::clone(bell);
         let partition = self.partition(group)?;
         let (result, bells) = self.with(partition, |shard, now| {
@@ -205,10 +213,13 @@ impl Coordinator {
             }
             let mut bells = Vec::new();
             let stored = follow(shard, group, before, step.changes, now, &mut bells);
-            Ok((stored.map(|()| step.result), bells))
+            Ok(((step.result, stored), bells))
         })?;
         bells.iter().for_each(|bell| bell.ring());
-        Ok(result??)
+        match result {
+            (Ok(id), stored) => Ok((id, stored)),
+            (Err(refusal), stored) => stored.and(Err(refusal.into())),
+        }
     }
 
     /// An id that no member had before.
