@@ -268,7 +268,7 @@
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic |
-//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | |
+//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the last commit, poll or look-up by a consumer if that is later than the end of the last member |
 //! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: who uses a group looks |
 //! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process are there at once |
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |

@@ -27,7 +27,8 @@
 //! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
 //! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
 //! - A commit by a member names its own partitions only.
-//! - Automatic commits leave out what is committed already, but renew it before it would expire.
+//! - Automatic commits leave out what is committed already. A consumer that polls keeps its group's offsets from expiring,
+//!   whether it commits or not: see [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
 
 mod bell;
 mod callbacks;
@@ -107,6 +108,8 @@ pub struct Consumer {
     panicked: Option<ConsumeError>,
     membership: Membership,
     next_auto_commit: Duration,
+    /// When a consumer that is no member has to show its group that it reads.
+    next_sign_of_life: Duration,
     /// The topics that it knows of: see [`Store::version`].
     seen_version: u64,
     topics_trigger: Arc<Trigger>,
@@ -149,6 +152,7 @@ impl Store {
             panicked: None,
             membership: Membership::default(),
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
+            next_sign_of_life: clock.monotonic(),
             seen_version: self.version(),
             topics_waker: Waker::from(Arc::clone(&topics_trigger)),
             topics_id: self.changed().new_id(),

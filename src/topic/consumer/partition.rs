@@ -9,7 +9,6 @@ use crate::topic::protocol::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 /// A partition, and how far the consumer is in it.
 #[derive(Debug)]
@@ -21,8 +20,8 @@ pub(super) struct Partition {
     pub(super) paused: bool,
     /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
-    /// What this consumer committed last, and when.
-    pub(super) committed: Option<(Offset, Duration)>,
+    /// What this consumer committed last.
+    pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
     waker: Waker,
     waker_id: u64,
@@ -62,7 +61,7 @@ impl Partition {
     /// Whether it is somewhere else than where this consumer has committed.
     pub(super) fn is_dirty(&self) -> bool {
         let at = self.position();
-        at.is_some() && at != self.committed.map(|(to, _)| to)
+        at.is_some() && at != self.committed
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {

@@ -52,6 +52,7 @@ impl Consumer {
             self.follow_group()?;
             // What was returned before this poll: nothing that it is about to return.
             self.auto_commit_if_due()?;
+            self.show_life_if_due()?;
             self.decide_positions()?;
             let records = self.take_records()?;
             if !records.is_empty() || waited {
@@ -76,7 +77,8 @@ impl Consumer {
             return Ok(true);
         }
         let group = self.say_waiting(deadline)?;
-        let sooner = [group, self.auto_commit_due()].into_iter().flatten().min();
+        let own = [self.auto_commit_due(), self.sign_of_life_due()];
+        let sooner = own.into_iter().chain([group]).flatten().min();
         let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
         let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
         let rang = self.bell.wait(rings, until, &*self.clock);
@@ -102,25 +104,19 @@ impl Consumer {
             Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
             None => BTreeMap::new(),
         };
-        let now = self.clock.monotonic();
         for name in names {
             let Some(index) = self.index(name) else { continue };
-            self.begin_at(index, committed.get(name), now)?;
+            self.begin_at(index, committed.get(name))?;
         }
         Ok(())
     }
 
-    fn begin_at(
-        &mut self,
-        index: usize,
-        committed: Option<&OffsetAndMetadata>,
-        now: Duration,
-    ) -> Result<()> {
+    fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if let Some(committed) = committed {
             match partition.seek(StartAt::Offset(committed.offset)) {
                 Ok(()) => {
-                    partition.committed = Some((committed.offset, now));
+                    partition.committed = Some(committed.offset);
                     return Ok(());
                 }
                 Err(error) => return self.recover(index, Some(committed.offset), error),

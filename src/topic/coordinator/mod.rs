@@ -369,16 +369,17 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions.
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or is reading.
     pub(crate) fn committed(
         &self,
         group: &str,
         partitions: &mut dyn Iterator<Item = &TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.with(self.partition(group)?, |shard, _| {
+        self.with(self.partition(group)?, |shard, now| {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
+                shard.table.note_use(group, &partition.topic, number, now.calendar);
                 let committed = shard.table.committed(group, &partition.topic, number);
                 if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
                     found.insert(partition.clone(), offset);
@@ -388,8 +389,8 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer commits again what has not changed, so that it does not expire.
-    pub(crate) fn renewal(&self) -> Duration {
+    /// How often a consumer that is no member shows that it reads, so that what is committed does not expire.
+    pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
 }
