@@ -688,6 +688,23 @@ fn groups_are_reset_as_kafkas_tools_do() {
     assert!(matches!(gone, GroupError::UnknownGroup { .. }));
 }
 
+/// Records that were deleted before the group came to them are not left to read.
+#[test]
+fn lag_leaves_out_deleted_records() {
+    let World { store, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    append(&orders, 0, 0..10);
+    let mut consumer = member(&store, config().max_poll_records(3));
+    consumer.poll(NOW).unwrap();
+    consumer.commit().unwrap();
+    for (start, lag) in [(2, 7), (3, 7), (7, 3), (10, 0)] {
+        orders.partition(0).unwrap().delete_before(start).unwrap();
+        assert_eq!(consumer.lag(&at("orders", 0)).unwrap(), lag);
+        let offsets = store.admin().describe_group(GROUP).unwrap().offsets;
+        assert_eq!(offsets[&at("orders", 0)].lag, Some(lag), "start {start}");
+    }
+}
+
 #[test]
 fn offsets_that_nobody_uses_expire() {
     let World { store, clock, .. } = world();

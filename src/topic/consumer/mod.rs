@@ -449,14 +449,14 @@ impl Consumer {
         position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
     }
 
-    /// How many offsets lie between the position and the end of a partition.
+    /// How many offsets are left to read in a partition: those from the position to the end, without those that were
+    /// deleted.
     ///
     /// # Errors
     /// As [`position`](Consumer::position).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let position = self.position(partition)?;
-        let end = self.assigned(partition)?.log.offsets().end;
-        Ok(end.saturating_sub(position))
+        Ok(self.assigned(partition)?.log.offsets().behind(position))
     }
 
     /// What the group has committed for a partition, whoever it is assigned to.
