@@ -156,7 +156,7 @@
 //! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
-//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by the thread that wrote the batch, be it yours |
+//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by a thread that sends, waits or flushes, or by one that the producer starts for callbacks; it may block |
 //! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is looked up for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |

@@ -19,7 +19,7 @@ pub(super) struct Partition {
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted, and the group is about to take it away.
+    /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
     /// What this consumer committed last, and when.
     pub(super) committed: Option<(Offset, Duration)>,
@@ -57,6 +57,12 @@ impl Partition {
     /// The offset of the next record to read, once that was decided.
     pub(super) fn position(&self) -> Option<Offset> {
         self.reader.as_ref().map(Reader::offset)
+    }
+
+    /// Whether it is somewhere else than where this consumer has committed.
+    pub(super) fn is_dirty(&self) -> bool {
+        let at = self.position();
+        at.is_some() && at != self.committed.map(|(to, _)| to)
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
@@ -135,12 +141,13 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+        let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: self.position().unwrap_or_default(),
+            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()
