@@ -674,6 +674,11 @@ impl Log {
     pub fn close(self) -> Result<()> {
         self.shared.close()
     }
+
+    /// [Closes](Log::close) one of many logs, whose checkpoints are made durable for all of them afterwards.
+    pub(crate) fn close_with_others(&self) -> Result<()> {
+        self.shared.close_with_others()
+    }
 }
 
 const _: () = {
