@@ -19,6 +19,7 @@ use crate::topic::name;
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store_config::StoreConfig;
+use crate::topic::watchers::Watchers;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,6 +78,8 @@ pub(crate) struct StoreShared {
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
     changed: Signal,
+    /// Told of each topic that is deleted.
+    watchers: Watchers,
     /// What runs the groups, made when the first is needed. Held while it is made.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
@@ -123,6 +126,7 @@ impl Store {
                 topics: RwLock::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
+                watchers: Watchers::default(),
                 coordinator: Mutex::default(),
             }),
         };
@@ -485,6 +489,8 @@ impl Store {
         let numbers = 0..found.partition_count();
         // What a log cannot write down any more does not matter.
         in_parallel(shared.config.recovery_threads, &partitions, Log::close_with_others).clear();
+        // Files that stay open keep their space on disk.
+        let _told = shared.watchers.topic_deleted(topic);
         let forget = || groups.as_ref().map_or(Ok(()), |groups| groups.forget_topic(topic));
         let forgotten = forget();
         let deleted = shared.directory.delete(topic, numbers.clone().rev());
@@ -613,6 +619,11 @@ impl Store {
     pub fn new_producer_id(&self) -> Result<ProducerId> {
         self.shared.check_open()?;
         self.shared.producer_ids.next(|| self.shared.logs())
+    }
+
+    /// Those that keep something of topics.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.shared.watchers
     }
 
     pub(crate) fn shared(&self) -> &Arc<StoreShared> {
