@@ -171,7 +171,7 @@ impl Store {
             .iter()
             .map(|topic| topic.config.apply(&shared.config.log))
             .collect::<Result<_>>()?;
-        let opened = in_parallel(shared.config.recovery_threads, &jobs, |&(at, number)| {
+        let opened = shared.in_parallel(&jobs, |&(at, number)| {
             let (Some(topic), Some(id), Some(config)) =
                 (found.get(at), ids.get(at), configs.get(at))
             else {
@@ -337,7 +337,7 @@ impl Store {
         shared.directory.define(name, config, State::Creating)?;
         shared.checkpoints.hold_topic(name);
         let numbers: Vec<u32> = (from..config.partitions).collect();
-        let made = in_parallel(shared.config.recovery_threads, &numbers, |number| {
+        let made = shared.in_parallel(&numbers, |number| {
             self.open_partition(name, *number, id, log, true).map(|(log, _)| log)
         });
         let logs = made.into_iter().collect::<Result<Vec<Log>>>();
@@ -484,7 +484,7 @@ impl Store {
         let numbers = 0..found.partition_count();
         shared.checkpoints.hold_topic(topic);
         // What a log cannot write down any more does not matter.
-        in_parallel(shared.config.recovery_threads, &partitions, |log| log.clone().close()).clear();
+        shared.in_parallel(&partitions, |log| log.clone().close()).clear();
         let forget = || groups.as_ref().map_or(Ok(()), |groups| groups.forget_topic(topic));
         let forgotten = forget();
         let deleted = shared.directory.delete(topic, numbers.clone().rev());
@@ -526,7 +526,7 @@ impl Store {
     pub fn flush(&self) -> Result<()> {
         self.shared.check_open()?;
         let logs = self.shared.logs();
-        let flushed = in_parallel(self.shared.config.recovery_threads, &logs, Log::flush);
+        let flushed = self.shared.in_parallel(&logs, Log::flush);
         logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
             Err(Error::Closed) if self.is_gone(log)? => Ok(()),
             flushed => flushed.map(drop),
@@ -556,7 +556,7 @@ impl Store {
         }
         shared.checkpoints.hold();
         let logs = shared.logs();
-        let closed = in_parallel(shared.config.recovery_threads, &logs, |log| log.clone().close());
+        let closed = shared.in_parallel(&logs, |log| log.clone().close());
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Somebody who holds it came first.
             Ok(()) | Err(Error::Closed) => None,
@@ -624,6 +624,11 @@ impl Store {
 impl StoreShared {
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
+    }
+
+    /// Does something to each, with as many threads as there are to be.
+    fn in_parallel<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        in_parallel(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
     }
 
     fn logs(&self) -> Vec<Log> {
