@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a thread that neither calls nor ends keeps the others waiting.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// The turns that this thread takes part in, by their address, and its number there.
@@ -101,15 +101,28 @@ impl Turns {
         if address != self.address() {
             return;
         }
-        self.set(number, Stage::Waiting);
         let mut state = self.state.lock();
-        while state.threads.get(&number).is_some_and(|stage| *stage != Stage::Running) {
-            if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
-                let running = |stage: &&mut Stage| **stage == Stage::Running;
-                state.threads.values_mut().filter(running).for_each(|stage| *stage = Stage::Away);
-                if state.choose() {
-                    self.changed.notify_all();
+        loop {
+            match state.threads.get_mut(&number) {
+                None => return,
+                Some(stage) => *stage = Stage::Waiting,
+            }
+            if state.choose() {
+                self.changed.notify_all();
+            }
+            while state.threads.get(&number) == Some(&Stage::Waiting) {
+                if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
+                    let running = |stage: &&mut Stage| **stage == Stage::Running;
+                    let late = state.threads.values_mut().filter(running);
+                    late.for_each(|stage| *stage = Stage::Away);
+                    if state.choose() {
+                        self.changed.notify_all();
+                    }
                 }
+            }
+            // One that was chosen and did not wake in time has lost its turn to another.
+            if state.threads.get(&number) != Some(&Stage::Away) {
+                return;
             }
         }
     }
