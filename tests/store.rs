@@ -145,7 +145,7 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
-    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), annals::fs::Open::ReadOnly).is_err());
+    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), Open::ReadOnly).is_err());
     store.close().unwrap();
     assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
     assert_eq!(directories(&fs).len(), 4);

@@ -64,7 +64,7 @@ impl Store {
         }
         self.finish_deletion(name, groups)?;
         // A line of an earlier topic of that name that is still in a file would hold for this one.
-        shared.checkpoints.commit_topic(name)?;
+        shared.checkpoints.release(&[])?;
         for number in 0..config.partitions {
             shared.directory.check_free(name, number, None)?;
         }
@@ -101,14 +101,15 @@ impl Store {
         // durable before the first partition has it, as the partitions are made in any order.
         shared.directory.make(name, 0)?;
         shared.directory.define(name, config, State::Creating(Some(id)))?;
-        shared.checkpoints.hold_topic(name);
         let numbers: Vec<u32> = (from..config.partitions).collect();
+        let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
+        shared.checkpoints.hold_all(&keys);
         let made = shared.in_parallel(&numbers, |number| {
             shared.directory.make(name, *number)?;
             self.open_partition(name, *number, id, log).map(|(log, _)| log)
         });
         let logs = made.into_iter().collect::<Result<Vec<Log>>>();
-        shared.checkpoints.commit_topic(name)?;
+        shared.checkpoints.release(&keys)?;
         let logs = logs?;
         shared.directory.define(name, config, State::Settled)?;
         Ok(logs)

@@ -1,6 +1,7 @@
 //! Deleting topics, and finishing what could not be finished.
 
 use crate::error::Result;
+use crate::log::Log;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::State;
 use crate::topic::store::Store;
@@ -35,9 +36,8 @@ impl Store {
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
         shared.topics.write().remove(topic);
-        shared.checkpoints.hold_topic(topic);
         // What a log cannot write down any more does not matter.
-        shared.in_parallel(&found.partitions(), |log| log.clone().close()).clear();
+        shared.in_parallel(&found.partitions(), Log::close_with_others).clear();
         let deleted = self.finish_deletion(topic, groups.as_deref());
         drop(changes);
         shared.announce();
@@ -56,7 +56,7 @@ impl Store {
         let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
         let lines = shared.checkpoints.forget(&keys);
         // Whatever failed: what is set of a topic of that name from now on is written again.
-        let written = shared.checkpoints.commit_topic(topic);
+        let written = shared.checkpoints.release(&keys);
         deleted.and(forgotten).and(lines).and(written)?;
         shared.interrupted.lock().remove(topic);
         Ok(())

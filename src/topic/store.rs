@@ -276,9 +276,8 @@ impl Store {
         if shared.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::StoreClosed);
         }
-        shared.checkpoints.hold();
         let logs = shared.logs();
-        let closed = shared.in_parallel(&logs, |log| log.clone().close());
+        let closed = shared.in_parallel(&logs, Log::close_with_others);
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Somebody who holds it came first.
             Ok(()) | Err(Error::Closed) => None,
