@@ -8,6 +8,7 @@ use crate::log::{
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::topic::births::{Births, Moment};
 use crate::topic::checkpoints::DataCheckpoints;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
@@ -73,6 +74,8 @@ pub(crate) struct StoreShared {
     is_surveyed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    /// A leaf lock, taken within `topics`.
+    births: Births,
     /// How often topics or partitions came or went.
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
@@ -121,6 +124,7 @@ impl Store {
                 closed: AtomicBool::new(false),
                 is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
+                births: Births::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
                 coordinator: Mutex::default(),
@@ -314,7 +318,11 @@ impl Store {
         let shared_name: Arc<str> = name.into();
         let topic = TopicShared::new(Arc::clone(&shared_name), id, logs?, config);
         let topic = Arc::new(topic);
-        shared.topics.write().insert(shared_name, Arc::clone(&topic));
+        {
+            let mut topics = shared.topics.write();
+            shared.births.note(id, 0);
+            topics.insert(shared_name, Arc::clone(&topic));
+        }
         drop(changes);
         let topic = Topic::new(&topic);
         self.maintain_topic(&topic)?;
@@ -407,7 +415,11 @@ impl Store {
         let config = config.partitions(partitions);
         let log = config.apply(&shared.config.log)?;
         let added = self.make_partitions(topic, before, found.id(), &config, &log)?;
-        found.grow(added, config);
+        {
+            let _topics = shared.topics.write();
+            shared.births.note(found.id(), before);
+            found.grow(added, config);
+        }
         drop(changes);
         self.maintain_topic(&found)?;
         shared.announce();
@@ -481,6 +493,7 @@ impl Store {
         let found = self.topic(topic)?;
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.topics.write().remove(topic);
+        shared.births.forget(found.id());
         let partitions = found.partitions();
         let numbers = 0..found.partition_count();
         // What a log cannot write down any more does not matter.
@@ -594,6 +607,18 @@ impl Store {
     /// How often topics or partitions came or went: while it stays, they are the same.
     pub(crate) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// A moment between the births of partitions that can be found now and those that cannot yet.
+    pub(crate) fn moment(&self) -> Moment {
+        let _topics = self.shared.topics.read();
+        self.shared.births.now()
+    }
+
+    /// A partition, and when it was made.
+    pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, Moment)> {
+        let topic = self.topic(topic)?;
+        Ok((topic.partition(number)?, self.shared.births.of(topic.id(), number)))
     }
 
     /// Raised when the version rises.
