@@ -79,7 +79,11 @@ impl Store {
         let shared_name: Arc<str> = name.into();
         let topic = TopicShared::new(Arc::clone(&shared_name), id, logs?, config);
         let topic = Arc::new(topic);
-        shared.topics.write().insert(shared_name, Arc::clone(&topic));
+        {
+            let mut topics = shared.topics.write();
+            shared.births.note(id, 0);
+            topics.insert(shared_name, Arc::clone(&topic));
+        }
         drop(changes);
         let topic = Topic::new(&topic);
         self.maintain_topic(&topic)?;
@@ -167,7 +171,11 @@ impl Store {
         let config = config.partitions(partitions);
         let log = config.apply(&shared.config.log)?;
         let added = self.make_partitions(topic, before, found.id(), &config, &log)?;
-        found.grow(added, config);
+        {
+            let _topics = shared.topics.write();
+            shared.births.note(found.id(), before);
+            found.grow(added, config);
+        }
         drop(changes);
         self.maintain_topic(&found)?;
         shared.announce();

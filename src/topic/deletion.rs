@@ -36,6 +36,7 @@ impl Store {
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
         shared.topics.write().remove(topic);
+        shared.births.forget(found.id());
         // What a log cannot write down any more does not matter.
         shared.in_parallel(&found.partitions(), Log::close_with_others).clear();
         let deleted = self.finish_deletion(topic, groups.as_deref());

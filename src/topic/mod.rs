@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `name`, `id`, `properties`, `metadata`, `definition` | what names and small files may be, and what they say |
 //! | `settings` | what Kafka's settings of a topic are as options of a log |
+//! | `births` | which partitions were made after a consumer began to read their topic |
 //! | [`partitioner`] | where a record goes |
 //! | [`assignor`], [`protocol`] | which member gets which partition, and how the members of a group tell each other |
 //! | [`group`] | what becomes of a group when members join, leave, hang, or commit |
@@ -49,6 +50,7 @@ pub(crate) mod partitioner;
 pub(crate) mod protocol;
 
 mod admin;
+mod births;
 mod checkpoints;
 mod consumer;
 mod coordinator;

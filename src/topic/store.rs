@@ -6,6 +6,7 @@ use crate::fs::MemFs;
 use crate::log::{Log, LogConfig, Maintainer, MaintenanceReport, Signal, WriteLock};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::topic::births::{Births, Moment};
 use crate::topic::checkpoints::DataCheckpoints;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
@@ -72,6 +73,8 @@ pub(crate) struct StoreShared {
     /// The topics whose deletion, or failed creation, is still to be finished, and how many partitions they had. Leaf lock; only
     /// changed with `changes` held.
     pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
+    /// A leaf lock, taken within `topics`.
+    pub(super) births: Births,
     /// How often topics or partitions came or went.
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
@@ -121,6 +124,7 @@ impl Store {
                 is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
                 interrupted: Mutex::default(),
+                births: Births::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
                 coordinator: Mutex::default(),
@@ -316,6 +320,18 @@ impl Store {
     /// How often topics or partitions came or went: while it stays, they are the same.
     pub(crate) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// A moment between the births of partitions that can be found now and those that cannot yet.
+    pub(crate) fn moment(&self) -> Moment {
+        let _topics = self.shared.topics.read();
+        self.shared.births.now()
+    }
+
+    /// A partition, and when it was made.
+    pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, Moment)> {
+        let topic = self.topic(topic)?;
+        Ok((topic.partition(number)?, self.shared.births.of(topic.id(), number)))
     }
 
     /// Raised when the version rises.
