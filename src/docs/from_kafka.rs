@@ -175,7 +175,7 @@
 //! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
-//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is made while its topic is being read begins with its first record; Kafka's way is [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
 //! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
 //! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |
