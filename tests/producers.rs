@@ -6,9 +6,10 @@ mod support;
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::record::BatchBuilder;
 use annals::{
-    Appended, CleanupPolicy, Error, ErrorKind, Event, Log, LogConfig, ManualClock, Offset,
-    ProducerEpoch, ProducerId, ProducerRefusal, ProducerState, ReadLimits, Record, Result,
-    Sequence, Timestamp,
+    Appended, CleanupPolicy, Error, ErrorKind, Event, FIRST_STORE_PRODUCER_ID, Log, LogConfig,
+    ManualClock, Offset, ProducerConfig, ProducerEpoch, ProducerId, ProducerRecord,
+    ProducerRefusal, ProducerState, ReadLimits, Record, Result, SendHandle, Sequence, Store,
+    StoreConfig, Timestamp, TopicConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -434,6 +435,72 @@ fn compaction_keeps_snapshots_where_segments_begin() {
     }
     let log = Log::open(DIR, config().fs(disk)).unwrap();
     assert_eq!(log.producers().unwrap(), known);
+}
+
+/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
+/// store that had begun at 0 too, acknowledged them, and stored nothing.
+#[test]
+fn store_gives_out_no_id_of_broker() {
+    let fs = MemFs::new();
+    let open = || {
+        let config = StoreConfig::default().fs(fs.clone()).clock(clock()).maintenance(None);
+        Store::open("data", config).unwrap()
+    };
+    let store = open();
+    assert_eq!(store.new_producer_id().unwrap(), FIRST_STORE_PRODUCER_ID);
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    let log = topic.partition(0).unwrap();
+    // Batches of a broker's clients, of another store, and of a client that made up its id.
+    for id in [0, 70_000, FIRST_STORE_PRODUCER_ID + 7_000, ProducerId::MAX] {
+        sent(id, 0, 0, 1).append(&log, T0).unwrap();
+    }
+    store.close().unwrap();
+    // As a store wrote it that gave out low ones.
+    for known in [None, Some(5_000)] {
+        fs.remove(Path::new("data/producer-ids.properties")).unwrap();
+        if let Some(next) = known {
+            let text = format!("next.producer.id={next}\n");
+            write_file(&fs, "data", "producer-ids.properties", text.as_bytes());
+        }
+        let store = open();
+        for n in 1..1_100 {
+            assert_eq!(store.new_producer_id().unwrap(), FIRST_STORE_PRODUCER_ID + 7_000 + n);
+        }
+        store.close().unwrap();
+    }
+    let id = open().new_producer_id().unwrap();
+    assert_eq!(id, FIRST_STORE_PRODUCER_ID + 7_001 + 2_000);
+}
+
+/// In one process, closing a producer means that none of its batches can come again: what a log knew
+/// of it stayed for a day. A producer that is not closed is remembered.
+#[test]
+fn closed_producer_is_forgotten() {
+    let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    let known = || -> usize { topic.partitions().iter().map(|log| ids(log).len()).sum() };
+    let open = store.producer(ProducerConfig::default()).unwrap();
+    open.send(("orders", "open")).unwrap().wait().unwrap();
+    for round in 0..50 {
+        let producer = store.producer(ProducerConfig::default()).unwrap();
+        let to = |n| producer.send(ProducerRecord::new("orders", "v").partition(n));
+        let handles: Vec<_> = (0..3).map(|n| to(n).unwrap()).collect();
+        if round % 2 == 0 {
+            producer.flush().unwrap();
+            assert_eq!(known(), 4);
+            producer.close().unwrap();
+        } else {
+            drop(producer);
+        }
+        assert!(handles.iter().all(SendHandle::is_done));
+        assert_eq!(known(), 1, "round {round}");
+    }
+    // One that numbers its batches itself may resend them at any time.
+    let log = topic.partition(0).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    open.close().unwrap();
+    assert_eq!(known(), 1);
+    assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
 /// The batches of a log: its producer, and how many records are left of it.
