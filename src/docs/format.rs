@@ -19,7 +19,7 @@
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
 //! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
-//! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot |
+//! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot with a producer |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
 //! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
@@ -28,7 +28,9 @@
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
 //!
-//! `….txnindex`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
+//! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log here adds none, but where it
+//! recovers or truncates a segment, it brings the index in line with the markers that are left.
+//! `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
 //! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
