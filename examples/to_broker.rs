@@ -20,7 +20,8 @@
 
 use annals::record::{BatchBuilder, BatchHeader, RecordBatch};
 use annals::{
-    FIRST_STORE_PRODUCER_ID, LeaderEpoch, Log, Store, StoreConfig, Timestamp, TopicConfig, Uuid,
+    FIRST_STORE_PRODUCER_ID, LeaderEpoch, Log, ProducerId, Store, StoreConfig, Timestamp,
+    TopicConfig, Uuid,
 };
 use bytes::Bytes;
 use std::error::Error;
