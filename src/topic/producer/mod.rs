@@ -137,7 +137,9 @@ impl Store {
 impl Producer {
     /// Sends a record: adds it to a batch for its partition.
     ///
-    /// Waits when the buffer is full, up to [`max_block`](ProducerConfig::max_block). When it fails, nothing was changed.
+    /// Blocks its thread while the buffer is full, up to [`max_block`](ProducerConfig::max_block), 60 seconds by
+    /// default. In async code set that to zero, or see [`docs::async_use`](crate::docs::async_use). When it fails,
+    /// nothing was changed.
     ///
     /// # Errors
     ///
