@@ -2,7 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
-use annals::{CleanupPolicy, Log, Record, StartAt, Store, StoreConfig, TopicConfig};
+use annals::{
+    CleanupPolicy, Error, Event, Listener, Log, LogConfig, MaintainerConfig, ProducerConfig,
+    Record, StartAt, Store, StoreConfig, TopicConfig,
+};
+use std::any::Any;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use support::{read_file, write_file};
 
@@ -119,3 +125,179 @@ fn marker_forgets_deleted_topics() {
     store_of.close().unwrap();
     assert_eq!(String::from_utf8(marker(&fs)).unwrap(), text);
 }
+
+fn is_locked<T>(opened: annals::Result<T>) -> bool {
+    match opened {
+        Ok(_) => false,
+        Err(Error::Locked { .. }) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The store itself is dropped, as in a function that opens one and returns a log of it.
+#[test]
+fn directory_stays_locked_while_any_handle_lives() {
+    type Keep = fn(&Store) -> Box<dyn Any>;
+    let handles: [(&str, Keep); 6] = [
+        ("topic", |store| Box::new(store.topic("t").unwrap())),
+        ("log", |store| Box::new(store.topic("t").unwrap().partition(1).unwrap())),
+        ("reader", |store| {
+            Box::new(store.topic("t").unwrap().partition(0).unwrap().reader(0).unwrap())
+        }),
+        ("tail", |store| {
+            Box::new(store.topic("t").unwrap().partition(0).unwrap().tail(0).unwrap())
+        }),
+        ("producer", |store| Box::new(store.producer(ProducerConfig::default()).unwrap())),
+        ("pause", |store| {
+            Box::new(store.topic("t").unwrap().partition(0).unwrap().pause_maintenance())
+        }),
+    ];
+    for (what, keep) in handles {
+        let fs = MemFs::new();
+        let config = StoreConfig::default().fs(fs.clone()).maintenance(None);
+        let open = || Store::open("d", config.clone());
+        let store = open().unwrap();
+        store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
+        let kept = keep(&store);
+        drop(store);
+        assert!(is_locked(open()), "{what}");
+        for partition in ["d/t-0", "d/t-1"] {
+            let opened = Log::open(partition, LogConfig::default().fs(fs.clone()));
+            assert!(is_locked(opened), "{what}: {partition}");
+        }
+        drop(kept);
+        open().unwrap().close().unwrap();
+    }
+}
+
+/// A close is for all handles: what they hold keeps nobody out.
+#[test]
+fn close_lets_go_while_handles_live() {
+    let fs = MemFs::new();
+    let first = store(fs.clone());
+    let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    let tail = log.tail(0).unwrap();
+    first.close().unwrap();
+    let second = store(fs.clone());
+    assert!(second.topic("t").unwrap().partition(0).unwrap().recovery().clean);
+    assert!(matches!(log.append("late"), Err(Error::Closed)));
+    drop((log, tail, first));
+    assert!(is_locked(Store::open("d", StoreConfig::default().fs(fs))));
+}
+
+#[derive(Debug)]
+struct Tells(Mutex<Sender<u64>>);
+
+impl Listener for Tells {
+    fn on_event(&self, event: &Event) {
+        if let Event::StartMoved { start, .. } = event {
+            self.0.lock().unwrap().send(*start).ok();
+        }
+    }
+}
+
+#[test]
+fn retention_goes_on_when_only_a_log_is_left() {
+    let (tell, told) = channel();
+    let store_of = Store::open(
+        "d",
+        StoreConfig::default()
+            .fs(MemFs::new())
+            .listener(Arc::new(Tells(Mutex::new(tell))))
+            .maintenance(MaintainerConfig::default().interval(std::time::Duration::from_millis(1))),
+    )
+    .unwrap();
+    let topic = TopicConfig::default().retention_bytes(1);
+    let log = store_of.create_topic("t", topic).unwrap().partition(0).unwrap();
+    drop(store_of);
+    log.append("old").unwrap();
+    log.roll().unwrap();
+    let start = told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert_eq!(start, 1);
+}
+
+/// A consumer that pauses keeps a segment that retention deletes meanwhile.
+#[test]
+fn reader_of_deleted_topic_leaves_its_successor_alone() {
+    let fs = MemFs::new();
+    let first = store(fs.clone());
+    let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    log.append("old").unwrap();
+    log.roll().unwrap();
+    let reader = log.reader(0).unwrap();
+    log.append("old").unwrap();
+    log.delete_before(1).unwrap();
+    first.delete_topic("t").unwrap();
+    let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    log.append("new").unwrap();
+    log.flush().unwrap();
+    drop(reader);
+    first.close().unwrap();
+    let log = store(fs).topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(log.get(0).unwrap().unwrap().value_str(), Some("new"));
+}
+
+/// The same where a directory is removed by hand and made again, and where it stays and another process has it next.
+#[test]
+fn reader_of_closed_log_removes_nothing() {
+    let fs = MemFs::new();
+    for again in [false, true] {
+        let open = || Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
+        let log = open();
+        let base = log.offsets().end;
+        log.append("old").unwrap();
+        log.roll().unwrap();
+        let reader = log.reader(base).unwrap();
+        log.append("old").unwrap();
+        log.delete_before(base + 1).unwrap();
+        log.close().unwrap();
+        let name = |file: &str| Path::new("t-0").join(file);
+        if again {
+            for entry in fs.list(Path::new("t-0")).unwrap() {
+                fs.remove(&name(&entry.name)).unwrap();
+            }
+            fs.remove_dir(Path::new("t-0")).unwrap();
+            let log = open();
+            log.append("new").unwrap();
+            log.close().unwrap();
+        }
+        let before = fs.list(Path::new("t-0")).unwrap();
+        drop(reader);
+        assert_eq!(fs.list(Path::new("t-0")).unwrap(), before);
+        drop(open());
+    }
+}
+
+/// The directory of an open log is moved away, and another one put in its place.
+#[test]
+fn open_log_stays_in_its_directory_when_moved() {
+    let fs = MemFs::new();
+    let first = store(fs.clone());
+    let log = first.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    log.append("0").unwrap();
+    let rename = |from: &str, to: &str| fs.rename_dir(Path::new(from), Path::new(to)).unwrap();
+    rename("d", "moved");
+    // The name is free, and so another store may have it.
+    let other = store(fs.clone());
+    other.create_topic("t", TopicConfig::default()).unwrap();
+    let files = |dir: &str| fs.list(Path::new(dir)).unwrap().len();
+    let before = (files("d"), files("d/t-0"));
+    for n in 1..4 {
+        log.append(n.to_string()).unwrap();
+        log.roll().unwrap();
+    }
+    log.flush().unwrap();
+    log.delete_before(1).unwrap();
+    first.create_topic("later", TopicConfig::default()).unwrap();
+    first.close().unwrap();
+    assert_eq!((files("d"), files("d/t-0")), before);
+    other.close().unwrap();
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None);
+    let moved = Store::open("moved", config).unwrap();
+    assert_eq!(first_of(&moved), [1, 2, 3]);
+    assert!(moved.topic("later").is_ok());
+}
+
+#[cfg(unix)]
+#[path = "ownership/processes.rs"]
+mod processes;

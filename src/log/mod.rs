@@ -18,6 +18,7 @@ mod lock;
 mod maintain;
 mod maintainer;
 mod open;
+mod place;
 mod producers;
 mod quarantine;
 mod read;
@@ -51,7 +52,8 @@ use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
-pub(crate) use lock::WriteLock;
+pub(crate) use lock::{Place, WriteLock};
+pub(crate) use place::DataDir;
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -122,7 +124,7 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(open::open(dir.as_ref(), config)?) };
+        let log = Log { shared: Arc::new(place::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
@@ -134,10 +136,9 @@ impl Log {
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
-        checkpoints: Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        let (shared, taken_over) = place::open_shared(dir, config, within)?;
         Ok((Log { shared: Arc::new(shared) }, taken_over))
     }
 

@@ -19,7 +19,7 @@
 use crate::error::{Corruption, Damage, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::EntryKind;
-use crate::log::{CleanupPolicy, Log, LogConfig, SharedCheckpoints};
+use crate::log::{CleanupPolicy, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::definition::{Definition, State};
@@ -62,9 +62,9 @@ pub(crate) struct Found {
 }
 
 impl Directory {
-    pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
-        let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
+        let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
         Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
     }
 
@@ -223,11 +223,9 @@ impl Directory {
         topic: &str,
         partition: u32,
         config: &LogConfig,
-        checkpoints: &Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let path = self.path_of(topic, partition);
-        Log::open_shared(&path, config.clone(), Arc::clone(checkpoints), lost_power)
+        Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
     /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.

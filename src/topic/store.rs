@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
 use crate::fs::MemFs;
 use crate::log::{
-    Log, LogConfig, Maintainer, MaintenanceReport, SharedCheckpoints, Signal, WriteLock,
+    DataDir, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal, WriteLock,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -63,11 +63,12 @@ pub(crate) struct StoreShared {
     directory: Directory,
     pub(crate) config: StoreConfig,
     checkpoints: Arc<DataCheckpoints>,
-    lost_power: bool,
     maintainer: Option<Maintainer>,
     producer_ids: ProducerIds,
-    /// One topic at a time is made, changed or deleted. The lock of the directory; `None` once the store is closed.
-    changes: Mutex<Option<WriteLock>>,
+    /// One topic at a time is made, changed or deleted.
+    changes: Mutex<()>,
+    /// Leaf lock. That of the directory, which each open log of the store keeps, too; `None` once the store is closed.
+    lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
     /// Whether it is known which topics there are.
     is_surveyed: AtomicBool,
@@ -101,11 +102,12 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
         let path = dir.as_ref();
-        let directory = Directory::new(path, &config.log);
-        let fs = &directory.dir.fs;
+        let fs = &config.log.fs;
         fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
+        let place = Place::hold(fs, path).map_err(|e| Error::io("open", path, e))?;
+        let directory = Directory::new(&place, &config.log);
         directory.check()?;
-        let lock = WriteLock::take(&directory.dir)?;
+        let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
         let maintainer = config.maintenance.clone().map(Maintainer::new).transpose()?;
@@ -115,9 +117,9 @@ impl Store {
                 directory,
                 config,
                 checkpoints,
-                lost_power: lock.lost_power,
                 maintainer,
-                changes: Mutex::new(Some(lock)),
+                changes: Mutex::new(()),
+                lock: Mutex::new(Some(lock)),
                 closed: AtomicBool::new(false),
                 is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
@@ -212,9 +214,7 @@ impl Store {
         for topic in found.iter().filter(|topic| topic.unfinished) {
             shared.directory.define(&topic.name, &topic.config, State::Settled)?;
         }
-        if let Some(lock) = &*shared.changes.lock() {
-            lock.recovered(&shared.directory.dir)?;
-        }
+        shared.write_lock()?.recovered(&shared.directory.dir)?;
         for (topic, partitions) in deleting {
             self.existing_coordinator()?.map_or(Ok(()), |groups| groups.forget_topic(&topic))?;
             shared.directory.delete(&topic, partitions.into_iter().rev())?;
@@ -254,8 +254,15 @@ impl Store {
             }
             None => shared.directory.set_topic_id(topic, partition, id)?,
         }
-        let checkpoints: Arc<dyn SharedCheckpoints> = Arc::clone(&shared.checkpoints) as _;
-        shared.directory.open_log(topic, partition, config, &checkpoints, shared.lost_power)
+        let mut config = config.clone();
+        // With its log the maintainer stays, even when no handle of the store is left.
+        config.maintainer = shared.maintainer.clone();
+        let within = DataDir {
+            fs: Arc::clone(&shared.directory.dir.fs),
+            lock: shared.write_lock()?,
+            checkpoints: Arc::clone(&shared.checkpoints) as _,
+        };
+        shared.directory.open_log(topic, partition, &config, &within)
     }
 
     fn maintain_topic(&self, topic: &Topic) -> Result<()> {
@@ -550,7 +557,7 @@ impl Store {
     ///   recovered when it is opened again.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
-        let mut changes = shared.changes.lock();
+        let changes = shared.changes.lock();
         if shared.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::StoreClosed);
         }
@@ -570,7 +577,7 @@ impl Store {
         let marked =
             done.and_then(|()| shared.checkpoints.commit_clean_shutdown(known.then(names)));
         let done = failed.map_or(marked, Err);
-        *changes = None;
+        *shared.lock.lock() = None;
         drop(changes);
         shared.announce();
         done
@@ -623,6 +630,10 @@ impl Store {
 impl StoreShared {
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
+    }
+
+    fn write_lock(&self) -> Result<Arc<WriteLock>> {
+        self.lock.lock().clone().ok_or(Error::StoreClosed)
     }
 
     fn logs(&self) -> Vec<Log> {
