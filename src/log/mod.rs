@@ -7,6 +7,7 @@ mod combine;
 mod compact;
 mod config;
 mod cursor;
+mod data_checkpoints;
 mod disposal;
 #[cfg(feature = "futures")]
 mod durable;
@@ -51,7 +52,7 @@ use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
+pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
 pub(crate) use place::DataDir;
 use shared::Shared;

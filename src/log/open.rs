@@ -216,8 +216,10 @@ fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) ->
 }
 
 /// What a closed log has lost since; nothing while somebody has it open for writing.
-pub(crate) fn lost_since_close(dir: &Arc<SegmentDir>) -> Result<Vec<Corruption>> {
-    let checkpoints = Checkpoints::new(dir, None);
+pub(crate) fn lost_since_close(
+    dir: &SegmentDir,
+    checkpoints: &Checkpoints,
+) -> Result<Vec<Corruption>> {
     let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
     let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
     // A writer that came meanwhile has removed the marker, or left another.

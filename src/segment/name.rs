@@ -14,6 +14,9 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// Whose directory of logs it is.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+
 /// How the topic that a log is the first partition of is set up.
 pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
 

@@ -10,7 +10,7 @@
 //!               │        │        └──── __consumer_offsets-n ◀─────────┤ appends
 //!               │        └ settings                                    ├─▶ Group          who is in it: no I/O, no clock
 //!               ▼                                                      └─▶ OffsetTable    what is committed
-//!          Directory, DataCheckpoints, ProducerIds                                        the small files
+//!          Directory, ProducerIds                                                         the small files
 //! ```
 //!
 //! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time comes in as an argument, and what is to be done goes out as a value:
@@ -49,7 +49,6 @@ pub(crate) mod partitioner;
 pub(crate) mod protocol;
 
 mod admin;
-mod checkpoints;
 mod consumer;
 mod coordinator;
 mod definition;

@@ -4,11 +4,11 @@ use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
 use crate::fs::MemFs;
 use crate::log::{
-    DataDir, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal, WriteLock,
+    DataCheckpoints, DataDir, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
+    WriteLock,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::topic::checkpoints::DataCheckpoints;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::{Directory, Found, Survey};
@@ -260,7 +260,8 @@ impl Store {
         let within = DataDir {
             fs: Arc::clone(&shared.directory.dir.fs),
             lock: shared.write_lock()?,
-            checkpoints: Arc::clone(&shared.checkpoints) as _,
+            checkpoints: Arc::clone(&shared.checkpoints),
+            is_for_one: false,
         };
         shared.directory.open_log(topic, partition, &config, &within)
     }
