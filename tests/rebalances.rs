@@ -6,15 +6,17 @@
 
 mod support;
 
-use annals::assignor::{Assignor, CooperativeSticky};
+use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, ManualClock, PartitionAccess, RebalanceListener,
     Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
 };
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::{Chance, seeds};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -229,4 +231,162 @@ fn failed_join_leaves_no_second_member() {
     append_one_each(&store, "t");
     assert_eq!(poll_all(&mut [&mut next], 5), 2);
     assert_eq!(store.admin().describe_group("g").unwrap().members.len(), 1);
+}
+
+/// A cooperative member reads on while it joins again. The next generation begins before it polls once more, and it
+/// closes: no other member reads those records again.
+#[test]
+fn close_commits_what_was_read_while_rejoining() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    store.create_topic("t", of(2)).unwrap();
+    for _ in 0..20 {
+        append_one_each(&store, "t");
+    }
+    for polls_of_leader in 0..3 {
+        let start = || subscribed(&store, cooperative(earliest("g").max_poll_records(1)));
+        let (mut leader, mut closes) = (start(), start());
+        poll_all(&mut [&mut leader, &mut closes], 4);
+        let mut new = start();
+        new.poll(NOW).unwrap(); // joins
+        let read = closes.poll(NOW).unwrap(); // joins again, and reads on
+        assert_eq!(read.len(), 1);
+        let last = read.into_iter().next().unwrap();
+        poll_all(&mut [&mut leader], polls_of_leader); // a generation begins, and gets its assignment
+        closes.close().unwrap();
+        let at = TopicPartition::new("t", last.partition);
+        let committed = leader.committed(&at).unwrap().unwrap();
+        assert_eq!(committed.offset, last.offset + 1, "after {polls_of_leader} polls");
+    }
+}
+
+/// A group over some minutes: members come and go in order, subscriptions and topics change. Nothing fails.
+struct Group {
+    store: Store,
+    clock: Arc<ManualClock>,
+    chance: Chance,
+    assignors: Vec<Arc<dyn Assignor>>,
+    members: Vec<Consumer>,
+    named: u64,
+    read: BTreeMap<(String, u32), Vec<u64>>,
+}
+
+impl Group {
+    fn new(seed: u64) -> Group {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+        let store = Store::in_memory(StoreConfig::default().clock(clock.clone())).unwrap();
+        store.create_topic("t0", of(3)).unwrap();
+        store.create_topic("t1", of(1)).unwrap();
+        let assignors: Vec<Arc<dyn Assignor>> = match seed % 6 {
+            0 => vec![Arc::new(Range)],
+            1 => vec![Arc::new(RoundRobin)],
+            2 => vec![Arc::new(Sticky)],
+            _ => vec![Arc::new(CooperativeSticky)],
+        };
+        let (chance, members, read) = (Chance(seed), Vec::new(), BTreeMap::new());
+        Group { store, clock, chance, assignors, members, named: 0, read }
+    }
+
+    fn topics(&mut self) -> &'static [&'static str] {
+        [&["t0"][..], &["t1"], &["t0", "t1"], &["t0", "t1"]][self.chance.below(4) as usize]
+    }
+
+    fn open(&mut self) {
+        let mut config = earliest("g")
+            .assignors(self.assignors.clone())
+            .max_poll_records(1 + self.chance.below(5) as usize)
+            .auto_commit_interval(Duration::from_secs(self.chance.below(8)));
+        if self.chance.below(4) == 0 {
+            self.named += 1;
+            config = config.instance_id(format!("static-{}", self.named));
+        }
+        let mut consumer = self.store.consumer(config).unwrap();
+        consumer.subscribe(self.topics().iter().copied()).unwrap();
+        self.members.push(consumer);
+    }
+
+    fn poll(&mut self, one: usize) {
+        for record in self.members[one].poll(NOW).unwrap() {
+            let partition = (record.topic.to_string(), record.partition);
+            self.read.entry(partition).or_default().push(record.offset);
+        }
+    }
+
+    fn append(&mut self) {
+        let name = ["t0", "t1"][self.chance.below(2) as usize];
+        let topic = self.store.topic(name).unwrap();
+        let partition = self.chance.below(u64::from(topic.partition_count())) as u32;
+        for _ in 0..=self.chance.below(6) {
+            topic.partition(partition).unwrap().append("x").unwrap();
+        }
+    }
+
+    fn step(&mut self) {
+        let count = self.members.len() as u64;
+        let one = self.chance.below(count) as usize;
+        match self.chance.below(100) {
+            0..8 if count < 5 => self.open(),
+            8..14 if count > 0 => self.members.swap_remove(one).close().unwrap(),
+            14..17 if count > 0 => {
+                let topics = self.topics();
+                self.members[one].subscribe(topics.iter().copied()).unwrap();
+            }
+            17..19 if count > 0 => {
+                self.members[one].unsubscribe().unwrap();
+                let topics = self.topics();
+                self.members[one].subscribe(topics.iter().copied()).unwrap();
+            }
+            19..21 => {
+                let name = ["t0", "t1"][self.chance.below(2) as usize];
+                let partitions = self.store.topic(name).unwrap().partition_count();
+                if partitions < 6 {
+                    self.store.add_partitions(name, partitions + 1).unwrap();
+                }
+            }
+            21..40 => self.append(),
+            40..46 => self.clock.advance(Duration::from_secs(self.chance.below(10))),
+            _ if count > 0 => self.poll(one),
+            _ => self.open(),
+        }
+    }
+
+    /// All members go, static ones for good, and one reads what is left.
+    fn end(mut self) -> BTreeMap<(String, u32), Vec<u64>> {
+        for mut member in std::mem::take(&mut self.members) {
+            member.close().unwrap();
+        }
+        self.store.admin().remove_members("g", []).ok();
+        let mut last =
+            self.store.consumer(earliest("g").assignors(self.assignors.clone())).unwrap();
+        last.subscribe(["t0", "t1"]).unwrap();
+        self.members.push(last);
+        for _ in 0..6 {
+            self.poll(0);
+        }
+        for name in ["t0", "t1"] {
+            let topic = self.store.topic(name).unwrap();
+            for (number, log) in (0..).zip(topic.partitions().iter()) {
+                let mut read =
+                    self.read.get(&(name.to_owned(), number)).cloned().unwrap_or_default();
+                read.sort_unstable();
+                read.dedup();
+                let all: Vec<u64> = (0..log.offsets().end).collect();
+                assert_eq!(read, all, "{name}-{number} was not read whole");
+            }
+        }
+        self.read
+    }
+}
+
+#[test]
+fn records_are_read_once_when_members_close_in_order() {
+    for seed in seeds("ANNALS_REBALANCE_SEEDS", 24) {
+        let mut group = Group::new(seed);
+        for _ in 0..300 {
+            group.step();
+        }
+        for ((topic, partition), read) in group.end() {
+            let again = read.windows(2).find(|pair| pair[0] >= pair[1]);
+            assert_eq!(again, None, "{topic}-{partition}, ANNALS_REBALANCE_SEEDS={seed}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl Shared {
         }
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().monotonic();
-        writer.tracked.expire(self.clock().now(), self.config.producer_id_expiration);
+        writer.tracked.expire(now, self.config.producer_id_expiration);
         let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now));
         writer.events.extend(events);
         rolled
@@ -169,11 +169,12 @@ impl Shared {
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
-        let now = self.clock().now();
+        let now = writer.tracked.time(self.clock().monotonic());
         let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
         let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
+        replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);

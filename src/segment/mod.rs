@@ -727,7 +727,7 @@ impl<'a> SegmentScan<'a> {
 /// Opens the log file of a new segment; a stale file of that name is removed first.
 pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset) -> Result<Arc<dyn File>> {
     for kind in Kind::ALL {
-        if kind != Kind::Snapshot {
+        if !kind.is_of_offset() {
             dir.discard(SegmentFile::live(base, kind));
         }
     }

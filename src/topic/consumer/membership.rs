@@ -16,7 +16,7 @@ use crate::topic::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
 use crate::topic::consumer::callbacks::{Happening, guarded};
 use crate::topic::consumer::partition::Partition;
 use crate::topic::consumer::{Consumer, GroupHandle};
-use crate::topic::group::{Answer, CONSUMER, Caller, Join, JoinAs, Joined, Protocol};
+use crate::topic::group::{Answer, CONSUMER, Caller, Committer, Join, JoinAs, Joined, Protocol};
 use crate::topic::id::TopicId;
 use crate::topic::protocol::{
     Assignment, LAST_VERSION, NO_GENERATION, Subscription, TopicPartition,
@@ -51,7 +51,7 @@ pub(super) struct Membership {
     /// Whether it has to join again, whatever the group thinks.
     pub(super) rejoin: bool,
     /// What it said it subscribes to.
-    topics: BTreeSet<String>,
+    pub(super) topics: BTreeSet<String>,
     /// What was assigned to it last, and in which generation.
     last: Option<(Vec<TopicPartition>, i32)>,
     /// Whether a topic of these was not there when it took them over.
@@ -72,6 +72,19 @@ impl Consumer {
     /// As the group knows it.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller { member_id: &self.membership.id, instance_id: self.config.instance_id.as_deref() }
+    }
+
+    /// As what it commits: what it read, it read as this.
+    pub(super) fn committer(&self) -> Committer<'_> {
+        if !self.interest.is_subscription() {
+            return Committer::Simple;
+        }
+        let (caller, generation) = (self.caller(), self.membership.generation);
+        match self.membership.state {
+            // What it kept as it joined again is its own, whichever generation it is.
+            State::Joining | State::Syncing | State::Assigned => Committer::Holder { caller },
+            State::Out | State::Stable => Committer::Member { caller, generation },
+        }
     }
 
     fn is_member(&self) -> bool {

@@ -27,7 +27,8 @@
 //! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
 //! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
 //! - A commit by a member names its own partitions only.
-//! - Automatic commits leave out what is committed already, but renew it before it would expire.
+//! - Automatic commits leave out what is committed already. A consumer that polls keeps its group's offsets from expiring,
+//!   whether it commits or not: see [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
 
 mod bell;
 mod callbacks;
@@ -107,6 +108,8 @@ pub struct Consumer {
     panicked: Option<ConsumeError>,
     membership: Membership,
     next_auto_commit: Duration,
+    /// When a consumer that is no member has to show its group that it reads.
+    next_sign_of_life: Duration,
     /// The topics that it knows of: see [`Store::version`].
     seen_version: u64,
     topics_trigger: Arc<Trigger>,
@@ -149,6 +152,7 @@ impl Store {
             panicked: None,
             membership: Membership::default(),
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
+            next_sign_of_life: clock.monotonic(),
             seen_version: self.version(),
             topics_waker: Waker::from(Arc::clone(&topics_trigger)),
             topics_id: self.changed().new_id(),
@@ -235,10 +239,14 @@ impl Consumer {
     /// Reads nothing any more, and leaves the group. With automatic commits, what was read is committed.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), when something cannot be written; [`ConsumeError::CallbackPanicked`]. It is out of the group all the same.
+    /// It is out of the group all the same.
+    /// - [`ConsumeError::CommitFailed`], when what was read could not be committed: the group took this member for dead,
+    ///   or another consumer took its place. Another member reads it again.
+    /// - [`Error::Io`](crate::Error::Io), when something cannot be written; [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - [`ConsumeError::CallbackPanicked`].
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_open()?;
-        let committed = self.auto_commit();
+        let committed = self.auto_commit_all();
         let all = self.assignment();
         if self.interest.is_subscription() && !all.is_empty() {
             self.give_up(Happening::Revoked, &all);
@@ -314,6 +322,11 @@ impl Consumer {
 
     fn check_open(&self) -> Result<()> {
         if self.closed { Err(ConsumeError::Closed.into()) } else { Ok(()) }
+    }
+
+    /// Whether it has told its group of a topic, or is about to.
+    fn subscribes_to(&self, topic: &str) -> bool {
+        self.membership.topics.contains(topic) || self.interest.names(topic)
     }
 
     fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
@@ -436,14 +449,14 @@ impl Consumer {
         position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
     }
 
-    /// How many offsets lie between the position and the end of a partition.
+    /// How many offsets are left to read in a partition: those from the position to the end, without those that were
+    /// deleted.
     ///
     /// # Errors
     /// As [`position`](Consumer::position).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let position = self.position(partition)?;
-        let end = self.assigned(partition)?.log.offsets().end;
-        Ok(end.saturating_sub(position))
+        Ok(self.assigned(partition)?.log.offsets().behind(position))
     }
 
     /// What the group has committed for a partition, whoever it is assigned to.

@@ -9,7 +9,6 @@ use crate::topic::protocol::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 /// A partition, and how far the consumer is in it.
 #[derive(Debug)]
@@ -21,8 +20,8 @@ pub(super) struct Partition {
     pub(super) paused: bool,
     /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
-    /// What this consumer committed last, and when.
-    pub(super) committed: Option<(Offset, Duration)>,
+    /// What this consumer committed last.
+    pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
     waker: Waker,
     waker_id: u64,
@@ -57,6 +56,12 @@ impl Partition {
     /// The offset of the next record to read, once that was decided.
     pub(super) fn position(&self) -> Option<Offset> {
         self.reader.as_ref().map(Reader::offset)
+    }
+
+    /// Whether it is somewhere else than where this consumer has committed.
+    pub(super) fn is_dirty(&self) -> bool {
+        let at = self.position();
+        at.is_some() && at != self.committed
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
@@ -135,12 +140,13 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+        let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: self.position().unwrap_or_default(),
+            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()

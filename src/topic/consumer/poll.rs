@@ -7,7 +7,7 @@ use crate::topic::consumer::partition::{Partition, Room};
 use crate::topic::consumer::records::{ConsumerRecord, ConsumerRecords};
 use crate::topic::consumer::{Consumer, OffsetAndMetadata};
 use crate::topic::protocol::TopicPartition;
-use crate::types::StartAt;
+use crate::types::{Offset, StartAt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ impl Consumer {
             self.follow_group()?;
             // What was returned before this poll: nothing that it is about to return.
             self.auto_commit_if_due()?;
+            self.show_life_if_due()?;
             self.decide_positions()?;
             let records = self.take_records()?;
             if !records.is_empty() || waited {
@@ -76,7 +77,8 @@ impl Consumer {
             return Ok(true);
         }
         let group = self.say_waiting(deadline)?;
-        let sooner = [group, self.auto_commit_due()].into_iter().flatten().min();
+        let own = [self.auto_commit_due(), self.sign_of_life_due()];
+        let sooner = own.into_iter().chain([group]).flatten().min();
         let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
         let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
         let rang = self.bell.wait(rings, until, &*self.clock);
@@ -102,28 +104,22 @@ impl Consumer {
             Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
             None => BTreeMap::new(),
         };
-        let now = self.clock.monotonic();
         for name in names {
             let Some(index) = self.index(name) else { continue };
-            self.begin_at(index, committed.get(name), now)?;
+            self.begin_at(index, committed.get(name))?;
         }
         Ok(())
     }
 
-    fn begin_at(
-        &mut self,
-        index: usize,
-        committed: Option<&OffsetAndMetadata>,
-        now: Duration,
-    ) -> Result<()> {
+    fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if let Some(committed) = committed {
             match partition.seek(StartAt::Offset(committed.offset)) {
                 Ok(()) => {
-                    partition.committed = Some((committed.offset, now));
+                    partition.committed = Some(committed.offset);
                     return Ok(());
                 }
-                Err(error) => return self.recover(index, error),
+                Err(error) => return self.recover(index, Some(committed.offset), error),
             }
         }
         let start = match self.config.auto_offset_reset {
@@ -137,7 +133,7 @@ impl Consumer {
         };
         match partition.seek(start) {
             Ok(()) => Ok(()),
-            Err(error) => self.recover(index, error),
+            Err(error) => self.recover(index, None, error),
         }
     }
 
@@ -165,7 +161,7 @@ impl Consumer {
             if let Err(error) = result {
                 if records.is_empty() {
                     self.next_turn = index.saturating_add(1);
-                    self.recover(index, error)?;
+                    self.recover(index, None, error)?;
                     continue;
                 }
                 // What was taken comes first, the error with the next poll.
@@ -179,8 +175,8 @@ impl Consumer {
         Ok(records.into_iter().collect())
     }
 
-    /// Goes on after an error, if there is a way.
-    fn recover(&mut self, index: usize, error: Error) -> Result<()> {
+    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has no position.
+    fn recover(&mut self, index: usize, meant: Option<Offset>, error: Error) -> Result<()> {
         let reset = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(StartAt::Earliest),
             AutoOffsetReset::Latest => Some(StartAt::Latest),
@@ -189,7 +185,7 @@ impl Consumer {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         match (&error, reset) {
             (Error::OffsetOutOfRange { .. }, Some(start)) => {
-                partition.seek(start).map_err(|error| partition.failed(error))
+                partition.seek(start).map_err(|error| partition.failed(meant, error))
             }
             (Error::Closed, _) => {
                 self.store.shared().check_open()?;
@@ -208,10 +204,10 @@ impl Consumer {
                         partition.gone = true;
                         Ok(())
                     }
-                    Err(unknown) => Err(partition.failed(unknown)),
+                    Err(unknown) => Err(partition.failed(meant, unknown)),
                 }
             }
-            _ => Err(partition.failed(error)),
+            _ => Err(partition.failed(meant, error)),
         }
     }
 }

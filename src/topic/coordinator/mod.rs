@@ -310,14 +310,15 @@ impl Coordinator {
 
     /// Commits offsets, all of them or none; returns the log they are in, and where.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed. One for a partition that is not
-    /// there any more when it comes to it is refused: it would hold for the next topic of that name.
+    /// They survive the end of the process. What is to survive loss of power must be flushed. `check` says of each
+    /// partition why nothing may be committed for it. It is asked when no deletion of a topic can come in between: an
+    /// offset for a partition that is not there would hold for the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
         committer: Committer<'_>,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        is_there: &dyn Fn(&TopicPartition) -> bool,
+        check: &dyn Fn(&TopicPartition) -> Option<CommitRefusal>,
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
@@ -335,11 +336,8 @@ impl Coordinator {
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
                 (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
-                (Ok(()), Ok(())) => match offsets.keys().find(|at| !is_there(at)) {
-                    Some(at) if !shard.log.is_closed() => {
-                        let (topic, partition) = ((*at.topic).to_owned(), at.partition);
-                        Err(failed(CommitRefusal::NotAssigned { topic, partition }).into())
-                    }
+                (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
+                    Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
                     _ => shard.append(records),
                 },
             };
@@ -371,16 +369,17 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions.
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or is reading.
     pub(crate) fn committed(
         &self,
         group: &str,
         partitions: &mut dyn Iterator<Item = &TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.with(self.partition(group)?, |shard, _| {
+        self.with(self.partition(group)?, |shard, now| {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
+                shard.table.note_use(group, &partition.topic, number, now.calendar);
                 let committed = shard.table.committed(group, &partition.topic, number);
                 if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
                     found.insert(partition.clone(), offset);
@@ -390,8 +389,8 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer commits again what has not changed, so that it does not expire.
-    pub(crate) fn renewal(&self) -> Duration {
+    /// How often a consumer that is no member shows that it reads, so that what is committed does not expire.
+    pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
 }

@@ -131,7 +131,7 @@ impl Shard {
         let mut encoded = Vec::with_capacity(records.len());
         for record in &records {
             let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
-                option: "group_id",
+                option: "group",
                 reason: too_long.to_string(),
             })?;
             encoded.extend(stored.map(|(key, value)| match value {
@@ -170,10 +170,10 @@ impl Shard {
         }
     }
 
-    /// Removes what has expired; returns how many records were removed.
+    /// Removes what has expired, and renews what is in use; returns how many records were removed.
     pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
-        let mut tombstones = Vec::new();
+        let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();
         for name in self.table.group_names() {
             let stored = self.table.group(name);
@@ -186,11 +186,13 @@ impl Shard {
             };
             let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
             tombstones.extend(expired.tombstones);
+            renewed.extend(expired.renewed);
             if expired.group_gone {
                 gone.push(name.to_owned());
             }
         }
         let removed = tombstones.len();
+        tombstones.append(&mut renewed);
         self.append(tombstones)?;
         for name in gone {
             let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;

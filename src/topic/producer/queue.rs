@@ -279,6 +279,15 @@ impl Queue {
     }
 }
 
+/// The queue goes with the last thread that could write from it. From then on nothing of this
+/// producer can be resent, so its log need not remember it.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let state = self.state.lock();
+        state.numbering.forget_in(&state.log);
+    }
+}
+
 /// What a batch may have before compression: so much that the log takes it, however it is compressed.
 fn limit(log: &Log, producer: &Shared) -> usize {
     let live = &log.shared().live;
