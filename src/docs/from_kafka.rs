@@ -13,7 +13,7 @@
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) has it on the medium, which Kafka leaves to the replicas |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | a call is a call. It returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | who has the process has the store: use the rights of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Stored transactional batches and markers are kept as they are |
+//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are kept and do nothing |
 //! | Streams, Connect, Schema Registry | not there; [`Serialize`](crate::Serialize) is where a registry would come in |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
@@ -175,7 +175,7 @@
 //! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
-//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is made while its topic is being read begins with its first record; Kafka's way is [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
 //! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
 //! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |

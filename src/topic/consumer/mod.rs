@@ -55,7 +55,7 @@ use crate::topic::store::Store;
 use crate::types::{Offset, StartAt, Timestamp};
 use bell::Trigger;
 use callbacks::Happening;
-use interest::Interest;
+use interest::{Interest, Since};
 use membership::Membership;
 use partition::Partition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +107,10 @@ pub struct Consumer {
     /// What a poll has to tell of the listener yet.
     panicked: Option<ConsumeError>,
     membership: Membership,
+    /// When it began to read what it subscribes to.
+    since: Since,
+    /// Whether it has decided to begin in a new partition, which is to be committed before anything is read.
+    begins_new_partition: bool,
     next_auto_commit: Duration,
     /// When a consumer that is no member has to show its group that it reads.
     next_sign_of_life: Duration,
@@ -151,6 +155,8 @@ impl Store {
             listener: None,
             panicked: None,
             membership: Membership::default(),
+            since: Since::default(),
+            begins_new_partition: false,
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
             next_sign_of_life: clock.monotonic(),
             seen_version: self.version(),
@@ -224,10 +230,10 @@ impl Consumer {
         self.check_open()?;
         self.interest.check_next(&Interest::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        let mut added = Vec::new();
+        let (mut added, now) = (Vec::new(), self.store.moment());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
-            let log = self.store.topic(&name.topic)?.partition(name.partition)?;
-            added.push(Partition::new(name.clone(), log, &self.bell));
+            let log = self.store.partition(&name.topic, name.partition)?;
+            added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
         }
         self.auto_commit()?;
         self.partitions.retain(|partition| names.contains(&partition.name));
@@ -253,6 +259,7 @@ impl Consumer {
         }
         self.partitions.clear();
         self.interest = Interest::Nothing;
+        self.since = Since::default();
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
         committed.and(left).and(panicked)
@@ -315,6 +322,7 @@ impl Consumer {
         self.check_open()?;
         self.group_for("subscribe")?;
         self.interest.check_next(&interest)?;
+        self.since.begin(&interest, self.store.moment());
         self.interest = interest;
         self.membership.rejoin = true;
         Ok(())

@@ -54,6 +54,10 @@ impl Consumer {
             self.auto_commit_if_due()?;
             self.show_life_if_due()?;
             self.decide_positions()?;
+            if std::mem::take(&mut self.begins_new_partition) {
+                // After a crash the partition is not new any more, and would be begun at its end.
+                self.auto_commit()?;
+            }
             let records = self.take_records()?;
             if !records.is_empty() || waited {
                 return Ok(records);
@@ -112,6 +116,7 @@ impl Consumer {
     }
 
     fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
+        let is_new = committed.is_none() && self.is_new(index)?;
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if let Some(committed) = committed {
             match partition.seek(StartAt::Offset(committed.offset)) {
@@ -124,6 +129,10 @@ impl Consumer {
         }
         let start = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => StartAt::Earliest,
+            AutoOffsetReset::Latest if is_new => {
+                self.begins_new_partition = true;
+                StartAt::Earliest
+            }
             AutoOffsetReset::Latest => StartAt::Latest,
             AutoOffsetReset::None => {
                 let topic = (*partition.name.topic).to_owned();
@@ -135,6 +144,26 @@ impl Consumer {
             Ok(()) => Ok(()),
             Err(error) => self.recover(index, None, error),
         }
+    }
+
+    /// Whether a partition was made after the consumer, or its group, began to read the topic. Nothing that is in it
+    /// was there when they began.
+    fn is_new(&self, index: usize) -> Result<bool> {
+        let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
+        let Some(partition) = self.partitions.get(index) else { return Ok(false) };
+        if !latest || !self.config.new_partitions_from_start {
+            return Ok(false);
+        }
+        let since = match (partition.since, &self.group) {
+            (Some(since), _) => since,
+            (None, Some(group)) => {
+                let (topic, own) = (&*partition.name.topic, self.since.of(&partition.name.topic));
+                let group = group.coordinator.reads_since(&group.name, topic)?;
+                group.map_or(own, |group| group.min(own))
+            }
+            (None, None) => return Ok(false),
+        };
+        Ok(partition.born > since)
     }
 
     fn take_records(&mut self) -> Result<ConsumerRecords> {
@@ -191,11 +220,9 @@ impl Consumer {
                 self.store.shared().check_open()?;
                 // Its topic was deleted. One of that name may be there again.
                 let name = partition.name.clone();
-                let topic = self.store.topic(&name.topic);
-                let log = topic.and_then(|topic| topic.partition(name.partition));
-                match log {
-                    Ok(log) if !log.is_closed() => {
-                        partition.replace_log(log);
+                match self.store.partition(&name.topic, name.partition) {
+                    Ok((log, born)) if !log.is_closed() => {
+                        partition.replace_log((log, born));
                         Ok(())
                     }
                     Ok(_) => Err(error),
