@@ -218,7 +218,7 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
-    let dir = segment_dir(path, &config, false);
+    let dir = Arc::new(segment_dir(path, &config, false));
     let (follower, view) = survey(&dir, config.on_corruption, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows better.
     if config.on_corruption != OnCorruption::Truncate

@@ -16,12 +16,14 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::error::{Corruption, Damage, Error, Result, TopicError};
+use crate::error::{Corruption, Damage, Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::fs::EntryKind;
 use crate::log::{CleanupPolicy, Log, LogConfig, SharedCheckpoints};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
+use crate::segment::name::TOPIC_PROPERTIES;
+use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::metadata::{
@@ -64,8 +66,10 @@ pub(crate) struct Found {
 impl Directory {
     pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
+        let reserve = Arc::new(Reserve::new(&config.fs, path, &events));
         let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
-        Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
+        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
+        Directory { dir: Arc::new(dir) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -106,7 +110,7 @@ impl Directory {
             None => {
                 let cluster = Uuid::random().to_string();
                 let meta = MetaProperties::new(1, &cluster, Uuid::random());
-                self.dir.replace(&path, meta.format().as_bytes())
+                self.dir.replace_if_room(&path, meta.format().as_bytes())
             }
         }
     }
@@ -194,6 +198,7 @@ impl Directory {
     fn first(&self, topic: &str) -> SegmentDir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
         SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
+            .with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
@@ -214,7 +219,10 @@ impl Directory {
     pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.path_of(topic, partition);
         let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
-        dir.replace(&dir.path.join(PARTITION_METADATA), format_partition_metadata(id).as_bytes())
+        dir.replace_if_room(
+            &dir.path.join(PARTITION_METADATA),
+            format_partition_metadata(id).as_bytes(),
+        )
     }
 
     /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
@@ -237,12 +245,36 @@ impl Directory {
             let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
-            self.dir.fs.rename_dir(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+            let rename = || {
+                let renamed = self.dir.fs.rename_dir(&from, &to);
+                renamed.map_err(|error| Error::io("rename", &from, error))
+            };
+            match rename() {
+                // The name may be what there is no room for. What the directory holds makes some.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    self.empty(&from)?;
+                    let renamed =
+                        self.dir.with_room_for_name(|| self.dir.fs.rename_dir(&from, &to));
+                    renamed.map_err(|error| Error::io("rename", &from, error))?;
+                }
+                renamed => renamed?,
+            }
             // Nobody must find partition 0 gone and another there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
         Ok(())
+    }
+
+    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    fn empty(&self, path: &Path) -> Result<()> {
+        let fs = &self.dir.fs;
+        let entries = fs.list(path).map_err(|error| Error::io("list", path, error))?;
+        for entry in entries.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
+            let path = path.join(&entry.name);
+            fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        }
+        fs.sync_dir(path).map_err(|error| Error::io("sync", path, error))
     }
 
     /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.

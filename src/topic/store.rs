@@ -106,6 +106,7 @@ impl Store {
         fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
         directory.check()?;
         let lock = WriteLock::take(&directory.dir)?;
+        directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
         let maintainer = config.maintenance.clone().map(Maintainer::new).transpose()?;
@@ -219,6 +220,7 @@ impl Store {
             self.existing_coordinator()?.map_or(Ok(()), |groups| groups.forget_topic(&topic))?;
             shared.directory.delete(&topic, partitions.into_iter().rev())?;
         }
+        shared.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 
@@ -493,6 +495,7 @@ impl Store {
         let lines = shared.checkpoints.forget(&keys);
         // Whatever failed: what is set of a topic of that name from now on is written again.
         let written = shared.checkpoints.commit_topic(topic);
+        shared.directory.dir.fill_reserve();
         drop(changes);
         shared.announce();
         deleted.and(forgotten).and(lines).and(written)
