@@ -564,6 +564,114 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
     producer.send(to(1, "x")).unwrap_err();
 }
 
+/// The open batch belongs to the topic that was deleted. A record for the topic that has its name now does
+/// not join it.
+#[test]
+fn record_reaches_recreated_topic() {
+    let scene = scene(2);
+    let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+    let producer = scene.store.producer(config).unwrap();
+    let earlier = producer.send(to(0, "numbered")).unwrap();
+    earlier.wait().unwrap();
+    let old = [0, 1].map(|partition| producer.send(to(partition, "old")).unwrap());
+    scene.store.delete_topic(TOPIC).unwrap();
+    let again = scene.store.create_topic(TOPIC, TopicConfig::default().partitions(2)).unwrap();
+    let new = producer.send(to(0, "new")).unwrap();
+    for old in old {
+        assert_eq!(old.wait().unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(new.wait().unwrap().offset, Some(0));
+    assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
+    assert_eq!(values(&again.partition(1).unwrap()), numbers(0..0));
+    // A log that was closed by itself is a closed log.
+    again.partition(1).unwrap().close().unwrap();
+    let closed = produce_error(producer.send(to(1, "x")).unwrap().wait());
+    assert!(matches!(closed, ProduceError::Batch(cause) if matches!(*cause, Error::Closed)));
+}
+
+/// Topics are deleted and created again among the records of one producer, while the disk is full now and
+/// then and batches wait to be retried. Each record is once in the topic that had the name when it was sent,
+/// or its handle says that there is none such; the topic that is there last has all that was sent to it.
+#[test]
+fn records_follow_recreated_topics_through_retries() {
+    for seed in support::seeds("PRODUCER_RECREATE_SEED", 60) {
+        eprintln!("seed: PRODUCER_RECREATE_SEED={seed}");
+        let mut chance = support::Chance(seed);
+        let scene = scene(1);
+        let config = ProducerConfig::default()
+            .batch_bytes(chance.below(3) as usize * 150)
+            .linger(Duration::from_millis(chance.below(2) * 5))
+            .delivery_timeout(HOUR);
+        let producer = scene.store.producer(config).unwrap();
+        let mut log = scene.topic.partition(0).unwrap();
+        let mut sent: Vec<(String, SendHandle)> = Vec::new();
+        for n in 0..80 {
+            match chance.below(12) {
+                0 => {
+                    scene.fs.clear_rules();
+                    // Nothing is due behind this, so the producer's thread writes no more.
+                    producer.poll();
+                    let stored = values(&log);
+                    scene.store.delete_topic(TOPIC).unwrap();
+                    let topic = scene.store.create_topic(TOPIC, TopicConfig::default()).unwrap();
+                    log = topic.partition(0).unwrap();
+                    if chance.below(2) == 0 {
+                        producer.send(to(0, format!("first-{n}"))).unwrap();
+                        check_incarnation(&producer, &scene.clock, &mut sent, &stored, false);
+                        assert_eq!(values(&log), [format!("first-{n}")]);
+                    } else {
+                        check_incarnation(&producer, &scene.clock, &mut sent, &stored, false);
+                    }
+                }
+                1 => drop(scene.fail_writes(io::ErrorKind::StorageFull)),
+                2 => scene.fs.clear_rules(),
+                3 => scene.clock.advance(Duration::from_millis(chance.below(300))),
+                4 => drop(producer.poll()),
+                _ => {
+                    let value = n.to_string();
+                    sent.push((value.clone(), producer.send(to(0, value)).unwrap()));
+                }
+            }
+        }
+        scene.fs.clear_rules();
+        let first = values(&log).into_iter().find(|value| value.starts_with("first"));
+        check_incarnation(&producer, &scene.clock, &mut sent, &[], true);
+        let mut stored = values(&log);
+        stored.retain(|value| Some(value) != first.as_ref());
+        let expected: Vec<String> = sent.into_iter().map(|(value, _)| value).collect();
+        assert_eq!(stored, expected);
+    }
+}
+
+/// Waits for all that was sent to a topic. If the topic is there still, all of it is stored; otherwise what
+/// was stored before it went.
+fn check_incarnation(
+    producer: &Producer,
+    clock: &ManualClock,
+    sent: &mut Vec<(String, SendHandle)>,
+    stored: &[String],
+    is_there: bool,
+) {
+    clock.advance(Duration::from_secs(2));
+    producer.poll();
+    producer.flush().ok();
+    let mut at = stored.iter().filter(|value| !value.starts_with("first"));
+    for (value, handle) in sent.iter() {
+        match handle.wait() {
+            Ok(_) if is_there => {}
+            Ok(_) => assert_eq!(at.next(), Some(value)),
+            Err(error) => {
+                assert!(!is_there, "{value}: {error}");
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            }
+        }
+    }
+    assert_eq!(at.next(), None);
+    if !is_there {
+        sent.clear();
+    }
+}
+
 #[test]
 fn a_producer_of_a_topic_is_the_producer_itself() {
     let scene = scene(1);

@@ -19,6 +19,7 @@
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
 //! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
+//! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
 //! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
@@ -279,6 +280,25 @@
 //! # Ok(()) })().unwrap();
 //! # Ok::<(), annals::Error>(())
 //! ```
+//!
+//! # Recent batches
+//!
+//! `00000000000000000109.recent` holds what the snapshot of the same offset has no room for. It is a
+//! file of ours: a broker pays no attention to it, and it is never needed. It counts only beside the
+//! snapshot whose checksum it names. Its entries are those of the snapshot's producers, in the same
+//! order, and their numbers are varints, as in a record.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | version | i16 | 0 |
+//! | checksum | u32 | CRC-32C of all that follows |
+//! | snapshot | u32 | the checksum of the snapshot |
+//! | heard | varint | when a batch of the producer last arrived, in milliseconds; less that of the entry before |
+//! | count | varint | the batches before its last one: at most 4, the latest first, each of four numbers |
+//! | sequence numbers | varint | the first of the batch after it, less its last |
+//! | offsets | varint | the same of offsets: at least 1 |
+//! | offset delta | varint | its last offset less its first |
+//! | timestamp | varint | that of the batch after it, less its own |
 //!
 //! # The small files
 //!

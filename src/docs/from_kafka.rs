@@ -156,7 +156,7 @@
 //! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
-//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by the thread that wrote the batch, be it yours |
+//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by a thread that sends, waits or flushes, or by one that the producer starts for callbacks; it may block |
 //! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is looked up for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
@@ -264,7 +264,7 @@
 //! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
 //! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | nothing waits |
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
-//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | |
+//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | since a batch last arrived, where Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic |
@@ -359,34 +359,40 @@
 //!
 //! # From a store to a broker
 //!
-//! A broker serves what its controller has assigned to it, and sets aside other directories as `-stray`. So the topics are made first, in Kafka,
-//! and get their files then.
+//! A broker takes over the directory of a store in place. No file of a partition moves, groups keep their offsets,
+//! and a small directory is served within seconds. A broker serves only the partitions that its controller has assigned
+//! to it, and renames every other directory to `-stray`; so the topics are written into the first records that a new
+//! controller reads. The example `to_broker` does that. The steps, for one node that is both broker and controller:
 //!
-//! 1. [Close](crate::Store::close) the store.
-//! 2. Make the topics on the cluster, with as many partitions, one replica each, the same settings. Produce nothing to them.
-//! 3. Stop the broker. In each `<topic>-<partition>/` remove the broker's `.log`, `.index`, `.timeindex`, `.snapshot` files and
-//!    `leader-epoch-checkpoint`, and put the store's segment files there. Keep the broker's `partition.metadata`: its id is that of the topic just made.
-//!    `topic.properties` stays behind.
-//! 4. Remove the broker's `.kafka_cleanshutdown`, so that it reads what it did not write. Where a partition starts inside of its first segment,
-//!    add its line of `log-start-offset-checkpoint` to the broker's, once, and raise the count in the second line.
-//! 5. Start the broker. Look at both ends of each partition with `kafka-get-offsets`, and at the batches with `kafka-dump-log --deep-iteration`.
-//! 6. Take over groups by their offsets: [`describe_group`](crate::Admin::describe_group) tells them, and
-//!    `kafka-consumer-groups --reset-offsets --from-file` sets them.
+//! 1. [Close](crate::Store::close) the store, and take a copy of its directory.
+//! 2. Write `server.properties`. `log.dirs` is the directory of the store, `metadata.log.dir` is another, new
+//!    directory, and `node.id` is the one in the store's `meta.properties`.
+//! 3. `kafka-storage format --ignore-formatted -t CLUSTER_ID -c server.properties`, with the `cluster.id` of the
+//!    store's `meta.properties`. It writes `bootstrap.checkpoint` into the metadata directory.
+//! 4. `cargo run --release --example to_broker -- DATA METADATA/bootstrap.checkpoint` adds the topics: their ids and
+//!    settings, the directory of each partition, and the next id for a producer where the logs know ids of a broker.
+//! 5. `kafka-server-start server.properties`. Compare both ends of each partition with `kafka-get-offsets`.
 //!
-//! Ids of producers begin at 0 on both sides. A broker that meets a new producer with the id of an old one could take its first
-//! batch for one that it has. Let [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), a day, pass since the last record before clients
-//! produce, or lower `producer.id.expiration.ms` for the first start. In the other direction nothing is to be done: a store begins above all ids that its logs know.
+//! To come back, stop the broker and open the directory as a store. From then on the directory can go there and back
+//! as it is, because the controller knows its topics; for topics made meanwhile by the store, begin again at step 2
+//! with a new metadata directory.
+//!
+//! Into a cluster that exists already, records are copied by clients: produce to it what a
+//! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the directory.
+//!
+//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka_broker.rs`) does these steps with Kafka 4.1,
+//! with its producers, its groups and its settings, there, back, and there again.
 //!
 //! What these files are:
 //!
 //! | file | what | when it moves |
 //! |---|---|---|
-//! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays where it is; a broker refuses that of another |
-//! | `partition.metadata` | the id of the topic, the same in all its partitions | must be that of the topic in the cluster |
-//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | the store takes over a broker's; for a broker, step 4 |
+//! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays: the broker takes the node and the cluster from it |
+//! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
+//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | stay: both sides take over those of the other |
 //! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
-//! | `.kafka_cleanshutdown` | that nobody need read the logs | never: remove it |
-//! | `topic.properties`, `producer-ids.properties` | a store's own; brokers pay no attention to them | stay behind |
+//! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
+//! | `topic.properties`, `producer-ids.properties` | a store's own; brokers ignore them | stay, for the way back |
 //!
 //! What every byte of them means is in [`format`](mod@super::format#a-directory-of-topics). That Kafka's own classes read, continue and compact the logs written here, and we theirs, is tested
 //! log by log (`tests/kafka.rs`).

@@ -17,7 +17,7 @@ mod rule;
 pub use self::rule::{Fault, Hook, Rule};
 
 use self::rule::{Active, Effect};
-use super::{DirLock, Entry, File, FileView, Fs, Open};
+use super::{DirGuard, DirLock, Entry, File, FileView, Fs, HeldDir, Open};
 use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -49,6 +49,10 @@ pub enum Operation {
     SyncDir,
     /// [`Fs::lock`].
     Lock,
+    /// [`Fs::hold_dir`].
+    HoldDir,
+    /// [`Fs::lock_dir`].
+    LockDir,
     /// [`File::len`].
     Len,
     /// [`File::read_at`].
@@ -290,6 +294,8 @@ impl Answer for FileView {}
 impl Answer for Vec<Entry> {}
 impl Answer for Arc<dyn File> {}
 impl Answer for Box<dyn DirLock> {}
+impl Answer for Box<dyn DirGuard> {}
+impl Answer for Option<HeldDir> {}
 
 impl Fs for FaultFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
@@ -344,6 +350,22 @@ impl Fs for FaultFs {
             let file = FaultFile { inner, path: Arc::clone(&path), faults };
             Ok(Box::new(FaultLock { file }) as Box<dyn DirLock>)
         })
+    }
+
+    /// The same rules hold for what is done in the directory, by the same paths.
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        self.faults.pass(Call::new(Operation::HoldDir, dir.into()), |_| {
+            let held = self.inner.hold_dir(dir)?;
+            Ok(held.map(|HeldDir { fs: inner, above, name }| {
+                let fs = Arc::new(FaultFs { inner, faults: Arc::clone(&self.faults) });
+                HeldDir { fs, above, name }
+            }))
+        })
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        let call = Call::new(Operation::LockDir, dir.into());
+        self.faults.pass(call, |_| self.inner.lock_dir(dir))
     }
 
     /// That of the file system inside. It is no call: no rule strikes it.

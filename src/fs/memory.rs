@@ -21,17 +21,18 @@
 
 mod content;
 mod crash;
+mod held;
 mod space;
 mod tree;
 
 use self::content::Content;
 use self::crash::Luck;
 use self::space::Space;
-use self::tree::{Change, Names, Node, ROOT, Tree, components};
-use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
+use self::tree::{Change, DirId, Names, Node, Tree, components};
+use super::{DirGuard, DirLock, Entry, EntryKind, File, FileView, Fs, HeldDir, Open};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,8 @@ pub enum Survive {
 #[derive(Clone)]
 pub struct MemFs {
     shared: Arc<Shared>,
+    /// The directory that paths begin at, where it is not the root.
+    held: Option<Arc<held::Held>>,
 }
 
 struct Shared {
@@ -97,6 +100,8 @@ struct Shared {
     tree: RwLock<Tree>,
     space: Space,
     boot: u64,
+    /// Leaf lock. The directories that are locked themselves.
+    locked: Mutex<BTreeSet<DirId>>,
 }
 
 /// A file, by whatever name or handle it is reached.
@@ -167,7 +172,8 @@ impl MemFs {
     }
 
     fn build(tree: Tree, space: Space, boot: u64) -> MemFs {
-        MemFs { shared: Arc::new(Shared { tree: RwLock::new(tree), space, boot }) }
+        let (tree, locked) = (RwLock::new(tree), Mutex::default());
+        MemFs { shared: Arc::new(Shared { tree, space, boot, locked }), held: None }
     }
 
     /// Makes the device larger or smaller. One that is smaller than what it holds loses
@@ -365,11 +371,16 @@ impl Fs for MemFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if how != Open::CreateNew {
             let tree = self.shared.tree.read();
-            let node = tree.find_file(path)?;
+            let node = tree.find_file(self.at(&tree, path)?)?;
             return Ok(Arc::new(self.handle(node, how == Open::ReadWrite)));
         }
         let mut tree = self.shared.tree.write();
-        let at = tree.place(path)?;
+        let at = match tree.place(self.at(&tree, path)?) {
+            Err(_) if self.held.is_some() && tree.find_dir(self.at(&tree, path)?).is_ok() => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            at => at?,
+        };
         if tree.get(at.0, &at.1).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -381,7 +392,7 @@ impl Fs for MemFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let tree = self.shared.tree.read();
-        let dir = tree.find_dir(dir)?;
+        let dir = tree.find_dir(self.at(&tree, dir)?)?;
         let names = tree.live.get(&dir).into_iter().flatten();
         let entries = names.map(|(name, node)| {
             let (kind, len) = match node {
@@ -395,8 +406,9 @@ impl Fs for MemFs {
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let names = components(dir);
-        let mut at = ROOT;
+        let begins = self.at(&tree, dir)?;
+        let names = components(begins.path);
+        let mut at = begins.dir;
         for (index, name) in names.iter().enumerate() {
             at = match tree.get(at, name) {
                 Some(Node::Dir(dir)) => *dir,
@@ -415,8 +427,9 @@ impl Fs for MemFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let node = tree.find_file(from)?;
-        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        let node = tree.find_file(self.at(&tree, from)?)?;
+        let from = tree.place(self.at(&tree, from)?)?;
+        let to = tree.place(self.at(&tree, to)?)?;
         let replaced = match tree.get(to.0, &to.1) {
             Some(Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
             Some(Node::File(file)) if Arc::ptr_eq(file, &node) => return Ok(()),
@@ -432,8 +445,8 @@ impl Fs for MemFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let node = tree.find_file(path)?;
-        let at = tree.place(path)?;
+        let node = tree.find_file(self.at(&tree, path)?)?;
+        let at = tree.place(self.at(&tree, path)?)?;
         tree.change(Change::Unlink { at });
         node.release(&self.shared.space);
         Ok(())
@@ -441,8 +454,9 @@ impl Fs for MemFs {
 
     fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        tree.find_dir(from)?;
-        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        tree.find_dir(self.at(&tree, from)?)?;
+        let from = tree.place(self.at(&tree, from)?)?;
+        let to = tree.place(self.at(&tree, to)?)?;
         if tree.get(to.0, &to.1).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -452,8 +466,8 @@ impl Fs for MemFs {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let id = tree.find_dir(dir)?;
-        let at = tree.place(dir)?;
+        let id = tree.find_dir(self.at(&tree, dir)?)?;
+        let at = tree.place(self.at(&tree, dir)?)?;
         if tree.live.get(&id).is_some_and(|names| !names.is_empty()) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
@@ -465,16 +479,16 @@ impl Fs for MemFs {
     /// A rename between two directories is durable after a sync of either.
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let dir = tree.find_dir(dir)?;
+        let dir = tree.find_dir(self.at(&tree, dir)?)?;
         tree.sync(dir);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let mut tree = self.shared.tree.write();
-        let node = match tree.find_file(path) {
+        let node = match tree.find_file(self.at(&tree, path)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let at = tree.place(path)?;
+                let at = tree.place(self.at(&tree, path)?)?;
                 self.shared.space.take_file()?;
                 let node = FileNode::new(Content::default(), 1);
                 tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
@@ -486,6 +500,14 @@ impl Fs for MemFs {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(MemLock { file: self.handle(node, true) }))
+    }
+
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        self.hold(dir).map(Some)
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        self.guard(dir)
     }
 
     /// `boot-` and a number: 1 at first, one more with each crash.

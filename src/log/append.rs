@@ -336,7 +336,7 @@ impl Shared {
         writer: &mut Writer,
         header: &BatchHeader,
     ) -> Result<Option<Appended>> {
-        let (now, after) = (self.clock().now(), self.config.producer_id_expiration);
+        let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
         let repeated = writer.tracked.check(header, now, after)?;
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,

@@ -27,6 +27,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Whether a log is closed by itself or with all of its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closes {
+    Alone,
+    WithOthers,
+}
+
 impl Shared {
     /// Closes the active segment and begins one at `base`. The writer lock is held.
     ///
@@ -37,7 +44,7 @@ impl Shared {
         }
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().monotonic();
-        writer.tracked.expire(self.clock().now(), self.config.producer_id_expiration);
+        writer.tracked.expire(now, self.config.producer_id_expiration);
         let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now, room));
         writer.events.extend(events);
         rolled
@@ -175,11 +182,12 @@ impl Shared {
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
-        let now = self.clock().now();
+        let now = writer.tracked.time(self.clock().monotonic());
         let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
         let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
+        replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -372,7 +380,16 @@ impl Shared {
 
     /// Closes the log for everyone who has it.
     pub(crate) fn close(&self) -> Result<()> {
-        let (closed, events) = self.dir.events.hold(|| self.close_now());
+        self.close_by(Closes::Alone)
+    }
+
+    /// The same for one of many logs of a directory that are closed together.
+    pub(crate) fn close_with_others(&self) -> Result<()> {
+        self.close_by(Closes::WithOthers)
+    }
+
+    fn close_by(&self, how: Closes) -> Result<()> {
+        let (closed, events) = self.dir.events.hold(|| self.close_now(how));
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -380,7 +397,7 @@ impl Shared {
         closed
     }
 
-    fn close_now(&self) -> Result<()> {
+    fn close_now(&self, how: Closes) -> Result<()> {
         // None may write after the lock is released. That one comes between here and there finds the log closed.
         self.rest();
         let mut disposal = self.cleaner.lock();
@@ -391,6 +408,11 @@ impl Shared {
             self.check_readable()?;
             slot.take()
         };
+        // Nobody but this close changes the log any more. A flush that still runs promises its records alone, and they
+        // are durable before its recovery point is set.
+        if how == Closes::WithOthers {
+            self.checkpoints.hold();
+        }
         let closed = match writer {
             Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
             None => Ok(()),

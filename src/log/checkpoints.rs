@@ -57,8 +57,11 @@ pub(crate) trait SharedCheckpoints: Debug + Send + Sync {
     /// What is written down of a log.
     fn get(&self, of: &Path, checkpoint: Checkpoint) -> Option<Offset>;
 
-    /// Writes it down. It is on the medium when this returns, except while logs are opened or closed: then when that is done.
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](SharedCheckpoints::hold).
     fn set(&self, of: &Path, checkpoint: Checkpoint, offset: Offset) -> Result<()>;
+
+    /// Holds back what is set of a log from now on, as it is closed with others: one write for all of them follows.
+    fn hold(&self, of: &Path);
 
     /// What is known of a log that was closed in order, if no log of the directory has been open since.
     fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown>;
@@ -101,6 +104,13 @@ impl Checkpoints {
         match &self.shared {
             Some(shared) => shared.set(&self.dir.path, checkpoint, offset),
             None => self.set_own(checkpoint, offset),
+        }
+    }
+
+    /// Leaves it to the directory's close to make durable what this log sets from now on.
+    pub(crate) fn hold(&self) {
+        if let Some(shared) = &self.shared {
+            shared.hold(&self.dir.path);
         }
     }
 

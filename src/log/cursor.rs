@@ -78,6 +78,11 @@ impl Cursor {
         self.revision
     }
 
+    /// Whether the log was truncated or compacted since the last batch was read.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.shared.revised_since(self.revision)
+    }
+
     /// Fails when the log is closed, or the next offset not in it.
     pub(crate) fn check(&self) -> Result<()> {
         self.shared.check_readable()?;

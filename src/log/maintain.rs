@@ -34,7 +34,7 @@ impl Shared {
             return Ok(report);
         }
         // The clock is somebody else's code: it is asked with no lock held.
-        let now = self.clock().now();
+        let now = self.clock().monotonic();
         if let Some(writer) = self.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
         }

@@ -262,9 +262,9 @@ impl Log {
     ///
     /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
     /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
-    /// producer that the log does not know, any sequence number is taken. After the process has died, after a loss of power that
-    /// left the batch there, after a close and after a truncation, at least the last batch of each producer is recognised, and the
-    /// ones before it are refused: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// producer that the log does not know, any sequence number is taken. The five are recognised after a
+    /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
+    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
@@ -674,6 +674,11 @@ impl Log {
     /// - [`Error::Io`], [`Error::Poisoned`]: it is closed all the same, and the next opening recovers it as after a crash.
     pub fn close(self) -> Result<()> {
         self.shared.close()
+    }
+
+    /// [Closes](Log::close) one of many logs, whose checkpoints are made durable for all of them afterwards.
+    pub(crate) fn close_with_others(&self) -> Result<()> {
+        self.shared.close_with_others()
     }
 }
 

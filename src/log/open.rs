@@ -518,7 +518,7 @@ impl Opening {
             .live
             .keys()
             .copied()
-            .filter(|(base, kind)| *kind != Kind::Snapshot && !logs.contains(base))
+            .filter(|(base, kind)| !kind.is_of_offset() && !logs.contains(base))
             .collect();
         for (base, kind) in orphans {
             self.remove_file(SegmentFile::live(base, kind))?;

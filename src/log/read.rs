@@ -229,13 +229,37 @@ fn pick(
 }
 
 /// Reads whole batches from an offset on, as many as the limit allows and at least one.
+///
+/// All of them are of one history: if the log is truncated or compacted meanwhile, they are read again.
 pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
     shared.check_readable()?;
     shared.refresh()?;
     shared.check_range(from)?;
-    let (revision, seen_end) = (shared.revision(), shared.end());
-    let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
     let mut bytes = BytesMut::new();
+    loop {
+        let (revision, seen_end) = (shared.revision(), shared.end());
+        let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
+        bytes.clear();
+        collect(&mut cursor, limits, &mut bytes)?;
+        // Truncation can leave the last offsets of a log without a record: the next read goes on behind them.
+        if bytes.is_empty() {
+            cursor.pass(seen_end);
+        }
+        let end = shared.end();
+        if !shared.revised_since(revision) {
+            return Ok(Fetched {
+                bytes: bytes.freeze(),
+                next_offset: cursor.offset(),
+                end,
+                from,
+                max_expanded_bytes: shared.config.max_expanded_bytes,
+            });
+        }
+        shared.check_range(from)?;
+    }
+}
+
+fn collect(cursor: &mut Cursor, limits: ReadLimits, bytes: &mut BytesMut) -> Result<()> {
     while let Some(header) = cursor.advance()? {
         let fits = bytes.len().saturating_add(header.size_bytes()) <= limits.max_bytes;
         if !bytes.is_empty() && !fits {
@@ -248,15 +272,5 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
             break;
         }
     }
-    // Truncation can leave the last offsets of a log without a record: the next read goes on behind them.
-    if bytes.is_empty() && !shared.revised_since(revision) {
-        cursor.pass(seen_end);
-    }
-    Ok(Fetched {
-        bytes: bytes.freeze(),
-        next_offset: cursor.offset(),
-        end: shared.end(),
-        from,
-        max_expanded_bytes: shared.config.max_expanded_bytes,
-    })
+    Ok(())
 }

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// before it and before those behind it. A damaged one is an error, again and again,
 /// until the reader is told to [`seek`](Reader::seek) past it: nothing is skipped unasked.
 ///
+/// If the log is truncated or compacted meanwhile, the reader drops what it has read ahead, and reads on at
+/// its offset from what the log holds now.
+///
 /// Two ways to read:
 ///
 /// - [`records`](Reader::records) gives owned [`StoredRecord`]s. Those of one batch share its memory.
@@ -76,9 +79,7 @@ impl Reader {
     /// - As [`Log::offset_for_time`](crate::Log::offset_for_time), for a time.
     pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
         let offset = self.cursor.shared().resolve(start.into())?;
-        self.pending = None;
-        self.failed = None;
-        self.cursor.seek(offset);
+        self.go_back_to(offset);
         Ok(())
     }
 
@@ -107,8 +108,17 @@ impl Reader {
         Ok(Some(from))
     }
 
+    /// Drops the rest of a batch if the log was truncated or compacted since it was read: the records may be gone, and
+    /// others may have their offsets.
+    fn drop_outdated(&mut self) {
+        if self.pending.is_some() && self.cursor.is_outdated() {
+            self.pending = None;
+        }
+    }
+
     /// Goes over from records to batches: a batch of which some records were given out is the next one.
     fn leave_records(&mut self) {
+        self.drop_outdated();
         let pending = self.pending.take();
         let failed = self.failed.take().is_some();
         let given = pending.map(|mut records| records.next().is_none());
@@ -139,6 +149,7 @@ impl Reader {
             }
             self.leave_records();
         }
+        self.drop_outdated();
         loop {
             if let Some(records) = &mut self.pending {
                 match records.next() {
@@ -172,7 +183,20 @@ impl Reader {
         }
     }
 
-    /// The same. At the end of the log it goes on from there, though the last offsets may have no record.
+    /// Which revision of the log the last record is of.
+    pub(crate) fn revision(&self) -> u64 {
+        self.cursor.revision()
+    }
+
+    /// Goes to an offset that need not be in the log: the next read says so if it is not.
+    pub(crate) fn go_back_to(&mut self, offset: Offset) {
+        self.pending = None;
+        self.failed = None;
+        self.cursor.seek(offset);
+    }
+
+    /// Like [`next_record`](Reader::next_record), but goes on from the end of the log when it gets there: the last
+    /// offsets may have no record.
     pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
         let shared = self.cursor.shared();
         let (revision, end) = (shared.revision(), shared.end());

@@ -728,7 +728,7 @@ impl<'a> SegmentScan<'a> {
 /// Creates the log file of a new segment; a stale file of that name is removed first.
 pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset, room: Room) -> Result<Arc<dyn File>> {
     for kind in Kind::ALL {
-        if kind != Kind::Snapshot {
+        if !kind.is_of_offset() {
             dir.discard(SegmentFile::live(base, kind));
         }
     }

@@ -45,11 +45,24 @@ pub(crate) enum Kind {
     TimeIndex,
     TxnIndex,
     Snapshot,
+    /// What a snapshot leaves out. Kafka has no such file.
+    Recent,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] =
-        [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot];
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Log,
+        Kind::OffsetIndex,
+        Kind::TimeIndex,
+        Kind::TxnIndex,
+        Kind::Snapshot,
+        Kind::Recent,
+    ];
+
+    /// Whether it describes the log as of an offset, whichever segment begins there.
+    pub(crate) const fn is_of_offset(self) -> bool {
+        matches!(self, Kind::Snapshot | Kind::Recent)
+    }
 
     const fn extension(self) -> &'static str {
         match self {
@@ -58,6 +71,7 @@ impl Kind {
             Kind::TimeIndex => "timeindex",
             Kind::TxnIndex => "txnindex",
             Kind::Snapshot => "snapshot",
+            Kind::Recent => "recent",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The checkpoints of all logs of a data directory: a line each in Kafka's files.
 //!
-//! What is asked for is in memory; what is set goes to the file before the call returns. Calls that come while the
-//! file is written share the next write. While a directory is opened or closed nothing is written until it is
-//! [committed](DataCheckpoints::commit): ten thousand logs make one write of each file.
+//! Questions are answered from memory; what is set is in the file before the call returns. Calls that arrive while the
+//! file is written share the next write. Logs that are opened or closed together are held back until they are
+//! [committed](DataCheckpoints::commit), so that ten thousand logs make one write of each file. That is for these logs
+//! alone: whatever any other log sets meanwhile is written.
 
 use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
@@ -43,10 +44,10 @@ struct State {
     closed: BTreeMap<String, CleanShutdown>,
     /// Whether the marker was there when the directory was opened.
     was_marked: bool,
-    /// Whether all that is set is written when it is committed.
+    /// Whether all that is set is written when it is committed: no log has a user yet.
     all_held: bool,
-    /// The topics of which that is so meanwhile.
-    held: BTreeSet<String>,
+    /// The logs of which that is so, as they are opened or closed with others.
+    held: BTreeSet<Key>,
 }
 
 impl State {
@@ -108,19 +109,19 @@ impl DataCheckpoints {
         })
     }
 
-    /// Holds back all that is set from now on: the logs are about to be closed.
-    pub(crate) fn hold(&self) {
-        self.state.lock().all_held = true;
+    /// Holds back what is set of logs that are being made.
+    pub(crate) fn hold_all(&self, logs: &[Key]) {
+        self.state.lock().held.extend(logs.iter().cloned());
     }
 
-    /// Holds back what is set of a topic that is being made.
-    pub(crate) fn hold_topic(&self, topic: &str) {
-        self.state.lock().held.insert(topic.to_owned());
-    }
-
-    /// Writes what was held back of a topic.
-    pub(crate) fn commit_topic(&self, topic: &str) -> Result<()> {
-        self.state.lock().held.remove(topic);
+    /// Writes what was held back of these logs.
+    pub(crate) fn release(&self, logs: &[Key]) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            for key in logs {
+                state.held.remove(key);
+            }
+        }
         self.write_all()
     }
 
@@ -130,6 +131,9 @@ impl DataCheckpoints {
         {
             let mut state = self.state.lock();
             state.all_held = false;
+            state.held.clear();
+            let names: BTreeSet<String> = logs.iter().map(name_of_key).collect();
+            state.closed.retain(|name, _| names.contains(name));
             for lines in &mut state.lines {
                 let before = lines.offsets.len();
                 lines.offsets.retain(|key, _| logs.contains(key));
@@ -141,7 +145,11 @@ impl DataCheckpoints {
 
     /// Writes all that was held back.
     pub(crate) fn commit_all(&self) -> Result<()> {
-        self.state.lock().all_held = false;
+        {
+            let mut state = self.state.lock();
+            state.all_held = false;
+            state.held.clear();
+        }
         self.write_all()
     }
 
@@ -183,8 +191,12 @@ impl DataCheckpoints {
         unless_full(&self.dir, path, marked)
     }
 
-    /// Forgets logs that are no more.
+    /// Forgets logs that were deleted: their lines, and what they looked like when they were closed.
     pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            logs.iter().for_each(|key| drop(state.closed.remove(&name_of_key(key))));
+        }
         for checkpoint in Checkpoint::ALL {
             let set = {
                 let mut state = self.state.lock();
@@ -249,7 +261,7 @@ impl SharedCheckpoints for DataCheckpoints {
         let key = topic_partition(of);
         let (before, set) = {
             let mut state = self.state.lock();
-            let held = state.all_held || state.held.contains(&key.0);
+            let held = state.all_held || state.held.contains(&key);
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(key.clone(), offset);
             lines.lowered |= before.is_some_and(|before| before > offset);
@@ -270,6 +282,10 @@ impl SharedCheckpoints for DataCheckpoints {
                 };
             }
         })
+    }
+
+    fn hold(&self, of: &Path) {
+        self.state.lock().held.insert(topic_partition(of));
     }
 
     fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown> {
@@ -304,6 +320,11 @@ fn name_of(dir: &Path) -> String {
     dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The name of the directory of a log.
+fn name_of_key((topic, partition): &Key) -> String {
+    format!("{topic}-{partition}")
+}
+
 /// The offset of each log whose lines do not contradict each other, and whether none do.
 fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) {
     let mut offsets: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
@@ -315,4 +336,50 @@ fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) 
     }
     let all = offsets.values().all(Option::is_some);
     (offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect(), all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemFs;
+    use crate::segment::dir::Events;
+    use crate::types::Timestamp;
+
+    fn marker() -> CleanShutdown {
+        CleanShutdown {
+            base: 0,
+            bytes: 0,
+            end: 0,
+            largest: (Timestamp::NONE, 0),
+            first_timestamp: Timestamp::NONE,
+            bytes_since_entry: 0,
+            offset_entries: 0,
+            time_entries: 0,
+            producers: None,
+            segments: vec![],
+        }
+    }
+
+    /// Topics come and go for as long as a store is open, which may be for years.
+    #[test]
+    fn nothing_is_kept_of_deleted_topics() {
+        let dir = SegmentDir::new(Arc::new(MemFs::new()), "/".into(), Events::default(), 0, true);
+        let checkpoints = DataCheckpoints::open(&Arc::new(dir)).unwrap();
+        checkpoints.commit([]).unwrap();
+        for round in 0..1000 {
+            let (key, path) = ((format!("r{round}"), 0), format!("r{round}-0"));
+            checkpoints.hold_all(std::slice::from_ref(&key));
+            for checkpoint in Checkpoint::ALL {
+                checkpoints.set(Path::new(&path), checkpoint, 1).unwrap();
+            }
+            checkpoints.release(std::slice::from_ref(&key)).unwrap();
+            checkpoints.hold(Path::new(&path));
+            checkpoints.set_clean_shutdown(Path::new(&path), marker());
+            checkpoints.forget(std::slice::from_ref(&key)).unwrap();
+            checkpoints.release(std::slice::from_ref(&key)).unwrap();
+        }
+        let state = checkpoints.state.lock();
+        assert!(state.closed.is_empty() && state.held.is_empty());
+        assert!(state.lines.iter().all(|lines| lines.offsets.is_empty()));
+    }
 }

@@ -337,13 +337,14 @@ impl Store {
         // From here on the topic is there, or has grown: what a crash keeps from being made is made at the next opening.
         shared.directory.make(name, 0)?;
         shared.directory.define(name, config, State::Creating)?;
-        shared.checkpoints.hold_topic(name);
         let numbers: Vec<u32> = (from..config.partitions).collect();
+        let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
+        shared.checkpoints.hold_all(&keys);
         let made = in_parallel(shared.config.recovery_threads, &numbers, |number| {
             self.open_partition(name, *number, id, log, true).map(|(log, _)| log)
         });
         let logs = made.into_iter().collect::<Result<Vec<Log>>>();
-        shared.checkpoints.commit_topic(name)?;
+        shared.checkpoints.release(&keys)?;
         let logs = logs?;
         shared.directory.define(name, config, State::Settled)?;
         Ok(logs)
@@ -484,9 +485,8 @@ impl Store {
         shared.topics.write().remove(topic);
         let partitions = found.partitions();
         let numbers = 0..found.partition_count();
-        shared.checkpoints.hold_topic(topic);
         // What a log cannot write down any more does not matter.
-        in_parallel(shared.config.recovery_threads, &partitions, |log| log.clone().close()).clear();
+        in_parallel(shared.config.recovery_threads, &partitions, Log::close_with_others).clear();
         let forget = || groups.as_ref().map_or(Ok(()), |groups| groups.forget_topic(topic));
         let forgotten = forget();
         let deleted = shared.directory.delete(topic, numbers.clone().rev());
@@ -494,7 +494,7 @@ impl Store {
         let keys: Vec<_> = numbers.map(|number| (topic.to_owned(), number.cast_signed())).collect();
         let lines = shared.checkpoints.forget(&keys);
         // Whatever failed: what is set of a topic of that name from now on is written again.
-        let written = shared.checkpoints.commit_topic(topic);
+        let written = shared.checkpoints.release(&keys);
         shared.directory.dir.fill_reserve();
         drop(changes);
         shared.announce();
@@ -557,9 +557,8 @@ impl Store {
         if shared.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::StoreClosed);
         }
-        shared.checkpoints.hold();
         let logs = shared.logs();
-        let closed = in_parallel(shared.config.recovery_threads, &logs, |log| log.clone().close());
+        let closed = in_parallel(shared.config.recovery_threads, &logs, Log::close_with_others);
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Somebody who holds it came first.
             Ok(()) | Err(Error::Closed) => None,

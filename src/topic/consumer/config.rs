@@ -232,13 +232,19 @@ impl ConsumerConfig {
         let refuse =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
         let longest = i16::MAX as usize;
-        for (option, name) in [("group_id", &self.group_id), ("instance_id", &self.instance_id)] {
+        let names = [
+            ("ConsumerConfig::new", "the group's name", &self.group_id),
+            ("instance_id", "it", &self.instance_id),
+        ];
+        for (option, what, name) in names {
             if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > longest) {
-                return refuse(option, "it must have 1 to 32767 bytes");
+                return refuse(option, &format!("{what} must have 1 to 32767 bytes"));
             }
         }
         if self.instance_id.is_some() && self.group_id.is_none() {
-            return refuse("instance_id", "only a member of a group has one: set `group_id`");
+            let reason =
+                "only a member of a group has one: begin with `ConsumerConfig::new(group)`";
+            return refuse("instance_id", reason);
         }
         if self.client_id.len() > 32_000 {
             return refuse("client_id", "it must have at most 32000 bytes");

@@ -64,6 +64,11 @@ impl Interest {
         matches!(self, Interest::Topics(_) | Interest::Pattern(_))
     }
 
+    /// Whether it names this topic.
+    pub(super) fn names(&self, topic: &str) -> bool {
+        matches!(self, Interest::Topics(topics) if topics.contains(topic))
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Interest::Nothing => "nothing",

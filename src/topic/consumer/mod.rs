@@ -235,10 +235,14 @@ impl Consumer {
     /// Reads nothing any more, and leaves the group. With automatic commits, what was read is committed.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), when something cannot be written; [`ConsumeError::CallbackPanicked`]. It is out of the group all the same.
+    /// It is out of the group all the same.
+    /// - [`ConsumeError::CommitFailed`], when what was read could not be committed: the group took this member for dead,
+    ///   or another consumer took its place. Another member reads it again.
+    /// - [`Error::Io`](crate::Error::Io), when something cannot be written; [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - [`ConsumeError::CallbackPanicked`].
     pub fn unsubscribe(&mut self) -> Result<()> {
         self.check_open()?;
-        let committed = self.auto_commit();
+        let committed = self.auto_commit_all();
         let all = self.assignment();
         if self.interest.is_subscription() && !all.is_empty() {
             self.give_up(Happening::Revoked, &all);
@@ -314,6 +318,11 @@ impl Consumer {
 
     fn check_open(&self) -> Result<()> {
         if self.closed { Err(ConsumeError::Closed.into()) } else { Ok(()) }
+    }
+
+    /// Whether it has told its group of a topic, or is about to.
+    fn subscribes_to(&self, topic: &str) -> bool {
+        self.membership.topics.contains(topic) || self.interest.names(topic)
     }
 
     fn group_for(&self, what: &'static str) -> Result<GroupHandle> {

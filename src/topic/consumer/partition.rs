@@ -19,7 +19,7 @@ pub(super) struct Partition {
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted, and the group is about to take it away.
+    /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
     /// What this consumer committed last, and when.
     pub(super) committed: Option<(Offset, Duration)>,
@@ -59,6 +59,12 @@ impl Partition {
         self.reader.as_ref().map(Reader::offset)
     }
 
+    /// Whether it is somewhere else than where this consumer has committed.
+    pub(super) fn is_dirty(&self) -> bool {
+        let at = self.position();
+        at.is_some() && at != self.committed.map(|(to, _)| to)
+    }
+
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
         match &mut self.reader {
             Some(reader) => reader.seek(to),
@@ -95,22 +101,32 @@ impl Partition {
 
     /// Takes records, as many as there is room for. Says how many bytes they have; the one that fills the room is the last.
     ///
-    /// An error comes after the records before it, which are taken.
+    /// An error comes after the records before it, which are taken. If the log is truncated or compacted
+    /// meanwhile, what was taken is dropped and read again: all records of one call are of one history.
     pub(super) fn take(
         &mut self,
         room: Room,
         out: &mut Vec<ConsumerRecord>,
     ) -> (usize, Result<()>) {
-        let mut bytes = 0usize;
+        let before = out.len();
         let Some(reader) = &mut self.reader else { return (0, Ok(())) };
-        let (at, ends) = (reader.offset(), self.log.offsets());
-        // What it has read ahead may have been deleted since.
-        if at < ends.start || at > ends.end {
-            let (start, end) = (ends.start, ends.end);
-            return (0, Err(Error::OffsetOutOfRange { requested: at, start, end }));
-        }
-        for _ in 0..room.records {
-            let record = match reader.next_record_or_end() {
+        let (from, mut revision) = (reader.offset(), None);
+        let mut bytes = 0usize;
+        while out.len().saturating_sub(before) < room.records {
+            // What it has read ahead may have been deleted since.
+            if out.len() == before
+                && let Err(error) = in_range(&self.log, reader.offset())
+            {
+                return (0, Err(error));
+            }
+            let next = reader.next_record_or_end();
+            if *revision.get_or_insert(reader.revision()) != reader.revision() {
+                (bytes, revision) = (0, None);
+                out.truncate(before);
+                reader.go_back_to(from);
+                continue;
+            }
+            let record = match next {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) => return (bytes, Err(error)),
@@ -125,12 +141,13 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+        let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: self.position().unwrap_or_default(),
+            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()
@@ -141,6 +158,15 @@ impl Drop for Partition {
     fn drop(&mut self) {
         self.log.forget_waker(self.waker_id);
     }
+}
+
+fn in_range(log: &Log, requested: Offset) -> Result<()> {
+    let ends = log.offsets();
+    let (start, end) = (ends.start, ends.end);
+    if requested < start || requested > end {
+        return Err(Error::OffsetOutOfRange { requested, start, end });
+    }
+    Ok(())
 }
 
 fn payload_bytes(record: &StoredRecord) -> usize {

@@ -7,7 +7,7 @@ use crate::topic::consumer::partition::{Partition, Room};
 use crate::topic::consumer::records::{ConsumerRecord, ConsumerRecords};
 use crate::topic::consumer::{Consumer, OffsetAndMetadata};
 use crate::topic::protocol::TopicPartition;
-use crate::types::StartAt;
+use crate::types::{Offset, StartAt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ impl Consumer {
                     partition.committed = Some((committed.offset, now));
                     return Ok(());
                 }
-                Err(error) => return self.recover(index, error),
+                Err(error) => return self.recover(index, Some(committed.offset), error),
             }
         }
         let start = match self.config.auto_offset_reset {
@@ -137,7 +137,7 @@ impl Consumer {
         };
         match partition.seek(start) {
             Ok(()) => Ok(()),
-            Err(error) => self.recover(index, error),
+            Err(error) => self.recover(index, None, error),
         }
     }
 
@@ -165,7 +165,7 @@ impl Consumer {
             if let Err(error) = result {
                 if records.is_empty() {
                     self.next_turn = index.saturating_add(1);
-                    self.recover(index, error)?;
+                    self.recover(index, None, error)?;
                     continue;
                 }
                 // What was taken comes first, the error with the next poll.
@@ -179,8 +179,8 @@ impl Consumer {
         Ok(records.into_iter().collect())
     }
 
-    /// Goes on after an error, if there is a way.
-    fn recover(&mut self, index: usize, error: Error) -> Result<()> {
+    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has no position.
+    fn recover(&mut self, index: usize, meant: Option<Offset>, error: Error) -> Result<()> {
         let reset = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(StartAt::Earliest),
             AutoOffsetReset::Latest => Some(StartAt::Latest),
@@ -189,7 +189,7 @@ impl Consumer {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         match (&error, reset) {
             (Error::OffsetOutOfRange { .. }, Some(start)) => {
-                partition.seek(start).map_err(|error| partition.failed(error))
+                partition.seek(start).map_err(|error| partition.failed(meant, error))
             }
             (Error::Closed, _) => {
                 self.store.shared().check_open()?;
@@ -203,15 +203,15 @@ impl Consumer {
                         Ok(())
                     }
                     Ok(_) => Err(error),
-                    // The group is about to take it away.
+                    // The group is about to take it away, unless a topic of that name comes first.
                     Err(_) if self.interest.is_subscription() => {
                         partition.gone = true;
                         Ok(())
                     }
-                    Err(unknown) => Err(partition.failed(unknown)),
+                    Err(unknown) => Err(partition.failed(meant, unknown)),
                 }
             }
-            _ => Err(partition.failed(error)),
+            _ => Err(partition.failed(meant, error)),
         }
     }
 }

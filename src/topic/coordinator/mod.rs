@@ -177,7 +177,15 @@ impl Coordinator {
     }
 
     /// Joins a group; returns the member id.
-    pub(crate) fn join(&self, group: &str, join: Join, bell: &Arc<Bell>) -> Result<String> {
+    ///
+    /// The second result says whether what the group wrote meanwhile was stored. The member is one in any case: if it
+    /// did not learn its id, the group would wait for a member that no consumer holds.
+    pub(crate) fn join(
+        &self,
+        group: &str,
+        join: Join,
+        bell: &Arc<Bell>,
+    ) -> Result<(String, Result<()>)> {
         let bell = Arc::clone(bell);
         let partition = self.partition(group)?;
         let (result, bells) = self.with(partition, |shard, now| {
@@ -205,10 +213,13 @@ impl Coordinator {
             }
             let mut bells = Vec::new();
             let stored = follow(shard, group, before, step.changes, now, &mut bells);
-            Ok((stored.map(|()| step.result), bells))
+            Ok(((step.result, stored), bells))
         })?;
         bells.iter().for_each(|bell| bell.ring());
-        Ok(result??)
+        match result {
+            (Ok(id), stored) => Ok((id, stored)),
+            (Err(refusal), stored) => stored.and(Err(refusal.into())),
+        }
     }
 
     /// An id that no member had before.
@@ -299,14 +310,15 @@ impl Coordinator {
 
     /// Commits offsets, all of them or none; returns the log they are in, and where.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed. One for a partition that is not
-    /// there any more when it comes to it is refused: it would hold for the next topic of that name.
+    /// They survive the end of the process. What is to survive loss of power must be flushed. `check` says of each
+    /// partition why nothing may be committed for it. It is asked when no deletion of a topic can come in between: an
+    /// offset for a partition that is not there would hold for the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
         committer: Committer<'_>,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        is_there: &dyn Fn(&TopicPartition) -> bool,
+        check: &dyn Fn(&TopicPartition) -> Option<CommitRefusal>,
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
@@ -324,11 +336,8 @@ impl Coordinator {
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
                 (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
-                (Ok(()), Ok(())) => match offsets.keys().find(|at| !is_there(at)) {
-                    Some(at) if !shard.log.is_closed() => {
-                        let (topic, partition) = ((*at.topic).to_owned(), at.partition);
-                        Err(failed(CommitRefusal::NotAssigned { topic, partition }).into())
-                    }
+                (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
+                    Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
                     _ => shard.append(records),
                 },
             };

@@ -131,7 +131,7 @@ impl Shard {
         let mut encoded = Vec::with_capacity(records.len());
         for record in &records {
             let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
-                option: "group_id",
+                option: "group",
                 reason: too_long.to_string(),
             })?;
             encoded.extend(stored.map(|(key, value)| match value {

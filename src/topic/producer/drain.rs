@@ -6,15 +6,16 @@
 //!  other failure           done, with that; the next one is tried
 //! ```
 
-use crate::error::{Error, ProduceError, ProducerRefusal, Result};
+use crate::error::{Error, ProduceError, ProducerRefusal, Result, TopicError};
 use crate::event::Event;
-use crate::log::Appended;
+use crate::log::{Appended, Log};
 use crate::sync::atomic::Ordering;
 use crate::topic::producer::config::Acks;
 use crate::topic::producer::handle::Outcome;
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::queue::{Batch, Failing, Queue, QueueState};
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::within;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,23 +50,43 @@ impl QueueState {
 impl Shared {
     /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or it is too early to
     /// try again.
-    pub(super) fn drain(self: &Arc<Self>, queue: &Queue) {
+    pub(super) fn drain(self: &Arc<Self>, queue: &Arc<Queue>) {
         let mut rounds = 0usize;
-        while let Some(work) = self.take(queue) {
+        while let Some(work) = self.take(queue, false) {
             self.write(queue, work);
-            queue.deliveries.call_all(self);
             rounds = rounds.saturating_add(1);
             // Once it is closed there is no other.
             if rounds >= ROUNDS && !self.is_closed() && Shared::start_thread(self).is_ok() {
-                return self.linger.schedule(Duration::ZERO);
+                self.linger.schedule(Duration::ZERO);
+                break;
             }
+        }
+        // Not before the last look: a record that another thread left to this one would wait for a callback.
+        if rounds > 0 {
+            self.call_back(queue);
         }
     }
 
-    fn take(&self, queue: &Queue) -> Option<Work> {
+    /// Tries once more to write what is there, without waiting for the time to retry. Waits for a thread
+    /// that writes now: what it leaves behind is taken along.
+    pub(super) fn drain_last(self: &Arc<Self>, queue: &Arc<Queue>) {
+        loop {
+            self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
+            if let Some(work) = self.take(queue, true) {
+                self.write(queue, work);
+                break;
+            }
+            if !queue.state.lock().draining {
+                break;
+            }
+        }
+        self.call_back(queue);
+    }
+
+    fn take(&self, queue: &Queue, even_early: bool) -> Option<Work> {
         let mut guard = queue.state.lock();
         let state = &mut *guard;
-        if state.draining || self.is_too_early(state) {
+        if state.draining || (!even_early && self.is_too_early(state)) {
             return None;
         }
         if state.hurried || self.config.linger.is_zero() {
@@ -91,7 +112,11 @@ impl Shared {
         now.saturating_sub(batch.begun) >= self.config.delivery_timeout
     }
 
-    fn write(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+    fn write(self: &Arc<Self>, queue: &Arc<Queue>, work: Work) {
+        within::a_write(|| self.write_all(queue, work));
+    }
+
+    fn write_all(self: &Arc<Self>, queue: &Arc<Queue>, mut work: Work) {
         let mut unflushed = Vec::new();
         while let Some(mut batch) = work.batches.pop_front() {
             match self.try_batch(queue, &mut batch, &mut work) {
@@ -136,12 +161,7 @@ impl Shared {
                 work.failing = None;
                 return Ok(appended);
             }
-            // It may be closed because its topic was deleted.
-            Err(Error::Closed) => {
-                let open = self.store.shared().check_open();
-                let found = open.and_then(|()| self.store.topic(&queue.topic));
-                found.err().unwrap_or(Error::Closed)
-            }
+            Err(Error::Closed) => self.why_closed(queue, &batch.log),
             Err(error) => error,
         };
         let can_be_tried_again = error.is_retryable();
@@ -156,6 +176,17 @@ impl Shared {
         let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
         let backoff = twice.unwrap_or(self.config.retry_backoff).min(self.config.retry_backoff_max);
         Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
+    }
+
+    /// What to say of a closed log: its store may be closed, or its topic deleted, and perhaps created again since.
+    fn why_closed(&self, queue: &Queue, log: &Log) -> Error {
+        let open = self.store.shared().check_open();
+        let found = open.and_then(|()| self.store.topic(&queue.topic));
+        match found.and_then(|topic| topic.partition(queue.partition)) {
+            Ok(now) if Arc::ptr_eq(now.shared(), log.shared()) => Error::Closed,
+            Ok(_) => TopicError::Unknown { topic: queue.topic.to_string() }.into(),
+            Err(error) => error,
+        }
     }
 
     /// Appends a batch under the next numbers. No lock is held.
@@ -212,7 +243,7 @@ impl Shared {
     }
 
     /// Lets the next thread write, after what could not be written was put to the front again.
-    fn put_back(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+    fn put_back(self: &Arc<Self>, queue: &Arc<Queue>, mut work: Work) {
         let retry_at = if work.batches.is_empty() { None } else { work.failing.as_ref() };
         let retry_at = retry_at.map(|failing| failing.retry_at);
         let mut state = queue.state.lock();
@@ -235,7 +266,7 @@ impl Shared {
     }
 
     /// Gives up all that waits. Says whether there was anything.
-    pub(super) fn abort(&self, queue: &Queue) -> bool {
+    pub(super) fn abort(self: &Arc<Self>, queue: &Arc<Queue>) -> bool {
         let mut state = queue.state.lock();
         state.close_open();
         let given_up = std::mem::take(&mut state.closed);
@@ -245,7 +276,9 @@ impl Shared {
         for batch in given_up {
             self.complete(queue, batch, Err(ProduceError::Aborted));
         }
-        queue.deliveries.call_all(self);
+        if any {
+            self.call_back(queue);
+        }
         any
     }
 
@@ -270,7 +303,7 @@ impl Shared {
         }
         let Batch { builder, outcome, reserved, pending, .. } = batch;
         if !pending.is_empty() {
-            queue.deliveries.add(&outcome, &result, pending);
+            queue.deliveries.add(&outcome, Some(&result), pending);
         }
         self.keep(builder);
         // Those who are woken may be tasks, and their wakers panic.

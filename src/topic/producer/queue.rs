@@ -130,6 +130,7 @@ impl QueueState {
         self.hurried = false;
     }
 
+    /// Returns whether there is nothing to write, and nothing being written.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_none() && self.closed.is_empty() && !self.draining
     }
@@ -221,8 +222,13 @@ impl Queue {
             open.builder.push_with_headers(timestamp, record.key, record.value, headers)?;
         }
         let awaited = callback.is_some() || producer.has_interceptors();
-        if awaited && !producer.hands_over() {
-            open.pending.push(Pending { index, timestamp, callback: callback.take() });
+        if awaited {
+            let pending = Pending { index, timestamp, callback: callback.take() };
+            if producer.hands_over() {
+                self.deliveries.add(&open.outcome, None, vec![pending]);
+            } else {
+                open.pending.push(pending);
+            }
         }
         let bytes = open.builder.size_bytes().saturating_sub(before) as u64;
         let complete = open.is_full();
@@ -270,6 +276,15 @@ impl Queue {
             pending: Vec::new(),
         });
         Ok(Some(begun))
+    }
+}
+
+/// The queue goes with the last thread that could write from it. From then on nothing of this
+/// producer can be resent, so its log need not remember it.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let state = self.state.lock();
+        state.numbering.forget_in(&state.log);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 const CHAINS: usize = 64;
 
@@ -177,6 +178,11 @@ impl TopicEntry {
                 let Some((log, behind)) = rest.split_first() else { break };
                 let mut state = queue.state.lock();
                 if !Arc::ptr_eq(state.log.shared(), log.shared()) {
+                    // What was gathered for the log before fails with it; it must not take along more.
+                    if state.open.is_some() {
+                        state.close_open();
+                        producer.linger.schedule(Duration::ZERO);
+                    }
                     state.log = log.clone();
                 }
                 (rest, number) = (behind, number.saturating_add(1));
