@@ -688,6 +688,23 @@ fn groups_are_reset_as_kafkas_tools_do() {
     assert!(matches!(gone, GroupError::UnknownGroup { .. }));
 }
 
+/// Records that were deleted before the group came to them are not left to read.
+#[test]
+fn lag_leaves_out_deleted_records() {
+    let World { store, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    append(&orders, 0, 0..10);
+    let mut consumer = member(&store, config().max_poll_records(3));
+    consumer.poll(NOW).unwrap();
+    consumer.commit().unwrap();
+    for (start, lag) in [(2, 7), (3, 7), (7, 3), (10, 0)] {
+        orders.partition(0).unwrap().delete_before(start).unwrap();
+        assert_eq!(consumer.lag(&at("orders", 0)).unwrap(), lag);
+        let offsets = store.admin().describe_group(GROUP).unwrap().offsets;
+        assert_eq!(offsets[&at("orders", 0)].lag, Some(lag), "start {start}");
+    }
+}
+
 #[test]
 fn offsets_that_nobody_uses_expire() {
     let World { store, clock, .. } = world();
@@ -720,6 +737,65 @@ fn offsets_that_nobody_uses_expire() {
     assert!(admin.list_groups().unwrap().is_empty());
     let mut again = member(&store, config());
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
+}
+
+/// The group has been without members for a week, but for one consumer that reads and commits each day.
+#[test]
+fn fresh_commit_is_kept_after_group_became_empty() {
+    let World { store, clock, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    let mut left = member(&store, config());
+    left.poll(NOW).unwrap();
+    left.commit().unwrap();
+    left.close().unwrap();
+    let mut reads = store.consumer(config().enable_auto_commit(false)).unwrap();
+    reads.assign([at("orders", 0)]).unwrap();
+    for hours in [24, 24, 24, 24, 24, 24, 23] {
+        clock.advance(secs(hours * 3600));
+        append(&orders, 0, 0..1);
+        assert_eq!(reads.poll(NOW).unwrap().len(), 1);
+        reads.commit().unwrap();
+    }
+    drop(reads);
+    clock.advance(secs(3700));
+    store.admin().expire_offsets().unwrap();
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 7)]));
+    clock.advance(secs(7 * 86_400 - 3700));
+    store.admin().expire_offsets().unwrap();
+    assert!(store.admin().describe_group(GROUP).is_err());
+}
+
+/// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
+#[test]
+fn offsets_stay_while_a_consumer_without_membership_polls() {
+    let World { mut store, clock, fs } = world();
+    let day = 86_400;
+    append(&topic(&store, "orders", 2), 0, 0..10);
+    let set = [0, 1].map(|partition| (at("orders", partition), 0.into()));
+    store.admin().alter_offsets(GROUP, BTreeMap::from(set)).unwrap();
+    let start = |store: &Store| {
+        let mut consumer = store.consumer(config().enable_auto_commit(false)).unwrap();
+        consumer.assign([at("orders", 0)]).unwrap();
+        consumer
+    };
+    let mut reads = start(&store);
+    for days in 0..40 {
+        if days % 10 == 9 {
+            drop((reads, store));
+            clock.advance(secs(3 * day));
+            store = store_on(&fs.kill(), &clock);
+            reads = start(&store);
+            assert_eq!(reads.poll(NOW).unwrap().len(), 10, "on day {days}");
+        }
+        clock.advance(secs(day));
+        reads.poll(NOW).unwrap();
+        store.admin().expire_offsets().unwrap();
+    }
+    // The other partition was read by no consumer.
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 0)]));
+    drop(reads);
+    clock.advance(secs(9 * day));
+    assert!(store.admin().list_groups().unwrap().is_empty());
 }
 
 /// What has happened in a random run, and what must hold.

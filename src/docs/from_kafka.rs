@@ -175,7 +175,7 @@
 //! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
-//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is made while its topic is being read begins with its first record; Kafka's way is [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
 //! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
 //! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |
@@ -268,7 +268,7 @@
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic |
-//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | |
+//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the last commit, poll or look-up by a consumer if that is later than the end of the last member |
 //! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: who uses a group looks |
 //! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process are there at once |
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |

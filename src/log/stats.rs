@@ -34,6 +34,13 @@ pub struct Offsets {
     pub last_stable: Offset,
 }
 
+impl Offsets {
+    /// How many offsets are left to read from this one on. Those that were deleted cannot be read.
+    pub(crate) fn behind(&self, offset: Offset) -> u64 {
+        self.end.saturating_sub(offset.max(self.start))
+    }
+}
+
 /// The log at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

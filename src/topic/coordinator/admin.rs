@@ -64,7 +64,7 @@ pub struct GroupOffset {
     pub committed: OffsetAndMetadata,
     /// The end of the partition, if that is there.
     pub end: Option<Offset>,
-    /// How many offsets lie between the two.
+    /// How many offsets are left to read: those from the committed one to the end, without those that were deleted.
     pub lag: Option<u64>,
 }
 
@@ -176,8 +176,9 @@ impl Admin {
         })?;
         for (at, offset) in &mut described.offsets {
             let log = self.store.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
-            offset.end = log.ok().map(|log| log.offsets().end);
-            offset.lag = offset.end.map(|end| end.saturating_sub(offset.committed.offset));
+            let ends = log.ok().map(|log| log.offsets());
+            offset.end = ends.map(|ends| ends.end);
+            offset.lag = ends.map(|ends| ends.behind(offset.committed.offset));
         }
         Ok(described)
     }

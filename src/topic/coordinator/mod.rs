@@ -39,6 +39,7 @@ use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
 use crate::log::{CleanupPolicy, Log, LogConfig};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::topic::births::Moment;
 use crate::topic::consumer::{Bell, OffsetAndMetadata};
 use crate::topic::group::{
     Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
@@ -184,6 +185,7 @@ impl Coordinator {
         &self,
         group: &str,
         join: Join,
+        since: BTreeMap<String, Moment>,
         bell: &Arc<Bell>,
     ) -> Result<(String, Result<()>)> {
         let bell = Arc::clone(bell);
@@ -210,6 +212,7 @@ impl Coordinator {
             if let Ok(id) = &step.result {
                 let slot = Slot { bell, answer: None, waits_until: None };
                 entry.slots.insert(id.clone(), slot);
+                entry.note_reading(since);
             }
             let mut bells = Vec::new();
             let stored = follow(shard, group, before, step.changes, now, &mut bells);
@@ -369,16 +372,17 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions.
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or is reading.
     pub(crate) fn committed(
         &self,
         group: &str,
         partitions: &mut dyn Iterator<Item = &TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.with(self.partition(group)?, |shard, _| {
+        self.with(self.partition(group)?, |shard, now| {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
+                shard.table.note_use(group, &partition.topic, number, now.calendar);
                 let committed = shard.table.committed(group, &partition.topic, number);
                 if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
                     found.insert(partition.clone(), offset);
@@ -388,8 +392,16 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer commits again what has not changed, so that it does not expire.
-    pub(crate) fn renewal(&self) -> Duration {
+    /// Since when members of a group have been reading a topic, if they have.
+    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<Moment>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let entry = shard.groups.get(group);
+            Ok(entry.and_then(|entry| entry.since.get(topic)).copied())
+        })
+    }
+
+    /// How often a consumer that is no member shows that it reads, so that what is committed does not expire.
+    pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
 }
@@ -440,6 +452,9 @@ fn follow(
         bells.extend(entry.slots.remove(&member).map(|slot| slot.bell));
     }
     let after = Stage::of(&entry.group);
+    if after != before {
+        entry.forget_unread(after.0);
+    }
     if after != before && after.0 == GroupState::PreparingRebalance {
         bells.extend(entry.slots.values().map(|slot| Arc::clone(&slot.bell)));
     }

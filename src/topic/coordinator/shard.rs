@@ -3,6 +3,7 @@
 use crate::error::{Error, GroupError, Result};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
+use crate::topic::births::Moment;
 use crate::topic::consumer::Bell;
 use crate::topic::coordinator::CoordinatorConfig;
 use crate::topic::group::{Answer, Caller, Group, GroupState};
@@ -36,6 +37,9 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) group: Group,
     pub(super) slots: BTreeMap<String, Slot>,
+    /// The topics that its members read, and since when: the first of those that are still there, or were followed
+    /// by another without the group becoming empty.
+    pub(super) since: BTreeMap<String, Moment>,
 }
 
 /// Where a member that is held by a consumer of this process gets its answers.
@@ -49,7 +53,33 @@ pub(super) struct Slot {
 
 impl Entry {
     pub(super) fn new(config: &CoordinatorConfig) -> Entry {
-        Entry { group: Group::new(config.group), slots: BTreeMap::new() }
+        Entry::of(Group::new(config.group))
+    }
+
+    fn of(group: Group) -> Entry {
+        Entry { group, slots: BTreeMap::new(), since: BTreeMap::new() }
+    }
+
+    /// A member reads these topics since then.
+    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
+        for (topic, since) in topics {
+            let known = self.since.entry(topic).or_insert(since);
+            *known = since.min(*known);
+        }
+    }
+
+    /// The group has come into this state: forgets since when it reads what it does not read any more.
+    pub(super) fn forget_unread(&mut self, state: GroupState) {
+        match state {
+            // A map that is empty keeps memory.
+            GroupState::Empty => self.since = BTreeMap::new(),
+            GroupState::CompletingRebalance => {
+                if let Some(subscribed) = self.subscribed() {
+                    self.since.retain(|topic, _| subscribed.contains(topic));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The topics that its members read, if all say so in a way that can be read.
@@ -112,7 +142,13 @@ impl Shard {
             if store {
                 self.append_group(&name, group.metadata(now.calendar))?;
             }
-            self.groups.insert(name, Entry { group, slots: BTreeMap::new() });
+            let mut entry = Entry::of(group);
+            if entry.group.member_ids().next().is_some() {
+                let subscribed = entry.subscribed().unwrap_or_default();
+                let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
+                entry.note_reading(since.collect());
+            }
+            self.groups.insert(name, entry);
         }
         Ok(())
     }
@@ -170,10 +206,10 @@ impl Shard {
         }
     }
 
-    /// Removes what has expired; returns how many records were removed.
+    /// Removes what has expired, and renews what is in use; returns how many records were removed.
     pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
-        let mut tombstones = Vec::new();
+        let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();
         for name in self.table.group_names() {
             let stored = self.table.group(name);
@@ -186,11 +222,13 @@ impl Shard {
             };
             let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
             tombstones.extend(expired.tombstones);
+            renewed.extend(expired.renewed);
             if expired.group_gone {
                 gone.push(name.to_owned());
             }
         }
         let removed = tombstones.len();
+        tombstones.append(&mut renewed);
         self.append(tombstones)?;
         for name in gone {
             let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;

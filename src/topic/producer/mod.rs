@@ -26,6 +26,7 @@ mod numbering;
 mod queue;
 mod record;
 mod shared;
+mod split;
 mod to_topic;
 mod topics;
 mod within;

@@ -13,13 +13,16 @@ use crate::topic::producer::handle::{Outcome, Receipt};
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::split::Part;
 use crate::types::{Timestamp, TimestampType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a record can take at the most beside its key, value and headers: the header of its batch, and its own numbers.
-const OVERHEAD_BYTES: u64 = 61 + 36;
+/// The most that a record takes beside its key, value and headers.
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
+/// The same if the record has a batch of its own.
+const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
 /// The same for a header of a record.
 const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// Up to this linger the time at which a batch was begun will do for its records: asking a clock takes longer than
@@ -66,10 +69,12 @@ pub(super) struct Batch {
     pub(super) outcome: Arc<Outcome>,
     pub(super) log: Log,
     pub(super) begun: Duration,
-    begun_at: Timestamp,
+    pub(super) begun_at: Timestamp,
     /// The room it takes in the buffer.
     pub(super) reserved: u64,
-    limit: usize,
+    /// Set if it was split off a larger one.
+    pub(super) part: Option<Part>,
+    pub(super) limit: usize,
     pub(super) pending: Vec<Pending>,
 }
 
@@ -272,6 +277,7 @@ impl Queue {
             begun,
             begun_at: producer.clock().now(),
             reserved,
+            part: None,
             limit: limit(&state.log, producer),
             pending: Vec::new(),
         });
@@ -289,7 +295,7 @@ impl Drop for Queue {
 }
 
 /// What a batch may have before compression: so much that the log takes it, however it is compressed.
-fn limit(log: &Log, producer: &Shared) -> usize {
+pub(super) fn limit(log: &Log, producer: &Shared) -> usize {
     let live = &log.shared().live;
     let largest = live.max_message_bytes().min(live.segment_bytes());
     // What does not compress grows a little.
