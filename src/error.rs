@@ -516,6 +516,12 @@ pub enum Unsupported {
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
+    /// A batch of a transaction, or a control batch, for [`Log::append_batch`](crate::Log::append_batch):
+    /// nothing could end the transaction yet.
+    #[error(
+        "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
+    )]
+    AppendingTransactions,
 }
 
 /// Why a log refused the batch of an idempotent producer. Nothing of it was stored.

@@ -222,6 +222,7 @@ impl Shared {
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             writer.tracked = replay.finish(target)?.at(cut);
+            self.set_first_unstable(writer.tracked.first_unstable());
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {
@@ -276,7 +277,7 @@ impl Shared {
         let dir = &self.dir;
         let sync_dir = || dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e));
         for segment in removed.iter().rev() {
-            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex] {
+            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex] {
                 dir.set_aside(SegmentFile::live(segment.base, kind))?;
             }
             segment.retire();

@@ -343,7 +343,10 @@ impl Store {
     /// A producer id that was never given out before, whatever happened since, by any store in this directory. For those who make
     /// numbered batches themselves: a broker for its clients. Kafka: `InitProducerId`.
     ///
-    /// A thousand are reserved at a time, durably; of those a crash loses the rest.
+    /// A thousand are reserved at a time, durably; of those a crash loses the rest. All are at or above
+    /// [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is ever taken for an id that
+    /// a broker gave out: logs of a store can be moved to a broker, and batches of a broker's clients
+    /// copied into a store.
     ///
     /// # Errors
     ///
