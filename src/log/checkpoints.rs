@@ -13,7 +13,7 @@ use crate::log::data_checkpoints::{
     DataCheckpoints, Key, name_of, read_clean_shutdowns, read_offsets,
 };
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT};
+use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
 use crate::types::Offset;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -210,7 +210,7 @@ impl Checkpoints {
             Kept::Above { .. } => Err(Error::ReadOnly),
             Kept::Own => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.replace(&path, marker.format().as_bytes())
+                self.dir.replace_if_room(&path, marker.format().as_bytes())
             }
         }
     }
@@ -240,7 +240,8 @@ impl Checkpoints {
     /// Removes what was taken over, once that is durable.
     pub(crate) fn remove_own(&self) -> Result<()> {
         // The lock last: it tells that there are others.
-        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain([CLEAN_SHUTDOWN, LOCK]);
+        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVES);
+        let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
             match self.dir.fs.remove(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

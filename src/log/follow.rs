@@ -247,7 +247,7 @@ fn scan_last(
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
-    let dir = segment_dir(&config.fs, path, &config, false);
+    let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
     let (follower, view) = survey(&dir, &checkpoints, config.on_corruption, &mut Ends::default())?;

@@ -5,7 +5,7 @@
 //! a broker knows too, and which says whose it is. A log of a store has the former of its own, and shares the latter.
 
 use crate::checkpoint::{SESSION_BYTES, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_storage_full};
 use crate::fs::{DirGuard, DirLock, Fs, HeldDir};
 use crate::segment::SegmentDir;
 use crate::segment::name::LOCK;
@@ -133,7 +133,12 @@ impl WriteLock {
         let content = Session { process: Some(std::process::id()), boot }.format();
         let store = || -> io::Result<()> {
             let file = self.lock.file();
-            file.write_all_at(content.as_bytes(), 0)?;
+            match file.write_all_at(content.as_bytes(), 0) {
+                // On a full disk the file stays as it is. It says that the machine stopped since, or nothing,
+                // which counts as that.
+                Err(error) if is_storage_full(&error) => return Ok(()),
+                written => written?,
+            }
             file.set_len(content.len() as u64)?;
             file.sync_all()
         };

@@ -53,6 +53,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
@@ -447,7 +448,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll()
+        self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

@@ -7,7 +7,7 @@
 //! can have been torn, which is behind everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, Damage, Error, ErrorKind, Result, is_storage_full};
 use crate::event::{Event, Quarantined};
 use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
@@ -21,7 +21,7 @@ use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Events;
+use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
@@ -159,14 +159,14 @@ pub(crate) fn segment_dir(
     path: &Path,
     config: &LogConfig,
     writable: bool,
-) -> Arc<SegmentDir> {
-    Arc::new(SegmentDir::new(
+) -> SegmentDir {
+    SegmentDir::new(
         Arc::clone(fs),
         path.to_path_buf(),
         Events { listener: config.listener.clone() },
         config.index_interval_bytes,
         writable,
-    ))
+    )
 }
 
 /// What is wrong with a segment whose valid part ends too early.
@@ -450,7 +450,7 @@ impl Opening {
     /// which the start lies was interrupted. Deleted offsets are not given out again.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now)?;
+        let writer = begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?;
         self.trust(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
@@ -520,8 +520,8 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes)?;
-            return Ok((self.writer(marker.base, found)?, sealed, marker.end));
+            let stored = self.dir.store_indexes(marker.base, &found.indexes)?;
+            return Ok((self.writer(marker.base, found, stored)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
             .resumed(marker.bytes_since_entry);
@@ -537,12 +537,13 @@ impl Opening {
                 cadence,
                 tail: Tail::Clean,
             },
+            true,
         )?;
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known.
-    fn writer(&self, base: Offset, found: Recovered) -> Result<Writer> {
+    /// What appends need, for a segment whose valid bytes are known, and whose index files may be `stored`.
+    fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
         let segment = Segment::active(
@@ -557,12 +558,19 @@ impl Opening {
         let mut reserved = 0;
         if self.config.preallocate {
             reserved = self.config.segment_bytes;
-            file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
+            match file.allocate(reserved) {
+                // A full disk must not keep a log from being opened.
+                Err(error) if is_storage_full(&error) => {
+                    reserved = 0;
+                    file.set_len(found.valid_bytes).map_err(|e| Error::io("trim", &path, e))?;
+                }
+                allocated => allocated.map_err(|e| Error::io("preallocate", &path, e))?,
+            }
         }
         let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
         let roll_age = roll_age(&self.config, &self.dir.path, base);
         let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
-        let stored = (indexes.offsets.len(), indexes.times.len());
+        let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };
         let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
         (writer.stored_offset_entries, writer.stored_time_entries) = stored;
         Ok(writer)
@@ -595,7 +603,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes)?;
+                self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -606,11 +614,12 @@ impl Opening {
         let (writer, end) = match last {
             Some((base, found)) if found.end < recovery_point && self.keeps_gaps() => {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(base, &found.indexes)?;
+                self.dir.store_indexes(base, &found.indexes)?;
                 self.trust(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
-                let writer = begin_segment(&self.dir, &self.config, recovery_point, now)?;
+                let writer =
+                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
                 (writer, recovery_point)
             }
             // The recovery point was wrong: a lower one does not vouch for what it did.
@@ -619,16 +628,28 @@ impl Opening {
                 return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
             }
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes)?;
+                let stored = self.dir.store_indexes(base, &found.indexes)?;
                 let end = found.end;
-                (self.writer(base, found)?, end)
+                (self.writer(base, found, stored)?, end)
             }
             None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        self.checkpoints.set(Checkpoint::RecoveryPoint, end)?;
+        self.raise_recovery_point(recovery_point, end)?;
         Ok((writer, sealed, end))
+    }
+
+    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
+    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
+            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            stored => stored,
+        }
     }
 
     /// A directory without a segment is a new log, unless it is known to have had records.
@@ -642,7 +663,7 @@ impl Opening {
             })));
         }
         let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now)?, start))
+        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
     }
 
     /// Whether offsets whose records are gone stay without any.

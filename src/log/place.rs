@@ -17,6 +17,7 @@ use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES};
+use crate::segment::reserve::Reserve;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,8 +53,10 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
 }
 
 /// Opens a log that is in no data directory.
-fn open_plain(place: &Place, dir: Arc<SegmentDir>, config: LogConfig) -> Result<Shared> {
+fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+    let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(place, &dir)?);
+    dir.reserve().into_iter().for_each(|reserve| reserve.find());
     if let Some(above) = &place.above {
         // Nothing but its lock says that it may be one.
         WriteLock::check_free(&*place.fs, above)?;
@@ -62,6 +65,7 @@ fn open_plain(place: &Place, dir: Arc<SegmentDir>, config: LogConfig) -> Result<
     let opening = Opening::new(dir, config, checkpoints, lock.lost_power);
     let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
     lock.recovered(&shared.dir)?;
+    shared.dir.fill_reserve();
     Ok(shared)
 }
 
@@ -71,8 +75,10 @@ fn open_plain(place: &Place, dir: Arc<SegmentDir>, config: LogConfig) -> Result<
 fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
     let events = Events { listener: config.listener.clone() };
-    let dir = Arc::new(SegmentDir::new(Arc::clone(&within.fs), above, events, 0, true));
+    let dir = SegmentDir::new(Arc::clone(&within.fs), above, events, 0, true);
+    let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(&within, &dir)?);
+    dir.reserve().into_iter().for_each(|reserve| reserve.find());
     let checkpoints = Arc::new(DataCheckpoints::open(&dir)?);
     let within =
         DataDir { fs: within.fs, lock, checkpoints: Arc::clone(&checkpoints), is_for_one: true };
@@ -81,7 +87,14 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     if taken_over {
         shared.checkpoints.remove_own()?;
     }
+    dir.fill_reserve();
     Ok(shared)
+}
+
+/// A directory with room set aside in it for when the disk is full.
+fn with_own_reserve(dir: SegmentDir) -> SegmentDir {
+    let reserve = Reserve::new(&dir.fs, &dir.path, &dir.events);
+    dir.with_reserve(Some(Arc::new(reserve)))
 }
 
 /// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside the segments, which are to
@@ -98,6 +111,7 @@ pub(crate) fn open_shared(
 
 fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Shared, bool)> {
     let dir = segment_dir(&place.fs, &place.path, &config, true);
+    let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
         let reason = "its name is not that of a partition";
         return Err(Error::NotALog { path: place.path.as_path().into(), reason });

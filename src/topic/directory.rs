@@ -16,12 +16,14 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::error::{Corruption, Damage, Error, Result, TopicError};
+use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
+use crate::segment::name::TOPIC_PROPERTIES;
+use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::metadata::{
@@ -68,7 +70,9 @@ impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
-        Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
+        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
+        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
+        Directory { dir: Arc::new(dir) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -109,7 +113,7 @@ impl Directory {
             None => {
                 let cluster = Uuid::random().to_string();
                 let meta = MetaProperties::new(1, &cluster, Uuid::random());
-                self.dir.replace(&path, meta.format().as_bytes())
+                self.dir.replace_if_room(&path, meta.format().as_bytes())
             }
         }
     }
@@ -235,6 +239,7 @@ impl Directory {
     fn first(&self, topic: &str) -> SegmentDir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
         SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
+            .with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
@@ -255,7 +260,10 @@ impl Directory {
     pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.path_of(topic, partition);
         let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
-        dir.replace(&dir.path.join(PARTITION_METADATA), format_partition_metadata(id).as_bytes())
+        dir.replace_if_room(
+            &dir.path.join(PARTITION_METADATA),
+            format_partition_metadata(id).as_bytes(),
+        )
     }
 
     /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
@@ -277,15 +285,35 @@ impl Directory {
             let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
-            match self.dir.fs.rename_dir(&from, &to) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                renamed => renamed.map_err(|e| Error::io("rename", &from, e))?,
+            let rename = || match self.dir.fs.rename_dir(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                renamed => renamed.map(|()| true),
+            };
+            let renamed = rename().or_else(|error| {
+                if !is_storage_full(&error) {
+                    return Err(error);
+                }
+                // The name may be what there is no room for. What the directory holds makes some.
+                self.empty(&from)?;
+                self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
+            });
+            if !renamed.map_err(|error| Error::io("rename", &from, error))? {
+                continue;
             }
             // Nobody must find partition 0 gone and another there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
         Ok(())
+    }
+
+    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    fn empty(&self, path: &Path) -> io::Result<()> {
+        let fs = &self.dir.fs;
+        for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
+            fs.remove(&path.join(&entry.name))?;
+        }
+        fs.sync_dir(path)
     }
 
     /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.

@@ -76,6 +76,7 @@ impl Store {
                 shared.directory.dir.events.emit(&Event::CleanupFailed { path, error });
             }
         }
+        shared.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 

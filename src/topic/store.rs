@@ -111,6 +111,7 @@ impl Store {
         let directory = Directory::new(&place, &config.log);
         directory.check()?;
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
+        directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
         let maintainer = config.maintenance.clone().map(Maintainer::new).transpose()?;
