@@ -65,7 +65,7 @@ pub(crate) struct StoreShared {
     pub(crate) config: StoreConfig,
     checkpoints: Arc<DataCheckpoints>,
     lost_power: bool,
-    maintainer: Option<Maintainer>,
+    pub(crate) maintainer: Option<Maintainer>,
     producer_ids: ProducerIds,
     /// One topic at a time is made, changed or deleted. The lock of the directory; `None` once the store is closed.
     changes: Mutex<Option<WriteLock>>,
