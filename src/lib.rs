@@ -546,6 +546,6 @@ pub use topic::{
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{
-    Codec, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec, ProducerEpoch, ProducerId,
-    Sequence, StartAt, Timestamp, TimestampType,
+    Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
+    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType,
 };

@@ -13,7 +13,7 @@
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) has it on the medium, which Kafka leaves to the replicas |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | a call is a call. It returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | who has the process has the store: use the rights of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Stored transactional batches and markers are kept as they are |
+//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are kept and do nothing |
 //! | Streams, Connect, Schema Registry | not there; [`Serialize`](crate::Serialize) is where a registry would come in |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |

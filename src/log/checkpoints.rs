@@ -10,7 +10,8 @@ use crate::checkpoint::{
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT};
+use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
+use crate::segment::reserve::Reserve;
 use crate::types::Offset;
 use std::fmt::Debug;
 use std::io;
@@ -70,6 +71,9 @@ pub(crate) trait SharedCheckpoints: Debug + Send + Sync {
 
     /// Takes note that a log was closed in order.
     fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown);
+
+    /// The room that is set aside for when the disk is full.
+    fn reserve(&self) -> Option<Arc<Reserve>>;
 }
 
 /// Where the checkpoints of one log are.
@@ -159,7 +163,7 @@ impl Checkpoints {
             }
             None => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.replace(&path, marker.format().as_bytes())
+                self.dir.replace_if_room(&path, marker.format().as_bytes())
             }
         }
     }
@@ -192,7 +196,8 @@ impl Checkpoints {
     /// Removes what was taken over, once that is on the medium.
     pub(crate) fn remove_own(&self) -> Result<()> {
         // The lock last: it tells that there are others.
-        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain([CLEAN_SHUTDOWN, LOCK]);
+        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVES);
+        let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
             match self.dir.fs.remove(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

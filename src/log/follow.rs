@@ -12,11 +12,12 @@ use crate::log::flush::SyncState;
 use crate::log::open::{
     Listing, Recovery, damage, end_of_replacement, lost_since_close, segment_dir,
 };
+use crate::log::open_txns::OpenTxns;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{Recovered, Tail, recover_segment};
+use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::atomic::Ordering;
@@ -41,6 +42,7 @@ pub(crate) struct Follower {
     /// Up to here the last segment's file is known to hold batches.
     position: u64,
     end: Offset,
+    transactions: OpenTxns,
     ends: Ends,
 }
 
@@ -66,7 +68,13 @@ impl Ends {
 }
 
 impl Follower {
-    fn new(dir: &Arc<SegmentDir>, base: Offset, found: Recovered, ends: Ends) -> Result<Follower> {
+    fn new(
+        dir: &Arc<SegmentDir>,
+        base: Offset,
+        found: Recovered,
+        transactions: OpenTxns,
+        ends: Ends,
+    ) -> Result<Follower> {
         let indexes = Arc::new(found.indexes);
         let largest = found.cadence.largest.0;
         let file = dir.open_log(base)?;
@@ -86,8 +94,14 @@ impl Follower {
             cadence: found.cadence,
             position: found.valid_bytes,
             end: found.end,
+            transactions,
             ends,
         })
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.transactions.first()
     }
 
     /// Takes note of the batches that were added to the last segment.
@@ -100,6 +114,12 @@ impl Follower {
             let (at, size) = (self.stream.position(), header.size_bytes() as u64);
             let (last, time) = (header.last_offset(), header.max_timestamp);
             self.cadence.note(&self.indexes, at, size, last, time);
+            if let Some(batch) = self.stream.batch()
+                && self.transactions.batch(&batch).is_err()
+            {
+                // No marker can be read in it: whoever reads the batch finds what is wrong.
+                break;
+            }
             self.position = at.saturating_add(size);
             self.end = header.next_offset();
         }
@@ -179,8 +199,9 @@ fn survey_listed(
         })
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
-    let found = scan_last(dir, last.base, choice)?;
-    let follower = Follower::new(dir, last.base, found, ends.clone())?;
+    let mut transactions = OpenTxns::at(dir, last.base)?;
+    let found = scan_last(dir, last.base, choice, &mut transactions)?;
+    let follower = Follower::new(dir, last.base, found, transactions, ends.clone())?;
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
 }
@@ -198,12 +219,17 @@ const LOOKS: usize = 3;
 ///
 /// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
 /// place, or an end below what was synced, are, unless the writer went on while it was read: so it is read again.
-fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Result<Recovered> {
+fn scan_last(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    choice: OnCorruption,
+    transactions: &mut OpenTxns,
+) -> Result<Recovered> {
     let checkpoints = Checkpoints::new(dir, None);
     let mut looks = 0usize;
     loop {
         let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
-        let found = recover_segment(dir, base, Offset::MAX, 0, &mut ())?;
+        let found = recover_segment(dir, base, Offset::MAX, 0, transactions)?;
         looks = looks.saturating_add(1);
         let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= recovery_point;
         if is_sound || choice == OnCorruption::Truncate {
@@ -218,7 +244,7 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
-    let dir = segment_dir(path, &config, false);
+    let dir = Arc::new(segment_dir(path, &config, false));
     let (follower, view) = survey(&dir, config.on_corruption, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows better.
     if config.on_corruption != OnCorruption::Truncate
@@ -258,6 +284,8 @@ impl Shared {
         let end = follower.end;
         if let Ok(start) = looked {
             self.start.store(start, Ordering::Release);
+            // Before the end: what a new batch opens is known with it.
+            self.set_first_unstable(follower.first_unstable());
             self.end.store(end, Ordering::Release);
         }
         drop(follower);
@@ -312,6 +340,7 @@ impl Shared {
         self.start.store(start, Ordering::Release);
         self.update_view(|_| view);
         if revised {
+            self.set_first_unstable(follower.first_unstable());
             self.end.store(follower.end, Ordering::Release);
             self.announce_revision();
         }

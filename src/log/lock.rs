@@ -1,7 +1,7 @@
 //! The lock of a directory that is open for writing, and what its file tells of who had it last.
 
 use crate::checkpoint::{SESSION_BYTES, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_storage_full};
 use crate::fs::DirLock;
 use crate::segment::SegmentDir;
 use crate::segment::name::LOCK;
@@ -60,7 +60,12 @@ impl WriteLock {
         let content = Session { process: Some(std::process::id()), boot }.format();
         let store = || -> io::Result<()> {
             let file = self.lock.file();
-            file.write_all_at(content.as_bytes(), 0)?;
+            match file.write_all_at(content.as_bytes(), 0) {
+                // On a full disk the file stays as it is. It says that the machine stopped since, or nothing,
+                // which counts as that.
+                Err(error) if is_storage_full(&error) => return Ok(()),
+                written => written?,
+            }
             file.set_len(content.len() as u64)?;
             file.sync_all()
         };

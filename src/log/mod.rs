@@ -18,6 +18,7 @@ mod lock;
 mod maintain;
 mod maintainer;
 mod open;
+mod open_txns;
 mod producers;
 mod quarantine;
 mod read;
@@ -29,6 +30,7 @@ mod start;
 mod stats;
 mod tail;
 mod time;
+mod txn_index;
 mod verify;
 mod view;
 mod watch;
@@ -49,6 +51,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
 pub(crate) use lock::WriteLock;
@@ -272,7 +275,9 @@ impl Log {
     ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
     ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
     ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
-    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): the producer has a transaction open that the batch is no part of.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a transaction of this producer open.
+    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a control batch: nothing could end the
+    ///   transaction yet.
     ///
     /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
@@ -440,7 +445,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll()
+        self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

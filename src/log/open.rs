@@ -7,7 +7,7 @@
 //! can have been torn, which is behind everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, Damage, Error, ErrorKind, Result, is_storage_full};
 use crate::event::{Event, Quarantined};
 use crate::fs::{Entry, EntryKind};
 use crate::log::append::Writer;
@@ -21,10 +21,11 @@ use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Events;
+use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
+use crate::segment::reserve::Reserve;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::Offset;
@@ -154,20 +155,22 @@ impl Listing {
     }
 }
 
-pub(crate) fn segment_dir(path: &Path, config: &LogConfig, writable: bool) -> Arc<SegmentDir> {
-    Arc::new(SegmentDir::new(
+pub(crate) fn segment_dir(path: &Path, config: &LogConfig, writable: bool) -> SegmentDir {
+    SegmentDir::new(
         Arc::clone(&config.fs),
         path.to_path_buf(),
         Events { listener: config.listener.clone() },
         config.index_interval_bytes,
         writable,
-    ))
+    )
 }
 
 /// Opens a log for reading and writing, creating it if there is none.
 pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     let dir = segment_dir(path, &config, true);
+    let reserve = Arc::new(Reserve::new(&dir.fs, path, &dir.events));
+    let dir = Arc::new(dir.with_reserve(Some(Arc::clone(&reserve))));
     dir.fs.create_dir(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
@@ -176,6 +179,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     })?;
     Listing::read(&dir)?.check(path)?;
     let lock = WriteLock::take(&dir)?;
+    reserve.find();
     leave_those_above(path, &dir)?;
     let checkpoints = Checkpoints::new(&dir, None);
     let opening = Opening {
@@ -197,7 +201,8 @@ pub(crate) fn open_shared(
     lost_power: bool,
 ) -> Result<(Shared, bool)> {
     config.validate()?;
-    let dir = segment_dir(path, &config, true);
+    let dir = segment_dir(path, &config, true).with_reserve(shared.reserve());
+    let dir = Arc::new(dir);
     WriteLock::check_free(&dir)?;
     let checkpoints = Checkpoints::new(&dir, Some(shared));
     let taken_over = checkpoints.take_over_own()?;
@@ -358,6 +363,7 @@ impl Opening {
         let cleaned = self.cleaned_below(end)?;
         if let Some(lock) = &lock {
             lock.recovered(&self.dir)?;
+            self.dir.fill_reserve();
         }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
@@ -496,7 +502,7 @@ impl Opening {
     /// which the start lies was interrupted. Deleted offsets are not given out again.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now)?;
+        let writer = begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?;
         self.trust(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
@@ -566,8 +572,8 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes)?;
-            return Ok((self.writer(marker.base, found)?, sealed, marker.end));
+            let stored = self.dir.store_indexes(marker.base, &found.indexes)?;
+            return Ok((self.writer(marker.base, found, stored)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
             .resumed(marker.bytes_since_entry);
@@ -583,12 +589,13 @@ impl Opening {
                 cadence,
                 tail: Tail::Clean,
             },
+            true,
         )?;
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known.
-    fn writer(&self, base: Offset, found: Recovered) -> Result<Writer> {
+    /// What appends need, for a segment whose valid bytes are known, and whose index files may be `stored`.
+    fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
         let segment = Segment::active(
@@ -603,12 +610,19 @@ impl Opening {
         let mut reserved = 0;
         if self.config.preallocate {
             reserved = self.config.segment_bytes;
-            file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
+            match file.allocate(reserved) {
+                // A full disk must not keep a log from being opened.
+                Err(error) if is_storage_full(&error) => {
+                    reserved = 0;
+                    file.set_len(found.valid_bytes).map_err(|e| Error::io("trim", &path, e))?;
+                }
+                allocated => allocated.map_err(|e| Error::io("preallocate", &path, e))?,
+            }
         }
         let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
         let roll_age = roll_age(&self.config, &self.dir.path, base);
         let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
-        let stored = (indexes.offsets.len(), indexes.times.len());
+        let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };
         let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
         (writer.stored_offset_entries, writer.stored_time_entries) = stored;
         Ok(writer)
@@ -641,7 +655,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes)?;
+                self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -652,11 +666,12 @@ impl Opening {
         let (writer, end) = match last {
             Some((base, found)) if found.end < recovery_point && self.keeps_gaps() => {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(base, &found.indexes)?;
+                self.dir.store_indexes(base, &found.indexes)?;
                 self.trust(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
-                let writer = begin_segment(&self.dir, &self.config, recovery_point, now)?;
+                let writer =
+                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
                 (writer, recovery_point)
             }
             // The recovery point was wrong: a lower one does not vouch for what it did.
@@ -665,16 +680,28 @@ impl Opening {
                 return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
             }
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes)?;
+                let stored = self.dir.store_indexes(base, &found.indexes)?;
                 let end = found.end;
-                (self.writer(base, found)?, end)
+                (self.writer(base, found, stored)?, end)
             }
             None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        self.checkpoints.set(Checkpoint::RecoveryPoint, end)?;
+        self.raise_recovery_point(recovery_point, end)?;
         Ok((writer, sealed, end))
+    }
+
+    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
+    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
+            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            stored => stored,
+        }
     }
 
     /// A directory without a segment is a new log, unless it is known to have had records.
@@ -688,7 +715,7 @@ impl Opening {
             })));
         }
         let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now)?, start))
+        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
     }
 
     /// Whether offsets whose records are gone stay without any.

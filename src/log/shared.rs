@@ -60,6 +60,9 @@ pub(crate) struct Shared {
     pub(crate) end: AtomicU64,
     /// Everything below this offset is on the medium.
     pub(crate) durable: AtomicU64,
+    /// Where the earliest open transaction begins, beyond all offsets if none is. Only what others
+    /// have written can open one.
+    pub(crate) first_unstable: AtomicU64,
 
     /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`. What the pass before
     /// replaced may still be being closed.
@@ -111,6 +114,10 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
+        let first_unstable = match &parts.follower {
+            Some(follower) => follower.first_unstable(),
+            None => parts.writer.as_ref().and_then(|writer| writer.tracked.first_unstable()),
+        };
         Shared {
             dir: parts.dir,
             live: Live::new(&parts.config),
@@ -125,6 +132,7 @@ impl Shared {
             start: AtomicU64::new(parts.start),
             end: AtomicU64::new(parts.end),
             durable: AtomicU64::new(parts.durable),
+            first_unstable: AtomicU64::new(first_unstable.unwrap_or(Offset::MAX)),
             cleaner: Mutex::default(),
             cleaning: Mutex::new(CleaningState::new(parts.cleaned)),
             change: Mutex::new(()),
@@ -264,6 +272,16 @@ impl Shared {
             None => drop(self.writer.lock()),
         }
         self.end()
+    }
+
+    /// Below it, no record is part of an open transaction.
+    pub(crate) fn last_stable(&self) -> Offset {
+        let (start, end) = (self.start(), self.end());
+        self.first_unstable.load(Ordering::Acquire).max(start).min(end)
+    }
+
+    pub(crate) fn set_first_unstable(&self, offset: Option<Offset>) {
+        self.first_unstable.store(offset.unwrap_or(Offset::MAX), Ordering::Release);
     }
 
     pub(crate) fn durable(&self) -> Offset {

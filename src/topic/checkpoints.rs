@@ -9,15 +9,16 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
     parse_clean_shutdowns, parse_offset_checkpoint, topic_partition,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::{Checkpoint, SharedCheckpoints};
 use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
+use crate::segment::reserve::Reserve;
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest file that is read: a line for each of a few hundred thousand logs.
@@ -32,6 +33,8 @@ struct Lines {
     /// How often one was set, and how often when the file was last written.
     set: u64,
     written: u64,
+    /// Whether one was set to a lower offset since.
+    lowered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,9 @@ impl DataCheckpoints {
         for checkpoint in Checkpoint::ALL {
             let path = dir.path.join(checkpoint.file());
             let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { continue };
+            if let Some(reserve) = dir.reserve() {
+                reserve.note(bytes.len() as u64);
+            }
             match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
                 Ok(entries) => {
                     let (offsets, all) = agreed(entries);
@@ -149,8 +155,18 @@ impl DataCheckpoints {
 
     fn write_all(&self) -> Result<()> {
         for checkpoint in Checkpoint::ALL {
-            let set = self.state.lock().lines(checkpoint).set;
-            self.write(checkpoint, set)?;
+            let (set, lowered) = {
+                let mut state = self.state.lock();
+                let lines = state.lines(checkpoint);
+                (lines.set, lines.lowered)
+            };
+            let written = self.write(checkpoint, set);
+            if checkpoint == Checkpoint::RecoveryPoint && !lowered {
+                // Lower points stay, and what was set is written with the next that is.
+                unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
+            } else {
+                written?;
+            }
         }
         Ok(())
     }
@@ -170,7 +186,9 @@ impl DataCheckpoints {
                 state.closed.iter().map(|(name, marker)| (name.as_str(), marker)),
             )
         };
-        self.dir.replace(&self.dir.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        let marked = self.dir.replace_if_room(&path, text.as_bytes());
+        unless_full(&self.dir, path, marked)
     }
 
     /// Forgets logs that were deleted: their lines, and what they looked like when they were closed.
@@ -195,8 +213,15 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Writes a file, unless it was since what is wanted was set.
+    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that is done: a listener
+    /// may ask for another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
+        let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
+        self.dir.events.emit_all(&events);
+        written
+    }
+
+    fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
         let _writing = self.writing.lock();
         let (text, set) = {
             let mut state = self.state.lock();
@@ -219,7 +244,10 @@ impl DataCheckpoints {
             (format_offset_checkpoint(&entries), lines.set)
         };
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
-        self.state.lock().lines(checkpoint).written = set;
+        let mut state = self.state.lock();
+        let lines = state.lines(checkpoint);
+        lines.written = set;
+        lines.lowered &= lines.set != set;
         Ok(())
     }
 }
@@ -236,6 +264,7 @@ impl SharedCheckpoints for DataCheckpoints {
             let held = state.all_held || state.held.contains(&key);
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(key.clone(), offset);
+            lines.lowered |= before.is_some_and(|before| before > offset);
             lines.set = lines.set.saturating_add(1);
             if held {
                 return Ok(());
@@ -269,6 +298,21 @@ impl SharedCheckpoints for DataCheckpoints {
 
     fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown) {
         self.state.lock().closed.insert(name_of(of), marker);
+    }
+
+    fn reserve(&self) -> Option<Arc<Reserve>> {
+        self.dir.reserve().cloned()
+    }
+}
+
+/// What only spares the next opening work need not be written on a full disk: that is reported.
+fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            Ok(())
+        }
+        other => other,
     }
 }
 

@@ -30,7 +30,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`store`], [`handle`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
+//! | [`store`], [`handle`], [`opening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
 //! | [`directory`], [`checkpoints`], [`producer_ids`] | the files of a store that are no log's |
 //! | [`producer`] | gathers records, writes batches, tries again |
 //! | [`consumer`] | reads, on the thread that polls; plays a member's part |
@@ -54,13 +54,16 @@ mod births;
 mod checkpoints;
 mod consumer;
 mod coordinator;
+mod creation;
 mod definition;
+mod deletion;
 mod directory;
 mod handle;
 mod id;
 mod in_parallel;
 mod metadata;
 mod name;
+mod opening;
 mod producer;
 mod producer_ids;
 mod properties;

@@ -22,6 +22,7 @@ use crate::topic::producer::record::{Lent, ProducerRecord};
 use crate::topic::producer::topics::{TopicEntry, Topics};
 use crate::topic::producer::within;
 use crate::topic::store::Store;
+use crate::types::FIRST_STORE_PRODUCER_ID;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +77,7 @@ impl Shared {
             linger: Linger::new(),
             callbacks: Callbacks::default(),
             numbering: if config.idempotence { Numbering::of(id) } else { Numbering::NONE },
-            seed: id.cast_unsigned().rotate_left(32),
+            seed: (id ^ FIRST_STORE_PRODUCER_ID).cast_unsigned().rotate_left(32),
             closed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             listed: Mutex::default(),
