@@ -60,6 +60,7 @@ impl Store {
         let lines = shared.checkpoints.forget(&keys);
         // Whatever failed: what is set of a topic of that name from now on is written again.
         let written = shared.checkpoints.release(&keys);
+        shared.directory.dir.fill_reserve();
         deleted.and(forgotten).and(lines).and(written)?;
         shared.interrupted.lock().remove(topic);
         Ok(())
