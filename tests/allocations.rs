@@ -8,37 +8,49 @@
 )]
 
 use annals::record::BatchBuilder;
-use annals::{Log, LogConfig, ProducerConfig, StartAt, Store, StoreConfig, Timestamp, TopicConfig};
+use annals::{
+    AutoOffsetReset, ConsumerConfig, Log, LogConfig, ProducerConfig, StartAt, Store, StoreConfig,
+    Timestamp, TopicConfig,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 /// The system's allocator, counting the calls of each thread that take memory.
 struct Counting;
 
 thread_local! {
     static TAKEN: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
+/// Counts a call that takes memory, and the bytes that are held then.
+fn count(bytes: i64) {
     // A thread that is ending has nothing to count with.
     TAKEN.try_with(|taken| taken.set(taken.get() + 1)).ok();
+    hold(bytes);
+}
+
+fn hold(bytes: i64) {
+    HELD.try_with(|held| held.set(held.get() + bytes)).ok();
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        hold(-(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size as i64 - layout.size() as i64);
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(place, layout, size) }
     }
@@ -136,4 +148,28 @@ fn sending_bytes_allocates_nothing_by_the_record() {
     let batches = producer.stats().batches - before;
     assert!(taken <= batches * 8 + 50, "{batches} batches took memory {taken} times");
     assert!(batches < 1000, "{batches} batches");
+}
+
+/// Groups whose members have gone are kept for a week, and what they hold is what they have committed.
+#[test]
+fn a_group_without_members_holds_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("data"), config).unwrap();
+    store.create_topic("count", TopicConfig::default().partitions(4)).unwrap();
+    let leave = |groups: std::ops::Range<u32>| {
+        for group in groups {
+            let config = ConsumerConfig::new(format!("g{group}"));
+            let config = config.auto_offset_reset(AutoOffsetReset::Earliest);
+            let mut consumer = store.consumer(config).unwrap();
+            consumer.subscribe(["count"]).unwrap();
+            consumer.poll(Duration::ZERO).unwrap();
+            consumer.close().unwrap();
+        }
+    };
+    leave(0..200);
+    let before = HELD.get();
+    leave(200..700);
+    let each = (HELD.get() - before) / 500;
+    assert!(each < 3000, "a group without members holds {each} bytes");
 }

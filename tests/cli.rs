@@ -130,10 +130,10 @@ fn positions_bound_what_is_read() {
 #[test]
 fn truncation_gives_the_new_ends() {
     let dir = many(100);
-    let ran = run(dir.path(), &["truncate", "t-0", "--to", "50"]).ok();
+    let ran = run(dir.path(), &["truncate", "t-0", "--to", "50", "--execute"]).ok();
     assert_eq!(ran.stdout, b"{\"start\":0,\"end\":50}\n");
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 50);
-    run(dir.path(), &["truncate", "t-0", "--to", "51"]).refused(2, "out of range");
+    run(dir.path(), &["truncate", "t-0", "--to", "51", "--execute"]).refused(2, "out of range");
     run(dir.path(), &["truncate", "missing", "--to", "0"]).refused(2, "missing");
     assert!(!dir.path().join("missing").exists());
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
@@ -142,7 +142,8 @@ fn truncation_gives_the_new_ends() {
 #[test]
 fn deletion_gives_the_new_ends() {
     let dir = many(100);
-    let deleted = |offset: &str| run(dir.path(), &["delete-before", "t-0", "--offset", offset]);
+    let deleted =
+        |offset: &str| run(dir.path(), &["delete-before", "t-0", "--offset", offset, "--execute"]);
     assert_eq!(deleted("50").ok().stdout, b"{\"start\":50,\"end\":100}\n");
     assert_eq!(deleted("20").ok().stdout, b"{\"start\":50,\"end\":100}\n");
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()), (50..100).collect::<Vec<_>>());
@@ -315,7 +316,7 @@ fn retention_deletes_whole_segments_by_age_and_size() {
 fn both_policies_compact_first_and_then_delete() {
     for policy in ["delete,compact", "compact,delete"] {
         let dir = keyed(20);
-        run(dir.path(), &["delete-before", "t-0", "--offset", "30"]).ok();
+        run(dir.path(), &["delete-before", "t-0", "--offset", "30", "--execute"]).ok();
         let before = info(dir.path());
         let report =
             clean(dir.path(), &["--policy", policy, "--retention-ms", "1", "--now", "1"]).ok();
@@ -376,14 +377,119 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     fs::remove_file(&logs[1]).unwrap();
     let named = format!("offset {lost}");
     run(dir.path(), &["append", "t-0"]).refused(2, &named);
-    run(dir.path(), &["read", "t-0"]).refused(2, &named);
+    let read = run(dir.path(), &["read", "t-0"]);
+    assert!(read.code == 3 && read.stderr.contains(&named), "{}", read.stderr);
+    assert!(!offsets(&read).contains(&lost) && offsets(&read).contains(&99));
     run(dir.path(), &["seek", "t-0", "--time", "0"]).refused(2, &named);
     let verified = run(dir.path(), &["verify", "t-0"]);
     assert_eq!((verified.code, &verified.lines()[0]["offset"]), (3, &json!(lost)));
-    run(dir.path(), &["truncate", "t-0", "--to", &(lost + 1).to_string()]).refused(2, &named);
-    run(dir.path(), &["truncate", "t-0", "--to", &lost.to_string()]).ok();
+    run(dir.path(), &["truncate", "t-0", "--to", &(lost + 1).to_string(), "--execute"])
+        .refused(2, &named);
+    run(dir.path(), &["truncate", "t-0", "--to", &lost.to_string(), "--execute"]).ok();
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len() as u64, lost);
+}
+
+/// A log of ten batches of ten records, the fourth of which has a flipped bit.
+fn damaged() -> tempfile::TempDir {
+    let dir = many(100);
+    let path = dir.path().join("t-0/00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() * 35 / 100;
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+    dir
+}
+
+/// One bad batch hid everything after it, and with it everything before: reading printed nothing, the end was where the
+/// damage began, and the advice was to truncate there, which would have removed sixty sound records.
+#[test]
+fn everything_sound_is_read_around_damage() {
+    let dir = damaged();
+    let sound: Vec<u64> = (0..30).chain(40..100).collect();
+    let read = |more: &[&str]| {
+        let ran = run(dir.path(), &[&["read", "t-0"], more].concat());
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("offsets 30 to 39"), "{}", ran.stderr);
+        offsets(&ran)
+    };
+    assert_eq!(read(&[]), sound);
+    assert_eq!(read(&["--from", "25", "--max", "10"]), [25, 26, 27, 28, 29, 40, 41, 42, 43, 44]);
+    assert_eq!(read(&["--isolation", "committed"]), sound);
+    assert_eq!(read(&["--from", "@1028", "--until", "@1041"]), [28, 29, 40]);
+    let info = run(dir.path(), &["info", "t-0"]);
+    assert_eq!(info.lines()[0]["end"], 100);
+    let verified = run(dir.path(), &["verify", "t-0"]);
+    assert_eq!((verified.code, verified.lines().len()), (3, 1));
+    assert_eq!(verified.lines()[0]["offset"], 30);
+    let refused = run(dir.path(), &["repair", "t-0"]);
+    assert_eq!((refused.code, refused.lines()), (3, verified.lines()));
+
+    let repaired = run(dir.path(), &["repair", "t-0", "--execute"]).ok().lines();
+    assert_eq!(
+        (&repaired[0]["first_offset"], &repaired[0]["last_offset"]),
+        (&json!(30), &json!(39))
+    );
+    assert!(fs::metadata(dir.path().join(repaired[0]["moved_to"].as_str().unwrap())).is_ok());
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()), sound);
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+}
+
+#[test]
+fn nothing_is_removed_without_execute() {
+    let dir = many(100);
+    let cut = run(dir.path(), &["truncate", "t-0", "--to", "55"]).ok();
+    assert_eq!(
+        cut.lines(),
+        [json!({"start": 0, "end": 55, "records_removed": 50, "executed": false})]
+    );
+    assert!(cut.stderr.contains("--execute"), "{}", cut.stderr);
+    let deleted = run(dir.path(), &["delete-before", "t-0", "--offset", "25"]).ok();
+    assert_eq!(
+        deleted.lines(),
+        [json!({"start": 25, "end": 100, "records_removed": 25, "executed": false})]
+    );
+    run(dir.path(), &["truncate", "t-0", "--to", "101"]).refused(2, "out of range");
+    run(dir.path(), &["delete-before", "t-0", "--offset", "101"]).refused(2, "out of range");
+    assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 100);
+}
+
+/// Recovery removed the end of a log, and the only line on stderr counted what was appended.
+#[test]
+fn opening_tells_what_it_removed() {
+    let dir = many(100);
+    let path = dir.path().join("t-0/00000000000000000000.log");
+    fs::remove_file(dir.path().join("t-0/.kafka_cleanshutdown")).unwrap();
+    fs::remove_file(dir.path().join("t-0/recovery-point-offset-checkpoint")).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    let ran = run(dir.path(), &["append", "t-0"]).ok();
+    assert!(ran.stderr.contains("cut short"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ends at offset 90"), "{}", ran.stderr);
+    assert!(!run(dir.path(), &["append", "t-0"]).ok().stderr.contains("warning"));
+}
+
+/// What was typed stayed in the tool until the end of input.
+#[test]
+fn append_writes_while_more_input_may_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = tool()
+        .args(["append", "t-0", "--ack"])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut acks = BufReader::new(output).lines();
+    for n in 0..3 {
+        writeln!(input, "line {n}").unwrap();
+        let ack: Value = serde_json::from_str(&acks.next().unwrap().unwrap()).unwrap();
+        assert_eq!((&ack["first"], &ack["last"]), (&json!(n), &json!(n)));
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -693,7 +799,7 @@ fn a_second_writer_is_told_who_has_the_log() {
     acks.next().unwrap().unwrap();
     let holder = format!("process {}", writer.id());
     run(dir.path(), &["append", "t-0"]).refused(2, &holder);
-    run(dir.path(), &["truncate", "t-0", "--to", "0"]).refused(2, &holder);
+    run(dir.path(), &["truncate", "t-0", "--to", "0", "--execute"]).refused(2, &holder);
     run(dir.path(), &["clean", "t-0", "--policy", "compact"]).refused(2, &holder);
     assert_eq!(values(&run(dir.path(), &["read", "t-0"]).ok()), ["x"]);
     drop(writer.stdin.take());

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tool::{Ran, offsets, run, run_with, spawn, tool, values};
 
@@ -74,7 +74,7 @@ fn a_topic_is_created_listed_described_altered_and_deleted() {
     assert_eq!((&altered["config"], &altered["id"]), (&config, &made[0]["id"]));
     assert_eq!(altered["partitions"].as_array().unwrap().len(), 4);
 
-    let deleted = run(dir.path(), &["topics", "d", "delete", "orders"]).ok().lines();
+    let deleted = run(dir.path(), &["topics", "d", "delete", "orders", "--execute"]).ok().lines();
     assert_eq!(deleted, [json!({"topic": "orders", "deleted": true})]);
     assert_eq!(run(dir.path(), &["topics", "d", "list"]).ok().lines(), [line("another", 1)]);
 }
@@ -328,11 +328,11 @@ fn a_group_is_reset_only_when_told_to() {
     let read = run(dir.path(), &["consume", "d", "orders", "--group", "g"]).ok();
     assert_eq!(values(&read), ["8", "9"]);
 
-    let deleted = run(dir.path(), &["groups", "d", "delete", "g"]).ok().lines();
+    let deleted = run(dir.path(), &["groups", "d", "delete", "g", "--execute"]).ok().lines();
     assert_eq!(deleted, [json!({"group": "g", "deleted": true})]);
     assert!(run(dir.path(), &["groups", "d", "list"]).ok().stdout.is_empty());
     run(dir.path(), &["groups", "d", "describe", "g"]).refused(2, "no group `g`");
-    run(dir.path(), &["groups", "d", "delete", "g"]).refused(2, "no group `g`");
+    run(dir.path(), &["groups", "d", "delete", "g", "--execute"]).refused(2, "no group `g`");
     let shift = ["groups", "d", "reset", "g", "--topic", "orders", "--shift", "1"];
     run(dir.path(), &shift).refused(2, "nothing is committed for partition 0 of `orders`");
     // One that is new can be sent anywhere.
@@ -470,7 +470,7 @@ fn who_follows_sees_what_another_process_produces() {
     run_with(dir.path(), &["produce", "d", "orders"], b"x\n").refused(2, &holder);
     run(dir.path(), &["consume", "d", "orders", "--group", "g"]).refused(2, &holder);
     run(dir.path(), &["groups", "d", "list"]).refused(2, &holder);
-    run(dir.path(), &["topics", "d", "delete", "orders"]).refused(2, &holder);
+    run(dir.path(), &["topics", "d", "delete", "orders", "--execute"]).refused(2, &holder);
     let described = run(dir.path(), &["topics", "d", "describe"]).ok().lines().remove(0);
     let ends = described["partitions"].as_array().unwrap();
     assert_eq!(ends.iter().map(|p| p["end"].as_u64().unwrap()).sum::<u64>(), 40);
@@ -578,4 +578,71 @@ fn a_closed_pipe_ends_it_quietly_and_commits_nothing_unseen() {
         offsets(&run(dir.path(), &["consume", "d", "orders", "--from", "5000"]).ok()),
         [5000]
     );
+}
+
+/// Ctrl-C while records were printed committed none of them.
+#[cfg(unix)]
+#[test]
+fn interrupted_group_commits_what_it_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["topics", "d", "create", "t"]).ok();
+    let lines: String = (0..20).map(|n| format!("{n}\n")).collect();
+    run_with(dir.path(), &["produce", "d", "t"], lines.as_bytes()).ok();
+    let mut child = tool()
+        .args(["consume", "d", "t", "--group", "g", "--follow", "--format", "value"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = output.lines();
+    for n in 0..20 {
+        assert_eq!(printed.next().unwrap().unwrap(), n.to_string());
+    }
+    let interrupted =
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success() && child.wait().unwrap().success());
+    let group = run(dir.path(), &["groups", "d", "describe", "g"]).ok().lines();
+    assert_eq!(group[0]["offsets"][0]["committed"], 20);
+}
+
+#[test]
+fn everything_sound_is_consumed_around_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["topics", "d", "create", "t"]).ok();
+    for n in 0..4 {
+        run_with(dir.path(), &["produce", "d", "t"], format!("{n}\n").as_bytes()).ok();
+    }
+    let path = dir.path().join("d/t-0/00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() - bytes.len() / 4 - 1; // the last byte of the third batch
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let consume = |more: &[&str]| {
+        let command = ["consume", "d", "t", "--format", "value"];
+        let ran = run(dir.path(), &[&command, more].concat());
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("offsets 2 to 2"), "{}", ran.stderr);
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert_eq!(consume(&[]), "0\n1\n3\n");
+    assert_eq!(consume(&["--from", "1"]), "1\n3\n");
+}
+
+#[test]
+fn nothing_is_deleted_without_execute() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["topics", "d", "create", "t"]).ok();
+    run_with(dir.path(), &["produce", "d", "t"], b"a\n").ok();
+    run(dir.path(), &["consume", "d", "t", "--group", "g"]).ok();
+    for (command, kept) in [
+        (["topics", "d", "delete", "t"], ["topics", "d", "describe", "t"]),
+        (["groups", "d", "delete", "g"], ["groups", "d", "describe", "g"]),
+    ] {
+        let shown = run(dir.path(), &command).ok();
+        assert!(shown.stderr.contains("--execute"), "{}", shown.stderr);
+        assert_eq!(shown.lines(), run(dir.path(), &kept).ok().lines());
+    }
 }

@@ -64,12 +64,12 @@ fn record_iterator_drops_rest_of_batch_after_truncation() {
 fn tail_drops_rest_of_batch_after_truncation() {
     let log = old_log();
     let mut tail = log.tail(StartAt::Earliest).unwrap();
-    tail.next(Some(Duration::ZERO)).unwrap().unwrap();
+    tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
     log.truncate_to(0).unwrap();
-    let error = tail.next(Some(Duration::ZERO)).unwrap_err();
+    let error = tail.next_record(Some(Duration::ZERO)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfRange);
     log.append_all(records("new", 10)).unwrap();
-    let record = tail.next(Some(Duration::ZERO)).unwrap().unwrap();
+    let record = tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
     assert_eq!(record.value_str(), Some("new1"));
 }
 
@@ -210,12 +210,12 @@ fn follower_reads_new_records_after_truncation() {
             let read: Vec<_> = reader.by_ref_records().map(|(at, _)| at).collect();
             assert_eq!(read, (cut..10).collect::<Vec<_>>());
             // This one has returned nothing yet.
-            assert!(at_end.next(Some(Duration::ZERO)).unwrap().is_none());
+            assert!(at_end.next_record(Some(Duration::ZERO)).unwrap().is_none());
             assert_eq!(support::read_all(&follower), support::read_all(&writer));
             assert_eq!(follower.get(9).unwrap(), writer.get(9).unwrap());
             assert_eq!(follower.verify().unwrap(), []);
             append("next".to_owned());
-            assert_eq!(at_end.next(Some(Duration::ZERO)).unwrap().unwrap().offset, 10);
+            assert_eq!(at_end.next_record(Some(Duration::ZERO)).unwrap().unwrap().offset, 10);
             assert_eq!(reader.by_ref_records().count(), 1);
         }
     }

@@ -298,7 +298,7 @@ fn what_makes_no_sense_is_refused() {
     }
 
     for (config, option) in [
-        (ConsumerConfig::new(""), "group_id"),
+        (ConsumerConfig::new(""), "ConsumerConfig::new"),
         (ConsumerConfig::default().instance_id("i"), "instance_id"),
         (ConsumerConfig::default().max_poll_records(0), "max_poll_records"),
         (ConsumerConfig::default().max_poll_bytes(0), "max_poll_bytes"),
@@ -377,7 +377,7 @@ fn commits_by_hand_keep_what_they_are_given() {
 
     let long = OffsetAndMetadata { metadata: "x".repeat(4097), ..5.into() };
     for (offsets, expected) in [
-        (BTreeMap::from([(at("orders", 9), 0.into())]), "assigned"),
+        (BTreeMap::from([(at("orders", 9), 0.into())]), "does not exist"),
         (BTreeMap::from([(at("orders", 0), long)]), "4096"),
         (BTreeMap::from([(at("orders", 0), OffsetAndMetadata::from(u64::MAX))]), "no offset"),
     ] {
@@ -528,4 +528,68 @@ fn a_damaged_partition_says_so_and_others_go_on() {
     assert!(read.contains(&24), "{read:?}");
     consumer.seek(&at("orders", 0), 6).unwrap();
     consumer.poll(NOW).unwrap();
+}
+
+/// A loop that retries what is retryable must not run for ever over a misspelt name.
+#[test]
+fn committing_for_unknown_topic_is_not_retryable() {
+    let World { store, .. } = world();
+    topic(&store, "orders", 1);
+    topic(&store, "users", 1);
+    let mut member = store.consumer(earliest("g")).unwrap();
+    member.subscribe(["orders"]).unwrap();
+    member.poll(NOW).unwrap();
+    let mut simple = assigned(&store, earliest("simple"), &[at("orders", 0)]);
+    simple.poll(NOW).unwrap();
+    let refused = |consumer: &mut Consumer, at: TopicPartition| {
+        let error = consumer.commit_offsets(BTreeMap::from([(at, 0.into())])).unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        error.kind()
+    };
+    for consumer in [&mut member, &mut simple] {
+        for unknown in [at("order", 0), at("orders", 1)] {
+            assert_eq!(refused(consumer, unknown), ErrorKind::NotFound);
+        }
+    }
+    assert_eq!(refused(&mut member, at("users", 0)), ErrorKind::InvalidInput);
+    simple.commit_offsets(BTreeMap::from([(at("users", 0), 0.into())])).unwrap();
+    let listed = store.admin().describe_group("simple").unwrap();
+    assert_eq!(listed.offsets.into_keys().collect::<Vec<_>>(), [at("users", 0)]);
+}
+
+/// The consumer has no position yet when it finds that what it would go on from was deleted.
+#[test]
+fn error_names_committed_offset_when_it_was_deleted() {
+    let World { store, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    append(&orders, 0, 0..10);
+    let config = ConsumerConfig::new("g").auto_offset_reset(AutoOffsetReset::None);
+    let mut consumer = assigned(&store, config, &[at("orders", 0)]);
+    consumer.commit_offsets(BTreeMap::from([(at("orders", 0), 3.into())])).unwrap();
+    orders.partition(0).unwrap().delete_before(6).unwrap();
+    match consume_error(consumer.poll(NOW).unwrap_err()) {
+        ConsumeError::Partition { offset, .. } => assert_eq!(offset, 3),
+        other => panic!("{other}"),
+    }
+}
+
+/// A consumer that is told that its close is done counts on what it has read being committed.
+#[test]
+fn close_fails_when_nothing_was_committed() {
+    let World { store, clock, .. } = world();
+    append(&topic(&store, "orders", 1), 0, 0..10);
+    let subscribed = || {
+        let mut consumer = store.consumer(earliest("g")).unwrap();
+        consumer.subscribe(["orders"]).unwrap();
+        consumer
+    };
+    let mut hung = subscribed();
+    assert_eq!(hung.poll(NOW).unwrap().len(), 10);
+    clock.advance(Duration::from_secs(301));
+    assert_eq!(hung.close().unwrap_err().kind(), ErrorKind::Rebalancing);
+    hung.close().unwrap();
+    let mut late = subscribed();
+    assert_eq!(late.poll(NOW).unwrap().len(), 10);
+    store.close().unwrap();
+    assert!(matches!(late.close().unwrap_err(), Error::StoreClosed));
 }

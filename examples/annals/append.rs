@@ -1,19 +1,38 @@
 //! `append`: records from stdin.
+//!
+//! One thread reads lines, so that the other can append what has lingered while no more input comes.
 
 use crate::args::{AppendArgs, Sync};
 use crate::failure::Failure;
 use crate::input::Lines;
+use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use annals::record::BatchBuilder;
 use annals::{Clock, Error, Log, Record, SystemClock};
 use serde::Serialize;
-use std::io::{self, BufReader, StdinLock, Write as _};
-use std::time::Instant;
+use std::io::{self, BufReader, Write as _};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a log takes in one batch unless `--max-message-bytes` says otherwise.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
 /// What encoding can add to the bytes of a record, and to those of each of its headers.
 const RECORD_OVERHEAD: usize = 32;
+/// What is read ahead of the batch: so many chunks, each of so many bytes and one record more.
+const CHUNKS: usize = 4;
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Records that were read, each with the number of its line.
+type Chunk = Vec<(u64, Record)>;
+
+/// What the thread that reads has to say.
+enum News {
+    Read(Chunk),
+    Failed(Failure),
+    Ended,
+}
 
 #[derive(Serialize)]
 struct Ack {
@@ -23,14 +42,17 @@ struct Ack {
 }
 
 pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
-    let most = args.config.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
-    let input = BufReader::with_capacity(64 << 10, io::stdin().lock());
-    let separator = args.key_separator.clone();
-    let lines = Lines::new(input, args.format, separator, most, "--max-message-bytes")?;
+    // What cannot be is refused before anything is opened.
+    lines(args, io::empty())?;
     let started = Instant::now();
-    let log = Log::open(&args.dir, args.config.to_config(args.compression))?;
-    let mut feed = Feed::new(args, &log, lines, output);
-    let result = feed.run();
+    let config = args.config.to_config(args.compression).listener(Arc::new(Notices));
+    let log = Log::open(&args.dir, config)?;
+    let (to, news) = sync_channel(CHUNKS);
+    let reading = args.clone();
+    // It ends with the input, or with the process.
+    thread::spawn(move || read(&reading, &to));
+    let mut feed = Feed::new(args, &log, output);
+    let result = feed.run(&news);
     let (records, bytes) = (feed.records, feed.bytes);
     let closed = log.close();
     result?;
@@ -40,13 +62,51 @@ pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+fn lines<R: io::Read>(args: &AppendArgs, from: R) -> Result<Lines<BufReader<R>>, Failure> {
+    let most = args.config.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
+    let input = BufReader::with_capacity(64 << 10, from);
+    Lines::new(input, args.format, args.key_separator.clone(), most, "--max-message-bytes")
+}
+
+/// Reads stdin to its end. Nobody listens any more where the other thread has failed.
+fn read(args: &AppendArgs, to: &SyncSender<News>) {
+    let read = || -> Result<(), Failure> {
+        let mut lines = lines(args, io::stdin().lock())?;
+        let (mut chunk, mut bytes) = (Chunk::new(), 0usize);
+        loop {
+            let next = lines.next();
+            if let Ok(Some(record)) = next {
+                bytes =
+                    bytes.saturating_add(record.payload_bytes()).saturating_add(RECORD_OVERHEAD);
+                chunk.push((lines.number(), record));
+                if lines.is_line_buffered() && bytes < CHUNK_BYTES {
+                    continue;
+                }
+                bytes = 0;
+                if to.send(News::Read(std::mem::take(&mut chunk))).is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            // What came before a bad line counts.
+            to.send(News::Read(chunk)).ok();
+            return next.map(drop);
+        }
+    };
+    let last = read().map_or_else(News::Failed, |()| News::Ended);
+    to.send(last).ok();
+}
+
 struct Feed<'a> {
     args: &'a AppendArgs,
     log: &'a Log,
     output: &'a mut Output,
     clock: SystemClock,
     batch: BatchBuilder,
-    input: Lines<BufReader<StdinLock<'static>>>,
+    /// When the batch is appended even if it is not full.
+    due: Instant,
+    /// The line that was taken last.
+    number: u64,
     /// The line of each record in the batch.
     lines: Vec<u64>,
     /// The first line whose record is not in the log.
@@ -56,12 +116,7 @@ struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    fn new(
-        args: &'a AppendArgs,
-        log: &'a Log,
-        input: Lines<BufReader<StdinLock<'static>>>,
-        output: &'a mut Output,
-    ) -> Feed<'a> {
+    fn new(args: &'a AppendArgs, log: &'a Log, output: &'a mut Output) -> Feed<'a> {
         let (clock, batch) = (SystemClock::new(), BatchBuilder::new());
         Feed {
             args,
@@ -69,7 +124,8 @@ impl<'a> Feed<'a> {
             output,
             clock,
             batch,
-            input,
+            due: Instant::now(),
+            number: 0,
             lines: Vec::new(),
             pending_line: 1,
             records: 0,
@@ -83,10 +139,13 @@ impl<'a> Feed<'a> {
         self.args.batch_bytes.min(most)
     }
 
-    fn run(&mut self) -> Result<(), Failure> {
+    fn run(&mut self, news: &Receiver<News>) -> Result<(), Failure> {
         let progress = spinner("records appended:");
-        while let Some(record) = self.input.next().map_err(|failure| self.with_kept(failure))? {
-            self.take(&record)?;
+        while let Some(chunk) = self.next(news)? {
+            for (number, record) in &chunk {
+                self.number = *number;
+                self.take(record)?;
+            }
             progress.set_position(self.records);
         }
         self.append()?;
@@ -97,11 +156,30 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
+    /// The next records that were read; `None` at the end. Appends the batch when it has lingered.
+    fn next(&mut self, news: &Receiver<News>) -> Result<Option<Chunk>, Failure> {
+        loop {
+            let wait = match self.batch.is_empty() {
+                true => Duration::MAX,
+                false => self.due.saturating_duration_since(Instant::now()),
+            };
+            match news.recv_timeout(wait) {
+                Ok(News::Read(chunk)) => return Ok(Some(chunk)),
+                Ok(News::Failed(failure)) => return Err(self.with_kept(failure)),
+                Ok(News::Ended) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => self.append()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::refused("reading stdin has ended early"));
+                }
+            }
+        }
+    }
+
     /// A record or the batch was not taken: says which line it came from, and what is in the log.
     fn not_taken(&self, error: Error) -> Failure {
         let failure = match error {
             Error::InvalidRecord { index, reason } => {
-                let line = self.lines.get(index).copied().unwrap_or(self.input.number());
+                let line = self.lines.get(index).copied().unwrap_or(self.number);
                 Failure::refused(format!("line {line} of stdin: {reason}"))
             }
             Error::BatchTooLarge { .. } if self.lines.len() == 1 => {
@@ -139,12 +217,15 @@ impl<'a> Feed<'a> {
         let most = headers.saturating_mul(RECORD_OVERHEAD).saturating_add(record.payload_bytes());
         if self.batch.size_bytes().saturating_add(most) as u64 > self.batch_bytes() {
             self.append()?;
-            self.pending_line = self.input.number();
+            self.pending_line = self.number;
+        }
+        if self.batch.is_empty() {
+            self.due = Instant::now() + Duration::from_millis(self.args.linger_ms.into());
         }
         if let Err(error) = self.batch.push_record(record, self.clock.now()) {
             return Err(self.not_taken(error));
         }
-        self.lines.push(self.input.number());
+        self.lines.push(self.number);
         self.bytes = self.bytes.saturating_add(record.payload_bytes() as u64);
         if self.batch.len() as u64 >= self.args.batch_records {
             self.append()?;
@@ -161,7 +242,7 @@ impl<'a> Feed<'a> {
             Err(error) => return Err(self.not_taken(error)),
         };
         self.records = self.records.saturating_add(self.batch.len() as u64);
-        self.pending_line = self.input.number().saturating_add(1);
+        self.pending_line = self.number.saturating_add(1);
         self.batch.clear();
         self.lines.clear();
         if self.args.sync == Sync::Batch {

@@ -37,9 +37,18 @@ pub enum Command {
     /// segment, which is appended to, is not compacted. Where a segment is, its records without a key go. Prints how
     /// much was removed, and how many records are left.
     Clean(CleanArgs),
+    /// Move damaged bytes out of a log, and keep everything else
+    ///
+    /// Prints the damage there is. With --execute, the damaged bytes go to files beside their segments, and their
+    /// offsets stay without records; everything that is sound can be read again.
+    Repair(RepairArgs),
     /// Remove the records at and above an offset
+    ///
+    /// Prints the ends of the log as they would be, and how many records would go. Only --execute removes them.
     Truncate(TruncateArgs),
     /// Remove the records below an offset
+    ///
+    /// Prints the ends of the log as they would be, and how many records would go. Only --execute removes them.
     DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),
@@ -61,7 +70,7 @@ pub struct DirArgs {
     pub dir: PathBuf,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct AppendArgs {
     /// The log's directory
     pub dir: PathBuf,
@@ -80,6 +89,9 @@ pub struct AppendArgs {
     /// How batches are compressed; not at all unless asked
     #[arg(long, value_enum)]
     pub compression: Option<CodecArg>,
+    /// How long a record waits for others to share its batch
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=120_000))]
+    pub linger_ms: u32,
     /// When records are made durable; closing the log at the end always does
     #[arg(long, value_enum, default_value_t = Sync::End)]
     pub sync: Sync,
@@ -169,6 +181,18 @@ pub struct TruncateArgs {
     /// The new end of the log
     #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
     pub to: Offset,
+    /// Remove them
+    #[arg(long)]
+    pub execute: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RepairArgs {
+    /// The log's directory
+    pub dir: PathBuf,
+    /// Move the damaged bytes
+    #[arg(long)]
+    pub execute: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -178,6 +202,9 @@ pub struct DeleteBeforeArgs {
     /// The new start of the log; one below the start there is changes nothing
     #[arg(long, value_name = "OFFSET")]
     pub offset: Offset,
+    /// Remove them
+    #[arg(long)]
+    pub execute: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -205,7 +232,7 @@ pub struct BenchArgs {
 }
 
 /// The options of a log that matter at a prompt, named as Kafka names them.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Log options")]
 pub struct ConfigArgs {
     /// The size at which a segment is closed; 1073741824 unless given

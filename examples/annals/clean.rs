@@ -2,6 +2,7 @@
 
 use crate::args::CleanArgs;
 use crate::failure::Failure;
+use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
@@ -134,7 +135,7 @@ impl Listener for Trouble {
             Event::CleanupFailed { path, error } => {
                 format!("cannot remove {}: {error}; the next opening tries again", path.display())
             }
-            _ => return,
+            _ => return Notices.on_event(event),
         };
         self.0.set(what).ok();
     }

@@ -1,39 +1,66 @@
 //! `consume`: the records of topics.
 //!
 //! Without a group the logs are read as they lie there, also while another process writes them. With a group the
-//! directory is opened, as the group's offsets are written to it.
+//! directory is opened, as the group's offsets are written to it, and damage ends the command: a group skips nothing
+//! that it was not told to skip. Ctrl-C ends a group after what was printed is committed.
 
 use crate::args::OutputFormat;
 use crate::data::{self, Data};
-use crate::failure::Failure;
+use crate::failure::{DAMAGED, Failure, warn};
 use crate::json::{Shown, ShownInTopic};
 use crate::output::Output;
+use crate::salvage::Salvage;
 use crate::store_args::ConsumeArgs;
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, Offset, OffsetAndMetadata, Reader, StartAt, Store,
-    StoredRecord, TopicPartition,
+    AutoOffsetReset, Consumer, ConsumerConfig, Corruption, Offset, OffsetAndMetadata, Reader,
+    StartAt, Store, StoredRecord, Timestamp, TopicPartition,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// How often a log that another process writes is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a group waits for records before it looks whether it is to end.
+const WAIT: Duration = Duration::from_millis(100);
 /// After how many looks that found nothing it is looked for new partitions.
 const LOOKS: u32 = 50;
 /// The most records of a partition before others have their turn.
 const TURN: usize = 500;
 
-pub fn run(args: &ConsumeArgs, output: &mut Output) -> Result<(), Failure> {
+/// Whether Ctrl-C was pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The first Ctrl-C ends the command in order, another one at once.
+fn catch_interrupt() -> Result<(), Failure> {
+    const BY_INTERRUPT: i32 = 130;
+    let caught = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(BY_INTERRUPT);
+        }
+    });
+    caught.map_err(|error| Failure::refused(format!("cannot catch Ctrl-C: {error}")))
+}
+
+pub fn run(args: &ConsumeArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     let mut printer = Printer { output, format: args.format, left: args.max };
     match &args.group {
         None => read(args, &mut printer),
         Some(group) => {
+            catch_interrupt()?;
             let store = data::open(&args.dir)?;
             let result = consume(args, group, &store, &mut printer);
             let closed = store.close();
             result?;
-            Ok(closed?)
+            closed?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -70,14 +97,63 @@ impl Printer<'_> {
 /// A partition that is read as it lies there.
 struct Source {
     at: TopicPartition,
-    reader: Reader,
+    records: Records,
     /// Where it ended when it was opened.
     end: Offset,
 }
 
+/// The records of a log, or of its sound batches where it is damaged.
+enum Records {
+    Log(Reader),
+    Sound {
+        batches: Salvage,
+        decoded: VecDeque<StoredRecord>,
+        from: Offset,
+        since: Option<Timestamp>,
+    },
+}
+
+impl Records {
+    fn offset(&self) -> Offset {
+        match self {
+            Records::Log(reader) => reader.offset(),
+            Records::Sound { batches, decoded, .. } => {
+                decoded.front().map_or_else(|| batches.offset(), |record| record.offset)
+            }
+        }
+    }
+
+    fn next(&mut self, named: &Path) -> Result<Option<StoredRecord>, Failure> {
+        match self {
+            Records::Log(reader) => reader.next_record().map_err(Failure::within(named)),
+            Records::Sound { batches, decoded, from, since } => loop {
+                if let Some(record) = decoded.pop_front() {
+                    if record.offset >= *from && since.is_none_or(|since| record.timestamp >= since)
+                    {
+                        *since = None;
+                        return Ok(Some(record));
+                    }
+                    continue;
+                }
+                let Some(batch) = batches.next_batch()? else { return Ok(None) };
+                if batch.header().is_control() {
+                    continue;
+                }
+                match batch.records() {
+                    Ok(records) => decoded.extend(records.stored().filter_map(Result::ok)),
+                    Err(error) => warn(&format!("{}: {error}", named.display())),
+                }
+            },
+        }
+    }
+}
+
 impl Source {
     fn open(data: &Data, at: TopicPartition, from: StartAt) -> Result<Source, Failure> {
-        let (log, start) = data.partition(&at.topic, at.partition)?;
+        let (log, start) = match data.partition(&at.topic, at.partition) {
+            Err(Failure::Damaged(damage)) => return Source::around(data, at, from, &damage),
+            found => found?,
+        };
         let end = log.offsets().end;
         let from = match from {
             StartAt::Earliest => start,
@@ -92,17 +168,53 @@ impl Source {
             }
             _ => start,
         };
-        Ok(Source { reader: log.reader(from)?, at, end })
+        Ok(Source { records: Records::Log(log.reader(from)?), at, end })
+    }
+
+    /// All that is sound of a damaged partition.
+    fn around(
+        data: &Data,
+        at: TopicPartition,
+        from: StartAt,
+        damage: &Corruption,
+    ) -> Result<Source, Failure> {
+        warn(&format!("{damage}; what is sound is printed"));
+        let start = data.start(&at.topic, at.partition);
+        let (from, since) = match from {
+            StartAt::Offset(offset) => (offset.max(start), None),
+            StartAt::Time(at) => (start, Some(at)),
+            StartAt::Latest => (Offset::MAX, None),
+            _ => (start, None),
+        };
+        let batches = Salvage::from(&data.partition_dir(&at.topic, at.partition), from)?;
+        let records = Records::Sound { batches, decoded: VecDeque::new(), from, since };
+        Ok(Source { at, records, end: Offset::MAX })
+    }
+
+    fn is_damaged(&self) -> bool {
+        matches!(self.records, Records::Sound { .. })
     }
 
     /// Prints what there is, up to some offset, as much as makes a turn. Says whether that was anything.
-    fn print(&mut self, until: Offset, printer: &mut Printer<'_>) -> Result<bool, Failure> {
+    fn print(
+        &mut self,
+        data: &Data,
+        until: Offset,
+        printer: &mut Printer<'_>,
+    ) -> Result<bool, Failure> {
+        let named = self.at.to_string();
         for turn in 0..TURN {
-            if printer.is_done() || self.reader.offset() >= until {
+            if printer.is_done() || self.records.offset() >= until {
                 return Ok(turn > 0);
             }
-            let dir = self.at.to_string();
-            let next = self.reader.next_record().map_err(Failure::within(dir.as_ref()))?;
+            let next = match self.records.next(named.as_ref()) {
+                Err(Failure::Damaged(damage)) if !self.is_damaged() => {
+                    let from = StartAt::Offset(self.records.offset());
+                    *self = Source::around(data, self.at.clone(), from, &damage)?;
+                    return Ok(true);
+                }
+                next => next?,
+            };
             let Some(record) = next.filter(|record| record.offset < until) else {
                 return Ok(turn > 0);
             };
@@ -123,22 +235,22 @@ fn partitions(args: &ConsumeArgs, data: &Data) -> Result<Vec<TopicPartition>, Fa
     Ok(all)
 }
 
-fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
-    let data = Data::look(&args.dir)?;
+fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<ExitCode, Failure> {
+    let mut data = Data::look(&args.dir)?;
     let open = |at| Source::open(&data, at, args.from);
     let mut sources: Vec<Source> =
         partitions(args, &data)?.into_iter().map(open).collect::<Result<_, _>>()?;
     if !args.follow {
         for source in &mut sources {
-            while source.print(source.end, printer)? {}
+            while source.print(&data, source.end, printer)? {}
         }
-        return Ok(());
+        return Ok(code(&sources));
     }
     let mut idle = 0u32;
     while !printer.is_done() {
         let mut any = false;
         for source in &mut sources {
-            any |= source.print(Offset::MAX, printer)?;
+            any |= source.print(&data, Offset::MAX, printer)?;
         }
         if any {
             idle = 0;
@@ -148,7 +260,7 @@ fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
         thread::sleep(LOOK);
         idle = idle.saturating_add(1);
         if idle.is_multiple_of(LOOKS) {
-            let data = Data::look(&args.dir)?;
+            data = Data::look(&args.dir)?;
             for at in partitions(args, &data)? {
                 if !sources.iter().any(|source| source.at == at) {
                     sources.push(Source::open(&data, at, StartAt::Earliest)?);
@@ -156,7 +268,11 @@ fn read(args: &ConsumeArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    Ok(code(&sources))
+}
+
+fn code(sources: &[Source]) -> ExitCode {
+    if sources.iter().any(Source::is_damaged) { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS }
 }
 
 fn consume(
@@ -184,8 +300,11 @@ fn consume(
         consumer.commit_offsets(starts)?;
     }
     let ends = consumer.end_offsets(all)?;
-    let timeout = if args.follow { Duration::MAX } else { Duration::ZERO };
-    while !printer.is_done() && poll(&mut consumer, timeout, &ends, args.follow, printer)? {}
+    let timeout = if args.follow { WAIT } else { Duration::ZERO };
+    while !printer.is_done()
+        && !is_interrupted()
+        && poll(&mut consumer, timeout, &ends, args.follow, printer)?
+    {}
     Ok(consumer.close()?)
 }
 
@@ -203,7 +322,7 @@ fn poll(
         // Of the offsets topic there is more with each commit.
         let end = if follow { Offset::MAX } else { ends.get(&at).copied().unwrap_or(0) };
         for record in records.iter().take_while(|record| record.offset < end) {
-            if printer.is_done() {
+            if printer.is_done() || is_interrupted() {
                 break;
             }
             printer.print(&at.topic, at.partition, record)?;

@@ -4,12 +4,14 @@
 //! directory that may only be read. Opening takes the lock, and recovers what was not closed in order.
 
 use crate::failure::Failure;
+use crate::notices::Notices;
 use annals::fs::DiskFs;
 use annals::inspect;
 use annals::{Error, Log, LogConfig, Offset, Store, StoreConfig, TopicError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A data directory as it was found.
 #[derive(Debug)]
@@ -96,11 +98,16 @@ impl Data {
         self.path.join(format!("{topic}-{number}"))
     }
 
+    /// Where the checkpoint says that a partition starts.
+    pub fn start(&self, topic: &str, number: u32) -> Offset {
+        self.starts.get(&(topic.to_owned(), number)).copied().unwrap_or(0)
+    }
+
     /// The log of a partition, read-only, and where it starts.
     pub fn partition(&self, topic: &str, number: u32) -> Result<(Log, Offset), Failure> {
         let dir = self.partition_dir(topic, number);
         let log = Log::open_read_only(&dir, LogConfig::default())?;
-        let start = self.starts.get(&(topic.to_owned(), number)).copied().unwrap_or(0);
+        let start = self.start(topic, number);
         let offsets = log.offsets();
         Ok((log, start.max(offsets.start).min(offsets.end)))
     }
@@ -165,5 +172,6 @@ pub fn open(path: &Path) -> Result<Store, Failure> {
 }
 
 pub fn open_or_make(path: &Path) -> Result<Store, Failure> {
-    Ok(Store::open(path, StoreConfig::default().maintenance(None))?)
+    let config = StoreConfig::default().maintenance(None).listener(Arc::new(Notices));
+    Ok(Store::open(path, config)?)
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// No batch that a broker takes is larger; one that is cannot be decoded here.
-const MAX_BATCH_BYTES: u64 = 256 << 20;
+pub const MAX_BATCH_BYTES: u64 = 256 << 20;
 
 /// A problem of a file, as `verify` prints it too.
 #[derive(Debug, Serialize)]

@@ -1,7 +1,7 @@
 //! How the tool ends when it cannot go on.
 
 use crate::args::Args;
-use annals::{Error, ErrorKind, InvalidBatch, ProduceError, TopicError};
+use annals::{Corruption, Error, ErrorKind, InvalidBatch, ProduceError, TopicError};
 use clap::CommandFactory as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 const WRONG_USAGE: u8 = 1;
 const REFUSED: u8 = 2;
+/// Damage was found: by `verify`, or by a command that went on around it.
+pub const DAMAGED: u8 = 3;
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub enum Failure {
     Usage(String),
     /// The data or the disk said no.
     Refused(String),
+    /// The log is damaged, and the command does not work around that.
+    Damaged(Box<Corruption>),
     /// Nobody reads what is printed any more.
     NoReader,
 }
@@ -57,12 +61,26 @@ impl Failure {
             Failure::NoReader => ExitCode::SUCCESS,
             Failure::Usage(message) => complain(&message, WRONG_USAGE),
             Failure::Refused(message) => complain(&message, REFUSED),
+            Failure::Damaged(damage) => complain(&format!("{damage}; {ADVICE}"), REFUSED),
         }
     }
 }
 
+/// The ways out of damage, those that lose nothing first.
+const ADVICE: &str = "restore the file from a copy; or print what is sound with `annals read`, \
+and set the damaged bytes aside with `annals repair`";
+
+/// A line on stderr about what the command works around.
+pub fn warn(message: &str) {
+    writeln!(io::stderr(), "annals: warning: {message}").ok();
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
+        let error = match error {
+            Error::Corrupt(damage) => return Failure::Damaged(damage),
+            other => other,
+        };
         match &error {
             Error::InvalidConfig { option, reason } => {
                 Failure::Usage(format!("--{}: {reason}", flag_of(option)))

@@ -1,7 +1,7 @@
 //! `groups`: those whose offsets a data directory keeps.
 
 use crate::data;
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::output::Output;
 use crate::store_args::{GroupsAction, GroupsArgs, ResetArgs};
 use annals::{
@@ -66,7 +66,12 @@ pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
     let result = match &args.action {
         GroupsAction::List => list(&store, output),
         GroupsAction::Describe { group } => describe(&store, group, output),
-        GroupsAction::Delete { group } => delete(&store, group, output),
+        GroupsAction::Delete { group, execute: true } => delete(&store, group, output),
+        GroupsAction::Delete { group, execute: false } => {
+            describe(&store, group, output).map(|()| {
+                warn("nothing was forgotten; --execute forgets the group with all that it has committed");
+            })
+        }
         GroupsAction::Reset(args) => reset(args, &store, output),
     };
     let closed = store.close();

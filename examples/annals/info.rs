@@ -1,17 +1,20 @@
 //! `info`: the log at a glance.
 
 use crate::args::DirArgs;
-use crate::failure::Failure;
+use crate::dump::Problem;
+use crate::failure::{DAMAGED, Failure, warn};
 use crate::output::Output;
+use crate::salvage::{Salvage, start_of};
 use crate::scan::{Transactions, marker};
 use crate::verify::{segment_file, segments as segment_bases};
 use annals::fs::DiskFs;
 use annals::inspect::{self, Batches, FoundBatch, OffsetEntries, Piece, TimeEntries};
-use annals::{Error, Log, LogConfig, Offset, OnCorruption, ProducerId, Timestamp};
+use annals::{Error, Log, LogConfig, Offset, ProducerId, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// A control batch is small; one that says otherwise holds no marker.
 const MARKER_BYTES: u64 = 64 << 10;
@@ -31,6 +34,8 @@ struct Info {
     recovery_point: Option<Offset>,
     /// What opening it for writing would cut off.
     torn_bytes: u64,
+    /// Where it is damaged; `verify` tells more.
+    damaged: Option<Problem>,
 }
 
 #[derive(Serialize)]
@@ -56,19 +61,25 @@ struct Producer {
     current_txn_first_offset: i64,
 }
 
-pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
-    // Damage is what is looked for here, so it must not keep the log from opening.
-    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
-    let log = Log::open_read_only(&args.dir, config)?;
-    let offsets = log.offsets();
-    let (start, end) = (offsets.start, offsets.end);
+pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
+    let (start, end, damaged) = match Log::open_read_only(&args.dir, LogConfig::default()) {
+        Ok(log) => (log.offsets().start, log.offsets().end, None),
+        Err(Error::Corrupt(damage)) => {
+            warn(&format!("{damage}; `annals read` prints what is sound around it"));
+            let start = start_of(&args.dir);
+            let mut batches = Salvage::from(&args.dir, start)?.quiet();
+            while batches.next_batch()?.is_some() {}
+            (start, batches.offset(), Some(Problem::from(&*damage)))
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut survey = Survey::default();
     let mut segments = Vec::new();
     let mut torn_bytes = 0;
     for base in segment_bases(&args.dir)? {
         let (line, torn) = survey.segment(&args.dir, base, end)?;
         segments.push(line);
-        torn_bytes = torn;
+        torn_bytes = if damaged.is_some() { 0 } else { torn };
     }
     let clean = exists(inspect::shutdown_marker(&DiskFs, &args.dir.join(".kafka_cleanshutdown")))?
         .is_some();
@@ -78,6 +89,7 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
         None => None,
     };
     let durable = recovery_point.unwrap_or(start);
+    let code = if damaged.is_some() { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS };
     output.json(&Info {
         start,
         end,
@@ -90,7 +102,9 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<(), Failure> {
         clean,
         recovery_point,
         torn_bytes,
-    })
+        damaged,
+    })?;
+    Ok(code)
 }
 
 /// `None` when the file is not there, or when it is malformed: then a log does without it too.

@@ -4,7 +4,7 @@ use crate::args::InputFormat;
 use crate::failure::Failure;
 use crate::json;
 use annals::Record;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The most bytes JSON needs for one byte of a string: `\u0000`.
 const JSON_GROWTH: u64 = 6;
@@ -22,6 +22,13 @@ pub struct Lines<R> {
     raise: &'static str,
     line: Vec<u8>,
     number: u64,
+}
+
+impl<R: Read> Lines<BufReader<R>> {
+    /// Whether the next line is there without waiting for more input.
+    pub fn is_line_buffered(&self) -> bool {
+        self.from.buffer().contains(&b'\n')
+    }
 }
 
 impl<R: BufRead> Lines<R> {

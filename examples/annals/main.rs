@@ -4,7 +4,7 @@
 //! `cargo run --release --example annals -- COMMAND …`
 //!
 //! Results go to stdout, messages to stderr. Exit codes: 0 done; 1 wrong usage; 2 the data
-//! or the disk said no; 3 `verify` found damage.
+//! or the disk said no; 3 there is damage, and the command went on around it.
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
 mod append;
@@ -20,9 +20,12 @@ mod groups;
 mod info;
 mod input;
 mod json;
+mod notices;
 mod output;
 mod produce;
 mod read;
+mod repair;
+mod salvage;
 mod scan;
 mod seek;
 mod store_args;
@@ -53,18 +56,19 @@ fn main() -> ExitCode {
 fn run(command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Append(args) => append::run(&args, output)?,
-        Command::Read(args) => read::run(&args, output)?,
+        Command::Read(args) => return read::run(&args, output),
         Command::Dump(args) => dump::run(&args, output)?,
-        Command::Info(args) => info::run(&args, output)?,
+        Command::Info(args) => return info::run(&args, output),
         Command::Verify(args) => return verify::run(&args, output),
         Command::Seek(args) => seek::seek(&args, output)?,
+        Command::Repair(args) => return repair::run(&args, output),
         Command::Clean(args) => clean::run(&args, output)?,
         Command::Truncate(args) => cut::truncate(&args, output)?,
         Command::DeleteBefore(args) => cut::delete_before(&args, output)?,
         Command::Bench(args) => bench::run(&args, output)?,
         Command::Topics(args) => topics::run(&args, output)?,
         Command::Produce(args) => produce::run(&args, output)?,
-        Command::Consume(args) => consume::run(&args, output)?,
+        Command::Consume(args) => return consume::run(&args, output),
         Command::Groups(args) => groups::run(&args, output)?,
     }
     Ok(ExitCode::SUCCESS)

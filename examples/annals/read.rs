@@ -1,13 +1,15 @@
 //! `read`: records in the order of their offsets.
 
 use crate::args::{Isolation, OutputFormat, ReadArgs};
-use crate::failure::Failure;
+use crate::failure::{DAMAGED, Failure, warn};
 use crate::json::Shown;
 use crate::output::Output;
-use crate::scan::Scan;
-use annals::record::RecordRef;
-use annals::{Log, LogConfig, Offset, Reader, StartAt, Timestamp};
+use crate::salvage::{Salvage, start_of};
+use crate::scan::{Scan, Transactions, marker};
+use annals::record::{BatchHeader, RecordRef};
+use annals::{Error, Log, LogConfig, Offset, Reader, StartAt, Timestamp};
 use std::path::Path;
+use std::process::ExitCode;
 
 /// Before what reading stops.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +53,24 @@ impl Stop {
     }
 }
 
-pub fn run(args: &ReadArgs, output: &mut Output) -> Result<(), Failure> {
+pub fn run(args: &ReadArgs, output: &mut Output) -> Result<ExitCode, Failure> {
+    let (format, left) = (args.format, args.max);
+    let mut printer = Printer { output, format, left, stop: Stop::Never, next: None };
+    match read_log(args, &mut printer) {
+        Err(Failure::Damaged(damage)) => {
+            warn(&format!("{damage}; what is sound is printed"));
+            read_files(args, &mut printer)?;
+            Ok(ExitCode::from(DAMAGED))
+        }
+        read => read.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn read_log(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let log = Log::open_read_only(&args.dir, LogConfig::default())?;
     let mut reader = log.reader(args.from).map_err(Failure::within(&args.dir))?;
-    let mut printer =
-        Printer { output, format: args.format, left: args.max, stop: Stop::new(args, &log)? };
+    printer.stop = Stop::new(args, &log)?;
+    printer.next = Some(reader.offset());
     let mut scan = match args.isolation {
         Isolation::Uncommitted => None,
         Isolation::Committed => Some(Scan::new(&log)?),
@@ -75,11 +90,92 @@ pub fn run(args: &ReadArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// Prints every sound batch, from where reading the log came to damage.
+fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
+    let start = start_of(&args.dir);
+    let (from, since) = match (printer.next, args.from) {
+        (Some(next), _) => (next, None),
+        (None, StartAt::Offset(offset)) => (offset.max(start), None),
+        (None, StartAt::Time(at)) => (start, Some(at)),
+        (None, StartAt::Latest) => (Offset::MAX, None),
+        (None, _) => (start, None),
+    };
+    if printer.next.is_none() {
+        printer.stop = match args.until {
+            Some(StartAt::Offset(offset)) => Stop::Offset(offset),
+            Some(StartAt::Time(at)) => Stop::Time(at),
+            Some(StartAt::Earliest) => Stop::Offset(start),
+            _ => Stop::Never,
+        };
+    }
+    let (transactions, limit) = match args.isolation {
+        Isolation::Uncommitted => (None, Offset::MAX),
+        Isolation::Committed => {
+            let (transactions, end) = transactions(&args.dir, start)?;
+            let limit = transactions.last_stable(end);
+            (Some(transactions), limit)
+        }
+    };
+    let mut has_begun = since.is_none();
+    let mut batches = Salvage::from(&args.dir, from)?;
+    while let Some(batch) = batches.next_batch()? {
+        let header = *batch.header();
+        if header.base_offset >= limit {
+            break;
+        }
+        if hides(transactions.as_ref(), &header) {
+            continue;
+        }
+        let decoded = match batch.records() {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let (first, last) = (header.base_offset, header.last_offset());
+                warn(&format!("the batch of offsets {first} to {last} cannot be decoded: {error}"));
+                continue;
+            }
+        };
+        for record in decoded.iter() {
+            let record = record.map_err(Error::from)?;
+            has_begun |= since.is_some_and(|since| record.timestamp >= since);
+            if record.offset >= from && has_begun && printer.take(&record)? {
+                return Ok(());
+            }
+        }
+    }
+    if args.follow {
+        warn("a damaged log is not followed: this was what it holds now");
+    }
+    Ok(())
+}
+
+/// What the sound batches tell of transactions, and where they end.
+fn transactions(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Failure> {
+    let mut transactions = Transactions::default();
+    let mut batches = Salvage::from(dir, start)?.quiet();
+    while let Some(batch) = batches.next_batch()? {
+        let header = *batch.header();
+        match marker(&batch) {
+            Ok(Some(control)) if header.is_control() => {
+                transactions.note_marker(&header, control.control_type);
+            }
+            _ => transactions.note_data(&header),
+        }
+    }
+    Ok((transactions, batches.offset()))
+}
+
+/// Whether a batch holds nothing to print.
+fn hides(transactions: Option<&Transactions>, header: &BatchHeader) -> bool {
+    header.is_control() || transactions.is_some_and(|all| all.is_aborted(header))
+}
+
 struct Printer<'a> {
     output: &'a mut Output,
     format: OutputFormat,
     left: Option<u64>,
     stop: Stop,
+    /// Where reading stands; none before the log was opened.
+    next: Option<Offset>,
 }
 
 impl Printer<'_> {
@@ -92,28 +188,35 @@ impl Printer<'_> {
     ) -> Result<bool, Failure> {
         let limit = scan.map_or(Offset::MAX, Scan::last_stable);
         loop {
-            if self.left == Some(0) || self.stop.is_at(reader.offset()) {
+            let next = reader.offset();
+            self.next = Some(next);
+            if self.left == Some(0) || self.stop.is_at(next) {
                 return Ok(true);
             }
-            if reader.offset() >= limit {
+            if next >= limit {
                 return Ok(false);
             }
-            let next = reader.next_batch().map_err(Failure::within(dir))?;
-            let Some(mut batch) = next else { return Ok(false) };
-            let header = *batch.header();
-            let aborted = scan.is_some_and(|scan| scan.transactions.is_aborted(&header));
-            if header.is_control() || aborted {
+            let found = reader.next_batch().map_err(Failure::within(dir))?;
+            let Some(mut batch) = found else { return Ok(false) };
+            if hides(scan.map(|scan| &scan.transactions), batch.header()) {
                 continue;
             }
             for record in batch.records().map_err(Failure::within(dir))? {
-                let record = record.map_err(annals::Error::from)?;
-                if self.left == Some(0) || self.stop.is_before(&record) {
+                if self.take(&record.map_err(Error::from)?)? {
                     return Ok(true);
                 }
-                self.record(&record)?;
-                self.left = self.left.map(|left| left.saturating_sub(1));
             }
         }
+    }
+
+    /// Prints a record, unless that was all already.
+    fn take(&mut self, record: &RecordRef<'_>) -> Result<bool, Failure> {
+        if self.left == Some(0) || self.stop.is_before(record) {
+            return Ok(true);
+        }
+        self.record(record)?;
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        Ok(false)
     }
 
     fn record(&mut self, record: &RecordRef<'_>) -> Result<(), Failure> {

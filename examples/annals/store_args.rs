@@ -54,9 +54,14 @@ pub enum TopicsAction {
         partitions: Option<u32>,
     },
     /// Delete a topic, with all that is in it
+    ///
+    /// Prints what is in it. Only --execute deletes it.
     Delete {
         /// Its name
         topic: String,
+        /// Delete it
+        #[arg(long)]
+        execute: bool,
     },
 }
 
@@ -163,9 +168,14 @@ pub enum GroupsAction {
         group: String,
     },
     /// Forget a group, and all that it has committed
+    ///
+    /// Prints what it has committed. Only --execute forgets it.
     Delete {
         /// Its name
         group: String,
+        /// Forget it
+        #[arg(long)]
+        execute: bool,
     },
     /// Move a group to somewhere else in topics
     ///

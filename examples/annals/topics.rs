@@ -1,7 +1,7 @@
 //! `topics`: those of a data directory.
 
 use crate::data::{self, Data, Topic};
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::output::Output;
 use crate::store_args::{TopicsAction, TopicsArgs};
 use annals::fs::DiskFs;
@@ -64,7 +64,12 @@ pub fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Failure> {
             closing(&store, alter(&store, topic, config, delete_config, *partitions))?;
             describe(dir, std::slice::from_ref(topic), output)
         }
-        TopicsAction::Delete { topic } => {
+        TopicsAction::Delete { topic, execute: false } => {
+            describe(dir, std::slice::from_ref(topic), output)?;
+            warn("nothing was deleted; --execute deletes the topic with all that is in it");
+            Ok(())
+        }
+        TopicsAction::Delete { topic, execute: true } => {
             let store = data::open(dir)?;
             closing(&store, store.delete_topic(topic))?;
             output.json(&Deleted { topic, deleted: true })

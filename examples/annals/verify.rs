@@ -2,8 +2,9 @@
 
 use crate::args::DirArgs;
 use crate::dump::Problem;
-use crate::failure::Failure;
+use crate::failure::{DAMAGED, Failure};
 use crate::output::{Output, spinner};
+use crate::salvage::Salvage;
 use annals::fs::{DiskFs, EntryKind, Fs as _};
 use annals::inspect::{self, Batches, FileKind, Piece};
 use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, OnCorruption, StartAt};
@@ -15,23 +16,38 @@ use std::process::ExitCode;
 const LOOKS: usize = 20;
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
-    // Damage is what is looked for here, so it must not keep the log from opening.
-    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
-    let log = Log::open_read_only(&args.dir, config)?;
-    let progress = spinner("verifying");
-    let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
-    let end = if let Some(base) = last_segment(&args.dir)? {
-        check_active_indexes(&args.dir, base, &mut problems)?;
-        check_tail(&log, &segment_file(&args.dir, base, "log"), &mut problems)?
-    } else {
-        log.offsets().end
-    };
-    check_files(&args.dir, end, &mut problems)?;
-    progress.finish_and_clear();
+    let problems = problems(&args.dir)?;
     for problem in &problems {
         output.json(problem)?;
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+}
+
+/// Everything that is wrong with the log in a directory.
+pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
+    // Damage is what is looked for here, so it must not keep the log from opening.
+    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
+    let log = Log::open_read_only(dir, config)?;
+    let progress = spinner("verifying");
+    let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
+    let end = if let Some(base) = last_segment(dir)? {
+        check_active_indexes(dir, base, &mut problems)?;
+        check_tail(&log, &segment_file(dir, base, "log"), &mut problems)?
+    } else {
+        log.offsets().end
+    };
+    // What lies sound behind damage is no loss.
+    let end = if problems.is_empty() { end } else { end.max(end_of_sound(dir, end)?) };
+    check_files(dir, end, &mut problems)?;
+    progress.finish_and_clear();
+    Ok(problems)
+}
+
+/// Where the last sound batch ends.
+fn end_of_sound(dir: &Path, from: Offset) -> Result<Offset, Failure> {
+    let mut batches = Salvage::from(dir, from)?.quiet();
+    while batches.next_batch()?.is_some() {}
+    Ok(batches.offset())
 }
 
 pub fn segment_file(dir: &Path, base: Offset, extension: &str) -> PathBuf {

@@ -40,7 +40,9 @@ pub enum ConsumeError {
         wanted: &'static str,
     },
     /// The consumer has no group. Kafka: `InvalidGroupIdException`.
-    #[error("the consumer has no group, so it cannot {what}: give it a `group_id`")]
+    #[error(
+        "the consumer has no group, so it cannot {what}: create its options with `ConsumerConfig::new(group)`"
+    )]
     NoGroup {
         /// What needs one.
         what: &'static str,
@@ -87,9 +89,27 @@ pub enum CommitRefusal {
     Group(GroupError),
     /// The consumer is in the group, and the partition is not its own.
     #[error(
-        "partition {partition} of `{topic}` is not assigned to this consumer; leave it to whom it is assigned to"
+        "partition {partition} of `{topic}` is not assigned to this consumer; commit only partitions from `assignment()`"
     )]
     NotAssigned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// The consumer does not subscribe to the topic, so its partitions can never be its own.
+    #[error(
+        "this consumer does not subscribe to `{topic}`; subscribe to it, or commit only partitions from `assignment()`"
+    )]
+    NotSubscribed {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic does not exist, or has no such partition. Kafka: `UnknownTopicOrPartitionException`.
+    #[error(
+        "partition {partition} of `{topic}` does not exist, or its topic was deleted; correct the name, or create the topic first"
+    )]
+    UnknownTopicOrPartition {
         /// The topic.
         topic: String,
         /// The partition.
@@ -132,9 +152,10 @@ impl CommitRefusal {
         match self {
             CommitRefusal::Group(error) => error.kind(),
             CommitRefusal::NotAssigned { .. } => ErrorKind::Rebalancing,
-            CommitRefusal::MetadataTooLarge { .. } | CommitRefusal::ImpossibleOffset { .. } => {
-                ErrorKind::InvalidInput
-            }
+            CommitRefusal::UnknownTopicOrPartition { .. } => ErrorKind::NotFound,
+            CommitRefusal::NotSubscribed { .. }
+            | CommitRefusal::MetadataTooLarge { .. }
+            | CommitRefusal::ImpossibleOffset { .. } => ErrorKind::InvalidInput,
         }
     }
 }

@@ -14,6 +14,8 @@
 //!   through a handle opened for reading `PermissionDenied`, whatever number the
 //!   system has for it.
 
+#[cfg(unix)]
+use super::{DirGuard, HeldDir, held};
 use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
 use std::fs;
 use std::io;
@@ -133,16 +135,18 @@ impl Fs for DiskFs {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = DiskFile { file: open_regular(&mut options, path)?, writable: true };
-        match file.file.try_lock() {
-            Ok(()) => {
-                let lock = DiskLock { file };
-                lock_for_brokers(&lock.file.file)?;
-                Ok(Box::new(lock))
-            }
-            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+        let open = || Ok(DiskFile { file: open_regular(&mut options, path)?, writable: true });
+        lock_file(open, |file| leads_to(path, &file.file))
+    }
+
+    #[cfg(unix)]
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        held::hold(dir, &fs::canonicalize(dir)?).map(Some)
+    }
+
+    #[cfg(unix)]
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        held::hold(dir, &fs::canonicalize(dir)?)?.fs.lock_dir(dir)
     }
 
     /// Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems and where `/proc` is not mounted.
@@ -155,6 +159,47 @@ impl Fs for DiskFs {
             None
         }
     }
+}
+
+/// How often a lock file is opened that was removed or replaced while it was being locked.
+const LOCK_FILES: usize = 100;
+
+/// Takes the lock of a file that `open` opens, and makes sure that it is still the one of its name: a lock on a file that was
+/// removed meanwhile keeps out nobody who comes later.
+pub(super) fn lock_file(
+    mut open: impl FnMut() -> io::Result<DiskFile>,
+    is_named: impl Fn(&DiskFile) -> io::Result<bool>,
+) -> io::Result<Box<dyn DirLock>> {
+    for _ in 0..LOCK_FILES {
+        let file = open()?;
+        match file.file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        let lock = DiskLock { file };
+        lock_for_brokers(&lock.file.file)?;
+        match is_named(&lock.file) {
+            Ok(true) => return Ok(Box::new(lock)),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("the lock file is replaced again and again"))
+}
+
+#[cfg(unix)]
+fn leads_to(path: &Path, file: &fs::File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (named, file) = (fs::symlink_metadata(path)?, file.metadata()?);
+    Ok((named.dev(), named.ino()) == (file.dev(), file.ino()))
+}
+
+/// An open file keeps its name there.
+#[cfg(not(unix))]
+fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Takes the lock of a file that a broker looks at. On Linux there are two kinds, and neither kind sees the other: that of
@@ -207,9 +252,48 @@ fn unlock_for_brokers(_: &fs::File) {}
 
 /// An open file of [`DiskFs`].
 #[derive(Debug)]
-struct DiskFile {
+pub(super) struct DiskFile {
     file: fs::File,
     writable: bool,
+}
+
+#[cfg(unix)]
+impl DiskFile {
+    /// An open file, if it is a regular one.
+    pub(super) fn regular(opened: std::os::fd::OwnedFd, writable: bool) -> io::Result<DiskFile> {
+        Ok(DiskFile { file: check_regular(opened.into())?, writable })
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for DiskFile {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// An open directory.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct Handle(fs::File);
+
+#[cfg(unix)]
+impl Handle {
+    pub(super) fn new(opened: std::os::fd::OwnedFd) -> Handle {
+        Handle(opened.into())
+    }
+
+    /// Makes the names in it durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Handle {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl DiskFile {
@@ -309,7 +393,10 @@ impl Drop for DiskLock {
 /// Opens a regular file, and nothing else, without following a link at the last name.
 fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
     refuse_links(options);
-    let file = options.open(path).map_err(|error| explain(error, path))?;
+    check_regular(options.open(path).map_err(|error| explain(error, path))?)
+}
+
+fn check_regular(file: fs::File) -> io::Result<fs::File> {
     let metadata = file.metadata()?;
     if metadata.is_file() {
         Ok(file)
@@ -349,11 +436,11 @@ fn explain(error: io::Error, path: &Path) -> io::Error {
     }
 }
 
-fn is_a_directory() -> io::Error {
+pub(super) fn is_a_directory() -> io::Error {
     io::ErrorKind::IsADirectory.into()
 }
 
-fn not_regular() -> io::Error {
+pub(super) fn not_regular() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
         "not a regular file; symbolic links are not followed",

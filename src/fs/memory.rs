@@ -21,17 +21,18 @@
 
 mod content;
 mod crash;
+mod held;
 mod space;
 mod tree;
 
 use self::content::Content;
 use self::crash::Luck;
 use self::space::Space;
-use self::tree::{Change, Names, Node, ROOT, Tree, components};
-use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
+use self::tree::{Change, DirId, Names, Node, Tree, components};
+use super::{DirGuard, DirLock, Entry, EntryKind, File, FileView, Fs, HeldDir, Open};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,8 @@ pub enum Survive {
 #[derive(Clone)]
 pub struct MemFs {
     shared: Arc<Shared>,
+    /// The directory that paths begin at, where it is not the root.
+    held: Option<Arc<held::Held>>,
 }
 
 struct Shared {
@@ -97,6 +100,8 @@ struct Shared {
     tree: RwLock<Tree>,
     space: Space,
     boot: u64,
+    /// Leaf lock. The directories that are locked themselves.
+    locked: Mutex<BTreeSet<DirId>>,
 }
 
 /// A file, by whatever name or handle it is reached.
@@ -127,6 +132,7 @@ impl FileNode {
         state.holders = state.holders.saturating_sub(1);
         if state.holders == 0 {
             space.give(state.content.room());
+            space.give_file();
         }
     }
 }
@@ -142,7 +148,7 @@ impl MemFs {
     ///
     /// Every block that was written or allocated takes one, and gives it back when it
     /// is cut off or its file is removed and closed. Extending by [`File::set_len`]
-    /// takes none, nor do names. A write that finds too little room writes what fits
+    /// takes none, nor do names: [`set_file_limit`](MemFs::set_file_limit) limits those. A write that finds too little room writes what fits
     /// and says so, as a disk does; the next one fails with `StorageFull`.
     ///
     /// ```
@@ -166,13 +172,46 @@ impl MemFs {
     }
 
     fn build(tree: Tree, space: Space, boot: u64) -> MemFs {
-        MemFs { shared: Arc::new(Shared { tree: RwLock::new(tree), space, boot }) }
+        let (tree, locked) = (RwLock::new(tree), Mutex::default());
+        MemFs { shared: Arc::new(Shared { tree, space, boot, locked }), held: None }
     }
 
     /// Makes the device larger or smaller. One that is smaller than what it holds loses
     /// nothing, but takes nothing new.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.space.set_capacity(bytes);
+    }
+
+    /// Limits how many files and directories there may be at a time, as the inodes of a file system do. By default there is no limit.
+    ///
+    /// A file counts until its last name is removed and its last handle is closed; the root does not count. At the limit,
+    /// [`Open::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock) of a new file fail with `StorageFull`. A limit below
+    /// what there is removes nothing.
+    ///
+    /// ```
+    /// use annals::fs::{Fs, MemFs, Open};
+    /// use std::io::ErrorKind::StorageFull;
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let fs = MemFs::new();
+    /// fs.set_file_limit(1);
+    /// fs.open(Path::new("/a"), Open::CreateNew)?;
+    /// assert_eq!(fs.open(Path::new("/b"), Open::CreateNew).unwrap_err().kind(), StorageFull);
+    /// fs.remove(Path::new("/a"))?;
+    /// assert_eq!(fs.file_count(), 0);
+    /// fs.open(Path::new("/b"), Open::CreateNew)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_file_limit(&self, files: u64) {
+        self.shared.space.set_most_files(files);
+    }
+
+    /// How many files and directories there are, as [`set_file_limit`](MemFs::set_file_limit) counts them.
+    #[must_use]
+    pub fn file_count(&self) -> u64 {
+        self.shared.space.files()
     }
 
     /// The room that is taken, in bytes: a multiple of 4096.
@@ -308,7 +347,10 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
 
     fn node(&mut self, node: &Node) -> Node {
         let file = match node {
-            Node::Dir(dir) => return Node::Dir(*dir),
+            Node::Dir(dir) => {
+                self.space.occupy_files(self.holders);
+                return Node::Dir(*dir);
+            }
             Node::File(file) => file,
         };
         if let Some(made) = self.made.get(&Arc::as_ptr(file)) {
@@ -317,6 +359,7 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
         let content = (self.copy)(&file.state.lock().content);
         if self.holders > 0 {
             self.space.occupy(content.room());
+            self.space.occupy_files(1);
         }
         let made = FileNode::new(content, self.holders);
         self.made.insert(Arc::as_ptr(file), Arc::clone(&made));
@@ -328,14 +371,20 @@ impl Fs for MemFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if how != Open::CreateNew {
             let tree = self.shared.tree.read();
-            let node = tree.find_file(path)?;
+            let node = tree.find_file(self.at(&tree, path)?)?;
             return Ok(Arc::new(self.handle(node, how == Open::ReadWrite)));
         }
         let mut tree = self.shared.tree.write();
-        let at = tree.place(path)?;
+        let at = match tree.place(self.at(&tree, path)?) {
+            Err(_) if self.held.is_some() && tree.find_dir(self.at(&tree, path)?).is_ok() => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            at => at?,
+        };
         if tree.get(at.0, &at.1).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.shared.space.take_file()?;
         let node = FileNode::new(Content::default(), 1);
         tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
         Ok(Arc::new(self.handle(node, true)))
@@ -343,7 +392,7 @@ impl Fs for MemFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let tree = self.shared.tree.read();
-        let dir = tree.find_dir(dir)?;
+        let dir = tree.find_dir(self.at(&tree, dir)?)?;
         let names = tree.live.get(&dir).into_iter().flatten();
         let entries = names.map(|(name, node)| {
             let (kind, len) = match node {
@@ -357,8 +406,9 @@ impl Fs for MemFs {
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let names = components(dir);
-        let mut at = ROOT;
+        let begins = self.at(&tree, dir)?;
+        let names = components(begins.path);
+        let mut at = begins.dir;
         for (index, name) in names.iter().enumerate() {
             at = match tree.get(at, name) {
                 Some(Node::Dir(dir)) => *dir,
@@ -366,7 +416,10 @@ impl Fs for MemFs {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
                 Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                None => tree.add_dir((at, name.to_os_string())),
+                None => {
+                    self.shared.space.take_file()?;
+                    tree.add_dir((at, name.to_os_string()))
+                }
             };
         }
         Ok(())
@@ -374,8 +427,9 @@ impl Fs for MemFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let node = tree.find_file(from)?;
-        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        let node = tree.find_file(self.at(&tree, from)?)?;
+        let from = tree.place(self.at(&tree, from)?)?;
+        let to = tree.place(self.at(&tree, to)?)?;
         let replaced = match tree.get(to.0, &to.1) {
             Some(Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
             Some(Node::File(file)) if Arc::ptr_eq(file, &node) => return Ok(()),
@@ -391,8 +445,8 @@ impl Fs for MemFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let node = tree.find_file(path)?;
-        let at = tree.place(path)?;
+        let node = tree.find_file(self.at(&tree, path)?)?;
+        let at = tree.place(self.at(&tree, path)?)?;
         tree.change(Change::Unlink { at });
         node.release(&self.shared.space);
         Ok(())
@@ -400,8 +454,9 @@ impl Fs for MemFs {
 
     fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        tree.find_dir(from)?;
-        let (from, to) = (tree.place(from)?, tree.place(to)?);
+        tree.find_dir(self.at(&tree, from)?)?;
+        let from = tree.place(self.at(&tree, from)?)?;
+        let to = tree.place(self.at(&tree, to)?)?;
         if tree.get(to.0, &to.1).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -411,28 +466,30 @@ impl Fs for MemFs {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let id = tree.find_dir(dir)?;
-        let at = tree.place(dir)?;
+        let id = tree.find_dir(self.at(&tree, dir)?)?;
+        let at = tree.place(self.at(&tree, dir)?)?;
         if tree.live.get(&id).is_some_and(|names| !names.is_empty()) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         tree.change(Change::Unlink { at });
+        self.shared.space.give_file();
         Ok(())
     }
 
     /// A rename between two directories is durable after a sync of either.
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.shared.tree.write();
-        let dir = tree.find_dir(dir)?;
+        let dir = tree.find_dir(self.at(&tree, dir)?)?;
         tree.sync(dir);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let mut tree = self.shared.tree.write();
-        let node = match tree.find_file(path) {
+        let node = match tree.find_file(self.at(&tree, path)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let at = tree.place(path)?;
+                let at = tree.place(self.at(&tree, path)?)?;
+                self.shared.space.take_file()?;
                 let node = FileNode::new(Content::default(), 1);
                 tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
                 node
@@ -443,6 +500,14 @@ impl Fs for MemFs {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(MemLock { file: self.handle(node, true) }))
+    }
+
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        self.hold(dir).map(Some)
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        self.guard(dir)
     }
 
     /// `boot-` and a number: 1 at first, one more with each crash.

@@ -13,18 +13,23 @@
 
 mod disk;
 mod fault;
+#[cfg(unix)]
+mod held;
 mod memory;
 mod random;
 mod view;
 
 pub use disk::DiskFs;
+pub(crate) use fault::Place;
+#[doc(hidden)]
+pub use fault::Turns;
 pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
 pub use view::FileView;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How a file is opened.
@@ -129,10 +134,59 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// it is.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
+    /// Holds a directory: opens it, and returns a file system in which its path, and every path below it, leads to that very
+    /// directory, whatever is renamed, mounted or put in its place meanwhile. A link at the path is followed once, now.
+    ///
+    /// `Ok(None)`, the default, says that this file system cannot do that: then paths are used as they are, and only the lock
+    /// file of a directory keeps a second writer out.
+    ///
+    /// ```
+    /// use annals::fs::{Fs, MemFs, Open};
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let fs = MemFs::new();
+    /// let (dir, moved) = (Path::new("/orders-0"), Path::new("/moved"));
+    /// fs.create_dir(dir)?;
+    /// let held = fs.hold_dir(dir)?.expect("this file system can");
+    /// fs.rename_dir(dir, moved)?;
+    /// held.fs.open(&dir.join("a"), Open::CreateNew)?;
+    /// assert_eq!(fs.list(moved)?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; what the system says otherwise.
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        _ = dir;
+        Ok(None)
+    }
+
+    /// Takes the exclusive lock of a directory itself, without waiting. It needs no file in it, and excludes every other
+    /// taker by whatever path it reaches the directory, in this process and in others, until the guard is dropped or
+    /// the process ends.
+    ///
+    /// It is asked for only of file systems that [hold directories](Fs::hold_dir).
+    ///
+    /// # Errors
+    /// `WouldBlock` while it is taken; `Unsupported`, by default; as [`hold_dir`](Fs::hold_dir).
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Names the current run of the machine: another value than before means that the machine
     /// has stopped since, and that what was not synced by then may be lost in any part.
     /// `None` when it is not known.
     fn boot_id(&self) -> Option<String>;
+
+    /// What decides in which order threads that work together make their calls; `None` lets them run. For
+    /// [`FaultFs`] alone, and for what wraps it.
+    #[doc(hidden)]
+    fn turns(&self) -> Option<Arc<Turns>> {
+        None
+    }
 }
 
 /// A shared file system is one too.
@@ -173,10 +227,37 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
         (**self).lock(path)
     }
 
+    fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
+        (**self).hold_dir(dir)
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirGuard>> {
+        (**self).lock_dir(dir)
+    }
+
     fn boot_id(&self) -> Option<String> {
         (**self).boot_id()
     }
+
+    fn turns(&self) -> Option<Arc<Turns>> {
+        (**self).turns()
+    }
 }
+
+/// A directory that is [held](Fs::hold_dir).
+#[derive(Debug, Clone)]
+pub struct HeldDir {
+    /// The file system in which the path that was held leads to this very directory. Paths that lie neither in it nor in
+    /// the directory above it fail.
+    pub fs: Arc<dyn Fs>,
+    /// The directory that it lies in, if it lies in one: a path that [`fs`](HeldDir::fs) follows from the held directory itself.
+    pub above: Option<PathBuf>,
+    /// Its name there, which is not that of a link it was reached through.
+    pub name: Option<String>,
+}
+
+/// Keeps everybody else from locking a directory until it is dropped: [`Fs::lock_dir`].
+pub trait DirGuard: Send + Sync + Debug {}
 
 /// The lock of a directory, held until dropped, and the file it is a lock on.
 pub trait DirLock: Send + Sync + Debug {

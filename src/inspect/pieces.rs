@@ -1,10 +1,14 @@
 //! The batches of a log file, sound or not.
 
+use super::base_offset;
 use super::window::Window;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::Fs;
 use crate::record::{BatchHeader, RecordBatch};
+use crate::segment::recover::{is_zero, next_batch_after};
+use crate::types::Offset;
 use crc_fast::{CrcAlgorithm, Digest};
+use std::io;
 use std::path::Path;
 
 /// What is checksummed begins here, behind the checksum itself.
@@ -45,17 +49,20 @@ pub struct DamagedPiece {
     pub bytes: u64,
     /// Why they are no batch.
     pub reason: InvalidBatch,
-    /// Whether their length is plausible, so that the scan goes on behind them.
+    /// Whether the scan continues after them: a batch follows, or their length is plausible.
     pub goes_on: bool,
 }
 
 /// The batches of a log file in the order of their positions.
 ///
-/// A damaged batch does not end it while the length that is stored with it is plausible.
+/// A damaged batch does not end the scan: it continues where the stored length leads, if that is plausible, and
+/// otherwise at the next bytes that are a sound batch with higher offsets, if there are any.
 #[derive(Debug)]
 pub struct Batches {
     window: Window,
     position: u64,
+    /// The offsets of what follows are not below this.
+    lowest: Offset,
     headers_only: bool,
     done: bool,
 }
@@ -67,7 +74,8 @@ impl Batches {
     /// [`Error::Io`].
     pub fn open(fs: &dyn Fs, path: &Path) -> Result<Batches> {
         let window = Window::open(fs, path)?;
-        Ok(Batches { window, position: 0, headers_only: false, done: false })
+        let lowest = base_offset(path);
+        Ok(Batches { window, position: 0, lowest, headers_only: false, done: false })
     }
 
     /// Reads no more than the headers: checksums are not verified.
@@ -127,18 +135,53 @@ impl Batches {
         let header = match parsed {
             Ok(header) => header,
             Err(reason) => {
-                self.pass(length);
-                return Ok(Some(damaged(length, reason)));
+                let bytes = self.distance_to_next(length)?;
+                self.pass(bytes);
+                return Ok(Some(damaged(bytes, reason)));
             }
         };
         let needed = header.size_bytes() as u64;
         if needed > available {
-            self.pass(None);
-            return Ok(Some(damaged(None, InvalidBatch::Truncated { needed, available })));
+            let bytes = self.distance_to_next(None)?;
+            self.pass(bytes);
+            return Ok(Some(damaged(bytes, InvalidBatch::Truncated { needed, available })));
         }
         let checksum = if self.headers_only { Ok(()) } else { self.checksum(&header)? };
-        self.pass(Some(needed));
+        if checksum.is_ok() {
+            self.lowest = self.lowest.max(header.next_offset());
+            self.pass(Some(needed));
+        } else {
+            let bytes = self.distance_to_next(Some(needed))?;
+            self.pass(bytes);
+        }
         Ok(Some(Piece::Batch(FoundBatch { position, header, checksum })))
+    }
+
+    /// How far away the next batch is from the damaged one at the position.
+    ///
+    /// Its length is believed where it leads to the end of the file or to something that looks like a batch: damage in
+    /// several batches in a row is then told one by one.
+    fn distance_to_next(&self, length: Option<u64>) -> Result<Option<u64>> {
+        let (file, end) = (self.window.file(), self.window.len());
+        let look = || -> io::Result<Option<u64>> {
+            if let Some(length) = length {
+                let behind = self.position.saturating_add(length);
+                let left = end.saturating_sub(behind);
+                let mut header = [0; BatchHeader::SIZE];
+                if left >= BatchHeader::SIZE as u64 {
+                    file.read_exact_at(&mut header, behind)?;
+                }
+                if left == 0 || plausible_length(&header).is_some_and(|length| length <= left) {
+                    return Ok(Some(length));
+                }
+            }
+            if is_zero(file, self.position, end)? {
+                return Ok(None);
+            }
+            let next = next_batch_after(file, self.position, end, self.lowest, Offset::MAX)?;
+            Ok(next.and_then(|(position, _)| position.checked_sub(self.position)))
+        };
+        look().map_err(|error| Error::io("read", self.window.path(), error))
     }
 
     fn pass(&mut self, bytes: Option<u64>) {

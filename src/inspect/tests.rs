@@ -76,6 +76,25 @@ fn the_scan_goes_on_behind_damage_of_plausible_length() {
     }
 }
 
+/// A length that leads nowhere hid everything after it, although the batches there were sound.
+#[test]
+fn scan_finds_the_next_batch_after_a_damaged_length() {
+    let fs = log_of(10);
+    let bytes = get(&fs, LOG);
+    let size = bytes.len() / 10;
+    for length in [i32::MAX, -1, 0, size as i32 + 7] {
+        let mut damaged = bytes.clone();
+        damaged[2 * size + 8..2 * size + 12].copy_from_slice(&length.to_be_bytes());
+        put(&fs, LOG, &damaged);
+        let found = pieces(&fs);
+        assert_eq!((found.len(), sound(&found)), (10, 9), "{length}");
+        if let Piece::Damaged(gap) = found[2] {
+            let expected = ((2 * size) as u64, size as u64, true);
+            assert_eq!((gap.position, gap.bytes, gap.goes_on), expected, "{length}");
+        }
+    }
+}
+
 #[test]
 fn no_flipped_bit_ends_in_more_than_an_answer() {
     let fs = log_of(3);

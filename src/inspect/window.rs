@@ -25,6 +25,10 @@ impl Window {
         Ok(Window { file, path: path.to_path_buf(), len, buffer: Vec::new(), at: 0 })
     }
 
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

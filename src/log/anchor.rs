@@ -72,8 +72,8 @@ fn holds(
 
 /// Checks while a segment is scanned that it is not truncated: whenever its file was read, the last batch of what
 /// was read before must still be there.
-#[derive(Debug)]
 pub(crate) struct Chain<'a> {
+    inner: &'a mut dyn Heed,
     dir: &'a SegmentDir,
     base: Offset,
     position: u64,
@@ -83,15 +83,16 @@ pub(crate) struct Chain<'a> {
     pub(crate) is_broken: bool,
 }
 
-impl Chain<'_> {
-    pub(crate) fn new(dir: &SegmentDir, base: Offset) -> Chain<'_> {
-        Chain { dir, base, position: 0, last: None, is_broken: false }
+impl<'a> Chain<'a> {
+    /// Hands all that is read on to another observer.
+    pub(crate) fn new(dir: &'a SegmentDir, base: Offset, inner: &'a mut dyn Heed) -> Chain<'a> {
+        Chain { inner, dir, base, position: 0, last: None, is_broken: false }
     }
 }
 
 impl Heed for Chain<'_> {
-    fn begin(&mut self, _: Offset) -> Result<()> {
-        Ok(())
+    fn begin(&mut self, at: Offset) -> Result<()> {
+        self.inner.begin(at)
     }
 
     fn read_on(&mut self) -> Result<()> {
@@ -105,11 +106,14 @@ impl Heed for Chain<'_> {
     }
 
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
+        self.inner.batch(batch)?;
         let header = *batch.header();
         self.last = Some((self.position, header));
         self.position = self.position.saturating_add(header.size_bytes() as u64);
         Ok(())
     }
 
-    fn forget(&mut self) {}
+    fn forget(&mut self) {
+        self.inner.forget();
+    }
 }

@@ -13,12 +13,14 @@ use crate::log::flush::SyncState;
 use crate::log::open::{
     Listing, Recovery, damage, end_of_replacement, lost_since_close, segment_dir,
 };
+use crate::log::open_txns::OpenTxns;
+use crate::log::place::checkpoints_to_read;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{Recovered, Tail, recover_segment};
+use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::atomic::Ordering;
@@ -48,6 +50,7 @@ pub(crate) struct Follower {
     anchor: Option<Anchor>,
     /// Counts the truncations that were noticed.
     truncations: u64,
+    transactions: OpenTxns,
     ends: Ends,
 }
 
@@ -73,7 +76,13 @@ impl Ends {
 }
 
 impl Follower {
-    fn new(dir: &Arc<SegmentDir>, base: Offset, scan: Scan, ends: Ends) -> Result<Follower> {
+    fn new(
+        dir: &Arc<SegmentDir>,
+        base: Offset,
+        scan: Scan,
+        transactions: OpenTxns,
+        ends: Ends,
+    ) -> Result<Follower> {
         let Scan { found, last } = scan;
         let indexes = Arc::new(found.indexes);
         let largest = found.cadence.largest.0;
@@ -101,8 +110,14 @@ impl Follower {
             end: found.end,
             anchor,
             truncations: 0,
+            transactions,
             ends,
         })
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.transactions.first()
     }
 
     /// Adds the batches that were appended to the last segment. False if the log was truncated meanwhile: then
@@ -127,6 +142,12 @@ impl Follower {
             let (at, size) = (self.stream.position(), header.size_bytes() as u64);
             let (last, time) = (header.last_offset(), header.max_timestamp);
             self.cadence.note(&self.indexes, at, size, last, time);
+            if let Some(batch) = self.stream.batch()
+                && self.transactions.batch(&batch).is_err()
+            {
+                // No marker can be read in it: whoever reads the batch finds what is wrong.
+                break;
+            }
             self.position = at.saturating_add(size);
             self.end = header.next_offset();
             self.anchor = Some(Anchor { segment: Arc::clone(&self.segment), position: at, header });
@@ -205,15 +226,17 @@ fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> 
 /// The segments of a directory as they are now.
 fn survey(
     dir: &Arc<SegmentDir>,
+    checkpoints: &Checkpoints,
     choice: OnCorruption,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, choice, ends))
+    settled(dir, |listing| survey_listed(dir, listing, checkpoints, choice, ends))
 }
 
 fn survey_listed(
     dir: &Arc<SegmentDir>,
     listing: &Listing,
+    checkpoints: &Checkpoints,
     choice: OnCorruption,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
@@ -233,8 +256,9 @@ fn survey_listed(
         })
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
-    let scan = scan_last(dir, last.base, choice)?;
-    let mut follower = Follower::new(dir, last.base, scan, ends.clone())?;
+    let mut transactions = OpenTxns::at(dir, last.base)?;
+    let scan = scan_last(dir, last.base, checkpoints, choice, &mut transactions)?;
+    let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
     if follower.anchor.is_none()
         && let Some(before) = segments.iter().rfind(|segment| segment.published() > 0)
     {
@@ -245,9 +269,9 @@ fn survey_listed(
 }
 
 /// Where a log with these segments begins.
-fn start_of(dir: &Arc<SegmentDir>, view: &View, end: Offset) -> Result<Offset> {
+fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
     let first = view.segments.first().map_or(0, |first| first.base);
-    Ok(Checkpoints::new(dir, None).get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
+    Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
 /// How often a segment that looks damaged is looked at before that is believed.
@@ -264,14 +288,19 @@ struct Scan {
 /// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
 /// place, or an end below what was synced, are, unless the writer went on while it was read: so it is read again.
 /// And what was truncated meanwhile is read again until it was not.
-fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Result<Scan> {
-    let checkpoints = Checkpoints::new(dir, None);
+fn scan_last(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    checkpoints: &Checkpoints,
+    choice: OnCorruption,
+    transactions: &mut OpenTxns,
+) -> Result<Scan> {
     let (mut looks, mut tries) = (0usize, 0usize);
     loop {
         tries = tries.saturating_add(1);
         let is_last_try = tries >= MOST_TRIES;
         let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
-        let mut chain = Chain::new(dir, base);
+        let mut chain = Chain::new(dir, base, transactions);
         let found = match recover_segment(dir, base, Offset::MAX, 0, &mut chain) {
             // It became shorter than it was when the scan began.
             Err(error) if is_short(&error) && !is_last_try => continue,
@@ -306,18 +335,20 @@ fn scan_last(dir: &Arc<SegmentDir>, base: Offset, choice: OnCorruption) -> Resul
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
-    let dir = segment_dir(path, &config, false);
-    let (follower, view) = survey(&dir, config.on_corruption, &mut Ends::default())?;
+    let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
+    Listing::read(&dir)?;
+    let checkpoints = checkpoints_to_read(&dir)?;
+    let (follower, view) = survey(&dir, &checkpoints, config.on_corruption, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows better.
     if config.on_corruption != OnCorruption::Truncate
-        && let Some(lost) = lost_since_close(&dir)?.into_iter().next()
+        && let Some(lost) = lost_since_close(&dir, &checkpoints)?.into_iter().next()
     {
         return Err(Error::Corrupt(Box::new(lost)));
     }
     let end = follower.end;
-    let start = start_of(&dir, &view, end)?;
+    let start = start_of(&checkpoints, &view, end)?;
     Ok(Shared::new(Parts {
-        checkpoints: Checkpoints::new(&dir, None),
+        checkpoints,
         dir,
         config,
         recovery: Recovery::default(),
@@ -329,7 +360,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
         writer: None,
         sync: SyncState::read_only(),
         follower: Some(follower),
-        lock: None,
+        ownership: None,
     }))
 }
 
@@ -343,6 +374,8 @@ impl Shared {
         let end = follower.end;
         if let Ok(start) = looked {
             self.start.store(start, Ordering::Release);
+            // Before the end: what a new batch opens is known with it.
+            self.set_first_unstable(follower.first_unstable());
             self.end.store(end, Ordering::Release);
         }
         drop(follower);
@@ -386,7 +419,7 @@ impl Shared {
             logs.len() == view.segments.len() && logs.iter().zip(&view.segments).all(is_same);
         let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
         if same && !was_cut && is_unchanged {
-            return start_of(&self.dir, &view, follower.end);
+            return start_of(&self.checkpoints, &view, follower.end);
         }
         // What was added to the segment before the next one was begun.
         follower.take_new_batches()?;
@@ -396,7 +429,8 @@ impl Shared {
     /// Reads the directory again, and tells readers if anything they may have read is there no more.
     fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
         let before = follower.end;
-        let (mut next, view) = survey(&self.dir, self.config.on_corruption, &mut follower.ends)?;
+        let (mut next, view) =
+            survey(&self.dir, &self.checkpoints, self.config.on_corruption, &mut follower.ends)?;
         // What is not there as it was, but for what was deleted at the front, was cut or compacted.
         let first = view.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
@@ -423,11 +457,12 @@ impl Shared {
             || next.end < before
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
         *follower = next;
-        let start = start_of(&self.dir, &view, follower.end)?;
+        let start = start_of(&self.checkpoints, &view, follower.end)?;
         // Who sees the view sees the start.
         self.start.store(start, Ordering::Release);
         self.update_view(|_| view);
         if revised {
+            self.set_first_unstable(follower.first_unstable());
             self.end.store(follower.end, Ordering::Release);
             self.announce_revision();
         }
@@ -440,7 +475,7 @@ impl Shared {
         if view.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
             return Ok(false);
         }
-        let cleaned = Checkpoints::new(&self.dir, None).get(Checkpoint::Cleaned)?;
+        let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         Ok(self.config.cleanup_policy.compacts()
             || cleaned.is_some_and(|cleaned| cleaned > lost.header.base_offset))
     }

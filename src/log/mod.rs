@@ -8,6 +8,7 @@ mod combine;
 mod compact;
 mod config;
 mod cursor;
+mod data_checkpoints;
 mod disposal;
 #[cfg(feature = "futures")]
 mod durable;
@@ -19,6 +20,8 @@ mod lock;
 mod maintain;
 mod maintainer;
 mod open;
+mod open_txns;
+mod place;
 mod producers;
 mod quarantine;
 mod read;
@@ -30,6 +33,7 @@ mod start;
 mod stats;
 mod tail;
 mod time;
+mod txn_index;
 mod verify;
 mod view;
 mod watch;
@@ -50,9 +54,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
-pub(crate) use lock::WriteLock;
+pub(crate) use checkpoints::Checkpoint;
+pub(crate) use data_checkpoints::DataCheckpoints;
+pub(crate) use lock::{Place, WriteLock};
+pub(crate) use place::DataDir;
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -123,7 +130,7 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(open::open(dir.as_ref(), config)?) };
+        let log = Log { shared: Arc::new(place::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
@@ -135,10 +142,9 @@ impl Log {
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
-        checkpoints: Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        let (shared, taken_over) = place::open_shared(dir, config, within)?;
         Ok((Log { shared: Arc::new(shared) }, taken_over))
     }
 
@@ -269,9 +275,9 @@ impl Log {
     ///
     /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
     /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
-    /// producer that the log does not know, any sequence number is taken. After the process has died, after a loss of power that
-    /// left the batch there, after a close and after a truncation, at least the last batch of each producer is recognised, and the
-    /// ones before it are refused: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// producer that the log does not know, any sequence number is taken. The five are recognised after a
+    /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
+    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
@@ -280,7 +286,9 @@ impl Log {
     ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
     ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
     ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
-    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): the producer has a transaction open that the batch is no part of.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a transaction of this producer open.
+    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a control batch: nothing could end the
+    ///   transaction yet.
     ///
     /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
@@ -448,7 +456,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll()
+        self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.
@@ -681,6 +689,11 @@ impl Log {
     /// - [`Error::Io`], [`Error::Poisoned`]: it is closed all the same, and the next opening recovers it as after a crash.
     pub fn close(self) -> Result<()> {
         self.shared.close()
+    }
+
+    /// [Closes](Log::close) one of many logs, whose checkpoints are made durable for all of them afterwards.
+    pub(crate) fn close_with_others(&self) -> Result<()> {
+        self.shared.close_with_others()
     }
 }
 

@@ -27,6 +27,14 @@ impl Place {
         Place::on(FaultFs::new(MemFs::new()))
     }
 
+    /// The same directory as a file system that holds it shows it.
+    fn held(self) -> Place {
+        let held = self.fs.hold_dir(&self.dir).unwrap().unwrap();
+        let name = self.dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        assert_eq!((held.name, held.above.as_deref()), (name, self.dir.parent()));
+        Place { fs: held.fs, ..self }
+    }
+
     fn on(fs: impl Fs) -> Place {
         let dir = PathBuf::from("/some/dir");
         fs.create_dir(&dir).unwrap();
@@ -59,6 +67,16 @@ macro_rules! on_every_file_system {
         mod faults {
             $(#[test] fn $name() { super::$name(&super::Place::faults()); })*
         }
+        #[cfg(unix)]
+        mod held_disk {
+            $(#[test] fn $name() { super::$name(&super::Place::disk().held()); })*
+        }
+        mod held_memory {
+            $(#[test] fn $name() { super::$name(&super::Place::memory().held()); })*
+        }
+        mod held_faults {
+            $(#[test] fn $name() { super::$name(&super::Place::faults().held()); })*
+        }
     };
 }
 
@@ -86,6 +104,9 @@ on_every_file_system! {
     create_dir_makes_those_above_and_may_be_repeated
     create_dir_does_not_replace_a_file
     a_lock_excludes_until_it_is_dropped
+    lock_excludes_after_its_file_is_removed
+    held_directory_is_followed_when_moved
+    directory_is_locked_by_whatever_path
     a_lock_file_keeps_its_bytes
     a_view_has_the_bytes_asked_for
     a_view_outlives_the_name_and_the_handle
@@ -334,6 +355,67 @@ fn create_dir_does_not_replace_a_file(at: &Place) {
     assert_eq!(kind(at.fs.create_dir(&at.path("a"))), ErrorKind::AlreadyExists);
     assert_eq!(kind(at.fs.create_dir(&at.path("a/d"))), ErrorKind::NotADirectory);
     assert_eq!(at.read("a"), b"1");
+}
+
+/// A lock file can be removed by hand. The lock of the directory itself still stands.
+fn lock_excludes_after_its_file_is_removed(at: &Place) {
+    if cfg!(not(unix)) {
+        return;
+    }
+    let lock = at.fs.lock(&at.path(".lock")).unwrap();
+    let guard = at.fs.lock_dir(&at.dir).unwrap();
+    at.fs.remove(&at.path(".lock")).unwrap();
+    drop(at.fs.lock(&at.path(".lock")).unwrap());
+    assert_eq!(kind(at.fs.lock_dir(&at.dir)), ErrorKind::WouldBlock);
+    drop((lock, guard));
+    drop(at.fs.lock_dir(&at.dir).unwrap());
+}
+
+fn held_directory_is_followed_when_moved(at: &Place) {
+    if cfg!(not(unix)) {
+        return;
+    }
+    let dir = at.path("d");
+    at.fs.create_dir(&dir).unwrap();
+    let held = at.fs.hold_dir(&dir).unwrap().unwrap().fs;
+    held.open(&dir.join("a"), Open::CreateNew).unwrap();
+    at.fs.rename_dir(&dir, &at.path("moved")).unwrap();
+    at.fs.create_dir(&dir).unwrap();
+    at.create("d/other", b"");
+    held.open(&dir.join("b"), Open::CreateNew).unwrap().write_all_at(b"1", 0).unwrap();
+    held.rename(&dir.join("b"), &dir.join("c")).unwrap();
+    held.sync_dir(&dir).unwrap();
+    held.create_dir(&dir.join("e")).unwrap();
+    assert_eq!(names(&held, &dir), ["a", "c", "e"]);
+    assert_eq!(names(&at.fs, at.path("moved")), ["a", "c", "e"]);
+    assert_eq!(names(&at.fs, &dir), ["other"]);
+    assert_eq!(at.read("moved/c"), b"1");
+    assert_eq!(kind(held.open(Path::new("/elsewhere"), Open::CreateNew)), ErrorKind::InvalidInput);
+    held.remove(&dir.join("a")).unwrap();
+    held.remove_dir(&dir.join("e")).unwrap();
+    assert_eq!(names(&at.fs, at.path("moved")), ["c"]);
+    // What lies beside it is found from where it is.
+    at.create("beside", b"2");
+    assert_eq!(read(&held, at.path("beside")).unwrap(), b"2");
+}
+
+fn directory_is_locked_by_whatever_path(at: &Place) {
+    if cfg!(not(unix)) {
+        return;
+    }
+    let dir = at.path("d");
+    at.fs.create_dir(&dir).unwrap();
+    let one = at.fs.hold_dir(&dir).unwrap().unwrap();
+    let other = at.fs.hold_dir(&dir).unwrap().unwrap();
+    let guard = one.fs.lock_dir(&dir).unwrap();
+    for fs in [&one.fs, &other.fs, &at.fs] {
+        assert_eq!(kind(fs.lock_dir(&dir)), ErrorKind::WouldBlock);
+    }
+    at.fs.rename_dir(&dir, &at.path("moved")).unwrap();
+    assert_eq!(kind(at.fs.lock_dir(&at.path("moved"))), ErrorKind::WouldBlock);
+    drop(guard);
+    drop(other.fs.lock_dir(&dir).unwrap());
+    drop(at.fs.lock_dir(&at.path("moved")).unwrap());
 }
 
 fn a_lock_excludes_until_it_is_dropped(at: &Place) {

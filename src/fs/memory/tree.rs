@@ -34,6 +34,13 @@ pub(super) type Names = BTreeMap<DirId, BTreeMap<OsString, Node>>;
 /// A name in a directory.
 pub(super) type Place = (DirId, OsString);
 
+/// A path and the directory that it begins at.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) dir: DirId,
+    pub(super) path: &'a Path,
+}
+
 /// One change of a directory.
 #[derive(Clone)]
 pub(super) enum Change {
@@ -91,36 +98,45 @@ impl Tree {
     }
 
     /// What is at a path.
-    pub(super) fn find(&self, path: &Path) -> io::Result<Node> {
-        let mut node = Node::Dir(ROOT);
-        for name in components(path) {
+    pub(super) fn find(&self, at: At<'_>) -> io::Result<Node> {
+        let mut node = Node::Dir(at.dir);
+        for name in components(at.path) {
             let Node::Dir(dir) = node else { return Err(io::ErrorKind::NotADirectory.into()) };
             node = self.get(dir, name).ok_or(io::ErrorKind::NotFound)?.clone();
         }
         Ok(node)
     }
 
-    pub(super) fn find_dir(&self, path: &Path) -> io::Result<DirId> {
-        match self.find(path)? {
+    pub(super) fn find_dir(&self, at: At<'_>) -> io::Result<DirId> {
+        match self.find(at)? {
             Node::Dir(dir) => Ok(dir),
             Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     /// The file at a path.
-    pub(super) fn find_file(&self, path: &Path) -> io::Result<Arc<FileNode>> {
-        match self.find(path)? {
+    pub(super) fn find_file(&self, at: At<'_>) -> io::Result<Arc<FileNode>> {
+        match self.find(at)? {
             Node::File(file) => Ok(file),
             Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
-    /// Where a path's last name is or would be. The root has no such place.
-    pub(super) fn place(&self, path: &Path) -> io::Result<Place> {
-        let mut names = components(path);
+    /// Where a path's last name is or would be. The directory it begins at has no such place.
+    pub(super) fn place(&self, at: At<'_>) -> io::Result<Place> {
+        let mut names = components(at.path);
         let last = names.pop().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
         let parent: PathBuf = names.iter().collect();
-        Ok((self.find_dir(&parent)?, last))
+        Ok((self.find_dir(At { dir: at.dir, path: &parent })?, last))
+    }
+
+    /// The directory that a directory lies in.
+    pub(super) fn above(&self, dir: DirId) -> io::Result<DirId> {
+        let holds = |names: &BTreeMap<OsString, Node>| {
+            names.values().any(|node| matches!(node, Node::Dir(below) if *below == dir))
+        };
+        let above = self.live.iter().find(|(_, names)| holds(names));
+        above.map(|(above, _)| *above).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(super) fn get(&self, dir: DirId, name: &OsStr) -> Option<&Node> {

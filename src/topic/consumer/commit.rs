@@ -4,7 +4,6 @@ use crate::error::{CommitRefusal, ConsumeError, Error, ErrorKind, GroupError, Re
 use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
 use crate::topic::group::Committer;
 use crate::topic::protocol::TopicPartition;
-use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,22 +49,23 @@ impl Consumer {
 
     /// Commits these offsets, each the next to read.
     ///
-    /// A consumer that chose its partitions by itself may commit for any partition, as long as no member is in its group.
+    /// A consumer that chose its partitions by itself may commit for any partition that exists, as long as its group has
+    /// no members.
     ///
     /// # Errors
-    /// As [`commit`](Consumer::commit). [`ConsumeError::CommitFailed`], too, for a partition that is not assigned to this member of
-    /// the group, and for metadata of more than 4096 bytes.
+    /// As [`commit`](Consumer::commit). [`ConsumeError::CommitFailed`], too, with one of these reasons:
+    /// - [`UnknownTopicOrPartition`](CommitRefusal::UnknownTopicOrPartition): it does not exist, or was deleted.
+    /// - [`NotSubscribed`](CommitRefusal::NotSubscribed): a topic that this member of the group does not subscribe to.
+    /// - [`NotAssigned`](CommitRefusal::NotAssigned): another member's partition. Poll, and look at
+    ///   [`assignment`](Consumer::assignment).
+    /// - [`MetadataTooLarge`](CommitRefusal::MetadataTooLarge): metadata of more than 4096 bytes.
     pub fn commit_offsets(
         &mut self,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
         self.check_open()?;
         let group = self.group_for("commit")?;
-        if self.interest.is_subscription()
-            && let Some(name) = offsets.keys().find(|name| self.index(name).is_none())
-        {
-            let topic = (*name.topic).to_owned();
-            let reason = CommitRefusal::NotAssigned { topic, partition: name.partition };
+        if let Some(reason) = offsets.keys().find_map(|name| self.refusal(name)) {
             let group = group.name.to_string();
             return Err(ConsumeError::CommitFailed { group, reason }.into());
         }
@@ -81,32 +81,45 @@ impl Consumer {
             // A loop that commits after each poll has nothing yet while partitions are being assigned.
             return Ok(());
         }
-        let committer = match self.interest.is_subscription() {
-            true => {
-                let (caller, generation) = (self.caller(), self.membership.generation);
-                if caller.member_id.is_empty() {
-                    let reason = GroupError::UnknownMemberId { member_id: String::new() };
-                    let (group, reason) = (group.name.to_string(), CommitRefusal::Group(reason));
-                    return Err(ConsumeError::CommitFailed { group, reason }.into());
-                }
-                Committer::Member { caller, generation }
-            }
-            false => Committer::Simple,
-        };
+        let committer = self.committer();
+        if matches!(committer, Committer::Member { caller, .. } if caller.member_id.is_empty()) {
+            let reason = GroupError::UnknownMemberId { member_id: String::new() };
+            let (group, reason) = (group.name.to_string(), CommitRefusal::Group(reason));
+            return Err(ConsumeError::CommitFailed { group, reason }.into());
+        }
         let flush = self.config.flush_commits;
-        let is_there = |name: &TopicPartition| {
-            let known = self.index(name).and_then(|index| self.partitions.get(index));
-            known.is_none_or(|partition| !partition.log.is_closed())
-        };
-        group.coordinator.commit(&group.name, committer, offsets, &is_there, flush)?;
-        let now = self.clock.monotonic();
+        let check = |name: &TopicPartition| self.refusal(name);
+        group.coordinator.commit(&group.name, committer, offsets, &check, flush)?;
         for (name, committed) in offsets {
             if let Some(partition) = self.partition_mut(name) {
-                partition.committed = Some((committed.offset, now));
+                partition.committed = Some(committed.offset);
             }
         }
         self.tell_committed(offsets);
         Ok(())
+    }
+
+    /// Why it may not commit for a partition, as far as topics and assignments tell.
+    fn refusal(&self, name: &TopicPartition) -> Option<CommitRefusal> {
+        let own = self.index(name).and_then(|index| self.partitions.get(index));
+        if own.is_some_and(|partition| !partition.log.is_closed()) {
+            return None;
+        }
+        let (topic, partition) = ((*name.topic).to_owned(), name.partition);
+        let found = self.store.topic(&topic).and_then(|known| known.partition(partition));
+        if found.is_err() {
+            return Some(CommitRefusal::UnknownTopicOrPartition { topic, partition });
+        }
+        if own.is_some() {
+            // Its topic was made again, and what it has read was in the one before.
+            return Some(CommitRefusal::NotAssigned { topic, partition });
+        }
+        let subscribed = self.interest.is_subscription();
+        match subscribed.then(|| self.subscribes_to(&topic)) {
+            None => None,
+            Some(true) => Some(CommitRefusal::NotAssigned { topic, partition }),
+            Some(false) => Some(CommitRefusal::NotSubscribed { topic }),
+        }
     }
 
     /// The partitions whose topics were not deleted.
@@ -114,17 +127,34 @@ impl Consumer {
         self.partitions.iter().filter(|partition| !partition.log.is_closed())
     }
 
-    /// Positions that are not committed, and those whose commits would expire if this went on.
+    /// Positions that are not committed.
     fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
-        let Some(group) = &self.group else { return BTreeMap::new() };
-        let (now, renewal) = (self.clock.monotonic(), group.coordinator.renewal());
-        let dirty = self.there().filter_map(|partition| {
-            let at: Offset = partition.position()?;
-            let is_old = |since: Duration| now.saturating_sub(since) >= renewal;
-            let same = partition.committed.is_some_and(|(to, since)| to == at && !is_old(since));
-            (!same).then(|| (partition.name.clone(), at.into()))
-        });
-        dirty.collect()
+        let dirty = self.there().filter(|partition| partition.is_dirty());
+        dirty.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
+    }
+
+    /// The group of a consumer that is no member of it, and when it has to be shown that the consumer reads.
+    fn sign_of_life(&self) -> Option<(&GroupHandle, Duration)> {
+        let group = self.group.as_ref().filter(|_| !self.interest.is_subscription())?;
+        Some((group, self.next_sign_of_life))
+    }
+
+    /// When a poll that waits has to show its group that it reads.
+    pub(super) fn sign_of_life_due(&self) -> Option<Duration> {
+        self.sign_of_life().map(|(_, due)| due)
+    }
+
+    /// Shows the group that its offsets are in use, from time to time.
+    pub(super) fn show_life_if_due(&mut self) -> Result<()> {
+        let now = self.clock.monotonic();
+        let Some((group, _)) = self.sign_of_life().filter(|(_, due)| *due <= now) else {
+            return Ok(());
+        };
+        let mut names = self.partitions.iter().map(|partition| &partition.name);
+        group.coordinator.committed(&group.name, &mut names)?;
+        let interval = group.coordinator.sign_of_life();
+        self.next_sign_of_life = now.saturating_add(interval.max(Duration::from_millis(1)));
+        Ok(())
     }
 
     fn auto_commits(&self) -> bool {
@@ -140,30 +170,42 @@ impl Consumer {
 
     /// When a poll that waits has to commit; `None` if there is nothing to commit.
     pub(super) fn auto_commit_due(&self) -> Option<Duration> {
-        let is_dirty = |partition: &Partition| {
-            let at = partition.position();
-            at.is_some() && at != partition.committed.map(|(to, _)| to)
-        };
-        let due = self.auto_commits() && self.there().any(is_dirty);
+        let due = self.auto_commits() && self.there().any(Partition::is_dirty);
         due.then_some(self.next_auto_commit)
     }
 
     /// Commits what the polls so far have returned. That the group refuses is found out, and dealt with, elsewhere.
     pub(super) fn auto_commit(&mut self) -> Result<()> {
-        if !self.auto_commits() {
-            return Ok(());
-        }
-        let interval = self.config.auto_commit_interval.max(Duration::from_millis(1));
-        self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
-        let offsets = self.dirty();
-        let Some(group) = self.group.clone().filter(|_| !offsets.is_empty()) else { return Ok(()) };
-        match self.commit_to(&group, &offsets) {
+        match self.auto_commit_all() {
             Err(Error::Consume(error))
                 if matches!(error.kind(), ErrorKind::Rebalancing | ErrorKind::Fenced) =>
             {
                 Ok(())
             }
             done => done,
+        }
+    }
+
+    /// Commits what the polls so far have returned, or says why not.
+    pub(super) fn auto_commit_all(&mut self) -> Result<()> {
+        if !self.auto_commits() {
+            return Ok(());
+        }
+        let interval = self.config.auto_commit_interval.max(Duration::from_millis(1));
+        self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
+        loop {
+            if self.partitions.iter().any(Partition::is_dirty) {
+                // In a closed store all logs are closed, as those of deleted topics are.
+                self.store.shared().check_open()?;
+            }
+            let offsets = self.dirty();
+            let group = self.group.clone().filter(|_| !offsets.is_empty());
+            let Some(group) = group else { return Ok(()) };
+            match self.commit_to(&group, &offsets) {
+                // A topic was deleted just now. Nothing is committed for it, and the rest is all the same.
+                Err(_) if self.dirty().len() < offsets.len() => {}
+                done => return done,
+            }
         }
     }
 }

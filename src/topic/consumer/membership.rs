@@ -1,13 +1,14 @@
 //! A consumer's part in its group.
 //!
 //! ```text
-//!            join                   a generation begins                 its assignment
-//!  Out ───────────────▶ Joining ─────────────────────────▶ Syncing ─────────────────────▶ Stable
-//!   ▲                      ▲                                  │                             │
-//!   │                      └──────────── rebalance ───────────┴─────────────────────────────┤
-//!   └───────────────────────── was taken for dead: all is lost ─────────────────────────────┘
+//!        join           a generation begins       its assignment        moved out and in
+//!  Out ────────▶ Joining ───────────────▶ Syncing ────────────▶ Assigned ───────────────▶ Stable
+//!   ▲               ▲                        │                                              │
+//!   │               └─────── rebalance ──────┴──────────────────────────────────────────────┤
+//!   └────────────────────── was taken for dead: all is lost ────────────────────────────────┘
 //! ```
 //!
+//! A step that fails leaves the state as it was, so the next poll takes it again.
 //! No step waits. A poll makes all that can be made, reads what may be read meanwhile, and waits for everything at once.
 
 use crate::error::{GroupError, Result};
@@ -15,7 +16,8 @@ use crate::topic::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
 use crate::topic::consumer::callbacks::{Happening, guarded};
 use crate::topic::consumer::partition::Partition;
 use crate::topic::consumer::{Consumer, GroupHandle};
-use crate::topic::group::{Answer, CONSUMER, Caller, Join, JoinAs, Joined, Protocol};
+use crate::topic::group::{Answer, CONSUMER, Caller, Committer, Join, JoinAs, Joined, Protocol};
+use crate::topic::id::TopicId;
 use crate::topic::protocol::{
     Assignment, LAST_VERSION, NO_GENERATION, Subscription, TopicPartition,
 };
@@ -31,8 +33,13 @@ enum State {
     Out,
     Joining,
     Syncing,
+    /// It knows its assignment, and has not given up and taken over all that moves.
+    Assigned,
     Stable,
 }
+
+/// A topic as the leader saw it when it assigned its partitions; `None` if it was not there.
+type Seen = Option<(TopicId, u32)>;
 
 /// What a consumer knows of its membership.
 #[derive(Debug, Default)]
@@ -44,11 +51,13 @@ pub(super) struct Membership {
     /// Whether it has to join again, whatever the group thinks.
     pub(super) rejoin: bool,
     /// What it said it subscribes to.
-    topics: BTreeSet<String>,
+    pub(super) topics: BTreeSet<String>,
     /// What was assigned to it last, and in which generation.
     last: Option<(Vec<TopicPartition>, i32)>,
-    /// If it leads: how many partitions the topics of the group had when it assigned them.
-    leads: Option<BTreeMap<String, u32>>,
+    /// Whether a topic of these was not there when it took them over.
+    lacks: bool,
+    /// If it leads: the topics of the group when it assigned their partitions.
+    leads: Option<BTreeMap<String, Seen>>,
     /// Why it can never be a member again.
     fenced: Option<GroupError>,
 }
@@ -63,6 +72,19 @@ impl Consumer {
     /// As the group knows it.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller { member_id: &self.membership.id, instance_id: self.config.instance_id.as_deref() }
+    }
+
+    /// As what it commits: what it read, it read as this.
+    pub(super) fn committer(&self) -> Committer<'_> {
+        if !self.interest.is_subscription() {
+            return Committer::Simple;
+        }
+        let (caller, generation) = (self.caller(), self.membership.generation);
+        match self.membership.state {
+            // What it kept as it joined again is its own, whichever generation it is.
+            State::Joining | State::Syncing | State::Assigned => Committer::Holder { caller },
+            State::Out | State::Stable => Committer::Member { caller, generation },
+        }
     }
 
     fn is_member(&self) -> bool {
@@ -136,10 +158,11 @@ impl Consumer {
                     match group.coordinator.take_answer(&group.name, self.caller())? {
                         None => return Ok(()),
                         Some(Answer::Joined(joined)) => self.joined(&group, &joined)?,
-                        Some(Answer::Synced(assignment)) => self.synced(&assignment)?,
+                        Some(Answer::Synced(assignment)) => self.synced(&assignment),
                         Some(Answer::Refused(refusal)) => self.refused(refusal)?,
                     }
                 }
+                State::Assigned => self.take_over()?,
             }
         }
     }
@@ -152,17 +175,22 @@ impl Consumer {
         }
         let with_internal = !self.config.exclude_internal_topics;
         let topics = self.interest.topics(&self.store, with_internal)?;
-        let counted = self.membership.leads.as_ref();
-        let grown = counted.is_some_and(|counted| self.count(counted.keys()) != *counted);
-        self.membership.rejoin |= grown || topics != self.membership.topics;
+        let seen = self.membership.leads.as_ref();
+        let changed = seen.is_some_and(|seen| self.look_up(seen.keys()) != *seen);
+        self.membership.rejoin |= changed || topics != self.membership.topics;
+        // A topic that was away may be there again, whatever the leader makes of it.
+        self.partitions.iter_mut().for_each(|partition| partition.gone = false);
+        if self.membership.lacks && self.membership.state == State::Stable {
+            self.membership.state = State::Assigned;
+        }
         self.seen_version = version;
         Ok(())
     }
 
-    /// How many partitions topics have; those that are not there have none.
-    fn count<'a>(&self, topics: impl Iterator<Item = &'a String>) -> BTreeMap<String, u32> {
-        let count = |name: &str| self.store.topic(name).map_or(0, |topic| topic.partition_count());
-        topics.map(|name| (name.clone(), count(name))).collect()
+    fn look_up<'a>(&self, topics: impl Iterator<Item = &'a String>) -> BTreeMap<String, Seen> {
+        let look = |name: &str| self.store.topic(name).ok();
+        let seen = |name: &String| look(name).map(|topic| (topic.id(), topic.partition_count()));
+        topics.map(|name| (name.clone(), seen(name))).collect()
     }
 
     /// Before it joins again: lets go of what it must not have in between.
@@ -205,14 +233,17 @@ impl Consumer {
             rebalance_timeout: self.config.max_poll_interval,
             max_poll_interval: Some(self.config.max_poll_interval),
         };
-        self.membership.rejoin = false;
-        self.membership.topics = topics;
-        let joined = match group.coordinator.join(&group.name, join, &self.bell) {
+        let since = topics.iter().map(|topic| (topic.clone(), self.since.of(topic))).collect();
+        let joined = match group.coordinator.join(&group.name, join, since, &self.bell) {
             Err(crate::Error::Group(refusal)) => return self.refused(*refusal),
             joined => joined,
         };
-        self.membership.id = joined?;
+        let (id, stored) = joined?;
+        self.membership.id = id;
+        self.membership.rejoin = false;
+        self.membership.topics = topics;
         self.membership.state = State::Joining;
+        stored?;
         self.begin_poll()
     }
 
@@ -240,22 +271,17 @@ impl Consumer {
     /// A generation has begun. The leader assigns the partitions, and each asks for its own.
     fn joined(&mut self, group: &GroupHandle, joined: &Joined) -> Result<()> {
         self.membership.generation = joined.generation;
-        let leads = joined.leader == self.membership.id;
         let mut assignments = BTreeMap::new();
         self.membership.leads = None;
-        if leads {
-            let (assigned, counted) = match self.assign_all(joined) {
-                Ok(assigned) => assigned,
+        if joined.leader == self.membership.id {
+            match self.lead(joined) {
+                Ok(assigned) => assignments = assigned,
                 Err(error) => {
                     // The group waits for it. It asks to be told of all members again.
                     self.membership.state = State::Stable;
                     self.membership.rejoin = true;
                     return Err(error);
                 }
-            };
-            self.membership.leads = Some(counted);
-            if !joined.skip_assignment {
-                assignments = assigned;
             }
         }
         self.membership.state = State::Syncing;
@@ -266,11 +292,8 @@ impl Consumer {
         }
     }
 
-    /// As the leader: who gets what, as messages, and how many partitions each topic had.
-    fn assign_all(
-        &self,
-        joined: &Joined,
-    ) -> Result<(BTreeMap<String, Bytes>, BTreeMap<String, u32>)> {
+    /// As the leader: who gets what, as messages. None if the group has its assignment already.
+    fn lead(&mut self, joined: &Joined) -> Result<BTreeMap<String, Bytes>> {
         let known = self.config.assignors.iter();
         let Some(assignor) = known.into_iter().find(|known| known.name() == joined.protocol) else {
             let reason = "the group has chosen an assignor that this consumer has not";
@@ -285,43 +308,60 @@ impl Consumer {
         }
         let topics: BTreeSet<String> =
             members.values().flat_map(|member| member.topics.iter().cloned()).collect();
-        let counted = self.count(topics.iter());
-        let there = counted.iter().filter(|(_, count)| **count > 0);
-        let there = there.map(|(name, count)| (name.clone(), *count)).collect();
+        let seen = self.look_up(topics.iter());
+        let there: BTreeMap<String, u32> =
+            seen.iter().filter_map(|(name, seen)| Some((name.clone(), (*seen)?.1))).collect();
+        if joined.skip_assignment {
+            // It was made by an earlier leader, or before this one came back, of the topics of then.
+            self.membership.rejoin |= !covers(joined, &there);
+            self.membership.leads = Some(seen);
+            return Ok(BTreeMap::new());
+        }
         let assigned: Assignments = guarded("the assignor", || assignor.assign(&members, &there))?;
+        self.membership.leads = Some(seen);
         let message = |(id, partitions)| {
             let assignment = Assignment { partitions, user_data: None };
             (id, Bytes::from(assignment.encode(LAST_VERSION).unwrap_or_default()))
         };
-        Ok((assigned.into_iter().map(message).collect(), counted))
+        Ok(assigned.into_iter().map(message).collect())
     }
 
     /// It knows what is its own now.
-    fn synced(&mut self, assignment: &[u8]) -> Result<()> {
-        self.membership.state = State::Stable;
+    fn synced(&mut self, assignment: &[u8]) {
         let own = Assignment::decode(assignment).unwrap_or_default().partitions;
         let own: BTreeSet<TopicPartition> = own.into_iter().collect();
+        self.membership.last = Some((own.into_iter().collect(), self.membership.generation));
+        self.membership.state = State::Assigned;
+    }
+
+    /// Gives up what is not its own any more, and takes over what is new.
+    fn take_over(&mut self) -> Result<()> {
+        let own = self.membership.last.iter().flat_map(|(own, _)| own.iter().cloned());
+        let own: BTreeSet<TopicPartition> = own.collect();
         let mut moved = self.assignment();
         moved.retain(|name| !own.contains(name));
         if !moved.is_empty() {
-            // Nobody has them before this member joins again.
+            // No other member has them before this one joins again.
             self.auto_commit()?;
             self.give_up(Happening::Revoked, &moved);
             self.membership.rejoin = true;
         }
+        self.membership.state = State::Stable;
+        self.membership.lacks = false;
         let mut added = Vec::new();
         for name in &own {
             if self.index(name).is_some() {
                 continue;
             }
-            let topic = self.store.topic(&name.topic);
-            // One that was deleted meanwhile is no news for long.
-            let Ok(log) = topic.and_then(|topic| topic.partition(name.partition)) else { continue };
-            self.partitions.push(Partition::new(name.clone(), log, &self.bell));
-            added.push(name.clone());
+            match self.store.partition(&name.topic, name.partition) {
+                Ok(log) => {
+                    self.partitions.push(Partition::new(name.clone(), log, None, &self.bell));
+                    added.push(name.clone());
+                }
+                // It was deleted meanwhile. One of that name may come.
+                Err(_) => self.membership.lacks = true,
+            }
         }
-        let generation = self.membership.generation;
-        self.membership.last = Some((own.into_iter().collect(), generation));
         self.tell_listener(Happening::Assigned, &added);
         Ok(())
     }
@@ -369,4 +409,17 @@ impl Consumer {
         self.membership = Membership::default();
         left
     }
+}
+
+/// Whether exactly these partitions are assigned to the members of a group.
+fn covers(joined: &Joined, topics: &BTreeMap<String, u32>) -> bool {
+    let assigned = joined
+        .members
+        .iter()
+        .flat_map(|member| Assignment::decode(&member.assignment).unwrap_or_default().partitions);
+    let assigned: BTreeSet<TopicPartition> = assigned.collect();
+    let there = topics.iter().flat_map(|(name, count)| {
+        (0..*count).map(|number| TopicPartition::new(name.as_str(), number))
+    });
+    there.collect::<BTreeSet<_>>() == assigned
 }

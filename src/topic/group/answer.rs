@@ -59,6 +59,8 @@ pub(crate) struct JoinedMember {
     pub(crate) instance_id: Option<String>,
     /// What it said of itself under the protocol that was chosen.
     pub(crate) metadata: Bytes,
+    /// What it has, if the leader came back to a generation that has its assignment.
+    pub(crate) assignment: Bytes,
 }
 
 /// Why somebody is a member no more.

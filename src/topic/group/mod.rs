@@ -34,6 +34,8 @@
 //! - When the leader goes, the member that has been there longest leads, and of two protocols with as many votes the one it prefers is
 //!   taken. Kafka takes any.
 //! - A group all of whose members left while it first waited takes members of another protocol type.
+//! - A member that keeps its partitions while it joins again may commit for them under either generation, also while the
+//!   next one waits for its assignment. Kafka refuses, and the records are read again.
 //! - A member gets its id with its first join. Kafka has clients of other processes join twice for that.
 //! - A new member that waits for its first generation is given up by who holds it, not after five minutes.
 
@@ -123,6 +125,9 @@ pub(crate) enum Committer<'a> {
     Simple,
     /// A member of a generation.
     Member { caller: Caller<'a>, generation: i32 },
+    /// A member of this process that kept its partitions as it joined again, and may not know yet which generation
+    /// has begun. It told the leader what it has, so no other member has it before this one joins once more.
+    Holder { caller: Caller<'a> },
 }
 
 /// One group.
@@ -316,6 +321,10 @@ impl Group {
                 }
                 Committer::Member { caller, generation } => {
                     group.check_member(caller, generation)?.heartbeat(now);
+                }
+                Committer::Holder { caller } => {
+                    group.member(caller)?.heartbeat(now);
+                    return Ok(());
                 }
             }
             if completing && !transactional {

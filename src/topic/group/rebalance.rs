@@ -256,6 +256,7 @@ impl Group {
                 member_id: id.clone(),
                 instance_id: member.instance_id.clone(),
                 metadata: member.metadata(&joined.protocol),
+                assignment: if back { member.assignment.clone() } else { Bytes::new() },
             };
             joined.members = self.members.iter().map(seen).collect();
         }

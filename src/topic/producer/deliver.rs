@@ -1,20 +1,23 @@
 //! Calling back: in the order of the records of a partition, one at a time, with no lock held.
 //!
-//! Whoever has written a batch leaves its callbacks here and calls them, unless another thread is calling those before: that
-//! one takes them along. Writing goes on meanwhile, so a callback may wait for a record of its own partition.
+//! The thread that has written a batch leaves its callbacks here. It calls them once nothing is left for
+//! it to write, unless another thread is calling earlier ones, which then takes these along. A callback
+//! may therefore wait for any record: no thread that runs a callback is one that others wait for to write.
 
 use crate::error::{Error, ProduceError};
 use crate::event::Event;
 use crate::log::{Appended, Signal};
-use crate::sync::{Mutex, thread};
+use crate::sync::Mutex;
 use crate::topic::producer::handle::Outcome;
 use crate::topic::producer::interceptor::ProducerInterceptor;
 use crate::topic::producer::record::{ProducerRecord, RecordMetadata};
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::within;
 use crate::types::Timestamp;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Somebody who wants to know.
 pub(super) type Callback = Box<dyn FnOnce(Result<&RecordMetadata, &Error>) + Send>;
@@ -28,7 +31,8 @@ pub(super) struct Pending {
 
 struct Due {
     outcome: Arc<Outcome>,
-    result: Result<Appended, ProduceError>,
+    /// `None` if the record counts as sent although nothing is known of it yet.
+    result: Option<Result<Appended, ProduceError>>,
     pending: Vec<Pending>,
 }
 
@@ -43,55 +47,65 @@ pub(super) struct Deliveries {
 #[derive(Default)]
 struct DeliveryState {
     due: VecDeque<Due>,
-    /// Who is calling.
-    caller: Option<thread::ThreadId>,
+    /// Whether a thread is calling.
+    calling: bool,
 }
 
 impl Deliveries {
     pub(super) fn add(
         &self,
         outcome: &Arc<Outcome>,
-        result: &Result<Appended, ProduceError>,
+        result: Option<&Result<Appended, ProduceError>>,
         pending: Vec<Pending>,
     ) {
-        let (outcome, result) = (Arc::clone(outcome), result.clone());
+        let (outcome, result) = (Arc::clone(outcome), result.cloned());
         self.state.lock().due.push_back(Due { outcome, result, pending });
     }
 
-    /// Calls all that are due, unless somebody is at it.
+    /// Returns whether there are callbacks to call that no thread is about to call.
+    pub(super) fn is_due(&self) -> bool {
+        let state = self.state.lock();
+        !state.calling && !state.due.is_empty()
+    }
+
+    /// Returns whether all callbacks were called.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        !state.calling && state.due.is_empty()
+    }
+
+    /// Calls all that are due, unless another thread is at it.
     pub(super) fn call_all(&self, producer: &Shared) {
         let mut state = self.state.lock();
-        if state.caller.is_some() || state.due.is_empty() {
+        if state.calling || state.due.is_empty() {
             return;
         }
-        state.caller = Some(thread::current().id());
+        state.calling = true;
         while let Some(due) = state.due.pop_front() {
             drop(state);
-            due.call(producer);
+            within::a_callback(|| due.call(producer));
             state = self.state.lock();
         }
-        state.caller = None;
+        state.calling = false;
         drop(state);
         self.idle.notify();
     }
 
-    /// Waits until all that are due were called. Not for the one from which this is called.
-    pub(super) fn wait(&self, left: Option<std::time::Duration>, producer: &Shared) -> bool {
-        let me = thread::current().id();
-        self.idle.wait(left, producer.clock(), || {
-            let state = self.state.lock();
-            state.caller == Some(me) || (state.caller.is_none() && state.due.is_empty())
-        })
+    /// Waits until all callbacks were called. A callback waits for none: it may be the one that the
+    /// others wait for.
+    pub(super) fn wait(&self, left: Option<Duration>, producer: &Shared) -> bool {
+        within::is_calling() || self.idle.wait(left, producer.clock(), || self.is_idle())
     }
 }
 
 impl Due {
     fn call(self, producer: &Shared) {
-        let error = self.result.as_ref().err().map(|error| Error::from(error.clone()));
+        let error = self.result.as_ref().and_then(|result| result.as_ref().err());
+        let error = error.map(|error| Error::from(error.clone()));
         for Pending { index, timestamp, callback } in self.pending {
             let metadata = match &self.result {
-                Ok(appended) => self.outcome.metadata(appended, index, timestamp),
-                Err(_) => self.outcome.unknown(timestamp),
+                Some(Ok(appended)) => self.outcome.metadata(appended, index, timestamp),
+                Some(Err(_)) | None => self.outcome.unknown(timestamp),
             };
             acknowledge(producer, &metadata, error.as_ref(), callback);
         }
@@ -99,7 +113,7 @@ impl Due {
 }
 
 /// Tells the interceptors, then the one who sent the record.
-pub(super) fn acknowledge(
+fn acknowledge(
     producer: &Shared,
     metadata: &RecordMetadata,
     error: Option<&Error>,

@@ -3,18 +3,20 @@
 //! ```text
 //!  written                 done; its numbers are used
 //!  retryable failure       back to the front, and tried again after a while, until its time is over
+//!  too large, many records split, and its parts are tried
 //!  other failure           done, with that; the next one is tried
 //! ```
 
-use crate::error::{Error, ProduceError, ProducerRefusal, Result};
+use crate::error::{Error, ProduceError, ProducerRefusal, Result, TopicError};
 use crate::event::Event;
-use crate::log::Appended;
+use crate::log::{Appended, Log};
 use crate::sync::atomic::Ordering;
 use crate::topic::producer::config::Acks;
 use crate::topic::producer::handle::Outcome;
 use crate::topic::producer::numbering::Numbering;
-use crate::topic::producer::queue::{Batch, Failing, Queue, QueueState};
+use crate::topic::producer::queue::{self, Batch, Failing, Queue, QueueState};
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::within;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +38,8 @@ struct Work {
 enum Failure {
     Again(Failing),
     ForGood(ProduceError),
+    /// The limit was lowered after the records were gathered. Nothing was written.
+    TooLarge(ProduceError),
 }
 
 impl QueueState {
@@ -49,23 +53,43 @@ impl QueueState {
 impl Shared {
     /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or it is too early to
     /// try again.
-    pub(super) fn drain(self: &Arc<Self>, queue: &Queue) {
+    pub(super) fn drain(self: &Arc<Self>, queue: &Arc<Queue>) {
         let mut rounds = 0usize;
-        while let Some(work) = self.take(queue) {
+        while let Some(work) = self.take(queue, false) {
             self.write(queue, work);
-            queue.deliveries.call_all(self);
             rounds = rounds.saturating_add(1);
             // Once it is closed there is no other.
             if rounds >= ROUNDS && !self.is_closed() && Shared::start_thread(self).is_ok() {
-                return self.linger.schedule(Duration::ZERO);
+                self.linger.schedule(Duration::ZERO);
+                break;
             }
+        }
+        // Not before the last look: a record that another thread left to this one would wait for a callback.
+        if rounds > 0 {
+            self.call_back(queue);
         }
     }
 
-    fn take(&self, queue: &Queue) -> Option<Work> {
+    /// Tries once more to write what is there, without waiting for the time to retry. Waits for a thread
+    /// that writes now: what it leaves behind is taken along.
+    pub(super) fn drain_last(self: &Arc<Self>, queue: &Arc<Queue>) {
+        loop {
+            self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
+            if let Some(work) = self.take(queue, true) {
+                self.write(queue, work);
+                break;
+            }
+            if !queue.state.lock().draining {
+                break;
+            }
+        }
+        self.call_back(queue);
+    }
+
+    fn take(&self, queue: &Queue, even_early: bool) -> Option<Work> {
         let mut guard = queue.state.lock();
         let state = &mut *guard;
-        if state.draining || self.is_too_early(state) {
+        if state.draining || (!even_early && self.is_too_early(state)) {
             return None;
         }
         if state.hurried || self.config.linger.is_zero() {
@@ -91,7 +115,11 @@ impl Shared {
         now.saturating_sub(batch.begun) >= self.config.delivery_timeout
     }
 
-    fn write(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+    fn write(self: &Arc<Self>, queue: &Arc<Queue>, work: Work) {
+        within::a_write(|| self.write_all(queue, work));
+    }
+
+    fn write_all(self: &Arc<Self>, queue: &Arc<Queue>, mut work: Work) {
         let mut unflushed = Vec::new();
         while let Some(mut batch) = work.batches.pop_front() {
             match self.try_batch(queue, &mut batch, &mut work) {
@@ -102,6 +130,18 @@ impl Shared {
                 Err(Failure::ForGood(error)) => {
                     self.flush_written(queue, &mut unflushed);
                     self.complete(queue, batch, Err(error));
+                }
+                Err(Failure::TooLarge(error)) => {
+                    let limit = queue::limit(&batch.log, self);
+                    match batch.split(limit, || self.spare_builder()) {
+                        Ok(parts) => {
+                            parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
+                        }
+                        Err(batch) => {
+                            self.flush_written(queue, &mut unflushed);
+                            self.complete(queue, batch, Err(error));
+                        }
+                    }
                 }
                 Err(Failure::Again(failing)) => {
                     work.batches.push_front(batch);
@@ -136,16 +176,15 @@ impl Shared {
                 work.failing = None;
                 return Ok(appended);
             }
-            // It may be closed because its topic was deleted.
-            Err(Error::Closed) => {
-                let open = self.store.shared().check_open();
-                let found = open.and_then(|()| self.store.topic(&queue.topic));
-                found.err().unwrap_or(Error::Closed)
-            }
+            Err(Error::Closed) => self.why_closed(queue, &batch.log),
             Err(error) => error,
         };
         let can_be_tried_again = error.is_retryable();
+        let too_large = matches!(error, Error::BatchTooLarge { .. });
         let cause = Arc::new(error);
+        if too_large {
+            return Err(Failure::TooLarge(ProduceError::Batch(cause)));
+        }
         if !can_be_tried_again {
             return Err(Failure::ForGood(ProduceError::Batch(cause)));
         }
@@ -158,11 +197,22 @@ impl Shared {
         Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
     }
 
+    /// What to say of a closed log: its store may be closed, or its topic deleted, and perhaps created again since.
+    fn why_closed(&self, queue: &Queue, log: &Log) -> Error {
+        let open = self.store.shared().check_open();
+        let found = open.and_then(|()| self.store.topic(&queue.topic));
+        match found.and_then(|topic| topic.partition(queue.partition)) {
+            Ok(now) if Arc::ptr_eq(now.shared(), log.shared()) => Error::Closed,
+            Ok(_) => TopicError::Unknown { topic: queue.topic.to_string() }.into(),
+            Err(error) => error,
+        }
+    }
+
     /// Appends a batch under the next numbers. No lock is held.
     fn append(&self, batch: &mut Batch, numbering: &mut Numbering) -> Result<Appended> {
         let records = batch.builder.len();
         batch.builder.compression(self.config.compression);
-        let mut again = false;
+        let (mut again, mut in_doubt) = (false, false);
         loop {
             numbering.stamp(&mut batch.builder);
             let (log, builder) = (&batch.log, &mut batch.builder);
@@ -175,10 +225,13 @@ impl Shared {
                 Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
-                Ok(Err(error)) => return Err(error),
+                // The log looks at the size before the numbers: whether the batch is there stays unknown.
+                Ok(Err(error)) if !(in_doubt && matches!(error, Error::BatchTooLarge { .. })) => {
+                    return Err(error);
+                }
                 // A listener panicked, before or after the batch was written: by its numbers the log can tell.
-                Err(_) if numbering.is_on() && !again => {}
-                Err(_) => {
+                Err(_) if numbering.is_on() && !again => in_doubt = true,
+                Ok(Err(_)) | Err(_) => {
                     numbering.renew(&self.store)?;
                     let error = io::Error::other("a listener panicked meanwhile");
                     return Err(Error::io("append to", Path::new(&*batch.topic()), error));
@@ -212,7 +265,7 @@ impl Shared {
     }
 
     /// Lets the next thread write, after what could not be written was put to the front again.
-    fn put_back(self: &Arc<Self>, queue: &Queue, mut work: Work) {
+    fn put_back(self: &Arc<Self>, queue: &Arc<Queue>, mut work: Work) {
         let retry_at = if work.batches.is_empty() { None } else { work.failing.as_ref() };
         let retry_at = retry_at.map(|failing| failing.retry_at);
         let mut state = queue.state.lock();
@@ -235,7 +288,7 @@ impl Shared {
     }
 
     /// Gives up all that waits. Says whether there was anything.
-    pub(super) fn abort(&self, queue: &Queue) -> bool {
+    pub(super) fn abort(self: &Arc<Self>, queue: &Arc<Queue>) -> bool {
         let mut state = queue.state.lock();
         state.close_open();
         let given_up = std::mem::take(&mut state.closed);
@@ -245,7 +298,9 @@ impl Shared {
         for batch in given_up {
             self.complete(queue, batch, Err(ProduceError::Aborted));
         }
-        queue.deliveries.call_all(self);
+        if any {
+            self.call_back(queue);
+        }
         any
     }
 
@@ -268,13 +323,15 @@ impl Shared {
             counters.batches.fetch_add(1, Ordering::Relaxed);
             counters.bytes.fetch_add(batch.builder.size_bytes() as u64, Ordering::Relaxed);
         }
-        let Batch { builder, outcome, reserved, pending, .. } = batch;
+        let Batch { builder, outcome, reserved, part, pending, .. } = batch;
         if !pending.is_empty() {
-            queue.deliveries.add(&outcome, &result, pending);
+            queue.deliveries.add(&outcome, Some(&result), pending);
         }
         self.keep(builder);
-        // Those who are woken may be tasks, and their wakers panic.
-        catch_unwind(AssertUnwindSafe(|| outcome.complete(result))).ok();
+        match part {
+            None => outcome.complete(result),
+            Some(part) => outcome.complete_part(part, records as u32, result),
+        }
         self.buffer.release(reserved);
     }
 }

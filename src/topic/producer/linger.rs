@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, thread};
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::within;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,15 +76,16 @@ impl Linger {
         }
     }
 
-    /// Ends the thread, and waits for that.
-    pub(super) fn stop(&self) {
+    /// Ends the thread, and waits for that if asked to.
+    pub(super) fn stop(&self, wait: bool) {
         let mut thread = self.thread.lock();
         thread.stopped = true;
         let join = thread.join.take();
         drop(thread);
         self.woken.notify_all();
-        // It may be the thread itself that lets go of the producer, in a callback.
-        if let Some(join) = join.filter(|join| join.thread().id() != thread::current().id()) {
+        // A waker that the thread calls may drop the last handle.
+        let is_me = |join: &thread::JoinHandle<()>| join.thread().id() == thread::current().id();
+        if let Some(join) = join.filter(|join| wait && !is_me(join)) {
             join.join().ok();
         }
     }
@@ -110,6 +112,7 @@ impl Shared {
         let join = thread::Builder::new()
             .name("annals-producer".to_owned())
             .spawn(move || {
+                within::become_writer();
                 while shared.linger.wait(&shared) {
                     shared.poll();
                 }

@@ -6,14 +6,16 @@
 //!                           key, sticky   or waited for      time, in order
 //! ```
 //!
-//! There is no network, so whoever has a reason to write does: who fills a batch, who waits for one, who finds the buffer
-//! full. A thread of the producer's own does what is left: batches that have lingered, and what is to be tried again. It
-//! is started when there is the first of either.
+//! There is no network, so a thread that has a reason to write does: one that fills a batch, waits for one, or finds the
+//! buffer full. A thread of the producer's own does what is left: batches that have lingered, and retries. It
+//! is started when there is the first of either. A thread that writes calls back once nothing is left to write;
+//! the producer's own leaves that to another ([callbacks]), so that no callback keeps it from writing.
 //!
-//! Records of a partition are written in the order in which they were sent, also when some are tried again: those behind
+//! Records of a partition are written in the order in which they were sent, also when some are retried: later ones
 //! wait. Each batch is numbered ([numbering]), so none is stored twice.
 
 mod buffer;
+mod callbacks;
 mod config;
 mod deliver;
 mod drain;
@@ -24,8 +26,10 @@ mod numbering;
 mod queue;
 mod record;
 mod shared;
+mod split;
 mod to_topic;
 mod topics;
+mod within;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ use crate::sync::atomic::Ordering;
 use crate::topic::store::Store;
 use shared::Shared;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Writes records to the topics of a store. Kafka: `KafkaProducer`.
@@ -59,8 +63,9 @@ use std::time::Duration;
 /// fails, and its place is taken by what comes behind. A partition that is closed or poisoned fails at once, and
 /// others go on.
 ///
-/// When the last handle is dropped without [`close`](Producer::close), what has been gathered is written, with one try, and
-/// nobody is told what fails.
+/// When the last handle is dropped without [`close`](Producer::close), what has been gathered is tried once more: the drop
+/// waits for a thread that is writing, then writes the rest itself, without waiting for the time of a retry. What
+/// fails then is [`Aborted`](ProduceError::Aborted); handles and callbacks tell, the drop does not.
 ///
 /// ```
 /// use annals::{ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -90,7 +95,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.shared.shut() {
-            self.shared.end();
+            self.shared.end(true);
         }
     }
 }
@@ -123,6 +128,8 @@ impl Store {
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
         let shared = Arc::new(Shared::new(self.clone(), config)?);
+        let watcher: Weak<Shared> = Arc::downgrade(&shared);
+        self.watchers().add(watcher);
         Ok(Producer { handle: Arc::new(Handle { shared }) })
     }
 }
@@ -130,7 +137,9 @@ impl Store {
 impl Producer {
     /// Sends a record: adds it to a batch for its partition.
     ///
-    /// Waits when the buffer is full, up to [`max_block`](ProducerConfig::max_block). When it fails, nothing was changed.
+    /// Blocks its thread while the buffer is full, up to [`max_block`](ProducerConfig::max_block), 60 seconds by
+    /// default. In async code set that to zero, or see [`docs::async_use`](crate::docs::async_use). When it fails,
+    /// nothing was changed.
     ///
     /// # Errors
     ///
@@ -149,7 +158,7 @@ impl Producer {
     ///
     /// ```
     /// use annals::{ProducerConfig, ProducerRecord, Store, StoreConfig, TopicConfig};
-    /// use std::sync::Arc;
+    /// use std::sync::{Arc, Weak};
     ///
     /// let store = Store::in_memory(StoreConfig::default())?;
     /// store.create_topic("clicks", TopicConfig::default())?;
@@ -173,10 +182,13 @@ impl Producer {
 
     /// Sends a record, and calls back when it is sent or has failed for good.
     ///
-    /// The callbacks of a partition are called in the order of its records, by the thread that wrote them and with no lock held:
-    /// they may send, wait and flush. One that panics is reported as
-    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). It is not called when this returns an error. A
-    /// [handle](SendHandle) may be done before; [`flush`](Self::flush) waits for callbacks, too.
+    /// The callbacks of a partition are called in the order of its records, by a thread that sends, waits or flushes, or by
+    /// one that the producer starts for them. No lock is held: a callback may send, wait, flush, and close the producer.
+    /// It may also block; the callbacks behind it wait, writing goes on. In a callback, `flush`, `close` and `poll` wait for
+    /// records, and not for callbacks, which might wait for this one.
+    ///
+    /// A callback that panics is reported as [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). It is not called
+    /// when this returns an error. A [handle](SendHandle) may be done before; [`flush`](Self::flush) waits for callbacks, too.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -216,6 +228,7 @@ impl Producer {
     }
 
     /// Writes all that was sent before this call, and waits until it is known what became of it, and callbacks were called.
+    /// In a [callback](Self::send_with) it waits for no callbacks.
     ///
     /// # Errors
     ///
@@ -276,11 +289,14 @@ impl Producer {
         self.close_until(None)
     }
 
-    /// The same, but what is not written by then is given up.
+    /// [Closes](Self::close) the producer, but gives up what is not written within this time.
+    ///
+    /// A batch that another thread is writing by then cannot be called back: its handles tell whether it was written. Callbacks
+    /// that have not been called by then are called later.
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close), and [`ProduceError::Aborted`] when something was given up.
+    /// As [`close`](Self::close), and [`ProduceError::Aborted`] when something was given up, or is still being written.
     pub fn close_within(self, timeout: Duration) -> Result<()> {
         self.close_until(Some(timeout))
     }
@@ -291,7 +307,7 @@ impl Producer {
             return Err(ProduceError::Closed.into());
         }
         let flushed = shared.flush(timeout);
-        let all = shared.end();
+        let all = shared.end(!matches!(flushed, Ok(false)));
         match flushed? {
             false if !all => Err(ProduceError::Aborted.into()),
             _ => Ok(()),

@@ -11,16 +11,19 @@ use crate::record::BatchBuilder;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::topic::producer::buffer::Buffer;
+use crate::topic::producer::callbacks::Callbacks;
 use crate::topic::producer::config::{Acks, ProducerConfig};
 use crate::topic::producer::deliver::{self, Callback};
 use crate::topic::producer::handle::{Outcome, Receipt};
 use crate::topic::producer::linger::Linger;
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::queue::{Added, Queue};
-use crate::topic::producer::record::{Lent, ProducerRecord, RecordMetadata};
+use crate::topic::producer::record::{Lent, ProducerRecord};
 use crate::topic::producer::topics::{TopicEntry, Topics};
+use crate::topic::producer::within;
 use crate::topic::store::Store;
-use crate::types::Timestamp;
+use crate::topic::watchers::TopicWatcher;
+use crate::types::FIRST_STORE_PRODUCER_ID;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,7 @@ pub(super) struct Shared {
     pub(super) topics: Topics,
     pub(super) buffer: Buffer,
     pub(super) linger: Linger,
+    pub(super) callbacks: Callbacks,
     /// With what the numbers of a partition begin.
     pub(super) numbering: Numbering,
     pub(super) seed: u64,
@@ -62,6 +66,13 @@ pub(super) struct Counters {
     pub(super) errors: AtomicU64,
 }
 
+impl TopicWatcher for Shared {
+    fn topic_deleted(&self, topic: &str) {
+        self.topics.forget(topic, self);
+        self.unlist();
+    }
+}
+
 impl Shared {
     pub(super) fn new(store: Store, config: ProducerConfig) -> Result<Shared> {
         let id = store.new_producer_id()?;
@@ -72,8 +83,9 @@ impl Shared {
             topics: Topics::new(),
             buffer: Buffer::new(config.buffer_bytes),
             linger: Linger::new(),
+            callbacks: Callbacks::default(),
             numbering: if config.idempotence { Numbering::of(id) } else { Numbering::NONE },
-            seed: id.cast_unsigned().rotate_left(32),
+            seed: (id ^ FIRST_STORE_PRODUCER_ID).cast_unsigned().rotate_left(32),
             closed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             listed: Mutex::default(),
@@ -142,7 +154,7 @@ impl Shared {
         Ok(())
     }
 
-    fn listed(&self) -> Vec<Arc<Queue>> {
+    pub(super) fn listed(&self) -> Vec<Arc<Queue>> {
         self.listed.lock().clone()
     }
 
@@ -151,7 +163,7 @@ impl Shared {
         self.listed.lock().retain(|queue| {
             // Whoever holds it is adding something.
             let Some(mut state) = queue.state.try_lock() else { return true };
-            state.listed = !state.is_idle();
+            state.listed = !state.is_idle() || !queue.deliveries.is_idle();
             state.listed
         });
     }
@@ -166,7 +178,7 @@ impl Shared {
             record = deliver::intercept(self, record);
         }
         let topic = self.topics.find(&record.topic, self)?;
-        self.send_to(topic, record.partition, &Lent::from(&record.record), callback)
+        self.send_to(&topic, record.partition, &Lent::from(&record.record), callback)
     }
 
     /// Sends what interceptors have seen.
@@ -197,7 +209,7 @@ impl Shared {
                         self.drain(choice.queue);
                     }
                     if self.hands_over() {
-                        self.acknowledge_at_once(choice.queue, timestamp, callback);
+                        self.call_back(choice.queue);
                     }
                     return Ok(R::of(claim, index, timestamp));
                 }
@@ -207,13 +219,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    #[cold]
-    fn acknowledge_at_once(&self, queue: &Queue, timestamp: Timestamp, callback: Option<Callback>) {
-        let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
-        let metadata = RecordMetadata { topic, partition, offset: None, timestamp };
-        deliver::acknowledge(self, &metadata, None, callback);
     }
 
     /// Waits until there is as much room, but not beyond the deadline. Writes rather than waits where it can.
@@ -275,6 +280,9 @@ impl Shared {
 
     /// Waits for those who are writing, and calling back, now.
     pub(super) fn wait_for_others(&self) {
+        if within::is_writing() {
+            return;
+        }
         for queue in self.listed() {
             self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
             queue.deliveries.wait(None, self);
@@ -316,15 +324,27 @@ impl Shared {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// Gives up what is not written after one more try, and ends the thread. Says whether all was written.
-    pub(super) fn end(self: &Arc<Self>) -> bool {
-        self.close_and_drain_all();
+    /// Gives up what is not written after one more try, and ends the threads. Says whether all was written.
+    ///
+    /// If `in_time`, waits for the threads that are writing, and for those of the producer. Without it there is
+    /// no more try, and what becomes of batches that other threads are writing is told by these.
+    pub(super) fn end(self: &Arc<Self>, in_time: bool) -> bool {
+        for queue in self.listed() {
+            queue.state.lock().close_open();
+            if within::is_writing() {
+                // Called by a listener or a waker, while this thread writes.
+                self.drain(&queue);
+            } else if in_time {
+                self.drain_last(&queue);
+            }
+        }
         self.aborted.store(true, Ordering::Release);
         let mut all = true;
         for queue in self.listed() {
-            all &= !self.abort(&queue);
+            all &= !self.abort(&queue) && !queue.state.lock().draining;
         }
-        self.linger.stop();
+        self.linger.stop(in_time);
+        self.callbacks.stop(in_time);
         all
     }
 }

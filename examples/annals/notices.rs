@@ -1,0 +1,37 @@
+//! What opening a log for writing found and did, on stderr.
+
+use crate::failure::warn;
+use annals::{Event, Listener};
+
+/// Warns of everything that was removed, set aside or ignored.
+#[derive(Debug)]
+pub struct Notices;
+
+impl Listener for Notices {
+    fn on_event(&self, event: &Event) {
+        match event {
+            Event::TailCut { path, position, bytes, end } => warn(&format!(
+                "{} ended in a write that was cut short: {bytes} bytes at byte {position} were removed, and the log ends at offset {end}",
+                path.display()
+            )),
+            Event::Quarantined(taken) => warn(&format!(
+                "{} is damaged at byte {}: {} bytes were moved to {}, and offsets {} to {} have no records",
+                taken.segment.display(),
+                taken.position,
+                taken.bytes,
+                taken.path.display(),
+                taken.offsets.start,
+                taken.offsets.end.saturating_sub(1),
+            )),
+            Event::CheckpointIgnored { path, reason } => {
+                warn(&format!("{} was ignored: {reason}", path.display()));
+            }
+            Event::Damaged(corruption) => warn(&corruption.to_string()),
+            Event::CleanupFailed { path, error } => warn(&format!(
+                "cannot remove {}: {error}; the next opening tries again",
+                path.display()
+            )),
+            _ => {}
+        }
+    }
+}

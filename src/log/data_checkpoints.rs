@@ -1,0 +1,411 @@
+//! The checkpoints of all logs of a data directory: a line each in Kafka's files.
+//!
+//! Questions are answered from memory; what is set is in the file before the call returns. Calls that arrive while the
+//! file is written share the next write. Logs that are opened or closed together are held back until they are
+//! [committed](DataCheckpoints::commit), so that ten thousand logs make one write of each file. That is for these logs
+//! alone: whatever any other log sets meanwhile is written.
+
+use crate::checkpoint::{
+    CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
+    parse_clean_shutdowns, parse_offset_checkpoint, topic_partition,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::log::checkpoints::Checkpoint;
+use crate::segment::SegmentDir;
+use crate::segment::name::CLEAN_SHUTDOWN;
+use crate::segment::reserve::Reserve;
+use crate::sync::Mutex;
+use crate::types::Offset;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest file that is read: a line for each of a few hundred thousand logs.
+const LARGEST_FILE_BYTES: u64 = 64 << 20;
+
+/// A log of a data directory: its topic and its partition.
+pub(crate) type Key = (String, i32);
+
+/// The log whose directory has this name, if that is the name of a partition.
+pub(crate) fn key_of(name: &str) -> Option<Key> {
+    let key = topic_partition(Path::new(name));
+    (name_of(&key) == name).then_some(key)
+}
+
+/// The name of the directory of a log.
+pub(crate) fn name_of((topic, partition): &Key) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// The lines of one file.
+#[derive(Debug, Default)]
+struct Lines {
+    offsets: BTreeMap<Key, Offset>,
+    /// How often one was set, and how often when the file was last written.
+    set: u64,
+    written: u64,
+    /// Whether one was set to a lower offset since.
+    lowered: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: [Lines; 3],
+    /// The logs that were closed in order, by the name of their directory.
+    closed: BTreeMap<String, CleanShutdown>,
+    /// Whether the marker was there when the directory was opened.
+    was_marked: bool,
+    /// Whether all that is set is written when it is committed: no log has a user yet.
+    all_held: bool,
+    /// The logs of which that is so, as they are opened or closed with others.
+    held: BTreeSet<Key>,
+}
+
+impl State {
+    fn lines(&mut self, checkpoint: Checkpoint) -> &mut Lines {
+        let [recovery, start, cleaned] = &mut self.lines;
+        match checkpoint {
+            Checkpoint::RecoveryPoint => recovery,
+            Checkpoint::Start => start,
+            Checkpoint::Cleaned => cleaned,
+        }
+    }
+}
+
+/// The checkpoints of a data directory. Lock order: `writing`, then `state`.
+#[derive(Debug)]
+pub(crate) struct DataCheckpoints {
+    dir: Arc<SegmentDir>,
+    /// One write at a time.
+    writing: Mutex<()>,
+    /// Leaf lock, never held across I/O.
+    state: Mutex<State>,
+}
+
+impl DataCheckpoints {
+    /// Reads what is there. What is set is held back until the first [commit](DataCheckpoints::commit).
+    ///
+    /// The marker of a clean shutdown is removed, durably, before anything is opened on its word.
+    pub(crate) fn open(dir: &Arc<SegmentDir>) -> Result<DataCheckpoints> {
+        let mut state = State { all_held: true, ..State::default() };
+        for checkpoint in Checkpoint::ALL {
+            state.lines(checkpoint).offsets = read_offsets(dir, checkpoint)?;
+        }
+        if let Some(closed) = read_clean_shutdowns(dir)? {
+            state.was_marked = true;
+            state.closed = closed;
+            let path = dir.path.join(CLEAN_SHUTDOWN);
+            dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            dir.sync()?;
+        }
+        Ok(DataCheckpoints {
+            dir: Arc::clone(dir),
+            writing: Mutex::default(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Holds back what is set of logs that are being made.
+    pub(crate) fn hold_all(&self, logs: &[Key]) {
+        self.state.lock().held.extend(logs.iter().cloned());
+    }
+
+    /// Writes what was held back of these logs.
+    pub(crate) fn release(&self, logs: &[Key]) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            for key in logs {
+                state.held.remove(key);
+            }
+        }
+        self.write_all()
+    }
+
+    /// Writes all that was held back, in the order in which it may be relied upon, and nothing of logs that are not among these.
+    pub(crate) fn commit(&self, logs: impl IntoIterator<Item = Key>) -> Result<()> {
+        let logs: BTreeSet<Key> = logs.into_iter().collect();
+        {
+            let mut state = self.state.lock();
+            state.all_held = false;
+            state.held.clear();
+            let names: BTreeSet<String> = logs.iter().map(name_of).collect();
+            state.closed.retain(|name, _| names.contains(name));
+            for lines in &mut state.lines {
+                let before = lines.offsets.len();
+                lines.offsets.retain(|key, _| logs.contains(key));
+                lines.set = lines.set.saturating_add(u64::from(lines.offsets.len() != before));
+            }
+        }
+        self.write_all()
+    }
+
+    /// Writes all that was held back.
+    pub(crate) fn commit_all(&self) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            state.all_held = false;
+            state.held.clear();
+        }
+        self.write_all()
+    }
+
+    fn write_all(&self) -> Result<()> {
+        for checkpoint in Checkpoint::ALL {
+            let (set, lowered) = {
+                let mut state = self.state.lock();
+                let lines = state.lines(checkpoint);
+                (lines.set, lines.lowered)
+            };
+            let written = self.write(checkpoint, set);
+            if checkpoint == Checkpoint::RecoveryPoint && !lowered {
+                // Lower points stay, and what was set is written with the next that is.
+                unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
+            } else {
+                written?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not known which there are, those
+    /// that were when the directory was opened.
+    pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
+        let text = {
+            let state = self.state.lock();
+            let all = logs.map_or(state.was_marked, |logs| {
+                logs.iter().all(|name| state.closed.contains_key(name))
+            });
+            if !all {
+                return Ok(());
+            }
+            format_clean_shutdowns(
+                state.closed.iter().map(|(name, marker)| (name.as_str(), marker)),
+            )
+        };
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        let marked = self.dir.replace_if_room(&path, text.as_bytes());
+        unless_full(&self.dir, path, marked)
+    }
+
+    /// Forgets logs that were deleted: their lines, and what they looked like when they were closed.
+    pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            logs.iter().for_each(|key| drop(state.closed.remove(&name_of(key))));
+        }
+        for checkpoint in Checkpoint::ALL {
+            let set = {
+                let mut state = self.state.lock();
+                let lines = state.lines(checkpoint);
+                let removed = logs.iter().filter(|key| lines.offsets.remove(key).is_some()).count();
+                if removed == 0 {
+                    continue;
+                }
+                lines.set = lines.set.saturating_add(1);
+                lines.set
+            };
+            self.write(checkpoint, set)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that is done: a listener
+    /// may ask for another write.
+    fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
+        let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
+        self.dir.events.emit_all(&events);
+        written
+    }
+
+    fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
+        let _writing = self.writing.lock();
+        let (text, set) = {
+            let mut state = self.state.lock();
+            let lines = state.lines(checkpoint);
+            if lines.written >= wanted {
+                return Ok(());
+            }
+            let times = if checkpoint.is_twice() { 2 } else { 1 };
+            let entries: Vec<OffsetCheckpointEntry> = lines
+                .offsets
+                .iter()
+                .flat_map(|((topic, partition), offset)| {
+                    let (topic, partition) = (topic.clone(), *partition);
+                    std::iter::repeat_n(
+                        OffsetCheckpointEntry { topic, partition, offset: *offset },
+                        times,
+                    )
+                })
+                .collect();
+            (format_offset_checkpoint(&entries), lines.set)
+        };
+        self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
+        let mut state = self.state.lock();
+        let lines = state.lines(checkpoint);
+        lines.written = set;
+        lines.lowered &= lines.set != set;
+        Ok(())
+    }
+}
+
+impl DataCheckpoints {
+    /// What is stored of a log.
+    pub(crate) fn get(&self, log: &Key, checkpoint: Checkpoint) -> Option<Offset> {
+        self.state.lock().lines(checkpoint).offsets.get(log).copied()
+    }
+
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
+    pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
+        let (before, set) = {
+            let mut state = self.state.lock();
+            let held = state.all_held || state.held.contains(log);
+            let lines = state.lines(checkpoint);
+            let before = lines.offsets.insert(log.clone(), offset);
+            lines.lowered |= before.is_some_and(|before| before > offset);
+            lines.set = lines.set.saturating_add(1);
+            if held {
+                return Ok(());
+            }
+            (before, lines.set)
+        };
+        self.write(checkpoint, set).inspect_err(|_| {
+            // What is not durable must not look as if it were: who asks relies on it.
+            let mut state = self.state.lock();
+            let lines = state.lines(checkpoint);
+            if lines.offsets.get(log) == Some(&offset) {
+                match before {
+                    Some(before) => lines.offsets.insert(log.clone(), before),
+                    None => lines.offsets.remove(log),
+                };
+            }
+        })
+    }
+
+    /// Holds back what is set of a log from now on, as it is closed with others: one write for all of them follows.
+    pub(crate) fn hold(&self, log: &Key) {
+        self.state.lock().held.insert(log.clone());
+    }
+
+    /// What is known of a log that was closed in order, if no log of the directory has been open since.
+    pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
+        self.state.lock().closed.get(&name_of(log)).cloned()
+    }
+
+    /// Notes that a log is open, and what it looked like when it was closed holds no more.
+    pub(crate) fn opened(&self, log: &Key) {
+        self.state.lock().closed.remove(&name_of(log));
+    }
+
+    /// Notes that a log was closed in order.
+    pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
+        self.state.lock().closed.insert(name_of(log), marker);
+    }
+
+    /// The room that is set aside for when the disk is full.
+    pub(crate) fn reserve(&self) -> Option<Arc<Reserve>> {
+        self.dir.reserve().cloned()
+    }
+}
+
+/// What only spares the next opening work need not be written on a full disk: that is reported.
+fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// The offsets in a file of a data directory. One that cannot be read counts as none, where that is safe.
+pub(crate) fn read_offsets(
+    dir: &SegmentDir,
+    checkpoint: Checkpoint,
+) -> Result<BTreeMap<Key, Offset>> {
+    let path = dir.path.join(checkpoint.file());
+    let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else {
+        return Ok(BTreeMap::new());
+    };
+    if let Some(reserve) = dir.reserve() {
+        reserve.note(bytes.len() as u64);
+    }
+    match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+        Ok(entries) => {
+            let (offsets, all) = agreed(entries);
+            if !all {
+                checkpoint.unreadable(dir, path, "its lines for a log contradict each other")?;
+            }
+            Ok(offsets)
+        }
+        Err(reason) => checkpoint.unreadable(dir, path, reason).map(|()| BTreeMap::new()),
+    }
+}
+
+/// What the logs of a data directory looked like when it was closed in order, if it was.
+pub(crate) fn read_clean_shutdowns(
+    dir: &SegmentDir,
+) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
+    let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
+    Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))
+}
+
+/// The offset of each log whose lines do not contradict each other, and whether none do.
+fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) {
+    let mut offsets: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
+    for OffsetCheckpointEntry { topic, partition, offset } in entries {
+        offsets
+            .entry((topic, partition))
+            .and_modify(|known| *known = known.filter(|known| *known == offset))
+            .or_insert(Some(offset));
+    }
+    let all = offsets.values().all(Option::is_some);
+    (offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect(), all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemFs;
+    use crate::segment::dir::Events;
+    use crate::types::Timestamp;
+
+    fn marker() -> CleanShutdown {
+        CleanShutdown {
+            base: 0,
+            bytes: 0,
+            end: 0,
+            largest: (Timestamp::NONE, 0),
+            first_timestamp: Timestamp::NONE,
+            bytes_since_entry: 0,
+            offset_entries: 0,
+            time_entries: 0,
+            producers: None,
+            segments: vec![],
+        }
+    }
+
+    /// Topics come and go for as long as a store is open, which may be for years.
+    #[test]
+    fn nothing_is_kept_of_deleted_topics() {
+        let dir = SegmentDir::new(Arc::new(MemFs::new()), "/".into(), Events::default(), 0, true);
+        let checkpoints = DataCheckpoints::open(&Arc::new(dir)).unwrap();
+        checkpoints.commit([]).unwrap();
+        for round in 0..1000 {
+            let key = (format!("r{round}"), 0);
+            checkpoints.hold_all(std::slice::from_ref(&key));
+            for checkpoint in Checkpoint::ALL {
+                checkpoints.set(&key, checkpoint, 1).unwrap();
+            }
+            checkpoints.release(std::slice::from_ref(&key)).unwrap();
+            checkpoints.hold(&key);
+            checkpoints.set_clean_shutdown(&key, marker());
+            checkpoints.forget(std::slice::from_ref(&key)).unwrap();
+            checkpoints.release(std::slice::from_ref(&key)).unwrap();
+        }
+        let state = checkpoints.state.lock();
+        assert!(state.closed.is_empty() && state.held.is_empty());
+        assert!(state.lines.iter().all(|lines| lines.offsets.is_empty()));
+    }
+}

@@ -1,0 +1,54 @@
+//! What a thread is in the middle of, so that it never waits for itself.
+
+use std::cell::Cell;
+
+crate::sync::thread_local! {
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+    static WRITING: Cell<bool> = const { Cell::new(false) };
+    static SERVING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Restores what was so before, also after a panic.
+struct Restore(fn(bool), bool);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        (self.0)(self.1);
+    }
+}
+
+/// Runs user-supplied code that is told of a record. The mark holds for all producers: two
+/// callbacks that wait for the callbacks of each other's producer would wait for ever.
+pub(super) fn a_callback<T>(call: impl FnOnce() -> T) -> T {
+    let _restore = Restore(|was| CALLING.with(|mark| mark.set(was)), is_calling());
+    CALLING.with(|mark| mark.set(true));
+    call()
+}
+
+/// Writes what was taken from a queue. Listeners and wakers, which are user-supplied, run meanwhile.
+pub(super) fn a_write<T>(write: impl FnOnce() -> T) -> T {
+    let _restore = Restore(|was| WRITING.with(|mark| mark.set(was)), is_writing());
+    WRITING.with(|mark| mark.set(true));
+    write()
+}
+
+/// Marks this thread as one that others rely on for writing: it calls no callbacks.
+pub(super) fn become_writer() {
+    SERVING.with(|mark| mark.set(true));
+}
+
+/// Returns whether this thread runs a callback.
+pub(super) fn is_calling() -> bool {
+    CALLING.with(Cell::get)
+}
+
+/// Returns whether this thread writes for a queue.
+pub(super) fn is_writing() -> bool {
+    WRITING.with(Cell::get)
+}
+
+/// Returns whether callbacks are better called by another thread: one that blocks would keep this
+/// one from writing, or callbacks that send would nest without end.
+pub(super) fn leaves_callbacks() -> bool {
+    is_calling() || SERVING.with(Cell::get)
+}
