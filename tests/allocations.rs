@@ -1,5 +1,5 @@
 //! Scanning borrowed, appending from a builder and sending bytes take no memory from the allocator, record by record or batch
-//! by batch. Producers that are closed or forgotten hold none.
+//! by batch.
 #![allow(
     unsafe_code,
     clippy::unwrap_used,
@@ -10,15 +10,15 @@
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;
 use annals::{
-    Log, LogConfig, ManualClock, ProducerConfig, ProducerRecord, StartAt, Store, StoreConfig,
-    Timestamp, TopicConfig,
+    AutoOffsetReset, ConsumerConfig, Log, LogConfig, ManualClock, ProducerConfig, ProducerRecord,
+    StartAt, Store, StoreConfig, Timestamp, TopicConfig,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The system's allocator, counting the calls of each thread that take memory, and the bytes it has.
+/// The system's allocator, counting the calls of each thread that take memory.
 struct Counting;
 
 thread_local! {
@@ -26,38 +26,33 @@ thread_local! {
     static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-fn hold(bytes: usize) {
-    HELD.try_with(|held| held.set(held.get() + bytes as i64)).ok();
-}
-
-fn give_back(bytes: usize) {
-    HELD.try_with(|held| held.set(held.get() - bytes as i64)).ok();
-}
-
-fn count() {
+/// Counts a call that takes memory, and the bytes that are held then.
+fn count(bytes: i64) {
     // A thread that is ending has nothing to count with.
     TAKEN.try_with(|taken| taken.set(taken.get() + 1)).ok();
+    hold(bytes);
+}
+
+fn hold(bytes: i64) {
+    HELD.try_with(|held| held.set(held.get() + bytes)).ok();
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        hold(layout.size());
+        count(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        give_back(layout.size());
+        hold(-(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        give_back(layout.size());
-        hold(size);
+        count(size as i64 - layout.size() as i64);
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(place, layout, size) }
     }
@@ -155,6 +150,30 @@ fn sending_bytes_allocates_nothing_by_the_record() {
     let batches = producer.stats().batches - before;
     assert!(taken <= batches * 8 + 50, "{batches} batches took memory {taken} times");
     assert!(batches < 1000, "{batches} batches");
+}
+
+/// Groups whose members have gone are kept for a week, and what they hold is what they have committed.
+#[test]
+fn a_group_without_members_holds_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("data"), config).unwrap();
+    store.create_topic("count", TopicConfig::default().partitions(4)).unwrap();
+    let leave = |groups: std::ops::Range<u32>| {
+        for group in groups {
+            let config = ConsumerConfig::new(format!("g{group}"));
+            let config = config.auto_offset_reset(AutoOffsetReset::Earliest);
+            let mut consumer = store.consumer(config).unwrap();
+            consumer.subscribe(["count"]).unwrap();
+            consumer.poll(Duration::ZERO).unwrap();
+            consumer.close().unwrap();
+        }
+    };
+    leave(0..200);
+    let before = HELD.get();
+    leave(200..700);
+    let each = (HELD.get() - before) / 500;
+    assert!(each < 3000, "a group without members holds {each} bytes");
 }
 
 /// How many bytes this thread holds more after `work` than before, while what it returns is there.

@@ -13,6 +13,7 @@ use crate::record::{
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
+use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -312,7 +313,7 @@ impl Shared {
             max_timestamp = append_time;
         }
         if self.must_roll(writer, bytes, max_timestamp, last, 1) {
-            self.roll_locked(writer, first)?;
+            self.roll_locked(writer, first, Room::Free)?;
         }
         stamp_base_offset(batch, first)?;
         let position =

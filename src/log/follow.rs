@@ -13,6 +13,7 @@ use crate::log::open::{
     Listing, Recovery, damage, end_of_replacement, lost_since_close, segment_dir,
 };
 use crate::log::open_txns::OpenTxns;
+use crate::log::place::checkpoints_to_read;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -171,15 +172,17 @@ fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> 
 /// The segments of a directory as they are now.
 fn survey(
     dir: &Arc<SegmentDir>,
+    checkpoints: &Checkpoints,
     choice: OnCorruption,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, choice, ends))
+    settled(dir, |listing| survey_listed(dir, listing, checkpoints, choice, ends))
 }
 
 fn survey_listed(
     dir: &Arc<SegmentDir>,
     listing: &Listing,
+    checkpoints: &Checkpoints,
     choice: OnCorruption,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
@@ -200,16 +203,16 @@ fn survey_listed(
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
     let mut transactions = OpenTxns::at(dir, last.base)?;
-    let found = scan_last(dir, last.base, choice, &mut transactions)?;
+    let found = scan_last(dir, last.base, checkpoints, choice, &mut transactions)?;
     let follower = Follower::new(dir, last.base, found, transactions, ends.clone())?;
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
 }
 
 /// Where a log with these segments begins.
-fn start_of(dir: &Arc<SegmentDir>, view: &View, end: Offset) -> Result<Offset> {
+fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
     let first = view.segments.first().map_or(0, |first| first.base);
-    Ok(Checkpoints::new(dir, None).get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
+    Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
 /// How often a segment that looks damaged is looked at before that is believed.
@@ -222,10 +225,10 @@ const LOOKS: usize = 3;
 fn scan_last(
     dir: &Arc<SegmentDir>,
     base: Offset,
+    checkpoints: &Checkpoints,
     choice: OnCorruption,
     transactions: &mut OpenTxns,
 ) -> Result<Recovered> {
-    let checkpoints = Checkpoints::new(dir, None);
     let mut looks = 0usize;
     loop {
         let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
@@ -244,18 +247,20 @@ fn scan_last(
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
-    let dir = segment_dir(path, &config, false);
-    let (follower, view) = survey(&dir, config.on_corruption, &mut Ends::default())?;
+    let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
+    Listing::read(&dir)?;
+    let checkpoints = checkpoints_to_read(&dir)?;
+    let (follower, view) = survey(&dir, &checkpoints, config.on_corruption, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows better.
     if config.on_corruption != OnCorruption::Truncate
-        && let Some(lost) = lost_since_close(&dir)?.into_iter().next()
+        && let Some(lost) = lost_since_close(&dir, &checkpoints)?.into_iter().next()
     {
         return Err(Error::Corrupt(Box::new(lost)));
     }
     let end = follower.end;
-    let start = start_of(&dir, &view, end)?;
+    let start = start_of(&checkpoints, &view, end)?;
     Ok(Shared::new(Parts {
-        checkpoints: Checkpoints::new(&dir, None),
+        checkpoints,
         dir,
         config,
         recovery: Recovery::default(),
@@ -267,7 +272,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
         writer: None,
         sync: SyncState::read_only(),
         follower: Some(follower),
-        lock: None,
+        ownership: None,
     }))
 }
 
@@ -315,12 +320,13 @@ impl Shared {
             logs.len() == view.segments.len() && logs.iter().zip(&view.segments).all(is_same);
         let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
         if same && !was_cut {
-            return start_of(&self.dir, &view, follower.end);
+            return start_of(&self.checkpoints, &view, follower.end);
         }
         // What was added to the segment before the next one was begun.
         follower.take_new_batches()?;
         let before = follower.end;
-        let (next, view) = survey(&self.dir, self.config.on_corruption, &mut follower.ends)?;
+        let (next, view) =
+            survey(&self.dir, &self.checkpoints, self.config.on_corruption, &mut follower.ends)?;
         // What is not there as it was, but for what was deleted at the front, was cut or compacted.
         let first = view.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
@@ -335,7 +341,7 @@ impl Shared {
             || next.end < before
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
         *follower = next;
-        let start = start_of(&self.dir, &view, follower.end)?;
+        let start = start_of(&self.checkpoints, &view, follower.end)?;
         // Who sees the view sees the start.
         self.start.store(start, Ordering::Release);
         self.update_view(|_| view);

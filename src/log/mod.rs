@@ -7,6 +7,7 @@ mod combine;
 mod compact;
 mod config;
 mod cursor;
+mod data_checkpoints;
 mod disposal;
 #[cfg(feature = "futures")]
 mod durable;
@@ -19,6 +20,7 @@ mod maintain;
 mod maintainer;
 mod open;
 mod open_txns;
+mod place;
 mod producers;
 mod quarantine;
 mod read;
@@ -51,9 +53,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
-pub(crate) use lock::WriteLock;
+pub(crate) use checkpoints::Checkpoint;
+pub(crate) use data_checkpoints::DataCheckpoints;
+pub(crate) use lock::{Place, WriteLock};
+pub(crate) use place::DataDir;
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -124,7 +129,7 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(open::open(dir.as_ref(), config)?) };
+        let log = Log { shared: Arc::new(place::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
@@ -136,10 +141,9 @@ impl Log {
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
-        checkpoints: Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        let (shared, taken_over) = place::open_shared(dir, config, within)?;
         Ok((Log { shared: Arc::new(shared) }, taken_over))
     }
 
@@ -444,7 +448,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll()
+        self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

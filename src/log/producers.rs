@@ -249,8 +249,7 @@ fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
         ..SegmentFile::live(*offset, Kind::Snapshot)
     };
     for offset in offsets {
-        let (from, to) = (path_of(dir, *offset, Kind::Snapshot), dir.path_of(deleted(offset)));
-        dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+        dir.set_aside(SegmentFile::live(*offset, Kind::Snapshot))?;
     }
     if !offsets.is_empty() {
         dir.sync()?;

@@ -54,7 +54,7 @@ impl ProducerIds {
         } else {
             let end = next.saturating_add(RESERVED);
             let text = properties::format([(NEXT, end.to_string().as_str())]);
-            self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
+            self.dir.replace_if_room(&self.dir.path.join(FILE), text.as_bytes())?;
             end
         };
         *reserved = Some((next.saturating_add(1), end));
