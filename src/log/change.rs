@@ -422,7 +422,9 @@ impl Shared {
         // after the lock is released.
         let syncs = self.pause_syncs();
         self.latch_closed();
-        *self.lock.lock() = None;
+        // The files of segments that readers hold still are another writer's from here on.
+        self.dir.disown();
+        *self.ownership.lock() = None;
         drop(syncs);
         closed
     }

@@ -9,13 +9,13 @@
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, Damage, Error, ErrorKind, Result, is_storage_full};
 use crate::event::{Event, Quarantined};
-use crate::fs::{Entry, EntryKind};
+use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
-use crate::log::checkpoints::{Checkpoint, Checkpoints, SharedCheckpoints};
+use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::lock::WriteLock;
+use crate::log::lock::Ownership;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
@@ -23,9 +23,8 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind, Name, SegmentFile, Stage};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
-use crate::segment::reserve::Reserve;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::Offset;
@@ -80,7 +79,7 @@ pub(crate) struct Listing {
     holds_logs: bool,
 }
 
-const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
+pub(crate) const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
 
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
@@ -155,77 +154,19 @@ impl Listing {
     }
 }
 
-pub(crate) fn segment_dir(path: &Path, config: &LogConfig, writable: bool) -> SegmentDir {
+pub(crate) fn segment_dir(
+    fs: &Arc<dyn Fs>,
+    path: &Path,
+    config: &LogConfig,
+    writable: bool,
+) -> SegmentDir {
     SegmentDir::new(
-        Arc::clone(&config.fs),
+        Arc::clone(fs),
         path.to_path_buf(),
         Events { listener: config.listener.clone() },
         config.index_interval_bytes,
         writable,
     )
-}
-
-/// Opens a log for reading and writing, creating it if there is none.
-pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
-    config.validate()?;
-    let dir = segment_dir(path, &config, true);
-    let reserve = Arc::new(Reserve::new(&dir.fs, path, &dir.events));
-    let dir = Arc::new(dir.with_reserve(Some(Arc::clone(&reserve))));
-    dir.fs.create_dir(path).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
-        }
-        _ => Error::io("create", path, e),
-    })?;
-    Listing::read(&dir)?.check(path)?;
-    let lock = WriteLock::take(&dir)?;
-    reserve.find();
-    leave_those_above(path, &dir)?;
-    let checkpoints = Checkpoints::new(&dir, None);
-    let opening = Opening {
-        lost_power: lock.lost_power,
-        dir,
-        config,
-        checkpoints,
-        recovery: Recovery::default(),
-    };
-    opening.run(Some(lock))
-}
-
-/// Opens a log that is one of many in a directory, which is locked, and whose checkpoints are kept there. Says whether it
-/// took over some from beside the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
-pub(crate) fn open_shared(
-    path: &Path,
-    config: LogConfig,
-    shared: Arc<dyn SharedCheckpoints>,
-    lost_power: bool,
-) -> Result<(Shared, bool)> {
-    config.validate()?;
-    let dir = segment_dir(path, &config, true).with_reserve(shared.reserve());
-    let dir = Arc::new(dir);
-    WriteLock::check_free(&dir)?;
-    let checkpoints = Checkpoints::new(&dir, Some(shared));
-    let taken_over = checkpoints.take_over_own()?;
-    let opening = Opening { lost_power, dir, config, checkpoints, recovery: Recovery::default() };
-    Ok((opening.run(None)?, taken_over))
-}
-
-/// Makes sure that nobody has the directory above open, if that is one of many logs, and that it does not count as closed in order
-/// any more: whoever opens it next looks at all of its logs.
-fn leave_those_above(path: &Path, dir: &SegmentDir) -> Result<()> {
-    // Of `.`, `..` and the root no name says what lies above: taken by its text, it would be the log itself.
-    let Some(above) = path.parent().filter(|_| path.file_name().is_some()) else {
-        return Ok(());
-    };
-    let none = Events::default();
-    let above = SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, true);
-    WriteLock::check_free(&above)?;
-    let marker = above.path.join(CLEAN_SHUTDOWN);
-    match above.fs.remove(&marker) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("remove", &marker, error)),
-        Ok(()) => above.sync(),
-    }
 }
 
 /// What is wrong with a segment whose valid part ends too early.
@@ -275,8 +216,10 @@ fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) ->
 }
 
 /// What a closed log has lost since; nothing while somebody has it open for writing.
-pub(crate) fn lost_since_close(dir: &Arc<SegmentDir>) -> Result<Vec<Corruption>> {
-    let checkpoints = Checkpoints::new(dir, None);
+pub(crate) fn lost_since_close(
+    dir: &SegmentDir,
+    checkpoints: &Checkpoints,
+) -> Result<Vec<Corruption>> {
     let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
     let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
     // A writer that came meanwhile has removed the marker, or left another.
@@ -315,7 +258,7 @@ fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
-struct Opening {
+pub(crate) struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
     checkpoints: Checkpoints,
@@ -326,7 +269,16 @@ struct Opening {
 }
 
 impl Opening {
-    fn run(mut self, lock: Option<WriteLock>) -> Result<Shared> {
+    pub(crate) fn new(
+        dir: Arc<SegmentDir>,
+        config: LogConfig,
+        checkpoints: Checkpoints,
+        lost_power: bool,
+    ) -> Opening {
+        Opening { dir, config, checkpoints, recovery: Recovery::default(), lost_power }
+    }
+
+    pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
         let mut listing = self.settle_leftovers()?;
         let recovery_point = self.checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
@@ -361,10 +313,6 @@ impl Opening {
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(end)?;
-        if let Some(lock) = &lock {
-            lock.recovered(&self.dir)?;
-            self.dir.fill_reserve();
-        }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
@@ -379,7 +327,7 @@ impl Opening {
             writer: Some(writer),
             sync,
             follower: None,
-            lock,
+            ownership: Some(ownership),
         }))
     }
 

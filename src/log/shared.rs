@@ -15,7 +15,7 @@ use crate::log::disposal::Disposal;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
 use crate::log::live::Live;
-use crate::log::lock::WriteLock;
+use crate::log::lock::Ownership;
 use crate::log::open::Recovery;
 use crate::log::signal::Signal;
 use crate::log::view::View;
@@ -89,10 +89,10 @@ pub(crate) struct Shared {
     pub(crate) watched: AtomicBool,
     /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
     pub(crate) failed_looks: AtomicU64,
-    /// Leaf lock. Released when the log is closed.
-    pub(crate) lock: Mutex<Option<WriteLock>>,
     #[cfg(feature = "futures")]
     pub(crate) syncer: crate::log::durable::Syncer,
+    /// Leaf lock. Given up when the log is closed; when it is dropped, after all else.
+    pub(crate) ownership: Mutex<Option<Ownership>>,
 }
 
 /// What [`Shared::new`] puts together.
@@ -109,7 +109,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Option<Writer>,
     pub(crate) sync: SyncState,
     pub(crate) follower: Option<Follower>,
-    pub(crate) lock: Option<WriteLock>,
+    pub(crate) ownership: Option<Ownership>,
 }
 
 impl Shared {
@@ -145,9 +145,9 @@ impl Shared {
             follower: parts.follower.map(Mutex::new),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
-            lock: Mutex::new(parts.lock),
             #[cfg(feature = "futures")]
             syncer: crate::log::durable::Syncer::default(),
+            ownership: Mutex::new(parts.ownership),
         }
     }
 

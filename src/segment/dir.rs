@@ -6,8 +6,8 @@ use crate::fs::{File, FileView, Fs, Open};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::reserve::Reserve;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::types::Offset;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -91,8 +91,11 @@ pub(crate) struct SegmentDir {
     pub(crate) path: PathBuf,
     pub(crate) events: Events,
     pub(crate) index_interval_bytes: u64,
-    /// Whether this process holds the lock of the directory.
+    /// Whether this process opened the directory for writing.
     pub(crate) writable: bool,
+    /// Whether it owns the directory still. A reader may outlive that, and holds this for reading while it removes or
+    /// replaces a file on its own account; nothing but the file system is called under it.
+    owned: RwLock<bool>,
     /// What is given up when the disk is full. That of the data directory, where the log is one of many.
     reserve: Option<Arc<Reserve>>,
     /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
@@ -114,17 +117,23 @@ impl SegmentDir {
         writable: bool,
     ) -> SegmentDir {
         let (open_files, segments) = (Mutex::default(), AtomicU64::new(0));
-        let reserve = None;
+        let (reserve, owned) = (None, RwLock::new(writable));
         SegmentDir {
             fs,
             path,
             events,
             index_interval_bytes,
             writable,
+            owned,
             reserve,
             open_files,
             segments,
         }
+    }
+
+    /// Gives the directory up: from here on nothing in it is removed or replaced for readers that live on.
+    pub(crate) fn disown(&self) {
+        *self.owned.write() = false;
     }
 
     /// The same directory, with room set aside for when the disk is full.
@@ -256,10 +265,14 @@ impl SegmentDir {
     }
 
     pub(crate) fn discard_path(&self, path: &Path) {
-        if !self.writable {
-            return;
-        }
-        match self.fs.remove(path) {
+        let removed = {
+            let owned = self.owned.read();
+            if !*owned {
+                return;
+            }
+            self.fs.remove(path)
+        };
+        match removed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self
@@ -270,11 +283,16 @@ impl SegmentDir {
 
     /// Writes both index files anew, in one step each. A reader of the old ones keeps them.
     pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
-        if !self.writable {
-            return Ok(());
-        }
         let write = |kind, bytes: Vec<u8>| {
-            self.replace_if_room(&self.path_of(SegmentFile::live(base, kind)), &bytes)
+            let path = self.path_of(SegmentFile::live(base, kind));
+            let written = {
+                let owned = self.owned.read();
+                if !*owned {
+                    return Ok(());
+                }
+                self.put(&path, &bytes, true)
+            };
+            written.inspect_err(|_| self.discard_path(&beside(&path)))
         };
         // Times beyond the last offset entry are made again by recovery. Times that are missing below it
         // are not: so the times come first.
@@ -329,19 +347,17 @@ impl SegmentDir {
 
     /// Like [`replace`](SegmentDir::replace), but leaves the reserve alone: for what needs not be written.
     pub(crate) fn replace_if_room(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, true)
+        self.put(path, content, true).inspect_err(|_| self.discard_path(&beside(path)))
     }
 
     /// Replaces the content of a file in one step, durably only after a sync of the file and of the directory:
     /// for what can be made again.
     pub(crate) fn replace_unsynced(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, false)
+        self.put(path, content, false).inspect_err(|_| self.discard_path(&beside(path)))
     }
 
     fn put(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".tmp");
-        let beside = PathBuf::from(beside);
+        let beside = beside(path);
         let write = || -> io::Result<()> {
             let file = match self.fs.open(&beside, Open::CreateNew) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -357,10 +373,7 @@ impl SegmentDir {
             self.fs.rename(&beside, path)?;
             if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
         };
-        write().map_err(|error| {
-            self.discard_path(&beside);
-            Error::io("replace", path, error)
-        })
+        write().map_err(|error| Error::io("replace", path, error))
     }
 
     /// Replaces the content of a file by way of the reserve: its bytes are written over in place, which takes no
@@ -427,4 +440,11 @@ impl SegmentDir {
         };
         read().map_err(|e| Error::io("read", path, e))
     }
+}
+
+/// Where the next content of a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    PathBuf::from(beside)
 }

@@ -14,6 +14,8 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// Whose directory of logs it is.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// Room that is set aside for a full disk.
 pub(crate) const RESERVES: [&str; 4] = [
     ".reserved-room-for-a-full-disk-0",

@@ -19,7 +19,7 @@
 use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
-use crate::log::{Checkpoint, CleanupPolicy, Log, LogConfig, SharedCheckpoints};
+use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::segment::name::TOPIC_PROPERTIES;
@@ -67,10 +67,10 @@ pub(crate) struct Found {
 }
 
 impl Directory {
-    pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
-        let reserve = Arc::new(Reserve::new(&config.fs, path, &events));
-        let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
+        let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
+        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
         let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
         Directory { dir: Arc::new(dir) }
     }
@@ -119,7 +119,7 @@ impl Directory {
     }
 
     /// The topics that are there, after what is left of deleted logs was removed.
-    pub(crate) fn survey(&self, checkpoints: &dyn SharedCheckpoints) -> Result<Survey> {
+    pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let path = &self.dir.path;
         for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
@@ -150,7 +150,7 @@ impl Directory {
         &self,
         name: String,
         partitions: BTreeSet<u32>,
-        checkpoints: &dyn SharedCheckpoints,
+        checkpoints: &DataCheckpoints,
         survey: &mut Survey,
     ) -> Result<()> {
         let defined = self.definition(&name)?;
@@ -186,9 +186,9 @@ impl Directory {
 
     /// Whether a topic's first partition has nothing but what was about to be written, and never had: a checkpoint
     /// says that there were records, and where the next ones begin.
-    fn is_unused(&self, topic: &str, checkpoints: &dyn SharedCheckpoints) -> Result<bool> {
-        let path = self.path_of(topic, 0);
-        if Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&path, *checkpoint).is_some()) {
+    fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
+        let (path, log) = (self.path_of(topic, 0), (topic.to_owned(), 0));
+        if Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some()) {
             return Ok(false);
         }
         Ok(self.entries(&path)?.is_some_and(|entries| only_temporary(&entries)))
@@ -272,11 +272,9 @@ impl Directory {
         topic: &str,
         partition: u32,
         config: &LogConfig,
-        checkpoints: &Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let path = self.path_of(topic, partition);
-        Log::open_shared(&path, config.clone(), Arc::clone(checkpoints), lost_power)
+        Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
     /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last. One that is not there was never

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::event::Event;
-use crate::log::{Log, LogConfig, SharedCheckpoints};
+use crate::log::{DataDir, Log, LogConfig};
 use crate::sync::atomic::Ordering;
 use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
@@ -16,7 +16,7 @@ impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let shared = self.shared();
-        let Survey { found, deleting } = shared.directory.survey(&*shared.checkpoints)?;
+        let Survey { found, deleting } = shared.directory.survey(&shared.checkpoints)?;
         let jobs: Vec<(usize, u32)> = found
             .iter()
             .enumerate()
@@ -90,9 +90,7 @@ impl Store {
         for topic in found.iter().filter(|topic| topic.unfinished) {
             shared.directory.define(&topic.name, &topic.config, State::Settled)?;
         }
-        if let Some(lock) = &*shared.changes.lock() {
-            lock.recovered(&shared.directory.dir)?;
-        }
+        shared.write_lock()?.recovered(&shared.directory.dir)?;
         Ok(())
     }
 
@@ -128,8 +126,16 @@ impl Store {
             }
             None => shared.directory.set_topic_id(topic, partition, id)?,
         }
-        let checkpoints: Arc<dyn SharedCheckpoints> = Arc::clone(&shared.checkpoints) as _;
-        shared.directory.open_log(topic, partition, config, &checkpoints, shared.lost_power)
+        let mut config = config.clone();
+        // With its log the maintainer stays, even when no handle of the store is left.
+        config.maintainer = shared.maintainer.clone();
+        let within = DataDir {
+            fs: Arc::clone(&shared.directory.dir.fs),
+            lock: shared.write_lock()?,
+            checkpoints: Arc::clone(&shared.checkpoints),
+            is_for_one: false,
+        };
+        shared.directory.open_log(topic, partition, &config, &within)
     }
 
     pub(super) fn maintain_topic(&self, topic: &crate::topic::handle::Topic) -> Result<()> {
