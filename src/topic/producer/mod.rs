@@ -290,7 +290,8 @@ impl Producer {
         }
     }
 
-    /// [Flushes](Self::flush), and ends the producer for all its handles.
+    /// [Flushes](Self::flush), and ends the producer for all its handles. With the last handle, the logs
+    /// forget it: nothing of it can be resent.
     ///
     /// # Errors
     ///
