@@ -532,11 +532,11 @@ pub use topic::{
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
     CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
     GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
-    OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
-    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
-    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern,
-    TopicProducer, Uuid,
+    OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner,
+    PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
+    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId,
+    TopicPartition, TopicPattern, TopicProducer, Uuid,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -35,7 +35,7 @@ pub use admin::{
 pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
-use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
+use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::log::{CleanupPolicy, Log, LogConfig};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -44,6 +44,7 @@ use crate::topic::consumer::{Bell, OffsetAndMetadata};
 use crate::topic::group::{
     Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
 };
+use crate::topic::handle::Topic;
 use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, OffsetsRecord};
 use crate::topic::partitioner;
 use crate::topic::protocol::TopicPartition;
@@ -67,6 +68,7 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 pub(crate) struct Coordinator {
     config: CoordinatorConfig,
     clock: Arc<dyn Clock>,
+    topic: Topic,
     partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
     since: Timestamp,
@@ -76,7 +78,6 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Partition {
     number: u32,
-    log: Log,
     /// `None` until it was read. Taken with no other lock of the crate held but that of changes to topics; held while its log is
     /// appended to.
     shard: Mutex<Option<Shard>>,
@@ -105,15 +106,13 @@ impl Coordinator {
             .max_message_bytes(MAX_BATCH_BYTES);
         let topic = TopicConfig::default().partitions(config.offsets_partitions).log(log);
         let topic = store.internal_topic(OFFSETS_TOPIC, topic)?;
-        let partition = |(number, log): (u32, &Log)| Partition {
-            number,
-            log: log.clone(),
-            shard: Mutex::new(None),
-        };
+        topic.check_whole("groups are found by how many there are; keep them where all are")?;
+        let partition = |number| Partition { number, shard: Mutex::new(None) };
         let clock = Arc::clone(&shared.config.log.clock);
         Ok(Coordinator {
             config,
-            partitions: (0..).zip(&*topic.partitions()).map(partition).collect(),
+            partitions: (0..topic.partition_count()).map(partition).collect(),
+            topic,
             since: clock.now(),
             clock,
             next_member: AtomicU64::new(0),
@@ -130,6 +129,11 @@ impl Coordinator {
         let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
         found.ok_or(Error::Closed)
+    }
+
+    /// The log of a partition, unless that is offline.
+    fn log(&self, partition: &Partition) -> Result<Log> {
+        self.topic.partition(partition.number)
     }
 
     /// Does something with what is in a partition.
@@ -152,7 +156,7 @@ impl Coordinator {
         now: Now,
     ) -> Result<&'a mut Shard> {
         if slot.is_none() {
-            let loaded = Shard::load(partition.number, &partition.log, &self.config, now)?;
+            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
             return Ok(slot.insert(loaded));
         }
         slot.as_mut().ok_or(Error::Closed)
@@ -348,7 +352,7 @@ impl Coordinator {
         })?;
         bells.iter().for_each(|bell| bell.ring());
         if let (Some(last), true) = (committed?, flush) {
-            partition.log.flush_through(last)?;
+            self.log(partition)?.flush_through(last)?;
         }
         Ok(())
     }
@@ -361,8 +365,16 @@ impl Coordinator {
             let appended = self
                 .with(partition, |shard, _| shard.append(shard.table.tombstones_of_topic(topic)));
             let done = match appended {
-                Ok(Some(last)) => partition.log.flush_through(last).map(drop),
+                Ok(Some(last)) => {
+                    self.log(partition).and_then(|log| log.flush_through(last)).map(drop)
+                }
                 Err(Error::Group(error)) if matches!(*error, GroupError::Unreadable { .. }) => {
+                    Ok(())
+                }
+                Err(Error::Corrupt(_)) => Ok(()),
+                Err(Error::Topic(error))
+                    if matches!(*error, TopicError::PartitionOffline { .. }) =>
+                {
                     Ok(())
                 }
                 other => other.map(drop),

@@ -117,7 +117,7 @@ fn partitions_are_added_and_exchanged() {
         choice.map(|choice| Arc::as_ptr(choice.queue))
     };
     for count in [2, 5, 3] {
-        entry.take_over(&logs[..count], shared);
+        entry.take_over(&logs[..count], 0, shared);
         for partition in 0..count {
             producer.send(to(partition as u32, "x")).unwrap().wait().unwrap();
         }
@@ -127,7 +127,7 @@ fn partitions_are_added_and_exchanged() {
     assert_eq!(ends, [3, 3, 2, 1, 1]);
     // One that was made again is another, with the same queue.
     let (before, again) = (queue_of(0).unwrap(), open("again-0"));
-    entry.take_over(std::slice::from_ref(&again), shared);
+    entry.take_over(std::slice::from_ref(&again), 0, shared);
     producer.send(to(0, "x")).unwrap().wait().unwrap();
     assert_eq!((again.offsets().end, queue_of(0).unwrap()), (1, before));
     assert!(queue_of(1).is_err());

@@ -8,16 +8,31 @@ use crate::event::Event;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::topic::handle::{Slot, Topic};
 use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
 use crate::topic::producer::config::PartitionerChoice;
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const CHAINS: usize = 64;
+
+/// Says with the number of partitions that some cannot be used. There are never as many.
+const GAPS: u32 = 1 << 31;
+
+/// The partitions of a topic, some of which cannot be used.
+#[derive(Default)]
+struct Gaps {
+    usable: Vec<u32>,
+    /// Why the others cannot.
+    closed: BTreeMap<u32, TopicError>,
+    /// Whether some are elsewhere, so that it is not known how many there are.
+    is_spread: bool,
+}
 
 pub(super) struct Topics {
     chains: [OnceLock<Arc<TopicEntry>>; CHAINS],
@@ -28,8 +43,10 @@ pub(super) struct TopicEntry {
     name: Arc<str>,
     /// That of the store when the topic was last looked up.
     version: AtomicU64,
-    /// How many partitions it has now. 0 when there is no such topic any more.
+    /// How many partitions it has now, and whether some cannot be used: [`GAPS`]. 0 when there is no such topic any more.
     count: AtomicU32,
+    /// Which can be used, if not all can. Leaf lock.
+    gaps: Mutex<Arc<Gaps>>,
     first: OnceLock<Box<Stretch>>,
     /// Held to look the topic up, before the states of its queues. Its logs, as they were last time.
     logs: Mutex<Arc<[Log]>>,
@@ -125,6 +142,7 @@ impl TopicEntry {
             name: Arc::clone(name),
             version: AtomicU64::new(u64::MAX),
             count: AtomicU32::new(0),
+            gaps: Mutex::default(),
             first: OnceLock::new(),
             logs: Mutex::new(Arc::new([])),
             sticky: Mutex::new(Sticky::new(producer.config.batch_bytes as u64)),
@@ -155,20 +173,43 @@ impl TopicEntry {
         let mut seen = self.logs.lock();
         // Before the look: what changes behind it is looked at again.
         let version = producer.store.version();
-        let logs = producer.store.topic(&self.name).map_or_else(
-            |error| if matches!(error, Error::Topic(_)) { Ok(Arc::from([])) } else { Err(error) },
-            |topic| Ok(topic.partitions()),
-        )?;
+        let topic = match producer.store.topic(&self.name) {
+            Err(Error::Topic(_)) => None,
+            found => Some(found?),
+        };
+        let logs = topic.as_ref().map_or_else(|| Arc::from([]), Topic::partitions);
         if !Arc::ptr_eq(&seen, &logs) {
-            self.take_over(&logs, producer);
+            self.take_over_slots(topic.as_ref(), &logs, producer)?;
             *seen = logs;
         }
         self.version.store(version, Ordering::Release);
         Ok(())
     }
 
+    /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that each one's place is its number;
+    /// nothing is ever added to it.
+    fn take_over_slots(
+        &self,
+        topic: Option<&Topic>,
+        open: &[Log],
+        producer: &Shared,
+    ) -> Result<()> {
+        let closed = topic.map(Topic::unavailable_partitions).unwrap_or_default();
+        let (Some(topic), Some(first)) = (topic, closed.keys().next()) else {
+            self.take_over(open, 0, producer);
+            return Ok(());
+        };
+        let Some(stand_in) = open.first() else { return topic.partition(*first).map(drop) };
+        let log = |slot: &Slot| if let Slot::Open(log) = slot { log } else { stand_in }.clone();
+        let logs: Vec<Log> = topic.slots().iter().map(log).collect();
+        let usable = topic.numbered().into_iter().map(|(number, _)| number).collect();
+        *self.gaps.lock() = Arc::new(Gaps { usable, closed, is_spread: topic.is_spread() });
+        self.take_over(&logs, GAPS, producer);
+        Ok(())
+    }
+
     /// Takes over the logs of the partitions there are, and adds those that are new.
-    pub(super) fn take_over(&self, logs: &[Log], producer: &Shared) {
+    pub(super) fn take_over(&self, logs: &[Log], gaps: u32, producer: &Shared) {
         let mut slot = &self.first;
         let mut rest = logs;
         let mut number = 0u32;
@@ -198,7 +239,7 @@ impl TopicEntry {
             slot.get_or_init(|| Box::new(Stretch { queues, next: OnceLock::new() }));
         }
         let count = u32::try_from(logs.len()).unwrap_or(u32::MAX);
-        self.count.store(count, Ordering::Release);
+        self.count.store(count | gaps, Ordering::Release);
     }
 
     #[inline]
@@ -217,7 +258,8 @@ impl TopicEntry {
 
     #[cold]
     fn no_such(&self, partition: u32) -> Error {
-        let (topic, partitions) = (self.name.to_string(), self.count.load(Ordering::Relaxed));
+        let partitions = self.count.load(Ordering::Relaxed) & !GAPS;
+        let topic = self.name.to_string();
         TopicError::UnknownPartition { topic, partition, partitions }.into()
     }
 
@@ -230,6 +272,9 @@ impl TopicEntry {
         producer: &Shared,
     ) -> Result<Choice<'_>> {
         let count = self.count.load(Ordering::Acquire);
+        if count & GAPS != 0 {
+            return self.choose_usable(named, record, count & !GAPS, producer);
+        }
         let mut sticky = None;
         let partition = if let Some(partition) = named {
             partition
@@ -252,6 +297,51 @@ impl TopicEntry {
         };
         if partition >= count {
             return Err(self.no_such(partition));
+        }
+        Ok(Choice { queue: self.queue(partition)?, sticky })
+    }
+
+    /// Where a record goes while not all partitions can be used. One without a key goes to any that can; one with a key to the
+    /// partition that it would go to otherwise, or nowhere.
+    #[cold]
+    fn choose_usable(
+        &self,
+        named: Option<u32>,
+        record: &Lent<'_>,
+        count: u32,
+        producer: &Shared,
+    ) -> Result<Choice<'_>> {
+        let gaps = Arc::clone(&self.gaps.lock());
+        let spread = || {
+            let reason = "name the partition of each record, as neither a key nor a partitioner can tell it without their number";
+            Error::from(TopicError::Spread { topic: self.name.to_string(), reason })
+        };
+        let mut sticky = None;
+        let partition = match (named, &producer.config.partitioner) {
+            (Some(partition), _) => Some(partition),
+            (None, PartitionerChoice::RoundRobin) => {
+                self.round_robin.lock().choose(&gaps.usable, count)
+            }
+            (None, PartitionerChoice::Custom(_)) if gaps.is_spread => return Err(spread()),
+            (None, PartitionerChoice::Custom(custom)) => {
+                Some(self.ask(&**custom, record, count, producer)?)
+            }
+            (None, PartitionerChoice::ByKey) => match record.key {
+                Some(_) if gaps.is_spread => return Err(spread()),
+                Some(key) => partitioner::of_key(key, count),
+                None => {
+                    let of =
+                        |partition: &u32| partitioner::Queue { partition: *partition, waiting: 0 };
+                    let queues: Vec<_> = gaps.usable.iter().map(of).collect();
+                    let sticky = sticky.insert(self.sticky.lock());
+                    sticky.choose(count, &queues, || self.draw(producer))
+                }
+            },
+        };
+        let partition = partition.filter(|partition| *partition < count);
+        let Some(partition) = partition else { return Err(self.no_such(named.unwrap_or(count))) };
+        if let Some(error) = gaps.closed.get(&partition) {
+            return Err(error.clone().into());
         }
         Ok(Choice { queue: self.queue(partition)?, sticky })
     }
