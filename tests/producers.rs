@@ -6,16 +6,19 @@ mod support;
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::record::BatchBuilder;
 use annals::{
-    Appended, CleanupPolicy, Error, ErrorKind, Event, Log, LogConfig, ManualClock, Offset,
-    ProducerEpoch, ProducerId, ProducerRefusal, ProducerState, ReadLimits, Record, Result,
-    Sequence, Timestamp,
+    Appended, CleanupPolicy, Error, ErrorKind, Event, FIRST_STORE_PRODUCER_ID, Log, LogConfig,
+    ManualClock, Offset, ProducerConfig, ProducerEpoch, ProducerId, ProducerRecord,
+    ProducerRefusal, ProducerState, ReadLimits, Record, Result, SendHandle, Sequence, Store,
+    StoreConfig, Timestamp, TopicConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Chance, DIR, Heard, T0, clock, files, name, read_all, say, seeds, write_file};
+use support::{
+    Chance, DIR, Heard, T0, clock, files, name, read_all, read_file, say, seeds, write_file,
+};
 
 /// What is appended by who numbers nothing.
 const NOBODY: &str = "of nobody";
@@ -236,7 +239,8 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
 /// answers was refused for four of them, began another epoch and stored all of them again.
 #[test]
 fn five_batches_are_recognised_after_every_opening() {
-    let before: [fn(&Log); 3] = [|_| {}, |log| log.roll().unwrap(), |log| drop(log.flush())];
+    let before: [fn(&Log); 3] =
+        [|_| {}, |log| log.roll().unwrap(), |log| log.maintain().map(drop).unwrap()];
     let removed: [&[&str]; 4] = [&[], &[".recent"], &[".snapshot"], &[".recent", ".snapshot"]];
     for (is_closed, before) in [false, true].into_iter().flat_map(|c| before.map(|b| (c, b))) {
         for removed in removed {
@@ -436,6 +440,72 @@ fn compaction_keeps_snapshots_where_segments_begin() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
+/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
+/// store that had begun at 0 too, acknowledged them, and stored nothing.
+#[test]
+fn store_gives_out_no_id_of_broker() {
+    let fs = MemFs::new();
+    let open = || {
+        let config = StoreConfig::default().fs(fs.clone()).clock(clock()).maintenance(None);
+        Store::open("data", config).unwrap()
+    };
+    let store = open();
+    assert_eq!(store.new_producer_id().unwrap(), FIRST_STORE_PRODUCER_ID);
+    let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+    let log = topic.partition(0).unwrap();
+    // Batches of a broker's clients, of another store, and of a client that made up its id.
+    for id in [0, 70_000, FIRST_STORE_PRODUCER_ID + 7_000, ProducerId::MAX] {
+        sent(id, 0, 0, 1).append(&log, T0).unwrap();
+    }
+    store.close().unwrap();
+    // As a store wrote it that gave out low ones.
+    for known in [None, Some(5_000)] {
+        fs.remove(Path::new("data/producer-ids.properties")).unwrap();
+        if let Some(next) = known {
+            let text = format!("next.producer.id={next}\n");
+            write_file(&fs, "data", "producer-ids.properties", text.as_bytes());
+        }
+        let store = open();
+        for n in 1..1_100 {
+            assert_eq!(store.new_producer_id().unwrap(), FIRST_STORE_PRODUCER_ID + 7_000 + n);
+        }
+        store.close().unwrap();
+    }
+    let id = open().new_producer_id().unwrap();
+    assert_eq!(id, FIRST_STORE_PRODUCER_ID + 7_001 + 2_000);
+}
+
+/// In one process, closing a producer means that none of its batches can come again: what a log knew
+/// of it stayed for a day. A producer that is not closed is remembered.
+#[test]
+fn closed_producer_is_forgotten() {
+    let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    let known = || -> usize { topic.partitions().iter().map(|log| ids(log).len()).sum() };
+    let open = store.producer(ProducerConfig::default()).unwrap();
+    open.send(("orders", "open")).unwrap().wait().unwrap();
+    for round in 0..50 {
+        let producer = store.producer(ProducerConfig::default()).unwrap();
+        let to = |n| producer.send(ProducerRecord::new("orders", "v").partition(n));
+        let handles: Vec<_> = (0..3).map(|n| to(n).unwrap()).collect();
+        if round % 2 == 0 {
+            producer.flush().unwrap();
+            assert_eq!(known(), 4);
+            producer.close().unwrap();
+        } else {
+            drop(producer);
+        }
+        assert!(handles.iter().all(SendHandle::is_done));
+        assert_eq!(known(), 1, "round {round}");
+    }
+    // One that numbers its batches itself may resend them at any time.
+    let log = topic.partition(0).unwrap();
+    sent(7, 0, 0, 1).append(&log, T0).unwrap();
+    open.close().unwrap();
+    assert_eq!(known(), 1);
+    assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
+}
+
 /// The batches of a log: its producer, and how many records are left of it.
 fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
     let (mut found, mut from) = (Vec::new(), log.offsets().start);
@@ -515,6 +585,126 @@ fn compaction_keeps_no_batch_of_forgotten_producers() {
     clock.advance(DAY);
     log.compact().unwrap();
     assert_eq!(batches(&log), [(3002, 1)]);
+}
+
+/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction open
+/// from 11 on; 11 has aborted 9 to 12, with a marker at 13.
+fn log_with_transactions() -> MemFs {
+    let fs = MemFs::new();
+    fs.create_dir(Path::new(DIR)).unwrap();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/logs/txn/pay-0");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        write_file(&fs, DIR, name, &std::fs::read(&path).unwrap());
+    }
+    fs
+}
+
+/// Which transactions an index says were aborted: whose, and the offset of the marker.
+fn aborted(fs: &MemFs) -> Vec<(ProducerId, i64)> {
+    let path = Path::new(DIR).join(name(0, "txnindex"));
+    if !files(fs, DIR).contains_key(&name(0, "txnindex")) {
+        return Vec::new();
+    }
+    let entries = annals::inspect::TxnEntries::open(fs, &path).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.producer_id, entry.last_offset)).collect()
+}
+
+/// A consumer of committed records must not see those of a transaction that is open.
+#[test]
+fn last_stable_offset_is_below_open_transaction() {
+    let fs = log_with_transactions();
+    let reader = Log::open_read_only(DIR, config(&fs)).unwrap();
+    assert_eq!((reader.offsets().last_stable, reader.offsets().end), (11, 15));
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    assert_eq!((log.offsets().last_stable, log.offsets().end), (11, 15));
+    log.append(NOBODY).unwrap();
+    assert_eq!(log.offsets().last_stable, 11);
+    log.roll().unwrap();
+    log.append(NOBODY).unwrap();
+    // Where the last segment begins, a snapshot tells it.
+    assert_eq!(Log::open_read_only(DIR, config(&fs)).unwrap().offsets().last_stable, 11);
+    log.close().unwrap();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    assert_eq!((log.offsets().last_stable, log.recovery().clean), (11, true));
+    log.delete_before(12).unwrap();
+    assert_eq!(log.offsets().last_stable, 12);
+    for (target, last_stable) in [(15, 12), (14, 12)] {
+        log.truncate_to(target).unwrap();
+        assert_eq!(log.offsets().last_stable, last_stable, "{target}");
+    }
+    drop(log);
+    let log = Log::open(DIR, config(&log_with_transactions())).unwrap();
+    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not committed yet.
+    for (target, last_stable) in [(13, 9), (11, 9), (10, 2), (3, 0), (2, 0)] {
+        log.truncate_to(target).unwrap();
+        assert_eq!((log.offsets().last_stable, log.offsets().end), (last_stable, target));
+    }
+}
+
+/// A clean close tells a broker to trust the index. It hid committed records behind a transaction that
+/// had been truncated, and showed aborted ones whose entry was missing.
+#[test]
+fn index_of_aborted_transactions_follows_the_log() {
+    let whole = read_file(&log_with_transactions(), DIR, &name(0, "txnindex"));
+    let other = [&whole[34..], &whole[34..], &whole[..10]].concat();
+    for found in [None, Some(&whole[..34]), Some(&whole[..]), Some(&other), Some(&whole[..50])] {
+        let fs = log_with_transactions();
+        fs.remove(&Path::new(DIR).join(name(0, "txnindex"))).unwrap();
+        if let Some(found) = found {
+            write_file(&fs, DIR, &name(0, "txnindex"), found);
+        }
+        // It was killed: what is read is indexed anew.
+        let log = Log::open(DIR, config(&fs)).unwrap();
+        assert_eq!(read_file(&fs, DIR, &name(0, "txnindex")), whole);
+        log.close().unwrap();
+        let log = Log::open(DIR, config(&fs)).unwrap();
+        assert_eq!(read_file(&fs, DIR, &name(0, "txnindex")), whole);
+        for (target, left) in [(14, 2), (13, 1), (11, 1), (10, 0), (0, 0)] {
+            log.truncate_to(target).unwrap();
+            assert_eq!(aborted(&fs), [(12, 10), (11, 13)][..left], "{target}");
+        }
+        // What takes the place of the cut ones is not hidden.
+        for _ in 0..20 {
+            log.append(NOBODY).unwrap();
+        }
+        log.close().unwrap();
+        assert_eq!(aborted(&fs), []);
+    }
+    // A torn write takes a marker with it.
+    let fs = log_with_transactions();
+    let bytes = read_file(&fs, DIR, &name(0, "log"));
+    write_file(&fs, DIR, &name(0, "log"), &bytes[..bytes.len() - 100]);
+    let end = Log::open(DIR, config(&fs)).unwrap().offsets().end;
+    assert!(end <= 13, "{end}");
+    assert_eq!(aborted(&fs), [(12, 10)]);
+}
+
+/// The next segment of the same base would have it.
+#[test]
+fn truncation_removes_transaction_index_of_removed_segment() {
+    let fs = log_with_transactions();
+    let log = Log::open(DIR, config(&fs)).unwrap();
+    log.roll().unwrap();
+    log.append(NOBODY).unwrap();
+    write_file(&fs, DIR, &name(15, "txnindex"), &[0; 34]);
+    log.truncate_to(12).unwrap();
+    assert!(!files(&fs, DIR).contains_key(&name(15, "txnindex")));
+}
+
+/// Nothing here could end the transaction.
+#[test]
+fn batches_of_transactions_are_unsupported() {
+    let log = Log::open(DIR, config(&MemFs::new())).unwrap();
+    for is_control in [false, true] {
+        let mut builder = BatchBuilder::new();
+        builder.producer(7, 0, 0).transactional(!is_control).control(is_control);
+        builder.push(Timestamp::from_millis(T0), Some(b"\0\0\0\0"), Some(b"v")).unwrap();
+        let error = log.append_batch(builder.build().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    assert_eq!((log.offsets().end, ids(&log).len()), (0, 0));
 }
 
 /// How long a producer may be silent in the model test.

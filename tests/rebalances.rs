@@ -190,7 +190,9 @@ fn moves_after_failed_commit(
             let fails = failed == 0 && index == who && round >= from;
             let full = fails.then(|| fs.add(full));
             failed += usize::from(consumer.poll(NOW).is_err());
-            full.map(|full| fs.remove_rule(full));
+            if let Some(full) = full {
+                fs.remove_rule(full);
+            }
         }
         new.poll(NOW).unwrap();
     }

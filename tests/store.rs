@@ -293,7 +293,7 @@ fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
     store.delete_topic("orders").unwrap();
     assert_eq!(store.topic("orders").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(log.append("x").unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(tail.next(None).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(tail.next_record(None).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(directories(&fs), Vec::<String>::new());
     let new = store.create_topic("orders", TopicConfig::default()).unwrap();
     assert_ne!(new.id(), orders.id());
@@ -579,10 +579,12 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
 fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     let disk = MemFs::new();
     open(&disk).unwrap().close().unwrap();
-    for nth in 1..=2 {
+    // The lock file of the store, then its directory, then that of the log.
+    for (operation, nth) in [(Operation::Lock, 1), (Operation::LockDir, 1), (Operation::LockDir, 2)]
+    {
         let fs = FaultFs::new(disk.clone());
         let taken = Fault::Error(io::ErrorKind::WouldBlock);
-        let rule = fs.add(Rule::new(Operation::Lock, taken).nth(nth));
+        let rule = fs.add(Rule::new(operation, taken).nth(nth));
         Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
         assert_eq!(fs.fired(rule), 1);
     }
@@ -671,7 +673,8 @@ fn a_directory_of_something_else_is_left_as_it_is() {
     }
 }
 
-/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice.
+/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice, and where the two
+/// differ, the directory is refused.
 #[test]
 fn a_damaged_checkpoint_line_is_not_believed() {
     let fs = MemFs::new();
@@ -686,10 +689,13 @@ fn a_damaged_checkpoint_line_is_not_believed() {
     let file = "log-start-offset-checkpoint";
     let text = String::from_utf8(read_file(&fs, DATA, file)).unwrap();
     write_file(&fs, DATA, file, text.replacen("orders 1 2", "orders 1 9", 1).as_bytes());
+    let error = open(&fs).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(file), "{error}");
+    write_file(&fs, DATA, file, text.as_bytes());
     let store = open(&fs).unwrap();
     let start =
         |partition| store.topic("orders").unwrap().partition(partition).unwrap().offsets().start;
-    assert_eq!((start(0), start(1)), (2, 0));
+    assert_eq!((start(0), start(1)), (2, 2));
 }
 
 /// What decides which topic a directory belongs to, or what is deleted, is not guessed at.

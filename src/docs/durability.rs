@@ -266,7 +266,7 @@
 //! 8. It decides by the table below whether the rest is cut or opening fails. Nothing below the recovery point is ever cut.
 //! 9. Segments behind a cut are removed, the last first, each removal synced; then the file is cut.
 //!    So a crash at any point of this leaves a log without a hole.
-//! 10. The indexes of the segments that were scanned are made again. The files and the directory are synced, and the
+//! 10. The indexes of the segments that were scanned are made again, `.txnindex` included. The files and the directory are synced, and the
 //!     recovery point is set to the end: all that is found is durable now. Last, `.lock` gets the machine's present run.
 //!
 //! | what the scan met, above the recovery point | only the process died | the machine stopped, or it is not known |

@@ -103,7 +103,8 @@
 //!
 //! # Not there
 //!
-//! Transactions: their batches and
-//! markers are stored and served, and not acted upon but to know whose are open, and a log that has any is [not compacted](super::cleanup#what-survives).
+//! Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Those that a broker
+//! has stored are read like others, [`last_stable`](crate::Offsets::last_stable) tells where the earliest open
+//! transaction begins, `.txnindex` files are kept true, and a log that has any is [not compacted](super::cleanup#what-survives).
 //! Message formats before v2. Tiered storage. Encryption. More than one copy, and everything that
 //! [a broker has for a network](super::from_kafka#what-is-not-there-and-why).

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
+use crate::log::txn_index::TxnIndexes;
 use crate::producers::{BatchSeen, ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer};
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
@@ -205,7 +206,8 @@ impl Shared {
     fn write_producers(&self, producers: &Producers, end: Offset) -> Result<()> {
         let states = producers.states();
         let content = snapshot::encode(&states);
-        if let Some(recent) = recent::encode(producers, &states, &content) {
+        let recent = recent::encode(producers, &states, &content);
+        if let Some(recent) = recent.filter(|_| !states.is_empty()) {
             let path = path_of(&self.dir, end, Kind::Recent);
             if let Err(error) = self.dir.replace_unsynced(&path, &recent) {
                 self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
@@ -233,6 +235,13 @@ fn stored_offsets(entries: &[Entry], kind: Kind) -> BTreeSet<Offset> {
     entries.iter().filter_map(offset).collect()
 }
 
+/// The producers of the snapshot that was taken at an offset. None if there is no sound one.
+pub(crate) fn states_at(dir: &SegmentDir, offset: Offset) -> Result<Vec<ProducerState>> {
+    let bytes = dir.read_small(&path_of(dir, offset, Kind::Snapshot), snapshot::MAX_BYTES)?;
+    let states = bytes.and_then(|bytes| snapshot::decode(&bytes).ok());
+    Ok(states.filter(|states| snapshot::is_possible(states, offset)).unwrap_or_default())
+}
+
 /// Takes snapshots out of the log, durably, and removes them.
 fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
     let deleted = |offset: &Offset| SegmentFile {
@@ -240,8 +249,7 @@ fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
         ..SegmentFile::live(*offset, Kind::Snapshot)
     };
     for offset in offsets {
-        let (from, to) = (path_of(dir, *offset, Kind::Snapshot), dir.path_of(deleted(offset)));
-        dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+        dir.set_aside(SegmentFile::live(*offset, Kind::Snapshot))?;
     }
     if !offsets.is_empty() {
         dir.sync()?;
@@ -259,6 +267,7 @@ pub(crate) struct Replay {
     snapshots: BTreeSet<Offset>,
     /// The snapshots that have a file beside them with what they leave out.
     recents: BTreeSet<Offset>,
+    txn_indexes: TxnIndexes,
     max_expanded_bytes: usize,
     /// What is replayed counts as heard when this begins.
     timeline: Timeline,
@@ -284,6 +293,7 @@ impl Replay {
             logs,
             snapshots: stored_offsets(&entries, Kind::Snapshot),
             recents: stored_offsets(&entries, Kind::Recent),
+            txn_indexes: TxnIndexes::new(stored_offsets(&entries, Kind::TxnIndex)),
             max_expanded_bytes: config.max_expanded_bytes,
             timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
             expire_after: config.producer_id_expiration,
@@ -313,6 +323,7 @@ impl Replay {
     /// The producers of a log that ends here, up to where it was read. What snapshots there are above the end go, and those
     /// that are of no use.
     pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
+        self.txn_indexes.settle(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.timeline.opened_at, self.expire_after);
@@ -329,7 +340,8 @@ impl Replay {
         for offset in self.recents.iter().filter(is_alone) {
             self.dir.discard(SegmentFile::live(*offset, Kind::Recent));
         }
-        let is_stale = newest.is_some_and(|newest| !self.recents.contains(&newest));
+        let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
+        let is_stale = is_alone && producers.len() > 0;
         Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
     }
 
@@ -394,7 +406,8 @@ impl Replay {
     fn offset_before(&self, offset: Offset, bytes: u64) -> Result<Offset> {
         let mut left = bytes;
         for &(base, len) in self.logs.iter().rev().filter(|(base, _)| *base < offset) {
-            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else { continue };
+            // Without an index nothing tells where in the segment to begin.
+            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else { return Ok(base) };
             let entries = &indexes.offsets;
             let mut below = (0..entries.ceiling(offset)).rev().filter_map(|at| entries.get(at));
             let Some(end) = below.next().map(|last| last.position) else { continue };
@@ -481,6 +494,8 @@ impl Replay {
 /// What recovery reads anyway need not be read again.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
+        let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
+        self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);
         let first = self.first(at);
         let may_know_more = self.is_partial && self.snapshots.range(first..=at).next().is_some();
         let mut producers = match self.producers.take() {
@@ -497,16 +512,21 @@ impl Heed for Replay {
 
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
         let Some(producers) = &mut self.producers else { return Ok(()) };
-        if batch.header().is_control() {
-            let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
-            return note_batch(producers, batch, &mut decode, self.timeline.opened_at);
+        let (header, heard) = (batch.header(), self.timeline.opened_at);
+        if !header.is_control() || !header.has_producer() {
+            producers.note(header, heard);
+        } else if let Some(marker) =
+            marker_of(batch, &mut DecodeBuffer::new(self.max_expanded_bytes))?
+            && let Some(first) = producers.note_marker(header, &marker, heard)
+        {
+            self.txn_indexes.note(header, &marker, first, producers.first_unstable());
         }
-        producers.note(batch.header(), self.timeline.opened_at);
         Ok(())
     }
 
     fn forget(&mut self) {
         self.producers = None;
+        self.txn_indexes.forget();
     }
 }
 

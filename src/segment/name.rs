@@ -14,6 +14,16 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// Whose directory of logs it is.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// Room that is set aside for a full disk.
+pub(crate) const RESERVES: [&str; 4] = [
+    ".reserved-room-for-a-full-disk-0",
+    ".reserved-room-for-a-full-disk-1",
+    ".reserved-room-for-a-full-disk-2",
+    ".reserved-room-for-a-full-disk-3",
+];
+
 /// How the topic that a log is the first partition of is set up.
 pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
 
@@ -158,7 +168,7 @@ impl Name {
         if let Some(file) = SegmentFile::parse(name) {
             return Name::Segment(file);
         }
-        if KNOWN.contains(&name) {
+        if KNOWN.contains(&name) || RESERVES.contains(&name) {
             return Name::Known;
         }
         if is_quarantine_name(name) {

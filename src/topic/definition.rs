@@ -108,9 +108,13 @@ impl Definition {
         properties::format(own.chain(settings))
     }
 
-    /// Writes it down, durably.
+    /// Writes it down, durably. A topic that is being made does not take the room that others may need to be deleted.
     pub(crate) fn write(&self, dir: &SegmentDir) -> Result<()> {
-        dir.replace(&dir.path.join(TOPIC_PROPERTIES), self.format().as_bytes())
+        let path = dir.path.join(TOPIC_PROPERTIES);
+        match self.state {
+            State::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),
+            State::Settled | State::Deleting => dir.replace(&path, self.format().as_bytes()),
+        }
     }
 }
 

@@ -48,6 +48,8 @@ impl Store {
         shared.births.forget(found.id());
         // What a log cannot write down any more does not matter.
         shared.in_parallel(&found.partitions(), Log::close_with_others).clear();
+        // Files that stay open keep their space on disk. Dropped once nothing is held.
+        let _told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups.as_deref());
         drop(changes);
         shared.announce();
@@ -67,6 +69,7 @@ impl Store {
         let lines = shared.checkpoints.forget(&keys);
         // Whatever failed: what is set of a topic of that name from now on is written again.
         let written = shared.checkpoints.release(&keys);
+        shared.directory.dir.fill_reserve();
         deleted.and(forgotten).and(lines).and(written)?;
         shared.interrupted.lock().remove(topic);
         Ok(())

@@ -16,13 +16,14 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::error::{Corruption, Damage, Error, Result, TopicError};
+use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
-use crate::log::{Checkpoint, CleanupPolicy, Log, LogConfig, SharedCheckpoints};
+use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::Name;
+use crate::segment::name::{Name, TOPIC_PROPERTIES};
+use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::metadata::{
@@ -75,10 +76,12 @@ pub(crate) struct Found {
 }
 
 impl Directory {
-    pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
-        let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
-        Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
+        let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
+        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
+        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
+        Directory { dir: Arc::new(dir) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -133,13 +136,13 @@ impl Directory {
             None => {
                 let cluster = Uuid::random().to_string();
                 let meta = MetaProperties::new(1, &cluster, Uuid::random());
-                self.dir.replace(&path, meta.format().as_bytes())
+                self.dir.replace_if_room(&path, meta.format().as_bytes())
             }
         }
     }
 
     /// The topics that are there, after what is left of deleted logs was removed.
-    pub(crate) fn survey(&self, checkpoints: &dyn SharedCheckpoints) -> Result<Survey> {
+    pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let mut unknown = Vec::new();
         let path = &self.dir.path;
@@ -175,7 +178,7 @@ impl Directory {
         &self,
         name: String,
         partitions: BTreeSet<u32>,
-        checkpoints: &dyn SharedCheckpoints,
+        checkpoints: &DataCheckpoints,
         survey: &mut Survey,
     ) -> Result<()> {
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
@@ -208,7 +211,8 @@ impl Directory {
         let mut gone = BTreeSet::new();
         if !unfinished {
             // A broker keeps no checkpoint of what it has not.
-            let was_here = |number: &u32| is_ours || self.has_lines(&name, *number, checkpoints);
+            let was_here =
+                |number: &u32| is_ours || Directory::has_lines(&name, *number, checkpoints);
             let missing = (0..count).filter(|number| !partitions.contains(number));
             gone.extend(missing.filter(was_here));
         }
@@ -219,17 +223,17 @@ impl Directory {
 
     /// Whether a topic's first partition has nothing but what was about to be written, and never had: a checkpoint
     /// says that there were records, and where the next ones begin.
-    fn is_unused(&self, topic: &str, checkpoints: &dyn SharedCheckpoints) -> Result<bool> {
-        if self.has_lines(topic, 0, checkpoints) {
+    fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
+        if Directory::has_lines(topic, 0, checkpoints) {
             return Ok(false);
         }
         Ok(self.entries(&self.path_of(topic, 0))?.is_some_and(|entries| only_temporary(&entries)))
     }
 
     /// Whether a checkpoint knows of a partition.
-    fn has_lines(&self, topic: &str, partition: u32, checkpoints: &dyn SharedCheckpoints) -> bool {
-        let path = self.path_of(topic, partition);
-        Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&path, *checkpoint).is_some())
+    fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
+        let log = (topic.to_owned(), partition.cast_signed());
+        Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())
     }
 
     /// Whether the directory of a partition is there.
@@ -296,6 +300,7 @@ impl Directory {
     fn first(&self, topic: &str) -> SegmentDir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
         SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
+            .with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
@@ -316,7 +321,10 @@ impl Directory {
     pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.path_of(topic, partition);
         let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
-        dir.replace(&dir.path.join(PARTITION_METADATA), format_partition_metadata(id).as_bytes())
+        dir.replace_if_room(
+            &dir.path.join(PARTITION_METADATA),
+            format_partition_metadata(id).as_bytes(),
+        )
     }
 
     /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
@@ -325,11 +333,9 @@ impl Directory {
         topic: &str,
         partition: u32,
         config: &LogConfig,
-        checkpoints: &Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let path = self.path_of(topic, partition);
-        Log::open_shared(&path, config.clone(), Arc::clone(checkpoints), lost_power)
+        Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
     /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last. One that is not there was never
@@ -340,15 +346,35 @@ impl Directory {
             let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
-            match self.dir.fs.rename_dir(&from, &to) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                renamed => renamed.map_err(|e| Error::io("rename", &from, e))?,
+            let rename = || match self.dir.fs.rename_dir(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                renamed => renamed.map(|()| true),
+            };
+            let renamed = rename().or_else(|error| {
+                if !is_storage_full(&error) {
+                    return Err(error);
+                }
+                // The name may be what there is no room for. What the directory holds makes some.
+                self.empty(&from)?;
+                self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
+            });
+            if !renamed.map_err(|error| Error::io("rename", &from, error))? {
+                continue;
             }
             // Nobody must find partition 0 gone and another there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
         Ok(())
+    }
+
+    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    fn empty(&self, path: &Path) -> io::Result<()> {
+        let fs = &self.dir.fs;
+        for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
+            fs.remove(&path.join(&entry.name))?;
+        }
+        fs.sync_dir(path)
     }
 
     /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.

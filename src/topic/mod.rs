@@ -10,7 +10,7 @@
 //!               │        │        └──── __consumer_offsets-n ◀─────────┤ appends
 //!               │        └ settings                                    ├─▶ Group          who is in it: no I/O, no clock
 //!               ▼                                                      └─▶ OffsetTable    what is committed
-//!          Directory, DataCheckpoints, ProducerIds                                        the small files
+//!          Directory, ProducerIds                                                         the small files
 //! ```
 //!
 //! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time comes in as an argument, and what is to be done goes out as a value:
@@ -31,7 +31,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`store`], [`handle`], [`opening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
-//! | [`directory`], [`checkpoints`], [`producer_ids`] | the files of a store that are no log's |
+//! | [`directory`], [`producer_ids`] | the files of a store that are no log's |
 //! | [`producer`] | gathers records, writes batches, tries again |
 //! | [`consumer`] | reads, on the thread that polls; plays a member's part |
 //! | [`coordinator`] | applies the steps of groups, and writes them down before they hold |
@@ -51,7 +51,6 @@ pub(crate) mod protocol;
 
 mod admin;
 mod births;
-mod checkpoints;
 mod consumer;
 mod coordinator;
 mod creation;
@@ -72,6 +71,7 @@ mod settings;
 mod store;
 mod store_config;
 mod typed;
+mod watchers;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use consumer::{

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
-use crate::log::{Log, LogConfig, OnCorruption, SharedCheckpoints};
+use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::sync::atomic::Ordering;
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::{Found, Survey};
@@ -30,7 +30,7 @@ impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let shared = self.shared();
-        let Survey { found, deleting, unknown } = shared.directory.survey(&*shared.checkpoints)?;
+        let Survey { found, deleting, unknown } = shared.directory.survey(&shared.checkpoints)?;
         *shared.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
         let prepared: Vec<Prepared<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
@@ -80,6 +80,7 @@ impl Store {
                 shared.directory.dir.events.emit(&Event::CleanupFailed { path, error });
             }
         }
+        shared.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 
@@ -230,12 +231,8 @@ impl Store {
             shared.directory.define(&topic.name, &topic.config, State::Settled)?;
         }
         // What could not be opened is to be recovered from the same knowledge.
-        let all_open =
-            || self.topics().iter().all(|topic| topic.unavailable_partitions().is_empty());
-        if let Some(lock) = &*shared.changes.lock()
-            && all_open()
-        {
-            lock.recovered(&shared.directory.dir)?;
+        if self.topics().iter().all(|topic| topic.unavailable_partitions().is_empty()) {
+            shared.write_lock()?.recovered(&shared.directory.dir)?;
         }
         Ok(())
     }
@@ -276,8 +273,16 @@ impl Store {
                 shared.directory.set_topic_id(topic, partition, id)?;
             }
         }
-        let checkpoints: Arc<dyn SharedCheckpoints> = Arc::clone(&shared.checkpoints) as _;
-        shared.directory.open_log(topic, partition, config, &checkpoints, shared.lost_power)
+        let mut config = config.clone();
+        // With its log the maintainer stays, even when no handle of the store is left.
+        config.maintainer = shared.maintainer.clone();
+        let within = DataDir {
+            fs: Arc::clone(&shared.directory.dir.fs),
+            lock: shared.write_lock()?,
+            checkpoints: Arc::clone(&shared.checkpoints),
+            is_for_one: false,
+        };
+        shared.directory.open_log(topic, partition, &config, &within)
     }
 
     pub(super) fn maintain_topic(&self, topic: &crate::topic::handle::Topic) -> Result<()> {

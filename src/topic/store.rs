@@ -3,11 +3,13 @@
 use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
 use crate::fs::MemFs;
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, MaintenanceReport, Signal, WriteLock};
+use crate::log::{
+    CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
+    WriteLock,
+};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::births::{Births, Moment};
-use crate::topic::checkpoints::DataCheckpoints;
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
@@ -19,6 +21,7 @@ use crate::topic::settings::TopicConfig;
 #[cfg(doc)]
 use crate::topic::store_config::OfflinePartitions;
 use crate::topic::store_config::StoreConfig;
+use crate::topic::watchers::Watchers;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,11 +66,12 @@ pub(crate) struct StoreShared {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,
     pub(super) checkpoints: Arc<DataCheckpoints>,
-    pub(super) lost_power: bool,
     pub(super) maintainer: Option<Maintainer>,
     producer_ids: ProducerIds,
-    /// One topic at a time is made, changed or deleted. The lock of the directory; `None` once the store is closed.
-    pub(super) changes: Mutex<Option<WriteLock>>,
+    /// One topic at a time is made, changed or deleted.
+    pub(super) changes: Mutex<()>,
+    /// Leaf lock. That of the directory, which each open log of the store keeps, too; `None` once the store is closed.
+    lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
     /// Whether it is known which topics there are.
     pub(super) is_surveyed: AtomicBool,
@@ -84,6 +88,8 @@ pub(crate) struct StoreShared {
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
     changed: Signal,
+    /// Told of each topic that is deleted.
+    watchers: Watchers,
     /// What runs the groups, made when the first is needed. Held while it is made.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
@@ -118,11 +124,13 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
         let path = dir.as_ref();
-        let directory = Directory::new(path, &config.log);
-        let fs = &directory.dir.fs;
+        let fs = &config.log.fs;
         fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
+        let place = Place::hold(fs, path).map_err(|e| Error::io("open", path, e))?;
+        let directory = Directory::new(&place, &config.log);
         directory.check()?;
-        let lock = WriteLock::take(&directory.dir)?;
+        let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
+        directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
         let on_clock = |given| Maintainer::with_clock(given, Arc::clone(&config.log.clock));
@@ -133,9 +141,9 @@ impl Store {
                 directory,
                 config,
                 checkpoints,
-                lost_power: lock.lost_power,
                 maintainer,
-                changes: Mutex::new(Some(lock)),
+                changes: Mutex::new(()),
+                lock: Mutex::new(Some(lock)),
                 closed: AtomicBool::new(false),
                 is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
@@ -144,6 +152,7 @@ impl Store {
                 births: Births::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
+                watchers: Watchers::default(),
                 coordinator: Mutex::default(),
             }),
         };
@@ -301,7 +310,7 @@ impl Store {
     ///   recovered when it is opened again.
     pub fn close(&self) -> Result<()> {
         let shared = &self.shared;
-        let mut changes = shared.changes.lock();
+        let changes = shared.changes.lock();
         if shared.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::StoreClosed);
         }
@@ -321,7 +330,7 @@ impl Store {
         let marked =
             done.and_then(|()| shared.checkpoints.commit_clean_shutdown(known.then(names)));
         let done = failed.map_or(marked, Err);
-        *changes = None;
+        *shared.lock.lock() = None;
         drop(changes);
         shared.announce();
         done
@@ -373,7 +382,10 @@ impl Store {
     /// A producer id that was never given out before, whatever happened since, by any store in this directory. For those who make
     /// numbered batches themselves: a broker for its clients. Kafka: `InitProducerId`.
     ///
-    /// A thousand are reserved at a time, durably; of those a crash loses the rest.
+    /// A thousand are reserved at a time, durably; of those a crash loses the rest. All are at or above
+    /// [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is ever taken for an id that
+    /// a broker gave out: logs of a store can be moved to a broker, and batches of a broker's clients
+    /// copied into a store.
     ///
     /// # Errors
     ///
@@ -384,12 +396,22 @@ impl Store {
         self.shared.producer_ids.next(|| self.shared.logs())
     }
 
+    /// Those that keep something of topics.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.shared.watchers
+    }
+
     pub(crate) fn shared(&self) -> &Arc<StoreShared> {
         &self.shared
     }
 }
 
 impl StoreShared {
+    /// The lock of the directory.
+    pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
+        self.lock.lock().clone().ok_or(Error::StoreClosed)
+    }
+
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
     }

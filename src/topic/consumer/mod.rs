@@ -26,7 +26,9 @@
 //! - Records are read from the log when a poll asks for them, nothing is fetched ahead but the rest of a batch.
 //! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
 //! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
-//! - A commit by a member names its own partitions only.
+//! - A commit by a member names its own partitions only, and no commit names a partition that does not exist.
+//! - With latest, a partition that is made while its topic is being read begins with its first record: see
+//!   [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
 //! - Automatic commits leave out what is committed already. A consumer that polls keeps its group's offsets from expiring,
 //!   whether it commits or not: see [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
 
@@ -302,7 +304,7 @@ impl Consumer {
         ConsumerWaker::new(&self.bell)
     }
 
-    /// Leaves the group and ends. With automatic commits, what was read is committed. A static member's partitions stay its own for
+    /// Leaves the group and ends. With automatic commits, what was read is committed, or the error says why not. A static member's partitions stay its own for
     /// its session timeout.
     ///
     /// Closing twice does nothing. Dropping a consumer does the same, but commits nothing and tells no listener.

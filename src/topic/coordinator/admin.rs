@@ -133,7 +133,7 @@ impl Admin {
         let coordinator = self.store.coordinator()?;
         let mut listed = Vec::new();
         for partition in &coordinator.partitions {
-            coordinator.with(partition, |shard, _| {
+            coordinator.with_any(partition, |shard, _| {
                 for group in known_groups(shard) {
                     let entry = shard.groups.get(&group);
                     let listing = GroupListing {
@@ -169,7 +169,7 @@ impl Admin {
             Ok(GroupDescription {
                 group: group.to_owned(),
                 state: state_of(entry),
-                generation: metadata.as_ref().map_or(0, |metadata| metadata.generation),
+                generation: metadata.as_ref().or(shard.table.group(group)).map_or(0, generation),
                 assignor: metadata.as_ref().and_then(|metadata| metadata.protocol.clone()),
                 members: metadata.map(members).unwrap_or_default(),
                 offsets: offsets.collect(),
@@ -351,8 +351,8 @@ impl Admin {
         let coordinator = self.store.coordinator()?;
         let mut removed = 0usize;
         for partition in &coordinator.partitions {
-            let expired =
-                coordinator.with(partition, |shard, now| shard.expire(&coordinator.config, now))?;
+            let expired = coordinator
+                .with_any(partition, |shard, now| shard.expire(&coordinator.config, now))?;
             removed = removed.saturating_add(expired);
         }
         Ok(removed)
@@ -463,6 +463,10 @@ fn has_members(entry: &Entry) -> bool {
 
 fn state_of(entry: Option<&Entry>) -> GroupState {
     entry.map_or(GroupState::Empty, |entry| entry.group.state())
+}
+
+fn generation(group: &GroupMetadata) -> i32 {
+    group.generation
 }
 
 fn protocol_type(shard: &Shard, group: &str) -> String {

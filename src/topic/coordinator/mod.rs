@@ -22,6 +22,11 @@
 //!
 //! # Where it differs from Kafka
 //!
+//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of what it says, with no lock held:
+//! by the [`Maintainer`] of the store, or without one on the thread that used the group. Kafka waits until a segment of
+//! 100 MiB is full. So the first use of a group reads little. A group without members is not held in memory beside what
+//! is stored of it.
+//!
 //! A process that ends takes its consumers with it. So dynamic members of a group are gone when the store is opened again,
 //! where Kafka waits for their session to end. Static ones have it to come back.
 
@@ -36,7 +41,7 @@ pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::topic::births::Moment;
@@ -69,6 +74,8 @@ pub(crate) struct Coordinator {
     config: CoordinatorConfig,
     clock: Arc<dyn Clock>,
     topic: Topic,
+    /// What compacts the logs of the store, if it has that.
+    maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
     since: Timestamp,
@@ -111,6 +118,7 @@ impl Coordinator {
         let clock = Arc::clone(&shared.config.log.clock);
         Ok(Coordinator {
             config,
+            maintainer: shared.maintainer.clone(),
             partitions: (0..topic.partition_count()).map(partition).collect(),
             topic,
             since: clock.now(),
@@ -146,7 +154,45 @@ impl Coordinator {
         let now = self.now();
         let shard = self.loaded(&mut slot, partition, now)?;
         shard.expire_if_due(&self.config, now);
-        act(shard, now)
+        let done = act(shard, now);
+        let bloated = shard.is_bloated();
+        drop(slot);
+        if bloated {
+            self.compact(&self.log(partition)?);
+        }
+        done
+    }
+
+    /// The same, unless there is nothing in a partition, which is not read for that.
+    fn with_any<T: Default>(
+        &self,
+        partition: &Partition,
+        act: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
+        let slot = partition.shard.lock();
+        if slot.is_none() {
+            let log = self.log(partition)?;
+            let ends = log.offsets();
+            if ends.start == ends.end && !log.is_closed() {
+                return Ok(T::default());
+            }
+        }
+        drop(slot);
+        self.with(partition, act)
+    }
+
+    /// Makes a log small that has grown far beyond what it says. No lock is held.
+    ///
+    /// The caller is done with its own part and is not to fail over this. If the log cannot be compacted, it reports an
+    /// event, and so does the next attempt.
+    fn compact(&self, log: &Log) {
+        if log.roll().is_err() {
+            return;
+        }
+        match &self.maintainer {
+            Some(maintainer) => maintainer.wake(),
+            None => drop(log.maintain()),
+        }
     }
 
     fn loaded<'a>(
@@ -362,8 +408,9 @@ impl Coordinator {
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
-            let appended = self
-                .with(partition, |shard, _| shard.append(shard.table.tombstones_of_topic(topic)));
+            let appended = self.with_any(partition, |shard, _| {
+                shard.append(shard.table.tombstones_of_topic(topic))
+            });
             let done = match appended {
                 Ok(Some(last)) => {
                     self.log(partition).and_then(|log| log.flush_through(last)).map(drop)
@@ -481,6 +528,7 @@ fn follow(
             bells.push(Arc::clone(&slot.bell));
         }
     }
+    shard.drop_idle(name);
     stored
 }
 

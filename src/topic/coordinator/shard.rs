@@ -15,6 +15,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The smallest log of offsets that is worth compacting.
+const SMALLEST_LOG: u64 = 4 << 20;
+
+/// How many times the bytes of what it says a log may have, above that.
+const MOST_TIMES: u64 = 16;
+
+/// What a record has in a log besides its key and its value, with a small batch around it, about.
+const RECORD_OVERHEAD: u64 = 70;
+
 /// What the time is, on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
@@ -27,7 +36,12 @@ pub(super) struct Now {
 pub(super) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
+    /// The groups that have members, or whose end is not stored. All others are what the table says.
     pub(super) groups: BTreeMap<String, Entry>,
+    /// How many bytes the log has, about.
+    written: u64,
+    /// At how many it is looked again whether the log is worth compacting.
+    next_look: u64,
     /// When to look again whether offsets have expired.
     next_expiry: Duration,
 }
@@ -100,10 +114,11 @@ impl Shard {
         config: &CoordinatorConfig,
         now: Now,
     ) -> Result<Shard> {
-        let mut table = OffsetTable::default();
+        let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
+            written = written.saturating_add(header.batch_length.unsigned_abs().into());
             let producer = header.is_transactional().then_some(header.producer_id);
             for record in batch.records()? {
                 let record = record?;
@@ -122,7 +137,8 @@ impl Shard {
         }
         let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let groups = BTreeMap::new();
-        let mut shard = Shard { log: log.clone(), table, groups, next_expiry };
+        let (log, next_look) = (log.clone(), SMALLEST_LOG);
+        let mut shard = Shard { log, table, groups, written, next_look, next_expiry };
         shard.restore_groups(config, now)?;
         Ok(shard)
     }
@@ -148,13 +164,51 @@ impl Shard {
                 let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
                 entry.note_reading(since.collect());
             }
-            self.groups.insert(name, entry);
+            self.groups.insert(name.clone(), entry);
+            self.drop_idle(&name);
         }
         Ok(())
     }
 
+    /// Lets go of a group that the table knows as well: it has no members, and that is stored.
+    pub(super) fn drop_idle(&mut self, name: &str) {
+        let Some(entry) = self.groups.get(name) else { return };
+        let (group, stored) = (&entry.group, self.table.group(name));
+        let generation = stored.map_or(0, |stored| stored.generation);
+        let protocol_type = stored.map(|stored| stored.protocol_type.as_str()).unwrap_or_default();
+        let idle = group.state() == GroupState::Empty
+            && entry.slots.is_empty()
+            && stored.is_none_or(|stored| stored.members.is_empty())
+            && group.generation() == generation
+            && group.protocol_type().unwrap_or_default() == protocol_type;
+        if idle {
+            self.groups.remove(name);
+        }
+    }
+
+    /// Whether the log has many times the bytes of what it says, so that it should be compacted: who reads it next
+    /// reads all of it. Looks from time to time only, as counting takes long.
+    pub(super) fn is_bloated(&mut self) -> bool {
+        if self.written < self.next_look {
+            return false;
+        }
+        let limit = self.table.stored_bytes().saturating_mul(MOST_TIMES).max(SMALLEST_LOG);
+        let bloated = self.written >= limit;
+        if bloated {
+            self.written = self.table.stored_bytes();
+        }
+        self.next_look = limit.max(self.written.saturating_add(SMALLEST_LOG));
+        bloated
+    }
+
     pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
-        self.groups.entry(group.to_owned()).or_insert_with(|| Entry::new(config))
+        let restored = || {
+            let stored = self.table.group(group);
+            // It has no members, for whom the time would matter.
+            let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
+            stored.map_or_else(|| Entry::new(config), restore)
+        };
+        self.groups.entry(group.to_owned()).or_insert_with(restored)
     }
 
     pub(super) fn append_group(&mut self, group: &str, metadata: GroupMetadata) -> Result<()> {
@@ -170,10 +224,13 @@ impl Shard {
                 option: "group",
                 reason: too_long.to_string(),
             })?;
-            encoded.extend(stored.map(|(key, value)| match value {
+            let Some((key, value)) = stored else { continue };
+            let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
+            self.written = self.written.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
+            encoded.push(match value {
                 Some(value) => Record::new(value).key(key),
                 None => Record::tombstone(key),
-            }));
+            });
         }
         if encoded.is_empty() {
             return Ok(None);

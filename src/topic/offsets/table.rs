@@ -1,6 +1,6 @@
 //! What is committed, as the records of the offsets topic leave it.
 
-use super::{CommittedOffset, GroupMetadata, OffsetKey, OffsetsRecord};
+use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub(crate) struct OffsetTable {
     pending: BTreeMap<ProducerId, Places>,
     groups: BTreeMap<String, GroupMetadata>,
 }
+
+/// What a record has besides names and metadata, about.
+const RECORD_BYTES: usize = 100;
 
 /// Offsets by group, topic and partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,6 +154,30 @@ impl OffsetTable {
             OffsetsRecord::Offset { key, value: None }
         };
         keys.into_iter().map(tombstone).collect()
+    }
+
+    /// About how many bytes the records have that would say all this, each key once.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let sum = |sum: u64, bytes: usize| sum.saturating_add(bytes as u64);
+        let place = |key: usize, place: &Place| {
+            RECORD_BYTES.saturating_add(key).saturating_add(place.offset.metadata.len())
+        };
+        let all = std::iter::once(&self.committed).chain(self.pending.values());
+        let places = all.flat_map(|places| &places.0).flat_map(|(group, topics)| {
+            topics.iter().flat_map(move |(topic, partitions)| {
+                let key = group.len().saturating_add(topic.len());
+                partitions.values().map(move |at| place(key, at))
+            })
+        });
+        let group = |(name, group): (&String, &GroupMetadata)| {
+            let member = |member: &MemberMetadata| {
+                let own = member.subscription.len().saturating_add(member.assignment.len());
+                own.saturating_add(RECORD_BYTES)
+            };
+            let members = group.members.iter().map(member).fold(0, usize::saturating_add);
+            RECORD_BYTES.saturating_add(name.len()).saturating_add(members)
+        };
+        places.fold(0, sum).saturating_add(self.groups.iter().map(group).fold(0, sum))
     }
 
     /// What is stored of a group itself.

@@ -117,7 +117,7 @@ fn partitions_are_added_and_exchanged() {
         choice.map(|choice| Arc::as_ptr(choice.queue))
     };
     for count in [2, 5, 3] {
-        entry.take_over(&logs[..count], 0, shared);
+        entry.take_over(&logs[..count], shared);
         for partition in 0..count {
             producer.send(to(partition as u32, "x")).unwrap().wait().unwrap();
         }
@@ -127,10 +127,40 @@ fn partitions_are_added_and_exchanged() {
     assert_eq!(ends, [3, 3, 2, 1, 1]);
     // One that was made again is another, with the same queue.
     let (before, again) = (queue_of(0).unwrap(), open("again-0"));
-    entry.take_over(std::slice::from_ref(&again), 0, shared);
+    entry.take_over(std::slice::from_ref(&again), shared);
     producer.send(to(0, "x")).unwrap().wait().unwrap();
     assert_eq!((again.offsets().end, queue_of(0).unwrap()), (1, before));
     assert!(queue_of(1).is_err());
+}
+
+/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic is bound to keeps its
+/// entry, so that all records of the next topic of that name are in one queue.
+#[test]
+fn deleted_topics_leave_no_entry() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let bound = producer.topic("orders").unwrap();
+    for n in 0..50 {
+        let name = format!("churn-{n}");
+        store.create_topic(&name, TopicConfig::default()).unwrap();
+        producer.send((name.as_str(), "x")).unwrap().wait().unwrap();
+        store.delete_topic(&name).unwrap();
+        assert_eq!(shared.topics.len(), 1, "round {n}");
+        producer.poll();
+        assert!(shared.listed().is_empty());
+    }
+    store.delete_topic("orders").unwrap();
+    assert!(bound.send("x").is_err());
+    let again = store.create_topic("orders", TopicConfig::default()).unwrap();
+    bound.send("0").unwrap();
+    producer.send(to(0, "1")).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(values(&again.partition(0).unwrap()), ["0", "1"]);
+    assert_eq!(shared.topics.len(), 1);
+    drop(bound);
+    store.delete_topic("orders").unwrap();
+    assert_eq!(shared.topics.len(), 0);
 }
 
 #[test]

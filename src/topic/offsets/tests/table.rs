@@ -151,7 +151,7 @@ fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
     let stored = renewed(&table, week / 2);
     let value = CommittedOffset { commit_timestamp: at(T0 + 3 * DAY), ..value(5) };
     let record = OffsetsRecord::Offset { key: key("g", "old", 0), value: Some(value) };
-    assert_eq!(stored, [record.clone()]);
+    assert_eq!(stored, std::slice::from_ref(&record));
     table.apply(3, None, record);
     assert_eq!(renewed(&table, 3 * DAY + week / 2), []);
     assert_eq!(expire(&table, simple, week + 3 * DAY).0.len(), 2);
