@@ -60,12 +60,12 @@ fn record_iterator_drops_rest_of_batch_after_truncation() {
 fn tail_drops_rest_of_batch_after_truncation() {
     let log = old_log();
     let mut tail = log.tail(StartAt::Earliest).unwrap();
-    tail.next(Some(Duration::ZERO)).unwrap().unwrap();
+    tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
     log.truncate_to(0).unwrap();
-    let error = tail.next(Some(Duration::ZERO)).unwrap_err();
+    let error = tail.next_record(Some(Duration::ZERO)).unwrap_err();
     assert_eq!(error.kind(), annals::ErrorKind::OutOfRange);
     log.append_all(records("new", 10)).unwrap();
-    let record = tail.next(Some(Duration::ZERO)).unwrap().unwrap();
+    let record = tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
     assert_eq!(record.value_str(), Some("new1"));
 }
 

@@ -289,7 +289,7 @@ fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
     store.delete_topic("orders").unwrap();
     assert_eq!(store.topic("orders").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(log.append("x").unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(tail.next(None).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(tail.next_record(None).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(directories(&fs), Vec::<String>::new());
     let new = store.create_topic("orders", TopicConfig::default()).unwrap();
     assert_ne!(new.id(), orders.id());

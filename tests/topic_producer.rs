@@ -734,6 +734,30 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
     producer.send(to(1, "x")).unwrap_err();
 }
 
+/// Topics come and go while one producer lives, which also has records that linger for each. With the topic go
+/// the files that it held open, and what it took on the disk.
+#[test]
+fn deleted_topics_leave_nothing_open_while_producer_lives() {
+    const ROUNDS: u32 = 200;
+    let disk = MemFs::new();
+    let config = StoreConfig::default().fs(disk.clone()).maintenance(None);
+    let store = Store::open("data", config).unwrap();
+    let long = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+    let producer = store.producer(long).unwrap();
+    let mut after_first = None;
+    for n in 0..ROUNDS {
+        let name = format!("churn-{n}");
+        store.create_topic(&name, TopicConfig::default()).unwrap();
+        producer.send((name.as_str(), "stored")).unwrap().wait().unwrap();
+        let lingers = producer.send((name.as_str(), "lingers")).unwrap();
+        store.delete_topic(&name).unwrap();
+        assert_eq!(lingers.wait().unwrap_err().kind(), ErrorKind::NotFound);
+        producer.poll();
+        let used = disk.used_bytes();
+        assert_eq!(*after_first.get_or_insert(used), used, "round {n}");
+    }
+}
+
 /// The open batch belongs to the topic that was deleted. A record for the topic that has its name now does
 /// not join it.
 #[test]

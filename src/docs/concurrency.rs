@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | cleaner | compaction | all of it |
 //! | change | truncate, `delete_before`, close; compaction | all of it; the moment in which segments are replaced |
-//! | writer | append, roll, truncate, close; `producers`, `maintain` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
+//! | writer | append, roll, truncate, close; `producers`, `maintain`, `compact`, the end of a `Producer` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
 //! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
 //!

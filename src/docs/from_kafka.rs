@@ -392,7 +392,7 @@
 //! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time; where a log starts is there twice, and not believed where the two differ | stay: both sides take over those of the other |
 //! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
 //! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
-//! | `topic.properties`, `producer-ids.properties` | a store's own; brokers ignore them | stay, for the way back |
+//! | `topic.properties`, `producer-ids.properties`, `….recent` | a store's own; brokers ignore them | stay, for the way back |
 //!
 //! What every byte of them means is in [`format`](mod@super::format#a-directory-of-topics). That Kafka's own classes read, continue and compact the logs written here, and we theirs, is tested
 //! log by log (`tests/kafka.rs`).

@@ -31,7 +31,8 @@ pub struct Offsets {
     /// What is replicated. There is one copy, so it is the end.
     pub high_watermark: Offset,
     /// Below it, no record is part of an open transaction. The end, unless a broker has left a
-    /// transaction open: appends here open none.
+    /// transaction open: appends here open none. On a read-only log, one that is open where the last
+    /// segment begins is known from the snapshot there.
     pub last_stable: Offset,
 }
 

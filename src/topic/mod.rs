@@ -71,6 +71,7 @@ mod settings;
 mod store;
 mod store_config;
 mod typed;
+mod watchers;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use consumer::{

@@ -17,6 +17,7 @@ use crate::topic::in_parallel::in_parallel;
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store_config::StoreConfig;
+use crate::topic::watchers::Watchers;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,6 +83,8 @@ pub(crate) struct StoreShared {
     version: AtomicU64,
     /// Raised, with nothing held, when they did.
     changed: Signal,
+    /// Told of each topic that is deleted.
+    watchers: Watchers,
     /// What runs the groups, made when the first is needed. Held while it is made.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
@@ -133,6 +136,7 @@ impl Store {
                 births: Births::default(),
                 version: AtomicU64::new(0),
                 changed: Signal::default(),
+                watchers: Watchers::default(),
                 coordinator: Mutex::default(),
             }),
         };
@@ -360,6 +364,11 @@ impl Store {
     pub fn new_producer_id(&self) -> Result<ProducerId> {
         self.shared.check_open()?;
         self.shared.producer_ids.next(|| self.shared.logs())
+    }
+
+    /// Those that keep something of topics.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.shared.watchers
     }
 
     pub(crate) fn shared(&self) -> &Arc<StoreShared> {

@@ -4,7 +4,7 @@
 //!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
 //! ```
 
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::record::BatchBuilder;
 use crate::sync::Mutex;
@@ -40,7 +40,8 @@ pub(super) struct Queue {
 }
 
 pub(super) struct QueueState {
-    pub(super) log: Log,
+    /// `None` once the topic was deleted, or has fewer partitions.
+    pub(super) log: Option<Log>,
     pub(super) open: Option<Batch>,
     pub(super) closed: VecDeque<Batch>,
     /// Whether a thread is writing. What it took is in neither of the above.
@@ -158,7 +159,7 @@ impl Queue {
             topic,
             partition,
             state: Mutex::new(QueueState {
-                log,
+                log: Some(log),
                 open: None,
                 closed: VecDeque::new(),
                 draining: false,
@@ -170,6 +171,33 @@ impl Queue {
             }),
             deliveries: Deliveries::default(),
         }
+    }
+
+    /// Sets the log that records go to from now on. What was gathered for another stays with that, and must take along
+    /// no more.
+    pub(super) fn set_log(&self, log: Option<&Log>, producer: &Shared) {
+        let mut state = self.state.lock();
+        let is_same = match (&state.log, log) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old.shared(), new.shared()),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
+            return;
+        }
+        if state.open.is_some() {
+            state.close_open();
+            producer.linger.schedule(Duration::ZERO);
+        }
+        let before = std::mem::replace(&mut state.log, log.cloned());
+        drop(state);
+        // Perhaps the last handle to the log, whose files are closed then: not with a lock held.
+        drop(before);
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        TopicError::Unknown { topic: self.topic.to_string() }.into()
     }
 
     /// Lets the batch linger no more. Says whether it waits to be written.
@@ -199,7 +227,8 @@ impl Queue {
         if producer.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        check(record, size, state, producer)?;
+        let Some(log) = &state.log else { return Err(self.gone()) };
+        check(record, size, log, producer)?;
         if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
             state.close_open();
         }
@@ -258,6 +287,8 @@ impl Queue {
         if !producer.config.linger.is_zero() {
             Shared::start_thread(producer)?;
         }
+        let Some(log) = &state.log else { return Err(self.gone()) };
+        let (log, limit) = (log.clone(), limit(log, producer));
         let reserved = producer.room_for(size);
         if !producer.buffer.reserve(reserved) {
             return Ok(None);
@@ -273,12 +304,12 @@ impl Queue {
         state.open = Some(Batch {
             builder: producer.spare_builder(),
             outcome: Arc::new(Outcome::new(producer, self, producer.hands_over())),
-            log: state.log.clone(),
+            log,
             begun,
             begun_at: producer.clock().now(),
             reserved,
             part: None,
-            limit: limit(&state.log, producer),
+            limit,
             pending: Vec::new(),
         });
         Ok(Some(begun))
@@ -290,7 +321,9 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         let state = self.state.lock();
-        state.numbering.forget_in(&state.log);
+        if let Some(log) = &state.log {
+            state.numbering.forget_in(log);
+        }
     }
 }
 
@@ -305,8 +338,8 @@ pub(super) fn limit(log: &Log, producer: &Shared) -> usize {
 
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
-fn check(record: &Lent<'_>, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
-    let rules = &state.log.shared().live.rules(Timestamp::NONE);
+fn check(record: &Lent<'_>, size: u64, log: &Log, producer: &Shared) -> Result<()> {
+    let rules = &log.shared().live.rules(Timestamp::NONE);
     rules.check_key(0, record.key)?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime

@@ -22,6 +22,7 @@ use crate::topic::producer::record::{Lent, ProducerRecord};
 use crate::topic::producer::topics::{TopicEntry, Topics};
 use crate::topic::producer::within;
 use crate::topic::store::Store;
+use crate::topic::watchers::TopicWatcher;
 use crate::types::FIRST_STORE_PRODUCER_ID;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -63,6 +64,13 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) errors: AtomicU64,
+}
+
+impl TopicWatcher for Shared {
+    fn topic_deleted(&self, topic: &str) {
+        self.topics.forget(topic, self);
+        self.unlist();
+    }
 }
 
 impl Shared {
@@ -146,7 +154,7 @@ impl Shared {
         Ok(())
     }
 
-    fn listed(&self) -> Vec<Arc<Queue>> {
+    pub(super) fn listed(&self) -> Vec<Arc<Queue>> {
         self.listed.lock().clone()
     }
 
@@ -170,7 +178,7 @@ impl Shared {
             record = deliver::intercept(self, record);
         }
         let topic = self.topics.find(&record.topic, self)?;
-        self.send_to(topic, record.partition, &Lent::from(&record.record), callback)
+        self.send_to(&topic, record.partition, &Lent::from(&record.record), callback)
     }
 
     /// Sends what interceptors have seen.
