@@ -56,6 +56,8 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
 fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
     let metadata = dir.path.join(PARTITION_METADATA);
     if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
+        // While its store has it, that is the reason.
+        drop(place.guard()?);
         let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
         return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
     }
