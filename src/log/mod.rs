@@ -1,5 +1,6 @@
 //! The log: an ordered, append-only sequence of records in a directory of segments.
 
+mod anchor;
 mod append;
 mod change;
 mod checkpoints;
@@ -161,6 +162,13 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
     /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    ///
+    /// If the writer truncates the log, everything you read from then on is what the log holds now, even if new records
+    /// take the place of the old ones. A [`Reader`] or [`Tail`] that has returned
+    /// records which are no longer in the log fails with [`Error::OffsetOutOfRange`] until you
+    /// [`seek`](Reader::seek): it does not continue with the records of another history. The log recognises a
+    /// truncation by its last batch, so one that is followed by a compaction beyond that batch
+    /// before you read again is not noticed; the reader then goes on at its offset.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};

@@ -173,7 +173,7 @@ impl Segment {
     }
 
     /// A replacement has its own name until what it replaces is gone, and then the live one.
-    fn open_file(&self) -> Result<Arc<dyn File>> {
+    pub(crate) fn open_file(&self) -> Result<Arc<dyn File>> {
         if self.staged.load(Ordering::Acquire) {
             let live = SegmentFile::live(self.base, Kind::Log);
             match self.dir.open_log_at(SegmentFile { stage: Stage::Swap, ..live }) {
@@ -212,6 +212,16 @@ impl Segment {
             None => None,
         };
         self.walk(&*file, from.unwrap_or(self.first_place()), offset, end)
+    }
+
+    /// The header of the batch that holds an offset or follows it.
+    pub(crate) fn header_at(&self, offset: Offset, limit: Offset) -> Result<Option<BatchHeader>> {
+        let Some(located) = self.locate(offset, limit)? else { return Ok(None) };
+        if located.header.is_some() {
+            return Ok(located.header);
+        }
+        let header = read_header(&*self.file()?, located.position, self.published());
+        Ok(header.map_err(|error| self.io("read", error))?.ok())
     }
 
     fn first_place(&self) -> Located {
