@@ -453,7 +453,7 @@ fn unreadable_start_brings_no_deleted_record_back() {
 }
 
 /// A partition changes hands again and again, between its store and itself, over deletions, compactions, crashes of
-/// all kinds and checkpoints that were lost. Whatever was flushed is there, and whatever was deleted is not.
+/// all kinds. Whatever was flushed is there, and whatever was deleted is not.
 #[test]
 fn openers_that_take_turns_lose_nothing() {
     for seed in seeds("OWNERSHIP_SEEDS", 60) {
@@ -509,12 +509,6 @@ fn openers_that_take_turns_lose_nothing() {
                 _ => fs.crash(Survive::Some { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
-            // Lost by a person, say: what it vouched for is read again, and no record is gone with it.
-            if chance.below(4) == 0 {
-                for dir in ["d", "d/t-0"] {
-                    fs.remove(&Path::new(dir).join("recovery-point-offset-checkpoint")).ok();
-                }
-            }
         }
     }
 }
