@@ -13,7 +13,7 @@ use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
 use crate::topic::handle::{Topic, TopicShared};
-use crate::topic::in_parallel::in_parallel;
+use crate::topic::in_parallel::{in_few_threads, in_parallel};
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store_config::StoreConfig;
@@ -393,6 +393,15 @@ impl StoreShared {
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         in_parallel(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
+    }
+
+    /// The same for what is short.
+    pub(super) fn in_few_threads<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        in_few_threads(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
     }
 
     fn logs(&self) -> Vec<Log> {
