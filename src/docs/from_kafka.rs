@@ -389,7 +389,7 @@
 //! |---|---|---|
 //! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays: the broker takes the node and the cluster from it |
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
-//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | stay: both sides take over those of the other |
+//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time; where a log starts is there twice, and not believed where the two differ | stay: both sides take over those of the other |
 //! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
 //! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | a store's own; brokers ignore them | stay, for the way back |

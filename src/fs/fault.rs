@@ -413,9 +413,9 @@ impl Fs for FaultFs {
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         self.faults.pass(Call::new(Operation::HoldDir, dir.into()), |_| {
             let held = self.inner.hold_dir(dir)?;
-            Ok(held.map(|HeldDir { fs: inner, above, name }| {
+            Ok(held.map(|HeldDir { fs: inner, above, name, is_mount }| {
                 let fs = Arc::new(FaultFs { inner, faults: Arc::clone(&self.faults) });
-                HeldDir { fs, above, name }
+                HeldDir { fs, above, name, is_mount }
             }))
         })
     }

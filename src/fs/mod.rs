@@ -255,6 +255,8 @@ pub struct HeldDir {
     pub above: Option<PathBuf>,
     /// Its name there, which is not that of a link it was reached through.
     pub name: Option<String>,
+    /// Whether it is known that something is mounted there. Then it may lie in another directory as well.
+    pub is_mount: bool,
 }
 
 /// Keeps everybody else from locking a directory until it is dropped: [`Fs::lock_dir`].
