@@ -31,7 +31,7 @@ pub enum Event {
         /// The segment file that now has its final name.
         path: PathBuf,
     },
-    /// A checkpoint could not be read, so the log was recovered as if it did not exist.
+    /// A checkpoint could not be read, so the log was recovered as if it did not exist. That of the log's start is an error instead.
     CheckpointIgnored {
         /// The file.
         path: PathBuf,

@@ -110,7 +110,7 @@ impl Store {
         let numbers: Vec<u32> = (from..config.partitions).collect();
         let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
         shared.checkpoints.hold_all(&keys);
-        let made = shared.in_parallel(&numbers, |number| {
+        let made = shared.in_few_threads(&numbers, |number| {
             shared.directory.make(name, *number)?;
             self.open_partition(name, *number, id, log).map(|(log, _)| log)
         });

@@ -47,7 +47,7 @@ impl Store {
         shared.topics.write().remove(topic);
         shared.births.forget(found.id());
         // What a log cannot write down any more does not matter.
-        shared.in_parallel(&found.partitions(), Log::close_with_others).clear();
+        shared.in_few_threads(&found.partitions(), Log::close_with_others).clear();
         // Files that stay open keep their space on disk. Dropped once nothing is held.
         let _told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups.as_deref());

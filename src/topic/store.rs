@@ -14,7 +14,7 @@ use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
 use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::in_parallel::in_parallel;
+use crate::topic::in_parallel::{in_few_threads, in_parallel};
 use crate::topic::name;
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
@@ -30,15 +30,16 @@ use std::sync::Arc;
 
 /// A directory of topics: what a Kafka broker has in its `log.dirs`, in one process and without a broker.
 ///
-/// Clones are handles to the same store, for any number of threads. One process at a time has a directory open. On Linux
-/// the lock of a broker is of another kind: see to it yourself that none has the directory.
+/// Clones are handles to the same store, for any number of threads. [One process at a time](crate::docs::limits#who-may-have-it-open)
+/// has a directory open, a broker included.
 ///
 /// | call | returns when | survives |
 /// |---|---|---|
 /// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the medium has it | loss of power; a crash before that leaves it undone, or done when the store is opened again, never in part |
 /// | [`close`](Store::close) | all logs are flushed and closed | loss of power, and the next opening reads no log |
 ///
-/// Dropping the last handle is as if the process had ended there: the next opening reads what was not flushed.
+/// Topics, logs, readers and clients of a store are handles to it, too: while any of them lives, the directory stays locked
+/// and maintained. Dropping the last one is as if the process had ended there: the next opening reads what was not flushed.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig};
@@ -115,7 +116,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`] if another store has it open, or one of its logs is open by itself.
+    /// - [`Error::Locked`] while another store or a broker has it open, one of its logs is open by itself, or a handle of an
+    ///   earlier store lives that was not closed.
     /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something else, or has one in it that is
     ///   named like a partition's and is none.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
@@ -423,6 +425,15 @@ impl StoreShared {
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         in_parallel(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
+    }
+
+    /// The same for what is short.
+    pub(super) fn in_few_threads<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        in_few_threads(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
     }
 
     fn logs(&self) -> Vec<Log> {

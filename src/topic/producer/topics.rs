@@ -1,9 +1,10 @@
 //! The topics that a producer has sent to.
 //!
-//! They are in a few chains by the hash of their names, so that senders to different topics hardly meet. A
-//! [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for none. The partitions of a topic
-//! are found without a lock, in stretches as they came. That topics come and grow is noticed by the version of the store.
-//! A topic that is deleted is let go of at once: its logs hold files open, and these their space on disk.
+//! They are in a few chains by the hash of their names, so that senders to different topics
+//! hardly meet. A [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for none. The
+//! partitions of a topic are found without a lock, in stretches as they came. That topics come
+//! and grow is noticed by the version of the store. A topic that is deleted is let go of at once:
+//! its logs hold files open, and these their space on disk.
 
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
@@ -52,7 +53,8 @@ pub(super) struct TopicEntry {
     /// Which can be used, if not all can. Leaf lock.
     gaps: Mutex<Arc<Gaps>>,
     first: OnceLock<Box<Stretch>>,
-    /// Held to look the topic up, before the states of its queues. Its logs, as they were last time.
+    /// Held to look the topic up, before the states of its queues. Its logs, as they were last
+    /// time.
     logs: Mutex<Arc<[Log]>>,
     /// Where records without keys go. Held while one is added, before the state of the queue.
     sticky: Mutex<Sticky>,
@@ -75,7 +77,8 @@ pub(super) struct Choice<'a> {
     pub(super) sticky: Option<MutexGuard<'a, Sticky>>,
 }
 
-/// The chain that a name is in, by its length and eight bytes of either end, which is all of most names.
+/// The chain that a name is in, by its length and eight bytes of either end, which is all of most
+/// names.
 #[inline]
 fn chain_of(name: &str) -> usize {
     let bytes = name.as_bytes();
@@ -148,8 +151,9 @@ impl TopicEntry {
         }
     }
 
-    /// Returns whether it has partitions, or another holds it: a thread that sends, or a producer of the topic, which
-    /// sees to it that its records stay in order with those of others if the topic is created again.
+    /// Returns whether it has partitions, or another holds it: a thread that sends, or a producer
+    /// of the topic, which sees to it that its records stay in order with those of others if the
+    /// topic is created again.
     fn is_needed(entry: &Arc<TopicEntry>) -> bool {
         Arc::strong_count(entry) > 1 || !entry.logs.lock().is_empty() || !entry.was_looked_up()
     }
