@@ -963,7 +963,8 @@ impl Life {
         match self.chance.below(100) {
             0..6 if count < 5 => self.join(),
             6..8 if count > 0 => self.members.swap_remove(one).close().unwrap_or_else(|error| {
-                assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+                let kind = error.kind();
+                assert!(matches!(kind, ErrorKind::Rebalancing | ErrorKind::Fenced), "{error}");
             }),
             8..10 if count > 0 => drop(self.members.swap_remove(one)),
             10..12 if self.topics.len() < 4 => {

@@ -215,8 +215,7 @@ fn a_read_only_log_follows_its_writer() {
 /// As a Kafka broker does for what Sarama sends.
 #[test]
 fn append_batch_corrects_largest_timestamp() {
-    for timestamp_type in [annals::TimestampType::CreateTime, annals::TimestampType::LogAppendTime]
-    {
+    for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
         let config = small().timestamp_type(timestamp_type).fs(MemFs::new());
         let log = Log::open("l-0", config).unwrap();
         let mut builder = BatchBuilder::new();
@@ -230,9 +229,9 @@ fn append_batch_corrects_largest_timestamp() {
         assert_eq!(kept.header().max_timestamp, Timestamp::NONE, "the caller's is left alone");
         assert_eq!(log.verify().unwrap(), []);
         let stored = log.get(1).unwrap().unwrap().timestamp;
-        let largest = log.list_offset(annals::OffsetSpec::MaxTimestamp).unwrap().unwrap();
+        let largest = log.list_offset(OffsetSpec::MaxTimestamp).unwrap().unwrap();
         match timestamp_type {
-            annals::TimestampType::CreateTime => {
+            TimestampType::CreateTime => {
                 assert_eq!(largest, (1, Timestamp::from_millis(9)));
                 assert_eq!(stored, Timestamp::from_millis(9));
             }
