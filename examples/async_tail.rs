@@ -31,7 +31,6 @@ async fn main() -> Result<(), Failure> {
     let mut tail = log.tail(StartAt::Earliest)?.take(WRITERS * RECORDS_EACH);
     let follower = tokio::spawn(async move {
         let mut seen = BTreeMap::new();
-        // Not `next`: on a tail itself that is the method that blocks.
         while let Some(record) = tail.try_next().await? {
             *seen.entry(record.key_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
         }

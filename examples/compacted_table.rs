@@ -86,9 +86,10 @@ impl Follower {
         Ok(Follower { tail: log.tail(StartAt::Earliest)?, rows: Rows::new(), changes: 0 })
     }
 
-    /// Applies what is there. A thread of its own would wait for more with `tail.next(None)`.
+    /// Applies what is there. A thread of its own would wait for more with
+    /// `tail.next_record(None)`.
     fn catch_up(&mut self) -> annals::Result<()> {
-        while let Some(record) = self.tail.next(Some(Duration::ZERO))? {
+        while let Some(record) = self.tail.next_record(Some(Duration::ZERO))? {
             apply(&mut self.rows, &record);
             self.changes += 1;
         }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Failure> {
                 scope.spawn(move || -> Result<Seen, Failure> {
                     let mut seen = Seen { first: tail.offset(), waits: Vec::new(), records: 0 };
                     // Blocks until there is a record. A limit would make it `None` after that long.
-                    while let Some(record) = tail.next(None)? {
+                    while let Some(record) = tail.next_record(None)? {
                         seen.records += 1;
                         if record.offset >= BEFORE {
                             let written =
@@ -75,7 +75,9 @@ fn main() -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    println!("A wait is the time from before `append` in one thread to after `next` in another.");
+    println!(
+        "A wait is the time from before `append` in one thread to after `next_record` in another."
+    );
     log.close()?;
     Ok(())
 }

@@ -19,7 +19,10 @@
 #![allow(clippy::print_stdout, reason = "a program for a person to run")]
 
 use annals::record::{BatchBuilder, BatchHeader, RecordBatch};
-use annals::{LeaderEpoch, Log, ProducerId, Store, StoreConfig, Timestamp, TopicConfig, Uuid};
+use annals::{
+    FIRST_STORE_PRODUCER_ID, LeaderEpoch, Log, ProducerId, Store, StoreConfig, Timestamp,
+    TopicConfig, Uuid,
+};
 use bytes::Bytes;
 use std::error::Error;
 use std::fs;
@@ -27,8 +30,6 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Ids from here on are those that stores give out. A broker counts from 0 and does not reach them.
-const FIRST_STORE_PRODUCER_ID: ProducerId = 1 << 62;
 /// The controller reads the file batch by batch, each into a buffer of 8 MiB.
 const RECORDS_PER_BATCH: usize = 1000;
 

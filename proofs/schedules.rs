@@ -132,7 +132,7 @@ fn a_tail_misses_no_append() {
         let mut tail = log.tail(0).unwrap();
         let tail = thread::spawn(move || {
             for offset in 0..3 {
-                assert_eq!(tail.next(None).unwrap().unwrap().offset, offset);
+                assert_eq!(tail.next_record(None).unwrap().unwrap().offset, offset);
             }
         });
         for _ in 0..3 {
@@ -150,7 +150,7 @@ fn tails_miss_no_append_that_one_thread_makes_for_another() {
         for _ in 0..2 {
             let mut tail = log.tail(0).unwrap();
             threads.push(thread::spawn(move || {
-                (0..2).for_each(|n| assert_eq!(tail.next(None).unwrap().unwrap().offset, n));
+                (0..2).for_each(|n| assert_eq!(tail.next_record(None).unwrap().unwrap().offset, n));
             }));
             let log = log.clone();
             threads.push(thread::spawn(move || drop(log.append("x").unwrap())));
@@ -184,7 +184,7 @@ fn a_tail_misses_no_truncation_below_its_place() {
         (0..3).for_each(|_| drop(log.append("x").unwrap()));
         let mut tail = log.tail(3).unwrap();
         let tail = thread::spawn(move || {
-            assert!(matches!(tail.next(None), Err(Error::OffsetOutOfRange { .. })));
+            assert!(matches!(tail.next_record(None), Err(Error::OffsetOutOfRange { .. })));
         });
         log.truncate_to(1).unwrap();
         tail.join().unwrap();
@@ -196,7 +196,7 @@ fn a_tail_and_a_task_miss_no_close() {
     check(|| {
         let log = open(config());
         let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
-        let tail = thread::spawn(move || assert!(matches!(one.next(None), Err(Error::Closed))));
+        let tail = thread::spawn(move || assert!(matches!(one.next_record(None), Err(Error::Closed))));
         let task = thread::spawn(move || {
             let next = std::future::poll_fn(|context| other.poll_next(context));
             assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed)));
@@ -883,7 +883,7 @@ fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
             run(|log| {
                 let mut tail = closed(log.tail(0));
                 while let Some(tail) = &mut tail
-                    && closed(tail.next(None)).is_some()
+                    && closed(tail.next_record(None)).is_some()
                 {}
                 0
             }),

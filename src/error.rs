@@ -233,13 +233,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::FileTooLarge => ErrorKind::StorageFull,
-                _ if is_too_many_files(source) => ErrorKind::TooManyFiles,
-                _ => ErrorKind::Io,
-            },
+            Error::Io { source, .. } if is_storage_full(source) => ErrorKind::StorageFull,
+            Error::Io { source, .. } if is_too_many_files(source) => ErrorKind::TooManyFiles,
+            Error::Io { .. } => ErrorKind::Io,
             Error::Corrupt(_) => ErrorKind::Corrupt,
             Error::OffsetOutOfRange { .. } => ErrorKind::OutOfRange,
             Error::BatchTooLarge { .. }
@@ -277,6 +273,19 @@ impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
         Error::Io { operation, path: path.into(), source }
     }
+
+    /// Whether a file is missing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// A full disk, a full quota, and a file that may grow no further.
+pub(crate) fn is_storage_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// EMFILE and ENFILE have no stable `io::ErrorKind`; their numbers are the same on every Unix.
@@ -514,6 +523,12 @@ pub enum Unsupported {
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
+    /// A batch of a transaction, or a control batch, for [`Log::append_batch`](crate::Log::append_batch):
+    /// nothing could end the transaction yet.
+    #[error(
+        "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
+    )]
+    AppendingTransactions,
 }
 
 /// Why a log refused the batch of an idempotent producer. Nothing of it was stored.

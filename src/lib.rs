@@ -152,7 +152,8 @@
 //! ## Tailing
 //!
 //! A [`Tail`] reads like a [`Reader`] and waits at the end for more: blocking, with or without a limit, or
-//! as a task. With the cargo feature `futures` it is a `Stream`: `tail.try_next().await?`. Any number of them can follow one log.
+//! as a task. With the cargo feature `futures` it is a `Stream`: `tail.next().await`. Any number of them can follow
+//! one log. [`docs::async_use`] says which calls block a thread, and how to use the crate from an executor.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -161,7 +162,7 @@
 //! let mut tail = log.tail(StartAt::Latest)?;
 //! let writer = log.clone();
 //! let thread = std::thread::spawn(move || writer.append("news"));
-//! let record = tail.next(Some(Duration::from_secs(10)))?.unwrap();
+//! let record = tail.next_record(Some(Duration::from_secs(10)))?.unwrap();
 //! assert_eq!(record.value_str(), Some("news"));
 //! # thread.join().unwrap()?;
 //! # Ok::<(), annals::Error>(())
@@ -546,6 +547,6 @@ pub use topic::{
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;
 pub use types::{
-    Codec, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec, ProducerEpoch, ProducerId,
-    Sequence, StartAt, Timestamp, TimestampType,
+    Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
+    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType,
 };

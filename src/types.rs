@@ -15,7 +15,8 @@ pub type Offset = u64;
 /// The largest offset a record can have (2^63 - 2): one less than the largest log end offset.
 pub const MAX_OFFSET: Offset = i64::MAX as u64 - 1;
 
-/// The identity of an idempotent or transactional producer; [`NO_PRODUCER_ID`] is none.
+/// The identity of an idempotent or transactional producer; [`NO_PRODUCER_ID`] is none. Brokers
+/// count from 0, stores from [`FIRST_STORE_PRODUCER_ID`].
 pub type ProducerId = i64;
 
 /// The generation of a producer id; -1 is none.
@@ -29,6 +30,10 @@ pub type LeaderEpoch = i32;
 
 /// "No producer id": the value Kafka stores in batches of ordinary producers.
 pub const NO_PRODUCER_ID: ProducerId = -1;
+
+/// The first producer id that a [`Store`](crate::Store) gives out. No broker reaches it: a cluster
+/// gives out ids from 0 on, a thousand at a time, and at a million a second would take 146,000 years.
+pub const FIRST_STORE_PRODUCER_ID: ProducerId = 1 << 62;
 
 /// Milliseconds since the Unix epoch, as Kafka stores them.
 ///

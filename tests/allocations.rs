@@ -7,38 +7,52 @@
     reason = "a test fails by panicking, and an allocator that counts is unsafe by its trait"
 )]
 
+use annals::fs::MemFs;
 use annals::record::BatchBuilder;
-use annals::{Log, LogConfig, ProducerConfig, StartAt, Store, StoreConfig, Timestamp, TopicConfig};
+use annals::{
+    AutoOffsetReset, ConsumerConfig, Log, LogConfig, ManualClock, ProducerConfig, ProducerRecord,
+    StartAt, Store, StoreConfig, Timestamp, TopicConfig,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The system's allocator, counting the calls of each thread that take memory.
 struct Counting;
 
 thread_local! {
     static TAKEN: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
+/// Counts a call that takes memory, and the bytes that are held then.
+fn count(bytes: i64) {
     // A thread that is ending has nothing to count with.
     TAKEN.try_with(|taken| taken.set(taken.get() + 1)).ok();
+    hold(bytes);
+}
+
+fn hold(bytes: i64) {
+    HELD.try_with(|held| held.set(held.get() + bytes)).ok();
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        hold(-(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size as i64 - layout.size() as i64);
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(place, layout, size) }
     }
@@ -136,4 +150,85 @@ fn sending_bytes_allocates_nothing_by_the_record() {
     let batches = producer.stats().batches - before;
     assert!(taken <= batches * 8 + 50, "{batches} batches took memory {taken} times");
     assert!(batches < 1000, "{batches} batches");
+}
+
+/// Groups whose members have gone are kept for a week, and what they hold is what they have committed.
+#[test]
+fn a_group_without_members_holds_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::default().maintenance(None);
+    let store = Store::open(dir.path().join("data"), config).unwrap();
+    store.create_topic("count", TopicConfig::default().partitions(4)).unwrap();
+    let leave = |groups: std::ops::Range<u32>| {
+        for group in groups {
+            let config = ConsumerConfig::new(format!("g{group}"));
+            let config = config.auto_offset_reset(AutoOffsetReset::Earliest);
+            let mut consumer = store.consumer(config).unwrap();
+            consumer.subscribe(["count"]).unwrap();
+            consumer.poll(Duration::ZERO).unwrap();
+            consumer.close().unwrap();
+        }
+    };
+    leave(0..200);
+    let before = HELD.get();
+    leave(200..700);
+    let each = (HELD.get() - before) / 500;
+    assert!(each < 3000, "a group without members holds {each} bytes");
+}
+
+/// How many bytes this thread holds more after `work` than before, while what it returns is there.
+fn held<T>(work: impl FnOnce() -> T) -> (i64, T) {
+    let before = HELD.get();
+    let left = work();
+    (HELD.get() - before, left)
+}
+
+/// A log forgets producers that fall silent, and kept the table it once needed for them: 300 to 600
+/// bytes for each. What the log itself takes is the same for one producer that writes as much.
+#[test]
+fn forgotten_producers_hold_no_memory() {
+    const BATCHES: i64 = 10_000;
+    let write = |producers: i64| {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+        let config = LogConfig::default().fs(MemFs::new()).clock(clock.clone());
+        let log = Log::open("orders-0", config).unwrap();
+        let mut builder = BatchBuilder::new();
+        for n in 0..BATCHES {
+            builder.producer(n % producers, 0, (n / producers) as i32);
+            builder.push(Timestamp::from_millis(1), None, Some(b"v")).unwrap();
+            log.append_batch(builder.build().unwrap()).unwrap();
+            builder = BatchBuilder::new();
+        }
+        assert_eq!(log.producers().unwrap().len() as i64, producers);
+        clock.advance(Duration::from_secs(24 * 3600));
+        log.maintain().unwrap();
+        assert!(log.producers().unwrap().is_empty());
+        log
+    };
+    let (one, _log) = held(|| write(1));
+    let (many, _log) = held(|| write(BATCHES));
+    assert!(many - one < 16 << 10, "{one} bytes of one producer, {many} of {BATCHES}");
+}
+
+/// In one process, none of the batches of a closed producer can come again.
+#[test]
+fn closed_producers_hold_no_memory() {
+    const ROUNDS: usize = 3_000;
+    let write = |rounds: usize| {
+        let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
+        store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+        for _ in 0..rounds {
+            let config = ProducerConfig::default().linger(Duration::ZERO).batch_bytes(0);
+            let producer = store.producer(config).unwrap();
+            for n in 0..ROUNDS / rounds {
+                let record = ProducerRecord::new("orders", "v").partition(n as u32 % 2);
+                producer.send(record).unwrap().wait().unwrap();
+            }
+            producer.close().unwrap();
+        }
+        store
+    };
+    let (one, _store) = held(|| write(1));
+    let (many, _store) = held(|| write(ROUNDS));
+    assert!(many - one < 16 << 10, "{one} bytes of one producer, {many} of {ROUNDS}");
 }

@@ -455,7 +455,7 @@ fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
     fs.add(Rule::new(Operation::List, Fault::call(looks)));
     let config = LogConfig::default().fs(fs).listener(listener);
     let mut tail = Log::open_read_only(DIR, config).unwrap().tail(1).unwrap();
-    let waiting = std::thread::spawn(move || in_time("tail", move || tail.next(None)));
+    let waiting = std::thread::spawn(move || in_time("tail", move || tail.next_record(None)));
     looked.recv_timeout(Duration::from_secs(20)).unwrap();
     // Looking at the segments again comes upon a checkpoint that it has to report.
     write_file(&memory, DIR, "recovery-point-offset-checkpoint", b"garbage");

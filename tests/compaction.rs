@@ -11,12 +11,13 @@
 
 mod support;
 
-use annals::fs::MemFs;
+use annals::fs::{Fs as _, MemFs};
 use annals::record::{BatchBuilder, Compression};
 use annals::{
     CleanupPolicy, Clock, Codec, Error, Event, Log, LogConfig, ManualClock, ReadLimits, Record,
     Timestamp,
 };
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::keyed::{Keyed, Shape, bases, staged};
@@ -371,11 +372,12 @@ fn what_cannot_be_compacted_is_refused_and_stays_readable() {
     drop(log);
 
     let fs = MemFs::new();
-    let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
     let mut builder = BatchBuilder::new();
     builder.transactional(true).producer(7, 0, 0);
     builder.push_record(&Record::new("v").key("k"), Timestamp::from_millis(T0)).unwrap();
-    log.append_batch(builder.build().unwrap()).unwrap();
+    fs.create_dir(Path::new(DIR)).unwrap();
+    write_file(&fs, DIR, &name(0, "log"), &builder.take().unwrap());
+    let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
     log.append(Record::new("w").key("k")).unwrap();
     log.roll().unwrap();
     let before = logs(&fs);

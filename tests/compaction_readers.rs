@@ -132,7 +132,7 @@ fn who_reads_while_segments_are_replaced_reads_each_record_that_stays_once() {
             assert!(found.is_some_and(|(found, _)| found <= first));
             if n.is_multiple_of(9) {
                 assert_eq!(handle.verify().unwrap(), []);
-                let offset = tail.lock().unwrap().next(Some(Duration::ZERO)).unwrap();
+                let offset = tail.lock().unwrap().next_record(Some(Duration::ZERO)).unwrap();
                 assert!(offset.is_some());
                 let all_now: Vec<Rec> = read_all(&handle);
                 assert!(stays.iter().all(|rec| all_now.contains(rec)), "seen as a whole");

@@ -120,7 +120,7 @@ fn everything_at_once() {
             let mut tail = log.tail(0).unwrap();
             scope.spawn(move || {
                 loop {
-                    match tail.next(None) {
+                    match tail.next_record(None) {
                         Ok(Some(_)) => {}
                         Err(Error::OffsetOutOfRange { .. }) => {
                             tail.seek(annals::StartAt::Latest).unwrap()
@@ -221,7 +221,7 @@ impl Witness {
 fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
     loop {
         if !by_batches {
-            match tail.next(None) {
+            match tail.next_record(None) {
                 Ok(record) => {
                     let record = record.unwrap();
                     witness.see(record.offset, record.value_str().unwrap());

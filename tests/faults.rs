@@ -850,7 +850,10 @@ fn while_a_sync_is_slow_everything_else_goes_on() {
         log.roll().unwrap();
         assert_eq!(log.append("c").unwrap(), 2);
         assert_eq!(read_all(&log).len(), 3);
-        assert_eq!(log.tail(2).unwrap().next(Some(Duration::ZERO)).unwrap().unwrap().offset, 2);
+        assert_eq!(
+            log.tail(2).unwrap().next_record(Some(Duration::ZERO)).unwrap().unwrap().offset,
+            2
+        );
         assert_eq!(log.stats().unwrap().segments.len(), 2);
         drop(open);
         assert_eq!(flush.join().unwrap().unwrap(), 1);

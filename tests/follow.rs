@@ -145,7 +145,7 @@ fn a_replacement_that_stays_unfinished_is_read_once() {
     fs.clear_trace();
     for _ in 0..5 {
         assert_eq!(
-            follower.tail(StartAt::Latest).unwrap().next(Some(Duration::ZERO)).unwrap(),
+            follower.tail(StartAt::Latest).unwrap().next_record(Some(Duration::ZERO)).unwrap(),
             None
         );
     }

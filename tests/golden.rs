@@ -34,6 +34,10 @@ fn the_files_of_a_small_log() {
     let n = [
         ".kafka_cleanshutdown",
         ".lock",
+        ".reserved-room-for-a-full-disk-0",
+        ".reserved-room-for-a-full-disk-1",
+        ".reserved-room-for-a-full-disk-2",
+        ".reserved-room-for-a-full-disk-3",
         "00000000000000000000.index",
         "00000000000000000000.log",
         "00000000000000000000.timeindex",

@@ -617,6 +617,72 @@ fn compaction_of_the_offsets_keeps_what_holds() {
     assert_eq!((after.offsets, after.state), (before, GroupState::Empty));
 }
 
+/// The bytes of the largest partition of the offsets topic: what the first use of a group reads.
+fn largest_offsets_log(store: &Store) -> u64 {
+    let offsets = store.topic("__consumer_offsets").unwrap();
+    offsets.partitions().iter().map(|log| log.stats().unwrap().bytes).max().unwrap()
+}
+
+/// A group that commits without end has one offset a partition, and its log is read whole when the group is used first.
+#[test]
+fn offsets_log_stays_small_under_endless_commits() {
+    let World { store, clock, fs } = world();
+    let orders = topic(&store, "orders", 1);
+    append(&orders, 0, 0..200);
+    let mut consumer = member(&store, config());
+    consumer.poll(NOW).unwrap();
+    let (metadata, mut largest) = ("m".repeat(4096), 0);
+    for round in 0..2500u64 {
+        let metadata = metadata.clone();
+        let to = OffsetAndMetadata { offset: round % 200, leader_epoch: None, metadata };
+        consumer.commit_offsets(BTreeMap::from([(at("orders", 0), to)])).unwrap();
+        if round % 50 == 0 {
+            largest = largest.max(largest_offsets_log(&store));
+        }
+    }
+    assert!(largest > 3 << 20 && largest < 5 << 20, "{largest}");
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 2499 % 200)]));
+
+    // A log that an earlier program, or a broker, let grow is made small when it is read first.
+    let number = stored_in(&store);
+    let log = store.topic("__consumer_offsets").unwrap().partition(number).unwrap();
+    let (key, value) = stored(&store).pop().unwrap();
+    for _ in 0..2500 {
+        log.append(Record::new(value.clone().unwrap()).key(key.clone())).unwrap();
+    }
+    assert!(largest_offsets_log(&store) > 10 << 20);
+    let store = store_on(&fs.kill(), &clock);
+    let before = store.admin().describe_group(GROUP).unwrap();
+    assert!(largest_offsets_log(&store) < 1 << 20, "{}", largest_offsets_log(&store));
+    let store = store_on(&fs.kill(), &clock);
+    assert_eq!(store.admin().describe_group(GROUP).unwrap().offsets, before.offsets);
+}
+
+/// The partition of the offsets topic that has anything.
+fn stored_in(store: &Store) -> u32 {
+    let offsets = store.topic("__consumer_offsets").unwrap();
+    let number = offsets.partitions().iter().position(|log| log.offsets().end > 0).unwrap();
+    u32::try_from(number).unwrap()
+}
+
+/// A group that all members left is what is stored of it, and goes on from there.
+#[test]
+fn group_goes_on_from_its_generation_after_all_left() {
+    let World { store, clock, fs } = world();
+    append(&topic(&store, "orders", 1), 0, 0..3);
+    for generation in [1, 3, 5] {
+        let mut consumer = member(&store, config());
+        consumer.poll(NOW).unwrap();
+        assert_eq!(consumer.group_metadata().unwrap().generation, generation);
+        consumer.close().unwrap();
+        let described = store.admin().describe_group(GROUP).unwrap();
+        assert_eq!((described.generation, described.state), (generation + 1, GroupState::Empty));
+        assert_eq!(store.admin().list_groups().unwrap()[0].protocol_type, "consumer");
+    }
+    let store = store_on(&fs.kill(), &clock);
+    assert_eq!(store.admin().describe_group(GROUP).unwrap().generation, 6);
+}
+
 #[test]
 fn groups_are_reset_as_kafkas_tools_do() {
     let World { store, .. } = world();
@@ -688,6 +754,23 @@ fn groups_are_reset_as_kafkas_tools_do() {
     assert!(matches!(gone, GroupError::UnknownGroup { .. }));
 }
 
+/// Records that were deleted before the group came to them are not left to read.
+#[test]
+fn lag_leaves_out_deleted_records() {
+    let World { store, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    append(&orders, 0, 0..10);
+    let mut consumer = member(&store, config().max_poll_records(3));
+    consumer.poll(NOW).unwrap();
+    consumer.commit().unwrap();
+    for (start, lag) in [(2, 7), (3, 7), (7, 3), (10, 0)] {
+        orders.partition(0).unwrap().delete_before(start).unwrap();
+        assert_eq!(consumer.lag(&at("orders", 0)).unwrap(), lag);
+        let offsets = store.admin().describe_group(GROUP).unwrap().offsets;
+        assert_eq!(offsets[&at("orders", 0)].lag, Some(lag), "start {start}");
+    }
+}
+
 #[test]
 fn offsets_that_nobody_uses_expire() {
     let World { store, clock, .. } = world();
@@ -720,6 +803,65 @@ fn offsets_that_nobody_uses_expire() {
     assert!(admin.list_groups().unwrap().is_empty());
     let mut again = member(&store, config());
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
+}
+
+/// The group has been without members for a week, but for one consumer that reads and commits each day.
+#[test]
+fn fresh_commit_is_kept_after_group_became_empty() {
+    let World { store, clock, .. } = world();
+    let orders = topic(&store, "orders", 1);
+    let mut left = member(&store, config());
+    left.poll(NOW).unwrap();
+    left.commit().unwrap();
+    left.close().unwrap();
+    let mut reads = store.consumer(config().enable_auto_commit(false)).unwrap();
+    reads.assign([at("orders", 0)]).unwrap();
+    for hours in [24, 24, 24, 24, 24, 24, 23] {
+        clock.advance(secs(hours * 3600));
+        append(&orders, 0, 0..1);
+        assert_eq!(reads.poll(NOW).unwrap().len(), 1);
+        reads.commit().unwrap();
+    }
+    drop(reads);
+    clock.advance(secs(3700));
+    store.admin().expire_offsets().unwrap();
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 7)]));
+    clock.advance(secs(7 * 86_400 - 3700));
+    store.admin().expire_offsets().unwrap();
+    assert!(store.admin().describe_group(GROUP).is_err());
+}
+
+/// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
+#[test]
+fn offsets_stay_while_a_consumer_without_membership_polls() {
+    let World { mut store, clock, fs } = world();
+    let day = 86_400;
+    append(&topic(&store, "orders", 2), 0, 0..10);
+    let set = [0, 1].map(|partition| (at("orders", partition), 0.into()));
+    store.admin().alter_offsets(GROUP, BTreeMap::from(set)).unwrap();
+    let start = |store: &Store| {
+        let mut consumer = store.consumer(config().enable_auto_commit(false)).unwrap();
+        consumer.assign([at("orders", 0)]).unwrap();
+        consumer
+    };
+    let mut reads = start(&store);
+    for days in 0..40 {
+        if days % 10 == 9 {
+            drop((reads, store));
+            clock.advance(secs(3 * day));
+            store = store_on(&fs.kill(), &clock);
+            reads = start(&store);
+            assert_eq!(reads.poll(NOW).unwrap().len(), 10, "on day {days}");
+        }
+        clock.advance(secs(day));
+        reads.poll(NOW).unwrap();
+        store.admin().expire_offsets().unwrap();
+    }
+    // The other partition was read by no consumer.
+    assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 0)]));
+    drop(reads);
+    clock.advance(secs(9 * day));
+    assert!(store.admin().list_groups().unwrap().is_empty());
 }
 
 /// What has happened in a random run, and what must hold.
@@ -821,7 +963,8 @@ impl Life {
         match self.chance.below(100) {
             0..6 if count < 5 => self.join(),
             6..8 if count > 0 => self.members.swap_remove(one).close().unwrap_or_else(|error| {
-                assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+                let kind = error.kind();
+                assert!(matches!(kind, ErrorKind::Rebalancing | ErrorKind::Fenced), "{error}");
             }),
             8..10 if count > 0 => drop(self.members.swap_remove(one)),
             10..12 if self.topics.len() < 4 => {

@@ -113,13 +113,13 @@ fn a_tail_waits_at_an_end_without_records() {
     three(&log, "2");
     let mut tail = log.tail(3).unwrap();
     log.truncate_to(5).unwrap();
-    assert!(tail.next(Some(Duration::ZERO)).unwrap().is_none());
+    assert!(tail.next_record(Some(Duration::ZERO)).unwrap().is_none());
     assert!(tail.next_batch(Some(Duration::from_millis(1))).unwrap().is_none());
     let fetched = log.read(3, ReadLimits::default()).unwrap();
     assert!(fetched.is_empty());
     assert_eq!(fetched.next_offset, 5);
     log.append("next").unwrap();
-    assert_eq!(tail.next(None).unwrap().unwrap().offset, 5);
+    assert_eq!(tail.next_record(None).unwrap().unwrap().offset, 5);
 }
 
 /// A future for the durability of offset 6 never resolved once the log was truncated to 3, and the

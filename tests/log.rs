@@ -202,7 +202,7 @@ fn a_read_only_log_follows_its_writer() {
         }
     }
     for i in 0..400 {
-        assert_eq!(tail.next(None).unwrap().unwrap().offset, i);
+        assert_eq!(tail.next_record(None).unwrap().unwrap().offset, i);
     }
     assert!(matches!(follower.append("no"), Err(Error::ReadOnly)));
     log.truncate_to(100).unwrap();
@@ -267,7 +267,7 @@ fn a_read_only_tail_is_woken_however_often_it_waits() {
     let limit = std::time::Duration::from_secs(20);
     for n in 0..100u64 {
         let mut tail = Log::open_read_only(dir.path(), small()).unwrap().tail(n).unwrap();
-        let waiting = std::thread::spawn(move || tail.next(Some(limit)).unwrap());
+        let waiting = std::thread::spawn(move || tail.next_record(Some(limit)).unwrap());
         log.append("x").unwrap();
         assert_eq!(waiting.join().unwrap().map(|record| record.offset), Some(n));
     }
@@ -309,7 +309,7 @@ fn a_tail_that_is_woken_for_no_record_waits_no_longer_than_its_limit() {
     let clock = std::sync::Arc::new(Markers { fs: fs.clone(), looks: Default::default() });
     let log = Log::open_read_only("l-0", LogConfig::default().fs(fs).clock(clock)).unwrap();
     let mut tail = log.tail(StartAt::Latest).unwrap();
-    assert!(tail.next(Some(std::time::Duration::from_millis(200))).unwrap().is_none());
+    assert!(tail.next_record(Some(std::time::Duration::from_millis(200))).unwrap().is_none());
     assert!(log.reader(StartAt::Latest).unwrap().offset() > 1, "there were markers");
 }
 
@@ -323,7 +323,7 @@ fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
     let gone = Fault::Error(std::io::ErrorKind::NotFound);
     fs.add(Rule::new(Operation::List, gone).from_nth(10));
     let (done, result) = std::sync::mpsc::channel();
-    std::thread::spawn(move || done.send(tail.next(None)));
+    std::thread::spawn(move || done.send(tail.next_record(None)));
     let got = result.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
     assert!(matches!(got, Err(Error::Io { .. })), "{got:?}");
 }

@@ -517,7 +517,7 @@ fn closing_from_several_threads_while_all_is_in_use() {
             scope.spawn(|| while log.append("x").is_ok() {});
             scope.spawn(|| while log.flush().is_ok() {});
             scope.spawn(|| while log.read(0, ReadLimits::default()).is_ok() {});
-            scope.spawn(move || while tail.next(None).is_ok() {});
+            scope.spawn(move || while tail.next_record(None).is_ok() {});
             let closed = closers.into_iter().map(|c| c.join().unwrap());
             assert_eq!(closed.filter(Result::is_ok).count(), 1);
         });

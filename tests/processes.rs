@@ -144,10 +144,10 @@ fn no_descriptor_is_left_behind() {
         check(&log, 60);
         assert!(log.verify().unwrap().is_empty());
         let mut tail = log.tail(55).unwrap();
-        assert_eq!(tail.next(None).unwrap().unwrap().offset, 55);
+        assert_eq!(tail.next_record(None).unwrap().unwrap().offset, 55);
         assert!(open_descriptors() < before + 30);
         log.truncate_to(20).unwrap();
-        assert!(tail.next(None).is_err());
+        assert!(tail.next_record(None).is_err());
         let follower = Log::open_read_only(&dir, tiny()).unwrap();
         check(&follower, 20);
         drop((tail, follower));

@@ -336,7 +336,7 @@ fn writing_goes_on_while_callback_blocks() {
         producer.send_and_forget(to(partition, "goes on")).unwrap();
         let log = scene.topic.partition(partition).unwrap();
         let mut tail = log.tail(u64::from(partition == 0)).unwrap();
-        let record = tail.next(Some(WATCHDOG)).unwrap().expect("it is written");
+        let record = tail.next_record(Some(WATCHDOG)).unwrap().expect("it is written");
         assert_eq!(record.value_str(), Some("goes on"));
     }
     // Neither does a close with a limit wait for it.

@@ -10,7 +10,7 @@ use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, ManualClock, PartitionAccess, RebalanceListener,
-    Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
+    Store, StoreConfig, Timestamp, TopicConfig, TopicPartition, TopicPattern,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -190,7 +190,9 @@ fn moves_after_failed_commit(
             let fails = failed == 0 && index == who && round >= from;
             let full = fails.then(|| fs.add(full));
             failed += usize::from(consumer.poll(NOW).is_err());
-            full.map(|full| fs.remove_rule(full));
+            if let Some(full) = full {
+                fs.remove_rule(full);
+            }
         }
         new.poll(NOW).unwrap();
     }
@@ -257,6 +259,105 @@ fn close_commits_what_was_read_while_rejoining() {
         let committed = leader.committed(&at).unwrap().unwrap();
         assert_eq!(committed.offset, last.offset + 1, "after {polls_of_leader} polls");
     }
+}
+
+fn latest(group: &str) -> ConsumerConfig {
+    ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Latest)
+}
+
+/// The ways in which a partition comes into being while a topic is being read.
+#[derive(Debug, Clone, Copy)]
+enum Birth {
+    Added,
+    Named,
+    Matched,
+    Again,
+    AgainAssigned,
+}
+
+/// A consumer that reads before the partition is made, and `next` poll only after a record was appended to it.
+fn read_of_new_partition(birth: Birth, config: ConsumerConfig) -> usize {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    store.create_topic("other", of(1)).unwrap();
+    if !matches!(birth, Birth::Named | Birth::Matched) {
+        store.create_topic("t", of(1)).unwrap();
+        append_one_each(&store, "t");
+    }
+    let mut consumer = store.consumer(config).unwrap();
+    match birth {
+        Birth::Matched => consumer.subscribe_pattern(TopicPattern::prefix("t")).unwrap(),
+        Birth::AgainAssigned => consumer.assign([TopicPartition::new("t", 0)]).unwrap(),
+        _ => consumer.subscribe(["t", "other"]).unwrap(),
+    }
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 0, "latest");
+    if matches!(birth, Birth::Again | Birth::AgainAssigned) {
+        store.delete_topic("t").unwrap();
+    }
+    match birth {
+        Birth::Added => store.add_partitions("t", 2).unwrap(),
+        _ => drop(store.create_topic("t", of(2)).unwrap()),
+    }
+    store.topic("t").unwrap().partition(0).unwrap().append("x").unwrap();
+    store.topic("t").unwrap().partition(1).unwrap().append("x").unwrap();
+    poll_all(&mut [&mut consumer], 4)
+}
+
+#[test]
+fn latest_reads_partitions_whole_that_are_made_while_reading() {
+    for config in [latest("g"), cooperative(latest("g"))] {
+        for (birth, expected, kafka) in [
+            (Birth::Added, 2, 1),
+            (Birth::Named, 2, 0),
+            (Birth::Matched, 2, 0),
+            (Birth::Again, 2, 0),
+            (Birth::AgainAssigned, 1, 0),
+        ] {
+            assert_eq!(read_of_new_partition(birth, config.clone()), expected, "{birth:?}");
+            let as_kafka = config.clone().new_partitions_from_start(false);
+            assert_eq!(read_of_new_partition(birth, as_kafka), kafka, "{birth:?} in Kafka");
+        }
+    }
+}
+
+/// The partition goes to a member that came after it was made: the group was there before.
+#[test]
+fn later_member_begins_new_partition_at_its_start() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    store.create_topic("t", of(1)).unwrap();
+    let mut early = subscribed(&store, latest("g"));
+    early.poll(NOW).unwrap();
+    store.add_partitions("t", 2).unwrap();
+    store.topic("t").unwrap().partition(1).unwrap().append("x").unwrap();
+    let mut late = subscribed(&store, latest("g"));
+    assert_eq!(poll_all(&mut [&mut early, &mut late], 5), 1);
+    // One that was made while the group had no members begins at its end.
+    early.close().unwrap();
+    late.close().unwrap();
+    store.add_partitions("t", 3).unwrap();
+    store.topic("t").unwrap().partition(2).unwrap().append("x").unwrap();
+    let mut next = subscribed(&store, latest("g"));
+    assert_eq!(poll_all(&mut [&mut next], 4), 0);
+}
+
+/// The process ends after the poll that found the partition, before anything that it returned was committed.
+#[test]
+fn crash_does_not_move_start_in_new_partition() {
+    let fs = MemFs::new();
+    let open = |fs: &MemFs| {
+        Store::open("d", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap()
+    };
+    let store = open(&fs);
+    store.create_topic("t", of(1)).unwrap();
+    let mut consumer = subscribed(&store, latest("g"));
+    consumer.poll(NOW).unwrap();
+    store.add_partitions("t", 2).unwrap();
+    store.topic("t").unwrap().partition(1).unwrap().append("x").unwrap();
+    assert_eq!(poll_all(&mut [&mut consumer], 2), 1);
+    let killed = fs.kill();
+    drop((consumer, store));
+    let store = open(&killed);
+    let mut consumer = subscribed(&store, latest("g"));
+    assert_eq!(poll_all(&mut [&mut consumer], 3), 1);
 }
 
 /// A group over some minutes: members come and go in order, subscriptions and topics change. Nothing fails.

@@ -1,12 +1,14 @@
 //! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, Record, Store, StoreConfig,
     Topic, TopicConfig, TopicError,
 };
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{clock, files, read_file, write_file};
 
@@ -143,7 +145,7 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
-    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), annals::fs::Open::ReadOnly).is_err());
+    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), Open::ReadOnly).is_err());
     store.close().unwrap();
     assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
     assert_eq!(directories(&fs).len(), 4);
@@ -287,7 +289,7 @@ fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
     store.delete_topic("orders").unwrap();
     assert_eq!(store.topic("orders").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(log.append("x").unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(tail.next(None).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(tail.next_record(None).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(directories(&fs), Vec::<String>::new());
     let new = store.create_topic("orders", TopicConfig::default()).unwrap();
     assert_ne!(new.id(), orders.id());
@@ -324,7 +326,7 @@ fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
     let fs = FaultFs::new(disk.clone());
     let store = Store::open(DATA, config(&disk).fs(fs.clone()).recovery_threads(1)).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
-    let full = Fault::Error(std::io::ErrorKind::StorageFull);
+    let full = Fault::Error(io::ErrorKind::StorageFull);
     let rule = fs.add(Rule::new(Operation::CreateDir, full).path("orders-2"));
     assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
     fs.remove_rule(rule);
@@ -335,6 +337,205 @@ fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
     let topic = store.topic("orders").unwrap();
     assert_eq!(topic.partition_count(), 5);
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
+}
+
+/// Partitions are made in any order. When the process ends, partition 1 may have the id of its topic and partition 0 none yet:
+/// the next opening drew another id, and refused partition 1 for ever.
+#[test]
+fn topic_opens_when_only_some_partitions_have_its_id() {
+    for (with_id, partitions) in [(vec![1], 4), (vec![0], 4), (vec![2, 3], 4), (vec![], 4)] {
+        let fs = MemFs::new();
+        let store = open(&fs).unwrap();
+        let id = store.create_topic("orders", TopicConfig::default().partitions(4)).unwrap().id();
+        drop(store);
+        let fs = fs.kill();
+        for partition in (0..partitions).filter(|partition| !with_id.contains(partition)) {
+            fs.remove(Path::new(&format!("data/orders-{partition}/partition.metadata"))).unwrap();
+        }
+        replace_file(&fs, "data/orders-0", "topic.properties", b"partitions=4\nstate=creating\n");
+        let store = open(&fs).unwrap();
+        let found = store.topic("orders").unwrap();
+        assert!(with_id.is_empty() || found.id() == id, "{with_id:?}");
+        store.close().unwrap();
+        assert_eq!(open(&fs).unwrap().topic("orders").unwrap().id(), found.id());
+    }
+}
+
+fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
+    fs.remove(&Path::new(dir).join(name)).ok();
+    write_file(fs, dir, name, bytes);
+}
+
+/// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of them was given it first.
+#[test]
+fn partitions_of_a_broker_share_the_id_that_any_has() {
+    let fs = MemFs::new();
+    for partition in 0..3 {
+        fs.create_dir(Path::new(&format!("{DATA}/orders-{partition}"))).unwrap();
+        let dir = format!("{DATA}/orders-{partition}");
+        write_file(&fs, &dir, "00000000000000000000.log", b"");
+    }
+    let id = "J8aAPcfLQt2bqs1JT_rMgQ";
+    let metadata = format!("version: 0\ntopic_id: {id}");
+    write_file(&fs, "data/orders-2", "partition.metadata", metadata.as_bytes());
+    let store = open(&fs).unwrap();
+    assert_eq!(store.topic("orders").unwrap().id().to_string(), id);
+    drop(store);
+    let store = open(&fs.kill()).unwrap();
+    assert_eq!(store.topic("orders").unwrap().id().to_string(), id);
+}
+
+/// A file system that does not tell cases apart, as those of macOS and Windows.
+#[derive(Debug)]
+struct Folding(MemFs);
+
+fn folded(path: &Path) -> PathBuf {
+    path.to_str().unwrap().to_lowercase().into()
+}
+
+impl Fs for Folding {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn annals::fs::File>> {
+        self.0.open(&folded(path), how)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<annals::fs::Entry>> {
+        self.0.list(&folded(dir))
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir(&folded(dir))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(&folded(from), &folded(to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(&folded(path))
+    }
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename_dir(&folded(from), &folded(to))
+    }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.remove_dir(&folded(dir))
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(&folded(dir))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn annals::fs::DirLock>> {
+        self.0.lock(&folded(path))
+    }
+    fn boot_id(&self) -> Option<String> {
+        self.0.boot_id()
+    }
+}
+
+/// The directory of `Orders-0` was that of `orders-0`: the creation took it over, failed, and removed it.
+#[test]
+fn creation_leaves_topic_alone_when_only_case_differs() {
+    let fs = MemFs::new();
+    let open = || Store::open(DATA, config(&fs).fs(Folding(fs.clone()))).unwrap();
+    let store = open();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    topic.partition(0).unwrap().append("precious").unwrap();
+    let before = files(&fs, "data/orders-0");
+    for _ in 0..2 {
+        let refused = store.create_topic("Orders", three()).unwrap_err();
+        assert!(matches!(topic_error(refused), TopicError::InvalidDirectory { .. }));
+        assert_eq!(files(&fs, "data/orders-0"), before);
+    }
+    assert_eq!(directories(&fs), ["orders-0", "orders-1"]);
+    topic.partition(0).unwrap().append("and more").unwrap();
+    // What an interrupted growth of `orders` has left is not taken for something of `Orders` either.
+    store.close().unwrap();
+    let store = open();
+    let topic = store.topic("orders").unwrap();
+    assert_eq!(values(&topic, 0), ["precious", "and more"]);
+    store.delete_topic("orders").unwrap();
+    store.create_topic("Orders", three()).unwrap();
+}
+
+#[test]
+fn name_is_usable_after_creation_failed() {
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
+        for operation in [Operation::CreateDir, Operation::Rename, Operation::CreateNew] {
+            for nth in 1.. {
+                let disk = MemFs::new();
+                let fs = FaultFs::new(disk.clone());
+                let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
+                let rule = fs.add(Rule::new(operation, Fault::Error(kind)).from_nth(nth));
+                let four = || TopicConfig::default().partitions(4);
+                if store.create_topic("orders", four()).is_ok() {
+                    assert!(nth > 4);
+                    break;
+                }
+                fs.remove_rule(rule);
+                let topic = store.create_topic("orders", four()).unwrap();
+                topic.partition(3).unwrap().append("x").unwrap();
+                store.close().unwrap();
+                let store = open(&disk).unwrap();
+                assert_eq!(values(&store.topic("orders").unwrap(), 3), ["x"]);
+                assert_eq!(store.topic("orders").unwrap().id(), topic.id());
+            }
+        }
+    }
+}
+
+/// Between the two, the creation said that the topic was being made, and a crash brought the deleted records back.
+#[test]
+fn name_is_usable_after_deletion_failed() {
+    for nth in 1..=3 {
+        for again in [false, true] {
+            let disk = MemFs::new();
+            let fs = FaultFs::new(disk.clone());
+            let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
+            let topic = store.create_topic("orders", three()).unwrap();
+            for log in topic.partitions().iter() {
+                log.append_all(["old", "older"].map(Into::into)).unwrap();
+                log.delete_before(1).unwrap();
+            }
+            let rule = Rule::new(Operation::RenameDir, Fault::Error(io::ErrorKind::Other));
+            let rule = fs.add(rule.from_nth(nth));
+            assert_eq!(store.delete_topic("orders").unwrap_err().kind(), ErrorKind::Io);
+            // As long as it cannot be finished, nothing takes the place of what is left.
+            assert_eq!(store.create_topic("orders", three()).unwrap_err().kind(), ErrorKind::Io);
+            fs.remove_rule(rule);
+            if again {
+                store.delete_topic("orders").unwrap();
+                assert_eq!(store.delete_topic("orders").unwrap_err().kind(), ErrorKind::NotFound);
+            }
+            let images = support::images::Images::default();
+            images.watch(&fs, &disk, || ());
+            store.create_topic("orders", three()).unwrap();
+            for image in images.take() {
+                for (_, disk) in image.ways(nth) {
+                    let store = open(&disk).unwrap();
+                    let Ok(topic) = store.topic("orders") else { continue };
+                    let ends = |log: &Log| (log.offsets().start, log.offsets().end);
+                    assert!(topic.partitions().iter().all(|log| ends(log) == (0, 0)));
+                }
+            }
+        }
+    }
+}
+
+/// A growth that failed has begun to make partitions: the next one makes those, or more.
+#[test]
+fn growth_can_be_repeated_after_it_failed() {
+    for nth in 1..=4 {
+        let disk = MemFs::new();
+        let fs = FaultFs::new(disk.clone());
+        let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
+        let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
+        let full = Fault::Error(io::ErrorKind::StorageFull);
+        let rule = fs.add(Rule::new(Operation::CreateDir, full).from_nth(nth));
+        assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
+        fs.remove_rule(rule);
+        if nth > 1 {
+            let fewer = topic_error(store.add_partitions("orders", 3).unwrap_err());
+            assert!(matches!(fewer, TopicError::InvalidPartitions { .. }), "{fewer}");
+        }
+        store.add_partitions("orders", 6).unwrap();
+        topic.partition(5).unwrap().append("x").unwrap();
+        store.close().unwrap();
+        assert_eq!(values(&open(&disk).unwrap().topic("orders").unwrap(), 5), ["x"]);
+    }
 }
 
 /// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
@@ -374,10 +575,12 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
 fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     let disk = MemFs::new();
     open(&disk).unwrap().close().unwrap();
-    for nth in 1..=2 {
+    // The lock file of the store, then its directory, then that of the log.
+    for (operation, nth) in [(Operation::Lock, 1), (Operation::LockDir, 1), (Operation::LockDir, 2)]
+    {
         let fs = FaultFs::new(disk.clone());
-        let taken = Fault::Error(std::io::ErrorKind::WouldBlock);
-        let rule = fs.add(Rule::new(Operation::Lock, taken).nth(nth));
+        let taken = Fault::Error(io::ErrorKind::WouldBlock);
+        let rule = fs.add(Rule::new(operation, taken).nth(nth));
         Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
         assert_eq!(fs.fired(rule), 1);
     }
@@ -467,7 +670,8 @@ fn a_directory_of_something_else_is_left_as_it_is() {
     }
 }
 
-/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice.
+/// A start that has a wrong digit would delete records, or bring deleted ones back: it is there twice, and where the two
+/// differ, the directory is refused.
 #[test]
 fn a_damaged_checkpoint_line_is_not_believed() {
     let fs = MemFs::new();
@@ -482,10 +686,13 @@ fn a_damaged_checkpoint_line_is_not_believed() {
     let file = "log-start-offset-checkpoint";
     let text = String::from_utf8(read_file(&fs, DATA, file)).unwrap();
     write_file(&fs, DATA, file, text.replacen("orders 1 2", "orders 1 9", 1).as_bytes());
+    let error = open(&fs).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(file), "{error}");
+    write_file(&fs, DATA, file, text.as_bytes());
     let store = open(&fs).unwrap();
     let start =
         |partition| store.topic("orders").unwrap().partition(partition).unwrap().offsets().start;
-    assert_eq!((start(0), start(1)), (2, 0));
+    assert_eq!((start(0), start(1)), (2, 2));
 }
 
 /// What decides which topic a directory belongs to, or what is deleted, is not guessed at.

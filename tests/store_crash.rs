@@ -19,6 +19,14 @@ fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
     Store::open(DATA, StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1))
 }
 
+/// Opens a store that works on so many threads, one call at a time, in an order by this seed.
+fn open_on(threads: usize, seed: u64, fs: &FaultFs) -> Store {
+    fs.interleave(seed);
+    fs.record_trace(false);
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None).recovery_threads(threads);
+    Store::open(DATA, config).unwrap()
+}
+
 /// A partition of which `end` records were appended, the value of each its topic and number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Partition {
@@ -92,6 +100,8 @@ impl Op {
 }
 
 struct Sim {
+    /// On so many threads, whose calls come in an order by this seed.
+    threads: (usize, u64),
     disk: MemFs,
     fs: FaultFs,
     store: Store,
@@ -107,12 +117,21 @@ fn watch(images: &Images<Promise>, fs: &FaultFs, disk: &MemFs, promise: &Arc<Mut
 
 impl Sim {
     fn new() -> Sim {
+        Sim::on_threads(1, 0)
+    }
+
+    fn on_threads(threads: usize, seed: u64) -> Sim {
         let disk = MemFs::new();
         let fs = FaultFs::new(disk.clone());
         let (promise, images) = (Arc::<Mutex<Promise>>::default(), Images::default());
         watch(&images, &fs, &disk, &promise);
-        let store = open(fs.clone()).unwrap();
-        Sim { disk, fs, store, promise, images, made: 0 }
+        let store = open_on(threads, seed, &fs);
+        Sim { threads: (threads, seed), disk, fs, store, promise, images, made: 0 }
+    }
+
+    fn open(&mut self) {
+        let (threads, seed) = self.threads;
+        self.store = open_on(threads, seed, &self.fs);
     }
 
     fn run(&mut self, op: Op) {
@@ -215,7 +234,7 @@ impl Sim {
                     partition.durable = partition.end;
                 }
                 self.during(next, |store| store.close().unwrap());
-                self.store = open(self.fs.clone()).unwrap();
+                self.open();
                 check(&self.store, &self.promise.lock().unwrap(), true);
                 assert!(
                     self.store
@@ -229,7 +248,7 @@ impl Sim {
                 self.disk = self.disk.kill();
                 self.fs = FaultFs::new(self.disk.clone());
                 watch(&self.images, &self.fs, &self.disk, &self.promise);
-                self.store = open(self.fs.clone()).unwrap();
+                self.open();
                 let found = check(&self.store, &self.promise.lock().unwrap(), true);
                 let mut promise = self.promise.lock().unwrap();
                 promise.now = found.clone();
@@ -360,6 +379,51 @@ fn a_crash_at_any_call_leaves_what_was_promised() {
         }
     }
     support::say(&format!("{checked} states of a store after a crash"));
+}
+
+/// The partitions of a topic are made, opened and closed on several threads. What one of them has done when the process ends
+/// says nothing of what another one has: partition 1 may have its id and partition 0 none yet.
+#[test]
+fn crash_in_parallel_work_keeps_promises() {
+    let mut checked = 0;
+    for seed in seeds("ANNALS_STORE_SEEDS", 3) {
+        let threads = 2 + seed as usize % 3;
+        let mut sim = Sim::on_threads(threads, seed);
+        let mut chance = Chance(seed ^ 0x7A12);
+        let mut ops = vec![
+            Op::Create { name: 0, partitions: 4 },
+            Op::Append { name: 0, partition: 1 },
+            Op::Append { name: 0, partition: 2 },
+            Op::Grow { name: 0 },
+            Op::FlushAll,
+            Op::Close,
+            Op::Append { name: 0, partition: 3 },
+            Op::Die,
+            Op::Delete { name: 0 },
+            Op::Create { name: 0, partitions: 3 },
+        ];
+        ops.extend((0..8).map(|_| Op::any(&mut chance)));
+        ops.push(Op::Close);
+        for op in &ops {
+            sim.run(*op);
+        }
+        for (number, image) in sim.images.take().iter().enumerate() {
+            let Image { call, promise, .. } = image;
+            let ways = image.ways(seed * 100_000 + number as u64);
+            // The end of the process before one call, a loss of power before the next.
+            let way = if (number as u64 + seed) % 2 == 0 { 0 } else { 3 };
+            for (way, (intact, disk)) in ways.iter().enumerate().skip(way).take(1) {
+                let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
+                if std::panic::catch_unwind(work).is_err() {
+                    panic!(
+                        "seed {seed}, way {way}, before call {number}, {call}; {promise:?}; after {ops:?}"
+                    );
+                }
+                checked += 1;
+            }
+        }
+    }
+    support::say(&format!("{checked} states of a store after a crash in parallel work"));
 }
 
 /// A crash in the opening that follows a crash leaves no less.

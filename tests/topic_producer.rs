@@ -11,10 +11,13 @@ mod support;
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
 use annals::*;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::T0;
 
@@ -522,6 +525,173 @@ fn a_record_that_is_too_large_changes_nothing() {
     producer.send(to(0, "x".repeat(403))).unwrap();
 }
 
+/// The limit is lowered while a batch of several records waits. Its records fit by themselves, so they are
+/// sent in several batches, numbered one after the other.
+#[test]
+fn batch_is_split_when_limit_is_lowered() {
+    for codec in [Codec::None, Codec::Lz4] {
+        let scene = scene(1);
+        let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+        let producer = scene.store.producer(config.compression(codec)).unwrap();
+        let mut chance = support::Chance(7);
+        let mut value =
+            || -> String { (0..500).map(|_| char::from(b'!' + chance.below(90) as u8)).collect() };
+        let sent: Vec<String> = (0..20).map(|_| value()).collect();
+        let (tell, told) = channel();
+        let mut handles = Vec::new();
+        for (n, value) in sent.iter().enumerate() {
+            scene.clock.advance(Duration::from_millis(1));
+            let record = Record::new(value.clone()).header("n", n.to_string());
+            let record = ProducerRecord::new(TOPIC, record);
+            let tell = tell.clone();
+            let callback = move |sent: Result<&RecordMetadata, &Error>| {
+                tell.send(sent.unwrap().offset).unwrap();
+            };
+            handles.push(producer.send_with(record, callback).unwrap());
+        }
+        let lower = scene.topic.config().max_message_bytes(2000);
+        scene.store.alter_topic(TOPIC, lower).unwrap();
+        for (n, handle) in handles.iter().enumerate() {
+            let sent = handle.wait().unwrap();
+            assert_eq!(sent.offset, Some(n as u64));
+            assert_eq!(told.recv().unwrap(), Some(n as u64));
+            let stored = scene.topic.partition(0).unwrap().get(n as u64).unwrap().unwrap();
+            assert_eq!(stored.timestamp, Timestamp::from_millis(T0 + 1 + n as i64));
+            assert_eq!(sent.timestamp, stored.timestamp);
+            assert_eq!(stored.headers[0].value.as_deref(), Some(n.to_string().as_bytes()));
+        }
+        assert_eq!(scene.values(0), sent);
+        let known = scene.topic.partition(0).unwrap().producers().unwrap();
+        assert_eq!((known[0].producer_epoch, known[0].last_sequence), (0, 19));
+        assert_eq!(producer.stats().buffered_bytes, 0);
+        producer.flush().unwrap();
+    }
+}
+
+/// A record that the topic does not take any more fails by itself.
+#[test]
+fn record_over_lowered_limit_fails_alone() {
+    for acks in [Acks::Written, Acks::Flushed] {
+        let scene = scene(1);
+        let config = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR).acks(acks);
+        let producer = scene.store.producer(config).unwrap();
+        let (tell, told) = channel();
+        let mut handles = Vec::new();
+        for n in 0..9 {
+            let tell = tell.clone();
+            let value = if n % 4 == 1 { "x".repeat(3000) } else { n.to_string() };
+            let callback = move |sent: Result<&RecordMetadata, &Error>| {
+                tell.send((n, sent.ok().and_then(|sent| sent.offset))).unwrap();
+            };
+            handles.push(producer.send_with(to(0, value), callback).unwrap());
+        }
+        let lower = scene.topic.config().max_message_bytes(1000);
+        scene.store.alter_topic(TOPIC, lower).unwrap();
+        let failed = produce_error(producer.flush());
+        assert!(
+            matches!(failed, ProduceError::Batch(e) if matches!(*e, Error::BatchTooLarge { .. }))
+        );
+        assert_eq!(scene.values(0), ["0", "2", "3", "4", "6", "7", "8"]);
+        let mut offset = 0;
+        for (n, handle) in handles.iter().enumerate() {
+            let is_large = n % 4 == 1;
+            let expected = (!is_large).then_some(offset);
+            assert_eq!(handle.wait().ok().map(|sent| sent.offset.unwrap()), expected, "{n}");
+            assert_eq!(told.recv().unwrap(), (n, expected));
+            offset += u64::from(!is_large);
+        }
+        let known = scene.topic.partition(0).unwrap().producers().unwrap();
+        assert_eq!((known[0].producer_epoch, known[0].last_sequence), (0, 6));
+        assert_eq!((producer.stats().errors, producer.stats().buffered_bytes), (2, 0));
+    }
+}
+
+/// The limit goes up and down, and the disk is full now and then, while batches wait, are split, and are
+/// retried. Each record is there once and in order, unless it is too large by itself.
+#[test]
+fn split_batches_keep_order_through_retries() {
+    for seed in support::seeds("PRODUCER_SPLIT_SEED", 60) {
+        eprintln!("seed: PRODUCER_SPLIT_SEED={seed}");
+        let mut chance = support::Chance(seed);
+        let scene = scene(1);
+        let config = ProducerConfig::default().linger(HOUR).delivery_timeout(2 * HOUR);
+        let producer = scene.store.producer(config.batch_bytes(3000)).unwrap();
+        let mut sent = Vec::new();
+        for n in 0..60 {
+            match chance.below(10) {
+                0 => {
+                    let limit = 200 + chance.below(2000);
+                    let config = scene.topic.config().max_message_bytes(limit);
+                    scene.store.alter_topic(TOPIC, config).unwrap();
+                }
+                1 => drop(scene.fail_writes(io::ErrorKind::StorageFull)),
+                2 => {
+                    scene.fs.clear_rules();
+                    scene.clock.advance(Duration::from_secs(1));
+                    producer.poll();
+                }
+                3 => producer.send(to(0, "now")).map_or((), |sent: SendHandle| {
+                    drop(sent.wait_for(Duration::ZERO));
+                }),
+                _ => {
+                    let value = format!("{n}-{}", "x".repeat(chance.below(400) as usize));
+                    sent.push((value.clone(), producer.send(to(0, value)).unwrap()));
+                }
+            }
+        }
+        scene.fs.clear_rules();
+        scene.clock.advance(Duration::from_secs(2));
+        producer.poll();
+        producer.flush().ok();
+        let stored = scene.values(0);
+        let mut expected = Vec::new();
+        for (value, handle) in sent {
+            match handle.wait() {
+                Ok(sent) => {
+                    assert_eq!(stored[sent.offset.unwrap() as usize], value);
+                    expected.push(value);
+                }
+                Err(_) => assert!(value.len() > 50, "{value} is not too large"),
+            }
+        }
+        assert!(stored.iter().filter(|value| *value != "now").eq(&expected));
+        let known = scene.topic.partition(0).unwrap().producers().unwrap();
+        assert_eq!(known[0].producer_epoch, 0);
+        assert_eq!(producer.stats().buffered_bytes, 0);
+    }
+}
+
+/// A waker that panics belongs to one task. Others that wait for the same batch are woken.
+#[test]
+fn panicking_waker_leaves_others_awake() {
+    struct Boom;
+    impl Wake for Boom {
+        fn wake(self: Arc<Self>) {
+            panic!("as it was told");
+        }
+    }
+    struct Tell(std::sync::mpsc::Sender<()>);
+    impl Wake for Tell {
+        fn wake(self: Arc<Self>) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let scene = scene(1);
+    let producer = scene.store.producer(ProducerConfig::default()).unwrap();
+    let full = scene.fail_writes(io::ErrorKind::StorageFull);
+    let mut handles = [0, 1].map(|n| producer.send(to(0, n.to_string())).unwrap());
+    let (tell, told) = channel();
+    let wakers = [Waker::from(Arc::new(Boom)), Waker::from(Arc::new(Tell(tell)))];
+    for (handle, waker) in handles.iter_mut().zip(&wakers) {
+        assert!(Pin::new(handle).poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    scene.fs.remove_rule(full);
+    scene.clock.advance(Duration::from_secs(1));
+    producer.poll();
+    told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(handles.iter().all(SendHandle::is_done));
+}
+
 #[test]
 fn unknown_places_are_refused() {
     let scene = scene(2);
@@ -562,6 +732,30 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
     assert_eq!(producer.send(to(0, "new")).unwrap().wait().unwrap().offset, Some(0));
     assert_eq!(values(&again.partition(0).unwrap()), ["new"]);
     producer.send(to(1, "x")).unwrap_err();
+}
+
+/// Topics come and go while one producer lives, which also has records that linger for each. With the topic go
+/// the files that it held open, and what it took on the disk.
+#[test]
+fn deleted_topics_leave_nothing_open_while_producer_lives() {
+    const ROUNDS: u32 = 200;
+    let disk = MemFs::new();
+    let config = StoreConfig::default().fs(disk.clone()).maintenance(None);
+    let store = Store::open("data", config).unwrap();
+    let long = ProducerConfig::default().linger(HOUR).delivery_timeout(HOUR);
+    let producer = store.producer(long).unwrap();
+    let mut after_first = None;
+    for n in 0..ROUNDS {
+        let name = format!("churn-{n}");
+        store.create_topic(&name, TopicConfig::default()).unwrap();
+        producer.send((name.as_str(), "stored")).unwrap().wait().unwrap();
+        let lingers = producer.send((name.as_str(), "lingers")).unwrap();
+        store.delete_topic(&name).unwrap();
+        assert_eq!(lingers.wait().unwrap_err().kind(), ErrorKind::NotFound);
+        producer.poll();
+        let used = disk.used_bytes();
+        assert_eq!(*after_first.get_or_insert(used), used, "round {n}");
+    }
 }
 
 /// The open batch belongs to the topic that was deleted. A record for the topic that has its name now does

@@ -37,12 +37,12 @@ mod tests;
 pub(crate) mod winners;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
+use crate::producers::ProducerState;
 use crate::record::{
     BatchBuilder, BatchHeader, BatchRef, ControlRecord, DecodeBuffer, EndTxnMarker,
 };
 use crate::segment::Segment;
-use crate::types::{Offset, ProducerId};
-use std::collections::HashMap;
+use crate::types::Offset;
 
 /// How much is read at a time: little enough to be in the processor's cache still when it is checked and decoded.
 const READ_BYTES: usize = 256 << 10;
@@ -75,31 +75,29 @@ pub(crate) trait Transactions {
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool;
 }
 
-/// For a log without transactions: a batch of one is refused.
+/// For a log without transactions: a batch of one is rejected.
 ///
-/// Of what idempotent producers wrote, the last batch of each stays, if empty. Which that is, is known of the
-/// producers in the dirty part; of others all batches count as the last.
+/// Of each active producer, the last batch stays, empty if need be: nothing else would tell its
+/// sequence number once the snapshots are lost. Which producers are active, and which batch is the
+/// last of each, is what the log knows when the pass begins, however far the pass comes. A producer
+/// that is forgotten leaves nothing.
 #[derive(Debug, Default)]
 pub(crate) struct NoTransactions {
-    /// The base offset of the last batch seen of a producer.
-    last: HashMap<ProducerId, Offset>,
+    /// By id.
+    active: Vec<ProducerState>,
 }
 
-/// Producers beyond this many are not told apart: a log has no more of them at work at a time.
-const MAX_PRODUCERS: usize = 1 << 16;
+impl NoTransactions {
+    pub(crate) fn with_active(mut active: Vec<ProducerState>) -> NoTransactions {
+        active.sort_unstable_by_key(|state| state.producer_id);
+        NoTransactions { active }
+    }
+}
 
 impl Transactions for NoTransactions {
     fn note(&mut self, header: &BatchHeader) -> Result<()> {
         if header.is_transactional() {
             return Err(Error::Unsupported(Unsupported::CompactingTransactions));
-        }
-        if header.has_producer() {
-            let full = self.last.len() >= MAX_PRODUCERS;
-            match self.last.get_mut(&header.producer_id) {
-                Some(last) => *last = header.base_offset,
-                None if full => {}
-                None => drop(self.last.insert(header.producer_id, header.base_offset)),
-            }
         }
         Ok(())
     }
@@ -113,7 +111,10 @@ impl Transactions for NoTransactions {
     }
 
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
-        self.last.get(&header.producer_id).is_none_or(|last| *last == header.base_offset)
+        let found =
+            self.active.binary_search_by_key(&header.producer_id, |state| state.producer_id);
+        let last = found.ok().and_then(|at| self.active.get(at)).map(|state| state.last_offset);
+        last.and_then(|last| Offset::try_from(last).ok()) == Some(header.last_offset())
     }
 }
 

@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | cleaner | compaction | all of it |
 //! | change | truncate, `delete_before`, close; compaction | all of it; the moment in which segments are replaced |
-//! | writer | append, roll, truncate, close; `producers`, `maintain` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
+//! | writer | append, roll, truncate, close; `producers`, `maintain`, `compact`, the end of a `Producer` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
 //! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
 //! | view | everyone | the clone or the store of one pointer |
 //!
@@ -115,7 +115,7 @@
 //! | changes | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic`, `close` | all of it |
 //! | those of the logs | as above | |
 //! | writing of checkpoints | who sets one | the write of one small file for all logs; who comes meanwhile shares the next |
-//! | topics, the partitions and the settings of a topic, state of checkpoints | everyone | the clone or the store of a pointer, a look |
+//! | topics, then the order in which partitions were made; the partitions and the settings of a topic, state of checkpoints | everyone | the clone or the store of a pointer, a look |
 //!
 //! A partition of groups is taken with no other lock held. It is the only one that is held while records are appended, for a commit is checked and written in one step. Producers have
 //! their own: what is known of a topic, then the batches of a partition, then the list of those that have any; none of them is held while a log is

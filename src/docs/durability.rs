@@ -205,21 +205,30 @@
 //! | since the batch was stored | how many of the last batches of a producer are recognised |
 //! |---|---|
 //! | nothing happened to the log | five |
-//! | the process died, or power was lost and the batch is there | at least the last one, at most five; those before it are refused as out of order |
-//! | the log was closed and opened | the last one; the same |
-//! | it was truncated above the batch | the same |
+//! | the process died, or power was lost and the batch is there | five |
+//! | the log was closed and opened | five |
+//! | it was truncated above the batch | five, of those that are left |
+//! | a broker has written to it since | the last one, and of the four before those in the last 16 MiB |
 //! | it was lost with the power, or truncated away | none: it is stored when it comes again |
-//! | its producer wrote nothing for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: whatever it sends is stored |
-//! | its records were deleted or compacted | as before, while its producer is known |
+//! | its producer was not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: whatever it sends is stored |
+//! | its producer was a [`Producer`](crate::Producer) that is closed | none: nothing of it can come again |
+//! | its records were deleted | as before, while its producer is known |
+//! | its records were compacted | the last one, and those before it unless the files beside the segments are lost |
 //!
-//! So a producer that waits for each answer before it sends the next batch stores each record once, whatever fails. One that sends up to five ahead does
-//! so as long as the log is open; after a restart it may be refused, never stored twice.
+//! So a client with up to five batches on the way stores each record once, whatever fails.
 //!
-//! While the log is open, silence counts from when a producer last wrote. After opening and after a truncation it counts from the largest timestamp
-//! of its last batch, as in Kafka: a producer of records with old timestamps is forgotten then.
+//! A producer is *heard* when a batch of it arrives, by the log's clock, also if it is a duplicate.
+//! The timestamps of its records say nothing about it: those of a backfill are old. A batch that is
+//! read after a crash counts as heard at the opening, because nothing says when it arrived. So a
+//! producer is forgotten one expiration after it was heard, or after the opening that read its
+//! batches. While the log is open, the time that has passed counts, whatever the calendar is set to.
 //!
-//! What is known of producers follows from the batches. That not all of them need be read, `.snapshot` files say what was known
-//! where each segment begins, every 64 MiB in between, and at the close. None that speaks of more than the log has outlives an opening or a truncation.
+//! What is known of producers follows from the batches. So that not all of them must be read,
+//! `.snapshot` files keep what was known where each segment begins, every 64 MiB in between, and at
+//! the close. Beside each, a `.recent` file keeps what Kafka's format leaves out: the batches before
+//! the last one, and when each producer was heard. Without it, the last 16 MiB of batches below the
+//! snapshot are read, and its producers count as heard at the opening. No snapshot that describes
+//! more than the log has outlives an opening or a truncation.
 //! Where batches cannot be read below the recovery point, opening goes on with what it knows; [`Event::Damaged`](crate::Event::Damaged) tells.
 //!
 //! Records that were only appended and then lost to a loss of power are different: their offsets are given again.
@@ -257,7 +266,7 @@
 //! 8. It decides by the table below whether the rest is cut or opening fails. Nothing below the recovery point is ever cut.
 //! 9. Segments behind a cut are removed, the last first, each removal synced; then the file is cut.
 //!    So a crash at any point of this leaves a log without a hole.
-//! 10. The indexes of the segments that were scanned are made again. The files and the directory are synced, and the
+//! 10. The indexes of the segments that were scanned are made again, `.txnindex` included. The files and the directory are synced, and the
 //!     recovery point is set to the end: all that is found is durable now. Last, `.lock` gets the machine's present run.
 //!
 //! | what the scan met, above the recovery point | only the process died | the machine stopped, or it is not known |

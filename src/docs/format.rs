@@ -19,6 +19,7 @@
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
 //! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
+//! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot with a producer |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
 //! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
@@ -27,7 +28,9 @@
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
 //!
-//! `….txnindex`, `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
+//! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log here adds none, but where it
+//! recovers or truncates a segment, it brings the index in line with the markers that are left.
+//! `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
 //! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
@@ -280,6 +283,25 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
+//! # Recent batches
+//!
+//! `00000000000000000109.recent` holds what the snapshot of the same offset has no room for. It is a
+//! file of ours: a broker pays no attention to it, and it is never needed. It counts only beside the
+//! snapshot whose checksum it names. Its entries are those of the snapshot's producers, in the same
+//! order, and their numbers are varints, as in a record.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | version | i16 | 0 |
+//! | checksum | u32 | CRC-32C of all that follows |
+//! | snapshot | u32 | the checksum of the snapshot |
+//! | heard | varint | when a batch of the producer last arrived, in milliseconds; less that of the entry before |
+//! | count | varint | the batches before its last one: at most 4, the latest first, each of four numbers |
+//! | sequence numbers | varint | the first of the batch after it, less its last |
+//! | offsets | varint | the same of offsets: at least 1 |
+//! | offset delta | varint | its last offset less its first |
+//! | timestamp | varint | that of the batch after it, less its own |
+//!
 //! # The small files
 //!
 //! **Checkpoints** are text: a version, a count, and a line for each entry. A broker keeps one for all its
@@ -369,7 +391,8 @@
 //! characters of URL-safe base64. What else is in it stays.
 //!
 //! **`producer-ids.properties`** says where the next thousand of ids begins. It is written, durably, before the first of a thousand is given out; a crash
-//! loses the rest of them. Without it ids begin above all that the logs know.
+//! loses the rest of them. Without it ids begin above all of a store that the logs know. They begin at
+//! [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), as a broker gives out those from 0 on.
 //!
 //! **Lines that stand twice.** No checksum covers a checkpoint. A wrong digit in a recovery point is found out by the recovery. One in a start, or in what was compacted,
 //! would delete records or keep them for ever. So of each log those lines are there twice, and of two that differ neither is believed. Kafka
@@ -392,7 +415,7 @@
 //!     orders.partition(1)?.append(Record::new("v").timestamp(at))?;
 //! }
 //! orders.partition(1)?.delete_before(2)?;
-//! assert_eq!(store.new_producer_id()?, 0);
+//! assert_eq!(store.new_producer_id()?, FIRST_STORE_PRODUCER_ID);
 //! store.close()?;
 //!
 //! let text = |name: &str| -> std::io::Result<String> {
@@ -402,7 +425,7 @@
 //! # (|| -> std::io::Result<()> {
 //! assert_eq!(text("orders-0/topic.properties")?, "partitions=2\nretention.ms=-1\n");
 //! assert_eq!(text("orders-1/partition.metadata")?, format!("version: 0\ntopic_id: {}", orders.id()));
-//! assert_eq!(text("producer-ids.properties")?, "next.producer.id=1000\n");
+//! assert_eq!(text("producer-ids.properties")?, "next.producer.id=4611686018427388904\n");
 //! assert_eq!(text("recovery-point-offset-checkpoint")?, "0\n2\norders 0 0\norders 1 3\n");
 //! assert_eq!(text("log-start-offset-checkpoint")?, "0\n2\norders 1 2\norders 1 2\n");
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(

@@ -13,7 +13,7 @@
 //! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) has it on the medium, which Kafka leaves to the replicas |
 //! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | a call is a call. It returns when it is done |
 //! | security, ACLs, quotas, delegation tokens | who has the process has the store: use the rights of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Stored transactional batches and markers are kept as they are |
+//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
 //! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are kept and do nothing |
 //! | Streams, Connect, Schema Registry | not there; [`Serialize`](crate::Serialize) is where a registry would come in |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
@@ -175,7 +175,7 @@
 //! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
-//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is made while its topic is being read begins with its first record; Kafka's way is [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
 //! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
 //! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |
@@ -212,7 +212,7 @@
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
 //! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all: they join again with their next poll | |
-//! | `close` | [`close`](crate::Consumer::close) | one that is dropped leaves its group, too, and commits nothing |
+//! | `close` | [`close`](crate::Consumer::close) | an error if what was read could not be committed; one that is dropped leaves its group, too, and commits nothing |
 //! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |
 //!
 //! # Settings of a topic
@@ -264,11 +264,11 @@
 //! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
 //! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | nothing waits |
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
-//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | |
+//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | since a batch last arrived, where Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
-//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic |
-//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | |
+//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it has 16 times the bytes of what it says |
+//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the last commit, poll or look-up by a consumer if that is later than the end of the last member |
 //! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: who uses a group looks |
 //! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process are there at once |
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |
@@ -392,7 +392,7 @@
 //! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | stay: both sides take over those of the other |
 //! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
 //! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
-//! | `topic.properties`, `producer-ids.properties` | a store's own; brokers ignore them | stay, for the way back |
+//! | `topic.properties`, `producer-ids.properties`, `….recent` | a store's own; brokers ignore them | stay, for the way back |
 //!
 //! What every byte of them means is in [`format`](mod@super::format#a-directory-of-topics). That Kafka's own classes read, continue and compact the logs written here, and we theirs, is tested
 //! log by log (`tests/kafka.rs`).

@@ -13,9 +13,9 @@
 //! | an expanded batch | [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes) | bounds the memory of decompression |
 //! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | the segment is closed when one is full |
 //! | log | the disk | |
-//! | producers a log knows | memory | who is silent for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) is forgotten |
+//! | producers a log knows | memory | those not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and closed ones of this store, are forgotten |
 //! | producers in a snapshot | 1,458,888 | 64 MiB; with more none is written, and opening reads the batches |
-//! | batches of a producer that are recognised | 5, after a restart 1 | as in Kafka |
+//! | batches of a producer that are recognised | 5 | as in Kafka, which recognises 1 after a restart |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
 //! | timestamp | 64 bits of milliseconds; below 0 they are stored, and not found by time | |
 //! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor one of the store's own, `__consumer_offsets` and `__transaction_state`; not the same as another but for `.` and `_` | Kafka's rule |
@@ -48,8 +48,9 @@
 //! Each producer of numbered batches that the log knows takes 300 to 600 bytes, as the table doubles when it is full: 1,000,000 of them 500 MiB. They
 //! are forgotten when a segment is begun, at a snapshot, by [`maintain`](crate::Log::maintain) and at opening, once they are silent for a day. Until then nothing but the disk
 //! bounds how many ids there are, each of which costs who sends it a batch of 68 bytes: let producers whom you do not trust have no ids of
-//! their own choice. A snapshot has 46 bytes of each, and is written with appends waiting: 1,000,000 producers are 44 MiB every time a
-//! segment is begun and every 64 MiB.
+//! their own choice. A snapshot has 46 bytes of each, the file beside it some 30, and both are written with appends waiting: 1,000,000
+//! producers are 70 MiB every time a segment is begun and every 64 MiB.
+//! The table gives memory back when producers are forgotten.
 //!
 //! A store has one maintainer for all its logs, and no thread for each. What a group has committed is in memory, too, from when the first group of its
 //! partition of `__consumer_offsets` is used. A producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for each partition that it has begun a batch for; with
@@ -102,7 +103,8 @@
 //!
 //! # Not there
 //!
-//! Transactions: their batches and
-//! markers are stored and served, and not acted upon but to know whose are open, and a log that has any is [not compacted](super::cleanup#what-survives).
+//! Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Those that a broker
+//! has stored are read like others, [`last_stable`](crate::Offsets::last_stable) tells where the earliest open
+//! transaction begins, `.txnindex` files are kept true, and a log that has any is [not compacted](super::cleanup#what-survives).
 //! Message formats before v2. Tiered storage. Encryption. More than one copy, and everything that
 //! [a broker has for a network](super::from_kafka#what-is-not-there-and-why).

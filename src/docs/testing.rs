@@ -271,7 +271,7 @@
 //! | a handle or a sync that is awaited, a [`Log`](crate::Log) that is followed read-only | `wait`, `flush`, polls |
 //!
 //! A consumer never has one. What is drawn anew in each run: ids of topics and directories. They are names, and decide nothing. Which partition a record
-//! without a key goes to follows from the producer's id, which a new store gives out from 0 on, so it is the same in each run; so are the numbers in ids of members,
+//! without a key goes to follows from the producer's id, which a new store gives out from the same first one on, so it is the same in each run; so are the numbers in ids of members,
 //! with a manual clock.
 //!
 //! ```

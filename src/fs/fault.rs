@@ -9,16 +9,22 @@
 //! - *assert an order*: read the [`trace`](FaultFs::trace) and look that the sync of
 //!   the file comes before the rename, and the sync of the directory after it.
 //!
+//! Work on several threads is explored as well: [`interleave`](FaultFs::interleave) and
+//! [`together`](FaultFs::together) let a seed choose the order of its calls.
+//!
 //! Over a [`MemFs`](super::MemFs), a fault and a crash combine: fail a sync, go on,
 //! then see what [`crash`](super::MemFs::crash) leaves.
 
 mod rule;
+mod turns;
 
 pub use self::rule::{Fault, Hook, Rule};
+pub(crate) use self::turns::Place;
+pub use self::turns::Turns;
 
 use self::rule::{Active, Effect};
 use super::{DirGuard, DirLock, Entry, File, FileView, Fs, HeldDir, Open};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, thread};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
@@ -144,6 +150,7 @@ pub struct FaultFs {
 #[derive(Debug)]
 struct Faults {
     state: Mutex<State>,
+    turns: Arc<Turns>,
 }
 
 #[derive(Debug)]
@@ -167,7 +174,55 @@ impl FaultFs {
             tracing: true,
             counts: BTreeMap::new(),
         };
-        FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state: Mutex::new(state) }) }
+        let (state, turns) = (Mutex::new(state), Arc::default());
+        FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state, turns }) }
+    }
+
+    /// From now on, work that the crate spreads over several threads makes its calls one at a time, in an order that the
+    /// seed chooses.
+    ///
+    /// A [`Store`](crate::Store) creates, opens, flushes and closes partitions on
+    /// [several threads](crate::StoreConfig::recovery_threads). With the same seed, two runs make the same calls in the
+    /// same order; other seeds show other orders. See [`together`](FaultFs::together) for threads of your own.
+    ///
+    /// ```
+    /// use annals::fs::{FaultFs, MemFs};
+    /// use annals::{Store, StoreConfig, TopicConfig};
+    ///
+    /// let calls = |seed| {
+    ///     let fs = FaultFs::new(MemFs::new());
+    ///     let config = StoreConfig::default().fs(fs.clone()).maintenance(None).recovery_threads(3);
+    ///     let store = Store::open("data", config)?;
+    ///     fs.interleave(seed);
+    ///     fs.clear_trace();
+    ///     store.create_topic("orders", TopicConfig::default().partitions(3))?;
+    ///     Ok::<_, annals::Error>(fs.trace().into_iter().map(|call| call.path).collect::<Vec<_>>())
+    /// };
+    /// assert_eq!(calls(1)?.len(), calls(2)?.len());
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn interleave(&self, seed: u64) {
+        self.faults.turns.begin(seed);
+    }
+
+    /// Runs jobs on a thread each, making their calls to this file system one at a time in an order that the seed chooses.
+    /// Returns when all jobs have ended.
+    ///
+    /// A job that waits for a lock of another job is left out until it goes on: only such a run may differ from the next
+    /// one with the same seed.
+    ///
+    /// # Panics
+    ///
+    /// If a job panics.
+    pub fn together(&self, seed: u64, jobs: Vec<Box<dyn FnOnce() + Send + '_>>) {
+        self.interleave(seed);
+        let turns = &self.faults.turns;
+        let placed: Vec<_> = jobs.into_iter().map(|job| (turns.place(), job)).collect();
+        thread::scope(|scope| {
+            for (place, job) in placed {
+                scope.spawn(move || place.fill(job));
+            }
+        });
     }
 
     /// Adds a rule, which holds from now on, also for files that are open.
@@ -228,6 +283,7 @@ impl Faults {
         mut call: Call,
         work: impl FnOnce(Option<Effect>) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.turns.wait();
         let (hooks, effect) = self.meet(&call);
         for hook in hooks {
             hook(&call);
@@ -371,6 +427,10 @@ impl Fs for FaultFs {
     /// That of the file system inside. It is no call: no rule strikes it.
     fn boot_id(&self) -> Option<String> {
         self.inner.boot_id()
+    }
+
+    fn turns(&self) -> Option<Arc<Turns>> {
+        self.faults.turns.are_taken().then(|| Arc::clone(&self.faults.turns))
     }
 }
 

@@ -132,6 +132,7 @@ impl FileNode {
         state.holders = state.holders.saturating_sub(1);
         if state.holders == 0 {
             space.give(state.content.room());
+            space.give_file();
         }
     }
 }
@@ -147,7 +148,7 @@ impl MemFs {
     ///
     /// Every block that was written or allocated takes one, and gives it back when it
     /// is cut off or its file is removed and closed. Extending by [`File::set_len`]
-    /// takes none, nor do names. A write that finds too little room writes what fits
+    /// takes none, nor do names: [`set_file_limit`](MemFs::set_file_limit) limits those. A write that finds too little room writes what fits
     /// and says so, as a disk does; the next one fails with `StorageFull`.
     ///
     /// ```
@@ -179,6 +180,38 @@ impl MemFs {
     /// nothing, but takes nothing new.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.space.set_capacity(bytes);
+    }
+
+    /// Limits how many files and directories there may be at a time, as the inodes of a file system do. By default there is no limit.
+    ///
+    /// A file counts until its last name is removed and its last handle is closed; the root does not count. At the limit,
+    /// [`Open::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock) of a new file fail with `StorageFull`. A limit below
+    /// what there is removes nothing.
+    ///
+    /// ```
+    /// use annals::fs::{Fs, MemFs, Open};
+    /// use std::io::ErrorKind::StorageFull;
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let fs = MemFs::new();
+    /// fs.set_file_limit(1);
+    /// fs.open(Path::new("/a"), Open::CreateNew)?;
+    /// assert_eq!(fs.open(Path::new("/b"), Open::CreateNew).unwrap_err().kind(), StorageFull);
+    /// fs.remove(Path::new("/a"))?;
+    /// assert_eq!(fs.file_count(), 0);
+    /// fs.open(Path::new("/b"), Open::CreateNew)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_file_limit(&self, files: u64) {
+        self.shared.space.set_most_files(files);
+    }
+
+    /// How many files and directories there are, as [`set_file_limit`](MemFs::set_file_limit) counts them.
+    #[must_use]
+    pub fn file_count(&self) -> u64 {
+        self.shared.space.files()
     }
 
     /// The room that is taken, in bytes: a multiple of 4096.
@@ -314,7 +347,10 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
 
     fn node(&mut self, node: &Node) -> Node {
         let file = match node {
-            Node::Dir(dir) => return Node::Dir(*dir),
+            Node::Dir(dir) => {
+                self.space.occupy_files(self.holders);
+                return Node::Dir(*dir);
+            }
             Node::File(file) => file,
         };
         if let Some(made) = self.made.get(&Arc::as_ptr(file)) {
@@ -323,6 +359,7 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
         let content = (self.copy)(&file.state.lock().content);
         if self.holders > 0 {
             self.space.occupy(content.room());
+            self.space.occupy_files(1);
         }
         let made = FileNode::new(content, self.holders);
         self.made.insert(Arc::as_ptr(file), Arc::clone(&made));
@@ -347,6 +384,7 @@ impl Fs for MemFs {
         if tree.get(at.0, &at.1).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.shared.space.take_file()?;
         let node = FileNode::new(Content::default(), 1);
         tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
         Ok(Arc::new(self.handle(node, true)))
@@ -378,7 +416,10 @@ impl Fs for MemFs {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
                 Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                None => tree.add_dir((at, name.to_os_string())),
+                None => {
+                    self.shared.space.take_file()?;
+                    tree.add_dir((at, name.to_os_string()))
+                }
             };
         }
         Ok(())
@@ -431,6 +472,7 @@ impl Fs for MemFs {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         tree.change(Change::Unlink { at });
+        self.shared.space.give_file();
         Ok(())
     }
 
@@ -447,6 +489,7 @@ impl Fs for MemFs {
         let node = match tree.find_file(self.at(&tree, path)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let at = tree.place(self.at(&tree, path)?)?;
+                self.shared.space.take_file()?;
                 let node = FileNode::new(Content::default(), 1);
                 tree.change(Change::Link { at, node: Node::File(Arc::clone(&node)) });
                 node

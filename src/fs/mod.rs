@@ -20,6 +20,9 @@ mod random;
 mod view;
 
 pub use disk::DiskFs;
+pub(crate) use fault::Place;
+#[doc(hidden)]
+pub use fault::Turns;
 pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
 pub use view::FileView;
@@ -177,6 +180,13 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// has stopped since, and that what was not synced by then may be lost in any part.
     /// `None` when it is not known.
     fn boot_id(&self) -> Option<String>;
+
+    /// What decides in which order threads that work together make their calls; `None` lets them run. For
+    /// [`FaultFs`] alone, and for what wraps it.
+    #[doc(hidden)]
+    fn turns(&self) -> Option<Arc<Turns>> {
+        None
+    }
 }
 
 /// A shared file system is one too.
@@ -227,6 +237,10 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
 
     fn boot_id(&self) -> Option<String> {
         (**self).boot_id()
+    }
+
+    fn turns(&self) -> Option<Arc<Turns>> {
+        (**self).turns()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Appending: everything that can be done before the lock is; under it, a place
 //! is taken, the place is stamped on the batch, and one write is made.
 
-use crate::error::{Error, InvalidBatch, Result};
+use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::event::Event;
 use crate::log::combine::Group;
 use crate::log::producers::Tracked;
@@ -13,6 +13,7 @@ use crate::record::{
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
+use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -167,6 +168,9 @@ impl Shared {
     pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.check_writable()?;
         let header = *batch.header();
+        if header.is_transactional() || header.is_control() {
+            return Err(Error::Unsupported(Unsupported::AppendingTransactions));
+        }
         let limit = self.config.max_expanded_bytes;
         let mut scratch = SCRATCH
             .take()
@@ -309,7 +313,7 @@ impl Shared {
             max_timestamp = append_time;
         }
         if self.must_roll(writer, bytes, max_timestamp, last, 1) {
-            self.roll_locked(writer, first)?;
+            self.roll_locked(writer, first, Room::Free)?;
         }
         stamp_base_offset(batch, first)?;
         let position =
@@ -335,7 +339,7 @@ impl Shared {
         writer: &mut Writer,
         header: &BatchHeader,
     ) -> Result<Option<Appended>> {
-        let (now, after) = (self.clock().now(), self.config.producer_id_expiration);
+        let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
         let repeated = writer.tracked.check(header, now, after)?;
         Ok(repeated.map(|seen| Appended {
             first: seen.first_offset,

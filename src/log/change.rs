@@ -2,18 +2,20 @@
 //! come before, publish the next view, then retire what it no longer has.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
+use crate::log::checkpoints::Checkpoint;
 use crate::log::config::LogConfig;
 use crate::log::flush::was_not_opened;
 use crate::log::producers::{Replay, Tracked};
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
+use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile};
 use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
@@ -36,22 +38,28 @@ impl Shared {
     /// Closes the active segment and begins one at `base`. The writer lock is held.
     ///
     /// Fails before anything has changed, or not at all.
-    pub(crate) fn roll_locked(&self, writer: &mut Writer, base: Offset) -> Result<()> {
+    pub(crate) fn roll_locked(&self, writer: &mut Writer, base: Offset, room: Room) -> Result<()> {
         if writer.log.position() == 0 && writer.segment.base == base {
             return Ok(());
         }
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
         let now = self.clock().monotonic();
-        writer.tracked.expire(self.clock().now(), self.config.producer_id_expiration);
-        let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now));
+        writer.tracked.expire(now, self.config.producer_id_expiration);
+        let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now, room));
         writer.events.extend(events);
         rolled
     }
 
-    fn begin_next(&self, writer: &mut Writer, base: Offset, now: Duration) -> Result<()> {
+    fn begin_next(
+        &self,
+        writer: &mut Writer,
+        base: Offset,
+        now: Duration,
+        room: Room,
+    ) -> Result<()> {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
-        let mut next = begin_segment(&self.dir, &self.live.config(), base, now)?;
+        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, room)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
         next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
         let closed_bytes = writer.log.position();
@@ -84,12 +92,17 @@ impl Shared {
     /// here is a cache that will be made again.
     fn settle_files(&self, writer: &mut Writer) {
         if let Err(error) = self.store_indexes(writer) {
-            for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
-                self.dir.discard(SegmentFile::live(writer.segment.base, kind));
-            }
-            let path = writer.segment.path(Kind::OffsetIndex);
-            self.emit(&Event::CleanupFailed { path, error: error.to_string() });
+            self.discard_indexes(writer.segment.base, &error);
         }
+    }
+
+    /// Removes index files that could not be written whole: without them they are made from the log.
+    fn discard_indexes(&self, base: Offset, error: &Error) {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            self.dir.discard(SegmentFile::live(base, kind));
+        }
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::OffsetIndex));
+        self.emit(&Event::CleanupFailed { path, error: error.to_string() });
     }
 
     /// Writes the index entries that are not in their files yet.
@@ -121,13 +134,13 @@ impl Shared {
     }
 
     /// Begins a new segment, if the active one is not empty.
-    pub(crate) fn roll(&self) -> Result<()> {
+    pub(crate) fn roll(&self, room: Room) -> Result<()> {
         let events = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or(Error::Closed)?;
             if writer.log.position() > 0 {
-                self.roll_locked(writer, self.end())?;
+                self.roll_locked(writer, self.end(), room)?;
             }
             std::mem::take(&mut writer.events)
         };
@@ -169,11 +182,12 @@ impl Shared {
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // The clock is somebody else's code, and may panic: it is asked before anything changes.
-        let now = self.clock().now();
+        let now = writer.tracked.time(self.clock().monotonic());
         let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
         let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
+        replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
@@ -203,17 +217,20 @@ impl Shared {
         *writer = next;
         let done = cut_files.and_then(|()| {
             // The recovery point may lie in this segment, and vouches for its indexes as for the log.
-            self.dir.replace_indexes(writer.segment.base, &writer.indexes)?;
-            writer.stored_offset_entries = writer.indexes.offsets.len();
-            writer.stored_time_entries = writer.indexes.times.len();
+            if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
+                writer.stored_offset_entries = writer.indexes.offsets.len();
+                writer.stored_time_entries = writer.indexes.times.len();
+            }
             writer.tracked = replay.finish(target)?.at(cut);
+            self.set_first_unstable(writer.tracked.first_unstable());
             // A target inside a batch is kept as the name of a segment, or the end would
             // move back when the log is opened again.
             if end_of_data == target {
                 return Ok(());
             }
             let begun = writer.begun;
-            self.begin_next(writer, target, begun).and_then(|()| self.keep_end(target))
+            self.begin_next(writer, target, begun, Room::Reserved)
+                .and_then(|()| self.keep_end(target))
         });
         match done {
             Ok(()) => writer.events.push(Event::Truncated { end: target }),
@@ -260,14 +277,8 @@ impl Shared {
         let dir = &self.dir;
         let sync_dir = || dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e));
         for segment in removed.iter().rev() {
-            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex] {
-                let live = SegmentFile::live(segment.base, kind);
-                let deleted = SegmentFile { stage: Stage::Deleted, ..live };
-                let (from, to) = (dir.path_of(live), dir.path_of(deleted));
-                match dir.fs.rename(&from, &to) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    other => other.map_err(|e| Error::io("rename", &from, e))?,
-                }
+            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex] {
+                dir.set_aside(SegmentFile::live(segment.base, kind))?;
             }
             segment.retire();
             sync_dir()?;
@@ -411,7 +422,9 @@ impl Shared {
         // after the lock is released.
         let syncs = self.pause_syncs();
         self.latch_closed();
-        *self.lock.lock() = None;
+        // The files of segments that readers hold still are another writer's from here on.
+        self.dir.disown();
+        *self.ownership.lock() = None;
         drop(syncs);
         closed
     }
@@ -422,7 +435,12 @@ impl Shared {
         let segment = Arc::clone(&writer.segment);
         writer.cadence.finish(&writer.indexes);
         writer.log.trim()?;
-        self.store_indexes(&mut writer)?;
+        match self.store_indexes(&mut writer) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                self.discard_indexes(segment.base, &error)
+            }
+            stored => stored?,
+        }
         self.sync_below(end)?;
         // Who leads a sync raises `durable` before it writes the recovery point: let it finish. And
         // where all records were durable already, what a roll did to the files may not be.
@@ -439,7 +457,7 @@ impl Shared {
         }
         // Their names too, before the recovery point vouches for them.
         self.dir.sync()?;
-        self.store_recovery_point(end)?;
+        self.unless_full(self.store_recovery_point(end), Checkpoint::RecoveryPoint.file())?;
         let marker = CleanShutdown {
             base: segment.base,
             bytes: writer.log.position(),
@@ -452,7 +470,19 @@ impl Shared {
             producers: Some(writer.tracked.len() as u64),
             segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
         };
-        self.checkpoints.set_clean_shutdown(marker)
+        self.unless_full(self.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
+    }
+
+    /// What only spares the next opening work need not be written on a full disk: that is reported.
+    fn unless_full(&self, written: Result<()>, file: &str) -> Result<()> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(file);
+                self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            other => other,
+        }
     }
 }
 
@@ -462,16 +492,19 @@ pub(crate) fn begin_segment(
     config: &LogConfig,
     base: Offset,
     now: Duration,
+    room: Room,
 ) -> Result<Writer> {
-    let file = create_log_file(dir, base)?;
+    let file = create_log_file(dir, base, room)?;
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let mut reserved = 0;
     if config.preallocate {
         reserved = config.segment_bytes;
         if let Err(error) = file.allocate(reserved) {
+            if room == Room::Reserved && is_storage_full(&error) {
+                reserved = 0;
             // A file that stayed would claim the offsets that the segment before it takes now: where it
             // cannot be removed, it is used as it is.
-            if dir.fs.remove(&path).is_ok() {
+            } else if dir.fs.remove(&path).is_ok() {
                 return Err(Error::io("preallocate", &path, error));
             }
         }

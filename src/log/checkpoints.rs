@@ -7,14 +7,16 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
     topic_partition,
 };
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
+use crate::log::data_checkpoints::{
+    DataCheckpoints, Key, name_of, read_clean_shutdowns, read_offsets,
+};
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT};
+use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
 use crate::types::Offset;
-use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest of the small files beside the segments.
@@ -44,6 +46,22 @@ impl Checkpoint {
         }
     }
 
+    /// A file that cannot be read is reported and counts as none: then more is read than needed. But without its start a log
+    /// would have deleted records again, so the directory is refused.
+    pub(crate) fn unreadable(
+        self,
+        dir: &SegmentDir,
+        path: PathBuf,
+        reason: &'static str,
+    ) -> Result<()> {
+        if self != Checkpoint::Start {
+            dir.events.emit(&Event::CheckpointIgnored { path, reason });
+            return Ok(());
+        }
+        let reason = Damage::Malformed(reason);
+        Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
+    }
+
     /// No checksum covers the file. Where a wrong offset is not found out, which is where records are deleted or left
     /// alone on its word, the line is there twice: of a damaged digit the two do not agree, and neither is believed.
     pub(crate) const fn is_twice(self) -> bool {
@@ -51,73 +69,95 @@ impl Checkpoint {
     }
 }
 
-/// What keeps the checkpoints of many logs.
-pub(crate) trait SharedCheckpoints: Debug + Send + Sync {
-    /// What is written down of a log.
-    fn get(&self, of: &Path, checkpoint: Checkpoint) -> Option<Offset>;
-
-    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](SharedCheckpoints::hold).
-    fn set(&self, of: &Path, checkpoint: Checkpoint, offset: Offset) -> Result<()>;
-
-    /// Holds back what is set of a log from now on, as it is closed with others: one write for all of them follows.
-    fn hold(&self, of: &Path);
-
-    /// What is known of a log that was closed in order, if no log of the directory has been open since.
-    fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown>;
-
-    /// Takes note that a log is open, and what it looked like when it was closed holds no more.
-    fn opened(&self, of: &Path);
-
-    /// Takes note that a log was closed in order.
-    fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown);
-}
-
 /// Where the checkpoints of one log are.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkpoints {
     dir: Arc<SegmentDir>,
-    shared: Option<Arc<dyn SharedCheckpoints>>,
+    kept: Kept,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
+    /// Beside the segments.
+    Own,
+    /// One directory higher, with those of other logs.
+    Shared { all: Arc<DataCheckpoints>, key: Key, is_alone: bool },
+    /// The same, but this process has neither open: they are read each time.
+    Above { dir: Arc<SegmentDir>, key: Key },
 }
 
 impl Checkpoints {
-    pub(crate) fn new(
-        dir: &Arc<SegmentDir>,
-        shared: Option<Arc<dyn SharedCheckpoints>>,
-    ) -> Checkpoints {
-        Checkpoints { dir: Arc::clone(dir), shared }
+    /// Of a log that has them beside its segments.
+    pub(crate) fn own(dir: &Arc<SegmentDir>) -> Checkpoints {
+        Checkpoints { dir: Arc::clone(dir), kept: Kept::Own }
     }
 
-    /// What is written down, if it ever was. A malformed file counts as none.
+    /// Of a log that is one of many. `is_alone` says that no other log of them is open, and that the close of this one is
+    /// that of all.
+    pub(crate) fn shared(
+        dir: &Arc<SegmentDir>,
+        all: &Arc<DataCheckpoints>,
+        key: Key,
+        is_alone: bool,
+    ) -> Checkpoints {
+        let kept = Kept::Shared { all: Arc::clone(all), key, is_alone };
+        Checkpoints { dir: Arc::clone(dir), kept }
+    }
+
+    /// Of a log that is only read, and may be one of many.
+    pub(crate) fn to_read(
+        dir: &Arc<SegmentDir>,
+        above: Option<(Arc<SegmentDir>, Key)>,
+    ) -> Checkpoints {
+        let kept = above.map_or(Kept::Own, |(dir, key)| Kept::Above { dir, key });
+        Checkpoints { dir: Arc::clone(dir), kept }
+    }
+
+    /// What is stored, if anything ever was. A malformed file counts as none, except where deleted records would be back.
     pub(crate) fn get(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
-        match &self.shared {
-            Some(shared) => Ok(shared.get(&self.dir.path, checkpoint)),
-            None => self.get_own(checkpoint),
+        match &self.kept {
+            Kept::Own => self.get_own(checkpoint),
+            Kept::Shared { all, key, .. } => Ok(all.get(key, checkpoint)),
+            Kept::Above { dir, key } => {
+                let known = read_offsets(dir, checkpoint)?.get(key).copied();
+                if !self.has_own()? {
+                    return Ok(known);
+                }
+                // The log was open by itself since, and what the two say is not put together yet.
+                Ok(combined(checkpoint, known, self.get_own(checkpoint)?))
+            }
         }
     }
 
-    /// Writes an offset down, durably.
+    /// Stores an offset, durably.
     pub(crate) fn set(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
-        match &self.shared {
-            Some(shared) => shared.set(&self.dir.path, checkpoint, offset),
-            None => self.set_own(checkpoint, offset),
+        match &self.kept {
+            Kept::Own => self.set_own(checkpoint, offset),
+            Kept::Shared { all, key, .. } => all.set(key, checkpoint, offset),
+            Kept::Above { .. } => Err(Error::ReadOnly),
         }
     }
 
     /// Leaves it to the directory's close to make durable what this log sets from now on.
     pub(crate) fn hold(&self) {
-        if let Some(shared) = &self.shared {
-            shared.hold(&self.dir.path);
+        if let Kept::Shared { all, key, .. } = &self.kept {
+            all.hold(key);
         }
+    }
+
+    /// Whether files of a log by itself lie beside the segments: its lock file is the last of them to be removed.
+    fn has_own(&self) -> Result<bool> {
+        Ok(self.dir.read_small(&self.dir.path.join(LOCK), 0)?.is_some())
     }
 
     fn get_own(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
-        read.and_then(|entries| agreed(&self.dir.path, &entries)).or_else(|reason| {
-            self.dir.events.emit(&Event::CheckpointIgnored { path, reason });
-            Ok(None)
-        })
+        match read.and_then(|entries| agreed(&self.dir.path, &entries)) {
+            Ok(offset) => Ok(offset),
+            Err(reason) => checkpoint.unreadable(&self.dir, path, reason).map(|()| None),
+        }
     }
 
     fn set_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
@@ -130,9 +170,13 @@ impl Checkpoints {
 
     /// The marker of a clean shutdown: `None` where there is none, and `Some(None)` where there is one that cannot be read.
     pub(crate) fn clean_shutdown(&self) -> Result<Option<Option<CleanShutdown>>> {
-        match &self.shared {
-            Some(shared) => Ok(shared.clean_shutdown(&self.dir.path).map(Some)),
-            None => {
+        match &self.kept {
+            Kept::Shared { all, key, .. } => Ok(all.clean_shutdown(key).map(Some)),
+            Kept::Above { dir, key } if !self.has_own()? => {
+                let marker = read_clean_shutdowns(dir)?;
+                Ok(marker.map(|mut closed| closed.remove(&name_of(key))))
+            }
+            Kept::Own | Kept::Above { .. } => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 let bytes = self.dir.read_small(&path, SMALL_FILE_BYTES)?;
                 Ok(bytes.map(|bytes| CleanShutdown::parse(&String::from_utf8_lossy(&bytes))))
@@ -140,59 +184,64 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs went, from the medium, before the first of them was opened.
+    /// Removes the marker, durably. That of many logs was removed before the first of them was opened.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
-        if let Some(shared) = &self.shared {
-            shared.opened(&self.dir.path);
-            return Ok(());
-        }
-        let path = self.dir.path.join(CLEAN_SHUTDOWN);
-        self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-        self.dir.fs.sync_dir(&self.dir.path).map_err(|e| Error::io("sync", &self.dir.path, e))
-    }
-
-    pub(crate) fn set_clean_shutdown(&self, marker: CleanShutdown) -> Result<()> {
-        match &self.shared {
-            Some(shared) => {
-                shared.set_clean_shutdown(&self.dir.path, marker);
+        match &self.kept {
+            Kept::Shared { all, key, .. } => {
+                all.opened(key);
                 Ok(())
             }
-            None => {
+            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Own => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.replace(&path, marker.format().as_bytes())
+                self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+                self.dir.sync()
             }
         }
     }
 
-    /// Takes over what a log by itself has left beside the segments of what is one of many again.
+    /// Stores what the log looks like as it is closed.
+    pub(crate) fn set_clean_shutdown(&self, marker: CleanShutdown) -> Result<()> {
+        match &self.kept {
+            Kept::Shared { all, key, is_alone } => {
+                all.set_clean_shutdown(key, marker);
+                if *is_alone { all.commit_clean_shutdown(None) } else { Ok(()) }
+            }
+            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Own => {
+                let path = self.dir.path.join(CLEAN_SHUTDOWN);
+                self.dir.replace_if_room(&path, marker.format().as_bytes())
+            }
+        }
+    }
+
+    /// Takes over what a log by itself has left beside the segments of one of many.
     ///
-    /// Whichever came later, no record below the lower recovery point is in doubt, and what was deleted stays so.
+    /// Whichever is newer, no record below the lower recovery point is in doubt, and what was deleted stays deleted.
     pub(crate) fn take_over_own(&self) -> Result<bool> {
-        let Some(shared) = &self.shared else { return Ok(false) };
-        let of = &self.dir.path;
-        let lock = self.dir.read_small(&of.join(LOCK), 0)?;
-        if lock.is_none() {
+        let Kept::Shared { all, key, .. } = &self.kept else { return Ok(false) };
+        if !self.has_own()? {
             return Ok(false);
         }
-        if let Some(own) = self.get_own(Checkpoint::RecoveryPoint)? {
-            let known = shared.get(of, Checkpoint::RecoveryPoint);
-            shared.set(of, Checkpoint::RecoveryPoint, known.map_or(own, |known| known.min(own)))?;
+        for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::Start] {
+            if let Some(own) = self.get_own(checkpoint)?
+                && let Some(offset) = combined(checkpoint, all.get(key, checkpoint), Some(own))
+            {
+                all.set(key, checkpoint, offset)?;
+            }
         }
-        if let Some(own) = self.get_own(Checkpoint::Start)? {
-            let known = shared.get(of, Checkpoint::Start);
-            shared.set(of, Checkpoint::Start, known.map_or(own, |known| known.max(own)))?;
-        }
-        if shared.get(of, Checkpoint::Cleaned).is_some() {
-            // It may have been cut since, and appended to.
-            shared.set(of, Checkpoint::Cleaned, 0)?;
+        if all.get(key, Checkpoint::Cleaned).is_some() {
+            // The log may have been truncated since, and appended to.
+            all.set(key, Checkpoint::Cleaned, 0)?;
         }
         Ok(true)
     }
 
-    /// Removes what was taken over, once that is on the medium.
+    /// Removes what was taken over, once that is durable.
     pub(crate) fn remove_own(&self) -> Result<()> {
         // The lock last: it tells that there are others.
-        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain([CLEAN_SHUTDOWN, LOCK]);
+        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVES);
+        let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
             match self.dir.fs.remove(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -200,6 +249,15 @@ impl Checkpoints {
             }
         }
         Ok(())
+    }
+}
+
+/// What is relied upon of an offset that two files have, one of a directory of logs and one of the log itself.
+fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) -> Option<Offset> {
+    match (checkpoint, known, own) {
+        (Checkpoint::Start, Some(known), Some(own)) => Some(known.max(own)),
+        (_, Some(known), Some(own)) => Some(known.min(own)),
+        (_, known, own) => known.or(own),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::log::config::FOREVER;
 use crate::log::disposal::{Disposal, WORTH_BYTES};
 use crate::log::shared::Shared;
 use crate::log::view::View;
+use crate::producers::ProducerState;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
 use crate::types::{Offset, Timestamp};
@@ -279,7 +280,7 @@ impl Pass<'_> {
         let unclean: Vec<Source<'_>> = sources.iter().filter(is_dirty).copied().collect();
         let mut keys = KeyMap::new(config.dedupe_bytes, &(dirty.from..dirty.upto), seed())?;
         let mut scratch = Scratch::new(config.max_expanded_bytes);
-        let mut transactions = NoTransactions::default();
+        let mut transactions = NoTransactions::with_active(self.active_producers(dirty.upto));
         let mapped = build_map(
             &unclean,
             dirty.from,
@@ -327,6 +328,19 @@ impl Pass<'_> {
         self.finish(mapped.end)?;
         report.passes = report.passes.saturating_add(1);
         Ok(Outcome::Clean { full: mapped.full })
+    }
+
+    /// The producers that may go on and whose last batch lies below an offset.
+    fn active_producers(&self, upto: Offset) -> Vec<ProducerState> {
+        // The clock is user-supplied and may panic: it is read with no lock held.
+        let now = self.shared.clock().monotonic();
+        let expire_after = self.shared.config.producer_id_expiration;
+        let mut writer = self.shared.writer.lock();
+        let Some(writer) = writer.as_mut() else { return Vec::new() };
+        let is_below = |state: &ProducerState| {
+            Offset::try_from(state.last_offset).is_ok_and(|last| last < upto)
+        };
+        writer.tracked.active(now, expire_after).filter(is_below).collect()
     }
 
     /// Whether the pass is to go on, asked now and then.

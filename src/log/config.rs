@@ -369,10 +369,13 @@ impl LogConfig {
         self
     }
 
-    /// A producer that has written nothing for this long is forgotten: what it sends next is taken, whatever its sequence number.
+    /// A producer that was not heard for this long is forgotten: what it sends next is taken, whatever its sequence number.
+    ///
+    /// It is heard when a batch of it arrives, whatever timestamps its records have. A
+    /// [`Producer`](crate::Producer) that is closed is forgotten at once.
     ///
     /// *Default* one day. *Limits* at least 1 ms. *Effect*: memory of 300 to 600 bytes a producer, for as long. Kafka:
-    /// `producer.id.expiration.ms`.
+    /// `producer.id.expiration.ms`, which counts from the timestamps of records.
     #[must_use]
     pub fn producer_id_expiration(mut self, age: Duration) -> Self {
         self.producer_id_expiration = age;

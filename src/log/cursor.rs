@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// It holds a view of the segments and goes on in it until it has read it to its
 /// end. If anything was truncated or compacted since, what was read ahead is thrown away and the place is
 /// looked up again: so nobody sees a mixture of what was there before and after.
+///
+/// On a read-only log a truncation is found out only by looking at the files: after each read of a file, and with
+/// the batch that was returned last. If that is gone, the reader has returned records that
+/// were truncated, and does not go on with those of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
@@ -31,6 +35,29 @@ pub(crate) struct Cursor {
     read_ahead: usize,
     /// The memory of the last place, for the next one.
     spare: Vec<u8>,
+    trail: Trail,
+}
+
+/// What a cursor has read of a log that another process may truncate.
+#[derive(Debug, Default)]
+struct Trail {
+    /// How many truncations had been noticed when `found` was read.
+    truncations: u64,
+    /// The batch found last, and the one before it.
+    found: Option<BatchHeader>,
+    passed: Option<BatchHeader>,
+}
+
+impl Trail {
+    fn push(&mut self, header: BatchHeader, next: Offset) {
+        self.passed = self.last_read(next);
+        self.found = Some(header);
+    }
+
+    /// The last batch below an offset.
+    fn last_read(&self, next: Offset) -> Option<BatchHeader> {
+        self.found.filter(|found| found.base_offset < next).or(self.passed)
+    }
 }
 
 #[derive(Debug)]
@@ -47,8 +74,9 @@ impl Cursor {
         let revision = shared.revision();
         let generation = shared.generation();
         let view = shared.view();
+        let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare }
+        Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
     /// Reads at most this much at a time, but for batches that are larger.
@@ -57,8 +85,8 @@ impl Cursor {
         self
     }
 
-    /// Leaves the place, keeping its memory.
-    fn leave(&mut self) {
+    /// Leaves the place, keeping its memory. The next step looks it up again.
+    pub(crate) fn leave(&mut self) {
         if let Some(place) = self.at.take() {
             self.spare = place.stream.into_buffer();
         }
@@ -93,6 +121,7 @@ impl Cursor {
     pub(crate) fn seek(&mut self, offset: Offset) {
         self.next = offset;
         self.leave();
+        (self.trail.found, self.trail.passed) = (None, None);
     }
 
     /// Takes the offsets up to here as read.
@@ -128,7 +157,7 @@ impl Cursor {
             if self.at.is_none() {
                 self.refresh_view();
                 self.shared.check_range(self.next)?;
-                let placed = self.place();
+                let placed = self.check_trail().and_then(|()| self.place());
                 // What was not found may have been truncated away: then the view is old.
                 if self.shared.revised_since(self.revision) {
                     self.leave();
@@ -136,14 +165,10 @@ impl Cursor {
                 }
                 let found = match placed {
                     Ok(found) => found,
-                    Err(error) => {
-                        let error = self.explain(error);
-                        if self.shared.revised_since(self.revision) {
-                            self.leave();
-                            continue;
-                        }
-                        return Err(error);
-                    }
+                    Err(error) => match self.unless_revised(error) {
+                        Some(error) => return Err(error),
+                        None => continue,
+                    },
                 };
                 if !found {
                     if self.more_was_written()? {
@@ -159,16 +184,17 @@ impl Cursor {
             }
             match result {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
-                Ok(Stepped::Batch(header)) => return Ok(Some(header)),
+                Ok(Stepped::Batch(header)) => {
+                    if self.shared.is_read_only() {
+                        self.trail.push(header, self.next);
+                    }
+                    return Ok(Some(header));
+                }
                 Ok(Stepped::NextSegment) => continue,
                 Ok(Stepped::End) if self.more_was_written()? => continue,
                 Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
-                    let error = self.explain(error);
-                    if self.shared.revised_since(self.revision) {
-                        self.leave();
-                        continue;
-                    }
+                    let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
                         self.shared.emit(&Event::Damaged((**corruption).clone()));
                     }
@@ -176,6 +202,42 @@ impl Cursor {
                 }
             }
         }
+    }
+
+    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the place is left.
+    fn unless_revised(&mut self, error: Error) -> Option<Error> {
+        let error = self.explain(error);
+        // A file may be missing that the next view does not need.
+        let outdated = self.is_outdated()
+            || (error.is_not_found() && self.shared.generation() != self.generation);
+        if outdated {
+            self.leave();
+        }
+        (!outdated).then_some(error)
+    }
+
+    /// On a read-only log, fails when the batch that was returned last was truncated.
+    fn check_trail(&mut self) -> Result<()> {
+        let truncations = self.shared.truncations();
+        if truncations == self.trail.truncations {
+            return Ok(());
+        }
+        if let Some(read) = self.trail.last_read(self.next) {
+            let index = self.view.find(read.base_offset);
+            let limit = self.view.limit(index, self.shared.end());
+            let segment = self.view.segments.get(index);
+            let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
+            if now.is_err() {
+                self.shared.refresh()?;
+            }
+            // Nothing can be said of a batch that was deleted since.
+            let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
+            if read.last_offset() >= start && now? != Some(read) {
+                return Err(Error::OffsetOutOfRange { requested: self.next, start, end });
+            }
+        }
+        self.trail.truncations = truncations;
+        Ok(())
     }
 
     /// The batch the last step found.
@@ -230,8 +292,13 @@ impl Cursor {
         let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
         let mut limit = self.view.begin_of(place.after, self.shared.end());
+        let fills = place.stream.fills();
         loop {
-            return match place.stream.advance(bytes, limit) {
+            let step = place.stream.advance(bytes, limit);
+            if place.stream.fills() != fills {
+                self.shared.recheck()?;
+            }
+            return match step {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
                 Ok(Step::End) => self.step_segment(),
                 Ok(Step::Damaged(damage @ Damage::OffsetsBeyondNext { limit: at, .. }))

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::log::shared::Shared;
+use crate::log::signal::wake_all;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread;
@@ -71,8 +72,9 @@ impl Future for Durable {
 impl Durable {
     fn register(&self, waker: &Waker) -> Result<()> {
         let syncer = &self.shared.syncer;
+        let waker = waker.clone();
         let mut waiting = syncer.waiting.lock();
-        waiting.tasks.insert(self.id, (self.below, waker.clone()));
+        let replaced = waiting.tasks.insert(self.id, (self.below, waker));
         if !waiting.running {
             let log = Arc::downgrade(&self.shared);
             thread::Builder::new()
@@ -81,6 +83,9 @@ impl Durable {
                 .map_err(|e| Error::io("start a thread for", &self.shared.dir.path, e))?;
             waiting.running = true;
         }
+        // A waker may be the last to hold a task, and that a future of this log: not with the lock held.
+        drop(waiting);
+        drop(replaced);
         Ok(())
     }
 }
@@ -88,8 +93,10 @@ impl Durable {
 impl Drop for Durable {
     fn drop(&mut self) {
         let mut waiting = self.shared.syncer.waiting.lock();
-        waiting.tasks.remove(&self.id);
+        let waker = waiting.tasks.remove(&self.id);
         waiting.failed.remove(&self.id);
+        drop(waiting);
+        drop(waker);
     }
 }
 
@@ -138,7 +145,7 @@ impl Syncer {
             .collect();
         let woken: Vec<_> = ready.iter().filter_map(|id| waiting.tasks.remove(id)).collect();
         drop(waiting);
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        wake_all(woken.into_iter().map(|(_, waker)| waker));
     }
 
     /// Tells all who wait why nothing was synced. That a log is poisoned or closed they learn from it.
@@ -158,7 +165,7 @@ impl Syncer {
 
     fn wake_all(&self) {
         let woken = std::mem::take(&mut self.waiting.lock().tasks);
-        woken.into_values().for_each(|(_, waker)| waker.wake());
+        wake_all(woken.into_values().map(|(_, waker)| waker));
     }
 }
 
@@ -197,6 +204,37 @@ mod tests {
         log.flush().unwrap();
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         assert!(matches!(poll(&mut future, &woken), Poll::Ready(Ok(1))));
+    }
+
+    struct Boom;
+
+    impl std::task::Wake for Boom {
+        fn wake(self: Arc<Self>) {
+            panic!("as it was told");
+        }
+    }
+
+    /// The panic ends with the task that it belongs to: the flush that woke it returns, the others are woken,
+    /// and the thread that syncs for tasks goes on.
+    #[test]
+    fn panicking_waker_leaves_others_awake() {
+        let log = one_record();
+        for own_thread in [false, true] {
+            log.append("b").unwrap();
+            log.shared.syncer.waiting.lock().running = true;
+            let (mut first, mut second) = (log.flush_async(), log.flush_async());
+            let boom = Arc::new(Boom).into();
+            assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&boom)).is_pending());
+            let woken = Arc::new(Woken::default());
+            assert!(poll(&mut second, &woken).is_pending());
+            if own_thread {
+                sync_for_tasks(&Arc::downgrade(&log.shared));
+                assert!(!log.shared.syncer.waiting.lock().running);
+            } else {
+                log.flush().unwrap();
+            }
+            assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        }
     }
 
     #[test]

@@ -1,66 +1,144 @@
-//! The lock of a directory that is open for writing, and what its file tells of who had it last.
+//! The locks of a directory that is open for writing, and what its lock file says about the last holder.
+//!
+//! A directory is [held](crate::fs::Fs::hold_dir) where the file system can do that. Then two locks keep others out: that of
+//! the directory itself, which holds by whatever path it is reached and cannot be removed, and that of its `.lock`, which
+//! a broker knows too, and which says whose it is. A log of a store has the former of its own, and shares the latter.
 
 use crate::checkpoint::{SESSION_BYTES, Session};
-use crate::error::{Error, Result};
-use crate::fs::DirLock;
+use crate::error::{Error, Result, is_storage_full};
+use crate::fs::{DirGuard, DirLock, Fs, HeldDir};
 use crate::segment::SegmentDir;
 use crate::segment::name::LOCK;
 use crate::sync::thread;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A directory that nobody else opens for writing.
+/// A directory, and how it is reached: held, where the file system can.
 #[derive(Debug)]
-pub(crate) struct WriteLock {
-    lock: Box<dyn DirLock>,
-    /// Whether the machine stopped since the last holder had it. Then what was not synced
-    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
-    pub(crate) lost_power: bool,
+pub(crate) struct Place {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    /// The directory that it lies in, if it lies in one.
+    pub(crate) above: Option<PathBuf>,
+    /// Its name there.
+    pub(crate) name: Option<String>,
+    is_held: bool,
 }
 
-impl WriteLock {
-    /// Takes the lock, and tells whether the machine stopped since the last holder had it.
-    ///
-    /// If it did, this run of the machine is not written down until the directory is [recovered](WriteLock::recovered):
-    /// a recovery that is itself interrupted must begin again from the same knowledge.
-    pub(crate) fn take(dir: &SegmentDir) -> Result<WriteLock> {
-        let path = dir.path.join(LOCK);
-        let existed = dir.read_small(&path, SESSION_BYTES)?;
-        let session = existed.map(|bytes| Session::parse(&String::from_utf8_lossy(&bytes)));
-        let lock =
-            try_lock(dir, &path).map_err(|error| not_locked(dir, session.as_ref(), error))?;
-        let boot = dir.fs.boot_id();
-        let lost_power = session.is_some_and(|before| before.boot.is_none() || before.boot != boot);
-        let lock = WriteLock { lock, lost_power };
-        lock.write(dir, boot.filter(|_| !lost_power))?;
-        dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))?;
-        Ok(lock)
+impl Place {
+    /// Holds a directory that is there.
+    pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
+        let to_owned = path.to_owned();
+        if let Some(HeldDir { fs, above, name }) = fs.hold_dir(path)? {
+            return Ok(Place { fs, path: to_owned, above, name, is_held: true });
+        }
+        // Of `.`, `..` and the root the text says neither.
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
+        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_held: false })
     }
 
-    /// Fails if somebody has the directory open for writing.
-    pub(crate) fn check_free(dir: &SegmentDir) -> Result<()> {
-        match dir.read_small(&dir.path.join(LOCK), SESSION_BYTES)? {
-            None => Ok(()),
-            Some(bytes) => {
-                let session = Session::parse(&String::from_utf8_lossy(&bytes));
-                try_lock(dir, &dir.path.join(LOCK))
-                    .map(drop)
-                    .map_err(|error| not_locked(dir, Some(&session), error))
+    /// Locks the directory itself, if it is held.
+    pub(crate) fn guard(&self) -> Result<Option<Box<dyn DirGuard>>> {
+        if !self.is_held {
+            return Ok(None);
+        }
+        match tried(|| self.fs.lock_dir(&self.path)) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Error::Locked { path: self.path.as_path().into(), holder: self.holder() })
             }
+            Err(error) => Err(Error::io("lock", &self.path, error)),
         }
     }
 
-    /// Writes down that what is in the directory can be relied upon in this run of the machine.
+    /// The process that has the directory locked: its own lock file says so, or that of the store it belongs to.
+    fn holder(&self) -> Option<u32> {
+        let of = |dir: &Path| session(&*self.fs, &dir.join(LOCK)).ok()??.process;
+        of(&self.path).or_else(|| of(self.above.as_deref()?))
+    }
+}
+
+/// What keeps other writers out of the directory of a log: for as long as the log is open, and no longer.
+#[derive(Debug)]
+pub(crate) struct Ownership {
+    /// The lock of the log's own directory, where that is one of many.
+    _guard: Option<Box<dyn DirGuard>>,
+    /// That of the directory that holds the lock file.
+    _lock: Arc<WriteLock>,
+}
+
+impl Ownership {
+    /// Of a log whose directory has a lock file.
+    pub(crate) fn alone(lock: Arc<WriteLock>) -> Ownership {
+        Ownership { _guard: None, _lock: lock }
+    }
+
+    /// Of a log in a directory of many. The last of them to go, and the store, let go of the lock of that directory.
+    pub(crate) fn shared(guard: Option<Box<dyn DirGuard>>, lock: &Arc<WriteLock>) -> Ownership {
+        Ownership { _guard: guard, _lock: Arc::clone(lock) }
+    }
+}
+
+/// A directory that no other store, log or process opens for writing.
+#[derive(Debug)]
+pub(crate) struct WriteLock {
+    lock: Box<dyn DirLock>,
+    /// Whether the machine stopped since the last holder had the directory. Then what was not synced
+    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    pub(crate) lost_power: bool,
+    _guard: Option<Box<dyn DirGuard>>,
+}
+
+impl WriteLock {
+    /// Takes the locks, and says whether the machine stopped since the last holder had them.
+    ///
+    /// If it did, this run of the machine is not stored until the directory is [recovered](WriteLock::recovered):
+    /// a recovery that is itself interrupted must begin again from the same knowledge.
+    pub(crate) fn take(place: &Place, dir: &SegmentDir) -> Result<WriteLock> {
+        let guard = place.guard()?;
+        let path = dir.path.join(LOCK);
+        let existed = session(&*dir.fs, &path).map_err(|e| Error::io("read", &path, e))?;
+        let lock = tried(|| dir.fs.lock(&path))
+            .map_err(|error| not_locked(&dir.path, existed.as_ref(), error))?;
+        let boot = dir.fs.boot_id();
+        let lost_power = existed.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+        let lock = WriteLock { lock, lost_power, _guard: guard };
+        lock.write(dir, boot.filter(|_| !lost_power))?;
+        dir.sync()?;
+        Ok(lock)
+    }
+
+    /// Fails while a process has a directory open for writing, if that has a lock file. Otherwise it returns what the last
+    /// holder left there.
+    pub(crate) fn check_free(fs: &dyn Fs, dir: &Path) -> Result<Option<Session>> {
+        let path = dir.join(LOCK);
+        let Some(session) = session(fs, &path).map_err(|e| Error::io("read", &path, e))? else {
+            return Ok(None);
+        };
+        match tried(|| fs.lock(&path)) {
+            Ok(_) => Ok(Some(session)),
+            Err(error) => Err(not_locked(dir, Some(&session), error)),
+        }
+    }
+
+    /// Stores that the contents of the directory can be relied upon in this run of the machine.
     pub(crate) fn recovered(&self, dir: &SegmentDir) -> Result<()> {
         if self.lost_power { self.write(dir, dir.fs.boot_id()) } else { Ok(()) }
     }
 
-    /// Writes into the file who holds the lock, and in which run of the machine.
+    /// Writes into the file which process holds the lock, and in which run of the machine.
     fn write(&self, dir: &SegmentDir, boot: Option<String>) -> Result<()> {
         let content = Session { process: Some(std::process::id()), boot }.format();
         let store = || -> io::Result<()> {
             let file = self.lock.file();
-            file.write_all_at(content.as_bytes(), 0)?;
+            match file.write_all_at(content.as_bytes(), 0) {
+                // On a full disk the file stays as it is. It says that the machine stopped since, or nothing,
+                // which counts as that.
+                Err(error) if is_storage_full(&error) => return Ok(()),
+                written => written?,
+            }
             file.set_len(content.len() as u64)?;
             file.sync_all()
         };
@@ -68,25 +146,42 @@ impl WriteLock {
     }
 }
 
-/// How often a lock that somebody has is tried: who only looks whether it is free has it for a moment.
+/// Whether the machine stopped since a holder had a directory.
+pub(crate) fn has_stopped_since(before: &Session, fs: &dyn Fs) -> bool {
+    before.boot.is_none() || before.boot != fs.boot_id()
+}
+
+/// What a lock file says, if there is one.
+fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
+    let file = match fs.open(path, crate::fs::Open::ReadOnly) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let len = file.len()?.min(SESSION_BYTES);
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(Session::parse(&String::from_utf8_lossy(&bytes))))
+}
+
+/// How often a lock is tried that is taken: another process may only look whether it is free, and has it for a moment.
 const TRIES: usize = 100;
 
-fn try_lock(dir: &SegmentDir, path: &Path) -> io::Result<Box<dyn DirLock>> {
+fn tried<T>(lock: impl Fn() -> io::Result<T>) -> io::Result<T> {
     for _ in 1..TRIES {
-        match dir.fs.lock(path) {
+        match lock() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::yield_now(),
             other => return other,
         }
     }
-    dir.fs.lock(path)
+    lock()
 }
 
-fn not_locked(dir: &SegmentDir, session: Option<&Session>, error: io::Error) -> Error {
+fn not_locked(dir: &Path, session: Option<&Session>, error: io::Error) -> Error {
     if error.kind() != io::ErrorKind::WouldBlock {
-        return Error::io("lock", &dir.path.join(LOCK), error);
+        return Error::io("lock", &dir.join(LOCK), error);
     }
     // A holder of another kind has not written into the file who it is.
     let session = session.filter(|_| error.get_ref().is_none());
     let holder = session.and_then(|session| session.process);
-    Error::Locked { path: dir.path.as_path().into(), holder }
+    Error::Locked { path: dir.into(), holder }
 }

@@ -1,6 +1,6 @@
 //! Keeping a log within its limits.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{CompactionReport, Event};
 use crate::log::compact::{Pace, Scope};
 use crate::log::config::FOREVER;
@@ -8,6 +8,7 @@ use crate::log::shared::Shared;
 use crate::log::start::Removed;
 use crate::log::view::View;
 use crate::retention::{Extent, Limits, expired};
+use crate::segment::dir::Room;
 use crate::types::{Offset, Timestamp};
 
 /// What a pass of [`Log::maintain`](crate::Log::maintain) did.
@@ -33,10 +34,11 @@ impl Shared {
             return Ok(report);
         }
         // The clock is somebody else's code: it is asked with no lock held.
-        let now = self.clock().now();
+        let now = self.clock().monotonic();
         if let Some(writer) = self.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
         }
+        self.dir.fill_reserve();
         // Whatever comes of that, what is to be deleted is.
         let compacted = if self.is_compacted() {
             self.compact(Scope::Due, pace)
@@ -72,7 +74,14 @@ impl Shared {
         let last = count.checked_sub(1).and_then(|last| segments.get(last));
         if last.is_some() && count == segments.len() {
             // Then the one that is appended to goes too, and is closed for that.
-            self.roll()?;
+            match self.roll(Room::Reserved) {
+                // Without room for the next one it stays, and those before it go.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    let before = count.checked_sub(2).and_then(|last| segments.get(last));
+                    return before.map_or(Err(error), |last| Ok(Some(last.next)));
+                }
+                rolled => rolled?,
+            }
         }
         Ok(last.map(|last| last.next))
     }

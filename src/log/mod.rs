@@ -1,5 +1,6 @@
 //! The log: an ordered, append-only sequence of records in a directory of segments.
 
+mod anchor;
 mod append;
 mod change;
 mod checkpoints;
@@ -7,6 +8,7 @@ mod combine;
 mod compact;
 mod config;
 mod cursor;
+mod data_checkpoints;
 mod disposal;
 #[cfg(feature = "futures")]
 mod durable;
@@ -18,6 +20,8 @@ mod lock;
 mod maintain;
 mod maintainer;
 mod open;
+mod open_txns;
+mod place;
 mod producers;
 mod quarantine;
 mod read;
@@ -29,6 +33,7 @@ mod start;
 mod stats;
 mod tail;
 mod time;
+mod txn_index;
 mod verify;
 mod view;
 mod watch;
@@ -49,9 +54,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
+use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use checkpoints::{Checkpoint, SharedCheckpoints};
-pub(crate) use lock::WriteLock;
+pub(crate) use checkpoints::Checkpoint;
+pub(crate) use data_checkpoints::DataCheckpoints;
+pub(crate) use lock::{Place, WriteLock};
+pub(crate) use place::DataDir;
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -122,7 +130,7 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(open::open(dir.as_ref(), config)?) };
+        let log = Log { shared: Arc::new(place::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
@@ -134,10 +142,9 @@ impl Log {
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
-        checkpoints: Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = open::open_shared(dir, config, checkpoints, lost_power)?;
+        let (shared, taken_over) = place::open_shared(dir, config, within)?;
         Ok((Log { shared: Arc::new(shared) }, taken_over))
     }
 
@@ -155,6 +162,13 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
     /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    ///
+    /// If the writer truncates the log, everything you read from then on is what the log holds now, even if new records
+    /// take the place of the old ones. A [`Reader`] or [`Tail`] that has returned
+    /// records which are no longer in the log fails with [`Error::OffsetOutOfRange`] until you
+    /// [`seek`](Reader::seek): it does not continue with the records of another history. The log recognises a
+    /// truncation by its last batch, so one that is followed by a compaction beyond that batch
+    /// before you read again is not noticed; the reader then goes on at its offset.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -261,9 +275,9 @@ impl Log {
     ///
     /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
     /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
-    /// producer that the log does not know, any sequence number is taken. After the process has died, after a loss of power that
-    /// left the batch there, after a close and after a truncation, at least the last batch of each producer is recognised, and the
-    /// ones before it are refused: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// producer that the log does not know, any sequence number is taken. The five are recognised after a
+    /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
+    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
@@ -272,7 +286,9 @@ impl Log {
     ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
     ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
     ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
-    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): the producer has a transaction open that the batch is no part of.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a transaction of this producer open.
+    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a control batch: nothing could end the
+    ///   transaction yet.
     ///
     /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
@@ -440,7 +456,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll()
+        self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

@@ -7,23 +7,23 @@
 //! can have been torn, which is behind everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, Damage, Error, ErrorKind, Result, is_storage_full};
 use crate::event::{Event, Quarantined};
-use crate::fs::{Entry, EntryKind};
+use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
-use crate::log::checkpoints::{Checkpoint, Checkpoints, SharedCheckpoints};
+use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::lock::WriteLock;
+use crate::log::lock::Ownership;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Events;
+use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind, Name, SegmentFile, Stage};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -79,7 +79,7 @@ pub(crate) struct Listing {
     holds_logs: bool,
 }
 
-const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
+pub(crate) const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
 
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
@@ -154,73 +154,19 @@ impl Listing {
     }
 }
 
-pub(crate) fn segment_dir(path: &Path, config: &LogConfig, writable: bool) -> Arc<SegmentDir> {
-    Arc::new(SegmentDir::new(
-        Arc::clone(&config.fs),
+pub(crate) fn segment_dir(
+    fs: &Arc<dyn Fs>,
+    path: &Path,
+    config: &LogConfig,
+    writable: bool,
+) -> SegmentDir {
+    SegmentDir::new(
+        Arc::clone(fs),
         path.to_path_buf(),
         Events { listener: config.listener.clone() },
         config.index_interval_bytes,
         writable,
-    ))
-}
-
-/// Opens a log for reading and writing, creating it if there is none.
-pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
-    config.validate()?;
-    let dir = segment_dir(path, &config, true);
-    dir.fs.create_dir(path).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
-        }
-        _ => Error::io("create", path, e),
-    })?;
-    Listing::read(&dir)?.check(path)?;
-    let lock = WriteLock::take(&dir)?;
-    leave_those_above(path, &dir)?;
-    let checkpoints = Checkpoints::new(&dir, None);
-    let opening = Opening {
-        lost_power: lock.lost_power,
-        dir,
-        config,
-        checkpoints,
-        recovery: Recovery::default(),
-    };
-    opening.run(Some(lock))
-}
-
-/// Opens a log that is one of many in a directory, which is locked, and whose checkpoints are kept there. Says whether it
-/// took over some from beside the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
-pub(crate) fn open_shared(
-    path: &Path,
-    config: LogConfig,
-    shared: Arc<dyn SharedCheckpoints>,
-    lost_power: bool,
-) -> Result<(Shared, bool)> {
-    config.validate()?;
-    let dir = segment_dir(path, &config, true);
-    WriteLock::check_free(&dir)?;
-    let checkpoints = Checkpoints::new(&dir, Some(shared));
-    let taken_over = checkpoints.take_over_own()?;
-    let opening = Opening { lost_power, dir, config, checkpoints, recovery: Recovery::default() };
-    Ok((opening.run(None)?, taken_over))
-}
-
-/// Makes sure that nobody has the directory above open, if that is one of many logs, and that it does not count as closed in order
-/// any more: whoever opens it next looks at all of its logs.
-fn leave_those_above(path: &Path, dir: &SegmentDir) -> Result<()> {
-    // Of `.`, `..` and the root no name says what lies above: taken by its text, it would be the log itself.
-    let Some(above) = path.parent().filter(|_| path.file_name().is_some()) else {
-        return Ok(());
-    };
-    let none = Events::default();
-    let above = SegmentDir::new(Arc::clone(&dir.fs), above.to_path_buf(), none, 0, true);
-    WriteLock::check_free(&above)?;
-    let marker = above.path.join(CLEAN_SHUTDOWN);
-    match above.fs.remove(&marker) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("remove", &marker, error)),
-        Ok(()) => above.sync(),
-    }
+    )
 }
 
 /// What is wrong with a segment whose valid part ends too early.
@@ -270,8 +216,10 @@ fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) ->
 }
 
 /// What a closed log has lost since; nothing while somebody has it open for writing.
-pub(crate) fn lost_since_close(dir: &Arc<SegmentDir>) -> Result<Vec<Corruption>> {
-    let checkpoints = Checkpoints::new(dir, None);
+pub(crate) fn lost_since_close(
+    dir: &SegmentDir,
+    checkpoints: &Checkpoints,
+) -> Result<Vec<Corruption>> {
     let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
     let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
     // A writer that came meanwhile has removed the marker, or left another.
@@ -310,7 +258,7 @@ fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
-struct Opening {
+pub(crate) struct Opening {
     dir: Arc<SegmentDir>,
     config: LogConfig,
     checkpoints: Checkpoints,
@@ -321,7 +269,16 @@ struct Opening {
 }
 
 impl Opening {
-    fn run(mut self, lock: Option<WriteLock>) -> Result<Shared> {
+    pub(crate) fn new(
+        dir: Arc<SegmentDir>,
+        config: LogConfig,
+        checkpoints: Checkpoints,
+        lost_power: bool,
+    ) -> Opening {
+        Opening { dir, config, checkpoints, recovery: Recovery::default(), lost_power }
+    }
+
+    pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
         let mut listing = self.settle_leftovers()?;
         let recovery_point = self.checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
@@ -356,9 +313,6 @@ impl Opening {
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(end)?;
-        if let Some(lock) = &lock {
-            lock.recovered(&self.dir)?;
-        }
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
@@ -373,7 +327,7 @@ impl Opening {
             writer: Some(writer),
             sync,
             follower: None,
-            lock,
+            ownership: Some(ownership),
         }))
     }
 
@@ -496,7 +450,7 @@ impl Opening {
     /// which the start lies was interrupted. Deleted offsets are not given out again.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now)?;
+        let writer = begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?;
         self.trust(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
@@ -512,7 +466,7 @@ impl Opening {
             .live
             .keys()
             .copied()
-            .filter(|(base, kind)| *kind != Kind::Snapshot && !logs.contains(base))
+            .filter(|(base, kind)| !kind.is_of_offset() && !logs.contains(base))
             .collect();
         for (base, kind) in orphans {
             self.remove_file(SegmentFile::live(base, kind))?;
@@ -566,8 +520,8 @@ impl Opening {
             let reason = "it does not match the log it was closed with";
             self.dir.events.emit(&Event::IndexRebuilt { path, reason });
             self.recovery.scanned_bytes = found.scanned_bytes;
-            self.dir.replace_indexes(marker.base, &found.indexes)?;
-            return Ok((self.writer(marker.base, found)?, sealed, marker.end));
+            let stored = self.dir.store_indexes(marker.base, &found.indexes)?;
+            return Ok((self.writer(marker.base, found, stored)?, sealed, marker.end));
         };
         let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
             .resumed(marker.bytes_since_entry);
@@ -583,12 +537,13 @@ impl Opening {
                 cadence,
                 tail: Tail::Clean,
             },
+            true,
         )?;
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known.
-    fn writer(&self, base: Offset, found: Recovered) -> Result<Writer> {
+    /// What appends need, for a segment whose valid bytes are known, and whose index files may be `stored`.
+    fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
         let segment = Segment::active(
@@ -603,12 +558,19 @@ impl Opening {
         let mut reserved = 0;
         if self.config.preallocate {
             reserved = self.config.segment_bytes;
-            file.allocate(reserved).map_err(|e| Error::io("preallocate", &path, e))?;
+            match file.allocate(reserved) {
+                // A full disk must not keep a log from being opened.
+                Err(error) if is_storage_full(&error) => {
+                    reserved = 0;
+                    file.set_len(found.valid_bytes).map_err(|e| Error::io("trim", &path, e))?;
+                }
+                allocated => allocated.map_err(|e| Error::io("preallocate", &path, e))?,
+            }
         }
         let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
         let roll_age = roll_age(&self.config, &self.dir.path, base);
         let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
-        let stored = (indexes.offsets.len(), indexes.times.len());
+        let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };
         let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
         (writer.stored_offset_entries, writer.stored_time_entries) = stored;
         Ok(writer)
@@ -641,7 +603,7 @@ impl Opening {
             self.cut(*base, &found, if whole { &[] } else { later })?;
             if next.is_some() && whole {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(*base, &found.indexes)?;
+                self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
                 self.trust(*base)?;
                 continue;
@@ -652,11 +614,12 @@ impl Opening {
         let (writer, end) = match last {
             Some((base, found)) if found.end < recovery_point && self.keeps_gaps() => {
                 found.cadence.finish(&found.indexes);
-                self.dir.replace_indexes(base, &found.indexes)?;
+                self.dir.store_indexes(base, &found.indexes)?;
                 self.trust(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
-                let writer = begin_segment(&self.dir, &self.config, recovery_point, now)?;
+                let writer =
+                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
                 (writer, recovery_point)
             }
             // The recovery point was wrong: a lower one does not vouch for what it did.
@@ -665,16 +628,28 @@ impl Opening {
                 return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
             }
             Some((base, found)) => {
-                self.dir.replace_indexes(base, &found.indexes)?;
+                let stored = self.dir.store_indexes(base, &found.indexes)?;
                 let end = found.end;
-                (self.writer(base, found)?, end)
+                (self.writer(base, found, stored)?, end)
             }
             None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        self.checkpoints.set(Checkpoint::RecoveryPoint, end)?;
+        self.raise_recovery_point(recovery_point, end)?;
         Ok((writer, sealed, end))
+    }
+
+    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
+    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
+            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            stored => stored,
+        }
     }
 
     /// A directory without a segment is a new log, unless it is known to have had records.
@@ -688,7 +663,7 @@ impl Opening {
             })));
         }
         let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now)?, start))
+        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
     }
 
     /// Whether offsets whose records are gone stay without any.

@@ -1,10 +1,11 @@
 //! What the writer of a log knows of its producers, and where that is kept.
 //!
-//! A snapshot lies beside the segments for each offset at which one begins, one in between every 64 MiB, and one for the end of a log
-//! that was closed. None of them is needed: [`Replay`] makes from the batches what they say. They are there to read
-//! fewer of those, so they are written without a sync of their own, and one that is damaged is as good as none.
-//! But one must not speak of other batches than those that are there: before anything is appended to a log that was
-//! cut, or opened, those above its end go, durably.
+//! A snapshot lies beside the segments for each offset at which one begins, one in between every
+//! 64 MiB, and one for the end of a log that was closed. Beside each is a `.recent` file with what
+//! Kafka's format leaves out. None of them is needed: [`Replay`] rebuilds their content from the
+//! batches. They save reading, so they are written without a sync of their own, and a damaged one is
+//! ignored. But a snapshot must not describe batches that are not there: before anything is appended
+//! to a log that was cut, or opened, those above its end are removed, durably.
 
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
@@ -12,13 +13,14 @@ use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
-use crate::producers::{BatchSeen, ProducerState, Producers, snapshot};
+use crate::log::txn_index::TxnIndexes;
+use crate::producers::{BatchSeen, ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer};
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::Heed;
 use crate::segment::scan::{BatchStream, read_header};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
-use crate::types::{Offset, Timestamp};
+use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,26 +29,55 @@ use std::time::Duration;
 /// How much is appended to a segment until the next snapshot is taken.
 const EVERY_BYTES: u64 = 64 << 20;
 
-/// The producers of a log, as its writer knows them.
+/// How far below a snapshot that stands alone the batches are looked for that it leaves out: more
+/// than five of the default size that a client may have on the way.
+const RECENT_BYTES: u64 = 16 << 20;
+
+/// Tells when a producer was heard: the time of day when the log was opened, and what has passed
+/// since by the clock that never goes back. A time of day that is set anew while the log is open
+/// neither forgets producers nor keeps them.
+#[derive(Debug, Clone, Copy)]
+struct Timeline {
+    opened_at: Timestamp,
+    opened: Duration,
+}
+
+impl Timeline {
+    /// For producers of which there are none.
+    const NONE: Timeline = Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
+
+    fn at(self, monotonic: Duration) -> Timestamp {
+        let passed = monotonic.saturating_sub(self.opened).as_millis();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.opened_at.as_millis().saturating_add(passed))
+    }
+}
+
+/// The producers of a log, as its writer knows them. Times are those of the clock that never goes
+/// back.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     producers: Producers,
-    /// When the clock was last asked for one of them.
+    timeline: Timeline,
+    /// When the last batch of a producer arrived.
     now: Timestamp,
     /// The newest snapshot that is stored.
     stored: Option<Offset>,
+    /// Whether that one is to be written again: producers were forgotten since, or it stands alone.
+    is_stale: bool,
     /// At this position of the active segment the next one is taken.
     due: u64,
 }
 
 impl Tracked {
-    pub(crate) fn new(producers: Producers, stored: Option<Offset>) -> Tracked {
-        Tracked { producers, now: Timestamp::NONE, stored, due: EVERY_BYTES }
+    fn new(producers: Producers, timeline: Timeline, stored: Option<Offset>) -> Tracked {
+        let (now, is_stale) = (timeline.opened_at, false);
+        Tracked { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
     }
 
     /// In a segment that was just begun.
     pub(crate) fn nothing(base: Offset) -> Tracked {
-        Tracked::new(Producers::none(base), None)
+        Tracked::new(Producers::none(base), Timeline::NONE, None)
     }
 
     /// For a segment that already has so many bytes.
@@ -60,6 +91,11 @@ impl Tracked {
         position >= self.due
     }
 
+    /// The time of day by which producers are remembered.
+    pub(crate) fn time(&self, monotonic: Duration) -> Timestamp {
+        self.timeline.at(monotonic)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.producers.len()
@@ -69,47 +105,72 @@ impl Tracked {
         self.producers.states()
     }
 
+    /// Those that were heard lately enough, in no order.
+    pub(crate) fn active(
+        &mut self,
+        now: Duration,
+        expire_after: Duration,
+    ) -> impl Iterator<Item = ProducerState> {
+        self.expire(now, expire_after);
+        self.producers.unsorted_states()
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.producers.first_unstable()
+    }
+
     /// Whether the batch is the next of its producer: `None`, or the batch that it repeats.
     pub(crate) fn check(
         &mut self,
         header: &BatchHeader,
-        now: Timestamp,
+        now: Duration,
         expire_after: Duration,
     ) -> Result<Option<BatchSeen>> {
-        self.now = now;
-        self.producers.forget_if_expired(header.producer_id, now, expire_after);
-        self.producers.check(header).map_err(Error::Producer)
+        self.now = self.time(now);
+        self.producers.forget_if_expired(header.producer_id, self.now, expire_after);
+        let repeated = self.producers.check(header).map_err(Error::Producer)?;
+        if repeated.is_some() {
+            self.producers.hear(header.producer_id, self.now);
+        }
+        Ok(repeated)
     }
 
-    /// Forgets those that have written nothing for so long.
-    pub(crate) fn expire(&mut self, now: Timestamp, after: Duration) {
-        self.producers.expire(now, after);
+    /// Forgets those that were not heard for so long.
+    pub(crate) fn expire(&mut self, now: Duration, after: Duration) {
+        self.now = self.time(now);
+        self.producers.expire(self.now, after);
     }
 
-    /// Takes note of a batch that was checked.
+    /// Forgets a producer that sends nothing any more.
+    fn forget(&mut self, producer_id: ProducerId) {
+        self.is_stale |= self.producers.forget(producer_id);
+    }
+
+    /// Records a batch that was checked.
     pub(crate) fn note(&mut self, header: &BatchHeader) {
-        self.producers.note(header);
-        self.producers.touch(header.producer_id, self.now);
+        self.producers.note(header, self.now);
     }
 }
 
-/// Takes note of a batch that is in the log.
+/// Records a batch that is in the log.
 fn note_batch(
     producers: &mut Producers,
     batch: &BatchRef<'_>,
     decode: &mut DecodeBuffer,
+    heard: Timestamp,
 ) -> Result<(), InvalidBatch> {
     let header = batch.header();
     if !header.is_control() || !header.has_producer() {
-        producers.note(header);
+        producers.note(header, heard);
     } else if let Some(marker) = marker_of(batch, decode)? {
-        producers.note_marker(header, &marker);
+        producers.note_marker(header, &marker, heard);
     }
     Ok(())
 }
 
-fn path_of(dir: &SegmentDir, offset: Offset) -> PathBuf {
-    dir.path_of(SegmentFile::live(offset, Kind::Snapshot))
+fn path_of(dir: &SegmentDir, offset: Offset, kind: Kind) -> PathBuf {
+    dir.path_of(SegmentFile::live(offset, kind))
 }
 
 impl Shared {
@@ -118,40 +179,67 @@ impl Shared {
         tracked.due = position.saturating_add(EVERY_BYTES);
         let end = self.end();
         tracked.producers.advance(end);
-        if tracked.stored == Some(end) {
+        if tracked.stored == Some(end) && !tracked.is_stale {
             return;
         }
-        // Of those who fell silent nobody may ever ask again.
         tracked.producers.expire(tracked.now, self.config.producer_id_expiration);
-        let path = path_of(&self.dir, end);
+        let path = path_of(&self.dir, end, Kind::Snapshot);
         if !snapshot::fits(tracked.len()) {
             let error = "there are more producers than a snapshot holds".to_owned();
             return self.emit(&Event::CheckpointFailed { path, error });
         }
-        match self.dir.replace_unsynced(&path, &snapshot::encode(&tracked.producers.states())) {
+        match self.write_producers(&tracked.producers, end) {
             Ok(()) => {
+                tracked.is_stale = false;
                 let before = tracked.stored.replace(end);
                 // Between the segments one is enough.
                 if let Some(before) = before.filter(|before| *before > segment && *before < end) {
                     self.dir.discard(SegmentFile::live(before, Kind::Snapshot));
+                    self.dir.discard(SegmentFile::live(before, Kind::Recent));
                 }
             }
             Err(error) => self.emit(&Event::CheckpointFailed { path, error: error.to_string() }),
         }
     }
+
+    /// Writes the snapshot of an offset. What it leaves out comes first: where it is found, so is that.
+    fn write_producers(&self, producers: &Producers, end: Offset) -> Result<()> {
+        let states = producers.states();
+        let content = snapshot::encode(&states);
+        let recent = recent::encode(producers, &states, &content);
+        if let Some(recent) = recent.filter(|_| !states.is_empty()) {
+            let path = path_of(&self.dir, end, Kind::Recent);
+            if let Err(error) = self.dir.replace_unsynced(&path, &recent) {
+                self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            }
+        }
+        self.dir.replace_unsynced(&path_of(&self.dir, end, Kind::Snapshot), &content)
+    }
+
+    /// Forgets a producer of this process that is closed: its id is never given out again, so
+    /// none of its batches can be resent.
+    pub(crate) fn forget_producer(&self, producer_id: ProducerId) {
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.tracked.forget(producer_id);
+        }
+    }
 }
 
-/// The offsets of which there are snapshots.
-fn stored_offsets(dir: &SegmentDir) -> Result<BTreeSet<Offset>> {
-    let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
+/// The offsets of which there are files of a kind.
+fn stored_offsets(entries: &[Entry], kind: Kind) -> BTreeSet<Offset> {
     let offset = |entry: &Entry| match Name::parse(&entry.name) {
         _ if entry.kind != EntryKind::File => None,
-        Name::Segment(file) if file == SegmentFile::live(file.base, Kind::Snapshot) => {
-            Some(file.base)
-        }
+        Name::Segment(file) if file == SegmentFile::live(file.base, kind) => Some(file.base),
         _ => None,
     };
-    Ok(entries.iter().filter_map(offset).collect())
+    entries.iter().filter_map(offset).collect()
+}
+
+/// The producers of the snapshot that was taken at an offset. None if there is no sound one.
+pub(crate) fn states_at(dir: &SegmentDir, offset: Offset) -> Result<Vec<ProducerState>> {
+    let bytes = dir.read_small(&path_of(dir, offset, Kind::Snapshot), snapshot::MAX_BYTES)?;
+    let states = bytes.and_then(|bytes| snapshot::decode(&bytes).ok());
+    Ok(states.filter(|states| snapshot::is_possible(states, offset)).unwrap_or_default())
 }
 
 /// Takes snapshots out of the log, durably, and removes them.
@@ -161,8 +249,7 @@ fn remove_snapshots(dir: &SegmentDir, offsets: &[Offset]) -> Result<()> {
         ..SegmentFile::live(*offset, Kind::Snapshot)
     };
     for offset in offsets {
-        let (from, to) = (path_of(dir, *offset), dir.path_of(deleted(offset)));
-        dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+        dir.set_aside(SegmentFile::live(*offset, Kind::Snapshot))?;
     }
     if !offsets.is_empty() {
         dir.sync()?;
@@ -178,9 +265,13 @@ pub(crate) struct Replay {
     /// The base offsets and lengths of the log files.
     logs: Vec<(Offset, u64)>,
     snapshots: BTreeSet<Offset>,
+    /// The snapshots that have a file beside them with what they leave out.
+    recents: BTreeSet<Offset>,
+    txn_indexes: TxnIndexes,
     max_expanded_bytes: usize,
-    /// Producers whose last batch is older are forgotten.
-    expire: (Timestamp, Duration),
+    /// What is replayed counts as heard when this begins.
+    timeline: Timeline,
+    expire_after: Duration,
     /// What it knows, once it has begun.
     producers: Option<Producers>,
     /// Whether that is only what is in the log, which was deleted in part: a snapshot may know more.
@@ -196,12 +287,16 @@ impl Replay {
         logs: Vec<(Offset, u64)>,
         now: Timestamp,
     ) -> Result<Replay> {
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
         Ok(Replay {
             dir: Arc::clone(dir),
             logs,
-            snapshots: stored_offsets(dir)?,
+            snapshots: stored_offsets(&entries, Kind::Snapshot),
+            recents: stored_offsets(&entries, Kind::Recent),
+            txn_indexes: TxnIndexes::new(stored_offsets(&entries, Kind::TxnIndex)),
             max_expanded_bytes: config.max_expanded_bytes,
-            expire: (now, config.producer_id_expiration),
+            timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
+            expire_after: config.producer_id_expiration,
             producers: None,
             is_partial: false,
             passes_damage: true,
@@ -213,6 +308,13 @@ impl Replay {
         Replay { passes_damage: false, ..self }
     }
 
+    /// Producers were heard when the writer of the log heard them, also if that left nothing in the log.
+    pub(crate) fn hear_as(&mut self, known: &Tracked) {
+        if let Some(producers) = &mut self.producers {
+            producers.hear_as(&known.producers);
+        }
+    }
+
     /// There are none, as somebody knows.
     pub(crate) fn know_of_none(&mut self, end: Offset) {
         self.producers = Some(Producers::none(end));
@@ -221,9 +323,10 @@ impl Replay {
     /// The producers of a log that ends here, up to where it was read. What snapshots there are above the end go, and those
     /// that are of no use.
     pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
+        self.txn_indexes.settle(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
-        producers.expire(self.expire.0, self.expire.1);
+        producers.expire(self.timeline.opened_at, self.expire_after);
         let known = self.first(end)..=end;
         let newest = self.snapshots.range(known.clone()).next_back().copied();
         let is_base = |offset: &Offset| self.logs.iter().any(|(base, _)| base == offset);
@@ -233,7 +336,13 @@ impl Replay {
         let stray: Vec<Offset> =
             self.snapshots.iter().copied().filter(|offset| !is_kept(offset)).collect();
         remove_snapshots(&self.dir, &stray)?;
-        Ok(Tracked::new(producers, newest))
+        let is_alone = |offset: &&Offset| !is_kept(offset) || !self.snapshots.contains(offset);
+        for offset in self.recents.iter().filter(is_alone) {
+            self.dir.discard(SegmentFile::live(*offset, Kind::Recent));
+        }
+        let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
+        let is_stale = is_alone && producers.len() > 0;
+        Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
     }
 
     /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on from there.
@@ -245,12 +354,12 @@ impl Replay {
     fn load(&mut self, upto: Offset) -> Result<Producers> {
         let first = self.first(upto);
         while let Some(offset) = self.snapshots.range(first..=upto).next_back().copied() {
-            let path = path_of(&self.dir, offset);
+            let path = path_of(&self.dir, offset, Kind::Snapshot);
             let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
                 Some(bytes) => match snapshot::decode(&bytes) {
                     Ok(states) if snapshot::is_possible(&states, offset) => {
                         self.is_partial = false;
-                        return Ok(Producers::restore(&states, offset));
+                        return self.recall(&states, &bytes, offset);
                     }
                     Ok(_) => "it says of producers what cannot be at its offset",
                     Err((_, reason)) => reason,
@@ -265,7 +374,53 @@ impl Replay {
         Ok(Producers::none(first))
     }
 
-    /// Takes note of the batches from where the producers are known up to an offset.
+    /// The producers of a snapshot, with what it leaves out: from the file beside it, or else from the
+    /// batches that lie not too far below.
+    fn recall(
+        &mut self,
+        states: &[ProducerState],
+        snapshot: &[u8],
+        offset: Offset,
+    ) -> Result<Producers> {
+        let now = self.timeline.opened_at;
+        if self.recents.contains(&offset) {
+            let path = path_of(&self.dir, offset, Kind::Recent);
+            let bytes = self.dir.read_small(&path, snapshot::MAX_BYTES)?.unwrap_or_default();
+            match recent::restore(&bytes, states, snapshot, offset, now) {
+                Ok(producers) => return Ok(producers),
+                Err(reason) => self.dir.events.emit(&Event::CheckpointIgnored { path, reason }),
+            }
+            self.dir.discard(SegmentFile::live(offset, Kind::Recent));
+            self.recents.remove(&offset);
+        }
+        let mut producers = Producers::restore(states, offset, now);
+        if producers.len() > 0 {
+            let mut replayed = Producers::none(self.offset_before(offset, RECENT_BYTES)?);
+            self.read(&mut replayed, offset)?;
+            producers.recall_replayed(&replayed);
+        }
+        Ok(producers)
+    }
+
+    /// An offset about so many bytes below another.
+    fn offset_before(&self, offset: Offset, bytes: u64) -> Result<Offset> {
+        let mut left = bytes;
+        for &(base, len) in self.logs.iter().rev().filter(|(base, _)| *base < offset) {
+            // Without an index nothing tells where in the segment to begin.
+            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else { return Ok(base) };
+            let entries = &indexes.offsets;
+            let mut below = (0..entries.ceiling(offset)).rev().filter_map(|at| entries.get(at));
+            let Some(end) = below.next().map(|last| last.position) else { continue };
+            if let Some(wanted) = end.checked_sub(left) {
+                let found = below.find(|entry| entry.position <= wanted);
+                return Ok(found.map_or(base, |entry| entry.offset));
+            }
+            left = left.saturating_sub(end);
+        }
+        Ok(self.first(offset))
+    }
+
+    /// Records the batches from where the producers are known up to an offset.
     fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
         let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
         let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
@@ -296,6 +451,7 @@ impl Replay {
     ) -> Result<()> {
         let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
         let position = self.position_below(&segment, bytes, producers.end())?;
+        let heard = self.timeline.opened_at;
         let mut stream = BatchStream::new(segment.file()?, position, base);
         loop {
             // What follows is not to be read, be it damage or reserved room.
@@ -311,7 +467,7 @@ impl Replay {
             else {
                 continue;
             };
-            note_batch(producers, &batch, decode).map_err(|reason| {
+            note_batch(producers, &batch, decode, heard).map_err(|reason| {
                 segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
             })?;
         }
@@ -338,6 +494,8 @@ impl Replay {
 /// What recovery reads anyway need not be read again.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
+        let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
+        self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);
         let first = self.first(at);
         let may_know_more = self.is_partial && self.snapshots.range(first..=at).next().is_some();
         let mut producers = match self.producers.take() {
@@ -354,16 +512,21 @@ impl Heed for Replay {
 
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
         let Some(producers) = &mut self.producers else { return Ok(()) };
-        if batch.header().is_control() {
-            let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
-            return note_batch(producers, batch, &mut decode);
+        let (header, heard) = (batch.header(), self.timeline.opened_at);
+        if !header.is_control() || !header.has_producer() {
+            producers.note(header, heard);
+        } else if let Some(marker) =
+            marker_of(batch, &mut DecodeBuffer::new(self.max_expanded_bytes))?
+            && let Some(first) = producers.note_marker(header, &marker, heard)
+        {
+            self.txn_indexes.note(header, &marker, first, producers.first_unstable());
         }
-        producers.note(batch.header());
         Ok(())
     }
 
     fn forget(&mut self) {
         self.producers = None;
+        self.txn_indexes.forget();
     }
 }
 

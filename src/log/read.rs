@@ -139,8 +139,9 @@ impl Shared {
                 return Err(self.out_of_range(offset));
             }
             let found = self.find_record(offset);
-            if found.is_err() {
-                self.refresh()?;
+            match found {
+                Ok(_) => self.recheck()?,
+                Err(_) => self.refresh()?,
             }
             if !self.revised_since(revision) {
                 return found.map_err(|error| self.unless_deleted(offset, error));

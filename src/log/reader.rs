@@ -92,7 +92,9 @@ impl Reader {
     ///
     /// # Errors
     /// - [`Error::Corrupt`](crate::Error::Corrupt) when the batch is damaged.
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) when the log was truncated below the reader's place.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) when the log was truncated below the reader's place. On a log
+    ///   opened [read-only](crate::Log::open_read_only), also when new records have taken that place: then `end` in the
+    ///   error is the lowest offset known to be replaced.
     /// - [`Error::Closed`](crate::Error::Closed), [`Error::Io`](crate::Error::Io).
     pub fn next_batch(&mut self) -> Result<Option<ReadBatch<'_>>> {
         let from = self.step_batch()?;
@@ -123,7 +125,7 @@ impl Reader {
         let failed = self.failed.take().is_some();
         let given = pending.map(|mut records| records.next().is_none());
         if failed || given == Some(false) {
-            self.cursor.seek(self.cursor.offset());
+            self.cursor.leave();
         } else if given == Some(true) {
             self.cursor.pass(self.pending_end);
         }

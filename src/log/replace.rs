@@ -68,7 +68,9 @@ impl Shared {
             }
             // What was known of producers where no segment begins any more.
             if segment.base != base {
-                self.dir.discard(SegmentFile::live(segment.base, Kind::Snapshot));
+                for kind in [Kind::Snapshot, Kind::Recent] {
+                    self.dir.discard(SegmentFile::live(segment.base, kind));
+                }
             }
         }
         Ok(true)

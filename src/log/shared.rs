@@ -15,7 +15,7 @@ use crate::log::disposal::Disposal;
 use crate::log::flush::SyncState;
 use crate::log::follow::Follower;
 use crate::log::live::Live;
-use crate::log::lock::WriteLock;
+use crate::log::lock::Ownership;
 use crate::log::open::Recovery;
 use crate::log::signal::Signal;
 use crate::log::view::View;
@@ -60,6 +60,9 @@ pub(crate) struct Shared {
     pub(crate) end: AtomicU64,
     /// Everything below this offset is on the medium.
     pub(crate) durable: AtomicU64,
+    /// Where the earliest open transaction begins, beyond all offsets if none is. Only what others
+    /// have written can open one.
+    pub(crate) first_unstable: AtomicU64,
 
     /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`. What the pass before
     /// replaced may still be being closed.
@@ -86,10 +89,10 @@ pub(crate) struct Shared {
     pub(crate) watched: AtomicBool,
     /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
     pub(crate) failed_looks: AtomicU64,
-    /// Leaf lock. Released when the log is closed.
-    pub(crate) lock: Mutex<Option<WriteLock>>,
     #[cfg(feature = "futures")]
     pub(crate) syncer: crate::log::durable::Syncer,
+    /// Leaf lock. Given up when the log is closed; when it is dropped, after all else.
+    pub(crate) ownership: Mutex<Option<Ownership>>,
 }
 
 /// What [`Shared::new`] puts together.
@@ -106,11 +109,15 @@ pub(crate) struct Parts {
     pub(crate) writer: Option<Writer>,
     pub(crate) sync: SyncState,
     pub(crate) follower: Option<Follower>,
-    pub(crate) lock: Option<WriteLock>,
+    pub(crate) ownership: Option<Ownership>,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
+        let first_unstable = match &parts.follower {
+            Some(follower) => follower.first_unstable(),
+            None => parts.writer.as_ref().and_then(|writer| writer.tracked.first_unstable()),
+        };
         Shared {
             dir: parts.dir,
             live: Live::new(&parts.config),
@@ -125,6 +132,7 @@ impl Shared {
             start: AtomicU64::new(parts.start),
             end: AtomicU64::new(parts.end),
             durable: AtomicU64::new(parts.durable),
+            first_unstable: AtomicU64::new(first_unstable.unwrap_or(Offset::MAX)),
             cleaner: Mutex::default(),
             cleaning: Mutex::new(CleaningState::new(parts.cleaned)),
             change: Mutex::new(()),
@@ -137,9 +145,9 @@ impl Shared {
             follower: parts.follower.map(Mutex::new),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
-            lock: Mutex::new(parts.lock),
             #[cfg(feature = "futures")]
             syncer: crate::log::durable::Syncer::default(),
+            ownership: Mutex::new(parts.ownership),
         }
     }
 
@@ -264,6 +272,16 @@ impl Shared {
             None => drop(self.writer.lock()),
         }
         self.end()
+    }
+
+    /// Below it, no record is part of an open transaction.
+    pub(crate) fn last_stable(&self) -> Offset {
+        let (start, end) = (self.start(), self.end());
+        self.first_unstable.load(Ordering::Acquire).max(start).min(end)
+    }
+
+    pub(crate) fn set_first_unstable(&self, offset: Option<Offset>) {
+        self.first_unstable.store(offset.unwrap_or(Offset::MAX), Ordering::Release);
     }
 
     pub(crate) fn durable(&self) -> Offset {

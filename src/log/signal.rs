@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,6 +21,15 @@ pub(crate) struct Signal {
     /// Taken with no other lock held. Held for a moment only.
     tasks: Mutex<BTreeMap<u64, Waker>>,
     condvar: Condvar,
+}
+
+/// Wakes tasks, with no lock held. A waker is user-supplied and may panic; the others are woken all the
+/// same, and what woke them goes on.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        // The panic hook has told. The panic belongs to the task, not to an append that happens to wake it.
+        catch_unwind(AssertUnwindSafe(|| waker.wake())).ok();
+    }
 }
 
 impl Signal {
@@ -44,7 +54,7 @@ impl Signal {
         self.waiters.fetch_sub(woken.len(), Ordering::Relaxed);
         self.condvar.notify_all();
         drop(tasks);
-        woken.into_values().for_each(Waker::wake);
+        wake_all(woken.into_values());
     }
 
     /// Blocks until `ready`, or until this much time has passed; says whether it is ready.
@@ -79,17 +89,24 @@ impl Signal {
     /// Registers a task to be woken by the next [`notify`](Signal::notify), in place of what it registered before.
     /// The caller must look again whether it is ready after this.
     pub(crate) fn register(&self, id: u64, waker: &Waker) {
+        let waker = waker.clone();
         let mut tasks = self.tasks.lock();
-        if tasks.insert(id, waker.clone()).is_none() {
+        let replaced = tasks.insert(id, waker);
+        if replaced.is_none() {
             self.waiters.fetch_add(1, Ordering::Relaxed);
         }
+        // A waker may be the last to hold a task, which unregisters when it is dropped: not with the lock held.
         drop(tasks);
+        drop(replaced);
         fence(Ordering::SeqCst);
     }
 
     /// Forgets a task.
     pub(crate) fn unregister(&self, id: u64) {
-        if self.tasks.lock().remove(&id).is_some() {
+        let mut tasks = self.tasks.lock();
+        let removed = tasks.remove(&id);
+        drop(tasks);
+        if removed.is_some() {
             self.waiters.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -97,5 +114,68 @@ impl Signal {
     /// Whether anybody waits.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.load(Ordering::Relaxed) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    struct Boom;
+
+    impl Wake for Boom {
+        fn wake(self: Arc<Self>) {
+            panic!("as it was told");
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn panicking_waker_leaves_others_awake() {
+        let (signal, woken) = (Signal::default(), Arc::new(Woken::default()));
+        for boom in [false, true, false, true, false] {
+            let waker = if boom { Arc::new(Boom).into() } else { woken.clone().into() };
+            signal.register(signal.new_id(), &waker);
+        }
+        signal.notify();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 3);
+        assert!(!signal.has_waiters());
+    }
+
+    /// A task that unregisters when it is dropped. Its waker is the last to hold it.
+    struct Task(Arc<Signal>, u64);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Task {
+        fn drop(&mut self) {
+            self.0.unregister(self.1);
+        }
+    }
+
+    #[test]
+    fn dropped_waker_may_unregister_its_task() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let signal = Arc::new(Signal::default());
+            let waker = || Waker::from(Arc::new(Task(Arc::clone(&signal), 7)));
+            signal.register(1, &waker());
+            signal.register(1, &waker());
+            signal.unregister(1);
+            tell.send(signal.has_waiters()).unwrap();
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(false));
     }
 }

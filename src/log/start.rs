@@ -5,11 +5,14 @@
 //! start is on the medium before any file goes: should a crash leave some of
 //! them, with holes between, the next opening knows that they are to go, and removes them.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::checkpoints::Checkpoint;
+use crate::log::flush::was_not_opened;
 use crate::log::shared::Shared;
 use crate::log::view::View;
+use crate::segment::Segment;
+use crate::segment::name::Kind;
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::sync::Arc;
@@ -19,6 +22,15 @@ use std::sync::Arc;
 pub(crate) struct Removed {
     pub(crate) segments: usize,
     pub(crate) bytes: u64,
+}
+
+impl Removed {
+    fn and(self, more: Removed) -> Removed {
+        Removed {
+            segments: self.segments.saturating_add(more.segments),
+            bytes: self.bytes.saturating_add(more.bytes),
+        }
+    }
 }
 
 impl Shared {
@@ -44,6 +56,7 @@ impl Shared {
             self.check_writable()?;
             self.dir.events.hold(change)
         };
+        self.dir.fill_reserve();
         self.emit_all(events);
         removed
     }
@@ -59,13 +72,60 @@ impl Shared {
         if start == self.start() && count == 0 {
             return Ok(Removed::default());
         }
-        // Also where it stays: what goes now is to stay away after a crash.
-        self.checkpoints.set(Checkpoint::Start, start)?;
-        self.start.store(start, Ordering::Release);
         let front = view.segments.get(..count).unwrap_or_default();
+        // Also where it stays: what goes now is to stay away after a crash.
+        match self.checkpoints.set(Checkpoint::Start, start) {
+            Err(full) if full.kind() == ErrorKind::StorageFull => {
+                return self.remove_in_order(front, start, full);
+            }
+            stored => stored?,
+        }
+        Ok(self.leave_behind(front, start))
+    }
+
+    /// Removes the first segments where there is no room to write down that they are to go. The files go one by one
+    /// from the front, each durably, so that a crash leaves no hole, until there is room.
+    fn remove_in_order(
+        &self,
+        front: &[Arc<Segment>],
+        start: Offset,
+        full: Error,
+    ) -> Result<Removed> {
+        let mut stored = Err(full);
+        let mut removed = Removed::default();
+        for (number, segment) in (1..).zip(front) {
+            let path = segment.path(Kind::Log);
+            self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            // From here on it is gone, whatever comes next.
+            let next = self.view().segments.get(1).map_or(start, |next| next.base);
+            removed =
+                removed.and(self.leave_behind(std::slice::from_ref(segment), next.min(start)));
+            segment.let_go();
+            self.dir.sync().inspect_err(|error| {
+                if !was_not_opened(error) {
+                    self.emit(&self.poison(error));
+                }
+            })?;
+            stored = self.checkpoints.set(Checkpoint::Start, start);
+            if stored.is_ok() {
+                let rest = front.get(number..).unwrap_or_default();
+                removed = removed.and(self.leave_behind(rest, start));
+                break;
+            }
+        }
+        match stored {
+            // Then the first segment that is left says where the log starts.
+            Err(_) if self.start() == start => Ok(removed),
+            stored => stored.map(|()| removed),
+        }
+    }
+
+    /// Lets the log begin at `start`, without these first segments.
+    fn leave_behind(&self, front: &[Arc<Segment>], start: Offset) -> Removed {
+        self.start.fetch_max(start, Ordering::AcqRel);
         self.sync.lock().segments.retain(|s| !front.iter().any(|gone| Arc::ptr_eq(gone, s)));
         self.update_view(|view| View {
-            segments: view.segments.get(count..).unwrap_or_default().to_vec(),
+            segments: view.segments.get(front.len()..).unwrap_or_default().to_vec(),
         });
         let mut removed = Removed::default();
         for segment in front {
@@ -74,7 +134,7 @@ impl Shared {
             segment.retire_in_place();
         }
         self.emit(&Event::StartMoved { start, segments: removed.segments, bytes: removed.bytes });
-        Ok(removed)
+        removed
     }
 
     /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile, that.

@@ -30,8 +30,17 @@ pub struct Offsets {
     pub durable: Offset,
     /// What is replicated. There is one copy, so it is the end.
     pub high_watermark: Offset,
-    /// What is not part of an open transaction. There are none, so it is the end.
+    /// Below it, no record is part of an open transaction. The end, unless a broker has left a
+    /// transaction open: appends here open none. On a read-only log, one that is open where the last
+    /// segment begins is known from the snapshot there.
     pub last_stable: Offset,
+}
+
+impl Offsets {
+    /// How many offsets are left to read from this one on. Those that were deleted cannot be read.
+    pub(crate) fn behind(&self, offset: Offset) -> u64 {
+        self.end.saturating_sub(offset.max(self.start))
+    }
 }
 
 /// The log at a glance.
@@ -71,8 +80,9 @@ pub struct SegmentStats {
 impl Shared {
     pub(crate) fn offsets(&self) -> Offsets {
         let (durable, start) = (self.durable(), self.start());
-        let end = self.end();
-        Offsets { start, end, durable: durable.min(end), high_watermark: end, last_stable: end }
+        let (last_stable, end) = (self.last_stable(), self.end());
+        let high_watermark = end;
+        Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
 
     pub(crate) fn stats(&self) -> Result<LogStats> {

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 /// Reads a log and waits at its end for more.
 ///
-/// It can wait in two ways: [`next`](Tail::next) and [`next_batch`](Tail::next_batch) block the
+/// It can wait in two ways: [`next_record`](Tail::next_record) and [`next_batch`](Tail::next_batch) block the
 /// thread, with or without a limit; [`poll_next`](Tail::poll_next) arranges for a task to be woken, under
-/// any executor. With the cargo feature `futures` it is a `Stream` of records. As the blocking `next` takes the
-/// name, a task writes `tail.try_next().await?` (`TryStreamExt`) or `StreamExt::next(&mut tail).await`.
+/// any executor. With the cargo feature `futures` it is a `Stream` of records, so that a task writes
+/// `tail.next().await` (`StreamExt`) or `tail.try_next().await?` (`TryStreamExt`). See
+/// [`docs::async_use`](crate::docs::async_use).
 ///
 /// A tail wakes up when something is appended, when the log is truncated (its next read
 /// then says [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the log is closed
@@ -32,11 +33,11 @@ use std::time::Duration;
 ///
 /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
 /// let mut tail = log.tail(StartAt::Latest)?;
-/// assert!(tail.next(Some(Duration::ZERO))?.is_none());
+/// assert!(tail.next_record(Some(Duration::ZERO))?.is_none());
 ///
 /// let writer = log.clone();
 /// let thread = std::thread::spawn(move || writer.append("news"));
-/// let record = tail.next(None)?.expect("no limit was set");
+/// let record = tail.next_record(None)?.expect("no limit was set");
 /// assert_eq!(record.value_str(), Some("news"));
 /// thread.join().unwrap()?;
 /// # Ok::<(), annals::Error>(())
@@ -68,11 +69,11 @@ impl Tail {
         self.reader.seek(start)
     }
 
-    /// The next record, as soon as there is one; `None` when there is none after `timeout`.
+    /// Blocks the thread until there is a next record, and returns it; `None` when there is none after `timeout`.
     ///
     /// # Errors
     /// As [`Reader::next_record`].
-    pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
+    pub fn next_record(&mut self, timeout: Option<Duration>) -> Result<Option<StoredRecord>> {
         let mut patience = Patience { timeout, began: None };
         loop {
             let seen = Seen::now(self.reader.shared());
@@ -85,7 +86,8 @@ impl Tail {
         }
     }
 
-    /// The next batch, as soon as there is one, lent until the next call; `None` when there is none after `timeout`.
+    /// Blocks the thread until there is a next batch, and lends it until the next call; `None` when there is none
+    /// after `timeout`.
     ///
     /// # Errors
     /// As [`Reader::next_batch`].
@@ -182,18 +184,18 @@ impl Drop for Tail {
 /// Ends when the log is closed. Any other error is an item, and asking again gives the error again until
 /// the tail is moved.
 ///
-/// `tail.next()` is the blocking [`Tail::next`]. A task asks with `TryStreamExt::try_next`:
+/// Its `next` is that of `StreamExt`, and blocks no thread. The method that does is [`Tail::next_record`].
 ///
 /// ```
 /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
-/// use futures_util::TryStreamExt;
+/// use futures_util::{StreamExt, TryStreamExt};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
 /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
 /// log.append("news")?;
 /// let mut tail = log.tail(StartAt::Earliest)?;
-/// let record = tail.try_next().await?.expect("the log is open");
+/// let record = tail.next().await.expect("the log is open")?;
 /// assert_eq!(record.value_str(), Some("news"));
 ///
 /// log.close()?;

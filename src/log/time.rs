@@ -1,6 +1,6 @@
 //! From a time to an offset.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::{BatchHeader, DecodeBuffer};
@@ -86,17 +86,21 @@ impl Shared {
         })
     }
 
-    /// Looks something up, again if anything was cut or replaced meanwhile.
+    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was missing that the
+    /// next view does not need: a segment may be rolled and deleted while it is looked for.
     pub(crate) fn unrevised<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
         loop {
-            let revision = self.revision();
+            let (revision, generation) = (self.revision(), self.generation());
             let found = look(&self.view(), self.end());
-            // Another process may have cut or compacted the log it writes.
-            if found.is_err() {
-                self.refresh()?;
+            match found {
+                Ok(_) => self.recheck()?,
+                // Another process may have cut or compacted the log it writes.
+                Err(_) => self.refresh()?,
             }
+            let deleted =
+                found.as_ref().is_err_and(Error::is_not_found) && generation != self.generation();
             // What was not there, or was not whole, may have been cut off or replaced.
-            if !self.revised_since(revision) {
+            if !deleted && !self.revised_since(revision) {
                 return found;
             }
         }

@@ -27,7 +27,7 @@ impl Shared {
             from = next;
         }
         if self.is_read_only() {
-            found.extend(lost_since_close(&self.dir)?);
+            found.extend(lost_since_close(&self.dir, &self.checkpoints)?);
         }
         Ok(found)
     }

@@ -13,13 +13,19 @@
 //!   0-4    not in the window any more    refused: out of order
 //! ```
 //!
-//! A producer that begins anew raises its epoch; who still writes with a lower one is fenced. All of it follows from the headers
-//! of the batches in the log, so it is lost with none but them: [`Producers`] replays them. That this
-//! need not begin at the start of the log, the state as of some offsets is kept in [snapshots](snapshot). They have the last
-//! batch of each producer only, so duplicates of those before are taken for out of order after a restart, as in Kafka.
+//! A producer that begins anew raises its epoch, and a batch with a lower epoch is rejected. All of
+//! this follows from the headers of the batches in the log: [`Producers`] replays them. So that a
+//! replay need not begin at the start of the log, [snapshots](snapshot) keep the state as of some
+//! offsets. Kafka's format has room for the last batch of each producer only. The batches before
+//! it, and when each producer was heard, are in a [file beside](recent) the snapshot.
+//!
+//! A producer is remembered by when it was *heard*: when a batch of it arrived, by the clock of the
+//! log. Its records may carry any timestamp, so these say nothing about it. A batch that is replayed
+//! counts as heard now: when it arrived is not known, and the producer may still resend it.
 //!
 //! Nothing here reads a file or takes a lock.
 
+pub(crate) mod recent;
 pub(crate) mod snapshot;
 mod window;
 
@@ -55,8 +61,8 @@ struct Producer {
     epoch: ProducerEpoch,
     window: Window,
     last_timestamp: Timestamp,
-    /// When it last wrote, by the clock, if that was here. It writes records of any time.
-    touched: Timestamp,
+    /// When a batch of it last arrived.
+    heard: Timestamp,
     coordinator_epoch: i32,
     /// Where its open transaction began.
     txn_first_offset: Option<Offset>,
@@ -68,7 +74,7 @@ impl Default for Producer {
             epoch: UNKNOWN,
             window: Window::default(),
             last_timestamp: Timestamp::NONE,
-            touched: Timestamp::NONE,
+            heard: Timestamp::NONE,
             coordinator_epoch: NO_COORDINATOR,
             txn_first_offset: None,
         }
@@ -102,13 +108,14 @@ impl Producers {
         producer.check(header).map(|()| None)
     }
 
-    /// Takes note of a batch of records that is in the log now, whether or not it should be.
-    pub(crate) fn note(&mut self, header: &BatchHeader) {
+    /// Records a batch that is in the log now, whether or not it should be, and when it was heard.
+    pub(crate) fn note(&mut self, header: &BatchHeader, heard: Timestamp) {
         self.advance(header.next_offset());
         if !header.has_producer() || header.is_control() {
             return;
         }
         let producer = self.known.entry(header.producer_id).or_default();
+        producer.heard = heard;
         producer.enter(header.producer_epoch);
         producer.window.push(BatchSeen::of(header));
         producer.last_timestamp = header.max_timestamp;
@@ -117,21 +124,42 @@ impl Producers {
         }
     }
 
-    /// Takes note of when a producer wrote.
-    pub(crate) fn touch(&mut self, producer_id: ProducerId, now: Timestamp) {
+    /// Records that a producer was heard, although nothing of it was stored.
+    pub(crate) fn hear(&mut self, producer_id: ProducerId, heard: Timestamp) {
         if let Some(producer) = self.known.get_mut(&producer_id) {
-            producer.touched = now;
+            producer.heard = heard;
         }
     }
 
-    /// Takes note of the marker at the end of a transaction.
-    pub(crate) fn note_marker(&mut self, header: &BatchHeader, marker: &EndTxnMarker) {
+    /// Takes over when producers were heard that both know.
+    pub(crate) fn hear_as(&mut self, other: &Producers) {
+        for (id, producer) in &mut self.known {
+            if let Some(other) = other.known.get(id) {
+                producer.heard = producer.heard.max(other.heard);
+            }
+        }
+    }
+
+    /// Records the marker at the end of a transaction. Returns where the transaction began, if one was
+    /// open.
+    pub(crate) fn note_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: &EndTxnMarker,
+        heard: Timestamp,
+    ) -> Option<Offset> {
         self.advance(header.next_offset());
         let producer = self.known.entry(header.producer_id).or_default();
+        producer.heard = heard;
         producer.enter(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = header.max_timestamp;
-        producer.txn_first_offset = None;
+        producer.txn_first_offset.take()
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.known.values().filter_map(|producer| producer.txn_first_offset).min()
     }
 
     /// How many there are.
@@ -139,7 +167,14 @@ impl Producers {
         self.known.len()
     }
 
-    /// Forgets a producer if it has written nothing for so long.
+    /// Forgets a producer. Returns whether it was known.
+    pub(crate) fn forget(&mut self, producer_id: ProducerId) -> bool {
+        let forgotten = self.known.remove(&producer_id).is_some();
+        self.shrink();
+        forgotten
+    }
+
+    /// Forgets a producer if it was not heard for so long.
     pub(crate) fn forget_if_expired(
         &mut self,
         producer_id: ProducerId,
@@ -147,27 +182,53 @@ impl Producers {
         after: Duration,
     ) {
         if self.known.get(&producer_id).is_some_and(|known| known.is_expired(now, after)) {
-            self.known.remove(&producer_id);
+            self.forget(producer_id);
         }
     }
 
-    /// Forgets producers without an open transaction that have written nothing for so long.
+    /// Forgets producers without an open transaction that were not heard for so long.
     pub(crate) fn expire(&mut self, now: Timestamp, after: Duration) {
         self.known.retain(|_, producer| !producer.is_expired(now, after));
+        self.shrink();
+    }
+
+    /// Gives back memory once most of the table is empty: a map keeps what it once needed.
+    fn shrink(&mut self) {
+        let needed = self.known.len().saturating_mul(2);
+        if self.known.capacity() / 4 > needed {
+            self.known.shrink_to(needed);
+        }
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn unsorted_states(&self) -> impl Iterator<Item = ProducerState> {
+        self.known.iter().map(|(id, producer)| producer.state(*id))
     }
 
     /// All of them, by id.
     pub(crate) fn states(&self) -> Vec<ProducerState> {
-        let mut states: Vec<_> =
-            self.known.iter().map(|(id, producer)| producer.state(*id)).collect();
+        let mut states: Vec<_> = self.unsorted_states().collect();
         states.sort_unstable_by_key(|state| state.producer_id);
         states
     }
 
-    /// Those of a snapshot that was taken at an offset.
-    pub(crate) fn restore(states: &[ProducerState], end: Offset) -> Producers {
-        let known = states.iter().map(|state| (state.producer_id, Producer::restore(state)));
+    /// Those of a snapshot that was taken at an offset, heard at that time.
+    pub(crate) fn restore(states: &[ProducerState], end: Offset, heard: Timestamp) -> Producers {
+        let known = states.iter().map(|state| (state.producer_id, Producer::restore(state, heard)));
         Producers { known: known.collect(), end }
+    }
+
+    /// Takes over the batches before the last one from producers that were replayed from further
+    /// below, where both know the same last batch.
+    pub(crate) fn recall_replayed(&mut self, replayed: &Producers) {
+        for (id, producer) in &mut self.known {
+            let other = replayed.known.get(id).filter(|other| other.epoch == producer.epoch);
+            if let (Some(last), Some(other)) = (producer.window.last(), other)
+                && other.window.last().is_some_and(|found| found.is_same(last))
+            {
+                producer.window = other.window;
+            }
+        }
     }
 }
 
@@ -218,8 +279,7 @@ impl Producer {
     }
 
     fn is_expired(&self, now: Timestamp, after: Duration) -> bool {
-        let last = self.last_timestamp.max(self.touched);
-        self.txn_first_offset.is_none() && now.since(last) >= after
+        self.txn_first_offset.is_none() && now.since(self.heard) >= after
     }
 
     fn state(&self, producer_id: ProducerId) -> ProducerState {
@@ -237,7 +297,7 @@ impl Producer {
         }
     }
 
-    fn restore(state: &ProducerState) -> Producer {
+    fn restore(state: &ProducerState, heard: Timestamp) -> Producer {
         let mut window = Window::default();
         if let Some(seen) = BatchSeen::restore(state) {
             window.push(seen);
@@ -246,7 +306,7 @@ impl Producer {
             epoch: state.producer_epoch,
             window,
             last_timestamp: state.last_timestamp,
-            touched: Timestamp::NONE,
+            heard,
             coordinator_epoch: state.coordinator_epoch,
             txn_first_offset: Offset::try_from(state.current_txn_first_offset).ok(),
         }

@@ -14,7 +14,7 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 const VERSION: i16 = 1;
 /// What lies before the checksum's bytes, and before the entries.
-const VERSION_BYTES: usize = 2;
+pub(super) const VERSION_BYTES: usize = 2;
 pub(crate) const HEADER_BYTES: usize = 10;
 const ENTRY_BYTES: usize = 46;
 
@@ -140,7 +140,7 @@ impl BatchSeen {
 }
 
 /// The sequence number so many before this one.
-fn before(sequence: Sequence, count: i32) -> Sequence {
+pub(super) fn before(sequence: Sequence, count: i32) -> Sequence {
     if sequence < 0 {
         return sequence;
     }

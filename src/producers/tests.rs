@@ -5,6 +5,7 @@ use crate::record::{BatchBuilder, BatchRef};
 use std::collections::BTreeMap;
 
 const T0: i64 = 1_700_000_000_000;
+const NOW: Timestamp = Timestamp::from_millis(T0);
 
 /// The header of a batch as it lies in the log.
 fn batch(
@@ -26,6 +27,11 @@ fn marker(id: ProducerId, epoch: ProducerEpoch, base: Offset) -> BatchHeader {
     BatchHeader { attributes: 0x30, ..batch(id, epoch, -1, 1, base) }
 }
 
+/// Batches arrive in the order of their offsets, a millisecond for each.
+fn heard_at(header: &BatchHeader) -> Timestamp {
+    Timestamp::from_millis(T0 + header.base_offset as i64)
+}
+
 /// What a log does with the batch of a client.
 fn append(
     producers: &mut Producers,
@@ -33,7 +39,7 @@ fn append(
 ) -> Result<Option<BatchSeen>, ProducerRefusal> {
     let found = producers.check(header)?;
     if found.is_none() {
-        producers.note(header);
+        producers.note(header, heard_at(header));
     }
     Ok(found)
 }
@@ -66,7 +72,7 @@ fn after_the_last_sequence_number_comes_the_first() {
     assert_eq!(producers.states()[0].last_sequence, 1);
     assert!(append(&mut producers, &batch(1, 0, 1, 1, 10)).is_err());
     assert_eq!(append(&mut producers, &wraps).unwrap().unwrap().last_offset, 9);
-    let mut restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 10);
+    let mut restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 10, NOW);
     assert_eq!(append(&mut restored, &wraps).unwrap().unwrap().first_offset, 0);
     for producers in [&mut producers, &mut restored] {
         assert_eq!(append(producers, &batch(1, 0, 2, i32::from(i16::MAX), 10)), Ok(None));
@@ -108,18 +114,18 @@ fn a_marker_ends_a_transaction_and_fences() {
     let refused = ProducerRefusal::InTransaction { producer_id: 1 };
     assert_eq!(append(&mut producers, &outside), Err(refused));
     let end = EndTxnMarker { committed: true, coordinator_epoch: 7 };
-    producers.note_marker(&marker(1, 0, 11), &end);
+    producers.note_marker(&marker(1, 0, 11), &end, NOW);
     let state = producers.states()[0];
     assert_eq!((state.current_txn_first_offset, state.coordinator_epoch), (-1, 7));
     assert_eq!((state.last_sequence, state.last_offset), (5, 10));
     // One with a higher epoch is how a coordinator fences: the numbers begin at 0 then.
-    producers.note_marker(&marker(1, 1, 12), &end);
+    producers.note_marker(&marker(1, 1, 12), &end, NOW);
     assert!(matches!(producers.check(&outside), Err(ProducerRefusal::Fenced { .. })));
     assert!(producers.check(&batch(1, 1, 6, 1, 13)).is_err());
     assert_eq!(producers.check(&batch(1, 1, 0, 1, 13)), Ok(None));
     let state = producers.states()[0];
     assert_eq!((state.last_sequence, state.last_offset, state.offset_delta), (-1, -1, 0));
-    let restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 13);
+    let restored = Producers::restore(&decode(&encode(&producers.states())).unwrap(), 13, NOW);
     assert_eq!(restored, producers);
 }
 
@@ -250,17 +256,114 @@ fn each_sequence_number_is_stored_once() {
                 Err(_) => assert!(!follows && repeated.is_none(), "seed {seed}"),
             }
             if random(10) == 0 {
+                assert_eq!(through_files(&producers), producers, "seed {seed}");
                 let kept = decode(&encode(&producers.states())).unwrap();
-                let restored = Producers::restore(&kept, producers.end());
-                assert_eq!(restored.states(), producers.states());
+                let alone = Producers::restore(&kept, producers.end(), NOW);
+                assert_eq!(alone.states(), producers.states());
                 for header in [&header, &batch(id, epoch, first + count, 1, end)] {
-                    // A snapshot forgets all batches of a producer but one: what it takes for a repetition is one.
-                    let (before, after) = (producers.check(header), restored.check(header));
+                    // A snapshot alone has one batch of each producer: what it takes for a repetition is one.
+                    let (before, after) = (producers.check(header), alone.check(header));
                     assert!(after == before || matches!((&before, &after), (Ok(Some(_)), Err(_))));
                 }
             }
         }
     }
+}
+
+/// What is known after a snapshot and the file beside it are stored and read.
+fn through_files(producers: &Producers) -> Producers {
+    let states = producers.states();
+    let snapshot = encode(&states);
+    let beside = recent::encode(producers, &states, &snapshot).unwrap();
+    let far = Timestamp::from_millis(i64::MAX);
+    recent::restore(&beside, &decode(&snapshot).unwrap(), &snapshot, producers.end(), far).unwrap()
+}
+
+#[test]
+fn recent_batches_survive_the_round_trip() {
+    let mut producers = Producers::none(0);
+    append(&mut producers, &batch(1, 0, i32::MAX - 2, 2, 0)).unwrap();
+    append(&mut producers, &batch(1, 0, i32::MAX, 3, 7)).unwrap();
+    append(&mut producers, &batch(1, 0, 2, 1, 30)).unwrap();
+    append(&mut producers, &batch(9, 4, 70, 5, 31)).unwrap();
+    producers.note_marker(
+        &marker(5, 0, 40),
+        &EndTxnMarker { committed: true, coordinator_epoch: 1 },
+        NOW,
+    );
+    assert_eq!(through_files(&producers), producers);
+    assert_eq!(through_files(&Producers::none(3)), Producers::none(3));
+}
+
+/// None of them makes a batch known that is not in the log.
+#[test]
+fn recent_batches_of_another_snapshot_count_for_nothing() {
+    let mut producers = Producers::none(0);
+    for n in 0..5 {
+        append(&mut producers, &batch(7, 2, n * 5, 5, n as u64 * 5)).unwrap();
+    }
+    let states = producers.states();
+    let snapshot = encode(&states);
+    let beside = recent::encode(&producers, &states, &snapshot).unwrap();
+    let restore = |beside: &[u8], states: &[ProducerState], snapshot: &[u8]| {
+        recent::restore(beside, states, snapshot, 25, NOW)
+    };
+    assert!(restore(&beside, &states, &snapshot).is_ok());
+    let mut damaged = beside.clone();
+    for at in 0..beside.len() {
+        assert!(restore(&beside[..at], &states, &snapshot).is_err(), "{at}");
+        damaged[at] ^= 1;
+        assert!(restore(&damaged, &states, &snapshot).is_err(), "{at}");
+        damaged[at] ^= 1;
+    }
+    let other = [ProducerState { last_sequence: 23, ..states[0] }];
+    assert_eq!(restore(&beside, &other, &encode(&other)), Err("it belongs to another snapshot"));
+    // With the right checksums, too.
+    for at in 10..beside.len() {
+        for value in 0..=255 {
+            let mut forged = beside.clone();
+            forged[at] = value;
+            let crc = crate::record::crc32c(&forged[6..]);
+            forged[2..6].copy_from_slice(&crc.to_be_bytes());
+            let Ok(restored) = restore(&forged, &states, &snapshot) else { continue };
+            let window = restored.known[&7].window;
+            assert!(window.earlier().all(|seen| seen.last_offset < 20), "{at} {value}");
+        }
+    }
+}
+
+/// The clock that said when it was heard was ahead: it is remembered for as long as others.
+#[test]
+fn producer_heard_in_future_expires_after_opening() {
+    let mut producers = Producers::none(0);
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let ahead = Timestamp::from_millis(T0 + year.as_millis() as i64);
+    producers.note(&batch(1, 0, 0, 1, 0), ahead);
+    let states = producers.states();
+    let snapshot = encode(&states);
+    let beside = recent::encode(&producers, &states, &snapshot).unwrap();
+    let mut producers = recent::restore(&beside, &states, &snapshot, 1, NOW).unwrap();
+    let after = Duration::from_millis(1000);
+    producers.expire(Timestamp::from_millis(T0 + 999), after);
+    assert_eq!(producers.len(), 1);
+    producers.expire(Timestamp::from_millis(T0 + 1000), after);
+    assert_eq!(producers.len(), 0);
+}
+
+#[test]
+fn table_shrinks_when_producers_are_forgotten() {
+    let mut producers = Producers::none(0);
+    let fill = |producers: &mut Producers| {
+        for id in 0..10_000 {
+            producers.note(&batch(id, 0, 0, 1, 0), NOW);
+        }
+    };
+    fill(&mut producers);
+    producers.expire(Timestamp::from_millis(T0 + 1), Duration::from_millis(1));
+    assert!(producers.known.capacity() < 100);
+    fill(&mut producers);
+    (0..10_000).for_each(|id| assert!(producers.forget(id) && !producers.forget(id)));
+    assert!(producers.known.capacity() < 100);
 }
 
 fn fastrand(seed: u64) -> impl FnMut(u64) -> u64 {

@@ -4,7 +4,7 @@ use crate::record::BatchHeader;
 use crate::types::{Offset, Sequence, Timestamp};
 
 /// How many batches a producer may have under way at a time, and so how many may come again.
-const BATCHES: usize = 5;
+pub(super) const BATCHES: usize = 5;
 
 /// A batch that is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub(crate) struct BatchSeen {
 }
 
 impl BatchSeen {
+    /// Whether it is the same batch, whatever its timestamp is said to be: a snapshot has that of a marker.
+    pub(crate) fn is_same(&self, other: &BatchSeen) -> bool {
+        BatchSeen { timestamp: other.timestamp, ..*self } == *other
+    }
+
     pub(crate) fn of(header: &BatchHeader) -> BatchSeen {
         BatchSeen {
             first_sequence: header.base_sequence,
@@ -49,6 +54,11 @@ impl Window {
 
     pub(crate) fn last(&self) -> Option<&BatchSeen> {
         self.batches.iter().flatten().next_back()
+    }
+
+    /// All but the last, the latest first.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &BatchSeen> {
+        self.batches.iter().flatten().rev().skip(1)
     }
 
     /// The batch with these sequence numbers.

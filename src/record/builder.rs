@@ -384,9 +384,7 @@ impl BatchBuilder {
 
     #[cold]
     fn check_each(&self, rules: &AppendRules, times_hold: bool) -> Result<(), Error> {
-        let header = self.header(Codec::None)?;
-        let records = self.plain.get(HEADER_SIZE..).unwrap_or_default();
-        for (index, record) in Records::new(&header, records)?.enumerate() {
+        for (index, record) in self.records()?.enumerate() {
             let record = record?;
             rules.check_key(index, record.key)?;
             if !times_hold {
@@ -394,6 +392,12 @@ impl BatchBuilder {
             }
         }
         Ok(())
+    }
+
+    /// The records so far.
+    pub(crate) fn records(&self) -> Result<Records<'_>, Error> {
+        let header = self.header(Codec::None)?;
+        Ok(Records::new(&header, self.plain.get(HEADER_SIZE..).unwrap_or_default())?)
     }
 
     /// Compresses the records if it should, writes the header, and returns the whole batch.

@@ -60,7 +60,7 @@ mod record;
 mod stamp;
 mod stored;
 mod validate;
-mod varint;
+pub(crate) mod varint;
 
 pub use batch::{BatchRef, RecordBatch};
 pub use builder::BatchBuilder;

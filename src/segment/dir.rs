@@ -1,12 +1,13 @@
 //! The directory a log lives in: its files by name, and a bounded number of open ones.
 
-use crate::error::{Error, Result, is_too_many_files};
+use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
 use crate::event::{Event, Listener};
 use crate::fs::{File, FileView, Fs, Open};
 use crate::segment::index::Indexes;
-use crate::segment::name::{Kind, SegmentFile};
-use crate::sync::Mutex;
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::reserve::Reserve;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::types::Offset;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -74,6 +75,15 @@ impl Drop for Outer {
     }
 }
 
+/// Where a new file finds room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Where there is free room, and nowhere else.
+    Free,
+    /// In the reserve, if there is no free room: for what frees more than it takes.
+    Reserved,
+}
+
 /// A log's directory, as its segments see it.
 #[derive(Debug)]
 pub(crate) struct SegmentDir {
@@ -81,8 +91,13 @@ pub(crate) struct SegmentDir {
     pub(crate) path: PathBuf,
     pub(crate) events: Events,
     pub(crate) index_interval_bytes: u64,
-    /// Whether this process holds the lock of the directory.
+    /// Whether this process opened the directory for writing.
     pub(crate) writable: bool,
+    /// Whether it owns the directory still. A reader may outlive that, and holds this for reading while it removes or
+    /// replaces a file on its own account; nothing but the file system is called under it.
+    owned: RwLock<bool>,
+    /// What is given up when the disk is full. That of the data directory, where the log is one of many.
+    reserve: Option<Arc<Reserve>>,
     /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
     open_files: Mutex<VecDeque<(SegmentId, Arc<dyn File>)>>,
     /// How many segments there have been.
@@ -102,7 +117,39 @@ impl SegmentDir {
         writable: bool,
     ) -> SegmentDir {
         let (open_files, segments) = (Mutex::default(), AtomicU64::new(0));
-        SegmentDir { fs, path, events, index_interval_bytes, writable, open_files, segments }
+        let (reserve, owned) = (None, RwLock::new(writable));
+        SegmentDir {
+            fs,
+            path,
+            events,
+            index_interval_bytes,
+            writable,
+            owned,
+            reserve,
+            open_files,
+            segments,
+        }
+    }
+
+    /// Gives the directory up: from here on nothing in it is removed or replaced for readers that live on.
+    pub(crate) fn disown(&self) {
+        *self.owned.write() = false;
+    }
+
+    /// The same directory, with room set aside for when the disk is full.
+    pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
+        SegmentDir { reserve, ..self }
+    }
+
+    pub(crate) fn reserve(&self) -> Option<&Arc<Reserve>> {
+        self.reserve.as_ref()
+    }
+
+    /// Makes the reserve again, if it is missing or too small and there is room.
+    pub(crate) fn fill_reserve(&self) {
+        if let Some(reserve) = &self.reserve {
+            reserve.fill();
+        }
     }
 
     pub(crate) fn path_of(&self, file: SegmentFile) -> PathBuf {
@@ -196,6 +243,21 @@ impl SegmentDir {
         view().map_err(|e| Error::io("read", &path, e))
     }
 
+    /// Takes a file out of what an opening finds, by another name, which is removed when nobody needs it any more. Where
+    /// there is no room for a name it is removed at once: whoever has it open keeps it.
+    pub(crate) fn set_aside(&self, live: SegmentFile) -> Result<()> {
+        let deleted = SegmentFile { stage: Stage::Deleted, ..live };
+        let (from, to) = (self.path_of(live), self.path_of(deleted));
+        let renamed = match self.fs.rename(&from, &to) {
+            Err(error) if is_storage_full(&error) => self.fs.remove(&from),
+            renamed => renamed,
+        };
+        match renamed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| Error::io("rename", &from, error)),
+        }
+    }
+
     /// Removes a file that nothing needs. One that is not there is no matter; one
     /// that will not go is reported, and tried again when the log is opened.
     pub(crate) fn discard(&self, file: SegmentFile) {
@@ -203,10 +265,14 @@ impl SegmentDir {
     }
 
     pub(crate) fn discard_path(&self, path: &Path) {
-        if !self.writable {
-            return;
-        }
-        match self.fs.remove(path) {
+        let removed = {
+            let owned = self.owned.read();
+            if !*owned {
+                return;
+            }
+            self.fs.remove(path)
+        };
+        match removed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self
@@ -217,11 +283,16 @@ impl SegmentDir {
 
     /// Writes both index files anew, in one step each. A reader of the old ones keeps them.
     pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
-        if !self.writable {
-            return Ok(());
-        }
         let write = |kind, bytes: Vec<u8>| {
-            self.replace(&self.path_of(SegmentFile::live(base, kind)), &bytes)
+            let path = self.path_of(SegmentFile::live(base, kind));
+            let written = {
+                let owned = self.owned.read();
+                if !*owned {
+                    return Ok(());
+                }
+                self.put(&path, &bytes, true)
+            };
+            written.inspect_err(|_| self.discard_path(&beside(&path)))
         };
         // Times beyond the last offset entry are made again by recovery. Times that are missing below it
         // are not: so the times come first.
@@ -229,24 +300,64 @@ impl SegmentDir {
         write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))
     }
 
-    /// Replaces the content of a file in one step, by way of a file beside it.
-    ///
-    /// It is on the medium when this returns, and after a crash at any point there is either
-    /// the old content or the new.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, true)
+    /// Writes both index files anew, or removes them where there is no room: then the indexes are made from the log
+    /// whenever they are needed. Says whether they are there.
+    pub(crate) fn store_indexes(&self, base: Offset, indexes: &Indexes) -> Result<bool> {
+        let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
+        match self.replace_indexes(base, indexes) {
+            Err(error) if is_full(&error) => {}
+            replaced => return replaced.map(|()| true),
+        }
+        // What is there is of another state of the log. Its removal may make the room that was missing.
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            let path = self.path_of(SegmentFile::live(base, kind));
+            match self.fs.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| Error::io("remove", &path, error))?,
+            }
+        }
+        self.sync()?;
+        match self.replace_indexes(base, indexes) {
+            Err(error) if is_full(&error) => {
+                let path = self.path_of(SegmentFile::live(base, Kind::OffsetIndex));
+                self.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(false)
+            }
+            replaced => replaced.map(|()| true),
+        }
     }
 
-    /// The same, but on the medium only after a sync of the file and of the directory: for
-    /// what can be made again.
+    /// Replaces the content of a file in one step, by way of a file beside it.
+    ///
+    /// It is durable when this returns, and after a crash at any point there is either
+    /// the old content or the new. On a full disk the reserve makes room for it.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
+        if let Some(reserve) = &self.reserve {
+            reserve.note(content.len() as u64);
+        }
+        self.replace_if_room(path, content).or_else(|error| match &self.reserve {
+            Some(reserve) if error.kind() == ErrorKind::StorageFull => {
+                let replaced = self.replace_from(reserve, path, content);
+                reserve.fill();
+                if replaced? { Ok(()) } else { Err(error) }
+            }
+            _ => Err(error),
+        })
+    }
+
+    /// Like [`replace`](SegmentDir::replace), but leaves the reserve alone: for what needs not be written.
+    pub(crate) fn replace_if_room(&self, path: &Path, content: &[u8]) -> Result<()> {
+        self.put(path, content, true).inspect_err(|_| self.discard_path(&beside(path)))
+    }
+
+    /// Replaces the content of a file in one step, durably only after a sync of the file and of the directory:
+    /// for what can be made again.
     pub(crate) fn replace_unsynced(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, false)
+        self.put(path, content, false).inspect_err(|_| self.discard_path(&beside(path)))
     }
 
     fn put(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".tmp");
-        let beside = PathBuf::from(beside);
+        let beside = beside(path);
         let write = || -> io::Result<()> {
             let file = match self.fs.open(&beside, Open::CreateNew) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -262,10 +373,56 @@ impl SegmentDir {
             self.fs.rename(&beside, path)?;
             if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
         };
-        write().map_err(|error| {
-            self.discard_path(&beside);
-            Error::io("replace", path, error)
-        })
+        write().map_err(|error| Error::io("replace", path, error))
+    }
+
+    /// Replaces the content of a file by way of the reserve: its bytes are written over in place, which takes no
+    /// room. Says whether there was a reserve.
+    fn replace_from(&self, reserve: &Reserve, path: &Path, content: &[u8]) -> Result<bool> {
+        let Some(from) = reserve.take() else { return Ok(false) };
+        let write = || -> io::Result<()> {
+            let file = self.fs.open(&from, Open::ReadWrite)?;
+            file.write_all_at(content, 0)?;
+            file.set_len(content.len() as u64)?;
+            file.sync_all()?;
+            self.with_room_for_name(|| self.fs.rename(&from, path))?;
+            self.fs.sync_dir(&self.path)
+        };
+        write().map(|()| true).map_err(|error| Error::io("replace", path, error))
+    }
+
+    /// Does what takes room in a directory, for a name. On a full disk the files of the reserve make that room.
+    pub(crate) fn with_room_for_name(&self, change: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        loop {
+            match (change(), &self.reserve) {
+                (Err(error), Some(reserve)) if is_storage_full(&error) => {
+                    if !reserve.give_up()? {
+                        return Err(error);
+                    }
+                }
+                (changed, _) => return changed,
+            }
+        }
+    }
+
+    /// Creates an empty file.
+    pub(crate) fn create(&self, file: SegmentFile, room: Room) -> Result<Arc<dyn File>> {
+        let path = self.path_of(file);
+        let from_reserve = |reserve: &Reserve| -> io::Result<Option<Arc<dyn File>>> {
+            let Some(from) = reserve.take() else { return Ok(None) };
+            // Emptied before it has the name: what the reserve holds is nothing of a log.
+            let file = self.fs.open(&from, Open::ReadWrite)?;
+            file.set_len(0)?;
+            self.with_room_for_name(|| self.fs.rename(&from, &path))?;
+            Ok(Some(file))
+        };
+        let created = match (self.fs.open(&path, Open::CreateNew), &self.reserve) {
+            (Err(error), Some(reserve)) if room == Room::Reserved && is_storage_full(&error) => {
+                from_reserve(reserve).and_then(|file| file.ok_or(error))
+            }
+            (created, _) => created,
+        };
+        created.map_err(|error| Error::io("create", &path, error))
     }
 
     /// Reads a small file whole; `None` when there is none.
@@ -283,4 +440,11 @@ impl SegmentDir {
         };
         read().map_err(|e| Error::io("read", path, e))
     }
+}
+
+/// Where the next content of a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    PathBuf::from(beside)
 }

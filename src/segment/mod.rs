@@ -11,16 +11,17 @@ pub(crate) mod index;
 pub(crate) mod name;
 pub(crate) mod offset_index;
 pub(crate) mod recover;
+pub(crate) mod reserve;
 pub(crate) mod scan;
 pub(crate) mod time_index;
 
 pub(crate) use dir::SegmentDir;
 
-use crate::segment::dir::{MISSING, SegmentId};
+use crate::segment::dir::{MISSING, Room, SegmentId};
 
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::Event;
-use crate::fs::{File, Open};
+use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
@@ -172,7 +173,7 @@ impl Segment {
     }
 
     /// A replacement has its own name until what it replaces is gone, and then the live one.
-    fn open_file(&self) -> Result<Arc<dyn File>> {
+    pub(crate) fn open_file(&self) -> Result<Arc<dyn File>> {
         if self.staged.load(Ordering::Acquire) {
             let live = SegmentFile::live(self.base, Kind::Log);
             match self.dir.open_log_at(SegmentFile { stage: Stage::Swap, ..live }) {
@@ -211,6 +212,16 @@ impl Segment {
             None => None,
         };
         self.walk(&*file, from.unwrap_or(self.first_place()), offset, end)
+    }
+
+    /// The header of the batch that holds an offset or follows it.
+    pub(crate) fn header_at(&self, offset: Offset, limit: Offset) -> Result<Option<BatchHeader>> {
+        let Some(located) = self.locate(offset, limit)? else { return Ok(None) };
+        if located.header.is_some() {
+            return Ok(located.header);
+        }
+        let header = read_header(&*self.file()?, located.position, self.published());
+        Ok(header.map_err(|error| self.io("read", error))?.ok())
     }
 
     fn first_place(&self) -> Located {
@@ -724,16 +735,14 @@ impl<'a> SegmentScan<'a> {
     }
 }
 
-/// Opens the log file of a new segment; a stale file of that name is removed first.
-pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset) -> Result<Arc<dyn File>> {
+/// Creates the log file of a new segment; a stale file of that name is removed first.
+pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset, room: Room) -> Result<Arc<dyn File>> {
     for kind in Kind::ALL {
-        if kind != Kind::Snapshot {
+        if !kind.is_of_offset() {
             dir.discard(SegmentFile::live(base, kind));
         }
     }
-    let file = SegmentFile::live(base, Kind::Log);
-    let path = dir.path_of(file);
-    dir.fs.open(&path, Open::CreateNew).map_err(|e| Error::io("create", &path, e))
+    dir.create(SegmentFile::live(base, Kind::Log), room)
 }
 
 #[cfg(test)]

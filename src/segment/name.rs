@@ -14,6 +14,16 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// Whose directory of logs it is.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// Room that is set aside for a full disk.
+pub(crate) const RESERVES: [&str; 4] = [
+    ".reserved-room-for-a-full-disk-0",
+    ".reserved-room-for-a-full-disk-1",
+    ".reserved-room-for-a-full-disk-2",
+    ".reserved-room-for-a-full-disk-3",
+];
+
 /// How the topic that a log is the first partition of is set up.
 pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
 
@@ -37,11 +47,24 @@ pub(crate) enum Kind {
     TimeIndex,
     TxnIndex,
     Snapshot,
+    /// What a snapshot leaves out. Kafka has no such file.
+    Recent,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] =
-        [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex, Kind::Snapshot];
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Log,
+        Kind::OffsetIndex,
+        Kind::TimeIndex,
+        Kind::TxnIndex,
+        Kind::Snapshot,
+        Kind::Recent,
+    ];
+
+    /// Whether it describes the log as of an offset, whichever segment begins there.
+    pub(crate) const fn is_of_offset(self) -> bool {
+        matches!(self, Kind::Snapshot | Kind::Recent)
+    }
 
     const fn extension(self) -> &'static str {
         match self {
@@ -50,6 +73,7 @@ impl Kind {
             Kind::TimeIndex => "timeindex",
             Kind::TxnIndex => "txnindex",
             Kind::Snapshot => "snapshot",
+            Kind::Recent => "recent",
         }
     }
 }
@@ -144,7 +168,7 @@ impl Name {
         if let Some(file) = SegmentFile::parse(name) {
             return Name::Segment(file);
         }
-        if KNOWN.contains(&name) {
+        if KNOWN.contains(&name) || RESERVES.contains(&name) {
             return Name::Known;
         }
         if is_quarantine_name(name) {

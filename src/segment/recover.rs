@@ -52,6 +52,10 @@ pub(crate) struct Recovered {
 pub(crate) trait Heed {
     /// All that follows lies at or above this offset.
     fn begin(&mut self, at: Offset) -> Result<()>;
+    /// The file was read again, further on: the next batch is in what was read now.
+    fn read_on(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// A valid batch.
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch>;
     /// What was told does not count: it is read again, from further below.
@@ -101,8 +105,12 @@ pub(crate) fn recover_segment(
     let from = found.valid_bytes;
     heed.begin(found.end)?;
     let mut stream = BatchStream::new(Arc::clone(&file), from, found.end);
+    let mut fills = stream.fills();
     loop {
         let step = stream.advance(file_bytes, limit).map_err(fail)?;
+        if std::mem::replace(&mut fills, stream.fills()) != fills {
+            heed.read_on()?;
+        }
         let position = stream.position();
         found.scanned_bytes = position.saturating_sub(from);
         let damage = match step {

@@ -41,6 +41,8 @@ pub(crate) struct BatchStream {
     lowest: Offset,
     /// How much is read at a time.
     read_ahead: usize,
+    /// Counts how often the file was read.
+    fills: u64,
     current: Option<BatchHeader>,
 }
 
@@ -55,6 +57,7 @@ impl BatchStream {
             position,
             lowest,
             read_ahead: BUFFER_BYTES,
+            fills: 0,
             current: None,
         }
     }
@@ -114,6 +117,11 @@ impl BatchStream {
 
     fn within(&self) -> Option<usize> {
         usize::try_from(self.position.checked_sub(self.buffer_at)?).ok()
+    }
+
+    /// How often the file was read: if the number is the same as before, all since came from memory.
+    pub(crate) fn fills(&self) -> u64 {
+        self.fills
     }
 
     /// Steps over the current batch without looking at what follows.
@@ -197,6 +205,7 @@ impl BatchStream {
 
     /// Moves what is left to the front and reads on until `wanted` bytes are there, and as many more as fit.
     fn fill(&mut self, wanted: usize, end: u64) -> io::Result<()> {
+        self.fills = self.fills.saturating_add(1);
         let from = self.within().unwrap_or(self.filled).min(self.filled);
         self.buffer.copy_within(from..self.filled, 0);
         self.filled = self.filled.saturating_sub(from);

@@ -39,7 +39,7 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
 fn entries_of_what_is_not_published_yet_are_passed_over() {
     const BATCHES: u64 = 5;
     let (fs, heard, dir) = directory();
-    let file = create_log_file(&dir, 0).unwrap();
+    let file = create_log_file(&dir, 0, Room::Free).unwrap();
     let mut bytes = Vec::new();
     let mut positions = Vec::new();
     for base in 0..BATCHES {
@@ -71,7 +71,7 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
 
 /// A log file of batches, the value of one of them larger than what is read at a time: its end, and where they begin.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
-    let file = create_log_file(dir, 0).unwrap();
+    let file = create_log_file(dir, 0, Room::Free).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
     for base in 0..40 {
         let batch = batch_of(base, &long_value(base));
@@ -157,7 +157,7 @@ fn a_stream_skips_and_gives_its_memory_back() {
     assert!(reads(&fs).len() <= 3, "{:?}", reads(&fs));
 
     // From the last batch of this file to the only one of another.
-    let other = create_log_file(&dir, 100).unwrap();
+    let other = create_log_file(&dir, 100, Room::Free).unwrap();
     let batch = batch_of(100, b"x");
     other.write_all_at(&batch, 0).unwrap();
     stream.seek(other, 0, 100);
@@ -173,7 +173,7 @@ fn the_files_opened_last_stay_open() {
     let segments: Vec<_> = (0..20)
         .map(|base| {
             let id = dir.new_segment();
-            let file = create_log_file(&dir, base).unwrap();
+            let file = create_log_file(&dir, base, Room::Free).unwrap();
             (0..2).for_each(|_| dir.remember(id, &file));
             (id, file)
         })
@@ -272,7 +272,7 @@ fn a_failed_append_leaves_no_trace() {
     for reserved in [0, 60, 100, 1000] {
         for written in [0, 30, 50, 80] {
             let (fs, _, dir) = directory();
-            let file = create_log_file(&dir, 0).unwrap();
+            let file = create_log_file(&dir, 0, Room::Free).unwrap();
             let path = dir.path_of(SegmentFile::live(0, Kind::Log));
             file.write_all_at(&[1; FRONT], 0).unwrap();
             file.set_len(reserved.max(FRONT as u64)).unwrap();
@@ -313,7 +313,7 @@ fn a_failed_append_leaves_no_trace() {
 #[test]
 fn offsets_that_are_left_out_are_held_against_what_follows() {
     let (_, _, dir) = directory();
-    let file = create_log_file(&dir, 0).unwrap();
+    let file = create_log_file(&dir, 0, Room::Free).unwrap();
     let (first, gap) = (batch_of(0, b"x"), batch_of(5, b"x"));
     let zeros = vec![0; first.len()];
     let nexts =

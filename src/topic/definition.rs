@@ -7,6 +7,7 @@
 //!  partitions=8
 //!  retention.ms=3600000
 //!  state=creating            while partitions are being made; `deleting` while they are being removed
+//!  topic.id=<22 characters>  while partitions are being made: the id that all of them get
 //! ```
 //!
 //! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash leaves undone of the rest
@@ -15,6 +16,7 @@
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::segment::SegmentDir;
 use crate::segment::name::TOPIC_PROPERTIES;
+use crate::topic::id::TopicId;
 use crate::topic::properties;
 use crate::topic::settings::TopicConfig;
 use std::path::Path;
@@ -24,14 +26,15 @@ const LARGEST_FILE_BYTES: u64 = 1 << 20;
 
 const PARTITIONS: &str = "partitions";
 const STATE: &str = "state";
+const ID: &str = "topic.id";
 
 /// What is under way with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum State {
     #[default]
     Settled,
-    /// Partitions are to be made.
-    Creating,
+    /// Partitions are to be made, with this id. Files of earlier versions do not tell it.
+    Creating(Option<TopicId>),
     /// All are to be removed.
     Deleting,
 }
@@ -40,7 +43,7 @@ impl State {
     const fn name(self) -> Option<&'static str> {
         match self {
             State::Settled => None,
-            State::Creating => Some("creating"),
+            State::Creating(_) => Some("creating"),
             State::Deleting => Some("deleting"),
         }
     }
@@ -74,9 +77,11 @@ impl Definition {
         let partitions =
             entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
         let partitions = partitions.parse().map_err(|_| "its number of partitions is none")?;
+        let id = entries.remove(ID).map(|id| id.parse().map_err(|_| "its `topic.id` is no id"));
+        let id = id.transpose()?;
         let state = match entries.remove(STATE).as_deref() {
             None => State::Settled,
-            name => [State::Creating, State::Deleting]
+            name => [State::Creating(id), State::Deleting]
                 .into_iter()
                 .find(|state| state.name() == name)
                 .ok_or("its state is none that a topic can be in")?,
@@ -93,14 +98,23 @@ impl Definition {
     fn format(&self) -> String {
         let partitions = self.config.partitions.to_string();
         let state = self.state.name().map(|name| (STATE, name));
-        let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state);
+        let id = match self.state {
+            State::Creating(id) => id.map(|id| id.to_string()),
+            State::Settled | State::Deleting => None,
+        };
+        let id = id.as_deref().map(|id| (ID, id));
+        let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state).chain(id);
         let settings = self.config.overrides().map(|(key, value)| -> (&str, &str) { (key, value) });
         properties::format(own.chain(settings))
     }
 
-    /// Writes it down, durably.
+    /// Writes it down, durably. A topic that is being made does not take the room that others may need to be deleted.
     pub(crate) fn write(&self, dir: &SegmentDir) -> Result<()> {
-        dir.replace(&dir.path.join(TOPIC_PROPERTIES), self.format().as_bytes())
+        let path = dir.path.join(TOPIC_PROPERTIES);
+        match self.state {
+            State::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),
+            State::Settled | State::Deleting => dir.replace(&path, self.format().as_bytes()),
+        }
     }
 }
 
@@ -110,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_definition_is_read_as_it_was_written() {
-        for state in [State::Settled, State::Creating, State::Deleting] {
+        let creating = [None, Some(TopicId::random())].map(State::Creating);
+        for state in creating.into_iter().chain([State::Settled, State::Deleting]) {
             let config = TopicConfig::default().partitions(8).set("retention.ms", "-1").unwrap();
             let written = Definition { config, state }.format();
             let read = Definition::parse(written.as_bytes()).unwrap();
@@ -127,6 +142,7 @@ mod tests {
             "partitions=x",
             "partitions=-1",
             "partitions=1\nstate=gone",
+            "partitions=1\nstate=creating\ntopic.id=x",
             "partitions=1\nretention.ms=soon",
             "partitions=1\nretention.millis=1",
         ] {

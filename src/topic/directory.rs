@@ -16,12 +16,14 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::error::{Corruption, Damage, Error, Result, TopicError};
+use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
-use crate::fs::EntryKind;
-use crate::log::{CleanupPolicy, Log, LogConfig, SharedCheckpoints};
+use crate::fs::{Entry, EntryKind};
+use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
+use crate::segment::name::TOPIC_PROPERTIES;
+use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::metadata::{
@@ -57,15 +59,20 @@ pub(crate) struct Survey {
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) config: TopicConfig,
+    pub(crate) state: State,
+    /// The partitions whose directories are there.
+    pub(crate) partitions: BTreeSet<u32>,
     /// Whether some of its partitions may not be there yet.
     pub(crate) unfinished: bool,
 }
 
 impl Directory {
-    pub(crate) fn new(path: &Path, config: &LogConfig) -> Directory {
+    pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
-        let (fs, path) = (Arc::clone(&config.fs), path.to_path_buf());
-        Directory { dir: Arc::new(SegmentDir::new(fs, path, events, 0, true)) }
+        let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
+        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
+        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
+        Directory { dir: Arc::new(dir) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -106,13 +113,13 @@ impl Directory {
             None => {
                 let cluster = Uuid::random().to_string();
                 let meta = MetaProperties::new(1, &cluster, Uuid::random());
-                self.dir.replace(&path, meta.format().as_bytes())
+                self.dir.replace_if_room(&path, meta.format().as_bytes())
             }
         }
     }
 
     /// The topics that are there, after what is left of deleted logs was removed.
-    pub(crate) fn survey(&self) -> Result<Survey> {
+    pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let path = &self.dir.path;
         for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
@@ -133,13 +140,19 @@ impl Directory {
         }
         let mut survey = Survey::default();
         for (name, partitions) in topics {
-            self.settle(name, partitions, &mut survey)?;
+            self.settle(name, partitions, checkpoints, &mut survey)?;
         }
         Ok(survey)
     }
 
     /// Finds out what became of a topic with directories for these partitions.
-    fn settle(&self, name: String, partitions: BTreeSet<u32>, survey: &mut Survey) -> Result<()> {
+    fn settle(
+        &self,
+        name: String,
+        partitions: BTreeSet<u32>,
+        checkpoints: &DataCheckpoints,
+        survey: &mut Survey,
+    ) -> Result<()> {
         let defined = self.definition(&name)?;
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
         let definition = match defined {
@@ -151,14 +164,15 @@ impl Directory {
             }
             Some(definition) => definition,
             // Its making was interrupted before it was there.
-            None if partitions.len() == 1 && self.is_empty(&name)? => {
+            None if partitions.len() == 1 && self.is_unused(&name, checkpoints)? => {
                 return self.delete(&name, std::iter::once(0));
             }
             None => Definition { config: of_a_broker(&name, highest), state: State::Settled },
         };
         // A broker may have added some since.
         let count = definition.config.partitions.max(highest);
-        let unfinished = definition.state == State::Creating;
+        let state = definition.state;
+        let unfinished = matches!(state, State::Creating(_));
         let missing = (0..count).find(|number| !partitions.contains(number));
         if let Some(partition) = missing.filter(|_| !unfinished) {
             return Err(
@@ -166,18 +180,49 @@ impl Directory {
             );
         }
         let config = definition.config.partitions(count);
-        survey.found.push(Found { name, config, unfinished });
+        survey.found.push(Found { name, config, state, partitions, unfinished });
         Ok(())
     }
 
-    /// Whether nothing lies in the directory of a topic's first partition but what was about to be written.
-    fn is_empty(&self, topic: &str) -> Result<bool> {
-        let path = self.path_of(topic, 0);
-        match self.dir.fs.list(&path) {
-            Ok(entries) => Ok(entries.iter().all(|entry| entry.name.ends_with(".tmp"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("list", &path, error)),
+    /// Whether a topic's first partition has nothing but what was about to be written, and never had: a checkpoint
+    /// says that there were records, and where the next ones begin.
+    fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
+        let (path, log) = (self.path_of(topic, 0), (topic.to_owned(), 0));
+        if Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some()) {
+            return Ok(false);
         }
+        Ok(self.entries(&path)?.is_some_and(|entries| only_temporary(&entries)))
+    }
+
+    /// What lies in a directory; `None` where there is none.
+    fn entries(&self, path: &Path) -> Result<Option<Vec<Entry>>> {
+        match self.dir.fs.list(path) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("list", path, error)),
+        }
+    }
+
+    /// Fails if the directory of a partition that is to be made is there and may be of something else: of another topic, say, whose
+    /// name differs in case, where the file system does not see the difference. With an id, what an interrupted call has
+    /// begun to make for that topic is its own.
+    pub(crate) fn check_free(
+        &self,
+        topic: &str,
+        partition: u32,
+        id: Option<TopicId>,
+    ) -> Result<()> {
+        let path = self.path_of(topic, partition);
+        let Some(entries) = self.entries(&path)? else { return Ok(()) };
+        if id.is_some() {
+            let found = self.topic_id(topic, partition)?;
+            if found == id || (found.is_none() && only_temporary(&entries)) {
+                return Ok(());
+            }
+        }
+        let reason =
+            "it is there already, and is not of this topic: take another name, or move it away";
+        Err(TopicError::InvalidDirectory { path, reason }.into())
     }
 
     /// What is written down of a topic.
@@ -194,6 +239,7 @@ impl Directory {
     fn first(&self, topic: &str) -> SegmentDir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
         SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
+            .with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
@@ -214,7 +260,10 @@ impl Directory {
     pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.path_of(topic, partition);
         let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
-        dir.replace(&dir.path.join(PARTITION_METADATA), format_partition_metadata(id).as_bytes())
+        dir.replace_if_room(
+            &dir.path.join(PARTITION_METADATA),
+            format_partition_metadata(id).as_bytes(),
+        )
     }
 
     /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
@@ -223,26 +272,48 @@ impl Directory {
         topic: &str,
         partition: u32,
         config: &LogConfig,
-        checkpoints: &Arc<dyn SharedCheckpoints>,
-        lost_power: bool,
+        within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let path = self.path_of(topic, partition);
-        Log::open_shared(&path, config.clone(), Arc::clone(checkpoints), lost_power)
+        Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
-    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
+    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last. One that is not there was never
+    /// made, or has been removed.
     pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
         for partition in partitions {
             let from = self.path_of(topic, partition);
             let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
-            self.dir.fs.rename_dir(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+            let rename = || match self.dir.fs.rename_dir(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                renamed => renamed.map(|()| true),
+            };
+            let renamed = rename().or_else(|error| {
+                if !is_storage_full(&error) {
+                    return Err(error);
+                }
+                // The name may be what there is no room for. What the directory holds makes some.
+                self.empty(&from)?;
+                self.dir.with_room_for_name(|| rename().map(drop)).map(|()| true)
+            });
+            if !renamed.map_err(|error| Error::io("rename", &from, error))? {
+                continue;
+            }
             // Nobody must find partition 0 gone and another there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
         Ok(())
+    }
+
+    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    fn empty(&self, path: &Path) -> io::Result<()> {
+        let fs = &self.dir.fs;
+        for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
+            fs.remove(&path.join(&entry.name))?;
+        }
+        fs.sync_dir(path)
     }
 
     /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.
@@ -271,6 +342,11 @@ fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     } else {
         config.retention_age(Duration::MAX)
     }
+}
+
+/// Whether nothing in a directory was ever finished.
+fn only_temporary(entries: &[Entry]) -> bool {
+    entries.iter().all(|entry| entry.name.ends_with(".tmp"))
 }
 
 fn malformed(path: PathBuf, reason: &'static str) -> Error {

@@ -1,10 +1,14 @@
 //! The same thing done to many, several at once.
 
+use crate::fs::{Fs, Place, Turns};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, thread};
 
 /// Does something to each, with so many threads, this one among them. The results are in the order of the items.
+///
+/// A file system that chooses the [order of calls](crate::fs::FaultFs::interleave) is told of all threads before the first begins.
 pub(crate) fn in_parallel<T: Sync, R: Send>(
+    fs: &dyn Fs,
     threads: usize,
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
@@ -24,13 +28,27 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
         }
         done.lock().append(&mut mine);
     };
+    let turns = fs.turns();
+    let place = || turns.as_ref().map(Turns::place);
+    let in_turn = |place: Option<Place>| match place {
+        Some(place) => place.fill(take),
+        None => take(),
+    };
+    let (mine, others) = (place(), (0..helpers).map(|_| place()).collect::<Vec<_>>());
     thread::scope(|scope| {
-        for _ in 0..helpers {
+        for place in others {
+            let helper = thread::Builder::new().name("annals-open".to_owned());
             // Fewer threads do as well.
-            thread::Builder::new().name("annals-open".to_owned()).spawn_scoped(scope, take).ok();
+            helper.spawn_scoped(scope, move || in_turn(place)).ok();
         }
-        take();
+        in_turn(mine);
+        if let Some(turns) = &turns {
+            turns.step_aside();
+        }
     });
+    if let Some(turns) = &turns {
+        turns.step_back();
+    }
     let mut done = done.into_inner();
     done.sort_unstable_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
@@ -39,6 +57,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::MemFs;
 
     #[test]
     fn each_is_done_once_and_in_its_place() {
@@ -46,7 +65,7 @@ mod tests {
             for count in [0, 1, 2, 100] {
                 let items: Vec<usize> = (0..count).collect();
                 let expected: Vec<usize> = items.iter().map(|item| item * 3).collect();
-                assert_eq!(in_parallel(threads, &items, |item| item * 3), expected);
+                assert_eq!(in_parallel(&MemFs::new(), threads, &items, |item| item * 3), expected);
             }
         }
     }

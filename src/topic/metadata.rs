@@ -5,11 +5,10 @@
 //! | `meta.properties` | in the data directory | whose it is: node, cluster, and an id of the directory itself |
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
+pub(crate) use crate::segment::name::META_PROPERTIES;
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::properties::{self, Properties};
 
-/// The file in a data directory.
-pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// The file in the directory of a partition.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 

@@ -10,7 +10,7 @@
 //!               │        │        └──── __consumer_offsets-n ◀─────────┤ appends
 //!               │        └ settings                                    ├─▶ Group          who is in it: no I/O, no clock
 //!               ▼                                                      └─▶ OffsetTable    what is committed
-//!          Directory, DataCheckpoints, ProducerIds                                        the small files
+//!          Directory, ProducerIds                                                         the small files
 //! ```
 //!
 //! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time comes in as an argument, and what is to be done goes out as a value:
@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `name`, `id`, `properties`, `metadata`, `definition` | what names and small files may be, and what they say |
 //! | `settings` | what Kafka's settings of a topic are as options of a log |
+//! | `births` | which partitions were made after a consumer began to read their topic |
 //! | [`partitioner`] | where a record goes |
 //! | [`assignor`], [`protocol`] | which member gets which partition, and how the members of a group tell each other |
 //! | [`group`] | what becomes of a group when members join, leave, hang, or commit |
@@ -29,8 +30,8 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`store`], [`handle`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
-//! | [`directory`], [`checkpoints`], [`producer_ids`] | the files of a store that are no log's |
+//! | [`store`], [`handle`], [`opening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
+//! | [`directory`], [`producer_ids`] | the files of a store that are no log's |
 //! | [`producer`] | gathers records, writes batches, tries again |
 //! | [`consumer`] | reads, on the thread that polls; plays a member's part |
 //! | [`coordinator`] | applies the steps of groups, and writes them down before they hold |
@@ -49,16 +50,19 @@ pub(crate) mod partitioner;
 pub(crate) mod protocol;
 
 mod admin;
-mod checkpoints;
+mod births;
 mod consumer;
 mod coordinator;
+mod creation;
 mod definition;
+mod deletion;
 mod directory;
 mod handle;
 mod id;
 mod in_parallel;
 mod metadata;
 mod name;
+mod opening;
 mod producer;
 mod producer_ids;
 mod properties;
@@ -67,6 +71,7 @@ mod settings;
 mod store;
 mod store_config;
 mod typed;
+mod watchers;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use consumer::{

@@ -1,20 +1,27 @@
-//! The ids of producers: given out once, by whoever has the directory.
+//! The ids of producers: each is given out once, by the process that has the directory.
 //!
-//! Ids are reserved a thousand at a time. The file says, durably and before the first of them is given out, where the next
-//! thousand begins; a crash loses the rest of one. Without the file, in a directory that a broker has left, they begin above
-//! all that are known to the logs.
+//! Ids are reserved a thousand at a time. The file says, durably and before the first of them is
+//! given out, where the next thousand begins; a crash loses the rest of one. Without the file, they
+//! begin above all of a store that the logs know.
+//!
+//! A broker that takes over the directory, or one whose batches are copied here, gives out ids of
+//! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch for
+//! one that it has, and never store it. So ids of a store begin where no broker ever comes.
 
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::log::Log;
 use crate::segment::SegmentDir;
 use crate::sync::Mutex;
 use crate::topic::properties;
-use crate::types::ProducerId;
+use crate::types::{FIRST_STORE_PRODUCER_ID, ProducerId};
 use std::sync::Arc;
 
 const FILE: &str = "producer-ids.properties";
 const NEXT: &str = "next.producer.id";
 const RESERVED: ProducerId = 1000;
+/// Half of those above the first: no store comes so far. What lies above was made up by a client, and
+/// must not move the next one to where there are none left.
+const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
 /// What ids there are to give out.
 #[derive(Debug)]
@@ -36,9 +43,9 @@ impl ProducerIds {
             Some(known) => known,
             None => {
                 let stored = self.read()?;
-                // A broker that had the directory meanwhile has given out others.
-                let above = highest(&logs())?.saturating_add(1);
-                let begin = stored.unwrap_or(0).max(above);
+                // A log may have been put here that another store has written.
+                let above = highest(&logs())?.map_or(0, |highest| highest.saturating_add(1));
+                let begin = stored.unwrap_or(0).max(above).max(FIRST_STORE_PRODUCER_ID);
                 (begin, begin)
             }
         };
@@ -47,7 +54,7 @@ impl ProducerIds {
         } else {
             let end = next.saturating_add(RESERVED);
             let text = properties::format([(NEXT, end.to_string().as_str())]);
-            self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
+            self.dir.replace_if_room(&self.dir.path.join(FILE), text.as_bytes())?;
             end
         };
         *reserved = Some((next.saturating_add(1), end));
@@ -58,7 +65,7 @@ impl ProducerIds {
         let path = self.dir.path.join(FILE);
         let Some(bytes) = self.dir.read_small(&path, 4096)? else { return Ok(None) };
         let read = properties::parse(&properties::text(&bytes)).ok().and_then(|entries| {
-            entries.get(NEXT)?.parse().ok().filter(|next: &ProducerId| *next >= 0)
+            entries.get(NEXT)?.parse().ok().filter(|next: &ProducerId| (0..=LAST).contains(next))
         });
         match read {
             Some(next) => Ok(Some(next)),
@@ -72,14 +79,17 @@ impl ProducerIds {
     }
 }
 
-fn highest(logs: &[Log]) -> Result<ProducerId> {
-    let mut highest = -1;
+/// The highest id of a store that a log knows.
+fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
+    let mut highest = None;
     for log in logs {
         let known = match log.producers() {
             Err(Error::Closed | Error::Poisoned { .. }) => continue,
             known => known?,
         };
-        highest = known.iter().map(|state| state.producer_id).fold(highest, ProducerId::max);
+        let ids = known.iter().map(|state| state.producer_id);
+        let of_a_store = ids.filter(|id| (FIRST_STORE_PRODUCER_ID..LAST).contains(id));
+        highest = highest.max(of_a_store.max());
     }
     Ok(highest)
 }

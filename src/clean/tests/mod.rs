@@ -15,6 +15,7 @@ use crate::clean::{NoTransactions, Scratch, Source, Transactions};
 use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, Listener};
 use crate::fs::{Fs, MemFs, Open};
+use crate::producers::ProducerState;
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
 use crate::segment::dir::Events;
 use crate::segment::name::{Kind, SegmentFile, Stage};
@@ -328,18 +329,30 @@ fn cleaning_does_what_the_model_does_with_transactions() {
 }
 
 #[test]
-fn without_transactions_producers_keep_their_last_batch() {
+fn active_producers_keep_their_last_batch() {
     let mut random = Random(5);
     let key = |batch: &mut Bat| batch.records.iter_mut().for_each(|r| r.key = Some(b"k".to_vec()));
     let (mut batches, mut next) = (Vec::new(), 0);
-    for producer in [4, 5, 4] {
+    // The first of 4 and 6 are not their last, and 7 is forgotten.
+    for producer in [4, 7, 5, 4, 6] {
         let mut batch = model::batch(&mut random, next, 1);
         key(&mut batch);
         batch.producer = (producer, 1, 0);
         next = batch.last + 1;
         batches.push(batch);
     }
-    let second = batches[1].base;
+    let state = |id: i64, last_offset: Offset| ProducerState {
+        producer_id: id,
+        producer_epoch: 1,
+        last_sequence: 0,
+        last_offset: last_offset as i64,
+        offset_delta: 0,
+        last_timestamp: Timestamp::NONE,
+        coordinator_epoch: -1,
+        current_txn_first_offset: -1,
+    };
+    let active = vec![state(6, next + 9), state(5, batches[2].last), state(4, batches[3].last)];
+    let kept = batches[2].base;
     let model = [Seg { base: 0, next, batches }];
     let fs = MemFs::new();
     store(&fs, &model);
@@ -347,7 +360,7 @@ fn without_transactions_producers_keep_their_last_batch() {
     let segments = open_segments(&dir, &model);
     let all = sources(&segments, &model);
     let mut map = KeyMap::new(1 << 10, &(0..next), [0; 16]).unwrap();
-    let mut none = NoTransactions::default();
+    let mut none = NoTransactions::with_active(active);
     let mut scratch = Scratch::new(1 << 20);
     let mut bytes = 0;
     let mut report = |portion| {
@@ -355,8 +368,8 @@ fn without_transactions_producers_keep_their_last_batch() {
         Ok(())
     };
     let mapped = build_map(&all, 0, &mut map, &mut scratch, &mut none, &mut report).unwrap();
-    assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 3));
-    assert!(mapped.records >= 3 && mapped.bytes_read == segments[0].published());
+    assert_eq!((mapped.end, mapped.full, mapped.batches), (next, false, 5));
+    assert!(mapped.records >= 5 && mapped.bytes_read == segments[0].published());
     let winners = Winners::new(&map, 0..next);
     let pass = Pass { from: 0, upto: next + 1, now: 0, retention: 0, compression: None };
     let group = Group { dir: &dir, base: 0, sources: &all };
@@ -367,9 +380,9 @@ fn without_transactions_producers_keep_their_last_batch() {
     let cleaned = dir.path_of(SegmentFile { stage: Stage::Cleaned, ..live });
     let left = Bat::decode_all(&read(&fs, &cleaned));
     let shape: Vec<_> = left.iter().map(|batch| (batch.base, batch.records.len())).collect();
-    let third = &model[0].batches[2];
-    assert_eq!(shape, [(second, 0), (third.base, 1)]);
-    assert_eq!((left[1].last, left[1].producer), (third.last, third.producer));
+    let [.., fourth, fifth] = &model[0].batches[..] else { panic!("{shape:?}") };
+    assert_eq!(shape, [(kept, 0), (fourth.base, 0), (fifth.base, 1)]);
+    assert_eq!((left[1].last, left[1].producer), (fourth.last, fourth.producer));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use crate::error::{CommitRefusal, ConsumeError, Error, ErrorKind, GroupError, Re
 use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
 use crate::topic::group::Committer;
 use crate::topic::protocol::TopicPartition;
-use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -91,10 +90,9 @@ impl Consumer {
         let flush = self.config.flush_commits;
         let check = |name: &TopicPartition| self.refusal(name);
         group.coordinator.commit(&group.name, committer, offsets, &check, flush)?;
-        let now = self.clock.monotonic();
         for (name, committed) in offsets {
             if let Some(partition) = self.partition_mut(name) {
-                partition.committed = Some((committed.offset, now));
+                partition.committed = Some(committed.offset);
             }
         }
         self.tell_committed(offsets);
@@ -129,17 +127,34 @@ impl Consumer {
         self.partitions.iter().filter(|partition| !partition.log.is_closed())
     }
 
-    /// Positions that are not committed, and those whose commits would expire if this went on.
+    /// Positions that are not committed.
     fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
-        let Some(group) = &self.group else { return BTreeMap::new() };
-        let (now, renewal) = (self.clock.monotonic(), group.coordinator.renewal());
-        let dirty = self.there().filter_map(|partition| {
-            let at: Offset = partition.position()?;
-            let is_old = |since: Duration| now.saturating_sub(since) >= renewal;
-            let same = partition.committed.is_some_and(|(to, since)| to == at && !is_old(since));
-            (!same).then(|| (partition.name.clone(), at.into()))
-        });
-        dirty.collect()
+        let dirty = self.there().filter(|partition| partition.is_dirty());
+        dirty.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
+    }
+
+    /// The group of a consumer that is no member of it, and when it has to be shown that the consumer reads.
+    fn sign_of_life(&self) -> Option<(&GroupHandle, Duration)> {
+        let group = self.group.as_ref().filter(|_| !self.interest.is_subscription())?;
+        Some((group, self.next_sign_of_life))
+    }
+
+    /// When a poll that waits has to show its group that it reads.
+    pub(super) fn sign_of_life_due(&self) -> Option<Duration> {
+        self.sign_of_life().map(|(_, due)| due)
+    }
+
+    /// Shows the group that its offsets are in use, from time to time.
+    pub(super) fn show_life_if_due(&mut self) -> Result<()> {
+        let now = self.clock.monotonic();
+        let Some((group, _)) = self.sign_of_life().filter(|(_, due)| *due <= now) else {
+            return Ok(());
+        };
+        let mut names = self.partitions.iter().map(|partition| &partition.name);
+        group.coordinator.committed(&group.name, &mut names)?;
+        let interval = group.coordinator.sign_of_life();
+        self.next_sign_of_life = now.saturating_add(interval.max(Duration::from_millis(1)));
+        Ok(())
     }
 
     fn auto_commits(&self) -> bool {

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub enum AutoOffsetReset {
     /// With the first record there is.
     Earliest,
-    /// With what comes from now on.
+    /// With what comes from now on. In a partition that is made while the topic is being read, this is its first record:
+    /// see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
     #[default]
     Latest,
     /// Nowhere: the poll is an error until the application seeks.
@@ -35,6 +36,7 @@ pub struct ConsumerConfig {
     pub(super) instance_id: Option<String>,
     pub(super) client_id: String,
     pub(super) auto_offset_reset: AutoOffsetReset,
+    pub(super) new_partitions_from_start: bool,
     pub(super) enable_auto_commit: bool,
     pub(super) auto_commit_interval: Duration,
     pub(super) flush_commits: bool,
@@ -57,6 +59,7 @@ impl Default for ConsumerConfig {
             instance_id: None,
             client_id: "consumer".to_owned(),
             auto_offset_reset: AutoOffsetReset::Latest,
+            new_partitions_from_start: true,
             enable_auto_commit: true,
             auto_commit_interval: Duration::from_secs(5),
             flush_commits: false,
@@ -109,6 +112,43 @@ impl ConsumerConfig {
     #[must_use]
     pub fn auto_offset_reset(mut self, reset: AutoOffsetReset) -> Self {
         self.auto_offset_reset = reset;
+        self
+    }
+
+    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition that was made after the
+    /// topic began to be read.
+    ///
+    /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation of a partition and the
+    /// next poll. This concerns partitions that are [added](crate::Store::add_partitions), topics that are created
+    /// after the consumer subscribed to them by name or by a pattern, and topics that are deleted and created again. With
+    /// automatic commits, where it begins is committed before the first record is read, so that a crash does not
+    /// change it.
+    ///
+    /// A group has been reading a topic since the first of its present members subscribed to it; a consumer with
+    /// [`assign`](crate::Consumer::assign) has been reading a partition since that call. What was made earlier, while the
+    /// group had no members, or before the store was opened begins at its end. So after a crash between the
+    /// creation of a partition and the next poll, the partition begins at its end, too.
+    ///
+    /// With `false` it is as in Kafka, which has no such setting: such a partition begins at its end as of the first poll
+    /// after the rebalance.
+    ///
+    /// ```
+    /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let mut consumer = store.consumer(ConsumerConfig::new("billing"))?; // latest, by default
+    /// consumer.subscribe(["orders"])?;
+    /// consumer.poll(Duration::ZERO)?;
+    ///
+    /// let orders = store.create_topic("orders", TopicConfig::default())?;
+    /// orders.partition(0)?.append("the first order")?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new_partitions_from_start(mut self, from_start: bool) -> Self {
+        self.new_partitions_from_start = from_start;
         self
     }
 

@@ -1,9 +1,10 @@
 //! What a consumer reads.
 
 use crate::error::{ConsumeError, Result};
+use crate::topic::births::Moment;
 use crate::topic::consumer::callbacks::guarded;
 use crate::topic::store::Store;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,6 +101,31 @@ impl Interest {
         guarded("the pattern of topics", || {
             open.filter(|name| pattern.matches(name)).map(str::to_owned).collect()
         })
+    }
+}
+
+/// When a consumer began to read the topics that it subscribes to.
+#[derive(Debug, Default)]
+pub(super) struct Since {
+    /// Those that were named.
+    named: BTreeMap<String, Moment>,
+    /// All others.
+    pattern: Moment,
+}
+
+impl Since {
+    /// Another interest holds from now on. It began earlier with topics that were named before.
+    pub(super) fn begin(&mut self, interest: &Interest, now: Moment) {
+        let mut before = std::mem::take(&mut self.named);
+        self.pattern = now;
+        if let Interest::Topics(topics) = interest {
+            let since = |topic: &String| (topic.clone(), before.remove(topic).unwrap_or(now));
+            self.named = topics.iter().map(since).collect();
+        }
+    }
+
+    pub(super) fn of(&self, topic: &str) -> Moment {
+        self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }
 

@@ -233,7 +233,8 @@ impl Consumer {
             rebalance_timeout: self.config.max_poll_interval,
             max_poll_interval: Some(self.config.max_poll_interval),
         };
-        let joined = match group.coordinator.join(&group.name, join, &self.bell) {
+        let since = topics.iter().map(|topic| (topic.clone(), self.since.of(topic))).collect();
+        let joined = match group.coordinator.join(&group.name, join, since, &self.bell) {
             Err(crate::Error::Group(refusal)) => return self.refused(*refusal),
             joined => joined,
         };
@@ -352,9 +353,9 @@ impl Consumer {
             if self.index(name).is_some() {
                 continue;
             }
-            match self.store.topic(&name.topic).and_then(|topic| topic.partition(name.partition)) {
+            match self.store.partition(&name.topic, name.partition) {
                 Ok(log) => {
-                    self.partitions.push(Partition::new(name.clone(), log, &self.bell));
+                    self.partitions.push(Partition::new(name.clone(), log, None, &self.bell));
                     added.push(name.clone());
                 }
                 // It was deleted meanwhile. One of that name may come.

@@ -26,8 +26,11 @@
 //! - Records are read from the log when a poll asks for them, nothing is fetched ahead but the rest of a batch.
 //! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
 //! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
-//! - A commit by a member names its own partitions only.
-//! - Automatic commits leave out what is committed already, but renew it before it would expire.
+//! - A commit by a member names its own partitions only, and no commit names a partition that does not exist.
+//! - With latest, a partition that is made while its topic is being read begins with its first record: see
+//!   [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+//! - Automatic commits leave out what is committed already. A consumer that polls keeps its group's offsets from expiring,
+//!   whether it commits or not: see [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
 
 mod bell;
 mod callbacks;
@@ -54,7 +57,7 @@ use crate::topic::store::Store;
 use crate::types::{Offset, StartAt, Timestamp};
 use bell::Trigger;
 use callbacks::Happening;
-use interest::Interest;
+use interest::{Interest, Since};
 use membership::Membership;
 use partition::Partition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +109,13 @@ pub struct Consumer {
     /// What a poll has to tell of the listener yet.
     panicked: Option<ConsumeError>,
     membership: Membership,
+    /// When it began to read what it subscribes to.
+    since: Since,
+    /// Whether it has decided to begin in a new partition, which is to be committed before anything is read.
+    begins_new_partition: bool,
     next_auto_commit: Duration,
+    /// When a consumer that is no member has to show its group that it reads.
+    next_sign_of_life: Duration,
     /// The topics that it knows of: see [`Store::version`].
     seen_version: u64,
     topics_trigger: Arc<Trigger>,
@@ -148,7 +157,10 @@ impl Store {
             listener: None,
             panicked: None,
             membership: Membership::default(),
+            since: Since::default(),
+            begins_new_partition: false,
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
+            next_sign_of_life: clock.monotonic(),
             seen_version: self.version(),
             topics_waker: Waker::from(Arc::clone(&topics_trigger)),
             topics_id: self.changed().new_id(),
@@ -220,10 +232,10 @@ impl Consumer {
         self.check_open()?;
         self.interest.check_next(&Interest::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        let mut added = Vec::new();
+        let (mut added, now) = (Vec::new(), self.store.moment());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
-            let log = self.store.topic(&name.topic)?.partition(name.partition)?;
-            added.push(Partition::new(name.clone(), log, &self.bell));
+            let log = self.store.partition(&name.topic, name.partition)?;
+            added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
         }
         self.auto_commit()?;
         self.partitions.retain(|partition| names.contains(&partition.name));
@@ -249,6 +261,7 @@ impl Consumer {
         }
         self.partitions.clear();
         self.interest = Interest::Nothing;
+        self.since = Since::default();
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
         committed.and(left).and(panicked)
@@ -291,7 +304,7 @@ impl Consumer {
         ConsumerWaker::new(&self.bell)
     }
 
-    /// Leaves the group and ends. With automatic commits, what was read is committed. A static member's partitions stay its own for
+    /// Leaves the group and ends. With automatic commits, what was read is committed, or the error says why not. A static member's partitions stay its own for
     /// its session timeout.
     ///
     /// Closing twice does nothing. Dropping a consumer does the same, but commits nothing and tells no listener.
@@ -311,6 +324,7 @@ impl Consumer {
         self.check_open()?;
         self.group_for("subscribe")?;
         self.interest.check_next(&interest)?;
+        self.since.begin(&interest, self.store.moment());
         self.interest = interest;
         self.membership.rejoin = true;
         Ok(())
@@ -445,14 +459,14 @@ impl Consumer {
         position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
     }
 
-    /// How many offsets lie between the position and the end of a partition.
+    /// How many offsets are left to read in a partition: those from the position to the end, without those that were
+    /// deleted.
     ///
     /// # Errors
     /// As [`position`](Consumer::position).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let position = self.position(partition)?;
-        let end = self.assigned(partition)?.log.offsets().end;
-        Ok(end.saturating_sub(position))
+        Ok(self.assigned(partition)?.log.offsets().behind(position))
     }
 
     /// What the group has committed for a partition, whoever it is assigned to.

@@ -3,26 +3,30 @@
 use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
+use crate::topic::births::Moment;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
 use crate::topic::protocol::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 /// A partition, and how far the consumer is in it.
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
+    /// When the log was made.
+    pub(super) born: Moment,
+    /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
+    pub(super) since: Option<Moment>,
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
     /// Whether its topic was deleted. It is looked up again when topics come or go.
     pub(super) gone: bool,
-    /// What this consumer committed last, and when.
-    pub(super) committed: Option<(Offset, Duration)>,
+    /// What this consumer committed last.
+    pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
     waker: Waker,
     waker_id: u64,
@@ -36,7 +40,12 @@ pub(super) struct Room {
 }
 
 impl Partition {
-    pub(super) fn new(name: TopicPartition, log: Log, bell: &Arc<Bell>) -> Partition {
+    pub(super) fn new(
+        name: TopicPartition,
+        (log, born): (Log, Moment),
+        since: Option<Moment>,
+        bell: &Arc<Bell>,
+    ) -> Partition {
         let trigger = Trigger::new(bell);
         let waker = Waker::from(Arc::clone(&trigger));
         let waker_id = log.waker_id();
@@ -44,6 +53,8 @@ impl Partition {
         Partition {
             name,
             log,
+            born,
+            since,
             reader,
             paused: false,
             gone: false,
@@ -62,7 +73,7 @@ impl Partition {
     /// Whether it is somewhere else than where this consumer has committed.
     pub(super) fn is_dirty(&self) -> bool {
         let at = self.position();
-        at.is_some() && at != self.committed.map(|(to, _)| to)
+        at.is_some() && at != self.committed
     }
 
     pub(super) fn seek(&mut self, to: StartAt) -> Result<()> {
@@ -76,14 +87,14 @@ impl Partition {
     }
 
     /// Another log has the name now, as the topic was deleted and made again. Where to begin in it is to be decided.
-    pub(super) fn replace_log(&mut self, log: Log) {
+    pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
         self.log.forget_waker(self.waker_id);
         let fresh = Trigger::new(self.trigger.bell());
         self.waker = Waker::from(Arc::clone(&fresh));
         self.trigger = fresh;
         self.waker_id = log.waker_id();
         (self.reader, self.committed) = (None, None);
-        self.log = log;
+        (self.log, self.born) = (log, born);
     }
 
     /// Whether there may be something to read, or something to say.

@@ -52,7 +52,12 @@ impl Consumer {
             self.follow_group()?;
             // What was returned before this poll: nothing that it is about to return.
             self.auto_commit_if_due()?;
+            self.show_life_if_due()?;
             self.decide_positions()?;
+            if std::mem::take(&mut self.begins_new_partition) {
+                // After a crash the partition is not new any more, and would be begun at its end.
+                self.auto_commit()?;
+            }
             let records = self.take_records()?;
             if !records.is_empty() || waited {
                 return Ok(records);
@@ -76,7 +81,8 @@ impl Consumer {
             return Ok(true);
         }
         let group = self.say_waiting(deadline)?;
-        let sooner = [group, self.auto_commit_due()].into_iter().flatten().min();
+        let own = [self.auto_commit_due(), self.sign_of_life_due()];
+        let sooner = own.into_iter().chain([group]).flatten().min();
         let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
         let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
         let rang = self.bell.wait(rings, until, &*self.clock);
@@ -102,25 +108,20 @@ impl Consumer {
             Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
             None => BTreeMap::new(),
         };
-        let now = self.clock.monotonic();
         for name in names {
             let Some(index) = self.index(name) else { continue };
-            self.begin_at(index, committed.get(name), now)?;
+            self.begin_at(index, committed.get(name))?;
         }
         Ok(())
     }
 
-    fn begin_at(
-        &mut self,
-        index: usize,
-        committed: Option<&OffsetAndMetadata>,
-        now: Duration,
-    ) -> Result<()> {
+    fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
+        let is_new = committed.is_none() && self.is_new(index)?;
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if let Some(committed) = committed {
             match partition.seek(StartAt::Offset(committed.offset)) {
                 Ok(()) => {
-                    partition.committed = Some((committed.offset, now));
+                    partition.committed = Some(committed.offset);
                     return Ok(());
                 }
                 Err(error) => return self.recover(index, Some(committed.offset), error),
@@ -128,6 +129,10 @@ impl Consumer {
         }
         let start = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => StartAt::Earliest,
+            AutoOffsetReset::Latest if is_new => {
+                self.begins_new_partition = true;
+                StartAt::Earliest
+            }
             AutoOffsetReset::Latest => StartAt::Latest,
             AutoOffsetReset::None => {
                 let topic = (*partition.name.topic).to_owned();
@@ -139,6 +144,26 @@ impl Consumer {
             Ok(()) => Ok(()),
             Err(error) => self.recover(index, None, error),
         }
+    }
+
+    /// Whether a partition was made after the consumer, or its group, began to read the topic. Nothing that is in it
+    /// was there when they began.
+    fn is_new(&self, index: usize) -> Result<bool> {
+        let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
+        let Some(partition) = self.partitions.get(index) else { return Ok(false) };
+        if !latest || !self.config.new_partitions_from_start {
+            return Ok(false);
+        }
+        let since = match (partition.since, &self.group) {
+            (Some(since), _) => since,
+            (None, Some(group)) => {
+                let (topic, own) = (&*partition.name.topic, self.since.of(&partition.name.topic));
+                let group = group.coordinator.reads_since(&group.name, topic)?;
+                group.map_or(own, |group| group.min(own))
+            }
+            (None, None) => return Ok(false),
+        };
+        Ok(partition.born > since)
     }
 
     fn take_records(&mut self) -> Result<ConsumerRecords> {
@@ -195,11 +220,9 @@ impl Consumer {
                 self.store.shared().check_open()?;
                 // Its topic was deleted. One of that name may be there again.
                 let name = partition.name.clone();
-                let topic = self.store.topic(&name.topic);
-                let log = topic.and_then(|topic| topic.partition(name.partition));
-                match log {
-                    Ok(log) if !log.is_closed() => {
-                        partition.replace_log(log);
+                match self.store.partition(&name.topic, name.partition) {
+                    Ok((log, born)) if !log.is_closed() => {
+                        partition.replace_log((log, born));
                         Ok(())
                     }
                     Ok(_) => Err(error),

@@ -64,7 +64,7 @@ pub struct GroupOffset {
     pub committed: OffsetAndMetadata,
     /// The end of the partition, if that is there.
     pub end: Option<Offset>,
-    /// How many offsets lie between the two.
+    /// How many offsets are left to read: those from the committed one to the end, without those that were deleted.
     pub lag: Option<u64>,
 }
 
@@ -132,7 +132,7 @@ impl Admin {
         let coordinator = self.store.coordinator()?;
         let mut listed = Vec::new();
         for partition in &coordinator.partitions {
-            coordinator.with(partition, |shard, _| {
+            coordinator.with_any(partition, |shard, _| {
                 for group in known_groups(shard) {
                     let entry = shard.groups.get(&group);
                     let listing = GroupListing {
@@ -168,7 +168,7 @@ impl Admin {
             Ok(GroupDescription {
                 group: group.to_owned(),
                 state: state_of(entry),
-                generation: metadata.as_ref().map_or(0, |metadata| metadata.generation),
+                generation: metadata.as_ref().or(shard.table.group(group)).map_or(0, generation),
                 assignor: metadata.as_ref().and_then(|metadata| metadata.protocol.clone()),
                 members: metadata.map(members).unwrap_or_default(),
                 offsets: offsets.collect(),
@@ -176,8 +176,9 @@ impl Admin {
         })?;
         for (at, offset) in &mut described.offsets {
             let log = self.store.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
-            offset.end = log.ok().map(|log| log.offsets().end);
-            offset.lag = offset.end.map(|end| end.saturating_sub(offset.committed.offset));
+            let ends = log.ok().map(|log| log.offsets());
+            offset.end = ends.map(|ends| ends.end);
+            offset.lag = ends.map(|ends| ends.behind(offset.committed.offset));
         }
         Ok(described)
     }
@@ -350,8 +351,8 @@ impl Admin {
         let coordinator = self.store.coordinator()?;
         let mut removed = 0usize;
         for partition in &coordinator.partitions {
-            let expired =
-                coordinator.with(partition, |shard, now| shard.expire(&coordinator.config, now))?;
+            let expired = coordinator
+                .with_any(partition, |shard, now| shard.expire(&coordinator.config, now))?;
             removed = removed.saturating_add(expired);
         }
         Ok(removed)
@@ -434,6 +435,10 @@ fn has_members(entry: &Entry) -> bool {
 
 fn state_of(entry: Option<&Entry>) -> GroupState {
     entry.map_or(GroupState::Empty, |entry| entry.group.state())
+}
+
+fn generation(group: &GroupMetadata) -> i32 {
+    group.generation
 }
 
 fn protocol_type(shard: &Shard, group: &str) -> String {

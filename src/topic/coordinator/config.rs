@@ -51,9 +51,20 @@ impl CoordinatorConfig {
 
     /// How long offsets are kept that nobody uses.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: counted from when the group lost its last member; for a group that never
-    /// had one, and for topics that the members of a group do not read, from the commit. A consumer that is in use
-    /// never loses its offsets. Kafka: `offsets.retention.minutes`.
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of the topics they
+    /// subscribe to never expire. Other offsets expire this long after the latest of
+    ///
+    /// - the commit, by a consumer or by [`Admin::alter_offsets`](crate::Admin::alter_offsets),
+    /// - the moment when the group lost its last member,
+    /// - the last poll of a consumer of this process that names the group and has the partition
+    ///   [assigned](crate::Consumer::assign), whether it commits or not,
+    /// - the last time such a consumer asked what is [committed](crate::Consumer::committed) for the partition.
+    ///
+    /// So a consumer that is in use never loses its offsets, and one that commits after its group became empty does
+    /// not lose them early, as it does in Kafka. Looking at a group with [`Admin`](crate::Admin) keeps nothing. Polls and
+    /// questions are remembered in memory, and stored once half of this time has passed: after a restart, an offset that
+    /// was in use has at least half of it left. Offsets that a Kafka broker stored with an expiry time of their own go by
+    /// that time. Kafka: `offsets.retention.minutes`.
     #[must_use]
     pub fn offsets_retention(mut self, retention: Duration) -> Self {
         self.offsets_retention = retention;

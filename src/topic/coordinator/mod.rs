@@ -22,6 +22,11 @@
 //!
 //! # Where it differs from Kafka
 //!
+//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of what it says, with no lock held:
+//! by the [`Maintainer`] of the store, or without one on the thread that used the group. Kafka waits until a segment of
+//! 100 MiB is full. So the first use of a group reads little. A group without members is not held in memory beside what
+//! is stored of it.
+//!
 //! A process that ends takes its consumers with it. So dynamic members of a group are gone when the store is opened again,
 //! where Kafka waits for their session to end. Static ones have it to come back.
 
@@ -36,9 +41,10 @@ pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
-use crate::log::{CleanupPolicy, Log, LogConfig};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::topic::births::Moment;
 use crate::topic::consumer::{Bell, OffsetAndMetadata};
 use crate::topic::group::{
     Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
@@ -66,6 +72,8 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 pub(crate) struct Coordinator {
     config: CoordinatorConfig,
     clock: Arc<dyn Clock>,
+    /// What compacts the logs of the store, if it has that.
+    maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
     since: Timestamp,
@@ -112,6 +120,7 @@ impl Coordinator {
         let clock = Arc::clone(&shared.config.log.clock);
         Ok(Coordinator {
             config,
+            maintainer: shared.maintainer.clone(),
             partitions: (0..).zip(&*topic.partitions()).map(partition).collect(),
             since: clock.now(),
             clock,
@@ -141,7 +150,42 @@ impl Coordinator {
         let now = self.now();
         let shard = self.loaded(&mut slot, partition, now)?;
         shard.expire_if_due(&self.config, now);
-        act(shard, now)
+        let done = act(shard, now);
+        let bloated = shard.is_bloated();
+        drop(slot);
+        if bloated {
+            self.compact(&partition.log);
+        }
+        done
+    }
+
+    /// The same, unless there is nothing in a partition, which is not read for that.
+    fn with_any<T: Default>(
+        &self,
+        partition: &Partition,
+        act: impl FnOnce(&mut Shard, Now) -> Result<T>,
+    ) -> Result<T> {
+        let slot = partition.shard.lock();
+        let ends = partition.log.offsets();
+        if slot.is_none() && ends.start == ends.end && !partition.log.is_closed() {
+            return Ok(T::default());
+        }
+        drop(slot);
+        self.with(partition, act)
+    }
+
+    /// Makes a log small that has grown far beyond what it says. No lock is held.
+    ///
+    /// The caller is done with its own part and is not to fail over this. If the log cannot be compacted, it reports an
+    /// event, and so does the next attempt.
+    fn compact(&self, log: &Log) {
+        if log.roll().is_err() {
+            return;
+        }
+        match &self.maintainer {
+            Some(maintainer) => maintainer.wake(),
+            None => drop(log.maintain()),
+        }
     }
 
     fn loaded<'a>(
@@ -184,6 +228,7 @@ impl Coordinator {
         &self,
         group: &str,
         join: Join,
+        since: BTreeMap<String, Moment>,
         bell: &Arc<Bell>,
     ) -> Result<(String, Result<()>)> {
         let bell = Arc::clone(bell);
@@ -210,6 +255,7 @@ impl Coordinator {
             if let Ok(id) = &step.result {
                 let slot = Slot { bell, answer: None, waits_until: None };
                 entry.slots.insert(id.clone(), slot);
+                entry.note_reading(since);
             }
             let mut bells = Vec::new();
             let stored = follow(shard, group, before, step.changes, now, &mut bells);
@@ -355,8 +401,9 @@ impl Coordinator {
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
-            let appended = self
-                .with(partition, |shard, _| shard.append(shard.table.tombstones_of_topic(topic)));
+            let appended = self.with_any(partition, |shard, _| {
+                shard.append(shard.table.tombstones_of_topic(topic))
+            });
             let done = match appended {
                 Ok(Some(last)) => partition.log.flush_through(last).map(drop),
                 Err(Error::Group(error)) if matches!(*error, GroupError::Unreadable { .. }) => {
@@ -369,16 +416,17 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions.
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or is reading.
     pub(crate) fn committed(
         &self,
         group: &str,
         partitions: &mut dyn Iterator<Item = &TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.with(self.partition(group)?, |shard, _| {
+        self.with(self.partition(group)?, |shard, now| {
             let mut found = BTreeMap::new();
             for partition in partitions {
                 let Ok(number) = i32::try_from(partition.partition) else { continue };
+                shard.table.note_use(group, &partition.topic, number, now.calendar);
                 let committed = shard.table.committed(group, &partition.topic, number);
                 if let Some(offset) = committed.and_then(OffsetAndMetadata::from_stored) {
                     found.insert(partition.clone(), offset);
@@ -388,8 +436,16 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer commits again what has not changed, so that it does not expire.
-    pub(crate) fn renewal(&self) -> Duration {
+    /// Since when members of a group have been reading a topic, if they have.
+    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<Moment>> {
+        self.with(self.partition(group)?, |shard, _| {
+            let entry = shard.groups.get(group);
+            Ok(entry.and_then(|entry| entry.since.get(topic)).copied())
+        })
+    }
+
+    /// How often a consumer that is no member shows that it reads, so that what is committed does not expire.
+    pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
 }
@@ -440,6 +496,9 @@ fn follow(
         bells.extend(entry.slots.remove(&member).map(|slot| slot.bell));
     }
     let after = Stage::of(&entry.group);
+    if after != before {
+        entry.forget_unread(after.0);
+    }
     if after != before && after.0 == GroupState::PreparingRebalance {
         bells.extend(entry.slots.values().map(|slot| Arc::clone(&slot.bell)));
     }
@@ -454,6 +513,7 @@ fn follow(
             bells.push(Arc::clone(&slot.bell));
         }
     }
+    shard.drop_idle(name);
     stored
 }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, GroupError, Result};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
+use crate::topic::births::Moment;
 use crate::topic::consumer::Bell;
 use crate::topic::coordinator::CoordinatorConfig;
 use crate::topic::group::{Answer, Caller, Group, GroupState};
@@ -13,6 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The smallest log of offsets that is worth compacting.
+const SMALLEST_LOG: u64 = 4 << 20;
+
+/// How many times the bytes of what it says a log may have, above that.
+const MOST_TIMES: u64 = 16;
+
+/// What a record has in a log besides its key and its value, with a small batch around it, about.
+const RECORD_OVERHEAD: u64 = 70;
 
 /// What the time is, on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +36,12 @@ pub(super) struct Now {
 pub(super) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
+    /// The groups that have members, or whose end is not stored. All others are what the table says.
     pub(super) groups: BTreeMap<String, Entry>,
+    /// How many bytes the log has, about.
+    written: u64,
+    /// At how many it is looked again whether the log is worth compacting.
+    next_look: u64,
     /// When to look again whether offsets have expired.
     next_expiry: Duration,
 }
@@ -36,6 +51,9 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) group: Group,
     pub(super) slots: BTreeMap<String, Slot>,
+    /// The topics that its members read, and since when: the first of those that are still there, or were followed
+    /// by another without the group becoming empty.
+    pub(super) since: BTreeMap<String, Moment>,
 }
 
 /// Where a member that is held by a consumer of this process gets its answers.
@@ -49,7 +67,33 @@ pub(super) struct Slot {
 
 impl Entry {
     pub(super) fn new(config: &CoordinatorConfig) -> Entry {
-        Entry { group: Group::new(config.group), slots: BTreeMap::new() }
+        Entry::of(Group::new(config.group))
+    }
+
+    fn of(group: Group) -> Entry {
+        Entry { group, slots: BTreeMap::new(), since: BTreeMap::new() }
+    }
+
+    /// A member reads these topics since then.
+    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
+        for (topic, since) in topics {
+            let known = self.since.entry(topic).or_insert(since);
+            *known = since.min(*known);
+        }
+    }
+
+    /// The group has come into this state: forgets since when it reads what it does not read any more.
+    pub(super) fn forget_unread(&mut self, state: GroupState) {
+        match state {
+            // A map that is empty keeps memory.
+            GroupState::Empty => self.since = BTreeMap::new(),
+            GroupState::CompletingRebalance => {
+                if let Some(subscribed) = self.subscribed() {
+                    self.since.retain(|topic, _| subscribed.contains(topic));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The topics that its members read, if all say so in a way that can be read.
@@ -70,10 +114,11 @@ impl Shard {
         config: &CoordinatorConfig,
         now: Now,
     ) -> Result<Shard> {
-        let mut table = OffsetTable::default();
+        let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
             let header = *batch.header();
+            written = written.saturating_add(header.batch_length.unsigned_abs().into());
             let producer = header.is_transactional().then_some(header.producer_id);
             for record in batch.records()? {
                 let record = record?;
@@ -92,7 +137,8 @@ impl Shard {
         }
         let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let groups = BTreeMap::new();
-        let mut shard = Shard { log: log.clone(), table, groups, next_expiry };
+        let (log, next_look) = (log.clone(), SMALLEST_LOG);
+        let mut shard = Shard { log, table, groups, written, next_look, next_expiry };
         shard.restore_groups(config, now)?;
         Ok(shard)
     }
@@ -112,13 +158,57 @@ impl Shard {
             if store {
                 self.append_group(&name, group.metadata(now.calendar))?;
             }
-            self.groups.insert(name, Entry { group, slots: BTreeMap::new() });
+            let mut entry = Entry::of(group);
+            if entry.group.member_ids().next().is_some() {
+                let subscribed = entry.subscribed().unwrap_or_default();
+                let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
+                entry.note_reading(since.collect());
+            }
+            self.groups.insert(name.clone(), entry);
+            self.drop_idle(&name);
         }
         Ok(())
     }
 
+    /// Lets go of a group that the table knows as well: it has no members, and that is stored.
+    pub(super) fn drop_idle(&mut self, name: &str) {
+        let Some(entry) = self.groups.get(name) else { return };
+        let (group, stored) = (&entry.group, self.table.group(name));
+        let generation = stored.map_or(0, |stored| stored.generation);
+        let protocol_type = stored.map(|stored| stored.protocol_type.as_str()).unwrap_or_default();
+        let idle = group.state() == GroupState::Empty
+            && entry.slots.is_empty()
+            && stored.is_none_or(|stored| stored.members.is_empty())
+            && group.generation() == generation
+            && group.protocol_type().unwrap_or_default() == protocol_type;
+        if idle {
+            self.groups.remove(name);
+        }
+    }
+
+    /// Whether the log has many times the bytes of what it says, so that it should be compacted: who reads it next
+    /// reads all of it. Looks from time to time only, as counting takes long.
+    pub(super) fn is_bloated(&mut self) -> bool {
+        if self.written < self.next_look {
+            return false;
+        }
+        let limit = self.table.stored_bytes().saturating_mul(MOST_TIMES).max(SMALLEST_LOG);
+        let bloated = self.written >= limit;
+        if bloated {
+            self.written = self.table.stored_bytes();
+        }
+        self.next_look = limit.max(self.written.saturating_add(SMALLEST_LOG));
+        bloated
+    }
+
     pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
-        self.groups.entry(group.to_owned()).or_insert_with(|| Entry::new(config))
+        let restored = || {
+            let stored = self.table.group(group);
+            // It has no members, for whom the time would matter.
+            let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
+            stored.map_or_else(|| Entry::new(config), restore)
+        };
+        self.groups.entry(group.to_owned()).or_insert_with(restored)
     }
 
     pub(super) fn append_group(&mut self, group: &str, metadata: GroupMetadata) -> Result<()> {
@@ -134,10 +224,13 @@ impl Shard {
                 option: "group",
                 reason: too_long.to_string(),
             })?;
-            encoded.extend(stored.map(|(key, value)| match value {
+            let Some((key, value)) = stored else { continue };
+            let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
+            self.written = self.written.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
+            encoded.push(match value {
                 Some(value) => Record::new(value).key(key),
                 None => Record::tombstone(key),
-            }));
+            });
         }
         if encoded.is_empty() {
             return Ok(None);
@@ -170,10 +263,10 @@ impl Shard {
         }
     }
 
-    /// Removes what has expired; returns how many records were removed.
+    /// Removes what has expired, and renews what is in use; returns how many records were removed.
     pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
-        let mut tombstones = Vec::new();
+        let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();
         for name in self.table.group_names() {
             let stored = self.table.group(name);
@@ -186,11 +279,13 @@ impl Shard {
             };
             let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
             tombstones.extend(expired.tombstones);
+            renewed.extend(expired.renewed);
             if expired.group_gone {
                 gone.push(name.to_owned());
             }
         }
         let removed = tombstones.len();
+        tombstones.append(&mut renewed);
         self.append(tombstones)?;
         for name in gone {
             let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;

@@ -1,6 +1,6 @@
 //! What is committed, as the records of the offsets topic leave it.
 
-use super::{CommittedOffset, GroupMetadata, OffsetKey, OffsetsRecord};
+use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
 use crate::types::{Offset, ProducerId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,6 +24,9 @@ pub(crate) struct OffsetTable {
     groups: BTreeMap<String, GroupMetadata>,
 }
 
+/// What a record has besides names and metadata, about.
+const RECORD_BYTES: usize = 100;
+
 /// Offsets by group, topic and partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Places(BTreeMap<String, BTreeMap<String, BTreeMap<i32, Place>>>);
@@ -33,6 +36,8 @@ struct Places(BTreeMap<String, BTreeMap<String, BTreeMap<i32, Place>>>);
 struct Place {
     offset: CommittedOffset,
     at: Offset,
+    /// When a consumer without membership last read on from it, if that was after the commit.
+    used: Option<Timestamp>,
 }
 
 /// What a group is doing, as far as its offsets may expire.
@@ -53,6 +58,9 @@ pub(crate) enum GroupUse<'a> {
 pub(crate) struct Expired {
     /// The records that remove it, in the order to write them.
     pub(crate) tombstones: Vec<OffsetsRecord>,
+    /// The same offsets once more, committed when they were last used: what is only known in memory, and would be
+    /// missed after a restart.
+    pub(crate) renewed: Vec<OffsetsRecord>,
     /// Whether nothing is left of the group, which has no members.
     pub(crate) group_gone: bool,
 }
@@ -71,7 +79,7 @@ impl OffsetTable {
                     Some(producer) => self.pending.entry(producer).or_default(),
                     None => &mut self.committed,
                 };
-                places.put(key, Place { offset, at });
+                places.put(key, Place { offset, at, used: None });
             }
             // What is pending is older than it.
             OffsetsRecord::Offset { key, value: None } => {
@@ -112,6 +120,13 @@ impl OffsetTable {
         self.committed.get(group, topic, partition).map(|place| &place.offset)
     }
 
+    /// Takes note that a consumer goes on from what the group has committed for a partition.
+    pub(crate) fn note_use(&mut self, group: &str, topic: &str, partition: i32, now: Timestamp) {
+        if let Some(place) = self.committed.get_mut(group, topic, partition) {
+            place.used = place.used.max(Some(now));
+        }
+    }
+
     /// All that a group has committed, by topic and partition.
     pub(crate) fn committed_by(
         &self,
@@ -141,6 +156,30 @@ impl OffsetTable {
         keys.into_iter().map(tombstone).collect()
     }
 
+    /// About how many bytes the records have that would say all this, each key once.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let sum = |sum: u64, bytes: usize| sum.saturating_add(bytes as u64);
+        let place = |key: usize, place: &Place| {
+            RECORD_BYTES.saturating_add(key).saturating_add(place.offset.metadata.len())
+        };
+        let all = std::iter::once(&self.committed).chain(self.pending.values());
+        let places = all.flat_map(|places| &places.0).flat_map(|(group, topics)| {
+            topics.iter().flat_map(move |(topic, partitions)| {
+                let key = group.len().saturating_add(topic.len());
+                partitions.values().map(move |at| place(key, at))
+            })
+        });
+        let group = |(name, group): (&String, &GroupMetadata)| {
+            let member = |member: &MemberMetadata| {
+                let own = member.subscription.len().saturating_add(member.assignment.len());
+                own.saturating_add(RECORD_BYTES)
+            };
+            let members = group.members.iter().map(member).fold(0, usize::saturating_add);
+            RECORD_BYTES.saturating_add(name.len()).saturating_add(members)
+        };
+        places.fold(0, sum).saturating_add(self.groups.iter().map(group).fold(0, sum))
+    }
+
     /// What is stored of a group itself.
     pub(crate) fn group(&self, group: &str) -> Option<&GroupMetadata> {
         self.groups.get(group)
@@ -155,14 +194,15 @@ impl OffsetTable {
 
     /// What of a group has expired. Nothing is removed before its tombstone is [applied](OffsetTable::apply).
     ///
-    /// | group | partitions that may expire | counted from |
+    /// | group | partitions that may expire | counted from the latest of |
     /// |---|---|---|
-    /// | simple | all | the commit |
-    /// | empty | all | when it became so; the commit, if that is not known |
-    /// | stable | those of topics that nobody reads | the commit |
+    /// | simple | all | the commit, the last use |
+    /// | empty | all | the commit, the last use, when the group became empty |
+    /// | stable | those of topics that its members do not read | the commit, the last use |
     /// | busy | none | |
     ///
     /// An offset that has a time of its own to expire goes by that. One that a transaction is about to replace stays.
+    /// One whose last use is all that keeps it for longer than half of the retention is renewed.
     pub(crate) fn expired(
         &self,
         group: &str,
@@ -173,12 +213,18 @@ impl OffsetTable {
         let mut expired = Expired::default();
         let mut left = self.pending.values().any(|places| places.0.contains_key(group));
         for (topic, partition, place) in self.committed.of(group) {
-            let due = used.expires(topic, &place.offset, now, retention);
+            let key = || {
+                let (group, topic) = (group.to_owned(), topic.to_owned());
+                OffsetKey { group, topic, partition }
+            };
+            let due = used.expires(topic, place, now, retention);
             if due && !self.is_pending(group, topic, partition) {
-                let key = OffsetKey { group: group.to_owned(), topic: topic.to_owned(), partition };
-                expired.tombstones.push(OffsetsRecord::Offset { key, value: None });
-            } else {
-                left = true;
+                expired.tombstones.push(OffsetsRecord::Offset { key: key(), value: None });
+                continue;
+            }
+            left = true;
+            if let Some(renewed) = used.renewed(topic, place, now, retention) {
+                expired.renewed.push(OffsetsRecord::Offset { key: key(), value: Some(renewed) });
             }
         }
         let has_members = matches!(used, GroupUse::Stable { .. } | GroupUse::Busy);
@@ -202,32 +248,55 @@ impl GroupUse<'_> {
         }
     }
 
-    fn expires(
+    fn expires(self, topic: &str, place: &Place, now: Timestamp, retention: Duration) -> bool {
+        let Some(stored) = self.counted_from(topic, &place.offset) else { return false };
+        match place.offset.expire_timestamp {
+            Some(end) => now >= end,
+            None => has_passed(retention, place.used.map_or(stored, |used| used.max(stored)), now),
+        }
+    }
+
+    /// What is to be stored of an offset that is in use, if it was not for half of the retention.
+    fn renewed(
         self,
         topic: &str,
-        offset: &CommittedOffset,
+        place: &Place,
         now: Timestamp,
         retention: Duration,
-    ) -> bool {
-        let since = match self {
-            GroupUse::Empty { since } => since.unwrap_or(offset.commit_timestamp),
-            GroupUse::Simple => offset.commit_timestamp,
-            GroupUse::Stable { subscribed } if !subscribed.contains(topic) => {
-                offset.commit_timestamp
-            }
-            GroupUse::Stable { .. } | GroupUse::Busy => return false,
-        };
-        if let Some(end) = offset.expire_timestamp {
-            return now >= end;
-        }
-        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        now.as_millis().saturating_sub(since.as_millis()) >= retention
+    ) -> Option<CommittedOffset> {
+        let stored = self.counted_from(topic, &place.offset)?;
+        let used = place.used.filter(|used| *used > stored)?;
+        let half = retention.checked_div(2).unwrap_or_default();
+        let renews = place.offset.expire_timestamp.is_none() && has_passed(half, stored, now);
+        renews.then(|| CommittedOffset { commit_timestamp: used, ..place.offset.clone() })
     }
+
+    /// From when on an offset counts as unused, as far as that is stored; `None` if it is in use.
+    fn counted_from(self, topic: &str, offset: &CommittedOffset) -> Option<Timestamp> {
+        let committed = offset.commit_timestamp;
+        match self {
+            GroupUse::Empty { since } => {
+                Some(since.map_or(committed, |since| since.max(committed)))
+            }
+            GroupUse::Simple => Some(committed),
+            GroupUse::Stable { subscribed } => (!subscribed.contains(topic)).then_some(committed),
+            GroupUse::Busy => None,
+        }
+    }
+}
+
+fn has_passed(span: Duration, since: Timestamp, now: Timestamp) -> bool {
+    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    now.as_millis().saturating_sub(since.as_millis()) >= span
 }
 
 impl Places {
     fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Place> {
         self.0.get(group)?.get(topic)?.get(&partition)
+    }
+
+    fn get_mut(&mut self, group: &str, topic: &str, partition: i32) -> Option<&mut Place> {
+        self.0.get_mut(group)?.get_mut(topic)?.get_mut(&partition)
     }
 
     fn of(&self, group: &str) -> impl Iterator<Item = (&str, i32, &Place)> {

@@ -3,6 +3,7 @@
 //! ```text
 //!  written                 done; its numbers are used
 //!  retryable failure       back to the front, and tried again after a while, until its time is over
+//!  too large, many records split, and its parts are tried
 //!  other failure           done, with that; the next one is tried
 //! ```
 
@@ -13,7 +14,7 @@ use crate::sync::atomic::Ordering;
 use crate::topic::producer::config::Acks;
 use crate::topic::producer::handle::Outcome;
 use crate::topic::producer::numbering::Numbering;
-use crate::topic::producer::queue::{Batch, Failing, Queue, QueueState};
+use crate::topic::producer::queue::{self, Batch, Failing, Queue, QueueState};
 use crate::topic::producer::shared::Shared;
 use crate::topic::producer::within;
 use std::collections::VecDeque;
@@ -37,6 +38,8 @@ struct Work {
 enum Failure {
     Again(Failing),
     ForGood(ProduceError),
+    /// The limit was lowered after the records were gathered. Nothing was written.
+    TooLarge(ProduceError),
 }
 
 impl QueueState {
@@ -128,6 +131,18 @@ impl Shared {
                     self.flush_written(queue, &mut unflushed);
                     self.complete(queue, batch, Err(error));
                 }
+                Err(Failure::TooLarge(error)) => {
+                    let limit = queue::limit(&batch.log, self);
+                    match batch.split(limit, || self.spare_builder()) {
+                        Ok(parts) => {
+                            parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
+                        }
+                        Err(batch) => {
+                            self.flush_written(queue, &mut unflushed);
+                            self.complete(queue, batch, Err(error));
+                        }
+                    }
+                }
                 Err(Failure::Again(failing)) => {
                     work.batches.push_front(batch);
                     work.failing = Some(failing);
@@ -165,7 +180,11 @@ impl Shared {
             Err(error) => error,
         };
         let can_be_tried_again = error.is_retryable();
+        let too_large = matches!(error, Error::BatchTooLarge { .. });
         let cause = Arc::new(error);
+        if too_large {
+            return Err(Failure::TooLarge(ProduceError::Batch(cause)));
+        }
         if !can_be_tried_again {
             return Err(Failure::ForGood(ProduceError::Batch(cause)));
         }
@@ -193,7 +212,7 @@ impl Shared {
     fn append(&self, batch: &mut Batch, numbering: &mut Numbering) -> Result<Appended> {
         let records = batch.builder.len();
         batch.builder.compression(self.config.compression);
-        let mut again = false;
+        let (mut again, mut in_doubt) = (false, false);
         loop {
             numbering.stamp(&mut batch.builder);
             let (log, builder) = (&batch.log, &mut batch.builder);
@@ -206,10 +225,13 @@ impl Shared {
                 Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
-                Ok(Err(error)) => return Err(error),
+                // The log looks at the size before the numbers: whether the batch is there stays unknown.
+                Ok(Err(error)) if !(in_doubt && matches!(error, Error::BatchTooLarge { .. })) => {
+                    return Err(error);
+                }
                 // A listener panicked, before or after the batch was written: by its numbers the log can tell.
-                Err(_) if numbering.is_on() && !again => {}
-                Err(_) => {
+                Err(_) if numbering.is_on() && !again => in_doubt = true,
+                Ok(Err(_)) | Err(_) => {
                     numbering.renew(&self.store)?;
                     let error = io::Error::other("a listener panicked meanwhile");
                     return Err(Error::io("append to", Path::new(&*batch.topic()), error));
@@ -301,13 +323,15 @@ impl Shared {
             counters.batches.fetch_add(1, Ordering::Relaxed);
             counters.bytes.fetch_add(batch.builder.size_bytes() as u64, Ordering::Relaxed);
         }
-        let Batch { builder, outcome, reserved, pending, .. } = batch;
+        let Batch { builder, outcome, reserved, part, pending, .. } = batch;
         if !pending.is_empty() {
             queue.deliveries.add(&outcome, Some(&result), pending);
         }
         self.keep(builder);
-        // Those who are woken may be tasks, and their wakers panic.
-        catch_unwind(AssertUnwindSafe(|| outcome.complete(result))).ok();
+        match part {
+            None => outcome.complete(result),
+            Some(part) => outcome.complete_part(part, records as u32, result),
+        }
         self.buffer.release(reserved);
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::error::{ProduceError, Result};
 use crate::log::{Appended, Signal};
+use crate::sync::Mutex;
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::RecordMetadata;
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::split::Part;
 use crate::types::Timestamp;
 use std::fmt;
 use std::future::Future;
@@ -21,9 +23,39 @@ pub(super) struct Outcome {
     partition: u32,
     /// Nobody is to wait for it.
     handed_over: bool,
-    result: OnceLock<Result<Appended, ProduceError>>,
+    result: OnceLock<Settled>,
+    /// What is known of the parts of a batch that was split. Leaf lock.
+    parts: Mutex<Vec<(Part, Result<Appended, ProduceError>)>>,
     /// Raised once the result is there.
     done: Signal,
+}
+
+/// What became of the records of a batch.
+#[derive(Debug)]
+enum Settled {
+    Whole(Result<Appended, ProduceError>),
+    /// In the order of the records.
+    Parts(Vec<(Part, Result<Appended, ProduceError>)>),
+}
+
+impl Settled {
+    /// What became of the batch that a record was written with, and its index there.
+    fn of_record(&self, index: u32) -> Option<(&Result<Appended, ProduceError>, u32)> {
+        match self {
+            Settled::Whole(result) => Some((result, index)),
+            Settled::Parts(parts) => {
+                let (part, result) = parts.iter().rev().find(|(part, _)| part.first <= index)?;
+                Some((result, index.saturating_sub(part.first)))
+            }
+        }
+    }
+
+    fn error(&self) -> Option<&ProduceError> {
+        match self {
+            Settled::Whole(result) => result.as_ref().err(),
+            Settled::Parts(parts) => parts.iter().find_map(|(_, result)| result.as_ref().err()),
+        }
+    }
 }
 
 impl Outcome {
@@ -35,6 +67,7 @@ impl Outcome {
             partition: queue.partition,
             handed_over,
             result: OnceLock::new(),
+            parts: Mutex::default(),
             done: Signal::default(),
         }
     }
@@ -52,12 +85,33 @@ impl Outcome {
     }
 
     pub(super) fn error(&self) -> Option<&ProduceError> {
-        self.result.get()?.as_ref().err()
+        self.result.get()?.error()
     }
 
     /// The first result stays.
     pub(super) fn complete(&self, result: Result<Appended, ProduceError>) {
-        if self.result.set(result).is_ok() {
+        self.settle(Settled::Whole(result));
+    }
+
+    /// Notes what became of a part of so many records. The last to come settles the batch.
+    pub(super) fn complete_part(
+        &self,
+        part: Part,
+        records: u32,
+        result: Result<Appended, ProduceError>,
+    ) {
+        let mut parts = self.parts.lock();
+        parts.push((part, result));
+        // They come in order.
+        if part.first.saturating_add(records) >= part.total {
+            let all = std::mem::take(&mut *parts);
+            drop(parts);
+            self.settle(Settled::Parts(all));
+        }
+    }
+
+    fn settle(&self, settled: Settled) {
+        if self.result.set(settled).is_ok() {
             self.done.notify();
         }
     }
@@ -81,9 +135,9 @@ impl Outcome {
     }
 
     fn of_record(&self, index: u32, timestamp: Timestamp) -> Option<Result<RecordMetadata>> {
-        match self.result.get() {
-            Some(Ok(appended)) => Some(Ok(self.metadata(appended, index, timestamp))),
-            Some(Err(error)) if !self.handed_over => Some(Err(error.clone().into())),
+        match self.result.get().and_then(|settled| settled.of_record(index)) {
+            Some((Ok(appended), index)) => Some(Ok(self.metadata(appended, index, timestamp))),
+            Some((Err(error), _)) if !self.handed_over => Some(Err(error.clone().into())),
             _ if self.handed_over => Some(Ok(self.unknown(timestamp))),
             _ => None,
         }

@@ -26,6 +26,7 @@ mod numbering;
 mod queue;
 mod record;
 mod shared;
+mod split;
 mod to_topic;
 mod topics;
 mod within;
@@ -44,7 +45,7 @@ use crate::sync::atomic::Ordering;
 use crate::topic::store::Store;
 use shared::Shared;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Writes records to the topics of a store. Kafka: `KafkaProducer`.
@@ -127,6 +128,8 @@ impl Store {
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
         let shared = Arc::new(Shared::new(self.clone(), config)?);
+        let watcher: Weak<Shared> = Arc::downgrade(&shared);
+        self.watchers().add(watcher);
         Ok(Producer { handle: Arc::new(Handle { shared }) })
     }
 }
@@ -134,7 +137,9 @@ impl Store {
 impl Producer {
     /// Sends a record: adds it to a batch for its partition.
     ///
-    /// Waits when the buffer is full, up to [`max_block`](ProducerConfig::max_block). When it fails, nothing was changed.
+    /// Blocks its thread while the buffer is full, up to [`max_block`](ProducerConfig::max_block), 60 seconds by
+    /// default. In async code set that to zero, or see [`docs::async_use`](crate::docs::async_use). When it fails,
+    /// nothing was changed.
     ///
     /// # Errors
     ///
@@ -153,7 +158,7 @@ impl Producer {
     ///
     /// ```
     /// use annals::{ProducerConfig, ProducerRecord, Store, StoreConfig, TopicConfig};
-    /// use std::sync::Arc;
+    /// use std::sync::{Arc, Weak};
     ///
     /// let store = Store::in_memory(StoreConfig::default())?;
     /// store.create_topic("clicks", TopicConfig::default())?;
@@ -275,7 +280,8 @@ impl Producer {
         }
     }
 
-    /// [Flushes](Self::flush), and ends the producer for all its handles.
+    /// [Flushes](Self::flush), and ends the producer for all its handles. With the last handle, the logs
+    /// forget it: nothing of it can be resent.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@
 //! it: in the next epoch numbers begin at 0, and cannot be taken for those of a batch that was given up.
 
 use crate::error::Result;
+use crate::log::Log;
 use crate::record::BatchBuilder;
 use crate::topic::store::Store;
 use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence};
@@ -37,6 +38,13 @@ impl Numbering {
         if self.is_on() {
             let next = (self.next as usize).saturating_add(records) & i32::MAX as usize;
             self.next = next as Sequence;
+        }
+    }
+
+    /// Lets a log forget the producer.
+    pub(super) fn forget_in(self, log: &Log) {
+        if self.is_on() {
+            log.shared().forget_producer(self.id);
         }
     }
 

@@ -4,7 +4,7 @@
 //!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
 //! ```
 
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::log::Log;
 use crate::record::BatchBuilder;
 use crate::sync::Mutex;
@@ -13,13 +13,16 @@ use crate::topic::producer::handle::{Outcome, Receipt};
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
+use crate::topic::producer::split::Part;
 use crate::types::{Timestamp, TimestampType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a record can take at the most beside its key, value and headers: the header of its batch, and its own numbers.
-const OVERHEAD_BYTES: u64 = 61 + 36;
+/// The most that a record takes beside its key, value and headers.
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
+/// The same if the record has a batch of its own.
+const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
 /// The same for a header of a record.
 const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// Up to this linger the time at which a batch was begun will do for its records: asking a clock takes longer than
@@ -37,7 +40,8 @@ pub(super) struct Queue {
 }
 
 pub(super) struct QueueState {
-    pub(super) log: Log,
+    /// `None` once the topic was deleted, or has fewer partitions.
+    pub(super) log: Option<Log>,
     pub(super) open: Option<Batch>,
     pub(super) closed: VecDeque<Batch>,
     /// Whether a thread is writing. What it took is in neither of the above.
@@ -66,10 +70,12 @@ pub(super) struct Batch {
     pub(super) outcome: Arc<Outcome>,
     pub(super) log: Log,
     pub(super) begun: Duration,
-    begun_at: Timestamp,
+    pub(super) begun_at: Timestamp,
     /// The room it takes in the buffer.
     pub(super) reserved: u64,
-    limit: usize,
+    /// Set if it was split off a larger one.
+    pub(super) part: Option<Part>,
+    pub(super) limit: usize,
     pub(super) pending: Vec<Pending>,
 }
 
@@ -153,7 +159,7 @@ impl Queue {
             topic,
             partition,
             state: Mutex::new(QueueState {
-                log,
+                log: Some(log),
                 open: None,
                 closed: VecDeque::new(),
                 draining: false,
@@ -165,6 +171,33 @@ impl Queue {
             }),
             deliveries: Deliveries::default(),
         }
+    }
+
+    /// Sets the log that records go to from now on. What was gathered for another stays with that, and must take along
+    /// no more.
+    pub(super) fn set_log(&self, log: Option<&Log>, producer: &Shared) {
+        let mut state = self.state.lock();
+        let is_same = match (&state.log, log) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old.shared(), new.shared()),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
+            return;
+        }
+        if state.open.is_some() {
+            state.close_open();
+            producer.linger.schedule(Duration::ZERO);
+        }
+        let before = std::mem::replace(&mut state.log, log.cloned());
+        drop(state);
+        // Perhaps the last handle to the log, whose files are closed then: not with a lock held.
+        drop(before);
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        TopicError::Unknown { topic: self.topic.to_string() }.into()
     }
 
     /// Lets the batch linger no more. Says whether it waits to be written.
@@ -194,7 +227,8 @@ impl Queue {
         if producer.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        check(record, size, state, producer)?;
+        let Some(log) = &state.log else { return Err(self.gone()) };
+        check(record, size, log, producer)?;
         if state.open.as_ref().is_some_and(|open| !open.fits(size)) {
             state.close_open();
         }
@@ -253,6 +287,8 @@ impl Queue {
         if !producer.config.linger.is_zero() {
             Shared::start_thread(producer)?;
         }
+        let Some(log) = &state.log else { return Err(self.gone()) };
+        let (log, limit) = (log.clone(), limit(log, producer));
         let reserved = producer.room_for(size);
         if !producer.buffer.reserve(reserved) {
             return Ok(None);
@@ -268,19 +304,31 @@ impl Queue {
         state.open = Some(Batch {
             builder: producer.spare_builder(),
             outcome: Arc::new(Outcome::new(producer, self, producer.hands_over())),
-            log: state.log.clone(),
+            log,
             begun,
             begun_at: producer.clock().now(),
             reserved,
-            limit: limit(&state.log, producer),
+            part: None,
+            limit,
             pending: Vec::new(),
         });
         Ok(Some(begun))
     }
 }
 
+/// The queue goes with the last thread that could write from it. From then on nothing of this
+/// producer can be resent, so its log need not remember it.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let state = self.state.lock();
+        if let Some(log) = &state.log {
+            state.numbering.forget_in(log);
+        }
+    }
+}
+
 /// What a batch may have before compression: so much that the log takes it, however it is compressed.
-fn limit(log: &Log, producer: &Shared) -> usize {
+pub(super) fn limit(log: &Log, producer: &Shared) -> usize {
     let live = &log.shared().live;
     let largest = live.max_message_bytes().min(live.segment_bytes());
     // What does not compress grows a little.
@@ -290,8 +338,8 @@ fn limit(log: &Log, producer: &Shared) -> usize {
 
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
-fn check(record: &Lent<'_>, size: u64, state: &QueueState, producer: &Shared) -> Result<()> {
-    let rules = &state.log.shared().live.rules(Timestamp::NONE);
+fn check(record: &Lent<'_>, size: u64, log: &Log, producer: &Shared) -> Result<()> {
+    let rules = &log.shared().live.rules(Timestamp::NONE);
     rules.check_key(0, record.key)?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime

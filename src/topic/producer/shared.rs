@@ -22,6 +22,8 @@ use crate::topic::producer::record::{Lent, ProducerRecord};
 use crate::topic::producer::topics::{TopicEntry, Topics};
 use crate::topic::producer::within;
 use crate::topic::store::Store;
+use crate::topic::watchers::TopicWatcher;
+use crate::types::FIRST_STORE_PRODUCER_ID;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,13 @@ pub(super) struct Counters {
     pub(super) errors: AtomicU64,
 }
 
+impl TopicWatcher for Shared {
+    fn topic_deleted(&self, topic: &str) {
+        self.topics.forget(topic, self);
+        self.unlist();
+    }
+}
+
 impl Shared {
     pub(super) fn new(store: Store, config: ProducerConfig) -> Result<Shared> {
         let id = store.new_producer_id()?;
@@ -76,7 +85,7 @@ impl Shared {
             linger: Linger::new(),
             callbacks: Callbacks::default(),
             numbering: if config.idempotence { Numbering::of(id) } else { Numbering::NONE },
-            seed: id.cast_unsigned().rotate_left(32),
+            seed: (id ^ FIRST_STORE_PRODUCER_ID).cast_unsigned().rotate_left(32),
             closed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             listed: Mutex::default(),
@@ -145,7 +154,7 @@ impl Shared {
         Ok(())
     }
 
-    fn listed(&self) -> Vec<Arc<Queue>> {
+    pub(super) fn listed(&self) -> Vec<Arc<Queue>> {
         self.listed.lock().clone()
     }
 
@@ -169,7 +178,7 @@ impl Shared {
             record = deliver::intercept(self, record);
         }
         let topic = self.topics.find(&record.topic, self)?;
-        self.send_to(topic, record.partition, &Lent::from(&record.record), callback)
+        self.send_to(&topic, record.partition, &Lent::from(&record.record), callback)
     }
 
     /// Sends what interceptors have seen.

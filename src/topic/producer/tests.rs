@@ -133,6 +133,36 @@ fn partitions_are_added_and_exchanged() {
     assert!(queue_of(1).is_err());
 }
 
+/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic is bound to keeps its
+/// entry, so that all records of the next topic of that name are in one queue.
+#[test]
+fn deleted_topics_leave_no_entry() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let bound = producer.topic("orders").unwrap();
+    for n in 0..50 {
+        let name = format!("churn-{n}");
+        store.create_topic(&name, TopicConfig::default()).unwrap();
+        producer.send((name.as_str(), "x")).unwrap().wait().unwrap();
+        store.delete_topic(&name).unwrap();
+        assert_eq!(shared.topics.len(), 1, "round {n}");
+        producer.poll();
+        assert!(shared.listed().is_empty());
+    }
+    store.delete_topic("orders").unwrap();
+    assert!(bound.send("x").is_err());
+    let again = store.create_topic("orders", TopicConfig::default()).unwrap();
+    bound.send("0").unwrap();
+    producer.send(to(0, "1")).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(values(&again.partition(0).unwrap()), ["0", "1"]);
+    assert_eq!(shared.topics.len(), 1);
+    drop(bound);
+    store.delete_topic("orders").unwrap();
+    assert_eq!(shared.topics.len(), 0);
+}
+
 #[test]
 fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
     let (_, store, _) = scene(0);

@@ -36,7 +36,6 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct TopicProducer {
-    /// Dropped first: the chain of topics is then let go of by the producer, one by one.
     topic: Arc<TopicEntry>,
     producer: Producer,
 }
@@ -49,7 +48,7 @@ impl TopicProducer {
         }
         let topic = shared.topics.find(name, shared)?;
         topic.look_up(shared)?;
-        Ok(TopicProducer { producer: producer.clone(), topic: Arc::clone(topic) })
+        Ok(TopicProducer { producer: producer.clone(), topic })
     }
 
     /// The name of the topic.

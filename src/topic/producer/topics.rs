@@ -1,13 +1,15 @@
-//! The topics that a producer has sent to, found without a lock.
+//! The topics that a producer has sent to.
 //!
-//! They are only ever added to, so who looks needs no lock: names are in a few chains by their hash, and so are the
-//! partitions of a topic, in stretches as they came. That topics come, grow and go is noticed by the version of the store.
+//! They are in a few chains by the hash of their names, so that senders to different topics hardly meet. A
+//! [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for none. The partitions of a topic
+//! are found without a lock, in stretches as they came. That topics come and grow is noticed by the version of the store.
+//! A topic that is deleted is let go of at once: its logs hold files open, and these their space on disk.
 
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
 use crate::topic::producer::config::PartitionerChoice;
 use crate::topic::producer::queue::Queue;
@@ -15,12 +17,14 @@ use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 const CHAINS: usize = 64;
+/// Of a topic that was not looked up yet.
+const NEVER: u64 = u64::MAX;
 
 pub(super) struct Topics {
-    chains: [OnceLock<Arc<TopicEntry>>; CHAINS],
+    /// Each held for a moment, to find or exchange a pointer; before the store's list of topics.
+    chains: [RwLock<Vec<Arc<TopicEntry>>>; CHAINS],
 }
 
 /// A topic, as a producer sees it.
@@ -39,7 +43,6 @@ pub(super) struct TopicEntry {
     round_robin: Mutex<RoundRobin>,
     /// How many random numbers were drawn.
     draws: AtomicU64,
-    next: OnceLock<Arc<TopicEntry>>,
 }
 
 /// Some partitions, one after the other.
@@ -72,49 +75,43 @@ fn chain_of(name: &str) -> usize {
 
 impl Topics {
     pub(super) fn new() -> Topics {
-        Topics { chains: [const { OnceLock::new() }; CHAINS] }
+        Topics { chains: [const { RwLock::new(Vec::new()) }; CHAINS] }
     }
 
-    /// A topic, by its name.
+    /// Returns a topic, by its name.
     #[inline]
-    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<&Arc<TopicEntry>> {
-        let mut slot = self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?;
-        while let Some(entry) = slot.get() {
-            if Arc::ptr_eq(&entry.name, name) || *entry.name == **name {
-                return Ok(entry);
-            }
-            slot = &entry.next;
+    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<Arc<TopicEntry>> {
+        let chain = self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?;
+        let is_it =
+            |entry: &&Arc<TopicEntry>| Arc::ptr_eq(&entry.name, name) || *entry.name == **name;
+        if let Some(entry) = chain.read().iter().find(is_it) {
+            return Ok(Arc::clone(entry));
         }
-        self.insert(slot, name, producer)
-    }
-
-    #[cold]
-    fn insert<'a>(
-        &'a self,
-        mut slot: &'a OnceLock<Arc<TopicEntry>>,
-        name: &Arc<str>,
-        producer: &Shared,
-    ) -> Result<&'a Arc<TopicEntry>> {
-        // Names without a topic leave nothing behind.
+        let mut chain = chain.write();
+        if let Some(entry) = chain.iter().find(is_it) {
+            return Ok(Arc::clone(entry));
+        }
+        // With the chain held: a topic that is deleted behind this look is let go of behind it.
         producer.store.topic(name)?;
-        loop {
-            let entry = slot.get_or_init(|| Arc::new(TopicEntry::new(name, producer)));
-            if *entry.name == **name {
-                return Ok(entry);
-            }
-            slot = &entry.next;
-        }
+        chain.retain(TopicEntry::is_needed);
+        let entry = Arc::new(TopicEntry::new(name, producer));
+        chain.push(Arc::clone(&entry));
+        Ok(entry)
     }
-}
 
-impl Drop for Topics {
-    /// One by one: a long chain must not take a deep stack.
-    fn drop(&mut self) {
-        for chain in &mut self.chains {
-            let mut next = chain.take();
-            while let Some(entry) = next {
-                next = Arc::into_inner(entry).and_then(|mut entry| entry.next.take());
-            }
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.chains.iter().map(|chain| chain.read().len()).sum()
+    }
+
+    /// Lets go of a topic that was deleted.
+    pub(super) fn forget(&self, name: &str, producer: &Shared) {
+        let Some(chain) = self.chains.get(chain_of(name)) else { return };
+        let found = chain.read().iter().find(|entry| *entry.name == *name).cloned();
+        if let Some(entry) = found {
+            entry.release(producer);
+            drop(entry);
+            chain.write().retain(TopicEntry::is_needed);
         }
     }
 }
@@ -123,15 +120,31 @@ impl TopicEntry {
     fn new(name: &Arc<str>, producer: &Shared) -> TopicEntry {
         TopicEntry {
             name: Arc::clone(name),
-            version: AtomicU64::new(u64::MAX),
+            version: AtomicU64::new(NEVER),
             count: AtomicU32::new(0),
             first: OnceLock::new(),
             logs: Mutex::new(Arc::new([])),
             sticky: Mutex::new(Sticky::new(producer.config.batch_bytes as u64)),
             round_robin: Mutex::default(),
             draws: AtomicU64::new(0),
-            next: OnceLock::new(),
         }
+    }
+
+    /// Returns whether it has partitions, or another holds it: a thread that sends, or a producer of the topic, which
+    /// sees to it that its records stay in order with those of others if the topic is created again.
+    fn is_needed(entry: &Arc<TopicEntry>) -> bool {
+        Arc::strong_count(entry) > 1 || !entry.logs.lock().is_empty() || !entry.was_looked_up()
+    }
+
+    fn was_looked_up(&self) -> bool {
+        self.version.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Lets go of its logs. What was gathered for them fails.
+    fn release(&self, producer: &Shared) {
+        let mut seen = self.logs.lock();
+        self.take_over(&[], producer);
+        *seen = Arc::from([]);
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -174,18 +187,15 @@ impl TopicEntry {
         let mut number = 0u32;
         while let Some(stretch) = slot.get() {
             for queue in &stretch.queues {
-                // A topic that was made again has other logs, and perhaps fewer.
-                let Some((log, behind)) = rest.split_first() else { break };
-                let mut state = queue.state.lock();
-                if !Arc::ptr_eq(state.log.shared(), log.shared()) {
-                    // What was gathered for the log before fails with it; it must not take along more.
-                    if state.open.is_some() {
-                        state.close_open();
-                        producer.linger.schedule(Duration::ZERO);
+                // A topic that was created again has other logs, and perhaps fewer.
+                let log = match rest.split_first() {
+                    Some((log, behind)) => {
+                        (rest, number) = (behind, number.saturating_add(1));
+                        Some(log)
                     }
-                    state.log = log.clone();
-                }
-                (rest, number) = (behind, number.saturating_add(1));
+                    None => None,
+                };
+                queue.set_log(log, producer);
             }
             slot = &stretch.next;
         }

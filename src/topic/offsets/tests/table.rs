@@ -120,7 +120,10 @@ fn offsets_expire_by_what_their_group_does() {
     let since = |after| GroupUse::Empty { since: Some(at(T0 + after)) };
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY - 1), (vec![], false));
     assert_eq!(expire(&table, since(2 * DAY), week + 2 * DAY), (topics(&both), true));
-    assert_eq!(expire(&table, since(-DAY), week - DAY), (topics(&both), true));
+    // What was committed after the group became empty counts from the commit.
+    assert_eq!(expire(&table, since(-DAY), week - 1), (vec![], false));
+    assert_eq!(expire(&table, since(-DAY), week), (topics(&["old"]), false));
+    assert_eq!(expire(&table, since(-DAY), week + DAY), (topics(&both), true));
     assert_eq!(expire(&table, GroupUse::Busy, 100 * week), (vec![], false));
     let subscribed = BTreeSet::from(["old".to_owned()]);
     let stable = GroupUse::Stable { subscribed: &subscribed };
@@ -129,6 +132,29 @@ fn offsets_expire_by_what_their_group_does() {
     let none = BTreeSet::new();
     let idle = GroupUse::Stable { subscribed: &none };
     assert_eq!(expire(&table, idle, week + DAY), (topics(&both), false));
+}
+
+/// A consumer that reads and never commits keeps the offset, and after a restart at least half of the retention is left.
+#[test]
+fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
+    let mut table = two_topics();
+    let (week, simple) = (7 * DAY, GroupUse::Simple);
+    table.note_use("g", "old", 0, at(T0 + 3 * DAY));
+    table.note_use("g", "unknown", 0, at(T0 + 3 * DAY));
+    assert_eq!(expire(&table, simple, week + DAY), (vec!["young".to_owned()], false));
+    assert_eq!(expire(&table, simple, week + 3 * DAY - 1), (vec!["young".to_owned()], false));
+    assert_eq!(expire(&table, simple, week + 3 * DAY).0.len(), 2);
+    let renewed = |table: &OffsetTable, after| {
+        table.expired("g", GroupUse::Simple, at(T0 + after), WEEK).renewed
+    };
+    assert_eq!(renewed(&table, week / 2 - 1), []);
+    let stored = renewed(&table, week / 2);
+    let value = CommittedOffset { commit_timestamp: at(T0 + 3 * DAY), ..value(5) };
+    let record = OffsetsRecord::Offset { key: key("g", "old", 0), value: Some(value) };
+    assert_eq!(stored, std::slice::from_ref(&record));
+    table.apply(3, None, record);
+    assert_eq!(renewed(&table, 3 * DAY + week / 2), []);
+    assert_eq!(expire(&table, simple, week + 3 * DAY).0.len(), 2);
 }
 
 #[test]

@@ -9,21 +9,34 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
     parse_clean_shutdowns, parse_offset_checkpoint, topic_partition,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::{Checkpoint, SharedCheckpoints};
+use crate::log::checkpoints::Checkpoint;
 use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
+use crate::segment::reserve::Reserve;
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest file that is read: a line for each of a few hundred thousand logs.
 const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
-type Key = (String, i32);
+/// A log of a data directory: its topic and its partition.
+pub(crate) type Key = (String, i32);
+
+/// The log whose directory has this name, if that is the name of a partition.
+pub(crate) fn key_of(name: &str) -> Option<Key> {
+    let key = topic_partition(Path::new(name));
+    (name_of(&key) == name).then_some(key)
+}
+
+/// The name of the directory of a log.
+pub(crate) fn name_of((topic, partition): &Key) -> String {
+    format!("{topic}-{partition}")
+}
 
 /// The lines of one file.
 #[derive(Debug, Default)]
@@ -32,6 +45,8 @@ struct Lines {
     /// How often one was set, and how often when the file was last written.
     set: u64,
     written: u64,
+    /// Whether one was set to a lower offset since.
+    lowered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,24 +90,12 @@ impl DataCheckpoints {
     pub(crate) fn open(dir: &Arc<SegmentDir>) -> Result<DataCheckpoints> {
         let mut state = State { all_held: true, ..State::default() };
         for checkpoint in Checkpoint::ALL {
-            let path = dir.path.join(checkpoint.file());
-            let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { continue };
-            match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-                Ok(entries) => {
-                    let (offsets, all) = agreed(entries);
-                    state.lines(checkpoint).offsets = offsets;
-                    if !all {
-                        let reason = "its lines for a log contradict each other";
-                        dir.events.emit(&Event::CheckpointIgnored { path, reason });
-                    }
-                }
-                Err(reason) => dir.events.emit(&Event::CheckpointIgnored { path, reason }),
-            }
+            state.lines(checkpoint).offsets = read_offsets(dir, checkpoint)?;
         }
-        let path = dir.path.join(CLEAN_SHUTDOWN);
-        if let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? {
+        if let Some(closed) = read_clean_shutdowns(dir)? {
             state.was_marked = true;
-            state.closed = parse_clean_shutdowns(&String::from_utf8_lossy(&bytes));
+            state.closed = closed;
+            let path = dir.path.join(CLEAN_SHUTDOWN);
             dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
             dir.sync()?;
         }
@@ -126,7 +129,7 @@ impl DataCheckpoints {
             let mut state = self.state.lock();
             state.all_held = false;
             state.held.clear();
-            let names: BTreeSet<String> = logs.iter().map(name_of_key).collect();
+            let names: BTreeSet<String> = logs.iter().map(name_of).collect();
             state.closed.retain(|name, _| names.contains(name));
             for lines in &mut state.lines {
                 let before = lines.offsets.len();
@@ -149,8 +152,18 @@ impl DataCheckpoints {
 
     fn write_all(&self) -> Result<()> {
         for checkpoint in Checkpoint::ALL {
-            let set = self.state.lock().lines(checkpoint).set;
-            self.write(checkpoint, set)?;
+            let (set, lowered) = {
+                let mut state = self.state.lock();
+                let lines = state.lines(checkpoint);
+                (lines.set, lines.lowered)
+            };
+            let written = self.write(checkpoint, set);
+            if checkpoint == Checkpoint::RecoveryPoint && !lowered {
+                // Lower points stay, and what was set is written with the next that is.
+                unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
+            } else {
+                written?;
+            }
         }
         Ok(())
     }
@@ -170,14 +183,16 @@ impl DataCheckpoints {
                 state.closed.iter().map(|(name, marker)| (name.as_str(), marker)),
             )
         };
-        self.dir.replace(&self.dir.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        let marked = self.dir.replace_if_room(&path, text.as_bytes());
+        unless_full(&self.dir, path, marked)
     }
 
     /// Forgets logs that were deleted: their lines, and what they looked like when they were closed.
     pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
         {
             let mut state = self.state.lock();
-            logs.iter().for_each(|key| drop(state.closed.remove(&name_of_key(key))));
+            logs.iter().for_each(|key| drop(state.closed.remove(&name_of(key))));
         }
         for checkpoint in Checkpoint::ALL {
             let set = {
@@ -195,8 +210,15 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Writes a file, unless it was since what is wanted was set.
+    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that is done: a listener
+    /// may ask for another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
+        let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
+        self.dir.events.emit_all(&events);
+        written
+    }
+
+    fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
         let _writing = self.writing.lock();
         let (text, set) = {
             let mut state = self.state.lock();
@@ -219,23 +241,28 @@ impl DataCheckpoints {
             (format_offset_checkpoint(&entries), lines.set)
         };
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
-        self.state.lock().lines(checkpoint).written = set;
+        let mut state = self.state.lock();
+        let lines = state.lines(checkpoint);
+        lines.written = set;
+        lines.lowered &= lines.set != set;
         Ok(())
     }
 }
 
-impl SharedCheckpoints for DataCheckpoints {
-    fn get(&self, of: &Path, checkpoint: Checkpoint) -> Option<Offset> {
-        self.state.lock().lines(checkpoint).offsets.get(&topic_partition(of)).copied()
+impl DataCheckpoints {
+    /// What is stored of a log.
+    pub(crate) fn get(&self, log: &Key, checkpoint: Checkpoint) -> Option<Offset> {
+        self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
 
-    fn set(&self, of: &Path, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
-        let key = topic_partition(of);
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
+    pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (before, set) = {
             let mut state = self.state.lock();
-            let held = state.all_held || state.held.contains(&key);
+            let held = state.all_held || state.held.contains(log);
             let lines = state.lines(checkpoint);
-            let before = lines.offsets.insert(key.clone(), offset);
+            let before = lines.offsets.insert(log.clone(), offset);
+            lines.lowered |= before.is_some_and(|before| before > offset);
             lines.set = lines.set.saturating_add(1);
             if held {
                 return Ok(());
@@ -243,42 +270,85 @@ impl SharedCheckpoints for DataCheckpoints {
             (before, lines.set)
         };
         self.write(checkpoint, set).inspect_err(|_| {
-            // What is not on the medium must not look as if it were: who asks relies on it.
+            // What is not durable must not look as if it were: who asks relies on it.
             let mut state = self.state.lock();
             let lines = state.lines(checkpoint);
-            if lines.offsets.get(&key) == Some(&offset) {
+            if lines.offsets.get(log) == Some(&offset) {
                 match before {
-                    Some(before) => lines.offsets.insert(key, before),
-                    None => lines.offsets.remove(&key),
+                    Some(before) => lines.offsets.insert(log.clone(), before),
+                    None => lines.offsets.remove(log),
                 };
             }
         })
     }
 
-    fn hold(&self, of: &Path) {
-        self.state.lock().held.insert(topic_partition(of));
+    /// Holds back what is set of a log from now on, as it is closed with others: one write for all of them follows.
+    pub(crate) fn hold(&self, log: &Key) {
+        self.state.lock().held.insert(log.clone());
     }
 
-    fn clean_shutdown(&self, of: &Path) -> Option<CleanShutdown> {
-        self.state.lock().closed.get(&name_of(of)).cloned()
+    /// What is known of a log that was closed in order, if no log of the directory has been open since.
+    pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
+        self.state.lock().closed.get(&name_of(log)).cloned()
     }
 
-    fn opened(&self, of: &Path) {
-        self.state.lock().closed.remove(&name_of(of));
+    /// Notes that a log is open, and what it looked like when it was closed holds no more.
+    pub(crate) fn opened(&self, log: &Key) {
+        self.state.lock().closed.remove(&name_of(log));
     }
 
-    fn set_clean_shutdown(&self, of: &Path, marker: CleanShutdown) {
-        self.state.lock().closed.insert(name_of(of), marker);
+    /// Notes that a log was closed in order.
+    pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
+        self.state.lock().closed.insert(name_of(log), marker);
+    }
+
+    /// The room that is set aside for when the disk is full.
+    pub(crate) fn reserve(&self) -> Option<Arc<Reserve>> {
+        self.dir.reserve().cloned()
     }
 }
 
-fn name_of(dir: &Path) -> String {
-    dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+/// What only spares the next opening work need not be written on a full disk: that is reported.
+fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+            Ok(())
+        }
+        other => other,
+    }
 }
 
-/// The name of the directory of a log.
-fn name_of_key((topic, partition): &Key) -> String {
-    format!("{topic}-{partition}")
+/// The offsets in a file of a data directory. One that cannot be read counts as none, where that is safe.
+pub(crate) fn read_offsets(
+    dir: &SegmentDir,
+    checkpoint: Checkpoint,
+) -> Result<BTreeMap<Key, Offset>> {
+    let path = dir.path.join(checkpoint.file());
+    let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else {
+        return Ok(BTreeMap::new());
+    };
+    if let Some(reserve) = dir.reserve() {
+        reserve.note(bytes.len() as u64);
+    }
+    match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+        Ok(entries) => {
+            let (offsets, all) = agreed(entries);
+            if !all {
+                checkpoint.unreadable(dir, path, "its lines for a log contradict each other")?;
+            }
+            Ok(offsets)
+        }
+        Err(reason) => checkpoint.unreadable(dir, path, reason).map(|()| BTreeMap::new()),
+    }
+}
+
+/// What the logs of a data directory looked like when it was closed in order, if it was.
+pub(crate) fn read_clean_shutdowns(
+    dir: &SegmentDir,
+) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
+    let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
+    Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))
 }
 
 /// The offset of each log whose lines do not contradict each other, and whether none do.
@@ -323,14 +393,14 @@ mod tests {
         let checkpoints = DataCheckpoints::open(&Arc::new(dir)).unwrap();
         checkpoints.commit([]).unwrap();
         for round in 0..1000 {
-            let (key, path) = ((format!("r{round}"), 0), format!("r{round}-0"));
+            let key = (format!("r{round}"), 0);
             checkpoints.hold_all(std::slice::from_ref(&key));
             for checkpoint in Checkpoint::ALL {
-                checkpoints.set(Path::new(&path), checkpoint, 1).unwrap();
+                checkpoints.set(&key, checkpoint, 1).unwrap();
             }
             checkpoints.release(std::slice::from_ref(&key)).unwrap();
-            checkpoints.hold(Path::new(&path));
-            checkpoints.set_clean_shutdown(Path::new(&path), marker());
+            checkpoints.hold(&key);
+            checkpoints.set_clean_shutdown(&key, marker());
             checkpoints.forget(std::slice::from_ref(&key)).unwrap();
             checkpoints.release(std::slice::from_ref(&key)).unwrap();
         }

@@ -1,0 +1,138 @@
+//! Room that is set aside for a full disk.
+//!
+//! Whatever frees room has to write a little first: where the log starts now, or that a topic is to be deleted. On a full
+//! file system there is neither a block nor an inode for the temporary file of such a write. So each directory that is
+//! open for writing keeps a few files of real bytes, and one of them becomes the temporary one. Giving its room back to
+//! the file system instead would not do: an append of another thread would take it. Their names are long, because a
+//! directory may have no room for another name either: then one of them is removed for that.
+//!
+//! What is replaced frees about as much as the reserve lost, and the file is made again at once, where the file system
+//! allows that: xfs creates none without room for a whole chunk of inodes. There are as many files as the longest of
+//! the calls that free room writes: `truncate_to` inside of a batch of a compacted log. They are missing in a directory
+//! that was full before it was first opened.
+
+use crate::event::Event;
+use crate::fs::{Fs, Open};
+use crate::segment::dir::Events;
+use crate::segment::name::RESERVES;
+use crate::sync::Mutex;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The least that one file holds: more than the small files of one log ever need.
+const LEAST_BYTES: u64 = 4 << 10;
+
+/// The most that one file grows to. What is larger finds room of its own, or none.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Files that are given up, one by one, when a full disk leaves no room for what must be written.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    events: Events,
+    /// Held while files are made or given up: that is seldom, and nothing on the way of an append or a read.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many bytes each file has; 0 when it is not there.
+    bytes: [u64; RESERVES.len()],
+    /// How many each should have.
+    wanted: u64,
+    /// Whether it was reported that they cannot be made.
+    reported: bool,
+}
+
+impl Reserve {
+    /// The reserve of a directory. Nothing is looked at or written before [`fill`](Reserve::fill).
+    pub(crate) fn new(fs: &Arc<dyn Fs>, dir: &Path, events: &Events) -> Reserve {
+        let (fs, dir, events) = (Arc::clone(fs), dir.to_path_buf(), events.clone());
+        let bytes = [0; RESERVES.len()];
+        let state = State { bytes, wanted: LEAST_BYTES, reported: false };
+        Reserve { fs, dir, events, state: Mutex::new(state) }
+    }
+
+    /// Looks which of the files are there. What opens a directory may need them before it can fill them.
+    pub(crate) fn find(&self) {
+        let mut state = self.state.lock();
+        for (name, bytes) in RESERVES.iter().zip(&mut state.bytes) {
+            let file = self.fs.open(&self.dir.join(name), Open::ReadOnly);
+            *bytes = file.and_then(|file| file.len()).unwrap_or(0);
+        }
+    }
+
+    /// Notes the size of a file that must find room in it. It grows to that when it is filled next.
+    pub(crate) fn note(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        if bytes > state.wanted {
+            state.wanted = bytes.checked_next_power_of_two().unwrap_or(MOST_BYTES).min(MOST_BYTES);
+        }
+    }
+
+    /// Makes the files that are missing or too small, if there is room. It is reported once when there is none.
+    pub(crate) fn fill(&self) {
+        let mut state = self.state.lock();
+        let State { bytes, wanted, reported } = &mut *state;
+        let mut failed = None;
+        for (name, bytes) in RESERVES.iter().zip(bytes) {
+            if *bytes >= *wanted {
+                continue;
+            }
+            let path = self.dir.join(name);
+            match self.make(&path, *wanted) {
+                Ok(()) => *bytes = *wanted,
+                Err(error) => {
+                    failed = Some((path, error));
+                    break;
+                }
+            }
+        }
+        let was_reported = std::mem::replace(reported, failed.is_some());
+        drop(state);
+        if let Some((path, error)) = failed.filter(|_| !was_reported) {
+            self.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+        }
+    }
+
+    /// Bytes that were only allocated would not do: file systems need room to mark them as written.
+    fn make(&self, path: &Path, wanted: u64) -> io::Result<()> {
+        let file = match self.fs.open(path, Open::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.fs.open(path, Open::CreateNew)?
+            }
+            opened => opened?,
+        };
+        let mut at = file.len()?;
+        if at >= wanted {
+            return Ok(());
+        }
+        // What an interrupted run left may be shorter than what was written.
+        let zeros = vec![0; usize::try_from(LEAST_BYTES).map_err(io::Error::other)?];
+        while at < wanted {
+            let rest = usize::try_from(wanted.saturating_sub(at)).unwrap_or(usize::MAX);
+            let piece = zeros.get(..rest.min(zeros.len())).unwrap_or_default();
+            file.write_all_at(piece, at)?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        file.sync_all()
+    }
+
+    /// Takes one of the files, which is the caller's to write into and to rename then.
+    pub(crate) fn take(&self) -> Option<PathBuf> {
+        let mut state = self.state.lock();
+        let (name, bytes) = RESERVES.iter().zip(&mut state.bytes).find(|(_, bytes)| **bytes > 0)?;
+        *bytes = 0;
+        Some(self.dir.join(name))
+    }
+
+    /// Removes one of the files, for the room of its name. Says whether there was one.
+    pub(crate) fn give_up(&self) -> io::Result<bool> {
+        match self.take() {
+            Some(path) => self.fs.remove(&path).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}

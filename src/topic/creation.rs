@@ -1,0 +1,196 @@
+//! Creating topics, and giving them more partitions.
+
+use crate::error::{Error, Result, TopicError};
+use crate::log::{Log, LogConfig};
+use crate::topic::coordinator::Coordinator;
+use crate::topic::definition::{Definition, State};
+use crate::topic::handle::{Topic, TopicShared};
+use crate::topic::id::TopicId;
+use crate::topic::name;
+use crate::topic::settings::TopicConfig;
+use crate::topic::store::Store;
+use std::sync::Arc;
+
+impl Store {
+    /// Creates a topic.
+    ///
+    /// ```
+    /// use annals::{ErrorKind, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("orders", TopicConfig::default().partitions(3))?;
+    /// let again = store.create_topic("orders", TopicConfig::default());
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::Exists);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::InvalidName`], [`TopicError::Exists`]; also for a name that differs from another in `.` and `_` only,
+    ///   which Kafka could not tell apart in its metrics.
+    /// - [`TopicError::InvalidPartitions`] for none, or more than 100,000.
+    /// - [`TopicError::InvalidSetting`] for a setting that cannot be as it is.
+    /// - [`TopicError::InvalidDirectory`] if a directory has the name of one of its partitions already, as `orders-0` has that of
+    ///   `Orders-0` where the file system ignores case. Nothing in it is changed.
+    /// - [`Error::StoreClosed`], [`Error::Io`]. After the latter the topic may be there when the store is opened again; the call can
+    ///   be repeated.
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        if name::is_internal(name) {
+            let reason = "the store keeps it for itself";
+            return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
+        }
+        let groups = self.existing_coordinator()?;
+        self.make_topic(name, config, groups.as_deref())
+    }
+
+    fn make_topic(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        groups: Option<&Coordinator>,
+    ) -> Result<Topic> {
+        name::check(name)?;
+        let shared = self.shared();
+        check_partitions(name, config.partitions)?;
+        let log = config.apply(&shared.config.log)?;
+        let changes = shared.changes.lock();
+        shared.check_open()?;
+        if shared.topics.read().contains_key(name) {
+            return Err(TopicError::Exists { topic: name.to_owned() }.into());
+        }
+        if shared.topics.read().keys().any(|other| name::collides(other, name)) {
+            let reason = "but for `.` and `_` another topic has that name";
+            return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
+        }
+        self.finish_deletion(name, groups)?;
+        // A line of an earlier topic of that name that is still in a file would hold for this one.
+        shared.checkpoints.release(&[])?;
+        for number in 0..config.partitions {
+            shared.directory.check_free(name, number, None)?;
+        }
+        let id = TopicId::random();
+        let logs = self.make_partitions(name, 0, id, &config, &log);
+        if logs.is_err() {
+            // All of its directories are this call's. What cannot be removed now is removed by the next one.
+            shared.interrupted.lock().insert(name.to_owned(), config.partitions);
+            shared.directory.define(name, &config, State::Deleting).ok();
+            self.finish_deletion(name, None).ok();
+        }
+        let shared_name: Arc<str> = name.into();
+        let topic = TopicShared::new(Arc::clone(&shared_name), id, logs?, config);
+        let topic = Arc::new(topic);
+        {
+            let mut topics = shared.topics.write();
+            shared.births.note(id, 0);
+            topics.insert(shared_name, Arc::clone(&topic));
+        }
+        drop(changes);
+        let topic = Topic::new(&topic);
+        self.maintain_topic(&topic)?;
+        shared.announce();
+        Ok(topic)
+    }
+
+    /// Makes the partitions of a topic from this one on, whose directories are free.
+    fn make_partitions(
+        &self,
+        name: &str,
+        from: u32,
+        id: TopicId,
+        config: &TopicConfig,
+        log: &LogConfig,
+    ) -> Result<Vec<Log>> {
+        let shared = self.shared();
+        // From here on the topic is there, or has grown: what a crash keeps from being made is made at the next opening. The id is
+        // durable before the first partition has it, as the partitions are made in any order.
+        shared.directory.make(name, 0)?;
+        shared.directory.define(name, config, State::Creating(Some(id)))?;
+        let numbers: Vec<u32> = (from..config.partitions).collect();
+        let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
+        shared.checkpoints.hold_all(&keys);
+        let made = shared.in_parallel(&numbers, |number| {
+            shared.directory.make(name, *number)?;
+            self.open_partition(name, *number, id, log).map(|(log, _)| log)
+        });
+        let logs = made.into_iter().collect::<Result<Vec<Log>>>();
+        shared.checkpoints.release(&keys)?;
+        let logs = logs?;
+        shared.directory.define(name, config, State::Settled)?;
+        Ok(logs)
+    }
+
+    /// A topic that the store keeps for itself, made when it is first needed.
+    pub(crate) fn internal_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.topic(name) {
+            Err(Error::Topic(_)) => match self.make_topic(name, config, None) {
+                Err(Error::Topic(error)) if matches!(*error, TopicError::Exists { .. }) => {
+                    self.topic(name)
+                }
+                made => made,
+            },
+            found => found,
+        }
+    }
+
+    /// Gives a topic more partitions: so many in all. Records with a key that are produced from now on may go to others than those
+    /// before them with the same key.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
+    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then there are as many as before, and
+    ///   the call can be repeated with as many partitions or more.
+    /// - [`TopicError::InvalidPartitions`] for fewer than there are, as many, or more than 100,000.
+    /// - [`TopicError::InvalidDirectory`] as for [`create_topic`](Store::create_topic).
+    pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
+        let shared = self.shared();
+        let changes = shared.changes.lock();
+        shared.check_open()?;
+        let found = self.topic(topic)?;
+        let (before, config) = (found.partition_count(), found.config());
+        let invalid = |reason| -> Error {
+            let topic = topic.to_owned();
+            TopicError::InvalidPartitions { topic, given: partitions, reason }.into()
+        };
+        if partitions < before {
+            return Err(invalid("it has more, and partitions are never taken from a topic"));
+        }
+        if partitions == before {
+            return Err(invalid("it has as many already"));
+        }
+        check_partitions(topic, partitions)?;
+        if let Some(Definition { config, state: State::Creating(_) }) =
+            shared.directory.definition(topic)?
+            && config.partitions > partitions
+        {
+            return Err(invalid("a call that failed has begun to add more; add as many or more"));
+        }
+        for number in before..partitions {
+            shared.directory.check_free(topic, number, Some(found.id()))?;
+        }
+        let config = config.partitions(partitions);
+        let log = config.apply(&shared.config.log)?;
+        let added = self.make_partitions(topic, before, found.id(), &config, &log)?;
+        {
+            let _topics = shared.topics.write();
+            shared.births.note(found.id(), before);
+            found.grow(added, config);
+        }
+        drop(changes);
+        self.maintain_topic(&found)?;
+        shared.announce();
+        Ok(())
+    }
+}
+
+/// The most partitions a topic may have: each is a directory.
+const MOST_PARTITIONS: u32 = 100_000;
+
+fn check_partitions(topic: &str, given: u32) -> Result<()> {
+    let reason = match given {
+        0 => "a topic has at least one",
+        1..=MOST_PARTITIONS => return Ok(()),
+        _ => "a topic has at most 100,000",
+    };
+    Err(TopicError::InvalidPartitions { topic: topic.to_owned(), given, reason }.into())
+}

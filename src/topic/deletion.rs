@@ -1,0 +1,68 @@
+//! Deleting topics, and finishing what could not be finished.
+
+use crate::error::Result;
+use crate::log::Log;
+use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
+use crate::topic::definition::State;
+use crate::topic::store::Store;
+
+impl Store {
+    /// Deletes a topic, with all that is in it, and what groups have committed for it: one of its name that is made later begins
+    /// anew for them, too. Its logs are closed for everyone who holds one.
+    ///
+    /// ```text
+    ///  1  topic.properties says that it is to go     from here on a crash leaves it gone: the next opening does the rest
+    ///  2  its logs are closed                        nobody commits for it any more
+    ///  3  what was committed for it is removed       durably, or a loss of power would bring it back
+    ///  4  its partitions are removed                 the one that says so last
+    /// ```
+    ///
+    /// On a full disk the third step may fail. It is tried again after the fourth, which makes room.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
+    /// - [`Error::Io`]. The topic is gone for everyone, and what is left of it is removed by the next call with this name, by
+    ///   [`create_topic`](Store::create_topic) with this name, or when the store is opened again.
+    pub fn delete_topic(&self, topic: &str) -> Result<()> {
+        let shared = self.shared();
+        let groups = self.existing_coordinator()?.filter(|_| topic != OFFSETS_TOPIC);
+        let changes = shared.changes.lock();
+        shared.check_open()?;
+        if shared.interrupted.lock().contains_key(topic) {
+            return self.finish_deletion(topic, groups.as_deref());
+        }
+        let found = self.topic(topic)?;
+        shared.directory.define(topic, &found.config(), State::Deleting)?;
+        shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
+        shared.topics.write().remove(topic);
+        shared.births.forget(found.id());
+        // What a log cannot write down any more does not matter.
+        shared.in_parallel(&found.partitions(), Log::close_with_others).clear();
+        // Files that stay open keep their space on disk. Dropped once nothing is held.
+        let _told = self.watchers().topic_deleted(topic);
+        let deleted = self.finish_deletion(topic, groups.as_deref());
+        drop(changes);
+        shared.announce();
+        deleted
+    }
+
+    /// Removes what is left of a topic that is being deleted, or whose creation failed; nothing if there is no such topic. What
+    /// fails is tried again by the next call. `changes` is held, or nothing else can change topics yet.
+    pub(super) fn finish_deletion(&self, topic: &str, groups: Option<&Coordinator>) -> Result<()> {
+        let shared = self.shared();
+        let Some(count) = shared.interrupted.lock().get(topic).copied() else { return Ok(()) };
+        let forget = || groups.map_or(Ok(()), |groups| groups.forget_topic(topic));
+        let forgotten = forget();
+        let deleted = shared.directory.delete(topic, (0..count).rev());
+        let forgotten = forgotten.or_else(|_| forget());
+        let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
+        let lines = shared.checkpoints.forget(&keys);
+        // Whatever failed: what is set of a topic of that name from now on is written again.
+        let written = shared.checkpoints.release(&keys);
+        shared.directory.dir.fill_reserve();
+        deleted.and(forgotten).and(lines).and(written)?;
+        shared.interrupted.lock().remove(topic);
+        Ok(())
+    }
+}
