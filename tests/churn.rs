@@ -60,7 +60,10 @@ struct Held {
     bytes: i64,
     descriptors: usize,
     files: u64,
+    /// Of all topics but that of offsets.
     disk_bytes: u64,
+    /// Grows to 4 MiB a partition, or to a multiple of what is committed, until it is compacted.
+    offsets_bytes: u64,
 }
 
 impl Held {
@@ -69,21 +72,27 @@ impl Held {
         let bytes = BYTES.load(Ordering::Relaxed);
         // None where the system has no such directory.
         let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let (files, disk_bytes) = size(dir);
-        Held { allocations, bytes, descriptors, files, disk_bytes }
+        let mut held =
+            Held { allocations, bytes, descriptors, files: 0, disk_bytes: 0, offsets_bytes: 0 };
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let (files, bytes) = size(&entry.path());
+            held.files += files;
+            let is_offsets = entry.file_name().to_str().unwrap().starts_with("__consumer_offsets");
+            *(if is_offsets { &mut held.offsets_bytes } else { &mut held.disk_bytes }) += bytes;
+        }
+        held
     }
 }
 
-fn size(dir: &Path) -> (u64, u64) {
-    let mut total = (0, 0);
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        let metadata = entry.metadata().unwrap();
-        let (files, bytes) =
-            if metadata.is_dir() { size(&entry.path()) } else { (1, metadata.len()) };
-        total = (total.0 + files, total.1 + bytes);
+/// How many files there are, and their bytes.
+fn size(path: &Path) -> (u64, u64) {
+    let metadata = std::fs::metadata(path).unwrap();
+    if metadata.is_file() {
+        return (1, metadata.len());
     }
-    total
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| size(&entry.unwrap().path()));
+    entries.fold((0, 0), |total, found| (total.0 + found.0, total.1 + found.1))
 }
 
 struct Day {
@@ -176,6 +185,8 @@ fn day_of_churn_holds_what_lives() {
     assert!(grown(|held| held.descriptors as i64) <= 2, "{tenths:?}");
     assert!(grown(|held| held.files as i64) <= 4, "{tenths:?}");
     assert!(grown(|held| held.disk_bytes as i64) < 64 << 10, "{tenths:?}");
+
+    assert!(peak(&tenths, |held| held.offsets_bytes as i64) < 2 * (5 << 20), "{tenths:?}");
 
     let partitions: u32 = day.store.topics().iter().map(Topic::partition_count).sum();
     day.producer.close().unwrap();
