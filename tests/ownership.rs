@@ -453,7 +453,7 @@ fn unreadable_start_brings_no_deleted_record_back() {
 }
 
 /// A partition changes hands again and again, between its store and itself, over deletions, compactions, crashes of
-/// all kinds and checkpoints that were lost. Whatever was flushed is there, and whatever was deleted is not.
+/// all kinds. Whatever was flushed is there, and whatever was deleted is not.
 #[test]
 fn openers_that_take_turns_lose_nothing() {
     for seed in seeds("OWNERSHIP_SEEDS", 60) {

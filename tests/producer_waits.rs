@@ -1,5 +1,5 @@
-//! Producers that are closed, dropped or waited for while their threads write and call back: no record
-//! disappears without a word, and no thread waits for ever.
+//! Producers that are closed, dropped or waited for while their threads write and call back: no
+//! record disappears without a word, and no thread waits for ever.
 //!
 //! Each wait that could hang is watched: a channel answers, or the test fails.
 #![allow(
@@ -70,8 +70,8 @@ impl Scene {
     }
 }
 
-/// The producer's thread writes `a` while the owner sends `b` and lets go of the producer. What the thread
-/// has not taken is written by the one that lets go, once the thread is done.
+/// The producer's thread writes `a` while the owner sends `b` and lets go of the producer. What
+/// the thread has not taken is written by the one that lets go, once the thread is done.
 #[test]
 fn drop_writes_record_sent_during_write() {
     for end in ["drop", "close", "close within"] {
@@ -107,8 +107,8 @@ fn drop_writes_record_sent_during_write() {
     }
 }
 
-/// The disk was full a moment ago, and has room again. The producer that is dropped does not wait for the
-/// time to retry, but it does try.
+/// The disk was full a moment ago, and has room again. The producer that is dropped does not wait
+/// for the time to retry, but it does try.
 #[test]
 fn drop_tries_once_after_failed_write() {
     let scene = scene(1);
@@ -128,10 +128,10 @@ struct Told {
     failed: Mutex<Vec<String>>,
 }
 
-/// Threads send; in the middle of it the producer is dropped by the last of them, or closed by another
-/// thread with or without a limit, while writes fail now and then. Each record that `send` took is in
-/// the log once, or its handle and its callback say that it failed; and it is then not in the log. None
-/// fails if there is no limit and the disk has room.
+/// Threads send; in the middle of it the producer is dropped by the last of them, or closed by
+/// another thread with or without a limit, while writes fail now and then. Each record that
+/// `send` took is in the log once, or its handle and its callback say that it failed; and it is
+/// then not in the log. None fails if there is no limit and the disk has room.
 #[test]
 fn accepted_records_are_stored_or_fail_when_producer_ends() {
     for seed in support::seeds("PRODUCER_END_SEED", 40) {
@@ -219,12 +219,13 @@ fn check_ends(scene: &Scene, accepted: &[(String, SendHandle)], told: &Told, mus
         thread::yield_now();
     }
     let mut heard = told.failed.lock().unwrap().clone();
-    (failed.sort(), heard.sort());
+    failed.sort();
+    heard.sort();
     assert_eq!(failed, heard);
 }
 
-/// A callback may wait for another record, flush, or close the producer, on any thread, also while a
-/// write has to be retried: the thread that retries runs no callbacks.
+/// A callback may wait for another record, flush, or close the producer, on any thread, also
+/// while a write has to be retried: the thread that retries runs no callbacks.
 #[test]
 fn callback_waits_while_write_is_retried() {
     for (linger, what) in [(5, "wait"), (5, "flush"), (5, "close"), (0, "wait"), (0, "flush")] {
@@ -253,8 +254,8 @@ fn callback_waits_while_write_is_retried() {
     }
 }
 
-/// Two threads call back for two partitions at the same time, and each callback flushes: neither waits
-/// for the callback of the other. So it is with callbacks of two producers.
+/// Two threads call back for two partitions at the same time, and each callback flushes: neither
+/// waits for the callback of the other. So it is with callbacks of two producers.
 #[test]
 fn flush_in_callback_waits_for_no_callback() {
     for producers in [1, 2] {
@@ -284,8 +285,8 @@ fn flush_in_callback_waits_for_no_callback() {
     }
 }
 
-/// While a thread writes, another sends a record and leaves it to that thread, which has a callback to call
-/// then. The record is written before: the callback may be waiting for it.
+/// While a thread writes, another sends a record and leaves it to that thread, which has a
+/// callback to call then. The record is written before: the callback may be waiting for it.
 #[test]
 fn record_left_to_writing_thread_precedes_callback() {
     for linger in [Duration::ZERO, HOUR] {
@@ -318,8 +319,8 @@ fn record_left_to_writing_thread_precedes_callback() {
     }
 }
 
-/// A callback that the producer's thread had to call blocks. Records of other partitions, and of its own,
-/// are written once they have lingered, although no thread waits for them.
+/// A callback that the producer's thread had to call blocks. Records of other partitions, and of
+/// its own, are written once they have lingered, although no thread waits for them.
 #[test]
 fn writing_goes_on_while_callback_blocks() {
     let scene = scene(2);
@@ -346,8 +347,8 @@ fn writing_goes_on_while_callback_blocks() {
     drop(release);
 }
 
-/// A callback sends the next record, whose callback sends the next: they are called one after the other,
-/// not one within the other, however many there are.
+/// A callback sends the next record, whose callback sends the next: they are called one after the
+/// other, not one within the other, however many there are.
 #[test]
 fn callbacks_that_send_do_not_nest() {
     struct Chain {
@@ -384,8 +385,8 @@ fn callbacks_that_send_do_not_nest() {
     }
 }
 
-/// A disk that is full now and then, callbacks that send, wait, flush and poll, and two threads that do
-/// the same: all of it ends.
+/// A disk that is full now and then, callbacks that send, wait, flush and poll, and two threads
+/// that do the same: all of it ends.
 #[test]
 fn threads_and_callbacks_never_wait_for_ever() {
     for seed in support::seeds("PRODUCER_WAITS_SEED", 30) {

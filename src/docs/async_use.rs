@@ -1,7 +1,9 @@
-//! Using the crate from an async executor: what blocks a thread, what does not, and how to call what does.
+//! Using the crate from an async executor: what blocks a thread, what does not, and how to call
+//! what does.
 //!
-//! There is no async runtime in this crate, and it needs none. Most calls take microseconds and are made straight from
-//! a task. A call that blocks its thread also blocks every other task that the executor would run there.
+//! There is no async runtime in this crate, and it needs none. Most calls take microseconds and
+//! are made straight from a task. A call that blocks its thread also blocks every other task that
+//! the executor would run there.
 //!
 //! # What blocks
 //!
@@ -27,14 +29,14 @@
 //!   await it at the same time share an fsync.
 //! - [`Tail::poll_next`](crate::Tail::poll_next) does the same without the feature, for a hand-written future.
 //!
-//! A waker is called by the thread that made the task ready, such as one that appends. If a waker panics, the other tasks
-//! are woken all the same.
+//! A waker is called by the thread that made the task ready, such as one that appends. If a waker
+//! panics, the other tasks are woken all the same.
 //!
 //! # From a task
 //!
-//! A send that must not block is given no time to wait, and its result is awaited. If the buffer is full,
-//! [`is_retryable`](crate::Error::is_retryable) is true: give other tasks a turn and send again, or send from
-//! `spawn_blocking`.
+//! A send that must not block is given no time to wait, and its result is awaited. If the buffer
+//! is full, [`is_retryable`](crate::Error::is_retryable) is true: give other tasks a turn and
+//! send again, or send from `spawn_blocking`.
 //!
 //! ```
 //! use annals::{ErrorKind, Producer, ProducerConfig, RecordMetadata, Result, Store, StoreConfig, TopicConfig};
@@ -63,8 +65,8 @@
 //! # }).unwrap();
 //! ```
 //!
-//! What blocks for long has a thread of its own, and talks to tasks over a channel. A consumer belongs to one
-//! thread at a time; its [`waker`](crate::Consumer::waker) ends a poll that waits:
+//! What blocks for long has a thread of its own, and talks to tasks over a channel. A consumer
+//! belongs to one thread at a time; its [`waker`](crate::Consumer::waker) ends a poll that waits:
 //!
 //! ```
 //! use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig};
@@ -98,5 +100,5 @@
 //! # }).unwrap();
 //! ```
 //!
-//! In a [callback](crate::Producer::send_with) of a producer there is no task to block. Let it hand the result to a task, over
-//! a channel that does not block, or await the handle instead.
+//! In a [callback](crate::Producer::send_with) of a producer there is no task to block. Let it
+//! hand the result to a task, over a channel that does not block, or await the handle instead.

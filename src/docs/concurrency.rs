@@ -79,7 +79,7 @@
 //! looks for its place again. After a compaction it finds it, as offsets stay what they were; after a truncation
 //! it may get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either is never reported as damage,
 //! and nobody sees half of what was before and half of what is after. Segments deleted at the front keep their
-//! files until the last reader lets go of them.
+//! files until the last reader lets go of them. After the log is closed nothing is removed: the next opening does that.
 //!
 //! # A store: who waits for whom
 //!
@@ -173,6 +173,7 @@
 //! await `flush_async`, and `annals-follow` looks at the files, every 10 ms, while somebody waits at the end of a
 //! log that was opened [read-only](crate::Log::open_read_only).
 //!
-//! A store has besides those of its maintainer: `annals-open`, while logs are opened, made, flushed, closed or deleted several at once; and for each producer
-//! that has something lingering or to be tried again `annals-producer`, until it is closed. Groups have none: their deadlines are met by who polls, and
-//! if nobody does, by who comes next. [How to have none at all](super::testing#tests-that-are-the-same-each-time).
+//! A store has besides those of its maintainer: `annals-open`, while several logs are opened,
+//! flushed or closed at once, or more than four created or deleted; for each producer that has
+//! something lingering or to retry `annals-producer`, until it is closed; and, as that thread runs
+//! no callbacks, `annals-callback` for those it leaves to call. Groups have none: their deadlines are met by who polls, and if nobody does, by who comes next. [How to have none at all](super::testing#tests-that-are-the-same-each-time).

@@ -8,7 +8,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProduceError {
-    /// The batch that the record was in failed; so did all records of that batch.
+    /// The batch that the record was in failed; so did all records of that batch. A batch of
+    /// several records that is too large, because the limit was lowered meanwhile, is split first:
+    /// then it is the record that is too large.
     #[error("{0}")]
     Batch(Arc<Error>),
     /// The record is larger than a producer takes, or than its topic does. Kafka: `RecordTooLargeException`.

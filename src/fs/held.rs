@@ -63,11 +63,13 @@ pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
 
 fn held(dir: OwnedFd, root: &Path, above: Option<(&Path, &OsStr)>) -> HeldDir {
     let held = Arc::new(Held { dir: Handle::new(dir), locked: AtomicBool::new(false) });
+    let is_mount = is_mount(&held);
     let fs =
         HeldDisk { held, root: root.to_owned(), above: above.map(|(above, _)| above.to_owned()) };
     HeldDir {
         above: fs.above.clone(),
         name: above.map(|(_, name)| name.to_string_lossy().into_owned()),
+        is_mount,
         fs: Arc::new(fs),
     }
 }
@@ -307,6 +309,21 @@ impl Drop for HeldGuard {
         at::flock(self.held.dir.as_fd(), FlockOperation::Unlock).ok();
         self.held.locked.store(false, Ordering::Release);
     }
+}
+
+/// Whether something is mounted at a directory.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_mount(held: &Held) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags, statx};
+    let found = statx(held.dir.as_fd(), "", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
+    // A kernel before 5.8 does not say.
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_mount(_: &Held) -> bool {
+    false
 }
 
 fn is_same(one: &Stat, other: &Stat) -> bool {

@@ -1,6 +1,6 @@
 //! What a log writes down about itself from one opening to the next, in Kafka's text files.
 //!
-//! A log by itself has these files beside its segments. The logs of a data directory have theirs one directory
+//! A log in no data directory has these files beside its segments. The logs of a data directory have theirs one directory
 //! higher, a line each in files for all of them, as a broker does.
 
 use crate::checkpoint::{

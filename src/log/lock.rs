@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) above: Option<PathBuf>,
     /// Its name there.
     pub(crate) name: Option<String>,
+    /// Whether it is mounted there, and may lie in another directory as well.
+    pub(crate) is_mount: bool,
     is_held: bool,
 }
 
@@ -30,13 +32,14 @@ impl Place {
     /// Holds a directory that is there.
     pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
         let to_owned = path.to_owned();
-        if let Some(HeldDir { fs, above, name }) = fs.hold_dir(path)? {
-            return Ok(Place { fs, path: to_owned, above, name, is_held: true });
+        if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
+            return Ok(Place { fs, path: to_owned, above, name, is_mount, is_held: true });
         }
         // Of `.`, `..` and the root the text says neither.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
-        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_held: false })
+        let (is_mount, is_held) = (false, false);
+        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_mount, is_held })
     }
 
     /// Locks the directory itself, if it is held.

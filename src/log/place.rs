@@ -16,7 +16,7 @@ use crate::log::open::{Listing, NOT_A_DIRECTORY, Opening, segment_dir};
 use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES};
+use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use crate::segment::reserve::Reserve;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,13 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
 
 /// Opens a log that is in no data directory.
 fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+    let metadata = dir.path.join(PARTITION_METADATA);
+    if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
+        // While its store has it, that is the reason.
+        drop(place.guard()?);
+        let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
+        return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
+    }
     let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(place, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());

@@ -23,11 +23,12 @@ pub(crate) struct Signal {
     condvar: Condvar,
 }
 
-/// Wakes tasks, with no lock held. A waker is user-supplied and may panic; the others are woken all the
-/// same, and what woke them goes on.
+/// Wakes tasks, with no lock held. A waker is user-supplied and may panic; the others are woken
+/// all the same, and what woke them goes on.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
-        // The panic hook has told. The panic belongs to the task, not to an append that happens to wake it.
+        // The panic hook has told. The panic belongs to the task, not to an append that happens
+        // to wake it.
         catch_unwind(AssertUnwindSafe(|| waker.wake())).ok();
     }
 }
@@ -86,8 +87,8 @@ impl Signal {
         is_ready
     }
 
-    /// Registers a task to be woken by the next [`notify`](Signal::notify), in place of what it registered before.
-    /// The caller must look again whether it is ready after this.
+    /// Registers a task to be woken by the next [`notify`](Signal::notify), in place of what it
+    /// registered before. The caller must look again whether it is ready after this.
     pub(crate) fn register(&self, id: u64, waker: &Waker) {
         let waker = waker.clone();
         let mut tasks = self.tasks.lock();
@@ -95,7 +96,8 @@ impl Signal {
         if replaced.is_none() {
             self.waiters.fetch_add(1, Ordering::Relaxed);
         }
-        // A waker may be the last to hold a task, which unregisters when it is dropped: not with the lock held.
+        // A waker may be the last to hold a task, which unregisters when it is dropped: not with
+        // the lock held.
         drop(tasks);
         drop(replaced);
         fence(Ordering::SeqCst);

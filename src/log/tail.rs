@@ -15,15 +15,17 @@ use std::time::Duration;
 
 /// Reads a log and waits at its end for more.
 ///
-/// It can wait in two ways: [`next_record`](Tail::next_record) and [`next_batch`](Tail::next_batch) block the
-/// thread, with or without a limit; [`poll_next`](Tail::poll_next) arranges for a task to be woken, under
-/// any executor. With the cargo feature `futures` it is a `Stream` of records, so that a task writes
-/// `tail.next().await` (`StreamExt`) or `tail.try_next().await?` (`TryStreamExt`). See
+/// It can wait in two ways: [`next_record`](Tail::next_record) and
+/// [`next_batch`](Tail::next_batch) block the thread, with or without a limit;
+/// [`poll_next`](Tail::poll_next) arranges for a task to be woken, under any executor. With the
+/// cargo feature `futures` it is a `Stream` of records, so that a task writes `tail.next().await`
+/// (`StreamExt`) or `tail.try_next().await?` (`TryStreamExt`). See
 /// [`docs::async_use`](crate::docs::async_use).
 ///
-/// A tail wakes up when something is appended, when the log is truncated (its next read
-/// then says [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the log is closed
-/// ([`Error::Closed`](crate::Error::Closed); a stream then ends). It sees records as soon as they are appended, durable or not.
+/// A tail wakes up when something is appended, when the log is truncated (its next read then says
+/// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the
+/// log is closed ([`Error::Closed`](crate::Error::Closed); a stream then ends). It sees records
+/// as soon as they are appended, durable or not.
 ///
 /// On a log that was opened read-only the files are looked at again every 10 ms.
 ///
@@ -69,7 +71,8 @@ impl Tail {
         self.reader.seek(start)
     }
 
-    /// Blocks the thread until there is a next record, and returns it; `None` when there is none after `timeout`.
+    /// Blocks the thread until there is a next record, and returns it; `None` when there is none
+    /// after `timeout`.
     ///
     /// # Errors
     /// As [`Reader::next_record`].
@@ -86,8 +89,8 @@ impl Tail {
         }
     }
 
-    /// Blocks the thread until there is a next batch, and lends it until the next call; `None` when there is none
-    /// after `timeout`.
+    /// Blocks the thread until there is a next batch, and lends it until the next call; `None`
+    /// when there is none after `timeout`.
     ///
     /// # Errors
     /// As [`Reader::next_batch`].
@@ -181,10 +184,11 @@ impl Drop for Tail {
     }
 }
 
-/// Ends when the log is closed. Any other error is an item, and asking again gives the error again until
-/// the tail is moved.
+/// Ends when the log is closed. Any other error is an item, and asking again gives the error
+/// again until the tail is moved.
 ///
-/// Its `next` is that of `StreamExt`, and blocks no thread. The method that does is [`Tail::next_record`].
+/// Its `next` is that of `StreamExt`, and blocks no thread. The method that does is
+/// [`Tail::next_record`].
 ///
 /// ```
 /// use annals::{Log, LogConfig, StartAt, fs::MemFs};

@@ -4,9 +4,14 @@ use crate::fs::{Fs, Place, Turns};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, thread};
 
-/// Does something to each, with so many threads, this one among them. The results are in the order of the items.
+/// So many short jobs are done by the caller's thread alone.
+const FEW: usize = 4;
+
+/// Does something to each, with so many threads, this one among them. The results are in the
+/// order of the items.
 ///
-/// A file system that chooses the [order of calls](crate::fs::FaultFs::interleave) is told of all threads before the first begins.
+/// A file system that chooses the [order of calls](crate::fs::FaultFs::interleave) is told of all
+/// threads before the first begins.
 pub(crate) fn in_parallel<T: Sync, R: Send>(
     fs: &dyn Fs,
     threads: usize,
@@ -54,6 +59,18 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Does something short to each, as [`in_parallel`], but with a thread for each [`FEW`] items at
+/// the most: to start one takes longer than to do a few, and memory that a thread asked for is
+/// not all given back with it.
+pub(crate) fn in_few_threads<T: Sync, R: Send>(
+    fs: &dyn Fs,
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    in_parallel(fs, threads.min(items.len().div_ceil(FEW)), items, work)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +84,16 @@ mod tests {
                 let expected: Vec<usize> = items.iter().map(|item| item * 3).collect();
                 assert_eq!(in_parallel(&MemFs::new(), threads, &items, |item| item * 3), expected);
             }
+        }
+    }
+
+    #[test]
+    fn no_thread_is_started_for_few_items() {
+        let caller = thread::current().id();
+        for count in 0..=FEW {
+            let items: Vec<usize> = (0..count).collect();
+            let on = in_few_threads(&MemFs::new(), 8, &items, |_| thread::current().id());
+            assert!(on.iter().all(|thread| *thread == caller), "{count} items");
         }
     }
 }

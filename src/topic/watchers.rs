@@ -1,11 +1,13 @@
-//! Those in this process that keep something of a topic, and let go of it when the topic is deleted.
+//! Those in this process that keep something of a topic, and let go of it when the topic is
+//! deleted.
 
 use crate::sync::Mutex;
 use std::sync::{Arc, Weak};
 
 /// Keeps something of topics, such as their logs, whose files stay open with it.
 pub(crate) trait TopicWatcher: Send + Sync {
-    /// Lets go of what it keeps of a topic. The store changes no other topic meanwhile: it must not wait.
+    /// Lets go of what it keeps of a topic. The store changes no other topic meanwhile: it must
+    /// not wait.
     fn topic_deleted(&self, topic: &str);
 }
 
@@ -29,8 +31,8 @@ impl Watchers {
         all.push(watcher);
     }
 
-    /// Tells all of them, with no lock of this held. Returns them: if one is the last to go it takes
-    /// user-supplied code with it, which must not be dropped with a lock of the store held.
+    /// Tells all of them, with no lock of this held. Returns them: if one is the last to go it
+    /// takes user-supplied code with it, which must not be dropped with a lock of the store held.
     #[must_use]
     pub(crate) fn topic_deleted(&self, topic: &str) -> Vec<Arc<dyn TopicWatcher>> {
         let all: Vec<_> = self.all.lock().iter().filter_map(Weak::upgrade).collect();

@@ -1,8 +1,8 @@
 //! The thread that calls callbacks for threads that must not.
 //!
-//! A callback may block as long as it likes. The producer's thread, which writes what lingers and retries
-//! what failed, therefore calls none; and a thread that is in a callback calls no other, so that
-//! callbacks that send do not nest.
+//! A callback may block as long as it likes. The producer's thread, which writes what lingers and
+//! retries what failed, therefore calls none; and a thread that is in a callback calls no other,
+//! so that callbacks that send do not nest.
 
 use crate::sync::{Condvar, Mutex, thread};
 use crate::topic::producer::queue::Queue;

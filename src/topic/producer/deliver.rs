@@ -1,8 +1,9 @@
 //! Calling back: in the order of the records of a partition, one at a time, with no lock held.
 //!
-//! The thread that has written a batch leaves its callbacks here. It calls them once nothing is left for
-//! it to write, unless another thread is calling earlier ones, which then takes these along. A callback
-//! may therefore wait for any record: no thread that runs a callback is one that others wait for to write.
+//! The thread that has written a batch leaves its callbacks here. It calls them once nothing is
+//! left for it to write, unless another thread is calling earlier ones, which then takes these
+//! along. A callback may therefore wait for any record: no thread that runs a callback is one
+//! that others wait for to write.
 
 use crate::error::{Error, ProduceError};
 use crate::event::Event;
@@ -91,8 +92,8 @@ impl Deliveries {
         self.idle.notify();
     }
 
-    /// Waits until all callbacks were called. A callback waits for none: it may be the one that the
-    /// others wait for.
+    /// Waits until all callbacks were called. A callback waits for none: it may be the one that
+    /// the others wait for.
     pub(super) fn wait(&self, left: Option<Duration>, producer: &Shared) -> bool {
         within::is_calling() || self.idle.wait(left, producer.clock(), || self.is_idle())
     }

@@ -24,7 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a thread takes along what has come meanwhile, before it leaves that to another: it has work of its own.
+/// How often a thread takes along what has come meanwhile, before it leaves that to another: it
+/// has work of its own.
 const ROUNDS: usize = 4;
 
 /// What one thread has taken to write it.
@@ -51,8 +52,8 @@ impl QueueState {
 }
 
 impl Shared {
-    /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or it is too early to
-    /// try again.
+    /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or
+    /// it is too early to try again.
     pub(super) fn drain(self: &Arc<Self>, queue: &Arc<Queue>) {
         let mut rounds = 0usize;
         while let Some(work) = self.take(queue, false) {
@@ -64,14 +65,15 @@ impl Shared {
                 break;
             }
         }
-        // Not before the last look: a record that another thread left to this one would wait for a callback.
+        // Not before the last look: a record that another thread left to this one would wait for
+        // a callback.
         if rounds > 0 {
             self.call_back(queue);
         }
     }
 
-    /// Tries once more to write what is there, without waiting for the time to retry. Waits for a thread
-    /// that writes now: what it leaves behind is taken along.
+    /// Tries once more to write what is there, without waiting for the time to retry. Waits for a
+    /// thread that writes now: what it leaves behind is taken along.
     pub(super) fn drain_last(self: &Arc<Self>, queue: &Arc<Queue>) {
         loop {
             self.drained.wait(None, self.clock(), || !queue.state.lock().draining);
@@ -133,14 +135,12 @@ impl Shared {
                 }
                 Err(Failure::TooLarge(error)) => {
                     let limit = queue::limit(&batch.log, self);
-                    match batch.split(limit, || self.spare_builder()) {
-                        Ok(parts) => {
-                            parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
-                        }
-                        Err(batch) => {
-                            self.flush_written(queue, &mut unflushed);
-                            self.complete(queue, batch, Err(error));
-                        }
+                    let mut parts = batch.split(limit, || self.spare_builder());
+                    if parts.len() > 1 {
+                        parts.into_iter().rev().for_each(|part| work.batches.push_front(part));
+                    } else if let Some(batch) = parts.pop() {
+                        self.flush_written(queue, &mut unflushed);
+                        self.complete(queue, batch, Err(error));
                     }
                 }
                 Err(Failure::Again(failing)) => {
@@ -197,7 +197,8 @@ impl Shared {
         Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
     }
 
-    /// What to say of a closed log: its store may be closed, or its topic deleted, and perhaps created again since.
+    /// What to say of a closed log: its store may be closed, or its topic deleted, and perhaps
+    /// created again since.
     fn why_closed(&self, queue: &Queue, log: &Log) -> Error {
         let open = self.store.shared().check_open();
         let found = open.and_then(|()| self.store.topic(&queue.topic));
@@ -225,11 +226,13 @@ impl Shared {
                 Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
-                // The log looks at the size before the numbers: whether the batch is there stays unknown.
+                // The log looks at the size before the numbers: whether the batch is there stays
+                // unknown.
                 Ok(Err(error)) if !(in_doubt && matches!(error, Error::BatchTooLarge { .. })) => {
                     return Err(error);
                 }
-                // A listener panicked, before or after the batch was written: by its numbers the log can tell.
+                // A listener panicked, before or after the batch was written: by its numbers the
+                // log can tell.
                 Err(_) if numbering.is_on() && !again => in_doubt = true,
                 Ok(Err(_)) | Err(_) => {
                     numbering.renew(&self.store)?;

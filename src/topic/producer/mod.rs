@@ -6,13 +6,14 @@
 //!                           key, sticky   or waited for      time, in order
 //! ```
 //!
-//! There is no network, so a thread that has a reason to write does: one that fills a batch, waits for one, or finds the
-//! buffer full. A thread of the producer's own does what is left: batches that have lingered, and retries. It
-//! is started when there is the first of either. A thread that writes calls back once nothing is left to write;
-//! the producer's own leaves that to another ([callbacks]), so that no callback keeps it from writing.
+//! There is no network, so a thread that has a reason to write does: one that fills a batch,
+//! waits for one, or finds the buffer full. A thread of the producer's own does what is left:
+//! batches that have lingered, and retries. It is started when there is the first of either. A
+//! thread that writes calls back once nothing is left to write; the producer's own leaves that to
+//! another ([callbacks]), so that no callback keeps it from writing.
 //!
-//! Records of a partition are written in the order in which they were sent, also when some are retried: later ones
-//! wait. Each batch is numbered ([numbering]), so none is stored twice.
+//! Records of a partition are written in the order in which they were sent, also when some are
+//! retried: later ones wait. Each batch is numbered ([numbering]), so none is stored twice.
 
 mod buffer;
 mod callbacks;
@@ -58,14 +59,15 @@ use std::time::Duration;
 /// | `Written`: the log has it | the end of this process, however it comes |
 /// | `Flushed`: it is on the medium | loss of power |
 ///
-/// A batch that fails is tried again if that can help: a full disk stops the records of a partition, and they go on once
-/// there is room, in order and each once. What is not written by [`delivery_timeout`](ProducerConfig::delivery_timeout)
-/// fails, and its place is taken by what comes behind. A partition that is closed or poisoned fails at once, and
-/// others go on.
+/// A batch that fails is tried again if that can help: a full disk stops the records of a
+/// partition, and they go on once there is room, in order and each once. What is not written by
+/// [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and its place is taken by what
+/// comes behind. A partition that is closed or poisoned fails at once, and others go on.
 ///
-/// When the last handle is dropped without [`close`](Producer::close), what has been gathered is tried once more: the drop
-/// waits for a thread that is writing, then writes the rest itself, without waiting for the time of a retry. What
-/// fails then is [`Aborted`](ProduceError::Aborted); handles and callbacks tell, the drop does not.
+/// When the last handle is dropped without [`close`](Producer::close), what has been gathered is
+/// tried once more: the drop waits for a thread that is writing, then writes the rest itself,
+/// without waiting for the time of a retry. What fails then is
+/// [`Aborted`](ProduceError::Aborted); handles and callbacks tell, the drop does not.
 ///
 /// ```
 /// use annals::{ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -137,9 +139,10 @@ impl Store {
 impl Producer {
     /// Sends a record: adds it to a batch for its partition.
     ///
-    /// Blocks its thread while the buffer is full, up to [`max_block`](ProducerConfig::max_block), 60 seconds by
-    /// default. In async code set that to zero, or see [`docs::async_use`](crate::docs::async_use). When it fails,
-    /// nothing was changed.
+    /// Blocks its thread while the buffer is full, up to
+    /// [`max_block`](ProducerConfig::max_block), 60 seconds by default. In async code set that to
+    /// zero, or see [`docs::async_use`](crate::docs::async_use). When it fails, nothing was
+    /// changed.
     ///
     /// # Errors
     ///
@@ -153,8 +156,9 @@ impl Producer {
         self.handle.shared.send(record.into(), None)
     }
 
-    /// Sends a record of which nobody wants to know more: [`flush`](Self::flush) and [`close`](Self::close) tell whether it
-    /// failed while they waited for it, and [`stats`](Self::stats) count it. A little faster than [`send`](Self::send).
+    /// Sends a record of which nobody wants to know more: [`flush`](Self::flush) and
+    /// [`close`](Self::close) tell whether it failed while they waited for it, and
+    /// [`stats`](Self::stats) count it. A little faster than [`send`](Self::send).
     ///
     /// ```
     /// use annals::{ProducerConfig, ProducerRecord, Store, StoreConfig, TopicConfig};
@@ -182,13 +186,16 @@ impl Producer {
 
     /// Sends a record, and calls back when it is sent or has failed for good.
     ///
-    /// The callbacks of a partition are called in the order of its records, by a thread that sends, waits or flushes, or by
-    /// one that the producer starts for them. No lock is held: a callback may send, wait, flush, and close the producer.
-    /// It may also block; the callbacks behind it wait, writing goes on. In a callback, `flush`, `close` and `poll` wait for
+    /// The callbacks of a partition are called in the order of its records, by a thread that
+    /// sends, waits or flushes, or by one that the producer starts for them. No lock is held: a
+    /// callback may send, wait, flush, and close the producer. It may also block; the callbacks
+    /// behind it wait, writing goes on. In a callback, `flush`, `close` and `poll` wait for
     /// records, and not for callbacks, which might wait for this one.
     ///
-    /// A callback that panics is reported as [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). It is not called
-    /// when this returns an error. A [handle](SendHandle) may be done before; [`flush`](Self::flush) waits for callbacks, too.
+    /// A callback that panics is reported as
+    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). It is not called when this
+    /// returns an error. A [handle](SendHandle) may be done before; [`flush`](Self::flush) waits
+    /// for callbacks, too.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -217,7 +224,8 @@ impl Producer {
         self.handle.shared.send(record.into(), Some(Box::new(callback)))
     }
 
-    /// The same producer, for one topic: for who sends many records to it. [`TopicProducer`] has an example.
+    /// The same producer, for one topic: for who sends many records to it. [`TopicProducer`] has
+    /// an example.
     ///
     /// # Errors
     ///
@@ -227,18 +235,20 @@ impl Producer {
         TopicProducer::new(self, &name.into())
     }
 
-    /// Writes all that was sent before this call, and waits until it is known what became of it, and callbacks were called.
-    /// In a [callback](Self::send_with) it waits for no callbacks.
+    /// Writes all that was sent before this call, and waits until it is known what became of it,
+    /// and callbacks were called. In a [callback](Self::send_with) it waits for no callbacks.
     ///
     /// # Errors
     ///
-    /// [`Error::Produce`] with the first failure of a batch that this waited for. It waits for all of them all the same.
+    /// [`Error::Produce`] with the first failure of a batch that this waited for. It waits for
+    /// all of them all the same.
     pub fn flush(&self) -> Result<()> {
         self.handle.shared.flush(None).map(|_| ())
     }
 
-    /// Does what is due: writes batches that have lingered, tries again what failed, and gives up what has failed for
-    /// too long. Returns how long it is until there is something to do; `None` if nothing waits.
+    /// Does what is due: writes batches that have lingered, tries again what failed, and gives up
+    /// what has failed for too long. Returns how long it is until there is something to do;
+    /// `None` if nothing waits.
     ///
     /// The producer's thread does the same, and what it is at is waited for. Call it after a
     /// [`ManualClock`](crate::ManualClock) was advanced.
@@ -292,12 +302,13 @@ impl Producer {
 
     /// [Closes](Self::close) the producer, but gives up what is not written within this time.
     ///
-    /// A batch that another thread is writing by then cannot be called back: its handles tell whether it was written. Callbacks
-    /// that have not been called by then are called later.
+    /// A batch that another thread is writing by then cannot be called back: its handles tell
+    /// whether it was written. Callbacks that have not been called by then are called later.
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close), and [`ProduceError::Aborted`] when something was given up, or is still being written.
+    /// As [`close`](Self::close), and [`ProduceError::Aborted`] when something was given up, or
+    /// is still being written.
     pub fn close_within(self, timeout: Duration) -> Result<()> {
         self.close_until(Some(timeout))
     }

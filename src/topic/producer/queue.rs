@@ -25,15 +25,16 @@ pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
 const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
 /// The same for a header of a record.
 const HEADER_OVERHEAD_BYTES: u64 = 10;
-/// Up to this linger the time at which a batch was begun will do for its records: asking a clock takes longer than
-/// encoding a small record.
+/// Up to this linger the time at which a batch was begun will do for its records: asking a clock
+/// takes longer than encoding a small record.
 const NEAR_ENOUGH: Duration = Duration::from_millis(10);
 
 /// A partition, as a producer sees it.
 pub(super) struct Queue {
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
-    /// Held for a moment, never across I/O or a call to somebody else's code. Before `Listed`, and the spare builders.
+    /// Held for a moment, never across I/O or a call to somebody else's code. Before `Listed`,
+    /// and the spare builders.
     pub(super) state: Mutex<QueueState>,
     /// Callbacks that are due.
     pub(super) deliveries: Deliveries,
@@ -154,12 +155,17 @@ impl QueueState {
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, partition: u32, log: Log, numbering: Numbering) -> Queue {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: u32,
+        log: Option<Log>,
+        numbering: Numbering,
+    ) -> Queue {
         Queue {
             topic,
             partition,
             state: Mutex::new(QueueState {
-                log: Some(log),
+                log,
                 open: None,
                 closed: VecDeque::new(),
                 draining: false,
@@ -173,8 +179,8 @@ impl Queue {
         }
     }
 
-    /// Sets the log that records go to from now on. What was gathered for another stays with that, and must take along
-    /// no more.
+    /// Sets the log that records go to from now on. What was gathered for another stays with
+    /// that, and must take along no more.
     pub(super) fn set_log(&self, log: Option<&Log>, producer: &Shared) {
         let mut state = self.state.lock();
         let is_same = match (&state.log, log) {
@@ -327,7 +333,8 @@ impl Drop for Queue {
     }
 }
 
-/// What a batch may have before compression: so much that the log takes it, however it is compressed.
+/// What a batch may have before compression: so much that the log takes it, however it is
+/// compressed.
 pub(super) fn limit(log: &Log, producer: &Shared) -> usize {
     let live = &log.shared().live;
     let largest = live.max_message_bytes().min(live.segment_bytes());

@@ -1,7 +1,8 @@
 //! What all handles of a producer share.
 //!
-//! Lock order: `TopicEntry::logs` or `TopicEntry::sticky`, then the state of a queue, then the list of queues. All others
-//! are leaves. None is held while a log is written to, or somebody else's code is called.
+//! Lock order: `TopicEntry::logs` or `TopicEntry::sticky`, then the state of a queue, then the
+//! list of queues. All others are leaves. None is held while a log is written to, or somebody
+//! else's code is called.
 
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
@@ -221,7 +222,8 @@ impl Shared {
         }
     }
 
-    /// Waits until there is as much room, but not beyond the deadline. Writes rather than waits where it can.
+    /// Waits until there is as much room, but not beyond the deadline. Writes rather than waits
+    /// where it can.
     #[cold]
     fn make_room(
         self: &Arc<Self>,
@@ -249,7 +251,8 @@ impl Shared {
         }
     }
 
-    /// Does what is due, and says how long it is until something is, and whether others were at it.
+    /// Does what is due, and says how long it is until something is, and whether others were at
+    /// it.
     pub(super) fn poll(self: &Arc<Self>) -> (Option<Duration>, bool) {
         self.linger.reset();
         let mut met_others = false;
@@ -289,7 +292,8 @@ impl Shared {
         }
     }
 
-    /// Writes all there is, and waits until it is known what became of it. False when time ran out first.
+    /// Writes all there is, and waits until it is known what became of it. False when time ran
+    /// out first.
     pub(super) fn flush(self: &Arc<Self>, timeout: Option<Duration>) -> Result<bool> {
         let deadline = timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_sub(self.clock.monotonic()));
@@ -324,10 +328,12 @@ impl Shared {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// Gives up what is not written after one more try, and ends the threads. Says whether all was written.
+    /// Gives up what is not written after one more try, and ends the threads. Says whether all
+    /// was written.
     ///
-    /// If `in_time`, waits for the threads that are writing, and for those of the producer. Without it there is
-    /// no more try, and what becomes of batches that other threads are writing is told by these.
+    /// If `in_time`, waits for the threads that are writing, and for those of the producer.
+    /// Without it there is no more try, and what becomes of batches that other threads are
+    /// writing is told by these.
     pub(super) fn end(self: &Arc<Self>, in_time: bool) -> bool {
         for queue in self.listed() {
             queue.state.lock().close_open();

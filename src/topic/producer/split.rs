@@ -1,8 +1,8 @@
-//! Splitting a batch that its log finds too large, because the limit was lowered while the batch waited.
-//! Kafka: KIP-126.
+//! Splitting a batch that its log finds too large, because the limit was lowered while the batch
+//! waited. Kafka: KIP-126.
 //!
-//! The parts share the outcome of the batch, as handles of its records point there. It is known once it
-//! is known of all parts.
+//! The parts share the outcome of the batch, as handles of its records point there. It is known
+//! once it is known of all parts.
 
 use crate::error::Result;
 use crate::record::{BatchBuilder, RecordRef};
@@ -28,16 +28,16 @@ fn size_of(record: &RecordRef<'_>) -> usize {
 }
 
 impl Batch {
-    /// Splits the batch into at least two, in order, each of up to this size unless it has a single record.
-    /// Each record keeps its timestamp. A batch of one record cannot be split.
+    /// Splits the batch into at least two, in order, each of up to this size unless it has a
+    /// single record. Each record keeps its timestamp. Returns a batch of one record as it is.
     pub(super) fn split(
         mut self,
         limit: usize,
         mut spare: impl FnMut() -> BatchBuilder,
-    ) -> std::result::Result<Vec<Batch>, Batch> {
+    ) -> Vec<Batch> {
         match self.split_records(limit, &mut spare) {
-            Ok(builders) if builders.len() > 1 => Ok(self.into_parts(builders)),
-            _ => Err(self),
+            Ok(builders) if builders.len() > 1 => self.into_parts(builders),
+            _ => vec![self],
         }
     }
 

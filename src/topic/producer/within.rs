@@ -25,7 +25,8 @@ pub(super) fn a_callback<T>(call: impl FnOnce() -> T) -> T {
     call()
 }
 
-/// Writes what was taken from a queue. Listeners and wakers, which are user-supplied, run meanwhile.
+/// Writes what was taken from a queue. Listeners and wakers, which are user-supplied, run
+/// meanwhile.
 pub(super) fn a_write<T>(write: impl FnOnce() -> T) -> T {
     let _restore = Restore(|was| WRITING.with(|mark| mark.set(was)), is_writing());
     WRITING.with(|mark| mark.set(true));
