@@ -227,7 +227,7 @@
 //! | `segment.jitter.ms` | 0 | [`segment_jitter`](crate::LogConfig::segment_jitter) | the same in every run |
 //! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | from 24 on; takes no more room than its entries |
 //! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change waits for the next opening |
-//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; there is no timer |
+//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; after `flush.ms` the maintainer does, or `maintain` |
 //! | `retention.bytes` | -1 | [`retention_bytes`](crate::LogConfig::retention_bytes) | |
 //! | `retention.ms` | 604800000 | [`retention_age`](crate::LogConfig::retention_age) | a segment without any timestamp stays |
 //! | `max.message.bytes` | 1048588 | [`max_message_bytes`](crate::LogConfig::max_message_bytes) | |
@@ -240,7 +240,7 @@
 //! | `preallocate` | false | [`preallocate`](crate::LogConfig::preallocate) | |
 //! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
-//! | `message.timestamp.after.max.ms` | any | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | Kafka 4 has an hour: a library has no business refusing a record for its host's wrong clock |
+//! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that is opened by itself takes any time unless you set it |
 //! | `file.delete.delay.ms` | 60000 | | kept; a deleted file goes with its last reader |
 //! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | kept; there are no replicas |
 //! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | kept; there is no tiered storage |

@@ -180,12 +180,13 @@ impl Shared {
         let checked = validate_for_append(batch.view(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         checked?;
+        // Read once: it may be altered meanwhile.
         let recompress = self
-            .config
-            .compression
+            .live
+            .compression()
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
-        if recompress.is_some() {
-            let mut rebuilt = self.rebuild(batch.view())?;
+        if let Some(compression) = recompress {
+            let mut rebuilt = self.rebuild(batch.view(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
             return self.append_encoded(&mut rebuilt, header);
         }
@@ -196,12 +197,12 @@ impl Shared {
         }
     }
 
-    /// The same records and producer fields, compressed as the log is configured.
-    fn rebuild(&self, batch: BatchRef<'_>) -> Result<Vec<u8>> {
+    /// The same records and producer fields, compressed otherwise.
+    fn rebuild(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
         builder
-            .compression(self.live.compression().unwrap_or(Compression::None))
+            .compression(compression)
             .producer(header.producer_id, header.producer_epoch, header.base_sequence)
             .transactional(header.is_transactional());
         let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
@@ -327,9 +328,18 @@ impl Shared {
         }
         self.publish(writer, last.saturating_add(1));
         if writer.tracked.is_due(writer.log.position()) {
-            self.store_producers(&mut writer.tracked, writer.segment.base, writer.log.position());
+            self.store_due_producers(writer);
         }
         Ok(Appended { first, last, append_time, duplicate: false })
+    }
+
+    /// Takes a snapshot of the producers between two segments. What it reports is delivered without the lock.
+    #[cold]
+    fn store_due_producers(&self, writer: &mut Writer) {
+        let (segment, position) = (writer.segment.base, writer.log.position());
+        let store = || self.store_producers(&mut writer.tracked, segment, position);
+        let ((), events) = self.dir.events.hold(store);
+        writer.events.extend(events);
     }
 
     /// Whether the batch is the next of its producer; if it was stored before, where.
@@ -433,4 +443,4 @@ impl Shared {
     }
 }
 
-const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);
+pub(crate) const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);
