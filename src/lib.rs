@@ -367,7 +367,7 @@
 //! | `Rebalancing` | poll again: partitions are being assigned anew |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
 //! | `Poisoned` | close the log and open it again |
-//! | `Corrupt` | [`verify`](Log::verify), then restore the file or truncate |
+//! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
 //! | `Closed`, `Io` | end, or ask a person |
 //!
@@ -533,11 +533,11 @@ pub use topic::{
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
     CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
     GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
-    OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
-    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
-    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern,
-    TopicProducer, Uuid,
+    OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner,
+    PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
+    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId,
+    TopicPartition, TopicPattern, TopicProducer, Uuid,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -141,8 +141,26 @@ impl Maintainer {
     /// # Errors
     /// [`Error::InvalidConfig`].
     pub fn new(config: MaintainerConfig) -> Result<Maintainer> {
+        Maintainer::with_clock(config, Arc::new(SystemClock::new()))
+    }
+
+    /// A maintainer whose rounds and rate follow a clock: with a [`ManualClock`](crate::ManualClock), a round begins when that has
+    /// been moved by the [interval](MaintainerConfig::interval). That of a [`Store`](crate::Store) follows
+    /// [`StoreConfig::clock`](crate::StoreConfig::clock).
+    ///
+    /// ```
+    /// use annals::{Maintainer, MaintainerConfig, ManualClock, Timestamp};
+    /// use std::sync::Arc;
+    ///
+    /// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    /// let maintainer = Maintainer::with_clock(MaintainerConfig::default(), clock)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`].
+    pub fn with_clock(config: MaintainerConfig, clock: Arc<dyn Clock>) -> Result<Maintainer> {
         config.validate()?;
-        let clock = SystemClock::new();
         let rounds = Arc::new(Rounds {
             config,
             clock,
@@ -253,7 +271,7 @@ impl Drop for Threads {
 /// What the threads share.
 struct Rounds {
     config: MaintainerConfig,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     /// Leaf lock.
     state: Mutex<State>,
     /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits with it, too.
@@ -314,7 +332,10 @@ impl Rounds {
             if state.ordering || state.logs.is_empty() {
                 self.changed.wait(&mut state);
             } else if !left.is_zero() {
-                self.changed.wait_for(&mut state, left);
+                // Another clock may go on at any moment.
+                let by_itself = self.clock.runs_by_itself();
+                let wait = if by_itself { left } else { left.min(LOOK_INTERVAL) };
+                self.changed.wait_for(&mut state, wait);
             } else {
                 state.next_round = now.saturating_add(self.config.interval);
                 // One of them may have been given another interval.
