@@ -1,5 +1,11 @@
 //! A full disk can always be emptied and opened: without a free byte and without a free file, in memory and on file systems of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod support;
 
