@@ -411,7 +411,7 @@ fn crash_in_parallel_work_keeps_promises() {
             let Image { call, promise, .. } = image;
             let ways = image.ways(seed * 100_000 + number as u64);
             // The end of the process before one call, a loss of power before the next.
-            let way = if (number as u64 + seed) % 2 == 0 { 0 } else { 3 };
+            let way = if (number as u64 + seed).is_multiple_of(2) { 0 } else { 3 };
             for (way, (intact, disk)) in ways.iter().enumerate().skip(way).take(1) {
                 let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
                 if std::panic::catch_unwind(work).is_err() {

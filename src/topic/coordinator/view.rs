@@ -45,7 +45,7 @@ impl StoreView {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(OFFSETS_TOPIC)?;
         let number = partitioner::of_id(group, count).ok_or_else(unknown)?;
-        let table = self.table(u32::try_from(number).unwrap_or(0))?;
+        let table = self.table(number)?;
         if !table.group_names().contains(group) {
             return Err(unknown().into());
         }
