@@ -367,7 +367,7 @@
 //! | `Rebalancing` | poll again: partitions are being assigned anew |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
 //! | `Poisoned` | close the log and open it again |
-//! | `Corrupt` | [`verify`](Log::verify), then restore the file or truncate |
+//! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
 //! | `Closed`, `Io` | end, or ask a person |
 //!

@@ -89,25 +89,30 @@
 //!
 //! # Who may have it open
 //!
-//! One writer at a time, of all threads and processes. The directory itself is locked, and its `.lock`, by the operating
-//! system: until the writer closes it or its process ends, however it ends. This holds between containers that share a
-//! directory, too. A broker takes the lock of a store's `.lock`: neither starts on what the other has.
+//! One writer at a time, of all threads and processes. The directory itself is locked, and its
+//! `.lock`, by the operating system: until the writer closes it or its process ends, however it
+//! ends. This holds between containers that share a directory, too. A broker takes the lock of a
+//! store's `.lock`: neither starts on what the other has.
 //!
-//! - *Every handle counts.* A [`Log`](crate::Log), a [`Topic`](crate::Topic), a reader, a tail or a producer keeps the
-//!   directory of its store locked, and maintained, when the [`Store`](crate::Store) itself is dropped. A close ends all of them.
-//! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files from there. Another path,
-//!   a link, a second mount, or a removed `.lock` lets no second writer in. If the directory is renamed, and another put in
-//!   its place, the writer goes on in its own.
-//! - *A store and its logs have one rule.* A log of a store, or of a broker, can be opened by itself while that is closed. It
-//!   then takes the whole directory, reads and writes the checkpoints there, and leaves them as its store would. So only one
-//!   log of a store can be opened by itself at a time. [`ErrorKind::Busy`](crate::ErrorKind::Busy) says that the directory is taken.
-//!   A partition that is mounted without the directory above it is rejected, as its checkpoints cannot be seen.
+//! - *Every handle counts.* A [`Log`](crate::Log), a [`Topic`](crate::Topic), a reader, a tail or
+//!   a producer keeps the directory of its store locked, and maintained, when the
+//!   [`Store`](crate::Store) itself is dropped. A close ends all of them.
+//! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files
+//!   from there. Another path, a link, a second mount, or a removed `.lock` lets no second writer
+//!   in. If the directory is renamed, and another put in its place, the writer goes on in its own.
+//! - *A store and its logs have one rule.* A log of a store, or of a broker, can be opened by
+//!   itself while that is closed. It then takes the whole directory, reads and writes the
+//!   checkpoints there, and leaves them as its store would. So only one log of a store can be
+//!   opened by itself at a time. [`ErrorKind::Busy`](crate::ErrorKind::Busy) says that the
+//!   directory is taken. A partition that is mounted without the directory above it is rejected,
+//!   as its checkpoints cannot be seen.
 //!
-//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a store](crate::Store::open_read_only). They see what was appended after at most 10 ms if
-//! they wait and at once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.
+//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a store](crate::Store::open_read_only). They see what was
+//! appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
+//! nothing and change nothing; they cannot see what is durable.
 //!
-//! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this. Without it, as on Windows,
-//! only the `.lock` at a path keeps other writers out.
+//! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
+//! Without it, as on Windows, only the `.lock` at a path keeps other writers out.
 //!
 //! # Hostile bytes
 //!

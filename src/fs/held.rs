@@ -1,6 +1,7 @@
 //! A directory of the operating system that is held by its descriptor.
 //!
-//! All calls are relative to the descriptor, so they reach the directory that was opened, whatever has its name now.
+//! All calls are relative to the descriptor, so they reach the directory that was opened, whatever
+//! has its name now.
 
 use super::disk::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
 use super::{DirGuard, DirLock, DiskFs, Entry, EntryKind, File, Fs, HeldDir, Open};
@@ -28,13 +29,15 @@ struct HeldDisk {
 #[derive(Debug)]
 struct Held {
     dir: Handle,
-    /// Whether a guard lives. The system's lock does not exclude a second one of the same descriptor.
+    /// Whether a guard lives. The system's lock does not exclude a second one of the same
+    /// descriptor.
     locked: AtomicBool,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Holds the directory at a path, which may be reached through links. `real` is the path without them.
+/// Holds the directory at a path, which may be reached through links. `real` is the path without
+/// them.
 pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
     let dir = open(at::CWD, path, DIRECTORY)?;
     let is_above = |text: &Path| -> io::Result<bool> {
@@ -198,8 +201,8 @@ impl Fs for HeldDisk {
         if FileType::from_raw_mode(self.stat(&at)?.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // The process that created it may have died before this step. A parent that may not be read cannot be
-        // synced; that alone is no reason to refuse the directory.
+        // The process that created it may have died before this step. A parent that may not be
+        // read cannot be synced; that alone is no reason to refuse the directory.
         match self.sync_above(&at) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
@@ -280,7 +283,8 @@ impl Fs for HeldDisk {
     }
 }
 
-/// Takes the lock of a directory itself. A file system without such locks is left at those of files.
+/// Takes the lock of a directory itself. A file system without such locks is left at those of
+/// files.
 fn lock(held: Arc<Held>) -> io::Result<Box<dyn DirGuard>> {
     if held.locked.swap(true, Ordering::AcqRel) {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -305,7 +309,8 @@ impl DirGuard for HeldGuard {}
 
 impl Drop for HeldGuard {
     fn drop(&mut self) {
-        // The descriptor may live on, here and in a child that was just forked. Should this fail, closing is what is left.
+        // The descriptor may live on, here and in a child that was just forked. Should this fail,
+        // closing is what is left.
         at::flock(self.held.dir.as_fd(), FlockOperation::Unlock).ok();
         self.held.locked.store(false, Ordering::Release);
     }

@@ -1,4 +1,5 @@
-//! Where the paths of a handle to the file system begin: at the root, or at a directory that is held.
+//! Where the paths of a handle to the file system begin: at the root, or at a directory that is
+//! held.
 
 use super::super::{DirGuard, HeldDir};
 use super::tree::{At, DirId, ROOT, Tree, components};
