@@ -107,8 +107,8 @@
 //!   directory is taken. A partition that is mounted without the directory above it is rejected,
 //!   as its checkpoints cannot be seen.
 //!
-//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a store](crate::Store::open_read_only). They see what was
-//! appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
+//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or
+//! [a store](crate::Store::open_read_only). They see what was appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
 //! nothing and change nothing; they cannot see what is durable.
 //!
 //! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
