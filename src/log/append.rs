@@ -9,7 +9,7 @@ use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_leader_epoch,
-    validate_for_append,
+    stamp_max_timestamp, validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
@@ -179,7 +179,7 @@ impl Shared {
         let rules = self.rules(self.clock().now());
         let checked = validate_for_append(batch.view(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
-        checked?;
+        let checked = checked?;
         // Read once: it may be altered meanwhile.
         let recompress = self
             .live
@@ -190,11 +190,27 @@ impl Shared {
             let header = BatchHeader::parse(&rebuilt)?;
             return self.append_encoded(&mut rebuilt, header);
         }
-        // Who keeps a clone of the batch keeps it as it was.
+        let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
+            .then_some(checked.max_timestamp);
+        // A clone that the caller keeps stays as it was.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_encoded(&mut own, header),
-            Err(shared) => self.append_encoded(&mut shared.to_vec(), header),
+            Ok(mut own) => self.append_corrected(&mut own, header, max),
+            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
         }
+    }
+
+    /// Gives a batch the largest timestamp of its records first: some clients leave it out.
+    fn append_corrected(
+        &self,
+        batch: &mut [u8],
+        mut header: BatchHeader,
+        max: Option<Timestamp>,
+    ) -> Result<Appended> {
+        if let Some(max) = max.filter(|max| *max != header.max_timestamp) {
+            stamp_max_timestamp(batch, max)?;
+            header = BatchHeader::parse(batch)?;
+        }
+        self.append_encoded(batch, header)
     }
 
     /// The same records and producer fields, compressed otherwise.
