@@ -27,6 +27,7 @@
 //! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | [room set aside](super::durability#a-full-disk): ours, and left alone by a broker | every opening for writing, if there is room |
 //!
 //! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log here adds none, but where it
 //! recovers or truncates a segment, it brings the index in line with the markers that are left.
@@ -377,6 +378,7 @@
 //! | `.lock` | one process at a time | once created, always |
 //! | the three checkpoints | a line for each log | as above |
 //! | `.kafka_cleanshutdown` | all logs were closed in order, and how each of them was | from [`close`](crate::Store::close) to the next opening |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | as above, for all logs | every opening, if there is room |
 //! | `producer-ids.properties` | which ids of producers were given out: ours | the first producer, and each thousand after it |
 //!
 //! Other directories, such as `lost+found`, are left alone and [listed](crate::Store::unknown_directories); a broker refuses them.

@@ -63,7 +63,7 @@
 //!
 //! | when | what is checked |
 //! |---|---|
-//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch, and no more follows than the interval allows; no later time follows than the last |
+//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch; no later time follows than the last. How far entries lie apart says nothing: whoever wrote them may have had another interval |
 //! | an entry is used | the batches at its position have its offset |
 //! | a crash was recovered | nothing: those of the segments that were scanned are made again |
 //! | [`verify`](crate::Log::verify) | every entry against the log |

@@ -84,7 +84,9 @@
 //!
 //! # A disk that is full
 //!
-//! [`MemFs::set_capacity`](crate::fs::MemFs::set_capacity) fills the disk. A producer holds on to what it cannot write, and goes on, in order, when
+//! [`MemFs::set_capacity`](crate::fs::MemFs::set_capacity) fills the disk, and
+//! [`MemFs::set_file_limit`](crate::fs::MemFs::set_file_limit) uses up its inodes. What works then is in
+//! [durability](super::durability#a-full-disk). A producer holds on to what it cannot write, and goes on, in order, when
 //! there is room:
 //!
 //! ```
