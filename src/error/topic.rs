@@ -64,6 +64,14 @@ pub enum TopicError {
         /// How many partitions the topic has.
         partitions: u32,
     },
+    /// All directories of a topic are gone that was there when the store was closed.
+    #[error(
+        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or go on without with OnCorruption::Truncate"
+    )]
+    Missing {
+        /// The topic.
+        topic: String,
+    },
     /// Something lies in the directory of a store, or where one is to be, that cannot.
     #[error("{} does not belong in the directory of a store: {reason}", path.display())]
     InvalidDirectory {
@@ -108,7 +116,7 @@ impl TopicError {
         match self {
             TopicError::Unknown { .. } | TopicError::UnknownPartition { .. } => ErrorKind::NotFound,
             TopicError::Exists { .. } => ErrorKind::Exists,
-            TopicError::MissingPartition { .. } => ErrorKind::Corrupt,
+            TopicError::MissingPartition { .. } | TopicError::Missing { .. } => ErrorKind::Corrupt,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
             | TopicError::InvalidDirectory { .. }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::event::Event;
-use crate::log::{DataDir, Log, LogConfig};
+use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::sync::atomic::Ordering;
 use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
@@ -16,7 +16,9 @@ impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let shared = self.shared();
-        let Survey { found, deleting } = shared.directory.survey(&shared.checkpoints)?;
+        let survey = shared.directory.survey(&shared.checkpoints)?;
+        self.check_missing(&survey)?;
+        let Survey { found, deleting } = survey;
         let jobs: Vec<(usize, u32)> = found
             .iter()
             .enumerate()
@@ -78,6 +80,22 @@ impl Store {
         }
         shared.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
+    }
+
+    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all directories of one are gone.
+    fn check_missing(&self, survey: &Survey) -> Result<()> {
+        let shared = self.shared();
+        if shared.config.log.on_corruption != OnCorruption::Fail {
+            return Ok(());
+        }
+        let is_there = |topic: &str| {
+            survey.found.iter().any(|found| found.name == topic)
+                || survey.deleting.iter().any(|(name, _)| name == topic)
+        };
+        match shared.checkpoints.closed_topics().into_iter().find(|topic| !is_there(topic)) {
+            Some(topic) => Err(TopicError::Missing { topic }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Makes durable what the opening has found.

@@ -116,7 +116,7 @@ impl Store {
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
-        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
+        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
         let maintainer = config.maintenance.clone().map(Maintainer::new).transpose()?;
         let store = Store {
             shared: Arc::new(StoreShared {
