@@ -8,7 +8,7 @@
 //! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed in order, and what its active segment looked like |
 //! | `.lock` | text | the process that has, or had, the directory open, and the run of the machine it ran in |
 //!
-//! A broker keeps the first four one directory higher, for all its logs; it
+//! A broker and a store keep them one directory higher, for all their logs; a broker
 //! pays no attention to them here.
 
 use crate::types::{MAX_OFFSET, Offset, Timestamp};

@@ -15,6 +15,14 @@ pub trait Clock: Send + Sync + Debug + 'static {
 
     /// Time since some fixed moment; it never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Whether a thread that sleeps for some time finds that [`monotonic`](Clock::monotonic) has gone on by as much.
+    ///
+    /// *Default* false: threads that wait for a moment of this clock look at it 50 times a second. A clock that passes on
+    /// what [`SystemClock`] says can answer true, and spare that.
+    fn runs_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// The operating system's clocks.
@@ -44,6 +52,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn runs_by_itself(&self) -> bool {
+        true
     }
 }
 

@@ -165,12 +165,13 @@ impl fmt::Display for Advice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.extension().and_then(std::ffi::OsStr::to_str) {
             Some("index" | "timeindex") => {
-                "remove the file: it is made again from the log when it is needed"
+                "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "run `verify` to see all damage, then restore the file or truncate to the offset"
+                "restore the file from a copy, or open the log with `OnCorruption::Quarantine`: \
+                 it moves the damaged bytes aside and keeps every sound batch"
             }
-            _ => "run `verify` to see all damage, then restore the file",
+            _ => "restore the file from a copy",
         })
     }
 }
@@ -195,7 +196,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// The offset is not in the log: begin again at its start or its end.
     OutOfRange,
-    /// Stored bytes are damaged: verify, restore, or truncate.
+    /// Stored bytes are damaged: restore the file, or set the damage aside with
+    /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Corrupt,
     /// This build or this version cannot read it: use one that can.
     Unsupported,

@@ -15,9 +15,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file whose name means nothing to a log lies in its directory. It is left alone.
+    /// A file whose name means nothing to a log lies in its directory, or a directory in that of a store which is named like no
+    /// partition's: `lost+found`, say. It is left alone.
     UnknownFile {
-        /// The file.
+        /// The file or directory.
         path: PathBuf,
     },
     /// A file left behind by an interrupted change was removed.
@@ -30,7 +31,7 @@ pub enum Event {
         /// The segment file that now has its final name.
         path: PathBuf,
     },
-    /// A checkpoint could not be read, so the log was recovered as if it did not exist.
+    /// A checkpoint could not be read, so the log was recovered as if it did not exist. That of the log's start is an error instead.
     CheckpointIgnored {
         /// The file.
         path: PathBuf,
@@ -94,6 +95,13 @@ pub enum Event {
     },
     /// A [`Maintainer`](crate::Maintainer) could not maintain the log, and tries again in its next round.
     MaintenanceFailed {
+        /// Why.
+        error: String,
+    },
+    /// A partition of a store could not be opened, and is [offline](crate::OfflinePartitions). All others can be used.
+    PartitionOffline {
+        /// Its directory.
+        path: PathBuf,
         /// Why.
         error: String,
     },

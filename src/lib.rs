@@ -190,8 +190,8 @@
 //! There are two levels. What an append returned is in the operating system's hands: it survives this
 //! process. What [`Log::flush`] returned is on the medium: it survives loss of power. Threads that flush at
 //! once share one sync. `Log::flush_async` (feature `futures`) is the same for tasks.
-//! With [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] the append that reaches the limit flushes; there is
-//! no timer.
+//! With [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] the append that reaches the limit flushes. What was
+//! appended last is flushed within the interval by the [`Maintainer`] of the log, or by [`Log::maintain`].
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::MemFs};
@@ -367,7 +367,7 @@
 //! | `Rebalancing` | poll again: partitions are being assigned anew |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
 //! | `Poisoned` | close the log and open it again |
-//! | `Corrupt` | [`verify`](Log::verify), then restore the file or truncate |
+//! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
 //! | `Closed`, `Io` | end, or ask a person |
 //!
@@ -533,11 +533,11 @@ pub use topic::{
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
     CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
     GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
-    OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner, PartitionerChoice,
-    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats,
-    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, Topic, TopicConfig, TopicDescription, TopicId, TopicPartition, TopicPattern,
-    TopicProducer, Uuid,
+    OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner,
+    PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
+    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId,
+    TopicPartition, TopicPattern, TopicProducer, Uuid,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -51,6 +51,9 @@ impl Listener for TracingListener {
             Event::UnknownFile { path } => {
                 emit!(WARN, self, path = %path.display(), "a file of no meaning to the log");
             }
+            Event::PartitionOffline { path, error } => {
+                emit!(ERROR, self, path = %path.display(), error, "partition is offline");
+            }
             Event::LeftoverRemoved { path } => {
                 emit!(INFO, self, path = %path.display(), "leftover removed");
             }

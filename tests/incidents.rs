@@ -10,7 +10,11 @@
 mod support;
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
-use annals::{Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
+use annals::record::{BatchBuilder, Compression};
+use annals::{
+    Codec, Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Store, StoreConfig,
+    Timestamp, TopicConfig,
+};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
@@ -393,4 +397,67 @@ fn a_segment_missing_between_others_is_an_error() {
     lost.remove(&Path::new(DIR).join(name(0, "log"))).unwrap();
     assert!(matches!(open(&lost, OnCorruption::Fail).unwrap_err(), Error::Corrupt(_)));
     assert_eq!(open(&lost, OnCorruption::Truncate).unwrap().offsets().start, 1);
+}
+
+/// The codec of the batches that are stored, in order.
+fn codecs(log: &Log) -> Vec<Codec> {
+    let mut reader = log.reader(0).unwrap();
+    let mut codecs = Vec::new();
+    while let Some(batch) = reader.next_batch().unwrap() {
+        codecs.push(batch.header().codec());
+    }
+    codecs
+}
+
+/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored uncompressed
+/// batches, and zstd altered to the producer's choice stored all of them uncompressed.
+#[test]
+fn append_batch_compresses_as_altered() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let config = |codec: &str| TopicConfig::default().set("compression.type", codec).unwrap();
+    let batch = |compression| {
+        let mut builder = BatchBuilder::new();
+        builder.compression(compression);
+        builder.push(Timestamp::from_millis(1), None, Some(&[b'x'; 500])).unwrap();
+        builder.build().unwrap()
+    };
+    let gzip = || batch(Compression::Gzip { level: 6 });
+    for (opened, altered, expected) in [
+        ("uncompressed", "zstd", [Codec::Zstd, Codec::Zstd]),
+        ("producer", "zstd", [Codec::Zstd, Codec::Zstd]),
+        ("zstd", "producer", [Codec::None, Codec::Gzip]),
+        ("zstd", "uncompressed", [Codec::None, Codec::None]),
+        ("zstd", "gzip", [Codec::Gzip, Codec::Gzip]),
+    ] {
+        let topic = store.create_topic("t", config(opened)).unwrap();
+        store.alter_topic("t", config(altered)).unwrap();
+        let log = topic.partition(0).unwrap();
+        log.append_batch(batch(Compression::None)).unwrap();
+        log.append_batch(gzip()).unwrap();
+        assert_eq!(codecs(&log), expected, "{opened}, then {altered}");
+        store.delete_topic("t").unwrap();
+    }
+}
+
+/// A reader let go of a deleted segment, and its snapshot went, between the look at what is there and the renames:
+/// the truncation poisoned the log.
+#[test]
+fn truncation_passes_over_snapshot_that_is_gone() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let log = open(fs.clone()).unwrap();
+    for n in 0..4 {
+        let mut builder = BatchBuilder::new();
+        builder.producer(7, 0, n);
+        builder.push(Timestamp::from_millis(1), None, Some(b"v")).unwrap();
+        log.append_batch(builder.build().unwrap()).unwrap();
+        log.roll().unwrap();
+    }
+    let snapshot = Path::new(DIR).join(name(3, "snapshot"));
+    assert!(memory.open(&snapshot, Open::ReadOnly).is_ok());
+    let gone = snapshot.clone();
+    let remove = Fault::call(move |_| memory.remove(&gone).unwrap());
+    fs.add(Rule::new(Operation::Rename, remove).path(name(3, "snapshot")).nth(1));
+    log.truncate_to(2).unwrap();
+    assert_eq!(log.append("next").unwrap(), 2);
 }

@@ -212,6 +212,34 @@ fn a_read_only_log_follows_its_writer() {
     assert_eq!(values(&follower), expected(100));
 }
 
+/// As a Kafka broker does for what Sarama sends.
+#[test]
+fn append_batch_corrects_largest_timestamp() {
+    for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+        let config = small().timestamp_type(timestamp_type).fs(MemFs::new());
+        let log = Log::open("l-0", config).unwrap();
+        let mut builder = BatchBuilder::new();
+        for millis in [5, 9, 7] {
+            builder.push(Timestamp::from_millis(millis), None, Some(b"x")).unwrap();
+        }
+        builder.set_max_timestamp(Timestamp::NONE);
+        let batch = builder.build().unwrap();
+        let kept = batch.clone();
+        log.append_batch(batch).unwrap();
+        assert_eq!(kept.header().max_timestamp, Timestamp::NONE, "the caller's is left alone");
+        assert_eq!(log.verify().unwrap(), []);
+        let stored = log.get(1).unwrap().unwrap().timestamp;
+        let largest = log.list_offset(OffsetSpec::MaxTimestamp).unwrap().unwrap();
+        match timestamp_type {
+            TimestampType::CreateTime => {
+                assert_eq!(largest, (1, Timestamp::from_millis(9)));
+                assert_eq!(stored, Timestamp::from_millis(9));
+            }
+            _ => assert_eq!(largest.1, stored),
+        }
+    }
+}
+
 #[test]
 fn a_builder_is_held_to_the_rules_of_an_append() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();

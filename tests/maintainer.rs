@@ -348,6 +348,38 @@ fn many_threads_maintain_many_logs() {
     }
 }
 
+/// What was appended last is flushed in time although nothing more is appended.
+#[test]
+fn flush_interval_holds_without_another_append() {
+    let (events, maintainer) = (Events::new(), Maintainer::new(rare()).unwrap());
+    let config = LogConfig::default().fs(MemFs::new()).listener(events.of("a"));
+    let config = config.flush_interval(Duration::from_millis(20));
+    let log = Log::open("a-0", config.maintainer(&maintainer)).unwrap();
+    for end in 1..4 {
+        log.append("x").unwrap();
+        // An append may find itself due to flush what is there.
+        while log.offsets().durable < end {
+            events.next(|event| matches!(event, Event::Flushed { .. }));
+        }
+    }
+    drop(maintainer);
+}
+
+/// Without a thread, `maintain` does it.
+#[test]
+fn maintain_flushes_what_is_due_by_age() {
+    let clock = Arc::new(annals::ManualClock::new(Timestamp::from_millis(T0)));
+    let config = LogConfig::default().fs(MemFs::new()).clock(clock.clone());
+    let log = Log::open("a-0", config.flush_interval(HOUR)).unwrap();
+    log.append("x").unwrap();
+    clock.advance(HOUR - Duration::from_secs(1));
+    log.maintain().unwrap();
+    assert_eq!(log.offsets().durable, 0);
+    clock.advance(Duration::from_secs(1));
+    log.maintain().unwrap();
+    assert_eq!(log.offsets().durable, 1);
+}
+
 #[test]
 fn options_that_cannot_be_are_named() {
     for (config, option) in [

@@ -1,4 +1,5 @@
-//! Who owns a directory: what one writer does is durable, is its own, and stays so whatever others do meanwhile.
+//! Who owns a directory: what one writer does is durable, is its own, and stays so whatever others
+//! do meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
@@ -28,7 +29,8 @@ fn first_of(store: &Store) -> Vec<u64> {
     offsets(&store.topic("t").unwrap().partition(0).unwrap())
 }
 
-/// Two batches a segment; the second of each is superseded, so each segment ends in a gap when it is compacted.
+/// Two batches a segment; the second of each is superseded, so each segment ends in a gap when it
+/// is compacted.
 fn fill(log: &Log) {
     for n in 0..20 {
         log.append(Record::new("v".repeat(300)).key(format!("unique{n}"))).unwrap();
@@ -47,7 +49,8 @@ enum During {
     Close,
 }
 
-/// Works on a partition while the store is busy with others, loses power as soon as that is done, and opens what is left.
+/// Works on a partition while the store is busy with others, loses power as soon as that is done,
+/// and opens what is left.
 fn lose_power_after(during: During, flushed: bool, work: fn(&Log)) -> Store {
     let mem = MemFs::new();
     let fs = FaultFs::new(mem.clone());
@@ -80,7 +83,8 @@ fn lose_power_after(during: During, flushed: bool, work: fn(&Log)) -> Store {
     store(disk)
 }
 
-/// A call that opens or closes other logs once kept back what a live one had just been told is durable.
+/// A call that opens or closes other logs once kept back what a live one had just been told is
+/// durable.
 #[test]
 fn checkpoints_are_durable_while_others_open_or_close() {
     for during in [During::AddPartitions, During::Close] {
@@ -240,7 +244,8 @@ fn reader_of_deleted_topic_leaves_its_successor_alone() {
     assert_eq!(log.get(0).unwrap().unwrap().value_str(), Some("new"));
 }
 
-/// The same where a directory is removed by hand and made again, and where it stays and another process has it next.
+/// The same where a directory is removed by hand and made again, and where it stays and another
+/// process has it next.
 #[test]
 fn reader_of_closed_log_removes_nothing() {
     let fs = MemFs::new();
@@ -323,7 +328,8 @@ fn open_by(by: By, fs: &MemFs) -> annals::Result<Log> {
     }
 }
 
-/// One opener loses power, and the other finds out: nothing is left behind a hole, and nothing is taken for damage.
+/// One opener loses power, and the other finds out: nothing is left behind a hole, and nothing is
+/// taken for damage.
 #[test]
 fn power_loss_is_known_to_second_opener() {
     for (first, second) in [(By::Store, By::Itself), (By::Itself, By::Store)] {
@@ -352,7 +358,8 @@ fn power_loss_is_known_to_second_opener() {
     }
 }
 
-/// Deleted records once were back for a log by itself, and what it appended below the start was removed by its store.
+/// Deleted records once were back for a log by itself, and what it appended below the start was
+/// removed by its store.
 #[test]
 fn log_by_itself_begins_where_its_store_says() {
     let fs = MemFs::new();
@@ -389,7 +396,8 @@ fn log_by_itself_begins_where_its_store_says() {
     assert!(!names.iter().any(|entry| own(&entry.name)), "{names:?}");
 }
 
-/// What a log by itself left beside its segments, before there was a store above it, counts when there is one.
+/// What a log by itself left beside its segments, before there was a store above it, counts when
+/// there is one.
 #[test]
 fn store_takes_over_what_a_log_by_itself_left() {
     let fs = MemFs::new();
@@ -452,8 +460,9 @@ fn unreadable_start_brings_no_deleted_record_back() {
     }
 }
 
-/// A partition changes hands again and again, between its store and itself, over deletions, compactions, crashes of
-/// all kinds and checkpoints that were lost. Whatever was flushed is there, and whatever was deleted is not.
+/// A partition changes hands again and again, between its store and itself, over deletions,
+/// compactions, crashes of all kinds. Whatever was flushed is there, and whatever was deleted is
+/// not.
 #[test]
 fn openers_that_take_turns_lose_nothing() {
     for seed in seeds("OWNERSHIP_SEEDS", 60) {

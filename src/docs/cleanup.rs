@@ -260,9 +260,12 @@
 //! 2. While the log is larger than `retention_bytes`, a segment goes if what is left then is not below the limit.
 //! 3. A segment goes when the latest timestamp of its records is older than `retention_age`.
 //!
-//! A segment goes with all its records, or not at all. A timestamp in the future is no age: the segment stays until that
-//! time has come and gone, and all behind it stay, too. One that compaction has emptied goes with what is behind it. That is what
-//! [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) is for. One without any timestamp stays for rule 3, where a broker
+//! A segment goes with all its records, or not at all. Where the latest timestamp lies in the future, the age of the segment
+//! counts from when it was written at the latest: when its file was last changed, or when `maintain` first saw it as
+//! it is now, whichever is earlier. So a record of a host whose clock is wrong keeps what is behind it no longer than
+//! `retention_age` and the time between two passes. A broker waits until that timestamp has come and gone.
+//! [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) rejects such records; topics have an hour by default.
+//! A segment that compaction has emptied goes with what is behind it. One without any timestamp stays for rule 3, where a broker
 //! would ask for the time the file was changed. If all segments are to go, the active one is closed, and goes;
 //! the log is empty then, and its offsets go on where they were.
 //!

@@ -79,7 +79,7 @@
 //! looks for its place again. After a compaction it finds it, as offsets stay what they were; after a truncation
 //! it may get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either is never reported as damage,
 //! and nobody sees half of what was before and half of what is after. Segments deleted at the front keep their
-//! files until the last reader lets go of them.
+//! files until the last reader lets go of them. After the log is closed nothing is removed: the next opening does that.
 //!
 //! # A store: who waits for whom
 //!

@@ -59,7 +59,7 @@
 //! | the same with [`flush_commits`](crate::ConsumerConfig::flush_commits) | there | there |
 //! | [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | there | maybe |
 //! | [`poll`](crate::TypedConsumer::poll) that sent poison [away](crate::OnPoison::DeadLetter) | as the acks of its producer say | the same |
-//! | dropping the last handle of a store | as if the process had died | as if the process had died |
+//! | dropping the last handle of a store, its topics, logs, readers and clients | as if the process had died | as if the process had died |
 //!
 //! A commit that is lost is read again: a group never skips what it has not read because of it. The other way round it can: records that were only written may be lost with
 //! the power while the commit that covers them is not, as each log is written to the disk in its own time. Then the offsets are given again, and the group takes
@@ -247,13 +247,16 @@
 //! # What opening does
 //!
 //! 1. The directory is created and listed. If it holds files of others and none of a log, opening refuses.
-//! 2. `.lock` is read, then locked. If another process has it: [`Error::Locked`](crate::Error::Locked).
+//! 2. The directory is locked, then `.lock` is read and locked. If another writer has either:
+//!    [`Error::Locked`](crate::Error::Locked). A log that lies in the directory of a store or a broker takes the locks of that
+//!    one, and its own directory. All that is said below of checkpoints, of the mark and of the machine's run is then read
+//!    and written there. Only the machine's present run is not written: the other logs are not recovered.
 //! 3. Leftovers go: `.tmp` and `.deleted` files; `.cleaned` files and the `.swap` files at or above the
 //!    lowest of them. What remains of `.swap` was complete and replaces the live files it covers. Indexes without a log go.
 //!    Each step is synced before the next relies on it.
-//! 4. The recovery point and the log's start are read. A malformed file counts as none: recovery begins at 0, and the
-//!    log with its first segment. The start stands twice in its file, as no checksum covers it: where the two differ,
-//!    neither counts. Segments wholly below the start are what an interrupted deletion left, and go.
+//! 4. The recovery point and the log's start are read. A malformed recovery point counts as 0. A malformed start is an error, as
+//!    deleted records would be back without it: restore the file, or remove it if they may. The start
+//!    stands twice in its file, as no checksum covers it: where the two differ, it is malformed. Segments wholly below the start are what an interrupted deletion left, and go.
 //! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
 //!    segment as it is, the log is open: no batch was read. If not, it goes on as after a crash.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to
@@ -288,12 +291,15 @@
 //! # What opening a store does
 //!
 //! 1. The directory is created and listed. A directory in it that is not named like a partition's, or a file of a log, and opening refuses: nothing was written yet.
-//! 2. `.lock` is read, then locked, as that of a log. `meta.properties` is read, or written for a directory that is new.
-//! 3. The checkpoints of all logs are read; of lines that contradict each other none counts. The mark of a clean shutdown is read and removed, and the removal is synced.
+//! 2. The directory and its `.lock` are locked, as those of a log. `meta.properties` is read, or written for a directory that is new.
+//! 3. The checkpoints of all logs are read; of lines that contradict each other none counts. A file of starts that cannot be
+//!    read, or has such lines, is an error. The mark of a clean shutdown is read and removed, and the removal is synced.
 //! 4. Directories that end in `-delete` are removed. Then each topic is looked at, by the `topic.properties` of its partition 0: one that was
 //!    being deleted is deleted; one that was being made gets the partitions that are missing; of any other a missing partition is an error.
-//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told above from step 3 on. Those that the mark
-//!    describes as they are are not read. What a log kept beside its segments, when it was last opened by itself, is taken over.
+//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told above from step 3 on, when its own
+//!    directory is locked. Those that the mark
+//!    describes as they are are not read. What a log kept beside its segments, when there was no store above
+//!    it yet, is taken over: its checkpoints, and whether the machine has stopped since.
 //! 6. The checkpoints of all are written, once. Last, `.lock` gets the machine's present run.
 //!
 //! # Did the machine stop?

@@ -305,8 +305,9 @@
 //! # The small files
 //!
 //! **Checkpoints** are text: a version, a count, and a line for each entry. A broker keeps one for all its
-//! logs in the directory above, and so does a store; a log that is opened by itself has its own, with one line. A malformed one is reported
-//! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and counts as none, which costs a longer recovery.
+//! logs in the directory above, and so does a store; a log that belongs to neither has its own, with one line. A malformed
+//! one is reported ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and counts as none, which costs a longer
+//! recovery or compaction. That of the log's start is an error: without it, deleted records would be back.
 //!
 //! **`.kafka_cleanshutdown`** is Kafka's JSON with members of our own, which a broker ignores. They say which log
 //! was closed: if the last segment has not the base and length they give, somebody else wrote since; if the
@@ -326,8 +327,8 @@
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
 //! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
-//! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). The lock itself is the operating system's: on Linux both that of `flock` and that of
-//! `fcntl`, which is the one that brokers take. The text is for
+//! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). A log of a store has none of its own. The lock itself is the operating system's: on Linux both that of `flock` and that of
+//! `fcntl`, which is the one that brokers take. The [directory is locked](super::limits#who-may-have-it-open) as well. The text is for
 //! error messages and for [recovery](super::durability#did-the-machine-stop).
 //!
 //! The same log once more:

@@ -227,7 +227,7 @@
 //! | `segment.jitter.ms` | 0 | [`segment_jitter`](crate::LogConfig::segment_jitter) | the same in every run |
 //! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | from 24 on; takes no more room than its entries |
 //! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change waits for the next opening |
-//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; there is no timer |
+//! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; after `flush.ms` the maintainer does, or `maintain` |
 //! | `retention.bytes` | -1 | [`retention_bytes`](crate::LogConfig::retention_bytes) | |
 //! | `retention.ms` | 604800000 | [`retention_age`](crate::LogConfig::retention_age) | a segment without any timestamp stays |
 //! | `max.message.bytes` | 1048588 | [`max_message_bytes`](crate::LogConfig::max_message_bytes) | |
@@ -240,7 +240,7 @@
 //! | `preallocate` | false | [`preallocate`](crate::LogConfig::preallocate) | |
 //! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
-//! | `message.timestamp.after.max.ms` | any | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | Kafka 4 has an hour: a library has no business refusing a record for its host's wrong clock |
+//! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that is opened by itself takes any time unless you set it |
 //! | `file.delete.delay.ms` | 60000 | | kept; a deleted file goes with its last reader |
 //! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | kept; there are no replicas |
 //! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | kept; there is no tiered storage |
@@ -389,7 +389,7 @@
 //! |---|---|---|
 //! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays: the broker takes the node and the cluster from it |
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
-//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time, or brings deleted records back | stay: both sides take over those of the other |
+//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time; where a log starts is there twice, and not believed where the two differ | stay: both sides take over those of the other |
 //! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
 //! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | a store's own; brokers ignore them | stay, for the way back |

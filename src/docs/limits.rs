@@ -37,8 +37,9 @@
 //!
 //! # Files and memory
 //!
-//! A segment is one to three files. Of one log at most 16 log files stay open, plus the lock, plus those that
-//! readers are in at the moment. A file is opened when it is first needed. When the process has no descriptors left, the
+//! A segment is one to three files. Of one log at most 16 log files stay open, plus its directory, plus the lock file
+//! where it has one of its own, plus those that readers are in at the moment. So a store has two descriptors for each
+//! partition that is only written to. A file is opened when it is first needed. When the process has no descriptors left, the
 //! call fails with [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
 //! The active segment's index entries are in memory: 8 and 16 bytes for each 4 KiB appended, at the default
@@ -88,13 +89,30 @@
 //!
 //! # Who may have it open
 //!
-//! One process for writing: the operating system's lock on `.lock`, released when the process ends, however it ends.
-//! It holds between containers that share a directory, too. A broker takes the lock of a store's directory: neither starts on what the other has. Any number may
-//! [read](crate::Log::open_read_only) meanwhile. They see what was appended after at most 10 ms if they wait and at
-//! once if they ask, durable or not. They lock nothing and change nothing; they cannot see what is durable.
+//! One writer at a time, of all threads and processes. The directory itself is locked, and its
+//! `.lock`, by the operating system: until the writer closes it or its process ends, however it
+//! ends. This holds between containers that share a directory, too. A broker takes the lock of a
+//! store's `.lock`: neither starts on what the other has.
 //!
-//! The lock of a store is that of its directory, and keeps out every other store. A log of a store can be opened by itself while the store is
-//! closed, and is taken back with the next opening.
+//! - *Every handle counts.* A [`Log`](crate::Log), a [`Topic`](crate::Topic), a reader, a tail or
+//!   a producer keeps the directory of its store locked, and maintained, when the
+//!   [`Store`](crate::Store) itself is dropped. A close ends all of them.
+//! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files
+//!   from there. Another path, a link, a second mount, or a removed `.lock` lets no second writer
+//!   in. If the directory is renamed, and another put in its place, the writer goes on in its own.
+//! - *A store and its logs have one rule.* A log of a store, or of a broker, can be opened by
+//!   itself while that is closed. It then takes the whole directory, reads and writes the
+//!   checkpoints there, and leaves them as its store would. So only one log of a store can be
+//!   opened by itself at a time. [`ErrorKind::Busy`](crate::ErrorKind::Busy) says that the
+//!   directory is taken. A partition that is mounted without the directory above it is rejected,
+//!   as its checkpoints cannot be seen.
+//!
+//! Any number of processes may [read](crate::Log::open_read_only) meanwhile. They see what was
+//! appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
+//! nothing and change nothing; they cannot see what is durable.
+//!
+//! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
+//! Without it, as on Windows, only the `.lock` at a path keeps other writers out.
 //!
 //! # Hostile bytes
 //!

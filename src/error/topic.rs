@@ -52,9 +52,9 @@ pub enum TopicError {
         /// Why it cannot have them.
         reason: &'static str,
     },
-    /// The directory of a partition is gone, or lies elsewhere: the topic may be spread over several directories.
+    /// The directory of a partition is gone: it was there before, or `topic.properties` counts it.
     #[error(
-        "partition {partition} of topic `{topic}` is not in the directory, which has others of its {partitions}: restore it, or bring all of them into one directory"
+        "the directory of partition {partition} of topic `{topic}` is gone, of {partitions}: restore it, or open the store with `OfflinePartitions::DamagedOrMissing`"
     )]
     MissingPartition {
         /// The topic.
@@ -71,6 +71,46 @@ pub enum TopicError {
     Missing {
         /// The topic.
         topic: String,
+    },
+    /// The partition is on another disk or broker: this directory has others of its topic.
+    #[error(
+        "partition {partition} of topic `{topic}` is not in this directory, which has others of its partitions: use the directory or the broker that has it"
+    )]
+    PartitionElsewhere {
+        /// The topic.
+        topic: String,
+        /// The partition that is elsewhere.
+        partition: u32,
+    },
+    /// The partition could not be opened, and all others can be used. Kafka: `KafkaStorageException`.
+    #[error(
+        "partition {partition} of topic `{topic}` is offline ({reason}): repair it, then call `Store::reopen_partition`"
+    )]
+    PartitionOffline {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The kind of the error that opening it failed with.
+        kind: ErrorKind,
+        /// That error.
+        reason: String,
+    },
+    /// Some partitions of the topic are elsewhere, so that this cannot be done here.
+    #[error("topic `{topic}` has partitions that are not in this directory: {reason}")]
+    Spread {
+        /// The topic.
+        topic: String,
+        /// Why all of them are needed, and what to do.
+        reason: &'static str,
+    },
+    /// The store, or a broker, keeps the topic for itself.
+    #[error("`{topic}` is an internal topic: {reason}")]
+    Internal {
+        /// Its name.
+        topic: String,
+        /// Why it cannot be changed like that.
+        reason: &'static str,
     },
     /// Something lies in the directory of a store, or where one is to be, that cannot.
     #[error("{} does not belong in the directory of a store: {reason}", path.display())]
@@ -114,12 +154,17 @@ impl fmt::Display for Nearest {
 impl TopicError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            TopicError::Unknown { .. } | TopicError::UnknownPartition { .. } => ErrorKind::NotFound,
+            TopicError::Unknown { .. }
+            | TopicError::UnknownPartition { .. }
+            | TopicError::PartitionElsewhere { .. } => ErrorKind::NotFound,
+            TopicError::PartitionOffline { kind, .. } => *kind,
             TopicError::Exists { .. } => ErrorKind::Exists,
             TopicError::MissingPartition { .. } | TopicError::Missing { .. } => ErrorKind::Corrupt,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
             | TopicError::InvalidDirectory { .. }
+            | TopicError::Spread { .. }
+            | TopicError::Internal { .. }
             | TopicError::InvalidSetting { .. }
             | TopicError::UnknownSetting { .. } => ErrorKind::InvalidInput,
         }

@@ -17,6 +17,7 @@
 #[cfg(unix)]
 use super::{DirGuard, HeldDir, held};
 use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
+use crate::types::Timestamp;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -339,6 +340,10 @@ impl File for DiskFile {
         return rustix::io::pwrite(&self.file, buf, at).map_err(io::Error::from);
         #[cfg(windows)]
         return std::os::windows::fs::FileExt::seek_write(&self.file, buf, at);
+    }
+
+    fn modified(&self) -> io::Result<Option<Timestamp>> {
+        Ok(self.file.metadata()?.modified().ok().map(Timestamp::from))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

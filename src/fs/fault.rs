@@ -25,6 +25,7 @@ pub use self::turns::Turns;
 use self::rule::{Active, Effect};
 use super::{DirGuard, DirLock, Entry, File, FileView, Fs, HeldDir, Open};
 use crate::sync::{Mutex, thread};
+use crate::types::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
@@ -412,9 +413,9 @@ impl Fs for FaultFs {
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         self.faults.pass(Call::new(Operation::HoldDir, dir.into()), |_| {
             let held = self.inner.hold_dir(dir)?;
-            Ok(held.map(|HeldDir { fs: inner, above, name }| {
+            Ok(held.map(|HeldDir { fs: inner, above, name, is_mount }| {
                 let fs = Arc::new(FaultFs { inner, faults: Arc::clone(&self.faults) });
-                HeldDir { fs, above, name }
+                HeldDir { fs, above, name, is_mount }
             }))
         })
     }
@@ -503,6 +504,10 @@ impl<F: Inner> File for FaultFile<F> {
             }
             _ => self.inner.file().write_at(buf, at),
         })
+    }
+
+    fn modified(&self) -> io::Result<Option<Timestamp>> {
+        self.inner.file().modified()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A directory of the operating system that is held by its descriptor.
 //!
-//! All calls are relative to the descriptor, so they reach the directory that was opened, whatever has its name now.
+//! All calls are relative to the descriptor, so they reach the directory that was opened, whatever
+//! has its name now.
 
 use super::disk::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
 use super::{DirGuard, DirLock, DiskFs, Entry, EntryKind, File, Fs, HeldDir, Open};
@@ -28,13 +29,15 @@ struct HeldDisk {
 #[derive(Debug)]
 struct Held {
     dir: Handle,
-    /// Whether a guard lives. The system's lock does not exclude a second one of the same descriptor.
+    /// Whether a guard lives. The system's lock does not exclude a second one of the same
+    /// descriptor.
     locked: AtomicBool,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Holds the directory at a path, which may be reached through links. `real` is the path without them.
+/// Holds the directory at a path, which may be reached through links. `real` is the path without
+/// them.
 pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
     let dir = open(at::CWD, path, DIRECTORY)?;
     let is_above = |text: &Path| -> io::Result<bool> {
@@ -63,11 +66,13 @@ pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
 
 fn held(dir: OwnedFd, root: &Path, above: Option<(&Path, &OsStr)>) -> HeldDir {
     let held = Arc::new(Held { dir: Handle::new(dir), locked: AtomicBool::new(false) });
+    let is_mount = is_mount(&held);
     let fs =
         HeldDisk { held, root: root.to_owned(), above: above.map(|(above, _)| above.to_owned()) };
     HeldDir {
         above: fs.above.clone(),
         name: above.map(|(_, name)| name.to_string_lossy().into_owned()),
+        is_mount,
         fs: Arc::new(fs),
     }
 }
@@ -196,8 +201,8 @@ impl Fs for HeldDisk {
         if FileType::from_raw_mode(self.stat(&at)?.st_mode) != FileType::Directory {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // The process that created it may have died before this step. A parent that may not be read cannot be
-        // synced; that alone is no reason to refuse the directory.
+        // The process that created it may have died before this step. A parent that may not be
+        // read cannot be synced; that alone is no reason to refuse the directory.
         match self.sync_above(&at) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
@@ -278,7 +283,8 @@ impl Fs for HeldDisk {
     }
 }
 
-/// Takes the lock of a directory itself. A file system without such locks is left at those of files.
+/// Takes the lock of a directory itself. A file system without such locks is left at those of
+/// files.
 fn lock(held: Arc<Held>) -> io::Result<Box<dyn DirGuard>> {
     if held.locked.swap(true, Ordering::AcqRel) {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -303,10 +309,26 @@ impl DirGuard for HeldGuard {}
 
 impl Drop for HeldGuard {
     fn drop(&mut self) {
-        // The descriptor may live on, here and in a child that was just forked. Should this fail, closing is what is left.
+        // The descriptor may live on, here and in a child that was just forked. Should this fail,
+        // closing is what is left.
         at::flock(self.held.dir.as_fd(), FlockOperation::Unlock).ok();
         self.held.locked.store(false, Ordering::Release);
     }
+}
+
+/// Whether something is mounted at a directory.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_mount(held: &Held) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags, statx};
+    let found = statx(held.dir.as_fd(), "", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
+    // A kernel before 5.8 does not say.
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_mount(_: &Held) -> bool {
+    false
 }
 
 fn is_same(one: &Stat, other: &Stat) -> bool {

@@ -27,6 +27,7 @@ pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
 pub use view::FileView;
 
+use crate::types::Timestamp;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -254,6 +255,8 @@ pub struct HeldDir {
     pub above: Option<PathBuf>,
     /// Its name there, which is not that of a link it was reached through.
     pub name: Option<String>,
+    /// Whether it is known that something is mounted there. Then it may lie in another directory as well.
+    pub is_mount: bool,
 }
 
 /// Keeps everybody else from locking a directory until it is dropped: [`Fs::lock_dir`].
@@ -295,6 +298,15 @@ pub trait File: Send + Sync + Debug {
     /// # Errors
     /// What the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// When the file was last written, by the clock of the file system; `None` where that is not known, which is what
+    /// the default says.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn modified(&self) -> io::Result<Option<Timestamp>> {
+        Ok(None)
+    }
 
     /// Extends the file to `len` with zeros for which room is reserved, so that writing there
     /// cannot run out of space, where the file system can promise it. It never shortens the file.

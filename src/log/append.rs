@@ -9,7 +9,7 @@ use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_leader_epoch,
-    validate_for_append,
+    stamp_max_timestamp, validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
@@ -179,29 +179,46 @@ impl Shared {
         let rules = self.rules(self.clock().now());
         let checked = validate_for_append(batch.view(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
-        checked?;
+        let checked = checked?;
+        // Read once: it may be altered meanwhile.
         let recompress = self
-            .config
-            .compression
+            .live
+            .compression()
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
-        if recompress.is_some() {
-            let mut rebuilt = self.rebuild(batch.view())?;
+        if let Some(compression) = recompress {
+            let mut rebuilt = self.rebuild(batch.view(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
             return self.append_encoded(&mut rebuilt, header);
         }
-        // Who keeps a clone of the batch keeps it as it was.
+        let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
+            .then_some(checked.max_timestamp);
+        // A clone that the caller keeps stays as it was.
         match batch.into_bytes().try_into_mut() {
-            Ok(mut own) => self.append_encoded(&mut own, header),
-            Err(shared) => self.append_encoded(&mut shared.to_vec(), header),
+            Ok(mut own) => self.append_corrected(&mut own, header, max),
+            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
         }
     }
 
-    /// The same records and producer fields, compressed as the log is configured.
-    fn rebuild(&self, batch: BatchRef<'_>) -> Result<Vec<u8>> {
+    /// Gives a batch the largest timestamp of its records first: some clients leave it out.
+    fn append_corrected(
+        &self,
+        batch: &mut [u8],
+        mut header: BatchHeader,
+        max: Option<Timestamp>,
+    ) -> Result<Appended> {
+        if let Some(max) = max.filter(|max| *max != header.max_timestamp) {
+            stamp_max_timestamp(batch, max)?;
+            header = BatchHeader::parse(batch)?;
+        }
+        self.append_encoded(batch, header)
+    }
+
+    /// The same records and producer fields, compressed otherwise.
+    fn rebuild(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
         builder
-            .compression(self.live.compression().unwrap_or(Compression::None))
+            .compression(compression)
             .producer(header.producer_id, header.producer_epoch, header.base_sequence)
             .transactional(header.is_transactional());
         let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
@@ -327,9 +344,18 @@ impl Shared {
         }
         self.publish(writer, last.saturating_add(1));
         if writer.tracked.is_due(writer.log.position()) {
-            self.store_producers(&mut writer.tracked, writer.segment.base, writer.log.position());
+            self.store_due_producers(writer);
         }
         Ok(Appended { first, last, append_time, duplicate: false })
+    }
+
+    /// Takes a snapshot of the producers between two segments. What it reports is delivered without the lock.
+    #[cold]
+    fn store_due_producers(&self, writer: &mut Writer) {
+        let (segment, position) = (writer.segment.base, writer.log.position());
+        let store = || self.store_producers(&mut writer.tracked, segment, position);
+        let ((), events) = self.dir.events.hold(store);
+        writer.events.extend(events);
     }
 
     /// Whether the batch is the next of its producer; if it was stored before, where.
@@ -433,4 +459,4 @@ impl Shared {
     }
 }
 
-const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);
+pub(crate) const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);

@@ -530,7 +530,7 @@ pub(crate) fn begin_segment(
     let segment =
         Segment::active(Arc::clone(dir), base, &file, 0, Timestamp::NONE, Arc::clone(&indexes));
     let log = ActiveLog::new(file, path, 0, reserved);
-    let cadence = IndexCadence::new(config.index_interval_bytes, (Timestamp::NONE, base));
+    let cadence = IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base));
     let roll_age = roll_age(config, &dir.path, base);
     Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
 }

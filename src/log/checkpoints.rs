@@ -1,7 +1,7 @@
 //! What a log writes down about itself from one opening to the next, in Kafka's text files.
 //!
-//! A log by itself has these files beside its segments. The logs of a data directory have theirs one directory
-//! higher, a line each in files for all of them, as a broker does.
+//! A log in no data directory has these files beside its segments. The logs of a data directory
+//! have theirs one directory higher, a line each in files for all of them, as a broker does.
 
 use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
@@ -46,8 +46,8 @@ impl Checkpoint {
         }
     }
 
-    /// A file that cannot be read is reported and counts as none: then more is read than needed. But without its start a log
-    /// would have deleted records again, so the directory is refused.
+    /// A file that cannot be read is reported and counts as none: then more is read than needed.
+    /// But without its start a log would have deleted records again, so the directory is refused.
     pub(crate) fn unreadable(
         self,
         dir: &SegmentDir,
@@ -102,8 +102,8 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept: Kept::Own }
     }
 
-    /// Of a log that is one of many. `is_alone` says that no other log of them is open, and that the close of this one is
-    /// that of all.
+    /// Of a log that is one of many. `is_alone` says that no other log of them is open, and that
+    /// the close of this one is that of all.
     pub(crate) fn shared(
         dir: &Arc<SegmentDir>,
         all: &Arc<DataCheckpoints>,
@@ -123,7 +123,8 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
-    /// What is stored, if anything ever was. A malformed file counts as none, except where deleted records would be back.
+    /// What is stored, if anything ever was. A malformed file counts as none, except where deleted
+    /// records would be back.
     pub(crate) fn get(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
         match &self.kept {
             Kept::Own => self.get_own(checkpoint),
@@ -155,7 +156,8 @@ impl Checkpoints {
         }
     }
 
-    /// Whether files of a log by itself lie beside the segments: its lock file is the last of them to be removed.
+    /// Whether files of a log by itself lie beside the segments: its lock file is the last of them
+    /// to be removed.
     fn has_own(&self) -> Result<bool> {
         Ok(self.dir.read_small(&self.dir.path.join(LOCK), 0)?.is_some())
     }
@@ -202,7 +204,8 @@ impl Checkpoints {
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())
     }
 
-    /// The marker of a clean shutdown: `None` where there is none, and `Some(None)` where there is one that cannot be read.
+    /// The marker of a clean shutdown: `None` where there is none, and `Some(None)` where there is
+    /// one that cannot be read.
     pub(crate) fn clean_shutdown(&self) -> Result<Option<Option<CleanShutdown>>> {
         match &self.kept {
             Kept::Shared { all, key, .. } => Ok(all.clean_shutdown(key).map(Some)),
@@ -218,7 +221,8 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs was removed before the first of them was opened.
+    /// Removes the marker, durably. That of many logs was removed before the first of them was
+    /// opened.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -298,7 +302,8 @@ impl Checkpoints {
     }
 }
 
-/// What is relied upon of an offset that two files have, one of a directory of logs and one of the log itself.
+/// What is relied upon of an offset that two files have, one of a directory of logs and one of the
+/// log itself.
 fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) -> Option<Offset> {
     match (checkpoint, known, own) {
         (Checkpoint::Start, Some(known), Some(own)) => Some(known.max(own)),
@@ -339,7 +344,8 @@ fn agreed(
 mod tests {
     use super::*;
 
-    /// A broker's file has a line for each of its logs; one of a log that was renamed has another name in it.
+    /// A broker's file has a line for each of its logs; one of a log that was renamed has another
+    /// name in it.
     #[test]
     fn the_line_of_this_log_counts_and_lines_of_one_other_log_alone() {
         let line = |topic: &str, partition, offset| OffsetCheckpointEntry {

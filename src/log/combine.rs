@@ -189,10 +189,15 @@ impl Shared {
         let Group { bytes, batches } = group;
         let first = self.end();
         let mut end = first;
-        let mut latest = Timestamp::NONE;
+        // All of them are as late as the log says, if it says so.
+        let append_time = (self.live.timestamp_type() == TimestampType::LogAppendTime)
+            .then(|| self.clock().now());
+        let mut latest = append_time.unwrap_or(Timestamp::NONE);
         for Handed { header, .. } in batches.iter() {
             end = end.saturating_add(header.offset_count());
-            latest = latest.max(header.max_timestamp);
+            if append_time.is_none() {
+                latest = latest.max(header.max_timestamp);
+            }
         }
         let last = end.saturating_sub(1);
         // The first batch of a segment decides from when its age counts.
@@ -200,7 +205,7 @@ impl Shared {
             || batches.iter().any(|handed| handed.header.has_producer())
             || last > MAX_OFFSET
             || self.must_roll(writer, bytes.len() as u64, latest, last, batches.len())
-            || self.stamp_places(bytes, batches, first).is_none()
+            || self.stamp_places(bytes, batches, first, append_time).is_none()
         {
             return false;
         }
@@ -229,7 +234,7 @@ impl Shared {
         let mut next = first;
         for handed in batches.iter() {
             let last = next.saturating_add(handed.header.offset_count()).saturating_sub(1);
-            let append_time = self.append_time_of(&handed.header);
+            let append_time = append_time.unwrap_or(Timestamp::NONE);
             let appended = Appended { first: next, last, append_time, duplicate: false };
             handed.ticket.serve(Ok(Placed { appended, flush }));
             next = last.saturating_add(1);
@@ -238,29 +243,26 @@ impl Shared {
     }
 
     /// Writes its offset, and the time if that is the log's, into each batch; `None` if the bytes are not these batches.
-    fn stamp_places(&self, bytes: &mut [u8], batches: &mut [Handed], first: u64) -> Option<()> {
+    fn stamp_places(
+        &self,
+        bytes: &mut [u8],
+        batches: &mut [Handed],
+        first: u64,
+        append_time: Option<Timestamp>,
+    ) -> Option<()> {
         let mut rest = bytes;
         let mut next = first;
-        let now = (self.live.timestamp_type() == TimestampType::LogAppendTime)
-            .then(|| self.clock().now());
         for Handed { header, .. } in batches {
             let (batch, behind) = rest.split_at_mut_checked(header.size_bytes())?;
-            if let Some(now) = now {
-                stamp_append_time(batch, now).ok()?;
-                header.max_timestamp = now;
+            if let Some(time) = append_time {
+                stamp_append_time(batch, time).ok()?;
+                header.max_timestamp = time;
             }
             stamp_base_offset(batch, next).ok()?;
             next = next.saturating_add(header.offset_count());
             rest = behind;
         }
         Some(())
-    }
-
-    fn append_time_of(&self, header: &BatchHeader) -> Timestamp {
-        match self.live.timestamp_type() {
-            TimestampType::LogAppendTime => header.max_timestamp,
-            TimestampType::CreateTime => Timestamp::NONE,
-        }
     }
 
     fn append_one_by_one(&self, writer: &mut Writer, group: &mut Group) {
@@ -277,5 +279,38 @@ impl Shared {
             });
             handed.ticket.serve(outcome);
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use crate::fs::MemFs;
+    use crate::{Log, LogConfig, ManualClock, Record, Timestamp, TimestampType};
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    /// Old records, appended by threads that meet: the segment is as old as the times that the log stamps on them.
+    #[test]
+    fn group_rolls_by_stamped_time() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+        let config = LogConfig::default().timestamp_type(TimestampType::LogAppendTime);
+        let config = config.segment_age(Duration::from_secs(3600)).segment_jitter(Duration::ZERO);
+        let log = Log::open("t-0", config.clock(clock.clone()).fs(MemFs::new())).unwrap();
+        let append =
+            || log.append(Record::new("x").timestamp(Timestamp::from_millis(1_000_000))).unwrap();
+        append();
+        clock.advance(Duration::from_secs(7200));
+        let writer = log.shared.writer.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(append);
+            scope.spawn(append);
+            while log.shared.queue.len.load(Ordering::Relaxed) < 2 {
+                std::thread::yield_now();
+            }
+            drop(writer);
+        });
+        assert_eq!(log.offsets().end, 3);
+        assert_eq!(log.stats().unwrap().segments.len(), 2);
     }
 }

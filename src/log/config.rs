@@ -296,9 +296,9 @@ impl LogConfig {
 
     /// How far after the clock's time a record's timestamp may lie.
     ///
-    /// *Default* any: a library has no business refusing a record for its host's wrong clock. Kafka 4 has 1 hour;
-    /// set that where wrong clocks would make time-based retention keep data too long. Not looked at for log-append time.
-    /// Kafka: `message.timestamp.after.max.ms`.
+    /// *Default* any, because a record is not wrong when the clock of its host is; a topic of a [`Store`](crate::Store)
+    /// has Kafka's hour. *Effect*: an append with a later timestamp fails with [`Error::InvalidRecord`](crate::Error::InvalidRecord).
+    /// Log-append time is not checked. Kafka: `message.timestamp.after.max.ms`, 1 hour.
     #[must_use]
     pub fn timestamp_after_max(mut self, distance: Duration) -> Self {
         self.timestamp_after_max = distance;
@@ -315,10 +315,13 @@ impl LogConfig {
         self
     }
 
-    /// Makes everything durable with the first append after this time since the last flush.
+    /// Makes everything durable within this time of its append.
     ///
-    /// *Default* never. *Effect*: that append waits for the disk. There is no timer: what was appended last stays as it is
-    /// until there is another append or a [`flush`](crate::Log::flush). Kafka: `flush.ms`.
+    /// *Default* never. *Effect*: the first append after this time since the last flush waits for the disk. What was
+    /// appended last is flushed by the [`maintainer`](LogConfig::maintainer) of the log, without another append, and by
+    /// [`Log::maintain`](crate::Log::maintain). A log without a maintainer has no timer: there it stays until the next append,
+    /// `maintain` or [`flush`](crate::Log::flush). A maintainer has one thread or a few for all of its logs: where a disk is slow, a
+    /// flush waits for those before it. Kafka: `flush.ms`.
     #[must_use]
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
@@ -340,7 +343,8 @@ impl LogConfig {
     ///
     /// *Default* none: unlike a broker, whose 7 days every operator has heard of, a library forgets nothing unless told to.
     /// *Limits* any; from `i64::MAX` milliseconds on there is no limit. *Effect*: a segment goes, with all its records, when the
-    /// latest of them is older than this. One whose latest timestamp lies in the future stays until then, and one without any
+    /// latest of them is older than this. Where that timestamp lies in the future, the age counts from when the segment was
+    /// written at the latest: see [`docs::cleanup`](crate::docs::cleanup#what-is-deleted). A segment without any
     /// timestamp stays (where a broker asks for the time its file was changed). Kafka: `retention.ms`.
     #[must_use]
     pub fn retention_age(mut self, age: Duration) -> Self {

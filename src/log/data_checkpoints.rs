@@ -1,9 +1,10 @@
 //! The checkpoints of all logs of a data directory: a line each in Kafka's files.
 //!
-//! Questions are answered from memory; what is set is in the file before the call returns. Calls that arrive while the
-//! file is written share the next write. Logs that are opened or closed together are held back until they are
-//! [committed](DataCheckpoints::commit), so that ten thousand logs make one write of each file. That is for these logs
-//! alone: whatever any other log sets meanwhile is written.
+//! Questions are answered from memory; what is set is in the file before the call returns. Calls
+//! that arrive while the file is written share the next write. Logs that are opened or closed
+//! together are held back until they are [committed](DataCheckpoints::commit), so that ten
+//! thousand logs make one write of each file. That is for these logs alone: whatever any other log
+//! sets meanwhile is written.
 
 use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
@@ -121,7 +122,8 @@ pub(crate) struct DataCheckpoints {
 }
 
 impl DataCheckpoints {
-    /// Reads what is there. What is set is held back until the first [commit](DataCheckpoints::commit).
+    /// Reads what is there. What is set is held back until the first
+    /// [commit](DataCheckpoints::commit).
     ///
     /// The marker of a clean shutdown is removed, durably, before anything is opened on its word. `was_foreign` says that
     /// another program had the directory last, if any did.
@@ -164,7 +166,8 @@ impl DataCheckpoints {
         self.write_all()
     }
 
-    /// Writes all that was held back, in the order in which it may be relied upon, and nothing of logs that are not among these.
+    /// Writes all that was held back, in the order in which it may be relied upon, and nothing of
+    /// logs that are not among these.
     pub(crate) fn commit(&self, logs: impl IntoIterator<Item = Key>) -> Result<()> {
         let logs: BTreeSet<Key> = logs.into_iter().collect();
         {
@@ -210,8 +213,8 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not known which there are, those
-    /// that were when the directory was opened.
+    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not
+    /// known which there are, those that were when the directory was opened.
     pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
             let state = self.state.lock();
@@ -230,7 +233,8 @@ impl DataCheckpoints {
         unless_full(&self.dir, path, marked)
     }
 
-    /// Forgets logs that were deleted: their lines, and what they looked like when they were closed.
+    /// Forgets logs that were deleted: their lines, and what they looked like when they were
+    /// closed.
     pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -255,8 +259,8 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that is done: a listener
-    /// may ask for another write.
+    /// Writes a file, unless it was since what is wanted was set. Events are delivered when that
+    /// is done: a listener may ask for another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
         let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
         self.dir.events.emit_all(&events);
@@ -339,12 +343,14 @@ impl DataCheckpoints {
         })
     }
 
-    /// Holds back what is set of a log from now on, as it is closed with others: one write for all of them follows.
+    /// Holds back what is set of a log from now on, as it is closed with others: one write for all
+    /// of them follows.
     pub(crate) fn hold(&self, log: &Key) {
         self.state.lock().held.insert(log.clone());
     }
 
-    /// What is known of a log that was closed in order, if no log of the directory has been open since.
+    /// What is known of a log that was closed in order, if no log of the directory has been open
+    /// since.
     pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
         self.state.lock().closed.get(&name_of(log)).cloned()
     }
@@ -376,7 +382,8 @@ fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<(
     }
 }
 
-/// The offsets in a file of a data directory. One that cannot be read counts as none, where that is safe.
+/// The offsets in a file of a data directory. One that cannot be read counts as none, where that
+/// is safe.
 pub(crate) fn read_offsets(
     dir: &SegmentDir,
     checkpoint: Checkpoint,

@@ -7,7 +7,8 @@
 //! together with those who came while it ran they are whom to expect. It goes on for as long as they come.
 //!
 //! That costs time when they do not come back. So it waits for none of them longer than a sync
-//! takes, and each time in vain it goes twice as many syncs without waiting.
+//! takes, and for all of them a few milliseconds at most: after one slow sync it would be a stall. Each time
+//! in vain it goes twice as many syncs without waiting.
 
 use crate::types::Offset;
 use std::time::Duration;
@@ -15,7 +16,10 @@ use std::time::Duration;
 /// The most syncs that go without waiting after waiting was in vain.
 const MAX_REST: u32 = 64;
 
-#[derive(Debug, Default)]
+/// The longest that a leader waits for others, however slow the last sync was.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
 pub(crate) struct Group {
     /// Counts the syncs that have begun: who waits for the next one is counted once.
     round: u64,
@@ -27,11 +31,29 @@ pub(crate) struct Group {
     covered: Offset,
     /// How many to expect for the next sync.
     expected: usize,
-    /// How long the last sync took.
+    /// How long the last sync took, in real time.
     took: Duration,
+    /// The longest that a leader waits in all.
+    pub(crate) longest_wait: Duration,
     /// How many syncs to go without waiting, and how many after waiting in vain once more.
     rest: u32,
     next_rest: u32,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group {
+            round: 0,
+            joined: 0,
+            served: 0,
+            covered: 0,
+            expected: 0,
+            took: Duration::ZERO,
+            longest_wait: LONGEST_WAIT,
+            rest: 0,
+            next_rest: 0,
+        }
+    }
 }
 
 impl Group {
@@ -68,7 +90,7 @@ impl Group {
             self.rest = self.rest.saturating_sub(1);
             return None;
         }
-        Some(self.took)
+        Some(self.took.min(self.longest_wait))
     }
 
     /// Takes note of whether waiting was of use.
@@ -132,6 +154,19 @@ mod tests {
         group.join(3, true, &mut None);
         group.end(TOOK);
         assert_eq!(group.expected, 3);
+    }
+
+    /// A disk that stalled for half a minute must not make the next flush wait as long.
+    #[test]
+    fn wait_is_short_after_slow_sync() {
+        let mut group = Group::default();
+        let (mut one, mut other) = (None, None);
+        group.join(1, false, &mut one);
+        group.begin(1);
+        group.join(2, true, &mut other);
+        group.end(Duration::from_secs(30));
+        assert!(!group.is_complete());
+        assert_eq!(group.patience(), Some(LONGEST_WAIT));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! The locks of a directory that is open for writing, and what its lock file says about the last holder.
+//! The locks of a directory that is open for writing, and what its lock file says about the last
+//! holder.
 //!
-//! A directory is [held](crate::fs::Fs::hold_dir) where the file system can do that. Then two locks keep others out: that of
-//! the directory itself, which holds by whatever path it is reached and cannot be removed, and that of its `.lock`, which
-//! a broker knows too, and which says whose it is. A log of a store has the former of its own, and shares the latter.
+//! A directory is [held](crate::fs::Fs::hold_dir) where the file system can do that. Then two
+//! locks keep others out: that of the directory itself, which holds by whatever path it is reached
+//! and cannot be removed, and that of its `.lock`, which a broker knows too, and which says whose
+//! it is. A log of a store has the former of its own, and shares the latter.
 
 use crate::checkpoint::{SESSION_BYTES, Session};
 use crate::error::{Error, Result, is_storage_full};
@@ -23,6 +25,8 @@ pub(crate) struct Place {
     pub(crate) above: Option<PathBuf>,
     /// Its name there.
     pub(crate) name: Option<String>,
+    /// Whether it is mounted there, and may lie in another directory as well.
+    pub(crate) is_mount: bool,
     is_held: bool,
 }
 
@@ -30,13 +34,14 @@ impl Place {
     /// Holds a directory that is there.
     pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
         let to_owned = path.to_owned();
-        if let Some(HeldDir { fs, above, name }) = fs.hold_dir(path)? {
-            return Ok(Place { fs, path: to_owned, above, name, is_held: true });
+        if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
+            return Ok(Place { fs, path: to_owned, above, name, is_mount, is_held: true });
         }
         // Of `.`, `..` and the root the text says neither.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
-        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_held: false })
+        let (is_mount, is_held) = (false, false);
+        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_mount, is_held })
     }
 
     /// Locks the directory itself, if it is held.
@@ -53,14 +58,16 @@ impl Place {
         }
     }
 
-    /// The process that has the directory locked: its own lock file says so, or that of the store it belongs to.
+    /// The process that has the directory locked: its own lock file says so, or that of the store
+    /// it belongs to.
     fn holder(&self) -> Option<u32> {
         let of = |dir: &Path| session(&*self.fs, &dir.join(LOCK)).ok()??.process;
         of(&self.path).or_else(|| of(self.above.as_deref()?))
     }
 }
 
-/// What keeps other writers out of the directory of a log: for as long as the log is open, and no longer.
+/// What keeps other writers out of the directory of a log: for as long as the log is open, and no
+/// longer.
 #[derive(Debug)]
 pub(crate) struct Ownership {
     /// The lock of the log's own directory, where that is one of many.
@@ -75,7 +82,8 @@ impl Ownership {
         Ownership { _guard: None, _lock: lock }
     }
 
-    /// Of a log in a directory of many. The last of them to go, and the store, let go of the lock of that directory.
+    /// Of a log in a directory of many. The last of them to go, and the store, let go of the lock
+    /// of that directory.
     pub(crate) fn shared(guard: Option<Box<dyn DirGuard>>, lock: &Arc<WriteLock>) -> Ownership {
         Ownership { _guard: guard, _lock: Arc::clone(lock) }
     }
@@ -85,8 +93,9 @@ impl Ownership {
 #[derive(Debug)]
 pub(crate) struct WriteLock {
     lock: Box<dyn DirLock>,
-    /// Whether the machine stopped since the last holder had the directory. Then what was not synced
-    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    /// Whether the machine stopped since the last holder had the directory. Then what was not
+    /// synced may be lost in any part and any order, and valid batches behind a hole are no proof
+    /// of damage.
     pub(crate) lost_power: bool,
     /// Whether another program had it last, if any did. A broker leaves the file empty.
     pub(crate) was_foreign: bool,
@@ -96,8 +105,9 @@ pub(crate) struct WriteLock {
 impl WriteLock {
     /// Takes the locks, and says whether the machine stopped since the last holder had them.
     ///
-    /// If it did, this run of the machine is not stored until the directory is [recovered](WriteLock::recovered):
-    /// a recovery that is itself interrupted must begin again from the same knowledge.
+    /// If it did, this run of the machine is not stored until the directory is
+    /// [recovered](WriteLock::recovered): a recovery that is itself interrupted must begin again
+    /// from the same knowledge.
     pub(crate) fn take(place: &Place, dir: &SegmentDir) -> Result<WriteLock> {
         let guard = place.guard()?;
         let path = dir.path.join(LOCK);
@@ -114,8 +124,8 @@ impl WriteLock {
         Ok(lock)
     }
 
-    /// Fails while a process has a directory open for writing, if that has a lock file. Otherwise it returns what the last
-    /// holder left there.
+    /// Fails while a process has a directory open for writing, if that has a lock file. Otherwise
+    /// it returns what the last holder left there.
     pub(crate) fn check_free(fs: &dyn Fs, dir: &Path) -> Result<Option<Session>> {
         let path = dir.join(LOCK);
         let Some(session) = session(fs, &path).map_err(|e| Error::io("read", &path, e))? else {
@@ -138,8 +148,8 @@ impl WriteLock {
         let store = || -> io::Result<()> {
             let file = self.lock.file();
             match file.write_all_at(content.as_bytes(), 0) {
-                // On a full disk the file stays as it is. It says that the machine stopped since, or nothing,
-                // which counts as that.
+                // On a full disk the file stays as it is. It says that the machine stopped since,
+                // or nothing, which counts as that.
                 Err(error) if is_storage_full(&error) => return Ok(()),
                 written => written?,
             }
@@ -167,7 +177,8 @@ fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
     Ok(Some(Session::parse(&String::from_utf8_lossy(&bytes))))
 }
 
-/// How often a lock is tried that is taken: another process may only look whether it is free, and has it for a moment.
+/// How often a lock is tried that is taken: another process may only look whether it is free, and
+/// has it for a moment.
 const TRIES: usize = 100;
 
 fn tried<T>(lock: impl Fn() -> io::Result<T>) -> io::Result<T> {

@@ -10,6 +10,7 @@ use crate::log::view::View;
 use crate::retention::{Extent, Limits, expired};
 use crate::segment::dir::Room;
 use crate::types::{Offset, Timestamp};
+use std::time::Duration;
 
 /// What a pass of [`Log::maintain`](crate::Log::maintain) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,12 +27,13 @@ pub struct MaintenanceReport {
 }
 
 impl Shared {
-    /// Compacts what is worth it, then deletes what the log may no longer keep.
+    /// Flushes what is due by its age, compacts what is worth it, then deletes what the log may no longer keep.
     pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
         self.check_writable()?;
         let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
+        let flushed = self.flush_by_age();
         if self.is_resting() {
-            return Ok(report);
+            return flushed.map(|_| report);
         }
         // The clock is somebody else's code: it is asked with no lock held.
         let now = self.clock().monotonic();
@@ -46,8 +48,8 @@ impl Shared {
             Ok(CompactionReport::default())
         };
         // The clock is somebody else's code: it is asked with no lock held.
-        let limits = self.retention_limits();
-        let removed = self.change_front(|| match self.expired_below(&limits)? {
+        let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
+        let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
             // A pause that began meanwhile waits for this, or finds it not done.
             Some(target) if !self.is_resting() => self.remove_front(target),
             _ => Ok(Removed::default()),
@@ -56,7 +58,7 @@ impl Shared {
         report.bytes_deleted = removed.bytes;
         report.start = self.start();
         report.compaction = compacted?;
-        Ok(report)
+        flushed.map(|_| report)
     }
 
     fn is_compacted(&self) -> bool {
@@ -64,13 +66,15 @@ impl Shared {
     }
 
     /// The offset that everything to be deleted lies below, if there is any.
-    fn expired_below(&self, limits: &Limits) -> Result<Option<Offset>> {
+    fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
         // The end first: the last segment of an older view may have become one in the middle, and what
         // was appended behind it since is not its own.
         let end = self.end();
         let view = self.view();
         let segments = extents(&view, end);
-        let count = expired(&segments, limits, |number| self.latest(&view, number, end))?;
+        let count = expired(&segments, limits, |number| {
+            self.latest(&view, number, end, limits.now, monotonic)
+        })?;
         let last = count.checked_sub(1).and_then(|last| segments.get(last));
         if last.is_some() && count == segments.len() {
             // Then the one that is appended to goes too, and is closed for that.
@@ -86,14 +90,24 @@ impl Shared {
         Ok(last.map(|last| last.next))
     }
 
-    /// The largest timestamp of a segment. One that is damaged counts as having none: it is reported, and kept.
-    fn latest(&self, view: &View, number: usize, end: Offset) -> Result<Timestamp> {
+    /// The largest timestamp of a segment, and of one that lies in the future the time when it was written at the latest:
+    /// a record must not keep all behind it for as long as its clock was wrong. A segment that is damaged counts as having
+    /// no time: it is reported, and kept.
+    fn latest(
+        &self,
+        view: &View,
+        number: usize,
+        end: Offset,
+        now: Timestamp,
+        monotonic: Duration,
+    ) -> Result<Timestamp> {
         let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
         match segment.largest_timestamp(view.limit(number, end)) {
             Err(Error::Corrupt(corruption)) => {
                 self.emit(&Event::Damaged(*corruption));
                 Ok(Timestamp::NONE)
             }
+            Ok(latest) if latest > now => segment.written_before(now, monotonic),
             other => other,
         }
     }

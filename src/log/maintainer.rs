@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::log::Log;
 use crate::log::shared::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, thread};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -141,8 +141,26 @@ impl Maintainer {
     /// # Errors
     /// [`Error::InvalidConfig`].
     pub fn new(config: MaintainerConfig) -> Result<Maintainer> {
+        Maintainer::with_clock(config, Arc::new(SystemClock::new()))
+    }
+
+    /// A maintainer whose rounds and rate follow a clock: with a [`ManualClock`](crate::ManualClock), a round begins when that has
+    /// been moved by the [interval](MaintainerConfig::interval). That of a [`Store`](crate::Store) follows
+    /// [`StoreConfig::clock`](crate::StoreConfig::clock).
+    ///
+    /// ```
+    /// use annals::{Maintainer, MaintainerConfig, ManualClock, Timestamp};
+    /// use std::sync::Arc;
+    ///
+    /// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    /// let maintainer = Maintainer::with_clock(MaintainerConfig::default(), clock)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`].
+    pub fn with_clock(config: MaintainerConfig, clock: Arc<dyn Clock>) -> Result<Maintainer> {
         config.validate()?;
-        let clock = SystemClock::new();
         let rounds = Arc::new(Rounds {
             config,
             clock,
@@ -169,6 +187,7 @@ impl Maintainer {
         let added = Arc::downgrade(log.shared());
         if !state.logs.iter().any(|known| Weak::ptr_eq(known, &added)) {
             state.logs.push(Weak::clone(&added));
+            state.next_flush = Duration::ZERO;
             state.queue.push(added);
         }
         drop(state);
@@ -252,7 +271,7 @@ impl Drop for Threads {
 /// What the threads share.
 struct Rounds {
     config: MaintainerConfig,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     /// Leaf lock.
     state: Mutex<State>,
     /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits with it, too.
@@ -270,6 +289,9 @@ struct State {
     /// Who is still to come in this round, the next one last.
     queue: Vec<Weak<Shared>>,
     next_round: Duration,
+    /// When logs are to be looked at next for what is to be flushed by its age, and whether a thread does.
+    next_flush: Duration,
+    flushing: bool,
     /// Whether a thread is putting the logs in order for the next round.
     ordering: bool,
     running: usize,
@@ -296,18 +318,28 @@ impl Rounds {
             if state.stopped {
                 return None;
             }
+            let now = self.clock.monotonic();
+            if !state.flushing && state.next_flush <= now && !state.logs.is_empty() {
+                state = self.flush_logs(state);
+                continue;
+            }
             if let Some(next) = state.queue.pop() {
                 state.running = state.running.saturating_add(1);
                 return Some(next);
             }
-            let now = self.clock.monotonic();
-            let left = state.next_round.saturating_sub(now);
+            let next = if state.flushing { Duration::MAX } else { state.next_flush };
+            let left = state.next_round.min(next).saturating_sub(now);
             if state.ordering || state.logs.is_empty() {
                 self.changed.wait(&mut state);
             } else if !left.is_zero() {
-                self.changed.wait_for(&mut state, left);
+                // Another clock may go on at any moment.
+                let by_itself = self.clock.runs_by_itself();
+                let wait = if by_itself { left } else { left.min(LOOK_INTERVAL) };
+                self.changed.wait_for(&mut state, wait);
             } else {
                 state.next_round = now.saturating_add(self.config.interval);
+                // One of them may have been given another interval.
+                state.next_flush = now;
                 state.ordering = true;
                 state.logs.retain(|log| log.strong_count() > 0);
                 let logs = state.logs.clone();
@@ -320,6 +352,37 @@ impl Rounds {
                 self.changed.notify_all();
             }
         }
+    }
+
+    /// Flushes the logs of which something is due by its age, and finds out when to look next.
+    fn flush_logs<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.flushing = true;
+        // Whatever raises it meanwhile is seen.
+        state.next_flush = Duration::MAX;
+        let logs = state.logs.clone();
+        drop(state);
+        let mut soonest = Duration::MAX;
+        for shared in logs.iter().filter_map(Weak::upgrade) {
+            let flushed = catch_unwind(AssertUnwindSafe(|| shared.flush_by_age()));
+            let left = match flushed {
+                Ok(Ok(left)) => left,
+                Ok(Err(error)) => {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    let event = Event::MaintenanceFailed { error: error.to_string() };
+                    catch_unwind(AssertUnwindSafe(|| shared.emit(&event))).ok();
+                    Some(LOOK_INTERVAL)
+                }
+                // A clock or a listener: they are asked again later.
+                Err(_) => Some(LOOK_INTERVAL),
+            };
+            let left = left.map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)));
+            soonest = soonest.min(self.clock.monotonic().saturating_add(left));
+            catch_unwind(AssertUnwindSafe(|| drop(shared))).ok();
+        }
+        let mut state = self.state.lock();
+        state.next_flush = state.next_flush.min(soonest);
+        state.flushing = false;
+        state
     }
 
     /// Maintains one log. What goes wrong is that log's affair.
@@ -354,6 +417,10 @@ impl Rounds {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let within = self.within_rate_at(bytes);
         let mut state = self.state.lock();
+        // A long pass must not keep what was appended from being flushed in time.
+        if !state.flushing && state.next_flush <= self.clock.monotonic() {
+            state = self.flush_logs(state);
+        }
         loop {
             // The one who holds it is this pass: nobody else has the log any more.
             let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();

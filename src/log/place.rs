@@ -1,9 +1,10 @@
-//! Where a log is opened: by itself, or as one of many in a directory that is open, or is opened for it.
+//! Where a log is opened: by itself, or as one of many in a directory that is open, or is opened
+//! for it.
 //!
 //! ```text
-//!  data/                 a data directory, of a store or a broker: one lock, and a line for each log in its files
-//!    orders-0/           a log of it: opened by its store, or by itself, and then as by a store that opens it alone
-//!  plain/                a log by itself: a lock and files of its own
+//!  data/           a data directory, of a store or a broker: one lock, a line a log in its files
+//!    orders-0/     a log of it, opened by its store, or alone, as by a store that opens no other
+//!  plain/          a log by itself: a lock and files of its own
 //! ```
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::log::open::{Listing, NOT_A_DIRECTORY, Opening, segment_dir};
 use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES};
+use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use crate::segment::reserve::Reserve;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,13 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
 
 /// Opens a log that is in no data directory.
 fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+    let metadata = dir.path.join(PARTITION_METADATA);
+    if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
+        // While its store has it, that is the reason.
+        drop(place.guard()?);
+        let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
+        return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
+    }
     let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(place, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
@@ -72,7 +80,8 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
 
 /// Opens one log of a data directory, and with it the directory, whose other logs stay closed.
 ///
-/// Should the machine have stopped, its lock file goes on to say so: these others are not recovered.
+/// Should the machine have stopped, its lock file goes on to say so: these others are not
+/// recovered.
 fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
     let events = Events { listener: config.listener.clone() };
@@ -98,8 +107,8 @@ fn with_own_reserve(dir: SegmentDir) -> SegmentDir {
     dir.with_reserve(Some(Arc::new(reserve)))
 }
 
-/// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside the segments, which are to
-/// be [removed](Checkpoints::remove_own) when that is durable.
+/// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside
+/// the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
 pub(crate) fn open_shared(
     path: &Path,
     config: LogConfig,
@@ -142,8 +151,8 @@ pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> 
     Ok(Checkpoints::to_read(dir, above))
 }
 
-/// The data directory that a log lies in, and which of its logs it is. A directory is one if it says whose it is, or has
-/// files for many logs.
+/// The data directory that a log lies in, and which of its logs it is. A directory is one if it
+/// says whose it is, or has files for many logs.
 fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };

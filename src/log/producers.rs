@@ -608,6 +608,39 @@ mod tests {
         assert_eq!(due, log.stats().unwrap().segments[0].bytes + (64 << 20));
     }
 
+    /// Calls the log whenever a snapshot could not be written.
+    #[derive(Debug, Default)]
+    struct Rolls(std::sync::OnceLock<Log>);
+
+    impl crate::Listener for Rolls {
+        fn on_event(&self, event: &Event) {
+            if let (Event::CheckpointFailed { .. }, Some(log)) = (event, self.0.get()) {
+                log.roll().unwrap();
+            }
+        }
+    }
+
+    /// The event of a snapshot that fails in an append was delivered with the lock of the writer held.
+    #[test]
+    fn listener_may_call_log_when_snapshot_fails() {
+        let fs = crate::fs::FaultFs::new(MemFs::new());
+        let listener = Arc::new(Rolls::default());
+        let config = LogConfig::default().fs(fs.clone()).listener(listener.clone());
+        let log = Log::open(DIR, config).unwrap();
+        listener.0.set(log.clone()).unwrap();
+        let full = crate::fs::Fault::Error(std::io::ErrorKind::StorageFull);
+        fs.add(crate::fs::Rule::any(full).path(".snapshot"));
+        make_due(&log);
+        let (tell, told) = std::sync::mpsc::channel();
+        let appender = log.clone();
+        std::thread::spawn(move || {
+            send(&appender, 1, 0);
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("the listener waits for the append");
+        assert_eq!(log.stats().unwrap().segments.len(), 2);
+    }
+
     #[test]
     fn after_a_kill_the_producers_are_read_from_the_one_in_between_on() {
         let fs = log_with_one_in_between();

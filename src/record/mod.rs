@@ -13,7 +13,7 @@
 //! - [`RecordBatch`] owns a checked batch; [`DecodedBatch`] owns its expanded records,
 //!   and gives out [`StoredRecord`]s that share them.
 //! - [`BatchBuilder`] encodes. [`Record`] is one to be appended.
-//! - [`stamp_base_offset`], [`stamp_leader_epoch`] and [`stamp_append_time`] finish a batch in place.
+//! - [`stamp_base_offset`], [`stamp_leader_epoch`], [`stamp_max_timestamp`] and [`stamp_append_time`] finish a batch in place.
 //! - [`validate_for_append`] holds a batch from a producer to the rules of an append.
 //! - [`ControlRecord`] reads what transactions leave in the log.
 //!
@@ -73,7 +73,7 @@ pub use header::BatchHeader;
 pub use iter::{HeaderRef, Headers, HeadersIter, RecordRef, Records};
 pub use record::{Header, Record};
 pub(crate) use stamp::stamp_length;
-pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch};
+pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch, stamp_max_timestamp};
 pub use stored::StoredRecord;
 pub(crate) use validate::check_header;
 pub use validate::{AppendRules, BatchSummary, validate_for_append};

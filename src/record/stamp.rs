@@ -58,6 +58,27 @@ pub fn stamp_append_time(batch: &mut [u8], now: Timestamp) -> Result<(), Invalid
     stamp_checksum(batch)
 }
 
+/// Gives the batch at the start of `batch` the largest timestamp of its records, and computes the checksum anew.
+///
+/// A batch that has it already is left alone.
+///
+/// # Errors
+///
+/// As [`BatchHeader::parse`], and `Truncated` if the batch is not all there;
+/// nothing is changed then.
+pub fn stamp_max_timestamp(batch: &mut [u8], max: Timestamp) -> Result<(), InvalidBatch> {
+    let header = BatchHeader::parse(batch)?;
+    if header.max_timestamp == max {
+        return Ok(());
+    }
+    let available = batch.len();
+    let Some(batch) = batch.get_mut(..header.size_bytes()) else {
+        return Err(truncated(header.size_bytes(), available));
+    };
+    stamp(batch, layout::MAX_TIMESTAMP_AT, max.as_millis().to_be_bytes())?;
+    stamp_checksum(batch)
+}
+
 /// Gives `batch`, which is exactly one batch, the length it has.
 pub(crate) fn stamp_length(batch: &mut [u8]) -> Result<(), InvalidBatch> {
     let available = batch.len();

@@ -71,8 +71,10 @@ pub struct BatchSummary {
 /// It must have the right checksum, be no control batch and have no delete horizon. It must
 /// have records, one for each offset it covers. One of a producer needs a sequence, and one
 /// of a transaction needs a producer. Its timestamps must be the producer's, each none or
-/// within range, and the largest must be the one in the header. Where keys are required each
-/// record must have one.
+/// within range. Where keys are required each record must have one.
+///
+/// The largest timestamp in the header may be wrong: some clients leave it out. A log stores the
+/// one of the [summary](BatchSummary::max_timestamp), as Kafka does: see [`stamp_max_timestamp`](super::stamp_max_timestamp).
 ///
 /// A batch whose codec this build leaves out, or that expands past the limit of `scratch`,
 /// is taken on its header alone, because a log can store and serve it without decoding it. A log
@@ -93,7 +95,7 @@ pub fn validate_for_append(
     let header = batch.header();
     check_header(header)?;
     let problem = match batch.records(scratch) {
-        Ok(records) => return check_records(header, records, rules),
+        Ok(records) => return check_records(records, rules),
         Err(InvalidBatch::CodecUnavailable { codec }) => {
             Error::Unsupported(Unsupported::Codec(codec))
         }
@@ -135,11 +137,7 @@ pub(crate) fn check_header(header: &BatchHeader) -> Result<(), Error> {
     Err(rule(problem))
 }
 
-fn check_records(
-    header: &BatchHeader,
-    records: Records<'_>,
-    rules: &AppendRules,
-) -> Result<BatchSummary, Error> {
+fn check_records(records: Records<'_>, rules: &AppendRules) -> Result<BatchSummary, Error> {
     let check_times = rules.timestamp_type == TimestampType::CreateTime;
     let mut max_timestamp = Timestamp::NONE;
     // Offsets that rise within the range, as many as it has, are 0, 1, 2 and so on.
@@ -150,9 +148,6 @@ fn check_records(
             rules.check_time(index, timestamp)?;
         }
         max_timestamp = max_timestamp.max(timestamp);
-    }
-    if check_times && max_timestamp != header.max_timestamp {
-        return Err(rule("the largest timestamp in the header is not that of the records"));
     }
     Ok(BatchSummary { max_timestamp, records_checked: true })
 }

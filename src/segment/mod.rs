@@ -37,6 +37,7 @@ use std::cmp;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Index files up to this size are read rather than mapped: a mapping costs more than the copy.
 const MAP_FROM_BYTES: u64 = 65_536;
@@ -75,6 +76,9 @@ pub(crate) struct Segment {
     /// who needs that same index waits for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
     sealed: bool,
+    /// Leaf lock. How many bytes there were when retention first found its records to be of the future, and when that
+    /// was by the clock that never goes back.
+    ahead: Mutex<Option<(u64, Duration)>>,
     /// Whether the files have the names of a replacement as yet.
     staged: AtomicBool,
     /// Set when the segment left the log.
@@ -139,6 +143,7 @@ impl Segment {
             largest_timestamp: AtomicI64::new(Timestamp::NONE.as_millis()),
             indexes: Mutex::new(indexes),
             sealed,
+            ahead: Mutex::default(),
             staged: AtomicBool::new(false),
             retired: OnceLock::new(),
         }
@@ -461,8 +466,9 @@ impl Segment {
     }
 
     /// An index that was cut short still looks like one. Its last entry must
-    /// name a batch, and what follows in the log must be little enough not to
-    /// have had an entry, and not later than the last time.
+    /// name a batch, and what follows in the log must not be later than the last time.
+    ///
+    /// How much follows says nothing: whoever wrote the index may have had another interval.
     fn check_tail(
         &self,
         indexes: &Indexes,
@@ -477,18 +483,11 @@ impl Segment {
         }
         let mut position = last.map_or(0, |last| last.position);
         let mut largest = indexes.times.last();
-        let mut since_entry = 0u64;
         while position < bytes {
             let header = read_header(&*file, position, bytes).map_err(|e| self.io("read", e))?;
             let Ok(header) = header else {
                 return Ok(Err((Kind::OffsetIndex, "it does not lead to the end of the log")));
             };
-            let size = header.size_bytes() as u64;
-            if since_entry > self.dir.index_interval_bytes
-                && last.is_none_or(|last| last.offset < header.last_offset())
-            {
-                return Ok(Err((Kind::OffsetIndex, "it ends before the log does")));
-            }
             let max = header.max_timestamp;
             if max >= Timestamp::from_millis(0) && largest.is_none_or(|entry| max > entry.timestamp)
             {
@@ -500,8 +499,7 @@ impl Segment {
                     return Ok(Err((Kind::TimeIndex, "its last entry names no batch")));
                 }
             }
-            since_entry = since_entry.saturating_add(size);
-            position = position.saturating_add(size);
+            position = position.saturating_add(header.size_bytes() as u64);
         }
         Ok(Ok(()))
     }
@@ -552,6 +550,23 @@ impl Segment {
             };
         }
         Ok(indexes.times.largest())
+    }
+
+    /// The time of a segment whose records say that they are of the future: they were written before they were first
+    /// seen here, and before the file was last changed. `monotonic` is `now` by the clock that never goes back: a calendar
+    /// that jumps makes nothing old.
+    pub(crate) fn written_before(&self, now: Timestamp, monotonic: Duration) -> Result<Timestamp> {
+        let modified = self.file()?.modified().map_err(|error| self.io("look at", error))?;
+        let bytes = self.published();
+        let mut ahead = self.ahead.lock();
+        let since = match *ahead {
+            Some((known, since)) if known == bytes => since,
+            _ => monotonic,
+        };
+        *ahead = Some((bytes, since));
+        let age = i64::try_from(monotonic.saturating_sub(since).as_millis()).unwrap_or(i64::MAX);
+        let seen = Timestamp::from_millis(now.as_millis().saturating_sub(age));
+        Ok(modified.map_or(seen, |modified| modified.min(seen)))
     }
 
     /// The largest timestamp of the first batch; [`Timestamp::NONE`] if there is none.

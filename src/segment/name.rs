@@ -24,6 +24,9 @@ pub(crate) const RESERVES: [&str; 4] = [
     ".reserved-room-for-a-full-disk-3",
 ];
 
+/// The id of the topic that a log is a partition of.
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+
 /// How the topic that a log is the first partition of is set up.
 pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
 
@@ -34,7 +37,7 @@ const KNOWN: [&str; 8] = [
     RECOVERY_POINT,
     LOG_START,
     "leader-epoch-checkpoint",
-    "partition.metadata",
+    PARTITION_METADATA,
     TOPIC_PROPERTIES,
     CLEANED,
 ];

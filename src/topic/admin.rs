@@ -1,10 +1,13 @@
 //! What is done to topics and groups rather than with them.
 
-use crate::error::Result;
+use crate::error::{Result, TopicError};
+use crate::log::Log;
 use crate::topic::id::TopicId;
+use crate::topic::name;
 use crate::topic::settings::ConfigEntry;
 use crate::topic::store::Store;
 use crate::types::Offset;
+use std::collections::BTreeMap;
 
 /// What Kafka's `AdminClient` does, where it has a meaning within one process.
 ///
@@ -40,8 +43,10 @@ pub struct TopicDescription {
     pub id: TopicId,
     /// Whether the store keeps it for itself.
     pub internal: bool,
-    /// Its partitions, in the order of their numbers.
+    /// The partitions that can be used, in the order of their numbers.
     pub partitions: Vec<PartitionDescription>,
+    /// Why the other ones cannot be used.
+    pub unavailable: BTreeMap<u32, TopicError>,
     /// All its settings, in the order of their keys.
     pub settings: Vec<ConfigEntry>,
 }
@@ -50,6 +55,8 @@ pub struct TopicDescription {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionDescription {
+    /// Its number.
+    pub partition: u32,
     /// The first offset.
     pub start: Offset,
     /// The offset after the last.
@@ -76,9 +83,10 @@ impl Admin {
     /// [`TopicError::Unknown`](crate::TopicError::Unknown), and what [`Log::stats`](crate::Log::stats) says.
     pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
         let topic = self.store.topic(topic)?;
-        let describe = |log: &crate::log::Log| {
+        let describe = |(partition, log): &(u32, Log)| {
             let stats = log.stats()?;
             Ok(PartitionDescription {
+                partition: *partition,
                 start: stats.offsets.start,
                 end: stats.offsets.end,
                 bytes: stats.bytes,
@@ -89,7 +97,8 @@ impl Admin {
             name: topic.name().to_owned(),
             id: topic.id(),
             internal: topic.is_internal(),
-            partitions: topic.partitions().iter().map(describe).collect::<Result<_>>()?,
+            partitions: topic.numbered().iter().map(describe).collect::<Result<_>>()?,
+            unavailable: topic.unavailable_partitions(),
             settings: topic.config().entries_over(self.store.log_defaults()),
         })
     }
@@ -98,8 +107,13 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// As [`Log::delete_before`](crate::Log::delete_before), and for a topic or partition that there is not.
+    /// As [`Log::delete_before`](crate::Log::delete_before), and for a topic or partition that there is not;
+    /// [`TopicError::Internal`] for a topic that the store keeps for itself.
     pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
+        if name::is_internal(topic) {
+            let reason = "its records are what groups have committed; use `Admin::delete_offsets`";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
         self.store.topic(topic)?.partition(partition)?.delete_before(before)
     }
 }

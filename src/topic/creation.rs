@@ -4,7 +4,8 @@ use crate::error::{Error, Result, TopicError};
 use crate::log::{Log, LogConfig};
 use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
-use crate::topic::handle::{Topic, TopicShared};
+use crate::topic::directory::MOST_PARTITIONS;
+use crate::topic::handle::{Slot, Topic, TopicShared};
 use crate::topic::id::TopicId;
 use crate::topic::name;
 use crate::topic::settings::TopicConfig;
@@ -77,7 +78,8 @@ impl Store {
             self.finish_deletion(name, None).ok();
         }
         let shared_name: Arc<str> = name.into();
-        let topic = TopicShared::new(Arc::clone(&shared_name), id, logs?, config);
+        let slots = logs?.into_iter().map(Slot::Open).collect();
+        let topic = TopicShared::new(Arc::clone(&shared_name), id, slots, config);
         let topic = Arc::new(topic);
         {
             let mut topics = shared.topics.write();
@@ -142,11 +144,18 @@ impl Store {
     ///   the call can be repeated with as many partitions or more.
     /// - [`TopicError::InvalidPartitions`] for fewer than there are, as many, or more than 100,000.
     /// - [`TopicError::InvalidDirectory`] as for [`create_topic`](Store::create_topic).
+    /// - [`TopicError::Internal`] for a topic that the store keeps for itself, [`TopicError::Spread`] for one that has partitions
+    ///   elsewhere.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
         let shared = self.shared();
         let changes = shared.changes.lock();
         shared.check_open()?;
         let found = self.topic(topic)?;
+        if name::is_internal(topic) {
+            let reason = "groups are found by the number of its partitions, which stays as it is";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
+        found.check_whole("add partitions where all of them are")?;
         let (before, config) = (found.partition_count(), found.config());
         let invalid = |reason| -> Error {
             let topic = topic.to_owned();
@@ -182,9 +191,6 @@ impl Store {
         Ok(())
     }
 }
-
-/// The most partitions a topic may have: each is a directory.
-const MOST_PARTITIONS: u32 = 100_000;
 
 fn check_partitions(topic: &str, given: u32) -> Result<()> {
     let reason = match given {

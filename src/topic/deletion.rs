@@ -1,9 +1,10 @@
 //! Deleting topics, and finishing what could not be finished.
 
-use crate::error::Result;
+use crate::error::{Result, TopicError};
 use crate::log::Log;
-use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
+use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::State;
+use crate::topic::name;
 use crate::topic::store::Store;
 
 impl Store {
@@ -21,18 +22,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
-    /// - [`Error::Io`]. The topic is gone for everyone, and what is left of it is removed by the next call with this name, by
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - [`TopicError::Internal`] for a topic that the store keeps for itself, [`TopicError::Spread`] for one that has partitions
+    ///   elsewhere.
+    /// - [`Error::Io`](crate::Error::Io). The topic is gone for everyone, and what is left of it is removed by the next call with this name, by
     ///   [`create_topic`](Store::create_topic) with this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let shared = self.shared();
-        let groups = self.existing_coordinator()?.filter(|_| topic != OFFSETS_TOPIC);
+        let groups = self.existing_coordinator()?;
         let changes = shared.changes.lock();
         shared.check_open()?;
         if shared.interrupted.lock().contains_key(topic) {
             return self.finish_deletion(topic, groups.as_deref());
         }
         let found = self.topic(topic)?;
+        if name::is_internal(topic) {
+            let reason =
+                "what groups have committed, or a broker needs, is in it; it cannot be deleted";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
+        found.check_whole("delete it where all of them are")?;
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
         shared.topics.write().remove(topic);

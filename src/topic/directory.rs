@@ -22,7 +22,7 @@ use crate::fs::{Entry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::TOPIC_PROPERTIES;
+use crate::segment::name::{Name, TOPIC_PROPERTIES};
 use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
@@ -30,7 +30,7 @@ use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
-use crate::topic::name::{PartitionDir, Stage, is_internal};
+use crate::topic::name::{PartitionDir, Stage, is_compacted, is_like_partition};
 use crate::topic::settings::TopicConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -39,6 +39,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// The most partitions a topic may have: each is a directory.
+pub(crate) const MOST_PARTITIONS: u32 = 100_000;
 
 /// The directory of a store, whose lock is held.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(crate) struct Directory {
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) found: Vec<Found>,
+    /// Directories that have nothing to do with topics.
+    pub(crate) unknown: Vec<PathBuf>,
     /// Topics that were being deleted, and the partitions that are left of them.
     pub(crate) deleting: Vec<(String, BTreeSet<u32>)>,
 }
@@ -62,6 +67,10 @@ pub(crate) struct Found {
     pub(crate) state: State,
     /// The partitions whose directories are there.
     pub(crate) partitions: BTreeSet<u32>,
+    /// Those that were there and are not any more. What is neither here nor gone is elsewhere.
+    pub(crate) gone: BTreeSet<u32>,
+    /// Why it is not known how it is set up.
+    pub(crate) broken: Option<Error>,
     /// Whether some of its partitions may not be there yet.
     pub(crate) unfinished: bool,
 }
@@ -83,6 +92,21 @@ impl Directory {
         TopicError::InvalidDirectory { path: self.dir.path.join(name), reason }.into()
     }
 
+    /// What the name of a directory says; `None` for one that is something else, and is left alone. One that could be taken
+    /// for a partition's is refused.
+    fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
+        match PartitionDir::parse(name) {
+            Ok(Some(dir)) if dir.partition >= MOST_PARTITIONS => {
+                let reason =
+                    "a topic has at most 100,000 partitions: if it is no partition, move it away";
+                Err(self.invalid(name, reason))
+            }
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(reason) if is_like_partition(name) => Err(self.invalid(name, reason)),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Fails for a directory that is something else. Nothing was written in it yet.
     pub(crate) fn check(&self) -> Result<()> {
         let path = &self.dir.path;
@@ -95,8 +119,7 @@ impl Directory {
                 return Err(self.invalid(&entry.name, reason));
             }
             if entry.kind == EntryKind::Directory {
-                PartitionDir::parse(&entry.name)
-                    .map_err(|reason| self.invalid(&entry.name, reason))?;
+                self.parse(&entry.name)?;
             }
         }
         Ok(())
@@ -121,13 +144,18 @@ impl Directory {
     /// The topics that are there, after what is left of deleted logs was removed.
     pub(crate) fn survey(&self, checkpoints: &DataCheckpoints) -> Result<Survey> {
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        let mut unknown = Vec::new();
         let path = &self.dir.path;
         for entry in self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
             if entry.kind != EntryKind::Directory {
                 continue;
             }
-            let parsed = PartitionDir::parse(&entry.name)
-                .map_err(|reason| self.invalid(&entry.name, reason))?;
+            let Some(parsed) = self.parse(&entry.name)? else {
+                let path = self.dir.path.join(&entry.name);
+                self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
+                unknown.push(path);
+                continue;
+            };
             match parsed {
                 Some(PartitionDir { topic, partition, stage: Stage::Current }) => {
                     topics.entry(topic).or_default().insert(partition);
@@ -138,7 +166,7 @@ impl Directory {
                 _ => {}
             }
         }
-        let mut survey = Survey::default();
+        let mut survey = Survey { unknown, ..Survey::default() };
         for (name, partitions) in topics {
             self.settle(name, partitions, checkpoints, &mut survey)?;
         }
@@ -153,8 +181,12 @@ impl Directory {
         checkpoints: &DataCheckpoints,
         survey: &mut Survey,
     ) -> Result<()> {
-        let defined = self.definition(&name)?;
         let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
+        let (defined, broken) = match self.definition(&name) {
+            Ok(defined) => (defined, None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_ours = defined.is_some() || broken.is_some();
         let definition = match defined {
             Some(Definition { state: State::Deleting, .. }) => {
                 // A process may have ended before that was durable. What comes of it now must not be durable first.
@@ -164,7 +196,10 @@ impl Directory {
             }
             Some(definition) => definition,
             // Its making was interrupted before it was there.
-            None if partitions.len() == 1 && self.is_unused(&name, checkpoints)? => {
+            None if broken.is_none()
+                && partitions.len() == 1
+                && self.is_unused(&name, checkpoints)? =>
+            {
                 return self.delete(&name, std::iter::once(0));
             }
             None => Definition { config: of_a_broker(&name, highest), state: State::Settled },
@@ -173,25 +208,51 @@ impl Directory {
         let count = definition.config.partitions.max(highest);
         let state = definition.state;
         let unfinished = matches!(state, State::Creating(_));
-        let missing = (0..count).find(|number| !partitions.contains(number));
-        if let Some(partition) = missing.filter(|_| !unfinished) {
-            return Err(
-                TopicError::MissingPartition { topic: name, partition, partitions: count }.into()
-            );
+        let mut gone = BTreeSet::new();
+        if !unfinished {
+            // A broker keeps no checkpoint of what it has not.
+            let was_here =
+                |number: &u32| is_ours || Directory::has_lines(&name, *number, checkpoints);
+            let missing = (0..count).filter(|number| !partitions.contains(number));
+            gone.extend(missing.filter(was_here));
         }
         let config = definition.config.partitions(count);
-        survey.found.push(Found { name, config, state, partitions, unfinished });
+        survey.found.push(Found { name, config, state, partitions, gone, broken, unfinished });
         Ok(())
     }
 
     /// Whether a topic's first partition has nothing but what was about to be written, and never had: a checkpoint
     /// says that there were records, and where the next ones begin.
     fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
-        let (path, log) = (self.path_of(topic, 0), (topic.to_owned(), 0));
-        if Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some()) {
+        if Directory::has_lines(topic, 0, checkpoints) {
             return Ok(false);
         }
-        Ok(self.entries(&path)?.is_some_and(|entries| only_temporary(&entries)))
+        Ok(self.entries(&self.path_of(topic, 0))?.is_some_and(|entries| only_temporary(&entries)))
+    }
+
+    /// Whether a checkpoint knows of a partition.
+    fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
+        let log = (topic.to_owned(), partition.cast_signed());
+        Checkpoint::ALL.iter().any(|checkpoint| checkpoints.get(&log, *checkpoint).is_some())
+    }
+
+    /// Whether the directory of a partition is there.
+    pub(crate) fn is_there(&self, topic: &str, partition: u32) -> Result<bool> {
+        Ok(self.entries(&self.path_of(topic, partition))?.is_some())
+    }
+
+    /// Fails for a directory without an id of a topic that holds other things and nothing of a log. Nothing was written in it yet.
+    pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
+        let path = self.path_of(topic, partition);
+        let entries = self.entries(&path)?.unwrap_or_default();
+        let of_a_log = |entry: &Entry| {
+            entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
+        };
+        if entries.is_empty() || entries.iter().any(of_a_log) {
+            return Ok(());
+        }
+        let reason = "it holds other files and no segment; move it out of the store's directory";
+        Err(Error::NotALog { path: path.as_path().into(), reason })
     }
 
     /// What lies in a directory; `None` where there is none.
@@ -337,7 +398,7 @@ impl Directory {
 /// internal topics everybody knows: they are compacted.
 fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
-    if is_internal(topic) {
+    if is_compacted(topic) {
         config.cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20)
     } else {
         config.retention_age(Duration::MAX)

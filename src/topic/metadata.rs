@@ -5,12 +5,9 @@
 //! | `meta.properties` | in the data directory | whose it is: node, cluster, and an id of the directory itself |
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
-pub(crate) use crate::segment::name::META_PROPERTIES;
+pub(crate) use crate::segment::name::{META_PROPERTIES, PARTITION_METADATA};
 use crate::topic::id::{TopicId, Uuid};
 use crate::topic::properties::{self, Properties};
-
-/// The file in the directory of a partition.
-pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
 const VERSION: &str = "version";
 const BROKER_ID: &str = "broker.id";

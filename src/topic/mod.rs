@@ -97,7 +97,7 @@ pub use serialize::Json;
 pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
 pub use store::Store;
-pub use store_config::StoreConfig;
+pub use store_config::{OfflinePartitions, StoreConfig};
 pub use typed::{
     OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
     TypedRecords,

@@ -18,6 +18,10 @@ use std::fmt;
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topic that keeps what becomes of transactions.
 pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
+/// The topic that keeps how far share groups have come, since Kafka 4.
+const SHARE_GROUP_STATE: &str = "__share_group_state";
+/// The topic that keeps which segments lie in remote storage.
+const REMOTE_LOG_METADATA: &str = "__remote_log_metadata";
 /// The log in which a cluster keeps what it knows of itself: no topic, but it looks like one.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
@@ -62,9 +66,26 @@ pub(crate) fn collides(one: &str, other: &str) -> bool {
     one.bytes().map(unified).eq(other.bytes().map(unified))
 }
 
-/// Whether a topic of that name is the store's own. Kafka: `Topic.isInternal`.
+/// Whether a topic of that name is kept by a store or a broker for itself. Kafka: `Topic.isInternal`, and the topics that its
+/// own plugins keep.
 pub(crate) fn is_internal(name: &str) -> bool {
+    is_compacted(name) || matches!(name, SHARE_GROUP_STATE | REMOTE_LOG_METADATA | CLUSTER_METADATA)
+}
+
+/// Whether a broker compacts that topic of its own. The records of all other ones count although others have the same key.
+pub(crate) fn is_compacted(name: &str) -> bool {
     matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
+}
+
+/// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits, perhaps with an id and
+/// what is to become of it. All others are something else.
+pub(crate) fn is_like_partition(name: &str) -> bool {
+    let staged = Stage::SUFFIXES.iter().find_map(|(suffix, _)| {
+        let (base, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
+        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(base)
+    });
+    let number = staged.unwrap_or(name).rsplit_once('-').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The directory of a partition, as its name tells it.
@@ -292,6 +313,14 @@ mod tests {
         {
             assert_eq!(PartitionDir::parse(name), Ok(None), "{name}");
         }
+        let id = "0123456789abcdef0123456789abcdef";
+        for name in ["a b-0", "orders-01", "-0", &format!("a b-0.{id}-delete")] {
+            assert!(is_like_partition(name), "{name}");
+        }
+        for name in ["lost+found", ".git", "@eaDir", "$RECYCLE.BIN", "my-photos", "a-", "x-delete"]
+        {
+            assert!(!is_like_partition(name), "{name}");
+        }
         let found = PartitionDir::parse("a-b.c-7").unwrap();
         assert_eq!(found, Some(PartitionDir::current("a-b.c", 7)));
     }
@@ -299,6 +328,9 @@ mod tests {
     #[test]
     fn the_topics_of_the_store_itself_are_known() {
         assert!(is_internal("__consumer_offsets") && is_internal("__transaction_state"));
+        for name in ["__share_group_state", "__remote_log_metadata", "__cluster_metadata"] {
+            assert!(is_internal(name) && !is_compacted(name), "{name}");
+        }
         assert!(!is_internal("__consumer_offsets2") && check("__consumer_offsets").is_ok());
         assert!(check("__cluster_metadata").is_err());
     }

@@ -1,16 +1,30 @@
 //! Opening the topics of a directory, and finishing what a crash has interrupted.
 
-use crate::error::{Error, Result, TopicError};
+use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::sync::atomic::Ordering;
-use crate::topic::definition::State;
+use crate::topic::definition::{Definition, State};
 use crate::topic::directory::{Found, Survey};
-use crate::topic::handle::TopicShared;
+use crate::topic::handle::{Slot, TopicShared};
 use crate::topic::id::TopicId;
 use crate::topic::store::Store;
+use crate::topic::store_config::OfflinePartitions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A partition to be opened.
+struct Job<'a> {
+    topic: &'a Prepared<'a>,
+    number: u32,
+}
+
+/// A topic whose partitions are about to be opened.
+struct Prepared<'a> {
+    found: &'a Found,
+    id: TopicId,
+    config: LogConfig,
+}
 
 impl Store {
     /// Opens all partitions that are there, several at once.
@@ -18,48 +32,38 @@ impl Store {
         let shared = self.shared();
         let survey = shared.directory.survey(&shared.checkpoints)?;
         self.check_missing(&survey)?;
-        let Survey { found, deleting } = survey;
-        let jobs: Vec<(usize, u32)> = found
+        let Survey { found, deleting, unknown } = survey;
+        *shared.unknown.write() = unknown;
+        let prepare = |topic| self.prepare(topic);
+        let prepared: Vec<Prepared<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
+        let jobs: Vec<Job<'_>> = prepared
             .iter()
-            .enumerate()
-            .flat_map(|(at, topic)| (0..topic.config.partitions).map(move |number| (at, number)))
+            .flat_map(|topic| {
+                (0..topic.found.config.partitions).map(move |number| Job { topic, number })
+            })
             .collect();
-        let ids: Vec<TopicId> =
-            found.iter().map(|topic| self.id_of(topic)).collect::<Result<_>>()?;
-        let configs: Vec<LogConfig> = found
-            .iter()
-            .map(|topic| topic.config.apply(&shared.config.log))
-            .collect::<Result<_>>()?;
-        let opened = shared.in_parallel(&jobs, |&(at, number)| {
-            let (Some(topic), Some(id), Some(config)) =
-                (found.get(at), ids.get(at), configs.get(at))
-            else {
-                return Err(Error::Closed);
-            };
-            if topic.unfinished {
-                shared.directory.make(&topic.name, number)?;
-            }
-            self.open_partition(&topic.name, number, *id, config)
-        });
-        let mut logs: BTreeMap<usize, Vec<Log>> = BTreeMap::new();
+        let opened = shared.in_parallel(&jobs, |job| self.open_found(job));
+        let mut slots: BTreeMap<&str, Vec<Slot>> = BTreeMap::new();
         let (mut taken_over, mut failed) = (Vec::new(), None);
-        for ((at, _), opened) in jobs.iter().zip(opened) {
+        for (Job { topic, .. }, opened) in jobs.iter().zip(opened) {
+            let slots = slots.entry(&topic.found.name).or_default();
             match opened {
-                Ok((log, from_beside)) => {
-                    if from_beside {
-                        taken_over.push(log.clone());
-                    }
-                    logs.entry(*at).or_default().push(log);
+                Ok((slot, own)) => {
+                    taken_over.extend(own);
+                    slots.push(slot);
                 }
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    slots.push(Slot::offline(&error));
+                    failed = failed.or(Some(error));
+                }
             }
         }
         {
             let mut topics = shared.topics.write();
-            for (at, (topic, id)) in found.iter().zip(ids).enumerate() {
-                let name: Arc<str> = topic.name.as_str().into();
-                let logs = logs.remove(&at).unwrap_or_default();
-                let topic = TopicShared::new(Arc::clone(&name), id, logs, topic.config.clone());
+            for Prepared { found, id, .. } in &prepared {
+                let name: Arc<str> = found.name.as_str().into();
+                let slots = slots.remove(&*found.name).unwrap_or_default();
+                let topic = TopicShared::new(Arc::clone(&name), *id, slots, found.config.clone());
                 topics.insert(name, Arc::new(topic));
             }
         }
@@ -98,6 +102,142 @@ impl Store {
         }
     }
 
+    fn prepare<'a>(&self, found: &'a Found) -> Result<Prepared<'a>> {
+        let id = self.id_of(found)?;
+        let config = found.config.apply(&self.shared().config.log)?;
+        Ok(Prepared { found, id, config })
+    }
+
+    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not to be. The log is given, too, if
+    /// it took over checkpoints from beside its segments.
+    fn open_found(&self, job: &Job<'_>) -> Result<(Slot, Option<Log>)> {
+        let (shared, number) = (self.shared(), job.number);
+        let Prepared { found, id, config } = job.topic;
+        let Found { name, partitions, gone, broken, unfinished, .. } = found;
+        if gone.contains(&number) {
+            let (topic, count) = (name.clone(), found.config.partitions);
+            let partitions = count;
+            let missing = TopicError::MissingPartition { topic, partition: number, partitions };
+            return self.offline(name, number, missing.into());
+        }
+        if !unfinished && !partitions.contains(&number) {
+            return Ok((Slot::Elsewhere, None));
+        }
+        if let Some(error) = broken {
+            let refused = shared.config.offline == OfflinePartitions::Never;
+            let again = || shared.directory.definition(name).err();
+            return match again().filter(|_| refused) {
+                Some(error) => Err(error),
+                None => Ok((self.set_offline(name, number, error), None)),
+            };
+        }
+        let open = || {
+            if *unfinished {
+                shared.directory.make(name, number)?;
+            }
+            self.open_partition(name, number, *id, config)
+        };
+        match open() {
+            Ok((log, from_beside)) => Ok((Slot::Open(log.clone()), from_beside.then_some(log))),
+            Err(error) => self.offline(name, number, error),
+        }
+    }
+
+    /// Leaves a partition offline, if one may be with this error.
+    fn offline(&self, topic: &str, number: u32, error: Error) -> Result<(Slot, Option<Log>)> {
+        let is_missing = |error: &TopicError| matches!(error, TopicError::MissingPartition { .. });
+        let may_be = match (self.shared().config.offline, &error) {
+            (OfflinePartitions::Never, _) => false,
+            (OfflinePartitions::Damaged, Error::Topic(error)) => !is_missing(error),
+            (_, Error::Topic(_)) => true,
+            // What is wrong is wrong with this log. A full disk or a lock is not.
+            (_, error) => {
+                let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
+                kinds.contains(&error.kind())
+            }
+        };
+        if may_be { Ok((self.set_offline(topic, number, &error), None)) } else { Err(error) }
+    }
+
+    fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
+        let (path, reason) = (self.shared().directory.path_of(topic, number), error.to_string());
+        let event = Event::PartitionOffline { path, error: reason };
+        self.shared().directory.dir.events.emit(&event);
+        Slot::offline(error)
+    }
+
+    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or restored, or to have its damage
+    /// taken out by this choice. Returns its log, also if it is open already.
+    ///
+    /// Producers and consumers that have the topic go on with it.
+    ///
+    /// ```
+    /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
+    /// for partition in orders.unavailable_partitions().into_keys() {
+    ///     store.reopen_partition("orders", partition, OnCorruption::Quarantine)?;
+    /// }
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
+    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory is not there.
+    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays offline.
+    pub fn reopen_partition(
+        &self,
+        topic: &str,
+        partition: u32,
+        on_corruption: OnCorruption,
+    ) -> Result<Log> {
+        let shared = self.shared();
+        let changes = shared.changes.lock();
+        shared.check_open()?;
+        let found = self.topic(topic)?;
+        found.check_has(partition)?;
+        if let Ok(log) = found.partition(partition) {
+            return Ok(log);
+        }
+        if !shared.directory.is_there(topic, partition)? {
+            return found.partition(partition);
+        }
+        let config = match shared.directory.definition(topic)? {
+            Some(Definition { state: State::Deleting, .. }) => {
+                let reason = "its topic was being deleted: open the store again to finish that";
+                let path = shared.directory.path_of(topic, partition);
+                return Err(TopicError::InvalidDirectory { path, reason }.into());
+            }
+            Some(definition) => definition.config.partitions(found.partition_count()),
+            None => found.config(),
+        };
+        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
+        let keys = [(topic.to_owned(), partition.cast_signed())];
+        shared.checkpoints.hold_all(&keys);
+        let opened = self.open_partition(topic, partition, found.id(), &log);
+        let released = shared.checkpoints.release(&keys);
+        match opened {
+            Ok((log, from_beside)) => {
+                released?;
+                if from_beside {
+                    log.remove_own_checkpoints()?;
+                }
+                found.set_config(config);
+                found.set_slot(partition, Slot::Open(log));
+            }
+            Err(error) => {
+                found.set_slot(partition, Slot::offline(&error));
+                return Err(error);
+            }
+        }
+        drop(changes);
+        self.maintain_topic(&found)?;
+        shared.announce();
+        found.partition(partition)
+    }
+
     /// Makes durable what the opening has found.
     fn settle(&self, found: &[Found], taken_over: Vec<Log>) -> Result<()> {
         let shared = self.shared();
@@ -108,7 +248,10 @@ impl Store {
         for topic in found.iter().filter(|topic| topic.unfinished) {
             shared.directory.define(&topic.name, &topic.config, State::Settled)?;
         }
-        shared.write_lock()?.recovered(&shared.directory.dir)?;
+        // What could not be opened is to be recovered from the same knowledge.
+        if self.topics().iter().all(|topic| topic.unavailable_partitions().is_empty()) {
+            shared.write_lock()?.recovered(&shared.directory.dir)?;
+        }
         Ok(())
     }
 
@@ -119,7 +262,8 @@ impl Store {
             return Ok(id);
         }
         for number in &topic.partitions {
-            if let Some(id) = self.shared().directory.topic_id(&topic.name, *number)? {
+            // One that cannot be read is an error of that partition.
+            if let Ok(Some(id)) = self.shared().directory.topic_id(&topic.name, *number) {
                 return Ok(id);
             }
         }
@@ -142,7 +286,10 @@ impl Store {
                 let path = shared.directory.path_of(topic, partition);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
-            None => shared.directory.set_topic_id(topic, partition, id)?,
+            None => {
+                shared.directory.check_is_log(topic, partition)?;
+                shared.directory.set_topic_id(topic, partition, id)?;
+            }
         }
         let mut config = config.clone();
         // With its log the maintainer stays, even when no handle of the store is left.

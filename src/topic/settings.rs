@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// Kafka's default of `retention.ms`.
 const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Kafka's default of `message.timestamp.after.max.ms`.
+const ONE_HOUR: Duration = Duration::from_secs(3600);
 const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 
 /// How a topic is set up: how many partitions it has, and which of Kafka's settings it sets itself.
@@ -35,9 +37,10 @@ const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 /// `unclean.leader.election.enable`, `remote.*` and `local.retention.*`, throttled replicas, `file.delete.delay.ms`,
 /// `compression.lz4.level`) is checked, kept, described and handed back, and does nothing.
 ///
-/// Two defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka, where a [`Log`](crate::Log)
-/// forgets nothing: `retention.ms=-1`, or [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything. And
-/// a topic that only compacts forgets nothing by age or size, whatever `retention.*` says.
+/// Three defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka, where a [`Log`](crate::Log)
+/// forgets nothing: `retention.ms=-1`, or [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything.
+/// A topic rejects records whose timestamp lies more than **an hour** ahead of its clock, as in Kafka 4, where a log takes
+/// any: see `message.timestamp.after.max.ms`. And a topic that only compacts forgets nothing by age or size, whatever `retention.*` says.
 ///
 /// The methods that take text check it at once. The others take any value; [`validate`](TopicConfig::validate) and the creation of
 /// the topic check it.
@@ -114,7 +117,7 @@ impl Default for TopicConfig {
 
 /// The options of the logs of a topic that sets nothing itself: Kafka's.
 pub(crate) fn default_log() -> LogConfig {
-    LogConfig::default().retention_age(SEVEN_DAYS)
+    LogConfig::default().retention_age(SEVEN_DAYS).timestamp_after_max(ONE_HOUR)
 }
 
 impl TopicConfig {

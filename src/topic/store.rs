@@ -4,7 +4,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
 use crate::fs::MemFs;
 use crate::log::{
-    DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal, WriteLock,
+    CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
+    WriteLock,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -12,29 +13,33 @@ use crate::topic::births::{Births, Moment};
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
-use crate::topic::handle::{Topic, TopicShared};
+use crate::topic::handle::{Slot, Topic, TopicShared};
 use crate::topic::in_parallel::{in_few_threads, in_parallel};
+use crate::topic::name;
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
+#[cfg(doc)]
+use crate::topic::store_config::OfflinePartitions;
 use crate::topic::store_config::StoreConfig;
 use crate::topic::watchers::Watchers;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A directory of topics: what a Kafka broker has in its `log.dirs`, in one process and without a broker.
 ///
-/// Clones are handles to the same store, for any number of threads. One process at a time has a directory open. On Linux
-/// the lock of a broker is of another kind: see to it yourself that none has the directory.
+/// Clones are handles to the same store, for any number of threads. [One process at a time](crate::docs::limits#who-may-have-it-open)
+/// has a directory open, a broker included.
 ///
 /// | call | returns when | survives |
 /// |---|---|---|
 /// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the medium has it | loss of power; a crash before that leaves it undone, or done when the store is opened again, never in part |
 /// | [`close`](Store::close) | all logs are flushed and closed | loss of power, and the next opening reads no log |
 ///
-/// Dropping the last handle is as if the process had ended there: the next opening reads what was not flushed.
+/// Topics, logs, readers and clients of a store are handles to it, too: while any of them lives, the directory stays locked
+/// and maintained. Dropping the last one is as if the process had ended there: the next opening reads what was not flushed.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig};
@@ -73,6 +78,8 @@ pub(crate) struct StoreShared {
     pub(super) is_surveyed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
     pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    /// Directories that are no partition's, left alone.
+    pub(super) unknown: RwLock<Vec<PathBuf>>,
     /// The topics whose deletion, or failed creation, is still to be finished, and how many partitions they had. Leaf lock; only
     /// changed with `changes` held.
     pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
@@ -95,15 +102,26 @@ impl Store {
     /// are recovered, [several at once](StoreConfig::recovery_threads), as [`Log::open`] does it. What a crash left of
     /// a topic that was being made, or deleted, is done first. A directory that a Kafka broker has left is taken over as it is.
     ///
-    /// Only directories named like those of partitions may lie in it, as in a broker's; files it does not know are left alone.
+    /// Files and directories that are no partition's, such as `lost+found`, are left alone: see
+    /// [`unknown_directories`](Store::unknown_directories).
+    ///
+    /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all others can be used:
+    /// [`Topic::unavailable_partitions`] lists such partitions, [`reopen_partition`](Store::reopen_partition) opens one
+    /// after a repair, and [`StoreConfig::offline_partitions`] chooses otherwise.
+    ///
+    /// A broker of a cluster has some of a topic's partitions, say 143 alone. Those that are here are served, and the others
+    /// answer [`TopicError::PartitionElsewhere`]. How many there are only the cluster knows: a producer needs the
+    /// partition of each record then, as a key cannot tell it, and such a topic cannot be altered, grown or deleted
+    /// here ([`TopicError::Spread`]). Consumers read what is here.
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`] if another store has it open, or somebody one of its logs by itself.
-    /// - [`TopicError::InvalidDirectory`] for a directory that is something else, or has something else in it.
+    /// - [`Error::Locked`] while another store or a broker has it open, one of its logs is open by itself, or a handle of an
+    ///   earlier store lives that was not closed.
+    /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something else, or has one in it that is
+    ///   named like a partition's and is none.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
-    /// - [`Error::Corrupt`] for damage that no crash explains, in a log or in a file of the store. Nothing was cut:
-    ///   see [`StoreConfig::on_corruption`].
+    /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with [`OfflinePartitions::Never`].
     /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
@@ -117,7 +135,8 @@ impl Store {
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
-        let maintainer = config.maintenance.clone().map(Maintainer::new).transpose()?;
+        let on_clock = |given| Maintainer::with_clock(given, Arc::clone(&config.log.clock));
+        let maintainer = config.maintenance.clone().map(on_clock).transpose()?;
         let store = Store {
             shared: Arc::new(StoreShared {
                 producer_ids: ProducerIds::new(&directory.dir),
@@ -130,6 +149,7 @@ impl Store {
                 closed: AtomicBool::new(false),
                 is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
+                unknown: RwLock::default(),
                 interrupted: Mutex::default(),
                 births: Births::default(),
                 version: AtomicU64::new(0),
@@ -171,7 +191,8 @@ impl Store {
 
     /// What runs the groups, if there ever were any in this directory.
     pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
-        self.topic(OFFSETS_TOPIC).ok().map(|_| self.coordinator()).transpose()
+        let topic = self.topic(OFFSETS_TOPIC).ok();
+        topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()
     }
 
     /// A topic, by its name.
@@ -209,13 +230,20 @@ impl Store {
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`], [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Internal`] for the offsets of groups without compaction, [`TopicError::Spread`] for a topic that has
+    ///   partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
         let shared = &self.shared;
         let _changes = shared.changes.lock();
         shared.check_open()?;
         let found = self.topic(topic)?;
+        found.check_whole("alter it where all of them are")?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
+        if name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
+            let reason = "all it has is the last record of each key, which only compaction keeps";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
         // Partitions whose making failed are made at the next opening, whatever is altered meanwhile.
         let (count, state) = match shared.directory.definition(topic)? {
             Some(Definition { config, state: State::Creating(id) }) => {
@@ -241,10 +269,10 @@ impl Store {
         self.shared.check_open()?;
         let (mut reports, mut failed) = (Vec::new(), None);
         for topic in self.topics() {
-            for (number, log) in (0..).zip(topic.partitions().iter()) {
+            for (number, log) in topic.numbered() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    Err(Error::Closed) if self.is_gone(log)? => {}
+                    Err(Error::Closed) if self.is_gone(&log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -308,6 +336,12 @@ impl Store {
         drop(changes);
         shared.announce();
         done
+    }
+
+    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`. They are left alone.
+    #[must_use]
+    pub fn unknown_directories(&self) -> Vec<PathBuf> {
+        self.shared.unknown.read().clone()
     }
 
     /// The directory.
@@ -407,13 +441,14 @@ impl StoreShared {
         topics.iter().flat_map(|topic| topic.partitions().to_vec()).collect()
     }
 
-    /// All partitions, as checkpoints name them.
+    /// All partitions but those that are elsewhere, as checkpoints name them.
     pub(super) fn partitions(&self) -> Vec<(String, i32)> {
         let topics = self.topics.read();
         let of = |(name, topic): (&Arc<str>, &Arc<TopicShared>)| {
-            let name = name.to_string();
-            let count = topic.config().partitions;
-            (0..count).map(move |number| (name.clone(), number.cast_signed()))
+            let here = |slot: &Slot| !matches!(slot, Slot::Elsewhere);
+            let slots = topic.slots();
+            let numbers = (0..).zip(slots.iter()).filter(|(_, slot)| here(slot));
+            numbers.map(|(number, _)| (name.to_string(), number)).collect::<Vec<_>>()
         };
         topics.iter().flat_map(of).collect()
     }

@@ -26,6 +26,21 @@ pub struct StoreConfig {
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
     pub(crate) coordinator: CoordinatorConfig,
+    pub(crate) offline: OfflinePartitions,
+}
+
+/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is opened, so that all others can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OfflinePartitions {
+    /// None: the first partition that cannot be opened keeps the store from opening.
+    Never,
+    /// Those whose files are damaged, cannot be read, or have a format before v2. A directory that is gone is an error: what was in
+    /// it is lost, and nobody is to find that out later.
+    #[default]
+    Damaged,
+    /// Those, and partitions whose directories are gone.
+    DamagedOrMissing,
 }
 
 impl Default for StoreConfig {
@@ -35,6 +50,7 @@ impl Default for StoreConfig {
             maintenance: Some(MaintainerConfig::default()),
             recovery_threads: 2,
             coordinator: CoordinatorConfig::default(),
+            offline: OfflinePartitions::default(),
         }
     }
 }
@@ -67,10 +83,22 @@ impl StoreConfig {
 
     /// What is done where a log turns out to be damaged when the store is opened.
     ///
-    /// *Default* [`OnCorruption::Fail`]: one damaged log keeps the store from opening, and the error names it.
+    /// *Default* [`OnCorruption::Fail`]: the damaged partition is [offline](StoreConfig::offline_partitions), and nothing in it is
+    /// changed.
     #[must_use]
     pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
         self.log = self.log.on_corruption(choice);
+        self
+    }
+
+    /// Which partitions may stay offline when the store is opened.
+    ///
+    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with the reason, a consumer gets nothing
+    /// from it, and [`Event::PartitionOffline`](crate::Event::PartitionOffline) tells of it;
+    /// [`Store::reopen_partition`](crate::Store::reopen_partition) brings it back.
+    #[must_use]
+    pub fn offline_partitions(mut self, which: OfflinePartitions) -> Self {
+        self.offline = which;
         self
     }
 

@@ -1,4 +1,5 @@
-//! A second process, and every way to the same directory. It is this test program again, told by variables what to open.
+//! A second process, and every way to the same directory. It is this test program again, told by
+//! variables what to open.
 
 use annals::{Error, Log, LogConfig, StartAt, Store, StoreConfig, TopicConfig};
 use std::os::unix::fs::symlink;
@@ -22,7 +23,8 @@ struct Way {
     from: PathBuf,
 }
 
-/// What another process says that opens a directory, writes, and ends: `opened`, `locked`, or the error.
+/// What another process says that opens a directory, writes, and ends: `opened`, `locked`, or the
+/// error.
 fn outcome(kind: Kind, way: &Way) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::opens_in_another_process", "--nocapture", "--test-threads=1"])
@@ -159,7 +161,8 @@ fn values(log: &Log) -> Vec<String> {
     records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
-/// First the store, of which a log alone is left, then one of its logs by itself. Each time the lock file is removed, too.
+/// First the store, of which a log alone is left, then one of its logs by itself. Each time the
+/// lock file is removed, too.
 #[test]
 fn no_way_lets_a_second_writer_in() {
     let tree = Tree::new();
@@ -186,6 +189,14 @@ fn no_way_lets_a_second_writer_in() {
     }
     for way in tree.to_store() {
         assert_eq!(outcome(Kind::Store, &way), "opened", "{way:?}");
+    }
+    for way in tree.to_log() {
+        // Mounted alone it does not see where its store says that it starts, or what was lost.
+        if way.path.ends_with("mounted-0") {
+            assert!(outcome(Kind::Log, &way).contains("mounted without"), "{way:?}");
+        } else {
+            assert_eq!(outcome(Kind::Log, &way), "opened", "{way:?}");
+        }
     }
 }
 

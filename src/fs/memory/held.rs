@@ -1,4 +1,5 @@
-//! Where the paths of a handle to the file system begin: at the root, or at a directory that is held.
+//! Where the paths of a handle to the file system begin: at the root, or at a directory that is
+//! held.
 
 use super::super::{DirGuard, HeldDir};
 use super::tree::{At, DirId, ROOT, Tree, components};
@@ -43,7 +44,7 @@ impl MemFs {
         let (above, name) = above.zip(name).unzip();
         let held = Arc::new(Held { dir, root: path.to_owned(), above: above.clone() });
         let fs = MemFs { shared: Arc::clone(&self.shared), held: Some(held) };
-        Ok(HeldDir { fs: Arc::new(fs), above, name })
+        Ok(HeldDir { fs: Arc::new(fs), above, name, is_mount: false })
     }
 
     pub(super) fn guard(&self, path: &Path) -> io::Result<Box<dyn DirGuard>> {

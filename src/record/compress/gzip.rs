@@ -1,6 +1,6 @@
-//! Gzip: one member of RFC 1952 around a deflate stream.
+//! Gzip: members of RFC 1952, each around a deflate stream. One is written; any number is read.
 //!
-//! The member's header and trailer are read and written here, so that the state
+//! A member's header and trailer are read and written here, so that the state
 //! of the deflate stream, some tens of KiB, can be kept between batches.
 
 use super::expanded::Expanded;
@@ -79,21 +79,34 @@ impl Decoder {
         mut input: &[u8],
         output: &mut Expanded,
     ) -> Result<(), InvalidBatch> {
+        loop {
+            self.expand_member(&mut input, output)?;
+            if input.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Expands the member at the front of `input`, and takes it off.
+    fn expand_member(
+        &mut self,
+        input: &mut &[u8],
+        output: &mut Expanded,
+    ) -> Result<(), InvalidBatch> {
         let bad = |what| malformed(Codec::Gzip, what);
-        skip_header(&mut input)?;
+        let before = output.filled().len();
+        skip_header(input)?;
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
-        let crc = inflate(stream, &mut input, output)?;
-        let trailer: Option<([u8; 4], [u8; 4])> = take(&mut input).zip(take(&mut input));
+        let crc = inflate(stream, input, output)?;
+        let trailer: Option<([u8; 4], [u8; 4])> = take(input).zip(take(input));
         let (sum, length) = trailer.ok_or_else(|| bad("the data ends early"))?;
         if u32::from_le_bytes(sum) != crc {
             return Err(bad("the content does not match its checksum"));
         }
-        if u32::from_le_bytes(length) != output.filled().len() as u32 {
+        // RFC 1952 stores the length modulo 2^32.
+        if u32::from_le_bytes(length) != output.filled().len().saturating_sub(before) as u32 {
             return Err(bad("the content is not as long as the trailer says"));
-        }
-        if !input.is_empty() {
-            return Err(bad("bytes follow the first member"));
         }
         Ok(())
     }
@@ -200,12 +213,25 @@ mod tests {
         }
     }
 
+    /// The limit holds for all members together, empty ones among them.
     #[test]
-    fn a_second_member_is_refused() {
-        let mut twice = Vec::new();
-        Encoder::default().compress(-1, b"one", &mut twice).unwrap();
-        Encoder::default().compress(-1, b"two", &mut twice).unwrap();
-        let refused = Decoder::default().decompress(&twice, &mut Expanded::new(100));
-        assert!(matches!(refused, Err(InvalidBatch::Compression { .. })));
+    fn all_members_are_expanded() {
+        let parts = [&b"one"[..], b"", b"two", &[7; 100_000], b"", b"three"];
+        let mut packed = Vec::new();
+        for part in parts {
+            Encoder::default().compress(-1, part, &mut packed).unwrap();
+        }
+        let plain = parts.concat();
+        for limit in [plain.len(), usize::MAX] {
+            let mut output = Expanded::new(limit);
+            Decoder::default().decompress(&packed, &mut output).unwrap();
+            assert!(output.filled() == plain);
+        }
+        let limit = plain.len() - 1;
+        let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        let cut =
+            Decoder::default().decompress(&packed[..packed.len() - 1], &mut Expanded::new(1 << 20));
+        assert!(matches!(cut, Err(InvalidBatch::Compression { .. })));
     }
 }

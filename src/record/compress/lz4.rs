@@ -2,8 +2,8 @@
 //!
 //! A frame is a magic number, a descriptor (flags, block size, perhaps the content
 //! size, one byte of checksum), blocks with a 32-bit length each, an end mark, and
-//! perhaps a checksum of the content. Kafka writes the plainest kind and reads only
-//! frames whose blocks do not refer to each other.
+//! perhaps a checksum of the content. Kafka writes one frame of the plainest kind. All that the format allows is read:
+//! several frames, skippable ones, and blocks that refer to those before them.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -14,6 +14,8 @@ use crate::types::Codec;
 use lz4_flex::block::{self, CompressTable};
 
 const MAGIC: u32 = 0x184d_2204;
+/// Skippable frames have this magic number, but for the last four bits.
+const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 const FLAGS_VERSION_MASK: u8 = 0xc0;
 const FLAGS_VERSION: u8 = 0x40;
 const FLAG_INDEPENDENT: u8 = 0x20;
@@ -25,6 +27,8 @@ const FLAG_DICTIONARY: u8 = 0x01;
 /// The descriptor written: no checksums, no content size, blocks of 64 KiB.
 const DESCRIPTOR: [u8; 2] = [FLAGS_VERSION | FLAG_INDEPENDENT, 0x40];
 const BLOCK_BYTES: usize = 64 << 10;
+/// How far back a block can refer.
+const WINDOW_BYTES: usize = 64 << 10;
 /// Set in the length of a block that is stored as it is.
 const STORED: u32 = 0x8000_0000;
 /// What one byte can expand to at most: each byte of a match length adds 255.
@@ -69,18 +73,47 @@ impl Encoder {
 /// What the decoder needs of a frame's descriptor.
 struct Frame {
     max_block: usize,
+    linked_blocks: bool,
     block_checksums: bool,
     content_size: Option<u64>,
     content_checksum: bool,
 }
 
-/// Expands the one frame that `input` is.
+/// Expands the frames that `input` is.
 pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
+    loop {
+        if !skip_frame(&mut input)? {
+            expand_frame(&mut input, output)?;
+        }
+        if input.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes a skippable frame off the front of `input`. False if there is another.
+fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
+    let cut_off = || malformed(Codec::Lz4, "the frame ends early");
+    let mut rest = *input;
+    let magic = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
+    if magic & !0xf != SKIPPABLE_MAGIC {
+        return Ok(false);
+    }
+    let size = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
+    take_slice(&mut rest, usize::try_from(size).map_err(|_| cut_off())?).ok_or_else(cut_off)?;
+    *input = rest;
+    Ok(true)
+}
+
+/// Expands the frame at the front of `input`, and takes it off.
+fn expand_frame(input: &mut &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
     let bad = |what| malformed(Codec::Lz4, what);
     let cut_off = || bad("the frame ends early");
-    let frame = read_frame(&mut input)?;
+    let frame = read_frame(input)?;
+    let begin = output.filled().len();
+    let mut window = Vec::new();
     loop {
-        let word = u32::from_le_bytes(take(&mut input).ok_or_else(cut_off)?);
+        let word = u32::from_le_bytes(take(input).ok_or_else(cut_off)?);
         if word == 0 {
             break;
         }
@@ -88,24 +121,30 @@ pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), 
         if length > frame.max_block {
             return Err(bad("a block is larger than the frame allows"));
         }
-        let data = take_slice(&mut input, length).ok_or_else(cut_off)?;
+        let data = take_slice(input, length).ok_or_else(cut_off)?;
         if frame.block_checksums {
-            let stored = u32::from_le_bytes(take(&mut input).ok_or_else(cut_off)?);
+            let stored = u32::from_le_bytes(take(input).ok_or_else(cut_off)?);
             if stored != xxh32(data) {
                 return Err(bad("a block does not match its checksum"));
             }
         }
-        read_block(data, word & STORED != 0, frame.max_block, output)?;
+        if frame.linked_blocks {
+            let content = output.filled().get(begin..).unwrap_or_default();
+            let from = content.len().saturating_sub(WINDOW_BYTES);
+            window.clear();
+            window.extend_from_slice(content.get(from..).unwrap_or_default());
+        }
+        read_block(data, word & STORED != 0, frame.max_block, &window, output)?;
     }
-    if frame.content_size.is_some_and(|size| size != output.filled().len() as u64) {
+    if frame
+        .content_size
+        .is_some_and(|size| size != output.filled().len().saturating_sub(begin) as u64)
+    {
         return Err(bad("the content is not as long as the frame says"));
     }
     if frame.content_checksum {
         // Kafka skips it, and the batch's own checksum has covered the bytes.
-        let _: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
-    }
-    if !input.is_empty() {
-        return Err(bad("bytes follow the end of the frame"));
+        let _: [u8; 4] = take(input).ok_or_else(cut_off)?;
     }
     Ok(())
 }
@@ -124,9 +163,6 @@ fn read_frame(input: &mut &[u8]) -> Result<Frame, InvalidBatch> {
     }
     if flags & FLAG_RESERVED != 0 || block & 0x8f != 0 {
         return Err(bad("the frame has reserved bits set"));
-    }
-    if flags & FLAG_INDEPENDENT == 0 {
-        return Err(bad("the frame has dependent blocks"));
     }
     if flags & FLAG_DICTIONARY != 0 {
         return Err(bad("the frame needs a dictionary"));
@@ -150,6 +186,7 @@ fn read_frame(input: &mut &[u8]) -> Result<Frame, InvalidBatch> {
     }
     Ok(Frame {
         max_block,
+        linked_blocks: flags & FLAG_INDEPENDENT == 0,
         block_checksums: flags & FLAG_BLOCK_CHECKSUMS != 0,
         content_size,
         content_checksum: flags & FLAG_CONTENT_CHECKSUM != 0,
@@ -160,6 +197,7 @@ fn read_block(
     data: &[u8],
     stored: bool,
     max_block: usize,
+    window: &[u8],
     output: &mut Expanded,
 ) -> Result<(), InvalidBatch> {
     if stored {
@@ -174,7 +212,12 @@ fn read_block(
     let most = max_block.min(data.len().saturating_mul(MAX_EXPANSION));
     let room = output.room(most);
     let limited = room.len() < most;
-    match block::decompress_into(data, room) {
+    let written = if window.is_empty() {
+        block::decompress_into(data, room)
+    } else {
+        block::decompress_into_with_dict(data, room, window)
+    };
+    match written {
         Ok(written) => {
             output.advance(written);
             Ok(())
@@ -216,13 +259,12 @@ mod tests {
     const ABC: &[u8] = &[3, 0, 0, 0x80, b'a', b'b', b'c', 0, 0, 0, 0];
 
     #[test]
-    fn only_frames_kafka_reads_are_read() {
+    fn frames_with_unknown_flags_are_rejected() {
         assert_eq!(expand(&frame(&[0x60, 0x40], ABC)).unwrap(), b"abc");
         for block_size in [0x50, 0x60, 0x70] {
             assert_eq!(expand(&frame(&[0x60, block_size], ABC)).unwrap(), b"abc");
         }
         let refused = |descriptor: &[u8]| expand(&frame(descriptor, ABC)).unwrap_err();
-        assert_eq!(refused(&[0x40, 0x40]), "the frame has dependent blocks");
         assert_eq!(refused(&[0xa0, 0x40]), "the frame has an unknown version");
         assert_eq!(refused(&[0x62, 0x40]), "the frame has reserved bits set");
         assert_eq!(refused(&[0x60, 0xc0]), "the frame has reserved bits set");
@@ -274,6 +316,50 @@ mod tests {
         let what = "a block cannot be decoded";
         assert_eq!(expand(&frame(&[0x60, 0x40], &compressed)).unwrap_err(), what);
         assert_eq!(expand(&frame(&[0x60, 0x50], &compressed)).unwrap().len(), 65_537);
+    }
+
+    /// Blocks that refer to those before them, as many encoders make them unless told otherwise.
+    #[test]
+    fn linked_blocks_are_expanded() {
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+        let mut plain = Vec::new();
+        for n in 0..40_000u32 {
+            plain.extend(n.wrapping_mul(2_654_435_761).to_le_bytes());
+            plain.extend(b"some text that comes again");
+        }
+        for size in [BlockSize::Max64KB, BlockSize::Max256KB] {
+            let info = FrameInfo::new()
+                .block_mode(BlockMode::Linked)
+                .block_size(size)
+                .block_checksums(true)
+                .content_checksum(true);
+            let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+            std::io::Write::write_all(&mut encoder, &plain).unwrap();
+            let packed = encoder.finish().unwrap();
+            let twice = [packed.as_slice(), &packed].concat();
+            for (packed, plain) in [(packed, plain.clone()), (twice, plain.repeat(2))] {
+                let mut output = Expanded::new(plain.len());
+                decompress(&packed, &mut output).unwrap();
+                assert!(output.filled() == plain);
+                let limit = plain.len() - 1;
+                let over = decompress(&packed, &mut Expanded::new(limit));
+                assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+            }
+        }
+    }
+
+    #[test]
+    fn all_frames_are_expanded_and_skippable_ones_are_not() {
+        let one = frame(&[0x68, 0x40, 3, 0, 0, 0, 0, 0, 0, 0], ABC);
+        let skippable = [&SKIPPABLE_MAGIC.to_le_bytes()[..], &[2, 0, 0, 0, b'n', b'o']].concat();
+        let empty = [&(SKIPPABLE_MAGIC | 9).to_le_bytes()[..], &[0; 4]].concat();
+        let all = [&empty[..], &one, &skippable, &one, &empty].concat();
+        assert_eq!(expand(&all).unwrap(), b"abcabc");
+        assert_eq!(expand(&all[..all.len() - 1]).unwrap_err(), "the frame ends early");
+        assert_eq!(
+            decompress(&all, &mut Expanded::new(5)),
+            Err(InvalidBatch::ExpandsTooFar { limit: 5 })
+        );
     }
 
     #[test]

@@ -56,8 +56,9 @@ pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), 
     input = blocks;
     let cut_off = || malformed(Codec::Snappy, "the frame ends early");
     let _version: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
-    let least = i32::from_be_bytes(take(&mut input).ok_or_else(cut_off)?);
-    if least > VERSION {
+    let least: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
+    // Some writers have stored the versions little-endian. Java's library does not look at them.
+    if i32::from_be_bytes(least).min(i32::from_le_bytes(least)) > VERSION {
         return Err(malformed(Codec::Snappy, "the frame needs a newer version"));
     }
     while !input.is_empty() {
@@ -104,7 +105,10 @@ mod tests {
     fn a_frame_says_which_version_can_read_it() {
         let mut frame = Vec::new();
         Encoder::default().compress(b"content", &mut frame).unwrap();
-        for (version, least, read) in [(1, 1, true), (7, 1, true), (1, 0, true), (7, 2, false)] {
+        let swapped = VERSION.swap_bytes();
+        for (version, least, read) in
+            [(1, 1, true), (7, 1, true), (1, 0, true), (7, 2, false), (swapped, swapped, true)]
+        {
             frame[8..12].copy_from_slice(&i32::to_be_bytes(version));
             frame[12..16].copy_from_slice(&i32::to_be_bytes(least));
             let mut output = Expanded::new(100);

@@ -1,4 +1,4 @@
-//! Zstandard: one frame.
+//! Zstandard: frames of RFC 8878, skippable ones among them. One is written; any number is read.
 //!
 //! Frames are decoded in one go, straight into their place, not as a stream. A
 //! stream needs a window of the frame's choosing, up to 128 MiB, before the
@@ -14,6 +14,8 @@ use crate::types::Codec;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 const MAGIC: u32 = 0xfd2f_b528;
+/// Skippable frames have this magic number, but for the last four bits.
+const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 /// No block expands to more than this.
 const MAX_BLOCK_BYTES: u64 = 128 << 10;
 /// The room made at first, if the frame does not say how large its content is.
@@ -63,9 +65,29 @@ impl Decoder {
         input: &[u8],
         output: &mut Expanded,
     ) -> Result<(), InvalidBatch> {
-        let frame = Frame::measure(input)?;
-        let limit = output.limit();
-        if frame.content_size.is_some_and(|size| size > limit as u64) {
+        let mut rest = input;
+        // There is a frame, if only a skippable one.
+        loop {
+            let frame = rest;
+            if !skip_frame(&mut rest)? {
+                let measured = Frame::measure(&mut rest)?;
+                let size = frame.len().saturating_sub(rest.len());
+                self.expand(frame.get(..size).unwrap_or_default(), &measured, output)?;
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn expand(
+        &mut self,
+        input: &[u8],
+        frame: &Frame,
+        output: &mut Expanded,
+    ) -> Result<(), InvalidBatch> {
+        let left = output.left();
+        if frame.content_size.is_some_and(|size| size > left as u64) {
             return Err(output.too_far());
         }
         let failed = || malformed(Codec::Zstd, "the decoder cannot be made");
@@ -74,7 +96,7 @@ impl Decoder {
         }
         let context = self.context.as_mut().ok_or_else(failed)?;
         let bound = usize::try_from(frame.most_content()).unwrap_or(usize::MAX);
-        let most = bound.min(limit);
+        let most = bound.min(left);
         let usual = input.len().saturating_mul(USUAL_EXPANSION).max(FIRST_ROOM);
         let mut wanted = if frame.content_size.is_some() { most } else { usual.min(most) };
         loop {
@@ -86,11 +108,25 @@ impl Decoder {
                 Err(ROOM_TOO_SMALL) if wanted < most => {
                     wanted = wanted.saturating_mul(USUAL_EXPANSION).min(most);
                 }
-                Err(ROOM_TOO_SMALL) if bound > limit => return Err(output.too_far()),
+                Err(ROOM_TOO_SMALL) if bound > left => return Err(output.too_far()),
                 Err(_) => return Err(malformed(Codec::Zstd, "the frame cannot be decoded")),
             }
         }
     }
+}
+
+/// Takes a skippable frame off the front of `input`. False if there is another.
+fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
+    let cut_off = || malformed(Codec::Zstd, "the frame ends early");
+    let mut rest = *input;
+    let magic = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
+    if magic & !0xf != SKIPPABLE_MAGIC {
+        return Ok(false);
+    }
+    let size = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
+    take_slice(&mut rest, usize::try_from(size).map_err(|_| cut_off())?).ok_or_else(cut_off)?;
+    *input = rest;
+    Ok(true)
 }
 
 /// How large the content of a frame can be.
@@ -106,36 +142,33 @@ impl Frame {
         self.content_size.map_or(self.bound, |size| size.min(self.bound))
     }
 
-    /// Walks over the one frame that `input` must be.
-    fn measure(mut input: &[u8]) -> Result<Frame, InvalidBatch> {
+    /// Walks over the frame at the front of `input`, and takes it off.
+    fn measure(input: &mut &[u8]) -> Result<Frame, InvalidBatch> {
         let bad = |what| malformed(Codec::Zstd, what);
         let cut_off = || bad("the frame ends early");
-        let magic = u32::from_le_bytes(take(&mut input).ok_or_else(cut_off)?);
+        let magic = u32::from_le_bytes(take(input).ok_or_else(cut_off)?);
         if magic != MAGIC {
             return Err(bad("the frame's magic number is missing"));
         }
-        let [descriptor] = take(&mut input).ok_or_else(cut_off)?;
+        let [descriptor] = take(input).ok_or_else(cut_off)?;
         let single_segment = descriptor & 0x20 != 0;
         if !single_segment {
-            let _window: [u8; 1] = take(&mut input).ok_or_else(cut_off)?;
+            let _window: [u8; 1] = take(input).ok_or_else(cut_off)?;
         }
         if descriptor & 0x03 != 0 {
             return Err(bad("the frame needs a dictionary"));
         }
         let content_size = match descriptor >> 6 {
             0 if !single_segment => None,
-            0 => take(&mut input).map(|[byte]| u64::from(byte)),
+            0 => take(input).map(|[byte]| u64::from(byte)),
             // Two bytes begin where one byte leaves off.
-            1 => take(&mut input).map(|two| u64::from(u16::from_le_bytes(two)).saturating_add(256)),
-            2 => take(&mut input).map(|four| u64::from(u32::from_le_bytes(four))),
-            _ => take(&mut input).map(u64::from_le_bytes),
+            1 => take(input).map(|two| u64::from(u16::from_le_bytes(two)).saturating_add(256)),
+            2 => take(input).map(|four| u64::from(u32::from_le_bytes(four))),
+            _ => take(input).map(u64::from_le_bytes),
         };
-        let bound = walk_blocks(&mut input).ok_or_else(cut_off)?;
+        let bound = walk_blocks(input).ok_or_else(cut_off)?;
         if descriptor & 0x04 != 0 {
-            let _checksum: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
-        }
-        if !input.is_empty() {
-            return Err(bad("bytes follow the end of the frame"));
+            let _checksum: [u8; 4] = take(input).ok_or_else(cut_off)?;
         }
         Ok(Frame { content_size, bound })
     }
@@ -187,7 +220,7 @@ mod tests {
         for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {
             let plain = vec![7; size];
             let packed = ::zstd::stream::encode_all(plain.as_slice(), 3).unwrap();
-            let content_size = Frame::measure(&packed).unwrap().content_size;
+            let content_size = Frame::measure(&mut packed.as_slice()).unwrap().content_size;
             assert!(content_size.is_none());
             for limit in [size, usize::MAX] {
                 let mut output = Expanded::new(limit);
@@ -230,14 +263,39 @@ mod tests {
         }
     }
 
+    /// The limit holds for all frames together.
     #[test]
-    fn two_frames_and_skippable_frames_are_refused() {
-        let mut one = Vec::new();
-        Encoder::default().compress(3, b"content", &mut one).unwrap();
-        let twice = [one.as_slice(), one.as_slice()].concat();
-        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0][..], one.as_slice()].concat();
-        for frames in [twice, skippable] {
-            let refused = Decoder::default().decompress(&frames, &mut Expanded::new(1 << 20));
+    fn all_frames_are_expanded_and_skippable_ones_are_not() {
+        let mut packed = Vec::new();
+        let skippable = |nibble: u8, content: &[u8]| {
+            let mut frame = (SKIPPABLE_MAGIC | u32::from(nibble)).to_le_bytes().to_vec();
+            frame.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+            frame.extend(content);
+            frame
+        };
+        packed.extend(skippable(0, b""));
+        Encoder::default().compress(3, b"one", &mut packed).unwrap();
+        packed.extend(skippable(15, b"of no meaning"));
+        Encoder::default().compress(3, b"", &mut packed).unwrap();
+        // Without content size, with a checksum.
+        let mut stream = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        stream.include_checksum(true).unwrap();
+        std::io::Write::write_all(&mut stream, &[7; 700_000]).unwrap();
+        packed.extend(stream.finish().unwrap());
+        Encoder::default().compress(3, b"two", &mut packed).unwrap();
+        packed.extend(skippable(7, b""));
+        let plain = [&b"one"[..], &[7; 700_000], b"two"].concat();
+        for limit in [plain.len(), usize::MAX] {
+            let mut output = Expanded::new(limit);
+            Decoder::default().decompress(&packed, &mut output).unwrap();
+            assert!(output.filled() == plain);
+        }
+        let limit = plain.len() - 1;
+        let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
+        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        for cut in [1, 4, 7] {
+            let cut = &packed[..packed.len() - cut];
+            let refused = Decoder::default().decompress(cut, &mut Expanded::new(1 << 20));
             assert!(matches!(refused, Err(InvalidBatch::Compression { .. })), "{refused:?}");
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::{ConsumeError, Result};
 use crate::topic::births::Moment;
 use crate::topic::consumer::callbacks::guarded;
+use crate::topic::name::is_internal;
 use crate::topic::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -97,7 +98,7 @@ impl Interest {
         };
         let topics = store.topics();
         let names = topics.iter().map(|topic| topic.name());
-        let open = names.filter(|name| with_internal || !INTERNAL.contains(name));
+        let open = names.filter(|name| with_internal || !is_internal(name));
         guarded("the pattern of topics", || {
             open.filter(|name| pattern.matches(name)).map(str::to_owned).collect()
         })
@@ -128,6 +129,3 @@ impl Since {
         self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }
-
-/// The topics that a store keeps for itself.
-const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];

@@ -1,11 +1,12 @@
 //! What is done to groups from outside: what Kafka's `kafka-consumer-groups` does.
 
-use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
+use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::topic::admin::Admin;
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::shard::{Entry, Shard};
 use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC, Stage, follow, key, record};
 use crate::topic::group::{Caller, GroupState};
+use crate::topic::id::TopicId;
 use crate::topic::offsets::{GroupMetadata, OffsetsRecord};
 use crate::topic::protocol::{Assignment, TopicPartition};
 use crate::types::{Offset, Timestamp};
@@ -196,11 +197,9 @@ impl Admin {
         group: &str,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
-        for at in offsets.keys() {
-            self.store.topic(&at.topic)?.partition(at.partition)?;
-        }
+        let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
-        coordinator.alter(group, &offsets)
+        coordinator.alter(group, &offsets, &|| self.check_same(&ids))
     }
 
     /// Forgets what a group has committed for some partitions.
@@ -249,6 +248,7 @@ impl Admin {
         if partitions.is_empty() {
             partitions = self.describe_group(group)?.offsets.into_keys().collect();
         }
+        let ids = self.ids_of(partitions.iter())?;
         let committed = coordinator.committed(group, &mut partitions.iter())?;
         let mut reset = BTreeMap::new();
         for at in partitions {
@@ -257,7 +257,7 @@ impl Admin {
             reset.insert(at, offset);
         }
         let offsets = reset.iter().map(|(at, offset)| (at.clone(), (*offset).into()));
-        coordinator.alter(group, &offsets.collect())?;
+        coordinator.alter(group, &offsets.collect(), &|| self.check_same(&ids))?;
         Ok(reset)
     }
 
@@ -358,6 +358,30 @@ impl Admin {
         Ok(removed)
     }
 
+    /// The topics of partitions that must be there.
+    fn ids_of<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<BTreeMap<Arc<str>, TopicId>> {
+        let mut ids = BTreeMap::new();
+        for at in partitions {
+            let topic = self.store.topic(&at.topic)?;
+            topic.check_has(at.partition)?;
+            ids.insert(Arc::clone(&at.topic), topic.id());
+        }
+        Ok(ids)
+    }
+
+    /// Fails if a topic is not there any more, though another of its name may be.
+    fn check_same(&self, ids: &BTreeMap<Arc<str>, TopicId>) -> Result<()> {
+        for (name, id) in ids {
+            if self.store.topic(name)?.id() != *id {
+                return Err(TopicError::Unknown { topic: name.to_string() }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is anything to look at, so that looking does not make the offsets topic.
     fn has_groups(&self) -> bool {
         self.store.topic(OFFSETS_TOPIC).is_ok()
@@ -378,6 +402,7 @@ impl Coordinator {
         &self,
         group: &str,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let now = self.clock.now();
         let records = offsets.iter().map(|(at, offset)| record(group, at, offset, now));
@@ -387,6 +412,9 @@ impl Coordinator {
         self.settle(group)?;
         self.with(self.partition(group)?, |shard, _| {
             check_empty(shard, group)?;
+            // Again, now that a deletion has to wait: it has forgotten what was committed, or will. What is written behind it
+            // would hold for the next topic of that name.
+            check()?;
             shard.append(records).map(drop)
         })
     }

@@ -40,7 +40,7 @@ pub use admin::{
 pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
-use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result};
+use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -49,6 +49,7 @@ use crate::topic::consumer::{Bell, OffsetAndMetadata};
 use crate::topic::group::{
     Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
 };
+use crate::topic::handle::Topic;
 use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, OffsetsRecord};
 use crate::topic::partitioner;
 use crate::topic::protocol::TopicPartition;
@@ -72,6 +73,7 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 pub(crate) struct Coordinator {
     config: CoordinatorConfig,
     clock: Arc<dyn Clock>,
+    topic: Topic,
     /// What compacts the logs of the store, if it has that.
     maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
@@ -83,7 +85,6 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Partition {
     number: u32,
-    log: Log,
     /// `None` until it was read. Taken with no other lock of the crate held but that of changes to topics; held while its log is
     /// appended to.
     shard: Mutex<Option<Shard>>,
@@ -112,16 +113,14 @@ impl Coordinator {
             .max_message_bytes(MAX_BATCH_BYTES);
         let topic = TopicConfig::default().partitions(config.offsets_partitions).log(log);
         let topic = store.internal_topic(OFFSETS_TOPIC, topic)?;
-        let partition = |(number, log): (u32, &Log)| Partition {
-            number,
-            log: log.clone(),
-            shard: Mutex::new(None),
-        };
+        topic.check_whole("groups are found by how many there are; keep them where all are")?;
+        let partition = |number| Partition { number, shard: Mutex::new(None) };
         let clock = Arc::clone(&shared.config.log.clock);
         Ok(Coordinator {
             config,
             maintainer: shared.maintainer.clone(),
-            partitions: (0..).zip(&*topic.partitions()).map(partition).collect(),
+            partitions: (0..topic.partition_count()).map(partition).collect(),
+            topic,
             since: clock.now(),
             clock,
             next_member: AtomicU64::new(0),
@@ -140,6 +139,11 @@ impl Coordinator {
         found.ok_or(Error::Closed)
     }
 
+    /// The log of a partition, unless that is offline.
+    fn log(&self, partition: &Partition) -> Result<Log> {
+        self.topic.partition(partition.number)
+    }
+
     /// Does something with what is in a partition.
     fn with<T>(
         &self,
@@ -154,7 +158,7 @@ impl Coordinator {
         let bloated = shard.is_bloated();
         drop(slot);
         if bloated {
-            self.compact(&partition.log);
+            self.compact(&self.log(partition)?);
         }
         done
     }
@@ -166,9 +170,12 @@ impl Coordinator {
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
         let slot = partition.shard.lock();
-        let ends = partition.log.offsets();
-        if slot.is_none() && ends.start == ends.end && !partition.log.is_closed() {
-            return Ok(T::default());
+        if slot.is_none() {
+            let log = self.log(partition)?;
+            let ends = log.offsets();
+            if ends.start == ends.end && !log.is_closed() {
+                return Ok(T::default());
+            }
         }
         drop(slot);
         self.with(partition, act)
@@ -195,7 +202,7 @@ impl Coordinator {
         now: Now,
     ) -> Result<&'a mut Shard> {
         if slot.is_none() {
-            let loaded = Shard::load(partition.number, &partition.log, &self.config, now)?;
+            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
             return Ok(slot.insert(loaded));
         }
         slot.as_mut().ok_or(Error::Closed)
@@ -391,7 +398,7 @@ impl Coordinator {
         })?;
         bells.iter().for_each(|bell| bell.ring());
         if let (Some(last), true) = (committed?, flush) {
-            partition.log.flush_through(last)?;
+            self.log(partition)?.flush_through(last)?;
         }
         Ok(())
     }
@@ -405,8 +412,16 @@ impl Coordinator {
                 shard.append(shard.table.tombstones_of_topic(topic))
             });
             let done = match appended {
-                Ok(Some(last)) => partition.log.flush_through(last).map(drop),
+                Ok(Some(last)) => {
+                    self.log(partition).and_then(|log| log.flush_through(last)).map(drop)
+                }
                 Err(Error::Group(error)) if matches!(*error, GroupError::Unreadable { .. }) => {
+                    Ok(())
+                }
+                Err(Error::Corrupt(_)) => Ok(()),
+                Err(Error::Topic(error))
+                    if matches!(*error, TopicError::PartitionOffline { .. }) =>
+                {
                     Ok(())
                 }
                 other => other.map(drop),

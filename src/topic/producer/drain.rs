@@ -55,6 +55,15 @@ impl Shared {
     /// Writes what is closed, hurried, or not to linger at all, unless another thread is at it or
     /// it is too early to try again.
     pub(super) fn drain(self: &Arc<Self>, queue: &Arc<Queue>) {
+        // Not before the last look: a record that another thread left to this one would wait for
+        // a callback.
+        if self.drain_without_callbacks(queue) {
+            self.call_back(queue);
+        }
+    }
+
+    /// As `drain`, but leaves callbacks to the caller. Returns whether it wrote anything.
+    pub(super) fn drain_without_callbacks(self: &Arc<Self>, queue: &Arc<Queue>) -> bool {
         let mut rounds = 0usize;
         while let Some(work) = self.take(queue, false) {
             self.write(queue, work);
@@ -65,11 +74,7 @@ impl Shared {
                 break;
             }
         }
-        // Not before the last look: a record that another thread left to this one would wait for
-        // a callback.
-        if rounds > 0 {
-            self.call_back(queue);
-        }
+        rounds > 0
     }
 
     /// Tries once more to write what is there, without waiting for the time to retry. Waits for a

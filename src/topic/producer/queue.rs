@@ -155,12 +155,17 @@ impl QueueState {
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, partition: u32, log: Log, numbering: Numbering) -> Queue {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: u32,
+        log: Option<Log>,
+        numbering: Numbering,
+    ) -> Queue {
         Queue {
             topic,
             partition,
             state: Mutex::new(QueueState {
-                log: Some(log),
+                log,
                 open: None,
                 closed: VecDeque::new(),
                 draining: false,

@@ -258,7 +258,8 @@ impl Shared {
         let mut met_others = false;
         let (linger, timeout) = (self.config.linger, self.config.delivery_timeout);
         let mut next: Option<Duration> = None;
-        for queue in self.listed() {
+        let queues = self.listed();
+        for queue in &queues {
             let now = self.clock.monotonic();
             let mut state = queue.state.lock();
             let lingered =
@@ -267,7 +268,7 @@ impl Shared {
                 state.close_open();
             }
             drop(state);
-            self.drain(&queue);
+            self.drain_without_callbacks(queue);
             let state = queue.state.lock();
             met_others |= state.draining;
             if let Some(due) = state.due(linger, timeout) {
@@ -278,6 +279,9 @@ impl Shared {
         if let Some(next) = next {
             self.linger.schedule(next);
         }
+        // Not before the time is set again at which the thread has something to do: a callback
+        // may wait for just that.
+        queues.iter().for_each(|queue| self.call_back(queue));
         (next.map(|next| next.saturating_sub(self.clock.monotonic())), met_others)
     }
 

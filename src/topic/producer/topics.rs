@@ -11,17 +11,32 @@ use crate::event::Event;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::topic::handle::{Slot, Topic};
 use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
 use crate::topic::producer::config::PartitionerChoice;
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 const CHAINS: usize = 64;
 /// Of a topic that was not looked up yet.
 const NEVER: u64 = u64::MAX;
+
+/// Says with the number of partitions that some cannot be used. There are never as many.
+const GAPS: u32 = 1 << 31;
+
+/// The partitions of a topic, some of which cannot be used.
+#[derive(Default)]
+struct Gaps {
+    usable: Vec<u32>,
+    /// Why the others cannot.
+    closed: BTreeMap<u32, TopicError>,
+    /// Whether some are elsewhere, so that it is not known how many there are.
+    is_spread: bool,
+}
 
 pub(super) struct Topics {
     /// Each held for a moment, to find or exchange a pointer; before the store's list of topics.
@@ -33,8 +48,10 @@ pub(super) struct TopicEntry {
     name: Arc<str>,
     /// That of the store when the topic was last looked up.
     version: AtomicU64,
-    /// How many partitions it has now. 0 when there is no such topic any more.
+    /// How many partitions it has now, and whether some cannot be used: [`GAPS`]. 0 when there is no such topic any more.
     count: AtomicU32,
+    /// Which can be used, if not all can. Leaf lock.
+    gaps: Mutex<Arc<Gaps>>,
     first: OnceLock<Box<Stretch>>,
     /// Held to look the topic up, before the states of its queues. Its logs, as they were last
     /// time.
@@ -125,6 +142,7 @@ impl TopicEntry {
             name: Arc::clone(name),
             version: AtomicU64::new(NEVER),
             count: AtomicU32::new(0),
+            gaps: Mutex::default(),
             first: OnceLock::new(),
             logs: Mutex::new(Arc::new([])),
             sticky: Mutex::new(Sticky::new(producer.config.batch_bytes as u64)),
@@ -172,20 +190,40 @@ impl TopicEntry {
         let mut seen = self.logs.lock();
         // Before the look: what changes behind it is looked at again.
         let version = producer.store.version();
-        let logs = producer.store.topic(&self.name).map_or_else(
-            |error| if matches!(error, Error::Topic(_)) { Ok(Arc::from([])) } else { Err(error) },
-            |topic| Ok(topic.partitions()),
-        )?;
+        let topic = match producer.store.topic(&self.name) {
+            Err(Error::Topic(_)) => None,
+            found => Some(found?),
+        };
+        let logs = topic.as_ref().map_or_else(|| Arc::from([]), Topic::partitions);
         if !Arc::ptr_eq(&seen, &logs) {
-            self.take_over(&logs, producer);
+            self.take_over_slots(topic.as_ref(), &logs, producer);
             *seen = logs;
         }
         self.version.store(version, Ordering::Release);
         Ok(())
     }
 
+    /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that each one's place is its number;
+    /// nothing is ever added to it.
+    fn take_over_slots(&self, topic: Option<&Topic>, open: &[Log], producer: &Shared) {
+        let closed = topic.map(Topic::unavailable_partitions).unwrap_or_default();
+        let Some(topic) = topic.filter(|_| !closed.is_empty()) else {
+            return self.take_over(open, producer);
+        };
+        let log = |slot: &Slot| if let Slot::Open(log) = slot { Some(log.clone()) } else { None };
+        let logs: Vec<Option<Log>> = topic.slots().iter().map(log).collect();
+        let usable = topic.numbered().into_iter().map(|(number, _)| number).collect();
+        *self.gaps.lock() = Arc::new(Gaps { usable, closed, is_spread: topic.is_spread() });
+        self.exchange(&logs, GAPS, producer);
+    }
+
     /// Takes over the logs of the partitions there are, and adds those that are new.
     pub(super) fn take_over(&self, logs: &[Log], producer: &Shared) {
+        let logs: Vec<Option<Log>> = logs.iter().cloned().map(Some).collect();
+        self.exchange(&logs, 0, producer);
+    }
+
+    fn exchange(&self, logs: &[Option<Log>], gaps: u32, producer: &Shared) {
         let mut slot = &self.first;
         let mut rest = logs;
         let mut number = 0u32;
@@ -195,7 +233,7 @@ impl TopicEntry {
                 let log = match rest.split_first() {
                     Some((log, behind)) => {
                         (rest, number) = (behind, number.saturating_add(1));
-                        Some(log)
+                        log.as_ref()
                     }
                     None => None,
                 };
@@ -204,7 +242,7 @@ impl TopicEntry {
             slot = &stretch.next;
         }
         if !rest.is_empty() {
-            let queue = |(number, log): (u32, &Log)| {
+            let queue = |(number, log): (u32, &Option<Log>)| {
                 let name = Arc::clone(&self.name);
                 Arc::new(Queue::new(name, number, log.clone(), producer.numbering))
             };
@@ -212,7 +250,7 @@ impl TopicEntry {
             slot.get_or_init(|| Box::new(Stretch { queues, next: OnceLock::new() }));
         }
         let count = u32::try_from(logs.len()).unwrap_or(u32::MAX);
-        self.count.store(count, Ordering::Release);
+        self.count.store(count | gaps, Ordering::Release);
     }
 
     #[inline]
@@ -231,7 +269,8 @@ impl TopicEntry {
 
     #[cold]
     fn no_such(&self, partition: u32) -> Error {
-        let (topic, partitions) = (self.name.to_string(), self.count.load(Ordering::Relaxed));
+        let partitions = self.count.load(Ordering::Relaxed) & !GAPS;
+        let topic = self.name.to_string();
         TopicError::UnknownPartition { topic, partition, partitions }.into()
     }
 
@@ -244,6 +283,9 @@ impl TopicEntry {
         producer: &Shared,
     ) -> Result<Choice<'_>> {
         let count = self.count.load(Ordering::Acquire);
+        if count & GAPS != 0 {
+            return self.choose_usable(named, record, count & !GAPS, producer);
+        }
         let mut sticky = None;
         let partition = if let Some(partition) = named {
             partition
@@ -266,6 +308,51 @@ impl TopicEntry {
         };
         if partition >= count {
             return Err(self.no_such(partition));
+        }
+        Ok(Choice { queue: self.queue(partition)?, sticky })
+    }
+
+    /// Where a record goes while not all partitions can be used. One without a key goes to any that can; one with a key to the
+    /// partition that it would go to otherwise, or nowhere.
+    #[cold]
+    fn choose_usable(
+        &self,
+        named: Option<u32>,
+        record: &Lent<'_>,
+        count: u32,
+        producer: &Shared,
+    ) -> Result<Choice<'_>> {
+        let gaps = Arc::clone(&self.gaps.lock());
+        let spread = || {
+            let reason = "name the partition of each record, as neither a key nor a partitioner can tell it without their number";
+            Error::from(TopicError::Spread { topic: self.name.to_string(), reason })
+        };
+        let mut sticky = None;
+        let partition = match (named, &producer.config.partitioner) {
+            (Some(partition), _) => Some(partition),
+            (None, PartitionerChoice::RoundRobin) => {
+                self.round_robin.lock().choose(&gaps.usable, count)
+            }
+            (None, PartitionerChoice::Custom(_)) if gaps.is_spread => return Err(spread()),
+            (None, PartitionerChoice::Custom(custom)) => {
+                Some(self.ask(&**custom, record, count, producer)?)
+            }
+            (None, PartitionerChoice::ByKey) => match record.key {
+                Some(_) if gaps.is_spread => return Err(spread()),
+                Some(key) => partitioner::of_key(key, count),
+                None => {
+                    let of =
+                        |partition: &u32| partitioner::Queue { partition: *partition, waiting: 0 };
+                    let queues: Vec<_> = gaps.usable.iter().map(of).collect();
+                    let sticky = sticky.insert(self.sticky.lock());
+                    sticky.choose(count, &queues, || self.draw(producer))
+                }
+            },
+        };
+        let partition = partition.filter(|partition| *partition < count);
+        let Some(partition) = partition else { return Err(self.no_such(named.unwrap_or(count))) };
+        if let Some(error) = gaps.closed.get(&partition) {
+            return Err(error.clone().into());
         }
         Ok(Choice { queue: self.queue(partition)?, sticky })
     }

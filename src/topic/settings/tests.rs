@@ -22,7 +22,7 @@ const DEFAULTS: [(&str, &str); 33] = [
     ("local.retention.ms", "-2"),
     ("max.compaction.lag.ms", "9223372036854775807"),
     ("max.message.bytes", "1048588"),
-    ("message.timestamp.after.max.ms", "9223372036854775807"),
+    ("message.timestamp.after.max.ms", "3600000"),
     ("message.timestamp.before.max.ms", "9223372036854775807"),
     ("message.timestamp.type", "CreateTime"),
     ("min.cleanable.dirty.ratio", "0.5"),
@@ -230,7 +230,8 @@ fn methods_set_what_the_keys_set() {
             .max_compaction_lag(2 * second)
             .delete_retention(Duration::from_millis(2))
             .flush_messages(5)
-            .flush_interval(second),
+            .flush_interval(second)
+            .timestamp_after_max(ONE_HOUR),
     );
     assert_eq!(by_method, by_log);
     assert_eq!(by_method.overrides().count(), 13);
@@ -282,8 +283,10 @@ fn a_topic_that_only_compacts_has_no_limits_of_retention() {
 #[test]
 fn a_log_that_keeps_everything_makes_a_topic_that_does() {
     let config = TopicConfig::default().log(LogConfig::default());
-    assert_eq!(config.overrides().collect::<Vec<_>>(), [("retention.ms", "-1")]);
-    let week = TopicConfig::default().log(LogConfig::default().retention_age(SEVEN_DAYS));
+    let any_time = ("message.timestamp.after.max.ms", "9223372036854775807");
+    assert_eq!(config.overrides().collect::<Vec<_>>(), [any_time, ("retention.ms", "-1")]);
+    let week = LogConfig::default().retention_age(SEVEN_DAYS).timestamp_after_max(ONE_HOUR);
+    let week = TopicConfig::default().log(week);
     assert_eq!(week, TopicConfig::default());
 }
 
