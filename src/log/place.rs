@@ -43,6 +43,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         }
         _ => Error::io("create", path, error),
     };
+    check_free_above(&config.fs, path)?;
     config.fs.create_dir(path).map_err(not_a_directory)?;
     let place = Place::hold(&config.fs, path).map_err(not_a_directory)?;
     let dir = segment_dir(&place.fs, path, &config, true);
@@ -51,6 +52,25 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         Some((above, _)) => open_alone(&place, above, config),
         None => open_plain(&place, dir, config),
     }
+}
+
+/// Fails if a directory that is still to be created would be one of an open data directory: it
+/// would lie there as a topic that its owner knows nothing of.
+fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let is_partition = name.is_some_and(|name| key_of(&name).is_some());
+    let Some(above) = path.parent().filter(|_| is_partition) else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    if !matches!(fs.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    // Without a directory above there is none to be open.
+    let Ok(above) = Place::hold(fs, above) else { return Ok(()) };
+    if is_data_dir(&*above.fs, &above.path)? {
+        drop(above.guard()?);
+        WriteLock::check_free(&*above.fs, &above.path)?;
+    }
+    Ok(())
 }
 
 /// Opens a log that is in no data directory.
@@ -151,19 +171,23 @@ pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> 
     Ok(Checkpoints::to_read(dir, above))
 }
 
-/// The data directory that a log lies in, and which of its logs it is. A directory is one if it
-/// says whose it is, or has files for many logs.
+/// The data directory that a log lies in, and which of its logs it is.
 fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
+    Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))
+}
+
+/// Whether a directory says whose it is, or has files for many logs.
+fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let files = Checkpoint::ALL.map(Checkpoint::file);
     for name in [META_PROPERTIES, CLEAN_SHUTDOWN].into_iter().chain(files) {
-        let path = above.join(name);
-        match place.fs.open(&path, Open::ReadOnly) {
-            Ok(_) => return Ok(Some((above, key))),
+        let path = dir.join(name);
+        match fs.open(&path, Open::ReadOnly) {
+            Ok(_) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("open", &path, error)),
         }
     }
-    Ok(None)
+    Ok(false)
 }

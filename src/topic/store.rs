@@ -302,6 +302,7 @@ impl Store {
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
+    /// On a full disk that succeeds, too, and the next opening recovers the logs.
     ///
     /// Close producers and consumers first: what they hold back is not in the logs yet.
     ///
