@@ -90,7 +90,8 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
         WriteLock::check_free(&*place.fs, above)?;
     }
     let checkpoints = Checkpoints::own(&dir);
-    let opening = Opening::new(dir, config, checkpoints, lock.lost_power);
+    let point = checkpoints.recovery_point(lock.was_foreign)?;
+    let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
     let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
     lock.recovered(&shared.dir)?;
     shared.dir.fill_reserve();
@@ -108,7 +109,7 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(&within, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
-    let checkpoints = Arc::new(DataCheckpoints::open(&dir)?);
+    let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
     let within =
         DataDir { fs: within.fs, lock, checkpoints: Arc::clone(&checkpoints), is_for_one: true };
     let (shared, taken_over) = open_within(place, config, &within)?;
@@ -151,8 +152,13 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
     let checkpoints = Checkpoints::shared(&dir, &within.checkpoints, key, within.is_for_one);
     let taken_over = checkpoints.take_over_own()?;
-    let opening = Opening::new(dir, config, checkpoints, within.lock.lost_power || stopped);
-    Ok((opening.run(ownership)?, taken_over))
+    let point = match taken_over {
+        Some(point) => point,
+        None => checkpoints.recovery_point(within.lock.was_foreign)?,
+    };
+    let lost_power = within.lock.lost_power || stopped;
+    let opening = Opening::new(dir, config, checkpoints, lost_power, point);
+    Ok((opening.run(ownership)?, taken_over.is_some()))
 }
 
 /// The checkpoints of a log that is only read.
