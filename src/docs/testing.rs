@@ -175,6 +175,10 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! Work that a store does on several threads, and threads of yours, can be explored as well:
+//! [`FaultFs::interleave`](crate::fs::FaultFs::interleave) and [`FaultFs::together`](crate::fs::FaultFs::together) let a seed choose
+//! the order of their calls.
+//!
 //! # Groups, rebalances, late commits
 //!
 //! Any number of consumers can be polled in turn by one thread, which makes each step of a rebalance a line of the test. Whoever is not polled

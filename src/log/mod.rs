@@ -26,6 +26,7 @@ mod producers;
 mod quarantine;
 mod read;
 mod reader;
+mod recovery;
 mod replace;
 mod shared;
 mod signal;

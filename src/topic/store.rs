@@ -134,7 +134,7 @@ impl Store {
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
-        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
+        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
         let on_clock = |given| Maintainer::with_clock(given, Arc::clone(&config.log.clock));
         let maintainer = config.maintenance.clone().map(on_clock).transpose()?;
         let store = Store {
