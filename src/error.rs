@@ -353,6 +353,15 @@ pub enum Damage {
         found: Offset,
     },
 
+    /// Offsets have no batch, in a log, or a part of one, where nothing was compacted: what held them is gone.
+    #[error("the batches of offsets {from} to {before} are missing; nothing was compacted there", before = to.saturating_sub(1))]
+    OffsetsMissing {
+        /// The first of them.
+        from: Offset,
+        /// Where the next batch or segment begins.
+        to: Offset,
+    },
+
     /// The file ends before the data it should hold.
     #[error("the file ends after {found} bytes, but {expected} belong to it")]
     ShortFile {
@@ -512,9 +521,14 @@ pub enum InvalidRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// A message set of a format before version 2.
-    #[error("message format v{0} is not supported: convert it with Kafka, which rewrites it as v2")]
+    /// Messages of another format than version 2. The log is whole, and nothing in it was changed.
+    #[error("message format v{magic} is not supported: {way}", magic = .0, way = way_to_v2(*.0))]
     MessageFormat(i8),
+    /// A batch with a codec that this version does not know. The log is whole, and nothing in it was changed.
+    #[error(
+        "codec {0} is not known to this version of annals: update annals, or let a broker that knows it write the topic anew"
+    )]
+    UnknownCodec(u8),
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}: enable the cargo feature of that name")]
     Codec(Codec),
@@ -529,6 +543,16 @@ pub enum Unsupported {
         "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
     )]
     AppendingTransactions,
+}
+
+/// What to do with messages of a format.
+fn way_to_v2(magic: i8) -> &'static str {
+    match magic {
+        0 | 1 => "convert it with Kafka, which rewrites it as v2",
+        _ => {
+            "update annals; if it is v2 with a damaged byte, OnCorruption::Quarantine sets it aside"
+        }
+    }
 }
 
 /// Why a log refused the batch of an idempotent producer. Nothing of it was stored.

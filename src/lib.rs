@@ -536,7 +536,7 @@ pub use topic::{
     OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner,
     PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
-    SerializeContext, Store, StoreConfig, Topic, TopicConfig, TopicDescription, TopicId,
+    SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicId,
     TopicPartition, TopicPattern, TopicProducer, Uuid,
 };
 #[cfg(not(shuttle))]

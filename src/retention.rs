@@ -6,6 +6,7 @@
 //! take, so that what is left is always one piece.
 
 use crate::error::Result;
+use crate::record::BatchHeader;
 use crate::types::{Offset, Timestamp};
 
 /// What the rules look at in a segment.
@@ -69,9 +70,12 @@ pub(crate) fn expired(
     if let Some(most) = limits.age_millis {
         loop {
             // One that compaction has emptied has no time of its own: it goes with what is behind it.
-            let emptied =
-                segments.iter().skip(gone).take_while(|segment| segment.bytes == 0).count();
-            let next = gone.saturating_add(emptied);
+            let mut next = gone;
+            while segments.get(next).is_some_and(|segment| segment.bytes <= EMPTY_BYTES)
+                && largest(next)?.is_none()
+            {
+                next = next.saturating_add(1);
+            }
             if !(may_go(next) && is_older(largest(next)?, limits.now, most)) {
                 break;
             }
@@ -80,6 +84,9 @@ pub(crate) fn expired(
     }
     Ok(gone)
 }
+
+/// The most bytes of a segment without a record: an empty batch covers its offsets.
+const EMPTY_BYTES: u64 = BatchHeader::SIZE as u64;
 
 /// A time to come is no age, and where there is no timestamp there is none either.
 fn is_older(largest: Timestamp, now: Timestamp, most_millis: i64) -> bool {

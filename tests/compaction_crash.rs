@@ -11,17 +11,19 @@
 
 mod support;
 
-use annals::fs::{Call, Fault, FaultFs, MemFs, Operation, Rule};
+use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
 use annals::{CleanupPolicy, Error, Log, LogConfig, ManualClock, Offset, Record};
 use std::collections::HashSet;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::keyed::{Keyed, Shape, staged, table, winners};
 use support::sim::{Way, fingerprint};
 use support::{
-    Chance, DIR, Rec, T0, check_reopening_changes_nothing, clock, files, read_all, say, seeds,
+    Chance, DIR, Rec, T0, check_reopening_changes_nothing, clock, files, read_all, read_file, say,
+    seeds, write_file,
 };
 
 fn compacted(clock: &Arc<ManualClock>) -> LogConfig {
@@ -405,6 +407,106 @@ fn whenever_the_power_fails_no_key_says_what_it_did_not_say() {
         tally.opened, tally.in_recovery
     ));
     assert!(states > 1000, "only {states} states");
+}
+
+/// Does something to a file that has no part in what a log holds. Says what.
+fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
+    let names =
+        ["recovery-point-offset-checkpoint", "cleaner-offset-checkpoint", ".kafka_cleanshutdown"];
+    let name = names[chance.below(4).min(3) as usize % 3];
+    let path = Path::new(DIR).join(name);
+    if disk.open(&path, Open::ReadOnly).is_err() {
+        return format!("{name} was not there");
+    }
+    match chance.below(3) {
+        0 => {
+            disk.remove(&path).unwrap();
+            format!("{name} removed")
+        }
+        1 if name.ends_with("checkpoint") => {
+            let text = String::from_utf8(read_file(disk, DIR, name)).unwrap();
+            let known = text.split_whitespace().last().unwrap().parse::<u64>().unwrap_or(0);
+            let offset = chance.below(known + 1);
+            write_file(disk, DIR, name, format!("0\n1\nt 0 {offset}\n").as_bytes());
+            format!("{name} is a broker's, and says {offset}")
+        }
+        _ => {
+            let mut bytes = read_file(disk, DIR, name);
+            let bit = chance.below(bytes.len() as u64 * 8) as usize;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            write_file(disk, DIR, name, &bytes);
+            format!("bit {bit} of {name} flipped")
+        }
+    }
+}
+
+/// A recovery point, a cleaner checkpoint and a clean marker that are lower, damaged or missing: after a crash at any call,
+/// nothing durable goes. A log that was never compacted has no hole, either. Where the power was lost as well, opening may
+/// fail, and cuts nothing then.
+#[test]
+fn wrong_checkpoints_cost_nothing_durable() {
+    let mut refused = 0;
+    for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
+        let never = ("never compacted", {
+            use Op::*;
+            let begin = [Append(9), Flush, Append(12), Roll, Append(3), Truncate(4), Append(2)];
+            let end = [Die, Append(9), Flush, Truncate(1), Append(4), Close, Append(12), Roll];
+            begin.into_iter().chain(end).collect::<Vec<_>>()
+        });
+        for (label, ops) in workloads().into_iter().chain([never]) {
+            let clock = clock();
+            let mut config = compacted(&clock).delete_retention(Duration::from_millis(1000));
+            let compacts = label != "never compacted";
+            if !compacts {
+                config = config.cleanup_policy(CleanupPolicy::Delete);
+            }
+            let (states, moments) = work(&config, &clock, &ops);
+            for (number, moment) in moments.iter().enumerate() {
+                let mut chance = Chance(seed << 32 | number as u64);
+                let way = Way::any(&mut chance);
+                let disk = way.disk(&moment.disk);
+                let what = tamper(&disk, &mut chance);
+                let context = format!("seed {seed}, {label}, {:?}, {way:?}: {what}", moment.call);
+                let logs = |disk: &MemFs| -> Vec<_> {
+                    files(disk, DIR)
+                        .into_iter()
+                        .filter(|(name, _)| name.ends_with(".log"))
+                        .collect()
+                };
+                let before = logs(&disk);
+                let log = match Log::open(DIR, config.clone().fs(disk.clone())) {
+                    Ok(log) => log,
+                    Err(Error::Corrupt(found)) => {
+                        assert!(way != Way::Kill, "{context}: {found}");
+                        // What was deleted or replaced before the crash may be removed, and nothing is cut.
+                        let left = logs(&disk);
+                        assert!(left.last() == before.last(), "{context}: {found}");
+                        refused += 1;
+                        continue;
+                    }
+                    Err(error) => panic!("{context}: {error}"),
+                };
+                let at = moment.at;
+                let (state, next) = (&states[at], &states[(at + 1).min(states.len() - 1)]);
+                // Of a log that a broker had last it is not known what was compacted.
+                if !compacts && (way == Way::Kill || !what.contains("broker")) {
+                    let check = || state.check(next, &log, false);
+                    let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+                    // A truncation into a batch may be done but for its last steps.
+                    let done = State::of(&log).records == next.records;
+                    assert!(checked.is_ok() || done, "{context}");
+                }
+                let durable = state.durable.min(next.durable).min(next.end);
+                let found = State::of(&log);
+                let must = state.records.iter().filter(|rec| next.records.contains(rec));
+                for rec in must.filter(|rec| (found.start..durable).contains(&rec.offset)) {
+                    assert!(found.records.contains(rec), "{context}: {} is gone", rec.offset);
+                }
+                assert_eq!(log.verify().unwrap(), [], "{context}");
+            }
+        }
+    }
+    say(&format!("{refused} disks refused"));
 }
 
 /// A tombstone that has stayed for long enough goes together with the value it deletes, in a group of which so little

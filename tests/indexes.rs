@@ -362,6 +362,7 @@ fn altered_interval_holds_from_next_opening() {
         let log = store.topic("t").unwrap().partition(0).unwrap();
         log.roll().unwrap();
         let base = log.offsets().end;
+        assert!(base > 0, "the segment that was begun before would stay");
         (0..10).for_each(|_| drop(log.append(vec![0; 100])));
         log.roll().unwrap();
         base
@@ -370,6 +371,7 @@ fn altered_interval_holds_from_next_opening() {
     store
         .create_topic("t", TopicConfig::default().set("index.interval.bytes", "1000000").unwrap())
         .unwrap();
+    store.topic("t").unwrap().partition(0).unwrap().append("first").unwrap();
     let dense = TopicConfig::default().set("index.interval.bytes", "0").unwrap();
     store.alter_topic("t", dense).unwrap();
     assert_eq!(entries(append(&store)), 0);

@@ -413,6 +413,20 @@ fn store_takes_over_what_a_log_by_itself_left() {
     assert_eq!(offsets(&alone(&fs).unwrap()), [4, 5, 6, 7, 8]);
 }
 
+/// An empty directory of a partition would be a topic with partitions missing when the store is
+/// opened next.
+#[test]
+fn rejected_log_leaves_no_directory() {
+    let fs = MemFs::new();
+    let first = store(fs.clone());
+    for name in ["d/new-0", "d/new-5"] {
+        assert!(is_locked(Log::open(name, LogConfig::default().fs(fs.clone()))));
+        assert!(fs.list(Path::new(name)).is_err(), "{name}");
+    }
+    first.close().unwrap();
+    assert!(store(fs).topics().is_empty());
+}
+
 /// Kafka takes a directory offline whose start offsets it cannot read.
 #[test]
 fn unreadable_start_brings_no_deleted_record_back() {

@@ -147,27 +147,6 @@ fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
     }
 }
 
-/// A log that begins with a batch of an old format is one of that format. Behind others, such a batch is damage.
-#[test]
-fn an_old_format_is_one_from_the_first_batch_on() {
-    let fs = killed(4096, &[1; 2], &[1; 2]);
-    let log = read_file(&fs, DIR, &name(0, "log"));
-    for batch in 0..4 {
-        for magic in [0, 1] {
-            let disk = fs.kill();
-            let mut damaged = log.clone();
-            damaged[batch * log.len() / 4 + 16] = magic;
-            write_file(&disk, DIR, &name(0, "log"), &damaged);
-            match (batch, Log::open(DIR, config(&disk, 4096))) {
-                (0, Err(Error::Unsupported(_))) | (1 | 2, Err(Error::Corrupt(_))) => {}
-                // Nothing tells it from the end of a write that was cut short.
-                (3, Ok(log)) => assert_eq!(log.offsets().end, 3),
-                (_, other) => panic!("{batch}: {other:?}"),
-            }
-        }
-    }
-}
-
 /// A recovery point above the end of the log is wrong, and vouches for nothing below it either.
 #[test]
 fn a_recovery_point_that_is_wrong_vouches_for_nothing() {

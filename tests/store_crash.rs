@@ -411,7 +411,7 @@ fn crash_in_parallel_work_keeps_promises() {
             let Image { call, promise, .. } = image;
             let ways = image.ways(seed * 100_000 + number as u64);
             // The end of the process before one call, a loss of power before the next.
-            let way = if (number as u64 + seed) % 2 == 0 { 0 } else { 3 };
+            let way = if (number as u64 + seed).is_multiple_of(2) { 0 } else { 3 };
             for (way, (intact, disk)) in ways.iter().enumerate().skip(way).take(1) {
                 let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
                 if std::panic::catch_unwind(work).is_err() {
@@ -590,4 +590,69 @@ fn work_on(fs: &FaultFs) -> Promise {
     // It may fail at that, too.
     drop(open(fs.clone()));
     promise
+}
+
+/// Appends, growth, deletion and creation, maintenance and a reader at once, each on its thread, call by call in an order by
+/// the seed: what was acknowledged is there whenever the process ends, and when the store closes beside it.
+#[test]
+fn work_beside_changes_keeps_promises() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    for seed in seeds("ANNALS_STORE_SEEDS", 4) {
+        let disk = MemFs::new();
+        let fs = FaultFs::new(disk.clone());
+        let store = open_on(2, seed, &fs);
+        for name in ["orders", "users"] {
+            store
+                .create_topic(name, TopicConfig::default().partitions(2).segment_bytes(300))
+                .unwrap();
+        }
+        let log = store.topic("orders").unwrap().partition(1).unwrap();
+        let mut reader = log.reader(0).unwrap();
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let images: Images<u64> = Images::default();
+        let known = Arc::clone(&acknowledged);
+        let rule = images.watch(&fs, &disk, move || known.load(Ordering::SeqCst));
+        fs.together(
+            seed,
+            vec![
+                Box::new(|| {
+                    for n in 0..12 {
+                        if log.append(format!("{n}")).is_err() {
+                            break;
+                        }
+                        acknowledged.store(n + 1, Ordering::SeqCst);
+                    }
+                }),
+                Box::new(|| drop(store.add_partitions("orders", 4))),
+                Box::new(|| {
+                    if store.delete_topic("users").is_ok() {
+                        drop(store.create_topic("users", TopicConfig::default()));
+                    }
+                }),
+                Box::new(|| drop(store.maintain())),
+                Box::new(|| {
+                    if seed % 2 == 1 {
+                        store.close().unwrap();
+                    }
+                }),
+            ],
+        );
+        fs.remove_rule(rule);
+        while let Ok(Some(record)) = reader.next_record() {
+            assert_eq!(record.value_str(), Some(record.offset.to_string().as_str()));
+        }
+        for (number, Image { promise, disk, call }) in images.take().iter().enumerate() {
+            if number as u64 % 3 != seed % 3 {
+                continue;
+            }
+            let store = open(disk.kill()).unwrap_or_else(|e| panic!("{seed}: {call}: {e}"));
+            let orders = store.topic("orders").unwrap();
+            let end = orders.partition(1).unwrap().offsets().end;
+            assert!(end >= *promise, "seed {seed}, {call}: {end} of {promise}");
+            assert!([2, 4].contains(&orders.partition_count()), "seed {seed}, {call}");
+            if let Ok(users) = store.topic("users") {
+                assert!(users.partitions().iter().all(|log| log.offsets().end == 0));
+            }
+        }
+    }
 }

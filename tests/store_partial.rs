@@ -539,3 +539,60 @@ fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
     let consumer = store.consumer(ConsumerConfig::new("group")).unwrap();
     assert_eq!(consumer.committed(&at).unwrap(), None);
 }
+
+/// The tool, or whoever looks, sees what the writer does, and gets in nobody's way.
+#[test]
+fn view_follows_a_live_writer_and_changes_nothing() {
+    let fs = MemFs::new();
+    assert!(Store::open_read_only("nowhere", config(&fs)).is_err());
+    let store = open(&fs).unwrap();
+    let view = Store::open_read_only(DATA, config(&fs)).unwrap();
+    assert!(view.topics().unwrap().is_empty() && view.list_groups().unwrap().is_empty());
+    let orders = store.create_topic("orders", partitions(2)).unwrap();
+    orders.partition(1).unwrap().append_all(["a", "b", "c"].map(Into::into)).unwrap();
+    orders.partition(1).unwrap().delete_before(1).unwrap();
+    assert_eq!(view.topics().unwrap(), ["orders"]);
+    let log = view.partition("orders", 1).unwrap();
+    assert_eq!(log.offsets().end, 3);
+    orders.partition(1).unwrap().append("d").unwrap();
+    assert_eq!(log.get(3).unwrap().unwrap().value_str(), Some("d"));
+    assert_eq!(log.append("no").unwrap_err().kind(), ErrorKind::Closed);
+    let described = view.describe_topic("orders").unwrap();
+    assert_eq!(described.id, orders.id());
+    assert_eq!((described.partitions[1].start, described.partitions[1].end), (1, 4));
+    assert_eq!(described.settings, store.admin().describe_topic("orders").unwrap().settings);
+
+    let consumer = ConsumerConfig::new("group").auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = store.consumer(consumer).unwrap();
+    consumer.subscribe(["orders"]).unwrap();
+    let read: usize = (0..5).map(|_| consumer.poll(NOTHING).unwrap().len()).sum();
+    assert_eq!(read, 3);
+    let at = TopicPartition::new("orders", 1);
+    store.admin().alter_offsets("other", [(at.clone(), 2.into())].into()).unwrap();
+    let names: Vec<_> =
+        view.list_groups().unwrap().into_iter().map(|listed| listed.group).collect();
+    assert_eq!(names, ["group", "other"]);
+    let group = view.describe_group("group").unwrap();
+    assert_eq!(group.members, store.admin().describe_group("group").unwrap().members);
+    assert_eq!(view.describe_group("other").unwrap().offsets[&at].lag, Some(2));
+    assert!(view.describe_group("none").is_err() && view.partition("none", 0).is_err());
+    assert!(view.partition("../data/orders", 0).is_err());
+
+    // Nothing was locked, and nothing is written.
+    consumer.close().unwrap();
+    store.close().unwrap();
+    let all = || {
+        let mut dirs = vec![fs.list(Path::new(DATA)).unwrap()];
+        for dir in ["orders-0", "orders-1", "__consumer_offsets-0", "__consumer_offsets-1"] {
+            dirs.push(fs.list(&Path::new(DATA).join(dir)).unwrap());
+        }
+        dirs
+    };
+    let before = all();
+    assert_eq!(view.describe_group("other").unwrap().offsets[&at].lag, Some(2));
+    view.describe_topic("orders").unwrap();
+    assert_eq!(all(), before);
+    let store = open(&fs).unwrap();
+    store.delete_topic("orders").unwrap();
+    assert_eq!(view.topics().unwrap(), ["__consumer_offsets"]);
+}

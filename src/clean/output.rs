@@ -53,11 +53,16 @@ impl<'a> Output<'a> {
         Ok(Output { dir, base, log, aborted: None, indexes, cadence, finished: false })
     }
 
+    /// Whether so many bytes more can be in the log.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        self.log.len.saturating_add(bytes) <= MAX_LOG_BYTES
+    }
+
     /// Appends a batch.
     pub(crate) fn append(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<()> {
         let position = self.log.len;
         let bytes = batch.len() as u64;
-        if position.saturating_add(bytes) > MAX_LOG_BYTES {
+        if !self.has_room_for(bytes) {
             return Err(self.log.fail(io::ErrorKind::FileTooLarge.into()));
         }
         self.log.append(batch)?;

@@ -16,8 +16,9 @@ use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;
 use crate::segment::index::Indexes;
+use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::scan::BatchStream;
-use crate::types::{Codec, Offset, Timestamp};
+use crate::types::{Codec, LeaderEpoch, Offset, Timestamp};
 use std::time::Duration;
 
 const CHANGED: InvalidBatch = InvalidBatch::Rule("it is not what it was when its keys were read");
@@ -38,9 +39,6 @@ pub(crate) struct Terms {
     pub(crate) now: Timestamp,
     /// For how long a tombstone stays after the pass that first kept it.
     pub(crate) delete_retention: Duration,
-    /// The first offset that could not be cleaned. The batch before it stays, if without records,
-    /// so that the end of what was cleaned can be told from a hole.
-    pub(crate) upto: Offset,
     /// How rebuilt batches are compressed; as they were, if not set.
     pub(crate) compression: Option<Compression>,
 }
@@ -101,10 +99,13 @@ pub(crate) fn rewrite(
         bytes_written: 0,
     };
     let meter = Meter::new(report);
-    let mut pass = Pass { winners, terms, transactions, meter, output, done };
+    let end = group.sources.last().map_or(group.base, |last| last.next);
+    let mut pass =
+        Pass { winners, terms, end, leader_epoch: -1, transactions, meter, output, done };
     for source in group.sources {
         pass.segment(group.dir, source, scratch)?;
     }
+    pass.cover_the_end()?;
     pass.meter.finish()?;
     let mut done = pass.done;
     done.bytes = pass.output.log_bytes();
@@ -118,6 +119,11 @@ pub(crate) fn rewrite(
 struct Pass<'a> {
     winners: &'a Winners<'a>,
     terms: &'a Terms,
+    /// Where the segment behind the group begins. The last batch before it stays, if without records, so that what
+    /// was removed can be told from what a crash took: see [`placeholder`].
+    end: Offset,
+    /// That of the last batch written.
+    leader_epoch: LeaderEpoch,
     transactions: &'a mut dyn Transactions,
     meter: Meter<'a>,
     output: Output<'a>,
@@ -178,7 +184,7 @@ impl Pass<'_> {
             *stretches = rest;
             let offsets = stretch.base..stretch.next;
             if stretch.position == position
-                && stretch.next != self.terms.upto
+                && stretch.next != self.end
                 && self
                     .winners
                     .in_range(offsets)
@@ -250,7 +256,7 @@ impl Pass<'_> {
         scratch: &mut Scratch,
     ) -> Result<Verdict, Failure> {
         let header = batch.header();
-        let keep_empty = header.next_offset() == self.terms.upto
+        let keep_empty = header.next_offset() == self.end
             || (header.has_producer() && self.transactions.is_last_of_producer(header));
         if !header.is_control() {
             let discard = self.transactions.is_aborted(header);
@@ -357,9 +363,23 @@ impl Pass<'_> {
         Ok(self.write(&header, bytes)?)
     }
 
+    /// Covers the offsets up to the next segment where the last batch does not: another program has left them out.
+    fn cover_the_end(&mut self) -> Result<()> {
+        let fits = self.end <= self.done.base.saturating_add(SPAN)
+            && self.output.has_room_for(BatchHeader::SIZE as u64);
+        let Some((header, batch)) =
+            placeholder(self.done.end..self.end, self.leader_epoch)?.filter(|_| fits)
+        else {
+            return Ok(());
+        };
+        self.done.changed = true;
+        self.write(&header, &batch)
+    }
+
     fn write(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         self.output.append(header, bytes)?;
         self.done.end = header.next_offset();
+        self.leader_epoch = header.leader_epoch;
         self.done.batches_kept = self.done.batches_kept.saturating_add(1);
         self.meter.add(bytes.len() as u64)
     }

@@ -108,13 +108,39 @@
 //! | error while truncating, before files change | nothing was removed | works |
 //! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
 //! | error of `compact`, or of `maintain` while it compacts | each group of segments is as it was or as it became, for readers the same | works, unless a sync failed or a replacement that was decided could not be finished: then poisoned |
-//! | error of `delete_before` or `maintain`, but of the sync of what is deleted | nothing was deleted; after a crash it may be | works |
+//! | error of `delete_before` or `maintain`, but of the sync of what is deleted | nothing was deleted; after a crash it may be. On a [full disk](#a-full-disk) without a reserve, the segments at the front may be deleted up to one of them | works |
+//! | no room, on close | everything is durable, and `close` succeeds; what is missing is an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) or [`Event::CleanupFailed`](crate::Event::CleanupFailed) | closed; the next opening reads more |
 //! | error of a read | that call failed | works: other places stay readable |
 //! | too many open files | that call failed; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | the records are there, and not known to be durable | works |
 //! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
 //!
-//! Of a store:
+//! # A full disk
+//!
+//! A full disk can always be opened and emptied, without a free byte and without a free inode. Whatever frees
+//! room has to write a little first: where the log starts now, or that a topic is to be deleted. So each directory that
+//! is open for writing (for a store, the data directory, for all of its logs) keeps four files of real bytes, 4 KiB
+//! each, or as large as the largest checkpoint. When there is no room for a small file, one of them is written over in
+//! place and renamed. It is made again as soon as there is room.
+//!
+//! | call, on a full disk | what happens |
+//! |---|---|
+//! | append, `roll`, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
+//! | `flush` | succeeds |
+//! | `delete_before`, `delete_records`, `truncate_to`, `delete_topic`, `alter_topic` | succeeds, out of the reserve |
+//! | `maintain` | deletes what is to go. The active segment is closed out of the reserve; without one it stays. Compaction fails |
+//! | `close` | everything is durable; the marker of a clean shutdown is left out |
+//! | opening | succeeds. Indexes that cannot be written are kept in memory and made from the log again by the next opening; a lower recovery point may stay |
+//!
+//! In a directory that was already full when it was first opened there is no reserve. There `delete_before` and
+//! `maintain` remove segments one by one from the front, each durably, until there is room to write down the new start;
+//! the other calls fail and change nothing. On xfs a reserve that was used is made again only when a few hundred KiB are
+//! free, because xfs creates no file without room for a whole chunk of inodes: there four such calls succeed
+//! until one of them frees that much. On a file system that writes nothing in place, such as btrfs and zfs, the reserve promises
+//! nothing. A partition that was being created when the process ended is created by the next opening, which needs
+//! room.
+//!
+//! # What a call of a store has left when it fails
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
@@ -277,11 +303,14 @@
 //! | torn, in the last segment | cut | cut |
 //! | torn, or zeros in place of records, with segments behind | error | cut, with the segments behind |
 //! | damaged | error | cut, with all behind it |
-//! | a segment ends below the next one's base | a gap that truncating or compaction left: kept | if there are records behind it: they are cut |
+//! | offsets are missing, in a log that was never compacted | error | between segments: cut, with all behind; else error |
+//! | offsets are missing, in a log that may have been compacted | kept | between segments, above the recovery point: cut, with all behind |
+//! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
-//! After a clean close nothing is scanned, but a segment that was there and is missing between others, or shorter than it
-//! was, is an error, too. After an unclean end, below the recovery point, it cannot be told from a gap that compaction left.
+//! After a clean close nothing is scanned, but a segment that was there and is missing, or shorter than it was, is an
+//! error, too; so is a topic of a store all of whose directories are gone. A loss of power explains a cut only if the
+//! recovery point is known: it stands twice in its file, and a broker writes it once.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
@@ -312,7 +341,8 @@
 //! differs from the present one, the machine has stopped since. Where there is no such name (other systems, `/proc` not
 //! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
 //! to another machine. The present run is written there only when recovery is done: an opening that fails half way
-//! changes nothing for the next. A directory without `.lock`, as a broker leaves it, counts as one whose process died.
+//! changes nothing for the next. A directory without `.lock`, or with an empty one, as a broker leaves it, counts as one
+//! whose process died.
 //!
 //! # How much is read
 //!

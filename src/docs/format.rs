@@ -27,6 +27,7 @@
 //! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
 //! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | [room set aside](super::durability#a-full-disk): ours, and left alone by a broker | every opening for writing, if there is room |
 //!
 //! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log here adds none, but where it
 //! recovers or truncates a segment, it brings the index in line with the markers that are left.
@@ -377,16 +378,20 @@
 //! | `.lock` | one process at a time | once created, always |
 //! | the three checkpoints | a line for each log | as above |
 //! | `.kafka_cleanshutdown` | all logs were closed in order, and how each of them was | from [`close`](crate::Store::close) to the next opening |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | as above, for all logs | every opening, if there is room |
 //! | `producer-ids.properties` | which ids of producers were given out: ours | the first producer, and each thousand after it |
 //!
-//! Any other directory there is refused, as a broker refuses it: what is not named like a partition would one day be taken for one. Other files are left alone.
+//! Other directories, such as `lost+found`, are left alone and [listed](crate::Store::unknown_directories); a broker refuses them.
+//! A directory that ends in `-` and a number is taken for a partition: one that is none is refused. Other files are left alone.
 //!
 //! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#` begins a comment.
 //!
 //! **`topic.properties`** has `partitions`, and what the topic sets [itself](crate::TopicConfig), by Kafka's keys. While partitions are being made it
 //! says `state=creating`, and while they are being removed `state=deleting`: with the write of that line a topic is there, or gone, and opening does
-//! what a crash left undone of the rest. As it decides what is deleted, nothing in it is guessed at: a line that is not understood is an error. A topic without
-//! that file is a broker's: it has the partitions that are there, and forgets nothing until it is told to; an internal one is compacted.
+//! what a crash left undone of the rest. Beside `state=creating` it has `topic.id`: the id is durable before the first partition gets it.
+//! As the file decides what is deleted, nothing in it is guessed at: a line that is not understood takes the topic offline. A topic without
+//! that file is a broker's: it has the partitions that are there, and forgets nothing until it is told to; `__consumer_offsets` and
+//! `__transaction_state` are compacted.
 //!
 //! **`meta.properties`**: `version=1`, `node.id`, `cluster.id` and `directory.id`; or `version=0` and `broker.id`, of an old broker. Ids are 16 bytes, as 22
 //! characters of URL-safe base64. What else is in it stays.

@@ -318,7 +318,7 @@
 //!
 //! A store opens what a broker has left: segments, indexes, snapshots, checkpoints, `partition.metadata`, committed offsets. What is *not*
 //! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker forgets nothing (`retention.ms=-1`)
-//! until it is told otherwise, and is not compacted; only of the internal topics it is known that they are compacted.
+//! until it is told otherwise, and is not compacted; only `__consumer_offsets` and `__transaction_state` are known to be compacted.
 //!
 //! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
 //!    and leave the original. While the broker runs on a directory, a store does not open there, nor the other way round.
@@ -354,8 +354,19 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! Partitions that were on other brokers are not in the directory. Where one is missing below another, opening says
-//! [`MissingPartition`](crate::TopicError::MissingPartition); where the last ones are, the topic has fewer: look at the count.
+//! Partitions that were on other brokers are not in the directory. Those that are here are served; a lower number that is not
+//! here answers [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere). How many partitions there are, only the cluster
+//! knows: a store counts up to the highest number that is here. So as long as one is elsewhere,
+//!
+//! - a producer needs the partition of each record with a key: by a wrong count, the key would lead to another partition than
+//!   in the cluster. Records without a key go to the partitions that are here;
+//! - the topic cannot be altered, grown or deleted ([`Spread`](crate::TopicError::Spread)), and if it is
+//!   `__consumer_offsets`, there are no groups;
+//! - consumers of a group read the partitions that are here, and nothing from the others.
+//!
+//! If the ones that are missing are the last, nothing in the directory tells: the topic has fewer. Look at the count.
+//! [`MissingPartition`](crate::TopicError::MissingPartition) says that one *was* here: a checkpoint or
+//! `topic.properties` knows of it.
 //!
 //! # From a store to a broker
 //!

@@ -18,7 +18,7 @@
 //! | batches of a producer that are recognised | 5 | as in Kafka, which recognises 1 after a restart |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
 //! | timestamp | 64 bits of milliseconds; below 0 they are stored, and not found by time | |
-//! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor one of the store's own, `__consumer_offsets` and `__transaction_state`; not the same as another but for `.` and `_` | Kafka's rule |
+//! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor one that a store or a broker keeps for itself, such as `__consumer_offsets`; not the same as another but for `.` and `_` | Kafka's rule |
 //! | partitions of a topic | 1 to 100,000 | each is a directory |
 //! | topics of a store | the file system, and memory | |
 //! | logs opened and closed at once | [`recovery_threads`](crate::StoreConfig::recovery_threads), 1 to 64 | |
@@ -63,7 +63,7 @@
 //!
 //! | when | what is checked |
 //! |---|---|
-//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch, and no more follows than the interval allows; no later time follows than the last |
+//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch; no later time follows than the last. How far entries lie apart says nothing: whoever wrote them may have had another interval |
 //! | an entry is used | the batches at its position have its offset |
 //! | a crash was recovered | nothing: those of the segments that were scanned are made again |
 //! | [`verify`](crate::Log::verify) | every entry against the log |
@@ -107,8 +107,8 @@
 //!   directory is taken. A partition that is mounted without the directory above it is rejected,
 //!   as its checkpoints cannot be seen.
 //!
-//! Any number of processes may [read](crate::Log::open_read_only) meanwhile. They see what was
-//! appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
+//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or
+//! [a store](crate::Store::open_read_only). They see what was appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
 //! nothing and change nothing; they cannot see what is durable.
 //!
 //! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.

@@ -84,7 +84,9 @@
 //!
 //! # A disk that is full
 //!
-//! [`MemFs::set_capacity`](crate::fs::MemFs::set_capacity) fills the disk. A producer holds on to what it cannot write, and goes on, in order, when
+//! [`MemFs::set_capacity`](crate::fs::MemFs::set_capacity) fills the disk, and
+//! [`MemFs::set_file_limit`](crate::fs::MemFs::set_file_limit) uses up its inodes. What works then is in
+//! [durability](super::durability#a-full-disk). A producer holds on to what it cannot write, and goes on, in order, when
 //! there is room:
 //!
 //! ```
@@ -172,6 +174,10 @@
 //! }
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! Work that a store does on several threads, and threads of yours, can be explored as well:
+//! [`FaultFs::interleave`](crate::fs::FaultFs::interleave) and [`FaultFs::together`](crate::fs::FaultFs::together) let a seed choose
+//! the order of their calls.
 //!
 //! # Groups, rebalances, late commits
 //!

@@ -64,6 +64,14 @@ pub enum TopicError {
         /// How many partitions the topic has.
         partitions: u32,
     },
+    /// All directories of a topic are gone that was there when the store was closed.
+    #[error(
+        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or go on without with OnCorruption::Truncate"
+    )]
+    Missing {
+        /// The topic.
+        topic: String,
+    },
     /// The partition is on another disk or broker: this directory has others of its topic.
     #[error(
         "partition {partition} of topic `{topic}` is not in this directory, which has others of its partitions: use the directory or the broker that has it"
@@ -151,7 +159,7 @@ impl TopicError {
             | TopicError::PartitionElsewhere { .. } => ErrorKind::NotFound,
             TopicError::PartitionOffline { kind, .. } => *kind,
             TopicError::Exists { .. } => ErrorKind::Exists,
-            TopicError::MissingPartition { .. } => ErrorKind::Corrupt,
+            TopicError::MissingPartition { .. } | TopicError::Missing { .. } => ErrorKind::Corrupt,
             TopicError::InvalidName { .. }
             | TopicError::InvalidPartitions { .. }
             | TopicError::InvalidDirectory { .. }

@@ -328,6 +328,11 @@ impl File for DiskFile {
         };
     }
 
+    /// `SEEK_DATA` on Linux.
+    fn next_data(&self, at: u64) -> io::Result<u64> {
+        next_data(&self.file, at)
+    }
+
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
         self.check_writable()?;
         // Where it can, rustix calls the kernel itself, which a small append notices.
@@ -492,6 +497,25 @@ fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reserve(_file: &fs::File, _len: u64) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Moves the handle's cursor, which nothing uses.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn next_data(file: &fs::File, at: u64) -> io::Result<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(data) => Ok(data),
+        // Nothing but a hole is left, or the file ends below.
+        Err(Errno::NXIO) => Ok(file.metadata()?.len().max(at)),
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(at),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn next_data(_file: &fs::File, at: u64) -> io::Result<u64> {
+    Ok(at)
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]

@@ -471,6 +471,10 @@ impl<F: Inner> File for FaultFile<F> {
         self.faults.pass(self.call(Operation::Len, 0, 0), |_| self.inner.file().len())
     }
 
+    fn next_data(&self, at: u64) -> io::Result<u64> {
+        self.inner.file().next_data(at)
+    }
+
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let call = self.call(Operation::Read, at, buf.len() as u64);
         self.faults.pass(call, |effect| {

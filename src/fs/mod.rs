@@ -334,6 +334,16 @@ pub trait File: Send + Sync + Debug {
     /// `UnexpectedEof` when the file is shorter.
     fn view(&self, len: u64) -> io::Result<FileView>;
 
+    /// The first position from `at` on that does not lie in a hole of the file: everything between reads as zeros. Behind the
+    /// last data it is the length of the file. A file system that does not know its holes returns `at`, as this method does
+    /// unless it is implemented.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn next_data(&self, at: u64) -> io::Result<u64> {
+        Ok(at)
+    }
+
     /// Fills `buf` from a position, repeating short and interrupted reads.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile};
+use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
@@ -23,6 +24,7 @@ use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,6 +230,7 @@ impl Shared {
             if end_of_data == target {
                 return Ok(());
             }
+            self.cover(writer, end_of_data..target)?;
             let begun = writer.begun;
             self.begin_next(writer, target, begun, Room::Reserved)
                 .and_then(|()| self.keep_end(target))
@@ -240,6 +243,20 @@ impl Shared {
             }
         }
         done.map(|()| end_of_data < target)
+    }
+
+    /// Covers the offsets of a batch that was cut, up to the new end, with an empty batch: recovery could not tell them from
+    /// what a crash took.
+    fn cover(&self, writer: &mut Writer, offsets: Range<Offset>) -> Result<()> {
+        if offsets.end > writer.segment.base.saturating_add(SPAN) {
+            return Ok(());
+        }
+        let Some((header, batch)) = placeholder(offsets, -1)? else { return Ok(()) };
+        let position = writer.log.append(&batch).map_err(|failure| failure.error)?;
+        let (bytes, last) = (batch.len() as u64, header.last_offset());
+        writer.cadence.note(&writer.indexes, position, bytes, last, header.max_timestamp);
+        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
+        Ok(())
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point vouches

@@ -61,13 +61,22 @@ impl Checkpoint {
         let reason = Damage::Malformed(reason);
         Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
     }
+}
 
-    /// No checksum covers the file. Where a wrong offset is not found out, which is where records
-    /// are deleted or left alone on its word, the line is there twice: of a damaged digit the two
-    /// do not agree, and neither is believed.
-    pub(crate) const fn is_twice(self) -> bool {
-        !matches!(self, Checkpoint::RecoveryPoint)
-    }
+/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a damaged digit the two
+/// do not agree, and neither is believed. A broker reads the second over the first, and writes one.
+pub(crate) const LINES: usize = 2;
+
+/// What is known of what was synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RecoveryPoint {
+    /// Everything below was synced: recovery need not read it. 0 where nothing is known.
+    pub(crate) synced: Offset,
+    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None` where that is not known,
+    /// because the recovery point is lost, or a broker wrote it.
+    pub(crate) uncompacted: Option<Offset>,
+    /// Whether another program had the log last, or may have: what the log should look like is not known then.
+    pub(crate) is_foreign: bool,
 }
 
 /// Where the checkpoints of one log are.
@@ -154,6 +163,31 @@ impl Checkpoints {
     }
 
     fn get_own(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
+        Ok(self.read_own(checkpoint)?.map(|(offset, _)| offset))
+    }
+
+    /// What is known of what was synced. `was_foreign` says that another program held the lock last, if any did.
+    pub(crate) fn recovery_point(&self, was_foreign: bool) -> Result<RecoveryPoint> {
+        let (point, is_foreign) = match &self.kept {
+            Kept::Shared { all, key, .. } => {
+                (all.get(key, Checkpoint::RecoveryPoint), all.is_foreign(key))
+            }
+            Kept::Own | Kept::Above { .. } => {
+                let read = self.read_own(Checkpoint::RecoveryPoint)?;
+                let point = read.filter(|(_, lines)| *lines > 0);
+                let is_foreign = point.map_or(was_foreign, |(_, lines)| lines < LINES);
+                (point.map(|(offset, _)| offset), is_foreign)
+            }
+        };
+        Ok(RecoveryPoint {
+            synced: point.unwrap_or(0),
+            uncompacted: point.filter(|_| !is_foreign),
+            is_foreign,
+        })
+    }
+
+    /// The offset in the file beside the segments, and in how many lines it is.
+    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<(Offset, usize)>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
@@ -166,8 +200,7 @@ impl Checkpoints {
     fn set_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (topic, partition) = topic_partition(&self.dir.path);
         let entry = OffsetCheckpointEntry { topic, partition, offset };
-        let lines = vec![entry; if checkpoint.is_twice() { 2 } else { 1 }];
-        let text = format_offset_checkpoint(&lines);
+        let text = format_offset_checkpoint(&vec![entry; LINES]);
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())
     }
 
@@ -222,13 +255,24 @@ impl Checkpoints {
 
     /// Takes over what a log by itself has left beside the segments of one of many.
     ///
-    /// Whichever is newer, no record below the lower recovery point is in doubt, and what was
-    /// deleted stays deleted.
-    pub(crate) fn take_over_own(&self) -> Result<bool> {
-        let Kept::Shared { all, key, .. } = &self.kept else { return Ok(false) };
+    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the higher one was
+    /// compacted, and what was deleted stays deleted. `None` where there is nothing to take over.
+    pub(crate) fn take_over_own(&self) -> Result<Option<RecoveryPoint>> {
+        let Kept::Shared { all, key, .. } = &self.kept else { return Ok(None) };
         if !self.has_own()? {
-            return Ok(false);
+            return Ok(None);
         }
+        let known = all.get(key, Checkpoint::RecoveryPoint);
+        let read = self.read_own(Checkpoint::RecoveryPoint)?;
+        let own = read.map(|(own, _)| own);
+        // A line that a broker wrote says nothing of what was compacted above it.
+        let is_foreign = (known.is_some() && all.is_foreign(key))
+            || read.is_some_and(|(_, lines)| lines < LINES);
+        let point = RecoveryPoint {
+            synced: combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0),
+            uncompacted: known.max(own).filter(|_| !is_foreign),
+            is_foreign,
+        };
         for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::Start] {
             if let Some(own) = self.get_own(checkpoint)?
                 && let Some(offset) = combined(checkpoint, all.get(key, checkpoint), Some(own))
@@ -240,7 +284,7 @@ impl Checkpoints {
             // The log may have been truncated since, and appended to.
             all.set(key, Checkpoint::Cleaned, 0)?;
         }
-        Ok(true)
+        Ok(Some(point))
     }
 
     /// Removes what was taken over, once that is durable.
@@ -268,8 +312,12 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-/// The offset in the lines of this log, which must not contradict each other.
-fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Offset>, &'static str> {
+/// The offset in the lines of this log, which must not contradict each other, and how many they are. 0 if there is another
+/// beside it, as if one bit of its name had flipped.
+fn agreed(
+    dir: &Path,
+    entries: &[OffsetCheckpointEntry],
+) -> Result<Option<(Offset, usize)>, &'static str> {
     let of = |topic: &str, partition: i32| {
         let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
         lines.map(|entry| entry.offset).collect::<Vec<_>>()
@@ -285,7 +333,8 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Offset
     }
     let first = offsets.first().copied();
     if offsets.iter().all(|offset| Some(*offset) == first) {
-        Ok(first)
+        let is_doubtful = offsets.len() < LINES && entries.len() == LINES;
+        Ok(first.map(|first| (first, if is_doubtful { 0 } else { offsets.len() })))
     } else {
         Err("its lines for this log contradict each other")
     }
@@ -308,10 +357,11 @@ mod tests {
         let (ours, same_topic) = (line("orders", 1, 5), line("orders", 2, 6));
         let same_partition = line("users", 1, 7);
         let all = [same_topic.clone(), same_partition.clone(), ours.clone()];
-        assert_eq!(of(&all), Ok(Some(5)));
-        assert!(of(&[ours, line("orders", 1, 8)]).is_err());
-        assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some(6)));
-        assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some(7)));
+        assert_eq!(of(&all), Ok(Some((5, 1))));
+        assert!(of(&[ours.clone(), line("orders", 1, 8)]).is_err());
+        assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some((6, 1))));
+        assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some((7, 2))));
+        assert_eq!(of(&[ours.clone(), same_topic.clone()]), Ok(Some((5, 0))));
         assert_eq!(of(&[same_partition, same_topic]), Ok(None));
         assert_eq!(of(&[]), Ok(None));
     }

@@ -293,7 +293,6 @@ impl Pass<'_> {
         let terms = Terms {
             now: self.now,
             delete_retention: config.delete_retention,
-            upto: dirty.upto,
             compression: config.compression,
         };
         let limits =

@@ -12,7 +12,7 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::checkpoints::Checkpoint;
+use crate::log::checkpoints::{Checkpoint, LINES};
 use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
 use crate::segment::reserve::Reserve;
@@ -55,12 +55,49 @@ struct State {
     lines: [Lines; 3],
     /// The logs that were closed in order, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
+    /// Whose recovery point another program wrote last, where there are recovery points at all.
+    foreign: Foreign,
     /// Whether the marker was there when the directory was opened.
     was_marked: bool,
     /// Whether all that is set is written when it is committed: no log has a user yet.
     all_held: bool,
     /// The logs of which that is so, as they are opened or closed with others.
     held: BTreeSet<Key>,
+}
+
+/// Tells the logs that this crate had last from those of another program, which writes each line once.
+#[derive(Debug, Default)]
+struct Foreign {
+    /// Whether another program had the directory last, or there were recovery points when it was opened: then what
+    /// has none came from elsewhere. Otherwise they are lost.
+    is_any: bool,
+    ours: BTreeSet<Key>,
+}
+
+impl Foreign {
+    fn note(&mut self, checkpoint: Checkpoint, entries: &[OffsetCheckpointEntry]) {
+        let mut lines: BTreeMap<Key, usize> = BTreeMap::new();
+        for entry in entries {
+            let count = lines.entry((entry.topic.clone(), entry.partition)).or_default();
+            *count = count.saturating_add(1);
+        }
+        match checkpoint {
+            Checkpoint::RecoveryPoint => {
+                self.is_any = true;
+                let ours = lines.into_iter().filter(|(_, lines)| *lines >= LINES);
+                self.ours.extend(ours.map(|(key, _)| key));
+            }
+            // It has compacted the log since it wrote its recovery point.
+            Checkpoint::Cleaned => {
+                self.ours.retain(|key| lines.get(key).is_none_or(|lines| *lines >= LINES));
+            }
+            Checkpoint::Start => {}
+        }
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.is_any && !self.ours.contains(key)
+    }
 }
 
 impl State {
@@ -88,11 +125,16 @@ impl DataCheckpoints {
     /// Reads what is there. What is set is held back until the first
     /// [commit](DataCheckpoints::commit).
     ///
-    /// The marker of a clean shutdown is removed, durably, before anything is opened on its word.
-    pub(crate) fn open(dir: &Arc<SegmentDir>) -> Result<DataCheckpoints> {
+    /// The marker of a clean shutdown is removed, durably, before anything is opened on its word. `was_foreign` says that
+    /// another program had the directory last, if any did.
+    pub(crate) fn open(dir: &Arc<SegmentDir>, was_foreign: bool) -> Result<DataCheckpoints> {
         let mut state = State { all_held: true, ..State::default() };
+        state.foreign.is_any = was_foreign;
         for checkpoint in Checkpoint::ALL {
-            state.lines(checkpoint).offsets = read_offsets(dir, checkpoint)?;
+            if let Some(entries) = read_entries(dir, checkpoint)? {
+                state.foreign.note(checkpoint, &entries);
+                state.lines(checkpoint).offsets = agreed_offsets(dir, checkpoint, entries)?;
+            }
         }
         if let Some(closed) = read_clean_shutdowns(dir)? {
             state.was_marked = true;
@@ -196,7 +238,10 @@ impl DataCheckpoints {
     pub(crate) fn forget(&self, logs: &[Key]) -> Result<()> {
         {
             let mut state = self.state.lock();
-            logs.iter().for_each(|key| drop(state.closed.remove(&name_of(key))));
+            for key in logs {
+                state.closed.remove(&name_of(key));
+                state.foreign.ours.remove(key);
+            }
         }
         for checkpoint in Checkpoint::ALL {
             let set = {
@@ -230,19 +275,17 @@ impl DataCheckpoints {
             if lines.written >= wanted {
                 return Ok(());
             }
-            let times = if checkpoint.is_twice() { 2 } else { 1 };
-            let entries: Vec<OffsetCheckpointEntry> = lines
-                .offsets
-                .iter()
-                .flat_map(|((topic, partition), offset)| {
-                    let (topic, partition) = (topic.clone(), *partition);
-                    std::iter::repeat_n(
-                        OffsetCheckpointEntry { topic, partition, offset: *offset },
-                        times,
-                    )
-                })
-                .collect();
-            (format_offset_checkpoint(&entries), lines.set)
+            let set = lines.set;
+            let offsets: Vec<(Key, Offset)> =
+                lines.offsets.iter().map(|(key, offset)| (key.clone(), *offset)).collect();
+            let mut entries = Vec::with_capacity(offsets.len().saturating_mul(LINES));
+            for (key, offset) in offsets {
+                // What was only read stays as another program left it.
+                let is_foreign = checkpoint != Checkpoint::Start && state.foreign.has(&key);
+                let entry = OffsetCheckpointEntry { topic: key.0, partition: key.1, offset };
+                entries.extend(std::iter::repeat_n(entry, if is_foreign { 1 } else { LINES }));
+            }
+            (format_offset_checkpoint(&entries), set)
         };
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
         let mut state = self.state.lock();
@@ -259,12 +302,25 @@ impl DataCheckpoints {
         self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
 
-    /// Stores an offset of a log. It is durable when this returns, unless the log is [held
-    /// back](DataCheckpoints::hold).
+    /// Whether another program wrote what is known of a log, or brought it here.
+    pub(crate) fn is_foreign(&self, log: &Key) -> bool {
+        self.state.lock().foreign.has(log)
+    }
+
+    /// The topics whose logs were closed in order, and not opened since.
+    pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
+        let state = self.state.lock();
+        state.closed.keys().map(|name| topic_partition(Path::new(name)).0).collect()
+    }
+
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (before, set) = {
             let mut state = self.state.lock();
             let held = state.all_held || state.held.contains(log);
+            if checkpoint == Checkpoint::RecoveryPoint {
+                state.foreign.ours.insert(log.clone());
+            }
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
             lines.lowered |= before.is_some_and(|before| before > offset);
@@ -332,23 +388,39 @@ pub(crate) fn read_offsets(
     dir: &SegmentDir,
     checkpoint: Checkpoint,
 ) -> Result<BTreeMap<Key, Offset>> {
+    match read_entries(dir, checkpoint)? {
+        Some(entries) => agreed_offsets(dir, checkpoint, entries),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// The lines of such a file, if it is there and can be read.
+fn read_entries(
+    dir: &SegmentDir,
+    checkpoint: Checkpoint,
+) -> Result<Option<Vec<OffsetCheckpointEntry>>> {
     let path = dir.path.join(checkpoint.file());
-    let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else {
-        return Ok(BTreeMap::new());
-    };
+    let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
     if let Some(reserve) = dir.reserve() {
         reserve.note(bytes.len() as u64);
     }
     match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-        Ok(entries) => {
-            let (offsets, all) = agreed(entries);
-            if !all {
-                checkpoint.unreadable(dir, path, "its lines for a log contradict each other")?;
-            }
-            Ok(offsets)
-        }
-        Err(reason) => checkpoint.unreadable(dir, path, reason).map(|()| BTreeMap::new()),
+        Ok(entries) => Ok(Some(entries)),
+        Err(reason) => checkpoint.unreadable(dir, path, reason).map(|()| None),
     }
+}
+
+fn agreed_offsets(
+    dir: &SegmentDir,
+    checkpoint: Checkpoint,
+    entries: Vec<OffsetCheckpointEntry>,
+) -> Result<BTreeMap<Key, Offset>> {
+    let (offsets, all) = agreed(entries);
+    if !all {
+        let path = dir.path.join(checkpoint.file());
+        checkpoint.unreadable(dir, path, "its lines for a log contradict each other")?;
+    }
+    Ok(offsets)
 }
 
 /// What the logs of a data directory looked like when it was closed in order, if it was.
@@ -398,7 +470,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_deleted_topics() {
         let dir = SegmentDir::new(Arc::new(MemFs::new()), "/".into(), Events::default(), 0, true);
-        let checkpoints = DataCheckpoints::open(&Arc::new(dir)).unwrap();
+        let checkpoints = DataCheckpoints::open(&Arc::new(dir), false).unwrap();
         checkpoints.commit([]).unwrap();
         for round in 0..1000 {
             let key = (format!("r{round}"), 0);
@@ -414,6 +486,7 @@ mod tests {
         }
         let state = checkpoints.state.lock();
         assert!(state.closed.is_empty() && state.held.is_empty());
+        assert!(state.foreign.ours.is_empty());
         assert!(state.lines.iter().all(|lines| lines.offsets.is_empty()));
     }
 }

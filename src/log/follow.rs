@@ -10,17 +10,16 @@ use crate::log::anchor::{Anchor, Chain};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
-use crate::log::open::{
-    Listing, Recovery, damage, end_of_replacement, lost_since_close, segment_dir,
-};
+use crate::log::open::{Listing, Recovery, end_of_replacement, lost_since_close, segment_dir};
 use crate::log::open_txns::OpenTxns;
 use crate::log::place::checkpoints_to_read;
+use crate::log::recovery::damage;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
+use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::sync::atomic::Ordering;
@@ -301,7 +300,7 @@ fn scan_last(
         let is_last_try = tries >= MOST_TRIES;
         let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let mut chain = Chain::new(dir, base, transactions);
-        let found = match recover_segment(dir, base, Offset::MAX, 0, &mut chain) {
+        let found = match recover_segment(dir, base, ScanRules::NONE, &mut chain) {
             // It became shorter than it was when the scan began.
             Err(error) if is_short(&error) && !is_last_try => continue,
             found => found?,
@@ -327,7 +326,7 @@ fn scan_last(
         }
         looks = looks.saturating_add(1);
         if looks == LOOKS {
-            return Err(damage(dir, base, &found, recovery_point));
+            return Err(damage(dir, base, &found, None, recovery_point));
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct WriteLock {
     /// synced may be lost in any part and any order, and valid batches behind a hole are no proof
     /// of damage.
     pub(crate) lost_power: bool,
+    /// Whether another program had it last, if any did. A broker leaves the file empty.
+    pub(crate) was_foreign: bool,
     _guard: Option<Box<dyn DirGuard>>,
 }
 
@@ -113,8 +115,10 @@ impl WriteLock {
         let lock = tried(|| dir.fs.lock(&path))
             .map_err(|error| not_locked(&dir.path, existed.as_ref(), error))?;
         let boot = dir.fs.boot_id();
-        let lost_power = existed.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
-        let lock = WriteLock { lock, lost_power, _guard: guard };
+        let ours = existed.filter(|before| before.process.is_some());
+        let was_foreign = ours.is_none();
+        let lost_power = ours.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+        let lock = WriteLock { lock, lost_power, was_foreign, _guard: guard };
         lock.write(dir, boot.filter(|_| !lost_power))?;
         dir.sync()?;
         Ok(lock)

@@ -26,6 +26,7 @@ mod producers;
 mod quarantine;
 mod read;
 mod reader;
+mod recovery;
 mod replace;
 mod shared;
 mod signal;
@@ -682,7 +683,9 @@ impl Log {
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
     ///
-    /// What this writes lets the next opening read nothing but names and small files.
+    /// What this writes lets the next opening read nothing but names and small files. On a full disk `close` succeeds
+    /// without it: everything appended is durable, an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) says what is
+    /// missing, and the next opening recovers the log.
     ///
     /// # Errors
     /// - [`Error::Closed`] when it was closed before.

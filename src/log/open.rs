@@ -7,24 +7,25 @@
 //! can have been torn, which is behind everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, ErrorKind, Result, is_storage_full};
+use crate::error::{Corruption, Damage, Error, Result, is_storage_full};
 use crate::event::{Event, Quarantined};
 use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
-use crate::log::checkpoints::{Checkpoint, Checkpoints};
+use crate::log::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
+use crate::log::recovery::damage;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
-use crate::segment::recover::{Heed as _, Recovered, Tail, recover_segment};
+use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::Offset;
@@ -169,41 +170,21 @@ pub(crate) fn segment_dir(
     )
 }
 
-/// What is wrong with a segment whose valid part ends too early.
-pub(crate) fn damage(
+/// The segments that were there at the close and now are not, or are shorter. Those wholly below the start were deleted.
+fn lost_segments(
     dir: &SegmentDir,
-    base: Offset,
-    found: &Recovered,
-    recovery_point: Offset,
-) -> Error {
-    let reason = match &found.tail {
-        Tail::Torn(damage) | Tail::Damaged(damage) => damage.clone(),
-        Tail::Clean | Tail::Zeros if found.end < recovery_point => {
-            Damage::MissingData { expected: recovery_point, found: found.end }
-        }
-        Tail::Clean | Tail::Zeros => {
-            Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
-        }
-    };
-    Error::Corrupt(Box::new(Corruption {
-        path: dir.path_of(SegmentFile::live(base, Kind::Log)),
-        position: found.valid_bytes,
-        offset: Some(found.end),
-        reason,
-    }))
-}
-
-/// The segments that were there at the close and now are not, or are shorter, but for those at the front, which
-/// somebody may have deleted to make room.
-fn lost_segments(dir: &SegmentDir, marker: &CleanShutdown, listing: &Listing) -> Vec<Corruption> {
+    marker: &CleanShutdown,
+    listing: &Listing,
+    start: Offset,
+) -> Vec<Corruption> {
     let there: BTreeMap<Offset, u64> = listing.logs().collect();
-    let listed = marker.segments.iter().copied();
-    let mut kept = listed.skip_while(|(base, _)| !there.contains_key(base)).peekable();
+    let mut kept = marker.segments.iter().copied().peekable();
     let mut lost = Vec::new();
     while let Some((base, expected)) = kept.next() {
         let reason = match there.get(&base) {
             Some(&found) if found >= expected => continue,
             Some(&found) => Damage::ShortFile { expected, found },
+            None if kept.peek().is_some_and(|(next, _)| *next <= start) => continue,
             None => {
                 let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
                 Damage::MissingData { expected, found: base }
@@ -221,7 +202,8 @@ pub(crate) fn lost_since_close(
     checkpoints: &Checkpoints,
 ) -> Result<Vec<Corruption>> {
     let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
-    let lost = lost_segments(dir, &marker, &Listing::read(dir)?);
+    let start = checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
+    let lost = lost_segments(dir, &marker, &Listing::read(dir)?, start);
     // A writer that came meanwhile has removed the marker, or left another.
     Ok(if checkpoints.clean_shutdown()?.flatten() == Some(marker) { lost } else { Vec::new() })
 }
@@ -250,22 +232,18 @@ pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<
     }
 }
 
-/// The first of these segments that recovery reads.
-///
-/// Where the recovery point is a segment's base, the segment before it is looked at too: its
-/// records are durable, but that its reserved room was cut off may not be.
-fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
-    logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
-}
-
 pub(crate) struct Opening {
-    dir: Arc<SegmentDir>,
-    config: LogConfig,
-    checkpoints: Checkpoints,
-    recovery: Recovery,
+    pub(crate) dir: Arc<SegmentDir>,
+    pub(crate) config: LogConfig,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) recovery: Recovery,
     /// Whether the machine stopped since the log was last open. Then what was not synced
     /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
-    lost_power: bool,
+    pub(crate) lost_power: bool,
+    /// What was synced when the log was last open.
+    pub(crate) point: RecoveryPoint,
+    /// Whether compaction, or another program, may have left offsets out.
+    pub(crate) may_have_holes: bool,
 }
 
 impl Opening {
@@ -274,16 +252,21 @@ impl Opening {
         config: LogConfig,
         checkpoints: Checkpoints,
         lost_power: bool,
+        point: RecoveryPoint,
     ) -> Opening {
-        Opening { dir, config, checkpoints, recovery: Recovery::default(), lost_power }
+        let (recovery, may_have_holes) = (Recovery::default(), true);
+        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
         let mut listing = self.settle_leftovers()?;
-        let recovery_point = self.checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
+        let recovery_point = self.point.synced;
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
-        let mut clean = self.take_clean_marker(&listing)?;
+        self.may_have_holes = self.may_have_holes(&listing)?;
+        // Without a point that vouches for what was synced, nothing is known to have been at the mercy of the power.
+        self.lost_power &= self.point.uncompacted.is_some();
+        let mut clean = self.take_clean_marker(&listing, start)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
             // All of it is read anyway, so the marker saves nothing.
             clean = None;
@@ -312,7 +295,7 @@ impl Opening {
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
-        let cleaned = self.cleaned_below(end)?;
+        let cleaned = self.cleaned_below(start, end)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
@@ -331,12 +314,12 @@ impl Opening {
         }))
     }
 
-    /// Where the dirty part begins, if that is known. The log may have lost its end since it was written down.
-    fn cleaned_below(&self, end: Offset) -> Result<Option<Offset>> {
+    /// Where the dirty part begins, if that is known. One above the end is of another log, or of one that lost its end:
+    /// it says nothing of this one, whose dirty part begins at its start, as in Kafka.
+    fn cleaned_below(&self, start: Offset, end: Offset) -> Result<Option<Offset>> {
         match self.checkpoints.get(Checkpoint::Cleaned)? {
-            // Left there, what is appended now would count as cleaned.
             Some(cleaned) if cleaned > end => {
-                self.checkpoints.set(Checkpoint::Cleaned, end).map(|()| Some(end))
+                self.checkpoints.set(Checkpoint::Cleaned, start).map(|()| Some(start))
             }
             cleaned => Ok(cleaned),
         }
@@ -344,7 +327,8 @@ impl Opening {
 
     /// Takes what no crash explains out of every segment.
     fn quarantine(&mut self, listing: &Listing, recovery_point: Offset) -> Result<()> {
-        let explained = Explained { recovery_point, lost_power: self.lost_power };
+        let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
+        let explained = Explained { recovery_point, lost_power, dense };
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
         for (index, base) in bases.iter().enumerate() {
             let next = bases.get(index.saturating_add(1)).copied();
@@ -354,7 +338,7 @@ impl Opening {
         Ok(())
     }
 
-    fn sync_dir(&self) -> Result<()> {
+    pub(crate) fn sync_dir(&self) -> Result<()> {
         let dir = &self.dir;
         dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
     }
@@ -476,11 +460,15 @@ impl Opening {
     }
 
     /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files that are there.
-    fn take_clean_marker(&mut self, listing: &Listing) -> Result<Option<CleanShutdown>> {
+    fn take_clean_marker(
+        &mut self,
+        listing: &Listing,
+        start: Offset,
+    ) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
             && self.config.on_corruption == OnCorruption::Fail
-            && let Some(lost) = lost_segments(&self.dir, marker, listing).into_iter().next()
+            && let Some(lost) = lost_segments(&self.dir, marker, listing, start).into_iter().next()
         {
             return Err(Error::Corrupt(Box::new(lost)));
         }
@@ -493,7 +481,7 @@ impl Opening {
         Ok(ours)
     }
 
-    fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
+    pub(crate) fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
         Arc::new(Segment::sealed(Arc::clone(&self.dir), base, bytes))
     }
 
@@ -512,9 +500,9 @@ impl Opening {
         let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
             // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
-            let found = recover_segment(&self.dir, marker.base, Offset::MAX, 0, &mut ())?;
+            let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
             if !matches!(found.tail, Tail::Clean) {
-                return Err(damage(&self.dir, marker.base, &found, 0));
+                return Err(damage(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
             let reason = "it does not match the log it was closed with";
@@ -543,7 +531,7 @@ impl Opening {
     }
 
     /// What appends need, for a segment whose valid bytes are known, and whose index files may be `stored`.
-    fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
+    pub(crate) fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
         let segment = Segment::active(
@@ -576,176 +564,9 @@ impl Opening {
         Ok(writer)
     }
 
-    /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
-    fn recover(
-        &mut self,
-        listing: &Listing,
-        recovery_point: Offset,
-        start: Offset,
-        replay: &mut Replay,
-    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
-        let logs: Vec<(Offset, u64)> = listing.logs().collect();
-        let first = first_read(&logs, recovery_point);
-        let mut sealed: Vec<_> =
-            logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
-        let mut last: Option<(Offset, Recovered)> = None;
-        for (index, (base, _)) in logs.iter().enumerate().skip(first) {
-            let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
-            let limit = next.unwrap_or(Offset::MAX);
-            let found = recover_segment(&self.dir, *base, limit, recovery_point, replay)?;
-            self.recovery.scanned_bytes =
-                self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
-            let whole = self.is_whole(&found, next, recovery_point);
-            if !whole || (next.is_none() && found.end < recovery_point) {
-                self.judge(*base, &found, next.is_some(), recovery_point)?;
-            }
-            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
-            self.cut(*base, &found, if whole { &[] } else { later })?;
-            if next.is_some() && whole {
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(*base, &found.indexes)?;
-                sealed.push(self.sealed(*base, found.valid_bytes));
-                self.trust(*base)?;
-                continue;
-            }
-            last = Some((*base, found));
-            break;
-        }
-        let (writer, end) = match last {
-            Some((base, found)) if found.end < recovery_point && self.keeps_gaps() => {
-                found.cadence.finish(&found.indexes);
-                self.dir.store_indexes(base, &found.indexes)?;
-                self.trust(base)?;
-                sealed.push(self.sealed(base, found.valid_bytes));
-                let now = self.config.clock.monotonic();
-                let writer =
-                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
-                (writer, recovery_point)
-            }
-            // The recovery point was wrong: a lower one does not vouch for what it did.
-            Some((_, found)) if first_read(&logs, found.end) < first => {
-                replay.forget();
-                return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
-            }
-            Some((base, found)) => {
-                let stored = self.dir.store_indexes(base, &found.indexes)?;
-                let end = found.end;
-                (self.writer(base, found, stored)?, end)
-            }
-            None => self.begin_log(start, recovery_point)?,
-        };
-        self.trust(writer.segment.base)?;
-        self.sync_dir()?;
-        self.raise_recovery_point(recovery_point, end)?;
-        Ok((writer, sealed, end))
-    }
-
-    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
-    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
-        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
-            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
-                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
-                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
-                Ok(())
-            }
-            stored => stored,
-        }
-    }
-
-    /// A directory without a segment is a new log, unless it is known to have had records.
-    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
-        if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
-            return Err(Error::Corrupt(Box::new(Corruption {
-                path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
-                position: 0,
-                offset: Some(start),
-                reason: Damage::MissingData { expected: recovery_point, found: start },
-            })));
-        }
-        let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
-    }
-
-    /// Whether offsets whose records are gone stay without any.
-    fn keeps_gaps(&self) -> bool {
-        self.config.on_corruption == OnCorruption::Quarantine
-    }
-
-    /// Whether a segment can be followed by the one after it, which begins at `next`.
-    ///
-    /// Offsets left out between the two are what compaction and truncation leave. Above the
-    /// recovery point they can be what a loss of power took from the end of this segment,
-    /// which had not been synced: then nothing that comes after may stay. And zeros in their
-    /// place are never right.
-    fn is_whole(&self, found: &Recovered, next: Option<Offset>, recovery_point: Offset) -> bool {
-        let gap = next.is_some_and(|next| found.end < next);
-        let may_be_lost = self.lost_power && next.is_some_and(|next| next > recovery_point);
-        match found.tail {
-            Tail::Clean => !(gap && may_be_lost),
-            Tail::Zeros => !gap,
-            Tail::Torn(_) | Tail::Damaged(_) => false,
-        }
-    }
-
     /// Makes durable what is in a file before anyone relies on it.
-    fn trust(&self, base: Offset) -> Result<()> {
+    pub(crate) fn trust(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
-    }
-
-    /// Decides whether what follows the valid part of a segment may be cut off.
-    fn judge(
-        &self,
-        base: Offset,
-        found: &Recovered,
-        has_later_segments: bool,
-        recovery_point: Offset,
-    ) -> Result<()> {
-        let explained = found.end >= recovery_point
-            && match found.tail {
-                Tail::Clean => true,
-                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
-                Tail::Damaged(_) => self.lost_power,
-            };
-        // What was to be quarantined has been: what is left of it is a gap.
-        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
-        if explained
-            || self.config.on_corruption == OnCorruption::Truncate
-            || (missing && self.keeps_gaps())
-        {
-            return Ok(());
-        }
-        Err(damage(&self.dir, base, found, recovery_point))
-    }
-
-    /// Cuts a segment to its valid part, and removes the segments after it, the last first.
-    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
-        let mut dropped = match found.tail {
-            Tail::Clean | Tail::Zeros => 0,
-            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
-        };
-        for (base, bytes) in later.iter().rev() {
-            dropped = dropped.saturating_add(*bytes);
-            for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
-                let path = self.dir.path_of(SegmentFile::live(*base, kind));
-                match self.dir.fs.remove(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    other => other.map_err(|e| Error::io("remove", &path, e))?,
-                }
-            }
-            self.sync_dir()?;
-        }
-        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
-        if found.file_bytes != found.valid_bytes {
-            let file = self.dir.open_log(base)?;
-            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
-        }
-        if dropped > 0 {
-            self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
-            self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
-            let (position, end) = (found.valid_bytes, found.end);
-            self.dir.events.emit(&Event::TailCut { path, position, bytes: dropped, end });
-        }
-        Ok(())
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         }
         _ => Error::io("create", path, error),
     };
+    check_free_above(&config.fs, path)?;
     config.fs.create_dir(path).map_err(not_a_directory)?;
     let place = Place::hold(&config.fs, path).map_err(not_a_directory)?;
     let dir = segment_dir(&place.fs, path, &config, true);
@@ -51,6 +52,25 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
         Some((above, _)) => open_alone(&place, above, config),
         None => open_plain(&place, dir, config),
     }
+}
+
+/// Fails if a directory that is still to be created would be one of an open data directory: it
+/// would lie there as a topic that its owner knows nothing of.
+fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let is_partition = name.is_some_and(|name| key_of(&name).is_some());
+    let Some(above) = path.parent().filter(|_| is_partition) else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    if !matches!(fs.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    // Without a directory above there is none to be open.
+    let Ok(above) = Place::hold(fs, above) else { return Ok(()) };
+    if is_data_dir(&*above.fs, &above.path)? {
+        drop(above.guard()?);
+        WriteLock::check_free(&*above.fs, &above.path)?;
+    }
+    Ok(())
 }
 
 /// Opens a log that is in no data directory.
@@ -70,7 +90,8 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
         WriteLock::check_free(&*place.fs, above)?;
     }
     let checkpoints = Checkpoints::own(&dir);
-    let opening = Opening::new(dir, config, checkpoints, lock.lost_power);
+    let point = checkpoints.recovery_point(lock.was_foreign)?;
+    let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
     let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
     lock.recovered(&shared.dir)?;
     shared.dir.fill_reserve();
@@ -88,7 +109,7 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(&within, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
-    let checkpoints = Arc::new(DataCheckpoints::open(&dir)?);
+    let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
     let within =
         DataDir { fs: within.fs, lock, checkpoints: Arc::clone(&checkpoints), is_for_one: true };
     let (shared, taken_over) = open_within(place, config, &within)?;
@@ -131,8 +152,13 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
     let checkpoints = Checkpoints::shared(&dir, &within.checkpoints, key, within.is_for_one);
     let taken_over = checkpoints.take_over_own()?;
-    let opening = Opening::new(dir, config, checkpoints, within.lock.lost_power || stopped);
-    Ok((opening.run(ownership)?, taken_over))
+    let point = match taken_over {
+        Some(point) => point,
+        None => checkpoints.recovery_point(within.lock.was_foreign)?,
+    };
+    let lost_power = within.lock.lost_power || stopped;
+    let opening = Opening::new(dir, config, checkpoints, lost_power, point);
+    Ok((opening.run(ownership)?, taken_over.is_some()))
 }
 
 /// The checkpoints of a log that is only read.
@@ -145,19 +171,23 @@ pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> 
     Ok(Checkpoints::to_read(dir, above))
 }
 
-/// The data directory that a log lies in, and which of its logs it is. A directory is one if it
-/// says whose it is, or has files for many logs.
+/// The data directory that a log lies in, and which of its logs it is.
 fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
+    Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))
+}
+
+/// Whether a directory says whose it is, or has files for many logs.
+fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let files = Checkpoint::ALL.map(Checkpoint::file);
     for name in [META_PROPERTIES, CLEAN_SHUTDOWN].into_iter().chain(files) {
-        let path = above.join(name);
-        match place.fs.open(&path, Open::ReadOnly) {
-            Ok(_) => return Ok(Some((above, key))),
+        let path = dir.join(name);
+        match fs.open(&path, Open::ReadOnly) {
+            Ok(_) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("open", &path, error)),
         }
     }
-    Ok(None)
+    Ok(false)
 }

@@ -2,16 +2,19 @@
 //!
 //! The whole log is read. Where bytes are no batch and no crash explains it, they are
 //! saved in a file beside the segment, and the segment is written anew without them, as a
-//! compaction does: what is left is a sound log with a gap in its offsets, for Kafka as for us.
-//! The gap is never filled: no offset is given twice.
+//! compaction does: what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets that
+//! are gone. No offset is given twice.
 
-use crate::error::{Damage, Error, InvalidBatch, Result, Unsupported};
+use crate::error::{Damage, Error, Result, Unsupported};
 use crate::event::{Event, Quarantined};
 use crate::fs::{File, Open};
+use crate::record::layout;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
-use crate::segment::recover::{is_zero, next_batch_after};
+use crate::segment::placeholder::{SPAN, placeholder};
+use crate::segment::recover::{has_message_after, is_zero, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
+use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
 use std::io;
 use std::ops::Range;
@@ -24,6 +27,8 @@ pub(crate) struct Explained {
     /// Everything below was flushed: no crash touches it.
     pub(crate) recovery_point: Offset,
     pub(crate) lost_power: bool,
+    /// Whether offsets are left out nowhere: a batch at the end that does not follow the one before is not where it was.
+    pub(crate) dense: bool,
 }
 
 /// What is wrong with a segment: pieces of its file, in order.
@@ -31,6 +36,16 @@ struct Hole {
     bytes: Range<u64>,
     offsets: Range<Offset>,
     reason: Damage,
+}
+
+impl Hole {
+    /// The empty batch that covers its offsets, so that no later opening takes them for a loss that nobody has seen.
+    fn placeholder(&self, base: Offset) -> Result<Option<Vec<u8>>> {
+        if self.offsets.end > base.saturating_add(SPAN) {
+            return Ok(None);
+        }
+        Ok(placeholder(self.offsets.clone(), -1)?.map(|(_, batch)| batch))
+    }
 }
 
 /// Takes all damage out of the segment at `base`, whose offsets lie below `next`, if another follows.
@@ -44,7 +59,7 @@ pub(crate) fn quarantine_segment(
     let file = dir.open_log(base)?;
     let holes = find_holes(&file, base, next, explained).map_err(|error| match error {
         Unreadable::Io(error) => Error::io("read", &path, error),
-        Unreadable::Legacy(magic) => Error::Unsupported(Unsupported::MessageFormat(magic)),
+        Unreadable::Foreign(unsupported) => Error::Unsupported(unsupported),
     })?;
     if holes.is_empty() {
         return Ok(Vec::new());
@@ -69,8 +84,13 @@ pub(crate) fn quarantine_segment(
 
 enum Unreadable {
     Io(io::Error),
-    /// A segment of an older format is not damaged.
-    Legacy(i8),
+    /// What is of another kind is not damaged.
+    Foreign(Unsupported),
+}
+
+/// There is no format with such a magic yet, and no checksum covers it: it may as well be a bit that flipped.
+fn is_damaged_magic(unsupported: Unsupported) -> bool {
+    matches!(unsupported, Unsupported::MessageFormat(magic) if !matches!(magic, 0 | 1))
 }
 
 impl From<io::Error> for Unreadable {
@@ -86,33 +106,49 @@ fn find_holes(
     explained: Explained,
 ) -> Result<Vec<Hole>, Unreadable> {
     let end = file.len()?;
-    let limit = next.unwrap_or(Offset::MAX);
+    let limit = next.unwrap_or(Offset::MAX).min(base.saturating_add(SPAN));
     let mut stream = BatchStream::new(Arc::clone(file), 0, base);
     let mut holes: Vec<Hole> = Vec::new();
+    let mut expected = base;
     loop {
         let reason = match stream.advance(end, limit)? {
             Step::End => return Ok(holes),
-            Step::Batch(_) => continue,
-            Step::Damaged(Damage::Batch(InvalidBatch::LegacyFormat { magic }))
-                if stream.position() == 0 =>
-            {
-                return Err(Unreadable::Legacy(magic));
+            Step::Batch(header) => {
+                let is_last = stream.next_position() == end && next.is_none();
+                if is_last && explained.dense && header.base_offset > expected {
+                    let (from, to) = (expected, header.base_offset);
+                    let reason = Damage::OffsetsMissing { from, to };
+                    let offsets = from..from.saturating_add(header.offset_count());
+                    holes.push(Hole { bytes: stream.position()..end, offsets, reason });
+                }
+                expected = header.next_offset();
+                continue;
             }
             Step::Damaged(reason) => reason,
         };
         let (position, lowest) = (stream.position(), stream.lowest());
+        let whole = whole_at(&**file, position, end)?;
+        if let Some(Whole::Foreign(unsupported)) = whole
+            && !is_damaged_magic(unsupported)
+        {
+            return Err(Unreadable::Foreign(unsupported));
+        }
         let synced = lowest < explained.recovery_point;
-        if !synced && explained.lost_power {
+        if !synced && explained.lost_power && whole.is_none() {
             return Ok(holes);
         }
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
         else {
-            // With nothing behind them, the last bytes of the log are a write that was cut short.
-            let is_tail = next.is_none() && !synced;
+            // With nothing behind them, the last bytes of the log are a write that was cut short, if they are not whole.
+            let is_tail = next.is_none()
+                && !synced
+                && whole.is_none()
+                && !has_message_after(&**file, position..end, lowest, limit)?;
             let is_room =
                 next.is_none_or(|next| next == lowest) && is_zero(&**file, position, end)?;
             if !is_tail && !is_room {
-                let upto = next.unwrap_or(explained.recovery_point);
+                let known = next.unwrap_or(explained.recovery_point);
+                let upto = known.max(end_of_whole(&**file, position, lowest, whole)?);
                 holes.push(Hole { bytes: position..end, offsets: lowest..upto, reason });
             }
             return Ok(holes);
@@ -120,7 +156,24 @@ fn find_holes(
         holes.push(Hole { bytes: position..behind, offsets: lowest..base_offset, reason });
         // From its own offset: the gap before it is explained now, and no sign of damage.
         stream.seek(Arc::clone(file), behind, base_offset);
+        expected = base_offset;
     }
+}
+
+/// Where the offsets of a whole message end that is to begin at an offset: they were given out.
+fn end_of_whole(
+    file: &dyn File,
+    position: u64,
+    lowest: Offset,
+    whole: Option<Whole>,
+) -> io::Result<Offset> {
+    if whole.is_none() {
+        return Ok(lowest);
+    }
+    let mut delta = [0; 4];
+    file.read_exact_at(&mut delta, position.saturating_add(layout::LAST_OFFSET_DELTA_AT as u64))?;
+    let delta = u64::try_from(i32::from_be_bytes(delta)).unwrap_or(0);
+    Ok(lowest.saturating_add(delta).saturating_add(1))
 }
 
 /// Copies a piece of a file to a file of its own, durably. One that is there is of an
@@ -144,6 +197,10 @@ fn replace_without(dir: &SegmentDir, from: &dyn File, base: Offset, holes: &[Hol
         let mut written = 0;
         for hole in holes {
             written = copy(from, at..hole.bytes.start, &*to, written)?;
+            if let Some(batch) = hole.placeholder(base).map_err(io::Error::other)? {
+                to.write_all_at(&batch, written)?;
+                written = written.saturating_add(batch.len() as u64);
+            }
             at = hole.bytes.end;
         }
         copy(from, at..end, &*to, written)?;

@@ -3,7 +3,8 @@
 //! The start offset moves at once, to any offset. The segments that lie wholly below it
 //! leave the log with that, and their files go when the last reader lets go of them. The new
 //! start is on the medium before any file goes: should a crash leave some of
-//! them, with holes between, the next opening knows that they are to go, and removes them.
+//! them, with holes between, the next opening knows that they are to go, and removes them. Where a full disk
+//! has no room for that, they go one by one from the front, and the first that is left says where the log starts.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;

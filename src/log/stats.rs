@@ -1,9 +1,10 @@
 //! The log at a glance.
 
-use crate::error::Result;
+use crate::error::{Corruption, Error, Result};
 use crate::log::checkpoints::Checkpoint;
 use crate::log::shared::Shared;
 use crate::log::view::View;
+use crate::segment::Segment;
 use crate::types::{Offset, Timestamp};
 
 /// The offsets that bound a log and its parts.
@@ -75,6 +76,9 @@ pub struct SegmentStats {
     pub offset_index_entries: usize,
     /// How many entries its time index has.
     pub time_index_entries: usize,
+    /// What is wrong with it, if its indexes or its largest timestamp cannot be told for damage; these are 0 and
+    /// [`Timestamp::NONE`] then. `None` does not say that it is sound: [`verify`](crate::Log::verify) reads all of it.
+    pub damage: Option<Corruption>,
 }
 
 impl Shared {
@@ -96,15 +100,7 @@ impl Shared {
         let mut segments = Vec::with_capacity(view.segments.len());
         for (index, segment) in view.segments.iter().enumerate() {
             let next_offset = view.limit(index, offsets.end);
-            let indexes = segment.indexes(next_offset)?;
-            segments.push(SegmentStats {
-                base_offset: segment.base,
-                next_offset,
-                bytes: segment.published(),
-                largest_timestamp: segment.largest_timestamp(next_offset)?,
-                offset_index_entries: indexes.offsets.len(),
-                time_index_entries: indexes.times.len(),
-            });
+            segments.push(stats_of_segment(segment, next_offset)?);
         }
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let (mut cleaned, uncleanable) = {
@@ -117,4 +113,28 @@ impl Shared {
         let clean_until = cleaned.unwrap_or(0).max(offsets.start);
         Ok(LogStats { offsets, bytes, segments, clean_until, uncleanable })
     }
+}
+
+/// One damaged segment must not hide the others.
+fn stats_of_segment(segment: &Segment, next_offset: Offset) -> Result<SegmentStats> {
+    let look = || -> Result<_> {
+        let indexes = segment.indexes(next_offset)?;
+        let largest = segment.largest_timestamp(next_offset)?;
+        Ok((largest, indexes.offsets.len(), indexes.times.len()))
+    };
+    let (seen, damage) = match look() {
+        Ok(seen) => (seen, None),
+        Err(Error::Corrupt(corruption)) => ((Timestamp::NONE, 0, 0), Some(*corruption)),
+        Err(error) => return Err(error),
+    };
+    let (largest_timestamp, offset_index_entries, time_index_entries) = seen;
+    Ok(SegmentStats {
+        base_offset: segment.base,
+        next_offset,
+        bytes: segment.published(),
+        largest_timestamp,
+        offset_index_entries,
+        time_index_entries,
+        damage,
+    })
 }

@@ -13,6 +13,31 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+/// A checksum of bytes that come piece by piece.
+#[derive(Debug)]
+pub(crate) struct Checksum(crc_fast::Digest);
+
+impl Checksum {
+    /// CRC-32C, that of a batch.
+    pub(crate) fn castagnoli() -> Checksum {
+        Checksum(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
+    }
+
+    /// CRC-32 of IEEE 802.3, that of a message of the formats before.
+    pub(crate) fn ieee() -> Checksum {
+        Checksum(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc))
+    }
+
+    /// Adds bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0.finalize() as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,7 @@ pub(crate) mod varint;
 
 pub use batch::{BatchRef, RecordBatch};
 pub use builder::BatchBuilder;
+pub(crate) use checksum::Checksum;
 pub use checksum::crc32c;
 pub use compress::Compression;
 pub use control::{ControlRecord, ControlType, EndTxnMarker};

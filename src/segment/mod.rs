@@ -10,10 +10,12 @@ pub(crate) mod entries;
 pub(crate) mod index;
 pub(crate) mod name;
 pub(crate) mod offset_index;
+pub(crate) mod placeholder;
 pub(crate) mod recover;
 pub(crate) mod reserve;
 pub(crate) mod scan;
 pub(crate) mod time_index;
+pub(crate) mod whole;
 
 pub(crate) use dir::SegmentDir;
 

@@ -124,7 +124,8 @@ impl SegmentFile {
         if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let base = digits.parse().ok().filter(|&base| base <= MAX_OFFSET)?;
+        // A log whose last offset is given out goes on, empty, behind it.
+        let base = digits.parse().ok().filter(|&base| base <= MAX_OFFSET + 1)?;
         for stage in [Stage::Swap, Stage::Cleaned, Stage::Deleted, Stage::Live] {
             let Some(extension) = rest.strip_suffix(stage.suffix()) else { continue };
             let kind = Kind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_back() {
-        for base in [0, 1, 27, MAX_OFFSET] {
+        for base in [0, 1, 27, MAX_OFFSET, MAX_OFFSET + 1] {
             for kind in Kind::ALL {
                 for stage in [Stage::Live, Stage::Swap, Stage::Cleaned, Stage::Deleted] {
                     let file = SegmentFile { base, kind, stage };

@@ -9,11 +9,14 @@ use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef, layout, stamp_length};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::placeholder::SPAN;
 use crate::segment::scan::{BatchStream, Step, check_offsets, read_header};
 use crate::segment::time_index::{TimeEntry, TimeIndex};
+use crate::segment::whole::{PREFIX_BYTES, Whole, WholeButForLength, size_of_message, whole_at};
 use crate::segment::{SegmentDir, stored_indexes};
 use crate::types::{Offset, Timestamp};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What follows the last valid batch of a segment.
@@ -75,23 +78,50 @@ impl Heed for () {
     fn forget(&mut self) {}
 }
 
-/// Scans a segment. `limit` is what all its offsets must lie below.
+/// What a segment is scanned by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScanRules {
+    /// All its offsets lie below: where the next segment begins.
+    pub(crate) limit: Offset,
+    /// Everything below was synced.
+    pub(crate) trusted: Offset,
+    /// From here on, each offset has its batch.
+    pub(crate) dense_from: Offset,
+}
+
+impl ScanRules {
+    /// For a segment of which nothing is known.
+    pub(crate) const NONE: ScanRules =
+        ScanRules { limit: Offset::MAX, trusted: 0, dense_from: Offset::MAX };
+
+    /// A base offset has no checksum. Where no offset is left out, it must follow from the batch before it.
+    fn check_dense(&self, expected: Offset, header: &BatchHeader) -> Result<(), Damage> {
+        let (from, to) = (expected, header.base_offset);
+        if from < to && to > self.dense_from {
+            return Err(Damage::OffsetsMissing { from, to });
+        }
+        Ok(())
+    }
+}
+
+/// Scans a segment.
 ///
 /// Batches below `trusted` were synced and their index entries stored: if the stored
 /// indexes bear that out, the scan begins there. Otherwise it begins at the first byte.
 pub(crate) fn recover_segment(
     dir: &SegmentDir,
     base: Offset,
-    limit: Offset,
-    trusted: Offset,
+    rules: ScanRules,
     heed: &mut dyn Heed,
 ) -> Result<Recovered> {
+    let rules = ScanRules { limit: rules.limit.min(base.saturating_add(SPAN)), ..rules };
+    let limit = rules.limit;
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let fail = |error| Error::io("read", &path, error);
     let file = dir.open_log(base)?;
     let file_bytes = file.len().map_err(fail)?;
     let resumed =
-        if trusted > base { resume(dir, &*file, base, file_bytes, limit, trusted)? } else { None };
+        if rules.trusted > base { resume(dir, &*file, base, file_bytes, rules)? } else { None };
     let mut found = resumed.unwrap_or_else(|| Recovered {
         valid_bytes: 0,
         file_bytes,
@@ -115,20 +145,23 @@ pub(crate) fn recover_segment(
         found.scanned_bytes = position.saturating_sub(from);
         let damage = match step {
             Step::End => return Ok(found),
-            Step::Batch(header) => match stream.batch().map_or(Ok(()), |b| heed.batch(&b)) {
-                Ok(()) => {
-                    found.take(position, &header);
-                    continue;
+            Step::Batch(header) => {
+                let mut heeded = || stream.batch().map_or(Ok(()), |batch| heed.batch(&batch));
+                match rules.check_dense(found.end, &header).and_then(|()| Ok(heeded()?)) {
+                    Ok(()) => {
+                        found.take(position, &header);
+                        continue;
+                    }
+                    Err(damage) => damage,
                 }
-                Err(reason) => reason.into(),
-            },
-            Step::Damaged(Damage::Batch(InvalidBatch::LegacyFormat { magic })) if position == 0 => {
-                return Err(Error::Unsupported(Unsupported::MessageFormat(magic)));
             }
             Step::Damaged(damage) => damage,
         };
-        found.tail =
-            classify(&*file, position, file_bytes, found.end, limit, damage).map_err(fail)?;
+        let rest = position..file_bytes;
+        found.tail = match classify(&*file, rest, found.end, limit, damage).map_err(fail)? {
+            Ok(tail) => tail,
+            Err(unsupported) => return Err(Error::Unsupported(unsupported)),
+        };
         return Ok(found);
     }
 }
@@ -140,9 +173,9 @@ fn resume(
     file: &dyn File,
     base: Offset,
     file_bytes: u64,
-    limit: Offset,
-    trusted: Offset,
+    rules: ScanRules,
 ) -> Result<Option<Recovered>> {
+    let ScanRules { limit, trusted, .. } = rules;
     let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
     let Ok(mut indexes) = stored_indexes(dir, base, file_bytes)? else { return Ok(None) };
     // What was added and not synced may read as zeros: in front, that is an entry in order.
@@ -180,6 +213,10 @@ fn resume(
             Ok(header) if header.base_offset >= end && header.last_offset() < trusted => header,
             _ => return Ok(None),
         };
+        // Where the walk begins, the batch before is not known.
+        if position > upto && rules.check_dense(end, &header).is_err() {
+            return Ok(None);
+        }
         let bytes = header.size_bytes() as u64;
         borne_out |= last.is_some_and(|last| last.offset == header.last_offset());
         cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
@@ -239,8 +276,45 @@ fn times_reach(
     Ok(found)
 }
 
+/// The offset after the last batch of a segment that is not read, from the headers behind its last index entry. `None`
+/// where these do not lead to its end: whoever reads it finds out what is wrong.
+pub(crate) fn end_of_sealed(
+    dir: &SegmentDir,
+    base: Offset,
+    file_bytes: u64,
+) -> Result<Option<Offset>> {
+    let fail = |error| Error::io("read", &dir.path_of(SegmentFile::live(base, Kind::Log)), error);
+    let file = dir.open_log(base)?;
+    let indexes = stored_indexes(dir, base, file_bytes)?.ok();
+    let last = indexes.and_then(|indexes| {
+        indexes.offsets.len().checked_sub(1).and_then(|last| indexes.offsets.get(last))
+    });
+    let mut last_batch = None;
+    for from in [last.map_or(0, |last| last.position), 0] {
+        let mut position = from;
+        last_batch = None;
+        while position < file_bytes {
+            let Ok(header) = read_header(&*file, position, file_bytes).map_err(fail)? else {
+                break;
+            };
+            last_batch = Some((position, header));
+            position = position.saturating_add(header.size_bytes() as u64);
+        }
+        if position == file_bytes {
+            break;
+        }
+        if from == 0 {
+            return Ok(None);
+        }
+    }
+    let Some((position, header)) = last_batch else { return Ok(Some(base)) };
+    let is_sound = is_batch(&*file, position, &header).map_err(fail)?;
+    Ok(is_sound.then(|| header.next_offset()))
+}
+
 impl Recovered {
-    fn take(&mut self, position: u64, header: &BatchHeader) {
+    /// Takes a batch as the next valid one.
+    pub(crate) fn take(&mut self, position: u64, header: &BatchHeader) {
         let bytes = header.size_bytes() as u64;
         if position == 0 {
             self.first_timestamp = header.max_timestamp;
@@ -257,30 +331,35 @@ impl Recovered {
     }
 }
 
+/// What the rest of a file is, which begins with damage. A whole message of another kind is none.
 fn classify(
     file: &dyn File,
-    position: u64,
-    end: u64,
+    rest: Range<u64>,
     lowest: Offset,
     limit: Offset,
     damage: Damage,
-) -> io::Result<Tail> {
-    if is_zero(file, position, end)? {
-        return Ok(Tail::Zeros);
+) -> io::Result<Result<Tail, Unsupported>> {
+    if is_zero(file, rest.start, rest.end)? {
+        return Ok(Ok(Tail::Zeros));
     }
-    // A batch whose bytes are sound but whose offsets are not was not torn.
-    if matches!(damage, Damage::OffsetsOverlap { .. } | Damage::OffsetsBeyondNext { .. })
-        || has_batch_after(file, position, end, lowest, limit)?
-    {
-        return Ok(Tail::Damaged(damage));
-    }
-    Ok(Tail::Torn(damage))
+    // A batch whose bytes are sound was not torn, whatever its offsets or its records are.
+    Ok(match whole_at(file, rest.start, rest.end)? {
+        Some(Whole::Foreign(unsupported)) => Err(unsupported),
+        Some(Whole::Ours) => Ok(Tail::Damaged(damage)),
+        None if has_message_after(file, rest, lowest, limit)? => Ok(Tail::Damaged(damage)),
+        None => Ok(Tail::Torn(damage)),
+    })
 }
 
+/// Whether all bytes of a piece of a file are zero. Its holes are not read.
 pub(crate) fn is_zero(file: &dyn File, mut position: u64, end: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 64 * 1024];
-    while position < end {
-        let wanted = end.saturating_sub(position).min(buffer.len() as u64) as usize;
+    loop {
+        position = file.next_data(position)?;
+        let Some(left) = end.checked_sub(position).filter(|left| *left > 0) else {
+            return Ok(true);
+        };
+        let wanted = left.min(buffer.len() as u64) as usize;
         let bytes = buffer.get_mut(..wanted).unwrap_or_default();
         file.read_exact_at(bytes, position)?;
         if bytes.iter().any(|&byte| byte != 0) {
@@ -288,33 +367,62 @@ pub(crate) fn is_zero(file: &dyn File, mut position: u64, end: u64) -> io::Resul
         }
         position = position.saturating_add(wanted as u64);
     }
-    Ok(true)
 }
 
 /// How far the search looks at a time.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// That many zeros are not the end of a batch.
+const MARGIN: u64 = 64;
 /// How many bytes the search checksums for each byte it looks through, so that
 /// bytes made to look like many long batches cannot make it slow.
 const CHECKSUM_BUDGET: u64 = 16;
 
-/// Whether a valid batch that could belong to this log begins anywhere after `from`.
+/// Whether a whole message that could belong to this log begins behind damage.
 ///
-/// When the budget is used up, what merely looks like a batch counts as one:
+/// Within the bytes that a torn batch would have, one proves nothing: a value can hold messages. There it counts only if
+/// what lies before it is a whole batch but for its length, so that it is that which is damaged.
+///
+/// When the budget is used up, what merely looks like a message counts as one:
 /// that way an error is raised, and nothing is cut.
-fn has_batch_after(
+pub(crate) fn has_message_after(
     file: &dyn File,
-    from: u64,
-    end: u64,
+    rest: Range<u64>,
     lowest: Offset,
     limit: Offset,
 ) -> io::Result<bool> {
-    let mut budget = end.saturating_sub(from).saturating_mul(CHECKSUM_BUDGET);
-    let found = search(file, from, end, lowest, limit, |position, header| {
-        let Some(left) = budget.checked_sub(header.size_bytes() as u64) else { return Ok(true) };
+    let claimed = claimed_end(file, &rest, lowest, limit)?;
+    let mut torn = WholeButForLength::at(file, rest.start, rest.end)?;
+    let mut budget = rest.end.saturating_sub(rest.start).saturating_mul(CHECKSUM_BUDGET);
+    let look = |bytes: &[u8]| size_of_message(bytes, lowest, limit);
+    let found = search(file, rest.clone(), PREFIX_BYTES, look, |position, size| {
+        if position.saturating_add(*size) > rest.end {
+            return Ok(false);
+        }
+        let Some(left) = budget.checked_sub(*size) else { return Ok(true) };
         budget = left;
-        is_batch(file, position, header)
+        let counts = position >= claimed || torn.ends_at(file, position)?;
+        Ok(counts && whole_at(file, position, rest.end)?.is_some())
     })?;
-    Ok(found.is_some())
+    // Behind one that was torn, reserved room reads as zeros: it is long, and none of them is worth a look.
+    let is_room = is_zero(file, rest.end.saturating_sub(MARGIN), rest.end)?;
+    Ok(found.is_some() || (!is_room && torn.ends_at(file, rest.end)?))
+}
+
+/// Where the batch at the beginning of a piece of a file would end, if its header can belong here.
+fn claimed_end(
+    file: &dyn File,
+    rest: &Range<u64>,
+    lowest: Offset,
+    limit: Offset,
+) -> io::Result<u64> {
+    let mut bytes = [0; BatchHeader::SIZE];
+    if rest.end.saturating_sub(rest.start) < bytes.len() as u64 {
+        return Ok(rest.start);
+    }
+    file.read_exact_at(&mut bytes, rest.start)?;
+    let header = plausible(&bytes, lowest, limit);
+    let size = header.map_or(0, |header| header.size_bytes() as u64);
+    Ok(rest.start.saturating_add(size))
 }
 
 /// The position and base offset of the first valid batch behind the damaged one at `from`.
@@ -364,15 +472,20 @@ pub(crate) fn next_batch_after(
         }
     }
     let before = header_at(from)?;
-    search(file, from, end, lowest, limit, |position, header| {
+    let look = |bytes: &[u8]| plausible(bytes, lowest, limit);
+    let found = search(file, from..end, BatchHeader::SIZE, look, |position, header| {
         let behind = position.saturating_add(header.size_bytes() as u64);
+        if behind > end {
+            return Ok(false);
+        }
         Ok(is_batch(file, position, header)?
             && is_in_order(position, header, before)?
             && (behind == end
                 || is_whole_but_for_its_length(file, from, position)?
                 || batch_at(behind)?.is_some()
                 || is_zero(file, behind, end)?))
-    })
+    })?;
+    Ok(found.map(|(position, header)| (position, header.base_offset)))
 }
 
 /// The size that the length field of a batch gives it, if the file has room for that.
@@ -400,31 +513,32 @@ fn is_whole_but_for_its_length(file: &dyn File, from: u64, to: u64) -> io::Resul
     Ok(BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()))
 }
 
-/// The first place after `from` with a header that could belong to this log and that `accept` takes.
-fn search(
+/// The first place behind the beginning of a piece of a file where `look` finds something in as many bytes, and `accept`
+/// takes it. Holes of the file are passed over: what begins in one reaches beyond it.
+fn search<T>(
     file: &dyn File,
-    from: u64,
-    end: u64,
-    lowest: Offset,
-    limit: Offset,
-    mut accept: impl FnMut(u64, &BatchHeader) -> io::Result<bool>,
-) -> io::Result<Option<(u64, Offset)>> {
-    let mut at = from.saturating_add(1);
+    rest: Range<u64>,
+    bytes: usize,
+    look: impl Fn(&[u8]) -> Option<T>,
+    mut accept: impl FnMut(u64, &T) -> io::Result<bool>,
+) -> io::Result<Option<(u64, T)>> {
+    let end = rest.end;
+    let mut at = rest.start.saturating_add(1);
     let mut window = Vec::new();
-    let header_bytes = BatchHeader::SIZE as u64;
-    while at.saturating_add(header_bytes) <= end {
+    while at.saturating_add(bytes as u64) <= end {
+        let before_data = file.next_data(at)?.saturating_sub(bytes as u64);
+        at = at.max(before_data);
         let wanted = end.saturating_sub(at).min(WINDOW_BYTES) as usize;
         window.resize(wanted, 0);
         file.read_exact_at(&mut window, at)?;
-        for (index, bytes) in window.windows(BatchHeader::SIZE).enumerate() {
-            let Some(header) = plausible(bytes, lowest, limit) else { continue };
+        for (index, bytes) in window.windows(bytes).enumerate() {
+            let Some(seen) = look(bytes) else { continue };
             let position = at.saturating_add(index as u64);
-            let fits = position.saturating_add(header.size_bytes() as u64) <= end;
-            if fits && accept(position, &header)? {
-                return Ok(Some((position, header.base_offset)));
+            if accept(position, &seen)? {
+                return Ok(Some((position, seen)));
             }
         }
-        at = at.saturating_add((wanted as u64).saturating_sub(header_bytes).saturating_add(1));
+        at = at.saturating_add((wanted as u64).saturating_sub(bytes as u64).saturating_add(1));
     }
     Ok(None)
 }

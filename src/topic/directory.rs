@@ -396,7 +396,7 @@ impl Directory {
 
 /// How a topic is set up that a broker made: only its controller knows. So nothing of it is deleted until somebody says when. Of
 /// internal topics everybody knows: they are compacted.
-fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
+pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_compacted(topic) {
         config.cleanup_policy(CleanupPolicy::Compact).segment_bytes(100 << 20)

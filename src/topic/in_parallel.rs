@@ -68,7 +68,9 @@ pub(crate) fn in_few_threads<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    in_parallel(fs, threads.min(items.len().div_ceil(FEW)), items, work)
+    // Where the order of calls is explored, all threads there could be take part.
+    let most = if fs.turns().is_some() { threads } else { items.len().div_ceil(FEW) };
+    in_parallel(fs, threads.min(most), items, work)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@
 //! | [`consumer`] | reads, on the thread that polls; plays a member's part |
 //! | [`coordinator`] | applies the steps of groups, and writes them down before they hold |
 //! | [`typed`] | keys and values of types over the two |
-//! | [`admin`] | looks at all of it from outside |
+//! | [`admin`], [`view`] | look at all of it, in the process that has it open or beside it |
 //!
 //! What a record goes through: a producer puts it into the open batch of a partition; the batch gets a number and is appended to the partition's log; that wakes the bells of
 //! consumers that wait there. A consumer's poll reads it with a reader of its own, remembers the position, and commits that by an append to the group's partition of
@@ -71,6 +71,7 @@ mod settings;
 mod store;
 mod store_config;
 mod typed;
+mod view;
 mod watchers;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
@@ -102,3 +103,4 @@ pub use typed::{
     OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
     TypedRecords,
 };
+pub use view::StoreView;

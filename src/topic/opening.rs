@@ -30,7 +30,9 @@ impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let shared = self.shared();
-        let Survey { found, deleting, unknown } = shared.directory.survey(&shared.checkpoints)?;
+        let survey = shared.directory.survey(&shared.checkpoints)?;
+        self.check_missing(&survey)?;
+        let Survey { found, deleting, unknown } = survey;
         *shared.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
         let prepared: Vec<Prepared<'_>> = found.iter().map(prepare).collect::<Result<_>>()?;
@@ -82,6 +84,22 @@ impl Store {
         }
         shared.directory.dir.fill_reserve();
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
+    }
+
+    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all directories of one are gone.
+    fn check_missing(&self, survey: &Survey) -> Result<()> {
+        let shared = self.shared();
+        if shared.config.log.on_corruption != OnCorruption::Fail {
+            return Ok(());
+        }
+        let is_there = |topic: &str| {
+            survey.found.iter().any(|found| found.name == topic)
+                || survey.deleting.iter().any(|(name, _)| name == topic)
+        };
+        match shared.checkpoints.closed_topics().into_iter().find(|topic| !is_there(topic)) {
+            Some(topic) => Err(TopicError::Missing { topic }.into()),
+            None => Ok(()),
+        }
     }
 
     fn prepare<'a>(&self, found: &'a Found) -> Result<Prepared<'a>> {

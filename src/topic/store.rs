@@ -134,7 +134,7 @@ impl Store {
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
-        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir)?);
+        let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
         let on_clock = |given| Maintainer::with_clock(given, Arc::clone(&config.log.clock));
         let maintainer = config.maintenance.clone().map(on_clock).transpose()?;
         let store = Store {
@@ -303,6 +303,7 @@ impl Store {
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
+    /// On a full disk that succeeds, too, and the next opening recovers the logs.
     ///
     /// Close producers and consumers first: what they hold back is not in the logs yet.
     ///

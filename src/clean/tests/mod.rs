@@ -110,7 +110,6 @@ fn terms(pass: &Pass) -> Terms {
     Terms {
         now: Timestamp::from_millis(pass.now),
         delete_retention: Duration::from_millis(pass.retention as u64),
-        upto: pass.upto,
         compression: pass.compression.map(Compression::of),
     }
 }
@@ -233,9 +232,16 @@ fn pass_over(
         assert_eq!((done, read_cleaned(fs, group.base)), (other, other_files));
         let before: Vec<u8> = old.iter().flat_map(|seg| read(fs, &path(seg.base))).collect();
         swap(&dir, old);
-        let kept = |batch| model::clean(batch, &expected_map, end, pass, facts);
-        let batches = old.iter().flat_map(|seg| &seg.batches).filter_map(kept).collect();
-        let seg = Seg { base: old[0].base, next: old.last().unwrap().next, batches };
+        let next = old.last().unwrap().next;
+        let all = old.iter().flat_map(|seg| &seg.batches);
+        let kept = |batch| model::clean(batch, &expected_map, (end, next), pass, facts);
+        let mut batches: Vec<_> = all.filter_map(kept).collect();
+        let last = batches.last().map(|batch| (batch.last + 1, batch.epoch));
+        let (covered, epoch) = last.unwrap_or((old[0].base, -1));
+        if covered < next {
+            batches.push(Bat::empty(covered, next, epoch));
+        }
+        let seg = Seg { base: old[0].base, next, batches };
         check_segment(fs, &seg, done.largest);
         check_counts(&done, old, &seg);
         assert_eq!(done.changed, read(fs, &path(seg.base)) != before);

@@ -120,6 +120,25 @@ impl Bat {
     }
 }
 
+impl Bat {
+    /// The batch that covers offsets which no batch of a group does.
+    pub(super) fn empty(base: Offset, next: Offset, epoch: i32) -> Bat {
+        Bat {
+            base,
+            last: next - 1,
+            epoch,
+            producer: (-1, -1, -1),
+            transactional: false,
+            control: false,
+            append_time: false,
+            codec: Codec::None,
+            horizon: None,
+            max: -1,
+            records: Vec::new(),
+        }
+    }
+}
+
 /// The last offset of each key in the dirty part, and where the pass ends.
 pub(super) fn map(
     segments: &[Seg],
@@ -148,18 +167,18 @@ pub(super) fn map(
     (map, end)
 }
 
-/// What becomes of a batch.
+/// What becomes of a batch. The map ends at `end`, and the segment behind its group begins at `next`.
 pub(super) fn clean(
     batch: &Bat,
     map: &BTreeMap<Vec<u8>, Offset>,
-    end: Offset,
+    (end, next): (Offset, Offset),
     pass: &Pass,
     facts: &Facts,
 ) -> Option<Bat> {
     let discardable = batch.control && facts.discardable.contains(&batch.base);
     let expired = batch.horizon.is_some_and(|horizon| horizon <= pass.now);
     let discard = facts.aborted.contains(&batch.base) || (discardable && expired);
-    let keep_empty = batch.last + 1 == pass.upto
+    let keep_empty = batch.last + 1 == next
         || (batch.producer.0 >= 0 && facts.last_of_producer.contains(&batch.base));
     let stays = |record: &Rec| {
         if discard {

@@ -482,7 +482,7 @@ fn protocol_type(shard: &Shard, group: &str) -> String {
     of_members.or_else(stored).unwrap_or_default()
 }
 
-fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
+pub(super) fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
     let described = metadata.members.into_iter().map(|member| MemberDescription {
         member_id: member.member_id,
         instance_id: member.instance_id,

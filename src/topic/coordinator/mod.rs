@@ -33,6 +33,7 @@
 mod admin;
 mod config;
 mod shard;
+mod view;
 
 pub use admin::{
     GroupDescription, GroupListing, GroupOffset, MemberDescription, MemberIdentity, ResetTo,

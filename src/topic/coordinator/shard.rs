@@ -107,13 +107,8 @@ impl Entry {
 }
 
 impl Shard {
-    /// Reads the partition from its start to its end.
-    pub(super) fn load(
-        number: u32,
-        log: &Log,
-        config: &CoordinatorConfig,
-        now: Now,
-    ) -> Result<Shard> {
+    /// Reads the partition from its start to its end: what its records come to, and how many bytes they have.
+    pub(super) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
@@ -135,6 +130,17 @@ impl Shard {
                 table.apply(record.offset, producer, decoded);
             }
         }
+        Ok((table, written))
+    }
+
+    /// Reads the partition, to run its groups.
+    pub(super) fn load(
+        number: u32,
+        log: &Log,
+        config: &CoordinatorConfig,
+        now: Now,
+    ) -> Result<Shard> {
+        let (table, written) = Shard::read(number, log)?;
         let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let groups = BTreeMap::new();
         let (log, next_look) = (log.clone(), SMALLEST_LOG);

@@ -1,0 +1,306 @@
+//! Recovery: opening a log that was not closed in order.
+//!
+//! # Offsets without a batch
+//!
+//! Appends leave no offset out. So offsets that no batch covers are either what compaction left, which must stay as
+//! it is, or what a crash or a mishap took, behind which nothing may be served as if nothing were missing.
+//!
+//! - Nothing was compacted in a log without a policy that compacts and without a cleaner checkpoint. This crate writes
+//!   that checkpoint with the first pass, and never removes it. There, all offsets must have their batch, within
+//!   segments and between them: no checksum covers a base offset, and this is what shows that one is wrong.
+//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before a pass changes a file,
+//!   all that it will clean is synced and the recovery point raised above it, durably; a truncation lowers it to the
+//!   end of what it keeps. That holds for a point that this crate wrote, and as it wrote it: each line is there twice, so
+//!   that a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a minute, and
+//!   writes a line once.
+//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as they are, as in Kafka,
+//!   and that it may have been compacted is kept in its cleaner checkpoint.
+//!
+//! And where this crate leaves offsets out at the end of a segment, it covers them with an
+//! [empty batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such a segment
+//! needs no proof.
+//!
+//! A loss of power takes the end of a segment that was not synced. That explains offsets which are missing between two
+//! segments, above the recovery point, if the power was lost. What lies behind them was never acknowledged as durable,
+//! since a sync goes through the segments in order, and is cut. Without a loss of power, offsets that are missing in a
+//! log that may have been compacted stay so; in any other they are damage.
+
+use crate::error::{Corruption, Damage, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::log::append::Writer;
+use crate::log::change::begin_segment;
+use crate::log::checkpoints::Checkpoint;
+use crate::log::config::OnCorruption;
+use crate::log::open::{Listing, Opening};
+use crate::log::producers::Replay;
+use crate::segment::dir::Room;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::placeholder::{SPAN, placeholder};
+use crate::segment::recover::{
+    Heed as _, Recovered, ScanRules, Tail, end_of_sealed, recover_segment,
+};
+use crate::segment::{Segment, SegmentDir};
+use crate::types::Offset;
+use std::io;
+use std::sync::Arc;
+
+/// What is wrong with a segment whose valid part ends too early.
+pub(crate) fn damage(
+    dir: &SegmentDir,
+    base: Offset,
+    found: &Recovered,
+    next: Option<Offset>,
+    recovery_point: Offset,
+) -> Error {
+    let reason = match (&found.tail, next) {
+        (Tail::Torn(damage) | Tail::Damaged(damage), _) => damage.clone(),
+        (Tail::Clean, Some(to)) => Damage::OffsetsMissing { from: found.end, to },
+        (Tail::Clean | Tail::Zeros, _) if found.end < recovery_point => {
+            Damage::MissingData { expected: recovery_point, found: found.end }
+        }
+        (Tail::Clean | Tail::Zeros, _) => {
+            Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
+        }
+    };
+    Error::Corrupt(Box::new(Corruption {
+        path: dir.path_of(SegmentFile::live(base, Kind::Log)),
+        position: found.valid_bytes,
+        offset: Some(found.end),
+        reason,
+    }))
+}
+
+/// The first of these segments that recovery reads.
+///
+/// Where the recovery point is a segment's base, the segment before it is looked at too: its
+/// records are durable, but that its reserved room was cut off may not be.
+fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
+    logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
+}
+
+impl Opening {
+    /// Whether compaction, or another program, may have left offsets out.
+    pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
+        let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
+        if self.point.is_foreign && cleaned.is_none() && listing.logs().next().is_some() {
+            // On a full disk it is found out again by the next opening, as long as the recovery point is the other's.
+            match self.checkpoints.set(Checkpoint::Cleaned, 0) {
+                Err(error) if error.kind() == ErrorKind::StorageFull => {}
+                other => other?,
+            }
+        }
+        Ok(self.point.is_foreign || cleaned.is_some() || self.config.cleanup_policy.compacts())
+    }
+
+    /// The offset from which on none may be missing between two segments, as this file's head says.
+    fn dense_from(&self) -> Offset {
+        match self.point.uncompacted {
+            _ if self.keeps_gaps() => Offset::MAX,
+            _ if !self.may_have_holes => 0,
+            Some(uncompacted) if self.lost_power => uncompacted,
+            _ => Offset::MAX,
+        }
+    }
+
+    /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
+    pub(crate) fn recover(
+        &mut self,
+        listing: &Listing,
+        recovery_point: Offset,
+        start: Offset,
+        replay: &mut Replay,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        let logs: Vec<(Offset, u64)> = listing.logs().collect();
+        let first = first_read(&logs, recovery_point);
+        let first = self.first_with_a_hole(logs.get(..=first).unwrap_or(&logs))?.unwrap_or(first);
+        let mut sealed: Vec<_> =
+            logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
+        let mut last: Option<(Offset, Recovered)> = None;
+        for (index, (base, _)) in logs.iter().enumerate().skip(first) {
+            let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
+            let rules = self.rules(next, recovery_point);
+            let mut found = recover_segment(&self.dir, *base, rules, replay)?;
+            self.recovery.scanned_bytes =
+                self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            let whole = self.is_whole(&found, next);
+            if !whole || (next.is_none() && found.end < recovery_point) {
+                self.judge(*base, &found, next, recovery_point)?;
+            }
+            if whole && self.keeps_gaps() {
+                self.cover(*base, &mut found, next)?;
+            }
+            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
+            self.cut(*base, &found, if whole { &[] } else { later })?;
+            if next.is_some() && whole {
+                found.cadence.finish(&found.indexes);
+                self.dir.store_indexes(*base, &found.indexes)?;
+                sealed.push(self.sealed(*base, found.valid_bytes));
+                self.trust(*base)?;
+                continue;
+            }
+            last = Some((*base, found));
+            break;
+        }
+        let (writer, end) = match last {
+            Some((base, mut found)) if found.end < recovery_point && self.keeps_gaps() => {
+                self.cover(base, &mut found, Some(recovery_point))?;
+                found.cadence.finish(&found.indexes);
+                self.dir.store_indexes(base, &found.indexes)?;
+                self.trust(base)?;
+                sealed.push(self.sealed(base, found.valid_bytes));
+                let now = self.config.clock.monotonic();
+                let writer =
+                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
+                (writer, recovery_point)
+            }
+            // The recovery point was wrong: a lower one does not vouch for what it did.
+            Some((_, found)) if first_read(&logs, found.end) < first => {
+                replay.forget();
+                return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
+            }
+            Some((base, found)) => {
+                let stored = self.dir.store_indexes(base, &found.indexes)?;
+                let end = found.end;
+                (self.writer(base, found, stored)?, end)
+            }
+            None => self.begin_log(start, recovery_point)?,
+        };
+        self.trust(writer.segment.base)?;
+        self.sync_dir()?;
+        self.raise_recovery_point(recovery_point, end)?;
+        Ok((writer, sealed, end))
+    }
+
+    fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
+        let dense_from = if self.may_have_holes || self.keeps_gaps() { Offset::MAX } else { 0 };
+        ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
+    }
+
+    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
+    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
+            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            stored => stored,
+        }
+    }
+
+    /// A directory without a segment is a new log, unless it is known to have had records.
+    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
+            return Err(Error::Corrupt(Box::new(Corruption {
+                path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
+                position: 0,
+                offset: Some(start),
+                reason: Damage::MissingData { expected: recovery_point, found: start },
+            })));
+        }
+        let now = self.config.clock.monotonic();
+        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
+    }
+
+    /// Whether offsets whose records are gone stay without any.
+    fn keeps_gaps(&self) -> bool {
+        self.config.on_corruption == OnCorruption::Quarantine
+    }
+
+    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is missing between them
+    /// that must have a batch. Zeros in the place of offsets are never right.
+    fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
+        let gap = next.filter(|next| found.end < *next);
+        match found.tail {
+            Tail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
+            Tail::Zeros => gap.is_none(),
+            Tail::Torn(_) | Tail::Damaged(_) => false,
+        }
+    }
+
+    /// Covers the offsets behind a segment with an empty batch: they are known to be gone, and no later opening is to
+    /// take them for a loss that nobody has seen.
+    fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
+        let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
+            return Ok(());
+        };
+        let Some((header, batch)) = placeholder(found.end..next, -1)? else { return Ok(()) };
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.open_log(base)?;
+        file.write_all_at(&batch, found.valid_bytes).map_err(|e| Error::io("write", &path, e))?;
+        found.take(found.valid_bytes, &header);
+        found.file_bytes = found.file_bytes.max(found.valid_bytes);
+        Ok(())
+    }
+
+    /// The first of these segments, none of which recovery need read but the last, with a hole before the one after it: that
+    /// one is gone, or its end is.
+    fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
+        for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
+        {
+            if *next > self.dense_from()
+                && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
+            {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides whether what follows the valid part of a segment may be cut off.
+    fn judge(
+        &self,
+        base: Offset,
+        found: &Recovered,
+        next: Option<Offset>,
+        recovery_point: Offset,
+    ) -> Result<()> {
+        let has_later_segments = next.is_some();
+        let explained = found.end >= recovery_point
+            && match found.tail {
+                Tail::Clean => self.lost_power,
+                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
+                Tail::Damaged(_) => self.lost_power,
+            };
+        // What was to be quarantined has been: what is left of it is a gap.
+        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        if explained
+            || self.config.on_corruption == OnCorruption::Truncate
+            || (missing && self.keeps_gaps())
+        {
+            return Ok(());
+        }
+        Err(damage(&self.dir, base, found, next, recovery_point))
+    }
+
+    /// Cuts a segment to its valid part, and removes the segments after it, the last first.
+    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+        let mut dropped = match found.tail {
+            Tail::Clean | Tail::Zeros => 0,
+            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+        };
+        for (base, bytes) in later.iter().rev() {
+            dropped = dropped.saturating_add(*bytes);
+            for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
+                let path = self.dir.path_of(SegmentFile::live(*base, kind));
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(|e| Error::io("remove", &path, e))?,
+                }
+            }
+            self.sync_dir()?;
+        }
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        if found.file_bytes != found.valid_bytes {
+            let file = self.dir.open_log(base)?;
+            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        }
+        if dropped > 0 {
+            self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
+            self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
+            let (position, end) = (found.valid_bytes, found.end);
+            self.dir.events.emit(&Event::TailCut { path, position, bytes: dropped, end });
+        }
+        Ok(())
+    }
+}

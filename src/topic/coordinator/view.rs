@@ -1,0 +1,88 @@
+//! What is stored of groups, read beside the process that runs them.
+
+use crate::error::{Error, GroupError, Result, TopicError};
+use crate::topic::consumer::OffsetAndMetadata;
+use crate::topic::coordinator::admin::members;
+use crate::topic::coordinator::shard::Shard;
+use crate::topic::coordinator::{GroupDescription, GroupListing, GroupOffset, OFFSETS_TOPIC};
+use crate::topic::group::GroupState;
+use crate::topic::offsets::{GroupMetadata, OffsetTable};
+use crate::topic::partitioner;
+use crate::topic::protocol::TopicPartition;
+use crate::topic::view::StoreView;
+
+impl StoreView {
+    /// Lists all groups that something is stored of, in the order of their names.
+    ///
+    /// A group with members counts as stable: whether they are just joining is known only to the process that runs it.
+    ///
+    /// # Errors
+    ///
+    /// What a partition of the offsets topic cannot be read for.
+    pub fn list_groups(&self) -> Result<Vec<GroupListing>> {
+        let mut listed = Vec::new();
+        for number in 0..self.count(OFFSETS_TOPIC)? {
+            let table = self.table(number)?;
+            listed.extend(table.group_names().into_iter().map(|group| {
+                let stored = table.group(group);
+                GroupListing {
+                    group: group.to_owned(),
+                    state: state_of(stored),
+                    protocol_type: stored.map_or_else(String::new, |s| s.protocol_type.clone()),
+                }
+            }));
+        }
+        listed.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(listed)
+    }
+
+    /// Describes a group: its members, what it has committed, and its lag.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError::UnknownGroup`]; as [`list_groups`](StoreView::list_groups).
+    pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
+        let count = self.count(OFFSETS_TOPIC)?;
+        let number = partitioner::of_id(group, count).ok_or_else(unknown)?;
+        let table = self.table(number)?;
+        if !table.group_names().contains(group) {
+            return Err(unknown().into());
+        }
+        let stored = table.group(group);
+        let mut described = GroupDescription {
+            group: group.to_owned(),
+            state: state_of(stored),
+            generation: stored.map_or(0, |stored| stored.generation),
+            assignor: stored.and_then(|stored| stored.protocol.clone()),
+            members: stored.cloned().map(members).unwrap_or_default(),
+            offsets: Default::default(),
+        };
+        for (topic, partition, stored) in table.committed_by(group) {
+            let Some(committed) = OffsetAndMetadata::from_stored(stored) else { continue };
+            let Ok(partition) = u32::try_from(partition) else { continue };
+            let ends = self.partition(topic, partition).ok().map(|log| log.offsets());
+            let end = ends.map(|ends| ends.end);
+            let lag = ends.map(|ends| ends.behind(committed.offset));
+            let at = TopicPartition::new(topic, partition);
+            described.offsets.insert(at, GroupOffset { committed, end, lag });
+        }
+        Ok(described)
+    }
+
+    fn table(&self, number: u32) -> Result<OffsetTable> {
+        match self.partition(OFFSETS_TOPIC, number) {
+            Ok(log) => Shard::read(number, &log).map(|(table, _)| table),
+            // It is being made.
+            Err(Error::Topic(error)) if matches!(*error, TopicError::PartitionElsewhere { .. }) => {
+                Ok(OffsetTable::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn state_of(stored: Option<&GroupMetadata>) -> GroupState {
+    let has_members = stored.is_some_and(|stored| !stored.members.is_empty());
+    if has_members { GroupState::Stable } else { GroupState::Empty }
+}

@@ -1,0 +1,212 @@
+//! A store that is only looked at, beside the process that writes it.
+
+use crate::error::{Error, Result, TopicError};
+use crate::fs::EntryKind;
+use crate::log::{Log, LogConfig};
+use crate::segment::SegmentDir;
+use crate::segment::dir::Events;
+use crate::topic::admin::{PartitionDescription, TopicDescription};
+use crate::topic::definition::{Definition, State};
+use crate::topic::directory::{Directory, of_a_broker};
+use crate::topic::id::TopicId;
+use crate::topic::name::{self, PartitionDir, Stage};
+use crate::topic::settings::TopicConfig;
+use crate::topic::store::Store;
+use crate::topic::store_config::StoreConfig;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A store that is only read, while another process may have it open.
+///
+/// It locks nothing and changes nothing. Each call looks at the directory again, so it sees topics come and go, and
+/// a log follows its writer as [`Log::open_read_only`] does. What writes is not here, and a log fails with
+/// [`Error::ReadOnly`].
+///
+/// ```
+/// use annals::{Store, StoreConfig, TopicConfig, fs::MemFs};
+///
+/// let fs = MemFs::new();
+/// let config = || StoreConfig::default().fs(fs.clone());
+/// let store = Store::open("data", config())?;
+/// let view = Store::open_read_only("data", config())?;
+/// store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("paid")?;
+///
+/// assert_eq!(view.topics()?, ["orders"]);
+/// let log = view.partition("orders", 0)?;
+/// assert_eq!(log.get(0)?.unwrap().value_str(), Some("paid"));
+/// assert!(log.append("no").is_err());
+/// # store.close()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub struct StoreView {
+    directory: Directory,
+    log: LogConfig,
+}
+
+/// What is known of a topic.
+struct Known {
+    config: TopicConfig,
+    here: BTreeSet<u32>,
+}
+
+impl Store {
+    /// Opens a directory of topics for reading, while another process may be writing it.
+    ///
+    /// Of the options, the file system, the listener and those of logs count.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Io`] if there is no such directory.
+    /// - [`TopicError::InvalidDirectory`] for a directory that is something else.
+    /// - [`Error::InvalidConfig`].
+    pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
+        config.validate()?;
+        let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
+        let events = Events { listener: config.log.listener.clone() };
+        let dir = Arc::new(SegmentDir::new(fs, path, events, 0, false));
+        let directory = Directory { dir };
+        directory.check()?;
+        Ok(StoreView { directory, log: config.log })
+    }
+}
+
+impl StoreView {
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.directory.dir.path
+    }
+
+    /// Lists the names of all topics, in order, those that the store keeps for itself among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn topics(&self) -> Result<Vec<String>> {
+        let found = self.found()?.into_keys();
+        let is_there = |name: &String| {
+            let defined = self.directory.definition(name);
+            !matches!(defined, Ok(Some(Definition { state: State::Deleting, .. })))
+        };
+        Ok(found.filter(is_there).collect())
+    }
+
+    /// The partitions whose directories are there.
+    fn found(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
+        let path = self.path();
+        let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        for entry in self.directory.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
+            if entry.kind == EntryKind::Directory
+                && let Ok(Some(PartitionDir { topic, partition, stage: Stage::Current })) =
+                    PartitionDir::parse(&entry.name)
+            {
+                topics.entry(topic).or_default().insert(partition);
+            }
+        }
+        Ok(topics)
+    }
+
+    fn known(&self, topic: &str) -> Result<Known> {
+        name::check(topic)?;
+        let unknown = || TopicError::Unknown { topic: topic.to_owned() };
+        let here = self.found()?.remove(topic).ok_or_else(unknown)?;
+        let highest = here.last().map_or(0, |last| last.saturating_add(1));
+        let config = match self.directory.definition(topic)? {
+            Some(Definition { state: State::Deleting, .. }) => return Err(unknown().into()),
+            Some(definition) => {
+                let count = definition.config.partitions.max(highest);
+                definition.config.partitions(count)
+            }
+            None => of_a_broker(topic, highest),
+        };
+        Ok(Known { config, here })
+    }
+
+    /// Opens a partition for reading. The log follows the process that writes it.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`].
+    /// - [`TopicError::PartitionElsewhere`] if its directory is not there.
+    /// - As [`Log::open_read_only`].
+    pub fn partition(&self, topic: &str, number: u32) -> Result<Log> {
+        let Known { config, here } = self.known(topic)?;
+        self.open(topic, number, &config, &here)
+    }
+
+    fn open(
+        &self,
+        topic: &str,
+        partition: u32,
+        config: &TopicConfig,
+        here: &BTreeSet<u32>,
+    ) -> Result<Log> {
+        let (topic_name, partitions) = (topic.to_owned(), config.partitions);
+        if partition >= partitions {
+            let topic = topic_name;
+            return Err(TopicError::UnknownPartition { topic, partition, partitions }.into());
+        }
+        if !here.contains(&partition) {
+            return Err(TopicError::PartitionElsewhere { topic: topic_name, partition }.into());
+        }
+        let path = self.directory.path_of(topic, partition);
+        Log::open_read_only(path, config.apply(&self.log)?)
+    }
+
+    /// Describes a topic: its settings, and the offsets and sizes of its partitions.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if it cannot be read how the topic is set up; [`Error::Io`]. A partition
+    /// that cannot be read is in [`unavailable`](TopicDescription::unavailable).
+    pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
+        let Known { config, here } = self.known(topic)?;
+        let ids = here.iter().filter_map(|number| self.directory.topic_id(topic, *number).ok()?);
+        let id = ids.into_iter().next().unwrap_or(TopicId::from_bytes([0; 16]));
+        let (mut partitions, mut unavailable) = (Vec::new(), BTreeMap::new());
+        for partition in 0..config.partitions {
+            let log = self.open(topic, partition, &config, &here);
+            match log.and_then(|log| log.stats()) {
+                Ok(stats) => partitions.push(PartitionDescription {
+                    partition,
+                    start: stats.offsets.start,
+                    end: stats.offsets.end,
+                    bytes: stats.bytes,
+                    segments: stats.segments.len(),
+                }),
+                Err(Error::Topic(error)) => drop(unavailable.insert(partition, *error)),
+                Err(error) => {
+                    let (kind, reason) = (error.kind(), error.to_string());
+                    let topic = topic.to_owned();
+                    let offline = TopicError::PartitionOffline { topic, partition, kind, reason };
+                    unavailable.insert(partition, offline);
+                }
+            }
+        }
+        Ok(TopicDescription {
+            name: topic.to_owned(),
+            id,
+            internal: name::is_internal(topic),
+            partitions,
+            unavailable,
+            settings: config.entries_over(&self.log),
+        })
+    }
+
+    /// How many partitions a topic has; 0 for one that is not there.
+    pub(crate) fn count(&self, topic: &str) -> Result<u32> {
+        match self.known(topic) {
+            Ok(known) => Ok(known.config.partitions),
+            Err(Error::Topic(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for StoreView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreView").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
