@@ -9,9 +9,9 @@ use annals::{
     LogConfig, ManualClock, OnCorruption, Record, Result, Store, StoreConfig, Timestamp,
     TimestampType, TopicConfig, TopicPartition,
 };
+use std::collections::BTreeSet;
 #[cfg(feature = "futures")]
 use std::future::Future;
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -354,7 +354,10 @@ fn listener_may_call_store_at_any_event() {
         }),
         ("add_partitions", |store| store.add_partitions("orders", 12)),
         ("alter_topic", |store| {
-            store.alter_topic("orders", TopicConfig::default().retention_age(Duration::from_millis(1)))
+            store.alter_topic(
+                "orders",
+                TopicConfig::default().retention_age(Duration::from_millis(1)),
+            )
         }),
         ("delete_topic", |store| store.delete_topic("doomed")),
         ("reopen_partition", |store| {
@@ -378,7 +381,11 @@ fn listener_may_call_store_at_any_event() {
             in_time(what, move || call(&store).map_err(|error| error.to_string()).err());
             let seen = caller.seen.lock().unwrap();
             // There is nothing to say of other settings.
-            assert_eq!(seen.is_empty(), what == "alter_topic", "{what}, closes: {closes}: {seen:?}");
+            assert_eq!(
+                seen.is_empty(),
+                what == "alter_topic",
+                "{what}, closes: {closes}: {seen:?}"
+            );
             drop(seen);
             *caller.store.lock().unwrap() = None;
         }

@@ -507,7 +507,6 @@ impl StoreShared {
         };
         topics.iter().flat_map(of).collect()
     }
-
 }
 
 impl fmt::Debug for Store {

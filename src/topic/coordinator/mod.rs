@@ -36,7 +36,8 @@ mod shard;
 mod view;
 
 pub use admin::{
-    GroupDescription, GroupListing, GroupOffset, MemberDescription, MemberIdentity, ResetTo,
+    GroupDescription, GroupListing, GroupOffset, ListedGroups, MemberDescription, MemberIdentity,
+    ResetTo,
 };
 pub use config::CoordinatorConfig;
 
@@ -430,11 +431,7 @@ impl Coordinator {
                     Ok(())
                 }
                 Err(Error::Corrupt(_)) => Ok(()),
-                Err(Error::Topic(error))
-                    if matches!(*error, TopicError::PartitionOffline { .. }) =>
-                {
-                    Ok(())
-                }
+                Err(error) if is_offline(&error) => Ok(()),
                 other => other.map(drop),
             };
             forgotten = forgotten.and(done);
@@ -474,6 +471,12 @@ impl Coordinator {
     pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
+}
+
+/// Whether the partition that was to be used is offline.
+fn is_offline(error: &Error) -> bool {
+    let is_offline = |error: &TopicError| matches!(error, TopicError::PartitionOffline { .. });
+    matches!(error, Error::Topic(error) if is_offline(error))
 }
 
 /// What of a group tells whether its members have to join again.
