@@ -241,7 +241,8 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
 fn five_batches_are_recognised_after_every_opening() {
     let before: [fn(&Log); 3] =
         [|_| {}, |log| log.roll().unwrap(), |log| log.maintain().map(drop).unwrap()];
-    let removed: [&[&str]; 4] = [&[], &[".recent"], &[".snapshot"], &[".recent", ".snapshot"]];
+    let removed: [&[&str]; 5] =
+        [&[], &[".recent"], &[".snapshot"], &[".recent", ".snapshot"], &[".recent", "index"]];
     for (is_closed, before) in [false, true].into_iter().flat_map(|c| before.map(|b| (c, b))) {
         for removed in removed {
             let fs = MemFs::new();
@@ -249,6 +250,9 @@ fn five_batches_are_recognised_after_every_opening() {
             for n in 0..9 {
                 sent(7, 0, n * 2, 2).append(&log, T0).unwrap();
                 sent(8, 0, n, 1).append(&log, T0).unwrap();
+                if n == 6 {
+                    log.roll().unwrap();
+                }
             }
             before(&log);
             log.append(NOBODY).unwrap();
