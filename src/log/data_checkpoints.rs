@@ -315,10 +315,13 @@ impl DataCheckpoints {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed in order, and not opened since.
+    /// The topics whose logs were closed in order, and not opened since. A marker may list those that were deleted, too,
+    /// but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
-        state.closed.keys().map(|name| topic_partition(Path::new(name)).0).collect()
+        let [recovery, ..] = &state.lines;
+        let closed = state.closed.keys().map(|name| topic_partition(Path::new(name)));
+        closed.filter(|key| recovery.offsets.contains_key(key)).map(|(topic, _)| topic).collect()
     }
 
     /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
