@@ -538,3 +538,30 @@ fn the_end_of_a_file_that_comes_too_early_is_damage() {
     fs.remove_rule(failing);
     assert_eq!(log.verify().unwrap(), []);
 }
+
+/// Clients in Go and C write any bytes as the name of a header, and no broker looks at them.
+#[test]
+fn header_names_keep_their_bytes_when_not_utf8() {
+    let latin = b"caf\xe9".to_vec();
+    let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    let log = Log::open(DIR, config.fs(MemFs::new())).unwrap();
+    let record = |value: &'static str| Record::new(value).key("k").header(latin.clone(), "latin 1");
+    log.append(record("old")).unwrap();
+    // Repeated, with a name that is text and one that is empty.
+    let kept = record("kept").null_header(latin.clone()).header("caf\u{e9}", "text").header("", "");
+    log.append(kept.clone()).unwrap();
+    log.append(Record::new("other").key("other")).unwrap();
+    log.roll().unwrap();
+    assert_eq!(log.compact().unwrap().records_removed, 1, "the batch was written anew");
+
+    let read = log.get(1).unwrap().unwrap();
+    assert_eq!(read.headers, kept.headers);
+    assert_eq!(read.header(&latin).unwrap().value, None, "the last one");
+    assert_eq!(read.header("caf\u{e9}").unwrap().value.as_deref(), Some(&b"text"[..]));
+    let shown: Vec<String> = read.headers.iter().map(|header| header.name.to_string()).collect();
+    assert_eq!(shown, ["caf\u{fffd}", "caf\u{fffd}", "caf\u{e9}", ""]);
+    assert_eq!(format!("{:?}", read.headers[0].name), r#"b"caf\xe9""#);
+
+    let again = log.append(Record::from(read)).unwrap();
+    assert_eq!(log.get(again).unwrap().unwrap().headers, kept.headers);
+}

@@ -74,7 +74,7 @@
 //! | offset delta | varint | its offset less the base offset |
 //! | key length, key | varint, bytes | -1: no key, which is not an empty one |
 //! | value length, value | varint, bytes | -1: no value |
-//! | header count | varint | then for each: name length, name (UTF-8), value length or -1, value |
+//! | header count | varint | then for each: name length, name (any bytes, usually UTF-8), value length or -1, value |
 //!
 //! Two records at offsets 7 and 8, a quarter of a second apart. The second has no value:
 //!

@@ -55,6 +55,7 @@ mod header;
 mod input;
 mod iter;
 pub(crate) mod layout;
+mod name;
 #[allow(clippy::module_inception, reason = "it holds the type Record")]
 mod record;
 mod stamp;
@@ -71,6 +72,7 @@ pub use control::{ControlRecord, ControlType, EndTxnMarker};
 pub use decode::{DEFAULT_MAX_EXPANDED_BYTES, DecodeBuffer, DecodedBatch, StoredRecords};
 pub use header::BatchHeader;
 pub use iter::{HeaderRef, Headers, HeadersIter, RecordRef, Records};
+pub use name::{HeaderName, HeaderNameRef};
 pub use record::{Header, Record};
 pub(crate) use stamp::stamp_length;
 pub use stamp::{stamp_append_time, stamp_base_offset, stamp_leader_epoch, stamp_max_timestamp};
