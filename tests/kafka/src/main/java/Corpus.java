@@ -124,6 +124,11 @@ final class Corpus {
         return summed(batch.array());
     }
 
+    private static byte[] edited(byte[] batch, int at, long... values) {
+        ByteBuffer.wrap(batch, at, batch.length - at).asLongBuffer().put(values);
+        return summed(batch);
+    }
+
     private static byte[] summed(byte[] batch) {
         CRC32C crc = new CRC32C();
         crc.update(batch, 21, batch.length - 21);
@@ -171,9 +176,13 @@ final class Corpus {
         to.accept("batch-unused-attributes", batch(0x80, 3, plain));
         byte[] packed = member(plain, 6);
         to.accept("batch-append-time-gzip", batch(8 | GZIP, 3, packed));
-        byte[] early = batch(0, 3, plain);
-        ByteBuffer.wrap(early).putLong(35, -1);
-        to.accept("batch-max-timestamp-none", summed(early));
+        to.accept("batch-max-timestamp-none", edited(batch(0, 3, plain), 35, -1));
+        to.accept("batch-max-timestamp-more", edited(batch(0, 3, plain), 35, T0 + 77));
+        to.accept("bad-batch-control", batch(0x20, 3, plain));
+        to.accept("batch-offsets-missing", batch(0, 3, cat(record(0, 0, "k", "v"), record(2, 0, "k", "v"), record(4, 0, "k", "v"))));
+        to.accept("batch-offsets-repeated", batch(0, 3, cat(record(0, 0, "k", "v"), record(1, 0, "k", "v"), record(1, 0, "k", "v"))));
+        to.accept("batch-timestamps-none", edited(batch(0, 1, record(0, 0, "k", "v")), 27, -1, -1));
+        to.accept("batch-delete-horizon", batch(0x40, 3, plain));
         to.accept("bad-count-more", batch(0, 4, plain));
         to.accept("bad-count-fewer", batch(0, 2, plain));
         to.accept("bad-codec-5", batch(5, 3, plain));
