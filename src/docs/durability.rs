@@ -303,11 +303,14 @@
 //! | torn, in the last segment | cut | cut |
 //! | torn, or zeros in place of records, with segments behind | error | cut, with the segments behind |
 //! | damaged | error | cut, with all behind it |
-//! | a segment ends below the next one's base | a gap that truncating or compaction left: kept | if there are records behind it: they are cut |
+//! | offsets are missing, in a log that was never compacted | error | between segments: cut, with all behind; else error |
+//! | offsets are missing, in a log that may have been compacted | kept | between segments, above the recovery point: cut, with all behind |
+//! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
-//! After a clean close nothing is scanned, but a segment that was there and is missing between others, or shorter than it
-//! was, is an error, too. After an unclean end, below the recovery point, it cannot be told from a gap that compaction left.
+//! After a clean close nothing is scanned, but a segment that was there and is missing, or shorter than it was, is an
+//! error, too; so is a topic of a store all of whose directories are gone. A loss of power explains a cut only if the
+//! recovery point is known: it stands twice in its file, and a broker writes it once.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
@@ -338,7 +341,8 @@
 //! differs from the present one, the machine has stopped since. Where there is no such name (other systems, `/proc` not
 //! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
 //! to another machine. The present run is written there only when recovery is done: an opening that fails half way
-//! changes nothing for the next. A directory without `.lock`, as a broker leaves it, counts as one whose process died.
+//! changes nothing for the next. A directory without `.lock`, or with an empty one, as a broker leaves it, counts as one
+//! whose process died.
 //!
 //! # How much is read
 //!

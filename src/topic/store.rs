@@ -199,8 +199,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`]
+    /// [`TopicError::Unknown`], [`Error::StoreClosed`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.shared.check_open()?;
         let topics = self.shared.topics.read();
         let found = topics.get(name).map(Topic::new);
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
@@ -413,6 +414,14 @@ impl StoreShared {
     /// The lock of the directory.
     pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
         self.lock.lock().clone().ok_or(Error::StoreClosed)
+    }
+
+    /// What an error of a log means to the caller of a store: its logs are closed with it.
+    pub(crate) fn closed_with_store(&self, error: Error) -> Error {
+        match error {
+            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            other => other,
+        }
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

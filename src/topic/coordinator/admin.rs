@@ -125,8 +125,10 @@ impl Admin {
     /// All groups that have members or committed offsets, in the order of their names.
     ///
     /// # Errors
-    /// [`GroupError::Unreadable`] when a partition of the offsets topic cannot be read; [`Error::Io`], [`Error::Closed`].
+    /// [`GroupError::Unreadable`] when a partition of the offsets topic cannot be read; [`Error::Io`],
+    /// [`Error::StoreClosed`].
     pub fn list_groups(&self) -> Result<Vec<GroupListing>> {
+        self.store.shared().check_open()?;
         if !self.has_groups() {
             return Ok(Vec::new());
         }
@@ -197,6 +199,7 @@ impl Admin {
         group: &str,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
+        self.store.shared().check_open()?;
         let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
@@ -243,6 +246,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
         to: ResetTo,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.store.shared().check_open()?;
         let coordinator = self.store.coordinator()?;
         let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         if partitions.is_empty() {
@@ -345,6 +349,7 @@ impl Admin {
     /// # Errors
     /// As [`list_groups`](Admin::list_groups).
     pub fn expire_offsets(&self) -> Result<usize> {
+        self.store.shared().check_open()?;
         if !self.has_groups() {
             return Ok(0);
         }
@@ -388,6 +393,7 @@ impl Admin {
     }
 
     fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
+        self.store.shared().check_open()?;
         if !self.has_groups() {
             return Err(unknown(group));
         }
