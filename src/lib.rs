@@ -522,7 +522,7 @@ pub use log::{
     ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use producers::ProducerState;
-pub use record::{Header, Record, RecordBatch, StoredRecord};
+pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;
 #[cfg(not(shuttle))]
