@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) use shuttle::sync::atomic;
 
 pub(crate) mod thread {
-    pub(crate) use shuttle::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
+    pub(crate) use shuttle::thread::{Builder, JoinHandle, ThreadId, current, scope, yield_now};
     use std::time::Duration;
 
     /// Time is not modelled: it may have passed as soon as another thread has had its turn.
@@ -143,6 +143,10 @@ impl<T> fmt::Debug for RwLock<T> {
 pub(crate) struct LocalKey<T: 'static>(pub(crate) &'static shuttle::thread::LocalKey<T>);
 
 impl<T: 'static> LocalKey<Cell<T>> {
+    pub(crate) fn with<R>(&'static self, look: impl FnOnce(&Cell<T>) -> R) -> R {
+        self.0.with(look)
+    }
+
     pub(crate) fn set(&'static self, value: T) {
         self.0.with(|cell| cell.set(value));
     }
