@@ -576,11 +576,18 @@ fn compaction_keeps_no_batch_of_forgotten_producers() {
     log.compact().unwrap();
     // All have the same key. Of active producers the last batch stays.
     let expected: Vec<_> = (0..3000).map(|id| (id, i32::from(id == 2999))).collect();
-    assert_eq!(batches(&log), expected);
+    // And one at the end of each segment, so that its offsets are not taken for lost.
+    let mut kept = batches(&log);
+    assert!(kept.len() < 3000 + log.stats().unwrap().segments.len());
+    kept.dedup();
+    assert_eq!(kept, expected);
     clock.advance(DAY);
     send(3000..3003);
     log.compact().unwrap();
-    assert_eq!(batches(&log), [(3000, 0), (3001, 0), (3002, 1)]);
+    let mut kept = batches(&log);
+    assert!(kept.len() < 3 + log.stats().unwrap().segments.len());
+    kept.retain(|(id, _)| *id >= 3000);
+    assert_eq!(kept, [(3000, 0), (3001, 0), (3002, 1)]);
     // Also without anything new, and where nobody looked since.
     clock.advance(DAY);
     log.compact().unwrap();
