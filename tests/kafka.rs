@@ -764,7 +764,7 @@ fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
 /// What a store knows of its groups, as Kafka's side prints it, without who leads them.
 fn groups_of(store: &Store) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    for listed in store.admin().list_groups().unwrap() {
+    for listed in store.admin().list_groups().unwrap().groups {
         let group = store.admin().describe_group(&listed.group).unwrap();
         let name = &group.group;
         for (at, offset) in &group.offsets {

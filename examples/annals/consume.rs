@@ -160,11 +160,11 @@ impl Sound {
 
 impl Source {
     fn open(data: &Data, at: TopicPartition, from: StartAt) -> Result<Source, Failure> {
-        let (log, start) = match data.partition(&at.topic, at.partition) {
+        let log = match data.partition(&at.topic, at.partition) {
             Err(Failure::Damaged(damage)) => return Source::around(data, at, from, &damage),
             found => found?,
         };
-        let end = log.offsets().end;
+        let (start, end) = (log.offsets().start, log.offsets().end);
         let from = match from {
             StartAt::Earliest => start,
             StartAt::Latest => end,

@@ -291,7 +291,7 @@
 //! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | what is not given is default again: begin with [`Topic::config`](crate::Topic::config) |
 //! | `deleteRecords` | [`Admin::delete_records`](crate::Admin::delete_records) | |
 //! | `listOffsets` | [`Log::offsets`](crate::Log::offsets), [`Log::offset_for_time`](crate::Log::offset_for_time) of a partition | |
-//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | |
+//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | `valid` is [`groups`](crate::ListedGroups::groups), `errors` [`unavailable`](crate::ListedGroups::unavailable) |
 //! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | both, and the lag |
 //! | `alterConsumerGroupOffsets` | [`Admin::alter_offsets`](crate::Admin::alter_offsets) | |
 //! | `deleteConsumerGroupOffsets` | [`Admin::delete_offsets`](crate::Admin::delete_offsets) | |

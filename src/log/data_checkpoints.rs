@@ -270,9 +270,7 @@ impl DataCheckpoints {
     /// Writes a file, unless it was since what is wanted was set. Events are delivered when that
     /// is done: a listener may ask for another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
-        let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
-        self.dir.events.emit_all(&events);
-        written
+        self.dir.events.after(|| self.write_alone(checkpoint, wanted))
     }
 
     fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
