@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// Something a log did or found that no call returns.
 ///
-/// Events are delivered on the thread that caused them, after the log has let
-/// go of its locks: a [`Listener`] may call the log. One that panics takes the
-/// call with it whose event it was, after that call's work was done.
+/// Events are delivered on the thread that caused them, after the log, and the store it is in, have
+/// released their locks: a [`Listener`] may call either. One that panics takes the call with it whose
+/// event it was, after that call's work was done; in calls of a group, the panic ends there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

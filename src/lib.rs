@@ -522,7 +522,7 @@ pub use log::{
     ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
 };
 pub use producers::ProducerState;
-pub use record::{Header, Record, RecordBatch, StoredRecord};
+pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;
 #[cfg(not(shuttle))]
@@ -532,9 +532,9 @@ pub use topic::{
     Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
     CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
-    GroupOffset, GroupState, InvalidUuid, Isolation, MemberDescription, MemberIdentity,
-    OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription, Partitioner,
-    PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    GroupOffset, GroupState, InvalidUuid, Isolation, ListedGroups, MemberDescription,
+    MemberIdentity, OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription,
+    Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
     SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicId,
     TopicPartition, TopicPattern, TopicProducer, Uuid,

@@ -3,11 +3,13 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
-    CleanupPolicy, Clock, Error, Event, Listener, Log, LogConfig, ManualClock, Record, Result,
-    Timestamp, TimestampType,
+    CleanupPolicy, Clock, ConsumerConfig, CoordinatorConfig, Error, Event, Listener, Log,
+    LogConfig, ManualClock, OnCorruption, Record, Result, Store, StoreConfig, Timestamp,
+    TimestampType, TopicConfig, TopicPartition,
 };
+use std::collections::BTreeSet;
 #[cfg(feature = "futures")]
 use std::future::Future;
 use std::io::ErrorKind;
@@ -180,7 +182,7 @@ fn run(case: &str, memory: &MemFs, config: &LogConfig, fuse: &Fuse) {
     acked.check(&log, u64::MAX, case);
 }
 
-fn config(fs: impl annals::fs::Fs) -> LogConfig {
+fn config(fs: impl Fs) -> LogConfig {
     LogConfig::default()
         .fs(fs)
         .segment_bytes(400)
@@ -258,6 +260,135 @@ impl Listener for Caller {
             Err(error) => panic!("{event:?}: {error}"),
         }
         self.calling.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Calls a store, its logs and its groups from every event, but not from the events of its own calls.
+#[derive(Debug, Default)]
+struct StoreCaller {
+    store: Mutex<Option<Store>>,
+    closes: bool,
+    calling: AtomicBool,
+    calls: AtomicU64,
+    seen: Mutex<BTreeSet<String>>,
+}
+
+impl StoreCaller {
+    fn call(&self, store: &Store) -> Result<()> {
+        if self.closes {
+            return store.close();
+        }
+        let name = format!("within-{}", self.calls.fetch_add(1, Ordering::SeqCst));
+        let topic = store.create_topic(&name, TopicConfig::default().partitions(5))?;
+        topic.partition(4)?.append("from a listener")?;
+        store.add_partitions(&name, 6)?;
+        store.alter_topic(&name, topic.config().retention_age(Duration::from_secs(60)))?;
+        let at = TopicPartition::new(name.as_str(), 5);
+        store.admin().alter_offsets("within", [(at, 0.into())].into())?;
+        store.admin().list_groups()?;
+        store.new_producer_id()?;
+        store.flush()?;
+        let orders = store.topic("orders")?;
+        orders.partition(0)?.append("from a listener")?;
+        orders.partition(0)?.flush()?;
+        store.admin().describe_topic("orders")?;
+        store.delete_topic(&name)
+    }
+}
+
+impl Listener for StoreCaller {
+    fn on_event(&self, event: &Event) {
+        let Some(store) = self.store.lock().unwrap().clone() else { return };
+        if self.calling.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let name = format!("{event:?}");
+        self.seen.lock().unwrap().insert(name.split([' ', '(']).next().unwrap().to_owned());
+        // The disk is full meanwhile, or the topic or the store is gone: what matters is that the call returns.
+        self.call(&store).ok();
+        self.calling.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A store with a full log, a damaged one and some groups, whose disk fails in places.
+fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
+    let memory = MemFs::new();
+    let config = || {
+        let groups = CoordinatorConfig::default().offsets_partitions(2);
+        StoreConfig::default().maintenance(None).coordinator(groups)
+    };
+    let store = Store::open("data", config().fs(memory.clone())).unwrap();
+    for name in ["orders", "damaged", "doomed"] {
+        let topic = store.create_topic(name, TopicConfig::default().partitions(6)).unwrap();
+        for log in topic.partitions().iter() {
+            log.append_all(["a", "b"].map(Into::into)).unwrap();
+            log.roll().unwrap();
+            log.append("c").unwrap();
+        }
+    }
+    store.close().unwrap();
+    let segment = "00000000000000000000.log";
+    let bytes = support::read_file(&memory, "data/damaged-0", segment);
+    memory.remove(&std::path::Path::new("data/damaged-0").join(segment)).unwrap();
+    write_file(&memory, "data/damaged-0", segment, &bytes[..bytes.len() - 1]);
+
+    let fs = FaultFs::new(memory);
+    let caller = Arc::new(StoreCaller { closes, ..StoreCaller::default() });
+    let log = LogConfig::default().flush_messages(1).fs(fs.clone()).listener(caller.clone());
+    let store = Store::open("data", config().log_defaults(log)).unwrap();
+    *caller.store.lock().unwrap() = Some(store.clone());
+    let full = Fault::Error(ErrorKind::StorageFull);
+    fs.add(Rule::any(full).path("recovery-point-offset-checkpoint"));
+    let denied = Fault::Error(ErrorKind::PermissionDenied);
+    fs.add(Rule::new(Operation::Remove, denied).path("doomed"));
+    (store, caller)
+}
+
+/// Events of a store come from calls that hold its locks, and from several threads that work for one such call.
+#[test]
+fn listener_may_call_store_at_any_event() {
+    type Call = fn(&Store) -> Result<()>;
+    let calls: [(&str, Call); 8] = [
+        ("create_topic", |store| {
+            store.create_topic("new", TopicConfig::default().partitions(6)).map(drop)
+        }),
+        ("add_partitions", |store| store.add_partitions("orders", 12)),
+        ("alter_topic", |store| {
+            store.alter_topic(
+                "orders",
+                TopicConfig::default().retention_age(Duration::from_millis(1)),
+            )
+        }),
+        ("delete_topic", |store| store.delete_topic("doomed")),
+        ("reopen_partition", |store| {
+            store.reopen_partition("damaged", 0, OnCorruption::Quarantine).map(drop)
+        }),
+        ("commit", |store| {
+            let at = TopicPartition::new("orders", 0);
+            store.admin().alter_offsets("group", [(at, 1.into())].into())
+        }),
+        ("poll", |store| {
+            let mut consumer = store.consumer(ConsumerConfig::new("group"))?;
+            consumer.subscribe(["orders"])?;
+            consumer.poll(Duration::ZERO)?;
+            consumer.close()
+        }),
+        ("close", |store| store.close()),
+    ];
+    for closes in [false, true] {
+        for (what, call) in calls {
+            let (store, caller) = store_that_reports(closes);
+            in_time(what, move || call(&store).map_err(|error| error.to_string()).err());
+            let seen = caller.seen.lock().unwrap();
+            // There is nothing to say of other settings.
+            assert_eq!(
+                seen.is_empty(),
+                what == "alter_topic",
+                "{what}, closes: {closes}: {seen:?}"
+            );
+            drop(seen);
+            *caller.store.lock().unwrap() = None;
+        }
     }
 }
 

@@ -139,7 +139,7 @@ impl Day {
         let key = format!("key-{}", n % 50);
         let value = Record::new(format!("value-{n}"));
         once.send(("events", value.clone().key(key.clone()))).unwrap().wait().unwrap();
-        let changed = if n % 7 == 0 { Record::new("").without_value() } else { value };
+        let changed = if n.is_multiple_of(7) { Record::new("").without_value() } else { value };
         once.send(("table", changed.key(key))).unwrap().wait().unwrap();
         once.close().unwrap();
         while !self.consumer.poll(Duration::ZERO).unwrap().is_empty() {}

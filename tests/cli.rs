@@ -88,7 +88,7 @@ fn what_read_prints_append_takes_with_every_codec() {
         r#"{"timestamp":1700000000000,"key":"k","value":"v","headers":[["name","value"],["name",null]]}"#,
         r#"{"timestamp":5,"key":null,"value":null}"#,
         r#"{"timestamp":-1,"key":"","value":""}"#,
-        r#"{"timestamp":7,"key":{"base64":"/w=="},"value":{"base64":"AP8="},"headers":[["h",{"base64":"/g=="}]]}"#,
+        r#"{"timestamp":7,"key":{"base64":"/w=="},"value":{"base64":"AP8="},"headers":[["h",{"base64":"/g=="}],[{"base64":"Y2Fm6Q=="},"latin 1"]]}"#,
         r#"{"timestamp":9223372036854775807,"value":"\u0000 \"é\" \ud83d\ude00"}"#,
     ];
     let input = format!("{}\n\n", records.join("\n"));
@@ -97,6 +97,7 @@ fn what_read_prints_append_takes_with_every_codec() {
     assert_eq!(first.lines().len(), records.len());
     let expected = r#"{"offset":0,"timestamp":1700000000000,"key":"k","value":"v","headers":[["name","value"],["name",null]]}"#;
     assert!(first.stdout.starts_with(expected.as_bytes()));
+    assert!(first.stdout.windows(22).any(|part| part == br#"{"base64":"Y2Fm6Q=="},"#));
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let to = format!("{codec}-0");
         let args = ["append", &to, "--format", "json", "--compression", codec];
@@ -703,6 +704,7 @@ fn wrong_input_leaves_what_was_acknowledged() {
         r#"{"valu":"x"}"#,
         r#"{"value":3}"#,
         r#"{"value":{"base64":"!"}}"#,
+        r#"{"value":"x","headers":[[null,"v"]]}"#,
         r#"{"timestamp":-5,"value":"x"}"#,
     ] {
         run_with(dir.path(), &json, line.as_bytes()).refused(2, "line 1 of stdin");

@@ -1,5 +1,11 @@
 //! A full disk can always be emptied and opened: without a free byte and without a free file, in memory and on file systems of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod support;
 
@@ -522,9 +528,11 @@ mod real {
             Ok(mounted) => mounted,
             Err(reason) => return eprintln!("skipped: no {kind} can be mounted here: {reason}"),
         };
-        for what in ACTS {
+        // On xfs a call that finds no room takes long, as it looks for some first.
+        let few = [Act::DeleteBefore, Act::MaintainAll, Act::TruncateInside];
+        for what in if kind == "xfs" { &few[..] } else { &ACTS } {
             mounted.clear();
-            fill_and_go_on(&mounted, what, false);
+            fill_and_go_on(&mounted, *what, false);
         }
         // On xfs what was set aside is not made again before something is freed: it is too little for all.
         for reopen in [false, true].into_iter().take(if kind == "xfs" { 1 } else { 2 }) {

@@ -677,7 +677,7 @@ fn group_goes_on_from_its_generation_after_all_left() {
         consumer.close().unwrap();
         let described = store.admin().describe_group(GROUP).unwrap();
         assert_eq!((described.generation, described.state), (generation + 1, GroupState::Empty));
-        assert_eq!(store.admin().list_groups().unwrap()[0].protocol_type, "consumer");
+        assert_eq!(store.admin().list_groups().unwrap().groups[0].protocol_type, "consumer");
     }
     let store = store_on(&fs.kill(), &clock);
     assert_eq!(store.admin().describe_group(GROUP).unwrap().generation, 6);
@@ -691,7 +691,7 @@ fn groups_are_reset_as_kafkas_tools_do() {
     let stamped = (0..10).map(|n| Record::new(n.to_string()).timestamp(time(n * 10)));
     orders.partition(0).unwrap().append_all(stamped).unwrap();
     let admin = store.admin();
-    assert!(admin.list_groups().unwrap().is_empty());
+    assert!(admin.list_groups().unwrap().groups.is_empty());
     let nobody = refusal(admin.describe_group(GROUP).unwrap_err());
     assert!(matches!(nobody, GroupError::UnknownGroup { .. }));
     let one = [at("orders", 0)];
@@ -733,7 +733,7 @@ fn groups_are_reset_as_kafkas_tools_do() {
     }
     let used = refusal(admin.delete_offsets(GROUP, one.clone()).unwrap_err());
     assert!(matches!(used, GroupError::Subscribed { .. }));
-    let listed = admin.list_groups().unwrap();
+    let listed = admin.list_groups().unwrap().groups;
     assert_eq!(
         (listed[0].state, listed[0].protocol_type.as_str()),
         (GroupState::Stable, "consumer")
@@ -749,7 +749,7 @@ fn groups_are_reset_as_kafkas_tools_do() {
     admin.delete_offsets(GROUP, one.clone()).unwrap();
     assert!(admin.describe_group(GROUP).unwrap().offsets.is_empty());
     admin.delete_group(GROUP).unwrap();
-    assert!(admin.list_groups().unwrap().is_empty());
+    assert!(admin.list_groups().unwrap().groups.is_empty());
     let gone = refusal(admin.delete_group(GROUP).unwrap_err());
     assert!(matches!(gone, GroupError::UnknownGroup { .. }));
 }
@@ -792,7 +792,7 @@ fn offsets_that_nobody_uses_expire() {
         admin.expire_offsets().unwrap();
     }
     // In use, however long nothing is new.
-    assert_eq!(admin.list_groups().unwrap().len(), 2);
+    assert_eq!(admin.list_groups().unwrap().groups.len(), 2);
     consumer.close().unwrap();
     simple.commit().unwrap();
     simple.close().unwrap();
@@ -800,7 +800,7 @@ fn offsets_that_nobody_uses_expire() {
     assert_eq!(admin.expire_offsets().unwrap(), 0);
     clock.advance(secs(1));
     assert_eq!(admin.expire_offsets().unwrap(), 3);
-    assert!(admin.list_groups().unwrap().is_empty());
+    assert!(admin.list_groups().unwrap().groups.is_empty());
     let mut again = member(&store, config());
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
 }
@@ -861,7 +861,7 @@ fn offsets_stay_while_a_consumer_without_membership_polls() {
     assert_eq!(committed(&store, "orders"), BTreeMap::from([(0, 0)]));
     drop(reads);
     clock.advance(secs(9 * day));
-    assert!(store.admin().list_groups().unwrap().is_empty());
+    assert!(store.admin().list_groups().unwrap().groups.is_empty());
 }
 
 /// What has happened in a random run, and what must hold.

@@ -112,8 +112,10 @@ fn decode(batches: &[Vec<u8>]) -> Vec<Value> {
     for batch in batches {
         for record in BatchRef::parse(batch).unwrap().records(&mut scratch).unwrap() {
             let record = record.unwrap();
-            let headers =
-                record.headers.iter().map(|header| json!([header.name, hex(header.value)]));
+            let headers = record
+                .headers
+                .iter()
+                .map(|header| json!([header.name.to_str().unwrap(), hex(header.value)]));
             records.push(json!({
                 "offset": record.offset,
                 "timestamp": record.timestamp.as_millis(),

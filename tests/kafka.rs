@@ -163,7 +163,8 @@ fn dumped(log: &Log) -> Vec<String> {
         for (record, delta) in batch.records().unwrap().zip(0..) {
             let record = record.unwrap();
             let size = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
-            let names: Vec<&str> = record.headers.iter().map(|header| header.name).collect();
+            let names: Vec<String> =
+                record.headers.iter().map(|header| header.name.to_string()).collect();
             let sequence = if h.base_sequence < 0 { -1 } else { h.base_sequence + delta };
             let mut line = format!(
                 "| offset: {} {kind}: {} keySize: {} valueSize: {} sequence: {sequence} headerKeys: [{}]",
@@ -763,7 +764,7 @@ fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
 /// What a store knows of its groups, as Kafka's side prints it, without who leads them.
 fn groups_of(store: &Store) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    for listed in store.admin().list_groups().unwrap() {
+    for listed in store.admin().list_groups().unwrap().groups {
         let group = store.admin().describe_group(&listed.group).unwrap();
         let name = &group.group;
         for (at, offset) in &group.offsets {

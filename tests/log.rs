@@ -240,6 +240,36 @@ fn append_batch_corrects_largest_timestamp() {
     }
 }
 
+/// A mirror hands on batches as it has read them, with the append time of the log they come from.
+#[test]
+fn append_batch_drops_append_time_of_another_log() {
+    let made = Timestamp::from_millis(9);
+    for compression in [Compression::None, Compression::of(Codec::Zstd)] {
+        let config = small().compression(compression);
+        let source = config.clone().timestamp_type(TimestampType::LogAppendTime);
+        let source = Log::open("s-0", source.fs(MemFs::new())).unwrap();
+        source.append_all([Record::new("a").timestamp(made), "b".into()]).unwrap();
+        let mut reader = source.reader(StartAt::Earliest).unwrap();
+        let batch = reader.next_batch().unwrap().unwrap().to_owned().unwrap();
+        assert_eq!(batch.header().timestamp_type(), TimestampType::LogAppendTime);
+        // Kept, and compressed anew.
+        for other in [compression, Compression::of(Codec::Gzip)] {
+            let log = Log::open("l-0", config.clone().compression(other).fs(MemFs::new())).unwrap();
+            log.append_batch(batch.clone()).unwrap();
+            assert_eq!(log.verify().unwrap(), []);
+            assert_eq!(log.get(0).unwrap().unwrap().timestamp, made);
+            let largest = log.list_offset(OffsetSpec::MaxTimestamp).unwrap().unwrap();
+            let second = log.get(1).unwrap().unwrap();
+            assert_eq!(largest, (1, second.timestamp), "when the producer's record was made");
+        }
+        let mut damaged = batch.as_bytes().to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let damaged = RecordBatch::parse_unverified(damaged.into()).unwrap();
+        let log = Log::open("l-0", config.fs(MemFs::new())).unwrap();
+        assert!(matches!(log.append_batch(damaged), Err(Error::InvalidBatch(_))), "not mended");
+    }
+}
+
 #[test]
 fn a_builder_is_held_to_the_rules_of_an_append() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
@@ -546,4 +576,31 @@ fn the_end_of_a_file_that_comes_too_early_is_damage() {
     assert!(matches!(log.verify(), Err(Error::Io { .. })));
     fs.remove_rule(failing);
     assert_eq!(log.verify().unwrap(), []);
+}
+
+/// Clients in Go and C write any bytes as the name of a header, and no broker looks at them.
+#[test]
+fn header_names_keep_their_bytes_when_not_utf8() {
+    let latin = b"caf\xe9".to_vec();
+    let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact);
+    let log = Log::open(DIR, config.fs(MemFs::new())).unwrap();
+    let record = |value: &'static str| Record::new(value).key("k").header(latin.clone(), "latin 1");
+    log.append(record("old")).unwrap();
+    // Repeated, with a name that is text and one that is empty.
+    let kept = record("kept").null_header(latin.clone()).header("caf\u{e9}", "text").header("", "");
+    log.append(kept.clone()).unwrap();
+    log.append(Record::new("other").key("other")).unwrap();
+    log.roll().unwrap();
+    assert_eq!(log.compact().unwrap().records_removed, 1, "the batch was written anew");
+
+    let read = log.get(1).unwrap().unwrap();
+    assert_eq!(read.headers, kept.headers);
+    assert_eq!(read.header(&latin).unwrap().value, None, "the last one");
+    assert_eq!(read.header("caf\u{e9}").unwrap().value.as_deref(), Some(&b"text"[..]));
+    let shown: Vec<String> = read.headers.iter().map(|header| header.name.to_string()).collect();
+    assert_eq!(shown, ["caf\u{fffd}", "caf\u{fffd}", "caf\u{e9}", ""]);
+    assert_eq!(format!("{:?}", read.headers[0].name), r#"b"caf\xe9""#);
+
+    let again = log.append(Record::from(read)).unwrap();
+    assert_eq!(log.get(again).unwrap().unwrap().headers, kept.headers);
 }

@@ -103,7 +103,7 @@ fn lengths_are_told_from_formats() {
 
 #[test]
 fn headers_say_how_many_they_are() {
-    let header = |name| HeaderRef { name, value: Some(b"x".as_slice()) };
+    let header = |name: &'static str| HeaderRef { name: name.into(), value: Some(b"x") };
     for names in [vec![], vec!["a"], vec!["a", "b", "a"]] {
         let bytes = batch(|builder| {
             let headers = names.iter().map(|name| header(name));

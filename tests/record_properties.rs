@@ -47,7 +47,8 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     let headers = prop_oneof![
         3 => Just(Vec::new()),
         1 => vec(
-            (any::<String>(), option::of(content())).prop_map(|(name, value)| Header { name, value }),
+            (vec(any::<u8>(), 0..80), option::of(content()))
+                .prop_map(|(name, value)| Header { name: name.into(), value }),
             0..4,
         ),
     ];

@@ -171,6 +171,79 @@ fn lost_end_of_segment_takes_what_follows() {
     }
 }
 
+/// Loses power with records in several segments that were not synced, in many ways: they are cut, and no others.
+fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log) {
+    append(&open(fs), synced..synced + 20);
+    for seed in 0..40 {
+        let there = offsets(&open(&fs.crash(Survive::Some { seed })));
+        assert!(there.len() as u64 >= synced, "{at}, seed {seed}: {there:?}");
+        assert_eq!(there, (0..there.len() as u64).collect::<Vec<_>>(), "{at}, seed {seed}");
+    }
+}
+
+/// A log that was closed in order opens without its recovery point. What was appended then and torn by a loss of power was
+/// taken for damage.
+#[test]
+fn torn_records_are_cut_when_point_was_lost() {
+    for dir in [DIR, "d/t-0"] {
+        let fs = MemFs::new();
+        if dir != DIR {
+            store(fs.clone()).close().unwrap();
+        }
+        let open = |fs: &MemFs| Log::open(dir, tiny(fs)).unwrap();
+        let log = open(&fs);
+        append(&log, 0..10);
+        log.close().unwrap();
+        for above in ["d", DIR] {
+            fs.remove(&Path::new(above).join("recovery-point-offset-checkpoint")).ok();
+        }
+        lose_unsynced(dir, &fs, 10, open);
+    }
+}
+
+/// The line of a log in a broker's cleaner checkpoint stayed a broker's for as long as nothing was compacted, and with it
+/// the log.
+#[test]
+fn torn_records_are_cut_when_broker_had_compacted() {
+    let fs = MemFs::new();
+    store(fs.clone()).close().unwrap();
+    let open = |fs: &MemFs| Log::open("d/t-0", tiny(fs)).unwrap();
+    let log = open(&fs);
+    append(&log, 0..10);
+    log.close().unwrap();
+    for name in [".kafka_cleanshutdown", ".lock"] {
+        fs.remove(&Path::new("d").join(name)).unwrap();
+    }
+    write_file(&fs, "d", ".lock", b"");
+    for name in ["recovery-point-offset-checkpoint", "cleaner-offset-checkpoint"] {
+        write_file(&fs, "d", name, b"0\n1\nt 0 6\n");
+    }
+    drop(open(&fs));
+    lose_unsynced("a broker's", &fs, 10, open);
+}
+
+/// A loss of power may bring a segment back that was deleted, and take the one in which the log started then.
+#[test]
+fn log_opens_when_deleted_segment_returns() {
+    for appended in [0, 6] {
+        let fs = MemFs::new();
+        let log = dense(&fs);
+        log.flush().unwrap();
+        let segment = read_file(&fs, DIR, &name(2, "log"));
+        append(&log, 12..12 + appended);
+        log.delete_before(12).unwrap();
+        let disk = fs.crash(Survive::Everything);
+        for entry in disk.list(Path::new(DIR)).unwrap() {
+            if entry.name.ends_with(".log") && entry.name != name(16, "log") {
+                disk.remove(&Path::new(DIR).join(entry.name)).unwrap();
+            }
+        }
+        write_file(&disk, DIR, &name(2, "log"), &segment);
+        let log = Log::open(DIR, tiny(&disk)).unwrap();
+        assert_eq!((log.offsets().start, log.offsets().end), (12, 12));
+    }
+}
+
 /// An inner segment that is gone, or empty, or whose end is gone, is damage in a log that was never compacted: it opened
 /// with a hole.
 #[test]

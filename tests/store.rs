@@ -3,8 +3,9 @@
 
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::{
-    CleanupPolicy, Error, ErrorKind, Log, LogConfig, MaintainerConfig, OfflinePartitions, Record,
-    Store, StoreConfig, Topic, TopicConfig, TopicError,
+    AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Log, LogConfig,
+    MaintainerConfig, OfflinePartitions, ProducerConfig, Record, ResetTo, Store, StoreConfig,
+    Topic, TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -782,4 +783,63 @@ fn maintenance_in_the_background_is_shared_by_all_logs() {
         std::thread::yield_now();
     }
     store.close().unwrap();
+}
+
+/// After `Store::close`, some calls said that the store is closed, some that the log is, and some answered as before.
+#[test]
+fn every_call_says_that_the_store_is_closed() {
+    let store = Store::in_memory(StoreConfig::default()).unwrap();
+    let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
+    log.append("x").unwrap();
+    let at = TopicPartition::new("t", 0);
+    let earliest = |group| {
+        let config = ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Earliest);
+        store.consumer(config).unwrap()
+    };
+    let (mut member, mut assigned) = (earliest("g"), earliest("h"));
+    member.subscribe(["t"]).unwrap();
+    member.poll(Duration::ZERO).unwrap();
+    assigned.assign([at.clone()]).unwrap();
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let admin = store.admin();
+    store.close().unwrap();
+
+    let is_closed = |what: &str, error: Option<Error>| {
+        assert!(matches!(error, Some(Error::StoreClosed)), "{what}: {error:?}");
+    };
+    let zero = || [(at.clone(), 0.into())].into();
+    is_closed("topic", store.topic("t").err());
+    is_closed("create_topic", store.create_topic("u", TopicConfig::default()).err());
+    is_closed("alter_topic", store.alter_topic("t", TopicConfig::default()).err());
+    is_closed("add_partitions", store.add_partitions("t", 2).err());
+    is_closed("delete_topic", store.delete_topic("t").err());
+    is_closed("flush", store.flush().err());
+    is_closed("maintain", store.maintain().err());
+    is_closed("close", store.close().err());
+    is_closed("producer", store.producer(ProducerConfig::default()).err());
+    is_closed("consumer", store.consumer(ConsumerConfig::new("g")).err());
+    is_closed("new_producer_id", store.new_producer_id().err());
+    is_closed("describe_topic", admin.describe_topic("t").err());
+    is_closed("delete_records", admin.delete_records("t", 0, 1).err());
+    is_closed("list_groups", admin.list_groups().err());
+    is_closed("describe_group", admin.describe_group("g").err());
+    is_closed("alter_offsets", admin.alter_offsets("g", zero()).err());
+    is_closed("reset_offsets", admin.reset_offsets("g", [at.clone()], ResetTo::Earliest).err());
+    is_closed("delete_offsets", admin.delete_offsets("g", [at.clone()]).err());
+    is_closed("delete_group", admin.delete_group("g").err());
+    is_closed("remove_members", admin.remove_members("g", []).err());
+    is_closed("expire_offsets", admin.expire_offsets().err());
+    is_closed("send", producer.send(("t", "y")).and_then(|sent| sent.wait()).err());
+    for consumer in [&mut member, &mut assigned] {
+        is_closed("poll", consumer.poll(Duration::ZERO).err());
+        is_closed("commit", consumer.commit().err());
+        is_closed("committed", consumer.committed(&at).err());
+        is_closed("position", consumer.position(&at).err());
+        is_closed("lag", consumer.lag(&at).err());
+        is_closed("seek", consumer.seek(&at, 0).err());
+        is_closed("end_offsets", consumer.end_offsets([at.clone()]).err());
+    }
+    is_closed("close of a member", member.close().err());
+    assigned.close().unwrap();
+    assert!(matches!(log.append("y"), Err(Error::Closed)));
 }

@@ -441,6 +441,74 @@ fn store_opens_when_offsets_are_damaged() {
     store.delete_topic("other").unwrap();
 }
 
+/// One partition of the offsets is damaged: its groups are missing, and the answer says so.
+#[test]
+fn groups_are_listed_while_some_are_offline() {
+    let fs = MemFs::new();
+    let names: Vec<String> = (0..8).map(|group| format!("g{group}")).collect();
+    let store = open(&fs).unwrap();
+    store.create_topic("orders", partitions(1)).unwrap();
+    for name in &names {
+        let at = TopicPartition::new("orders", 0);
+        store.admin().alter_offsets(name, [(at, 0.into())].into()).unwrap();
+    }
+    store.topic("__consumer_offsets").unwrap().partition(0).unwrap().roll().unwrap();
+    store.close().unwrap();
+    damage(&fs, "data/__consumer_offsets-0");
+    let store = open(&fs).unwrap();
+    let view = Store::open_read_only(DATA, config(&fs)).unwrap();
+    let admin = store.admin();
+    for listed in [admin.list_groups().unwrap(), view.list_groups().unwrap()] {
+        assert_eq!(listed.unavailable[&0].kind(), ErrorKind::Corrupt);
+        assert_eq!(listed.unavailable.len(), 1);
+        assert!((1..8).contains(&listed.groups.len()), "{listed:?}");
+        for name in &names {
+            let is_listed = listed.groups.iter().any(|listed| listed.group == *name);
+            for described in [admin.describe_group(name), view.describe_group(name)] {
+                let failed = described.map(|described| described.group).map_err(|e| e.kind());
+                assert_eq!(failed, is_listed.then(|| name.clone()).ok_or(ErrorKind::Corrupt));
+            }
+        }
+    }
+    assert_eq!(admin.expire_offsets().unwrap(), 0);
+    store.reopen_partition("__consumer_offsets", 0, OnCorruption::Quarantine).unwrap();
+    assert!(admin.list_groups().unwrap().unavailable.is_empty());
+    store.close().unwrap();
+}
+
+/// A member of a group is assigned all partitions, also one that is offline. It reads that as soon as it is back.
+#[test]
+fn member_reads_partition_once_reopened() {
+    let fs = MemFs::new();
+    three_of_two(&fs);
+    let sound = damage(&fs, "data/orders-1");
+    let store = open(&fs).unwrap();
+    let admin = store.admin();
+    let earliest = ConsumerConfig::new("group").auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut member = store.consumer(earliest).unwrap();
+    member.subscribe(["orders"]).unwrap();
+    let mut read = |expected: usize| {
+        let mut found = 0;
+        while found < expected {
+            let polled = member.poll(NOTHING).unwrap();
+            assert!(!polled.is_empty(), "{found} of {expected}");
+            found += polled.len();
+        }
+        assert!(member.poll(NOTHING).unwrap().is_empty());
+        member.assignment().len()
+    };
+    assert_eq!(read(4), 2);
+    let generation = admin.describe_group("group").unwrap().generation;
+    replace_file(&fs, "data/orders-1", SEGMENT, &sound);
+    let log = store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+    assert_eq!(read(2), 3);
+    log.append("more").unwrap();
+    assert_eq!(read(1), 3);
+    assert_eq!(admin.describe_group("group").unwrap().generation, generation);
+    drop(member);
+    store.close().unwrap();
+}
+
 /// Groups are found by the number of partitions, and all a group has committed is one record of a key.
 #[test]
 fn internal_topics_are_not_grown_emptied_or_deleted() {
@@ -547,7 +615,7 @@ fn view_follows_a_live_writer_and_changes_nothing() {
     assert!(Store::open_read_only("nowhere", config(&fs)).is_err());
     let store = open(&fs).unwrap();
     let view = Store::open_read_only(DATA, config(&fs)).unwrap();
-    assert!(view.topics().unwrap().is_empty() && view.list_groups().unwrap().is_empty());
+    assert!(view.topics().unwrap().is_empty() && view.list_groups().unwrap().groups.is_empty());
     let orders = store.create_topic("orders", partitions(2)).unwrap();
     orders.partition(1).unwrap().append_all(["a", "b", "c"].map(Into::into)).unwrap();
     orders.partition(1).unwrap().delete_before(1).unwrap();
@@ -570,7 +638,7 @@ fn view_follows_a_live_writer_and_changes_nothing() {
     let at = TopicPartition::new("orders", 1);
     store.admin().alter_offsets("other", [(at.clone(), 2.into())].into()).unwrap();
     let names: Vec<_> =
-        view.list_groups().unwrap().into_iter().map(|listed| listed.group).collect();
+        view.list_groups().unwrap().groups.into_iter().map(|listed| listed.group).collect();
     assert_eq!(names, ["group", "other"]);
     let group = view.describe_group("group").unwrap();
     assert_eq!(group.members, store.admin().describe_group("group").unwrap().members);

@@ -70,7 +70,7 @@ fn what_is_sent_is_what_is_read() {
         ("a", Some(7), sent.partition)
     );
     assert_eq!((read[1].key.as_str(), read[1].value, read[1].timestamp), ("b", None, at));
-    assert_eq!((read[1].headers[0].name.as_str(), consumer.poisoned()), ("h", 0));
+    assert_eq!((read[1].headers[0].name.to_str(), consumer.poisoned()), (Ok("h"), 0));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_dead_letter_says_where_it_comes_from_and_why() {
     let headers: Vec<(&str, &str)> = letter
         .headers
         .iter()
-        .map(|h| (h.name.as_str(), str::from_utf8(h.value.as_deref().unwrap()).unwrap()))
+        .map(|h| (h.name.to_str().unwrap(), str::from_utf8(h.value.as_deref().unwrap()).unwrap()))
         .collect();
     assert_eq!(
         headers,
@@ -264,7 +264,7 @@ proptest! {
         for record in dead.partition(0).unwrap().reader(annals::StartAt::Earliest).unwrap().records() {
             let record = record.unwrap();
             let header = |name: &str| {
-                let value = record.header(&format!("__connect.errors.{name}")).unwrap().value.clone().unwrap();
+                let value = record.header(format!("__connect.errors.{name}")).unwrap().value.clone().unwrap();
                 str::from_utf8(&value).unwrap().parse::<u64>().unwrap()
             };
             letters[header("partition") as usize].push(header("offset"));

@@ -188,7 +188,11 @@ fn decode(bytes: &[u8]) -> Result<Vec<StoredRecord>, InvalidBatch> {
 fn shapes(records: &[StoredRecord], base_offset: Offset) -> Vec<Shape> {
     let owned = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| bytes.to_vec());
     let headers = |record: &StoredRecord| {
-        record.headers.iter().map(|header| (header.name.clone(), owned(&header.value))).collect()
+        record
+            .headers
+            .iter()
+            .map(|header| (header.name.to_string(), owned(&header.value)))
+            .collect()
     };
     records
         .iter()

@@ -104,21 +104,25 @@ struct Source {
 
 /// The records of a log, or of its sound batches where it is damaged.
 enum Records {
-    Log(Reader),
-    Sound {
-        batches: Salvage,
-        decoded: VecDeque<StoredRecord>,
-        from: Offset,
-        since: Option<Timestamp>,
-    },
+    Log(Box<Reader>),
+    Sound(Box<Sound>),
+}
+
+struct Sound {
+    batches: Salvage,
+    decoded: VecDeque<StoredRecord>,
+    from: Offset,
+    /// Records before the first of this time are left out.
+    since: Option<Timestamp>,
 }
 
 impl Records {
     fn offset(&self) -> Offset {
         match self {
             Records::Log(reader) => reader.offset(),
-            Records::Sound { batches, decoded, .. } => {
-                decoded.front().map_or_else(|| batches.offset(), |record| record.offset)
+            Records::Sound(sound) => {
+                let next = sound.decoded.front().map(|record| record.offset);
+                next.unwrap_or_else(|| sound.batches.offset())
             }
         }
     }
@@ -126,35 +130,41 @@ impl Records {
     fn next(&mut self, named: &Path) -> Result<Option<StoredRecord>, Failure> {
         match self {
             Records::Log(reader) => reader.next_record().map_err(Failure::within(named)),
-            Records::Sound { batches, decoded, from, since } => loop {
-                if let Some(record) = decoded.pop_front() {
-                    if record.offset >= *from && since.is_none_or(|since| record.timestamp >= since)
-                    {
-                        *since = None;
-                        return Ok(Some(record));
-                    }
+            Records::Sound(sound) => sound.next(named),
+        }
+    }
+}
+
+impl Sound {
+    fn next(&mut self, named: &Path) -> Result<Option<StoredRecord>, Failure> {
+        loop {
+            if let Some(record) = self.decoded.pop_front() {
+                let is_early = self.since.is_some_and(|since| record.timestamp < since);
+                if record.offset < self.from || is_early {
                     continue;
                 }
-                let Some(batch) = batches.next_batch()? else { return Ok(None) };
-                if batch.header().is_control() {
-                    continue;
-                }
-                match batch.records() {
-                    Ok(records) => decoded.extend(records.stored().filter_map(Result::ok)),
-                    Err(error) => warn(&format!("{}: {error}", named.display())),
-                }
-            },
+                self.since = None;
+                return Ok(Some(record));
+            }
+            let Some(batch) = self.batches.next_batch()? else { return Ok(None) };
+            if batch.header().is_control() {
+                continue;
+            }
+            match batch.records() {
+                Ok(records) => self.decoded.extend(records.stored().filter_map(Result::ok)),
+                Err(error) => warn(&format!("{}: {error}", named.display())),
+            }
         }
     }
 }
 
 impl Source {
     fn open(data: &Data, at: TopicPartition, from: StartAt) -> Result<Source, Failure> {
-        let (log, start) = match data.partition(&at.topic, at.partition) {
+        let log = match data.partition(&at.topic, at.partition) {
             Err(Failure::Damaged(damage)) => return Source::around(data, at, from, &damage),
             found => found?,
         };
-        let end = log.offsets().end;
+        let (start, end) = (log.offsets().start, log.offsets().end);
         let from = match from {
             StartAt::Earliest => start,
             StartAt::Latest => end,
@@ -168,7 +178,7 @@ impl Source {
             }
             _ => start,
         };
-        Ok(Source { records: Records::Log(log.reader(from)?), at, end })
+        Ok(Source { records: Records::Log(Box::new(log.reader(from)?)), at, end })
     }
 
     /// All that is sound of a damaged partition.
@@ -187,12 +197,13 @@ impl Source {
             _ => (start, None),
         };
         let batches = Salvage::from(&data.partition_dir(&at.topic, at.partition), from)?;
-        let records = Records::Sound { batches, decoded: VecDeque::new(), from, since };
+        let sound = Sound { batches, decoded: VecDeque::new(), from, since };
+        let records = Records::Sound(Box::new(sound));
         Ok(Source { at, records, end: Offset::MAX })
     }
 
     fn is_damaged(&self) -> bool {
-        matches!(self.records, Records::Sound { .. })
+        matches!(self.records, Records::Sound(_))
     }
 
     /// Prints what there is, up to some offset, as much as makes a turn. Says whether that was anything.

@@ -1,12 +1,12 @@
 //! `groups`: those whose offsets a data directory keeps.
 
-use crate::data;
+use crate::data::{self, Data};
 use crate::failure::{Failure, warn};
 use crate::output::Output;
 use crate::store_args::{GroupsAction, GroupsArgs, ResetArgs};
 use annals::{
     Error, GroupDescription, GroupError, GroupState, Log, Offset, OffsetAndMetadata, StartAt,
-    Store, TopicPartition,
+    Store, StoreView, TopicPartition,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,29 +62,55 @@ struct Deleted<'a> {
 }
 
 pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
-    let store = data::open(&args.dir)?;
-    let result = match &args.action {
-        GroupsAction::List => list(&store, output),
-        GroupsAction::Describe { group } => describe(&store, group, output),
-        GroupsAction::Delete { group, execute: true } => delete(&store, group, output),
-        GroupsAction::Delete { group, execute: false } => {
-            describe(&store, group, output).map(|()| {
-                warn("nothing was forgotten; --execute forgets the group with all that it has committed");
-            })
+    let view = Data::look(&args.dir)?.view;
+    match &args.action {
+        GroupsAction::List => list(&view, output),
+        GroupsAction::Describe { group } => describe(&view, group, output),
+        GroupsAction::Delete { group, execute: true } => {
+            on_store(args, |store| store.admin().delete_group(group))?;
+            output.json(&Deleted { group, deleted: true })
         }
-        GroupsAction::Reset(args) => reset(args, &store, output),
-    };
+        GroupsAction::Delete { group, execute: false } => {
+            describe(&view, group, output)?;
+            warn(
+                "nothing was forgotten; --execute forgets the group with all that it has committed",
+            );
+            Ok(())
+        }
+        GroupsAction::Reset(reset) => {
+            let mut plan = Plan::new();
+            if reset.execute {
+                on_store(args, |store| {
+                    plan = make_plan(reset, &view)?;
+                    commit(reset, &plan, store)
+                })?;
+            } else {
+                plan = make_plan(reset, &view)?;
+            }
+            print(reset, &plan, output)
+        }
+    }
+}
+
+/// Opens the store, and closes it whatever came of it.
+fn on_store(
+    args: &GroupsArgs,
+    work: impl FnOnce(&Store) -> Result<(), Error>,
+) -> Result<(), Failure> {
+    let store = data::open(&args.dir)?;
+    let result = work(&store);
     let closed = store.close();
     result?;
     Ok(closed?)
 }
 
-fn list(store: &Store, output: &mut Output) -> Result<(), Failure> {
-    for listed in store.admin().list_groups()? {
+fn list(view: &StoreView, output: &mut Output) -> Result<(), Failure> {
+    let listed = view.list_groups()?;
+    for listed in &listed.groups {
         let (group, protocol_type) = (listed.group.as_str(), listed.protocol_type.as_str());
         output.json(&Listed { group, state: state(listed.state), protocol_type })?;
     }
-    Ok(())
+    listed.unavailable.into_values().next().map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The state, by Kafka's name.
@@ -92,9 +118,9 @@ fn state(state: GroupState) -> String {
     format!("{state:?}")
 }
 
-fn describe(store: &Store, group: &str, output: &mut Output) -> Result<(), Failure> {
+fn describe(view: &StoreView, group: &str, output: &mut Output) -> Result<(), Failure> {
     let GroupDescription { state: now, generation, assignor, members, offsets, .. } =
-        store.admin().describe_group(group)?;
+        view.describe_group(group)?;
     let members = members.iter().map(|member| Member {
         member_id: &member.member_id,
         instance_id: member.instance_id.as_deref(),
@@ -119,37 +145,39 @@ fn describe(store: &Store, group: &str, output: &mut Output) -> Result<(), Failu
     })
 }
 
-fn delete(store: &Store, group: &str, output: &mut Output) -> Result<(), Failure> {
-    store.admin().delete_group(group)?;
-    output.json(&Deleted { group, deleted: true })
-}
+/// Where a group has committed, and where it would be.
+type Plan = BTreeMap<TopicPartition, (Option<Offset>, Offset)>;
 
-/// Says where the group would go in each partition, and sends it there if asked.
-fn reset(args: &ResetArgs, store: &Store, output: &mut Output) -> Result<(), Failure> {
-    let admin = store.admin();
-    let committed = match admin.describe_group(&args.group) {
+fn make_plan(args: &ResetArgs, view: &StoreView) -> Result<Plan, Error> {
+    let committed = match view.describe_group(&args.group) {
         Ok(described) => described.offsets,
         Err(Error::Group(error)) if matches!(*error, GroupError::UnknownGroup { .. }) => {
             BTreeMap::new()
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    let mut plan: BTreeMap<TopicPartition, (Option<Offset>, Offset)> = BTreeMap::new();
+    let mut plan = Plan::new();
     for topic in &args.topics {
-        for (number, log) in (0..).zip(store.topic(topic)?.partitions().iter()) {
+        for number in 0..view.partition_count(topic)? {
             let at = TopicPartition::new(topic.as_str(), number);
             let before = committed.get(&at).map(|known| known.committed.offset);
-            let after = place(args, &at, log, before)?;
+            let after = place(args, &at, &view.partition(topic, number)?, before)?;
             plan.insert(at, (before, after));
         }
     }
-    if args.execute {
-        let offset = |(at, (_, after)): (&TopicPartition, &(_, Offset))| {
-            (at.clone(), OffsetAndMetadata::from(*after))
-        };
-        admin.alter_offsets(&args.group, plan.iter().map(offset).collect())?;
-    }
-    for (at, (before, after)) in &plan {
+    Ok(plan)
+}
+
+fn commit(args: &ResetArgs, plan: &Plan, store: &Store) -> Result<(), Error> {
+    let offset = |(at, (_, after)): (&TopicPartition, &(_, Offset))| {
+        (at.clone(), OffsetAndMetadata::from(*after))
+    };
+    store.admin().alter_offsets(&args.group, plan.iter().map(offset).collect())
+}
+
+/// Says where the group would go in each partition, or has gone.
+fn print(args: &ResetArgs, plan: &Plan, output: &mut Output) -> Result<(), Failure> {
+    for (at, (before, after)) in plan {
         let (topic, partition) = (&*at.topic, at.partition);
         output.json(&Reset { topic, partition, before: *before, after: *after })?;
     }
@@ -164,7 +192,7 @@ fn place(
     at: &TopicPartition,
     log: &Log,
     before: Option<Offset>,
-) -> Result<Offset, Failure> {
+) -> Result<Offset, Error> {
     let ends = log.offsets();
     let found = match (args.to, args.shift, before) {
         (Some(StartAt::Earliest), ..) => ends.start,
@@ -176,7 +204,7 @@ fn place(
         (None, Some(shift), Some(before)) => before.saturating_add_signed(shift),
         (None, ..) => {
             let (topic, partition) = ((*at.topic).to_owned(), at.partition);
-            return Err(Error::from(GroupError::NothingCommitted { topic, partition }).into());
+            return Err(GroupError::NothingCommitted { topic, partition }.into());
         }
     };
     Ok(found.max(ends.start).min(ends.end))

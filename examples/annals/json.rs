@@ -1,6 +1,6 @@
 //! Records as JSON: what `read` and `consume` print, and `append` and `produce` take.
 
-use annals::record::RecordRef;
+use annals::record::{HeaderRef, RecordRef};
 use annals::{Header, Offset, Record, StoredRecord, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,26 +57,29 @@ pub struct Shown<'a> {
     timestamp: i64,
     key: Option<Blob<'a>>,
     value: Option<Blob<'a>>,
-    headers: Vec<(&'a str, Option<Blob<'a>>)>,
+    headers: Vec<(Blob<'a>, Option<Blob<'a>>)>,
 }
 
 impl<'a> From<&RecordRef<'a>> for Shown<'a> {
     fn from(record: &RecordRef<'a>) -> Shown<'a> {
-        let headers = record.headers.iter();
+        let header = |header: HeaderRef<'a>| {
+            (Blob::from(header.name.as_bytes()), header.value.map(Blob::from))
+        };
         Shown {
             offset: record.offset,
             timestamp: record.timestamp.as_millis(),
             key: record.key.map(Blob::from),
             value: record.value.map(Blob::from),
-            headers: headers.map(|header| (header.name, header.value.map(Blob::from))).collect(),
+            headers: record.headers.iter().map(header).collect(),
         }
     }
 }
 
 impl<'a> From<&'a StoredRecord> for Shown<'a> {
     fn from(record: &'a StoredRecord) -> Shown<'a> {
-        let header =
-            |header: &'a Header| (header.name.as_str(), header.value.as_deref().map(Blob::from));
+        let header = |header: &'a Header| {
+            (Blob::from(header.name.as_bytes()), header.value.as_deref().map(Blob::from))
+        };
         Shown {
             offset: record.offset,
             timestamp: record.timestamp.as_millis(),
@@ -112,7 +115,7 @@ struct Given<'a> {
     #[serde(borrow)]
     value: Option<Blob<'a>>,
     #[serde(borrow, default)]
-    headers: Vec<(Cow<'a, str>, Option<Blob<'a>>)>,
+    headers: Vec<(Blob<'a>, Option<Blob<'a>>)>,
 }
 
 /// The record in a line of JSON, or what is wrong with it.
@@ -123,8 +126,8 @@ pub fn record(line: &[u8]) -> Result<Record, String> {
     let given: Given<'_> = serde_json::from_slice(line)
         .map_err(|e| e.to_string().replace(" at line 1 column ", " at column "))?;
     let bytes = |blob: Blob<'_>| blob.into_bytes().into();
-    let header = |(name, value): (Cow<'_, str>, Option<Blob<'_>>)| Header {
-        name: name.into_owned(),
+    let header = |(name, value): (Blob<'_>, Option<Blob<'_>>)| Header {
+        name: name.into_bytes().into(),
         value: value.map(bytes),
     };
     Ok(Record {

@@ -152,7 +152,7 @@ pub struct ConsumeArgs {
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 pub struct GroupsArgs {
-    /// The data directory, which nobody else may have open
+    /// The data directory; nobody else may have it open for what --execute changes
     pub dir: PathBuf,
     #[command(subcommand)]
     pub action: GroupsAction,

@@ -1,12 +1,12 @@
 //! `topics`: those of a data directory.
 
-use crate::data::{self, Data, Topic};
+use crate::data::{self, Data};
 use crate::failure::{Failure, warn};
 use crate::output::Output;
 use crate::store_args::{TopicsAction, TopicsArgs};
-use annals::fs::DiskFs;
-use annals::inspect;
-use annals::{Error, Offset, Store, StoreConfig, TopicConfig};
+use annals::{
+    ConfigSource, Error, Offset, Store, StoreConfig, TopicConfig, TopicDescription, TopicError,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ struct Described<'a> {
     internal: bool,
     partitions: Vec<Partition>,
     /// What the topic sets itself.
-    config: &'a BTreeMap<String, String>,
+    config: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -78,45 +78,48 @@ pub fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn list(dir: &Path, output: &mut Output) -> Result<(), Failure> {
-    for (topic, found) in Data::look(dir)?.topics() {
-        let internal = is_internal(topic);
-        output.json(&Listed { topic, partitions: found.count, internal })?;
+    let data = Data::look(dir)?;
+    for topic in &data.topics()? {
+        let partitions = data.view.partition_count(topic)?;
+        output.json(&Listed { topic, partitions, internal: is_internal(topic) })?;
     }
     Ok(())
 }
 
 fn describe(dir: &Path, topics: &[String], output: &mut Output) -> Result<(), Failure> {
     let data = Data::look(dir)?;
-    let named: Result<Vec<_>, Failure> =
-        topics.iter().map(|name| Ok((name.as_str(), data.topic(name)?))).collect();
-    let chosen = if topics.is_empty() { data.topics().collect() } else { named? };
-    for (name, topic) in chosen {
-        let partitions = partitions(&data, name, topic)?;
-        let (id, internal) = (id(&data, name), is_internal(name));
-        output.json(&Described { topic: name, id, internal, partitions, config: &topic.config })?;
+    let all = if topics.is_empty() { data.topics()? } else { topics.to_vec() };
+    let described: Vec<_> =
+        all.iter().map(|topic| data.view.describe_topic(topic)).collect::<Result<_, _>>()?;
+    let mut failed = None;
+    for topic in described {
+        print(&data, &topic, output)?;
+        let is_here = |error: &TopicError| !matches!(error, TopicError::PartitionElsewhere { .. });
+        failed = failed.or(topic.unavailable.into_values().find(is_here));
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(Error::from(error).into()))
 }
 
-fn partitions(data: &Data, name: &str, topic: &Topic) -> Result<Vec<Partition>, Failure> {
-    let describe = |&number: &u32| {
-        let (log, start) = data.partition(name, number)?;
-        let stats = log.stats()?;
-        Ok(Partition {
-            partition: number,
-            start,
-            end: stats.offsets.end,
-            bytes: stats.bytes,
-            segments: stats.segments.len(),
-        })
-    };
-    topic.numbers.iter().map(describe).collect()
-}
-
-/// The id of a topic, if its first partition has one: brokers of old gave none.
-fn id(data: &Data, name: &str) -> Option<String> {
-    let file = data.partition_dir(name, 0).join("partition.metadata");
-    inspect::partition_metadata(&DiskFs, &file).ok().map(|metadata| metadata.topic_id)
+fn print(data: &Data, topic: &TopicDescription, output: &mut Output) -> Result<(), Failure> {
+    // What holds for a topic that a broker has made is not its own.
+    let is_set = data.partition_dir(&topic.name, 0).join("topic.properties").is_file();
+    let partitions = topic.partitions.iter().map(|partition| Partition {
+        partition: partition.partition,
+        start: partition.start,
+        end: partition.end,
+        bytes: partition.bytes,
+        segments: partition.segments,
+    });
+    let is_own = |source| is_set && source == ConfigSource::Topic;
+    let own = topic.settings.iter().filter(|entry| is_own(entry.source));
+    output.json(&Described {
+        topic: &topic.name,
+        // Brokers of old gave none.
+        id: (topic.id.to_bytes() != [0; 16]).then(|| topic.id.to_string()),
+        internal: is_internal(&topic.name),
+        partitions: partitions.collect(),
+        config: own.map(|entry| (entry.key, entry.value.as_str())).collect(),
+    })
 }
 
 fn is_internal(topic: &str) -> bool {

@@ -15,13 +15,13 @@
 //! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or a thread of its own |
 //! | [`Consumer::commit`](crate::Consumer::commit), `close` | a write, and an fsync where the store is set so | `spawn_blocking` |
 //! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is more, up to the timeout | `tail.next().await` |
-//! | [`Log::append`](crate::Log::append), [`Log::fetch`](crate::Log::fetch), [`Reader`](crate::Reader) | a copy to or from the page cache; the disk if what is read is not cached | call it; `spawn_blocking` for long scans |
+//! | [`Log::append`](crate::Log::append), [`Log::read`](crate::Log::read), [`Reader`](crate::Reader) | a copy to or from the page cache; the disk if what is read is not cached | call it; `spawn_blocking` for long scans |
 //! | [`Log::flush`](crate::Log::flush), an append that is set to flush, [`Acks::Flushed`](crate::Acks::Flushed) when waited for | an fsync: milliseconds | `flush_async().await` |
 //! | [`Log::open`](crate::Log::open), [`Store::open`](crate::Store::open), `close`, `create_topic`, `delete_topic`, `maintain`, `compact`, `verify` | file work, from milliseconds to as long as it takes to read the logs | `spawn_blocking` |
 //!
 //! # What does not block
 //!
-//! - `SendHandle` is a [`Future`](std::future::Future). When it is awaited, the producer's thread writes the batch and
+//! - `SendHandle` is a [`Future`]. When it is awaited, the producer's thread writes the batch and
 //!   wakes the task. Dropping it takes nothing back.
 //! - With the cargo feature `futures`, [`Tail`](crate::Tail) is a `Stream`: `tail.next().await` with `StreamExt`,
 //!   `tail.try_next().await?` with `TryStreamExt`. It holds no thread while it waits.

@@ -55,7 +55,9 @@
 //!
 //! The others, that of the queue of appends that wait among them, are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
 //! Events are delivered to the [`Listener`](crate::Listener) with none of these locks held, so it may call
-//! the log. During opening there is no log to call yet.
+//! the log. During opening there is no log to call yet. A store delivers the events of a call that changes
+//! topics, or closes it, when that call has released its locks: on the caller's thread, whichever thread
+//! did the work. So a listener may call the store, too.
 //!
 //! # How an append becomes visible
 //!
@@ -110,17 +112,16 @@
 //!
 //! | lock | held by | during |
 //! |---|---|---|
-//! | coordinator | the first use of groups | while `__consumer_offsets` is made or found |
-//! | a partition of groups | whoever uses one of its groups | a look, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never a sync |
-//! | changes | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic`, `close` | all of it |
+//! | changes | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic`, `reopen_partition`, `close` | all of it |
+//! | a partition of groups | whoever uses one of its groups; `delete_topic` | a look, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never a sync |
 //! | those of the logs | as above | |
 //! | writing of checkpoints | who sets one | the write of one small file for all logs; who comes meanwhile shares the next |
 //! | topics, then the order in which partitions were made; the partitions and the settings of a topic, state of checkpoints | everyone | the clone or the store of a pointer, a look |
 //!
-//! A partition of groups is taken with no other lock held. It is the only one that is held while records are appended, for a commit is checked and written in one step. Producers have
+//! A partition of groups is taken with no other lock held, but that of changes by a deletion. It is the only one that is held while records are appended, for a commit is checked and written in one step. Producers have
 //! their own: what is known of a topic, then the batches of a partition, then the list of those that have any; none of them is held while a log is
 //! written to. Interceptors, callbacks, partitioners and rebalance listeners are called with no lock held, and may call whatever they want. One that panics ends its own
-//! call and no other: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it). A [`Listener`](crate::Listener) that is told of the offsets topic must not use groups from there.
+//! call and no other: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it). A [`Listener`](crate::Listener) may call the store, its clients and its logs: see [locks](#locks).
 //!
 //! # Maintenance threads
 //!

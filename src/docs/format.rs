@@ -64,6 +64,21 @@
 //! | 5 | control records, which no reader of records is shown |
 //! | 6 | the base timestamp holds a delete horizon |
 //!
+//! # Compressed records
+//!
+//! Clients in other languages compress in forms that Kafka's own client never writes. All that Kafka's
+//! Java client reads is read here, with the exceptions in the last column:
+//!
+//! | codec | written | read | differs from Kafka |
+//! |---|---|---|---|
+//! | gzip | one member | any number of members, with any header fields; then bytes that are no member | the CRC-16 of a member's header is not compared |
+//! | snappy | the frame of Java's library, in blocks of 32 KiB | the same with any version and any block size, several frames, or one bare block | |
+//! | LZ4 | one frame of independent blocks of 64 KiB | any number of frames; then bytes that are no frame | Kafka reads the first frame only, and rejects skippable frames and linked blocks. A second frame must be whole, and its records must be in the count |
+//! | Zstandard | one frame | any number of frames, skippable ones among them | a window above 128 MiB is read, which Kafka rejects; a last frame that is cut off is an error, which Kafka ignores |
+//!
+//! The checksum of the batch covers the compressed bytes. Checksums inside them are compared as Kafka does: those of gzip
+//! members, LZ4 blocks and Zstandard frames are, that of an LZ4 frame's content is not.
+//!
 //! # A record
 //!
 //! | field | type | meaning |
@@ -74,7 +89,7 @@
 //! | offset delta | varint | its offset less the base offset |
 //! | key length, key | varint, bytes | -1: no key, which is not an empty one |
 //! | value length, value | varint, bytes | -1: no value |
-//! | header count | varint | then for each: name length, name (UTF-8), value length or -1, value |
+//! | header count | varint | then for each: name length, name (any bytes, usually UTF-8), value length or -1, value |
 //!
 //! Two records at offsets 7 and 8, a quarter of a second apart. The second has no value:
 //!

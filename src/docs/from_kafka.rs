@@ -158,6 +158,7 @@
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
 //! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by a thread that sends, waits or flushes, or by one that the producer starts for callbacks; it may block |
 //! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is looked up for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
+//! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`null_header`](crate::Record::null_header) | the [name](crate::HeaderName) can be any bytes; Java's is text |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
@@ -203,6 +204,7 @@
 //! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; bring a library for regular expressions of your own |
 //! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | `unsubscribe` commits first, if commits are automatic |
 //! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not for the group alone; woken by the append itself |
+//! | `ConsumerRecord.headers`, `Headers.lastHeader` | [`headers`](crate::StoredRecord::headers), [`header`](crate::StoredRecord::header) | a [name](crate::HeaderName) that is not UTF-8 keeps its bytes and prints as Java shows it, with U+FFFD |
 //! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception to catch |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
 //! | `commitAsync` | | a commit is an append: there is nothing to wait for |
@@ -289,7 +291,7 @@
 //! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | what is not given is default again: begin with [`Topic::config`](crate::Topic::config) |
 //! | `deleteRecords` | [`Admin::delete_records`](crate::Admin::delete_records) | |
 //! | `listOffsets` | [`Log::offsets`](crate::Log::offsets), [`Log::offset_for_time`](crate::Log::offset_for_time) of a partition | |
-//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | |
+//! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | `valid` is [`groups`](crate::ListedGroups::groups), `errors` [`unavailable`](crate::ListedGroups::unavailable) |
 //! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | both, and the lag |
 //! | `alterConsumerGroupOffsets` | [`Admin::alter_offsets`](crate::Admin::alter_offsets) | |
 //! | `deleteConsumerGroupOffsets` | [`Admin::delete_offsets`](crate::Admin::delete_offsets) | |

@@ -8,8 +8,8 @@ use crate::log::producers::Tracked;
 use crate::log::shared::Shared;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
-    RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_leader_epoch,
-    stamp_max_timestamp, validate_for_append,
+    RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
+    stamp_leader_epoch, stamp_max_timestamp, validate_for_append,
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
@@ -35,6 +35,17 @@ pub struct Appended {
     /// Whether the batch was in the log already, so that nothing was written: `first` and `last` are where it is.
     /// Told by the producer's id, epoch and sequence numbers, of the last five batches of each producer.
     pub duplicate: bool,
+}
+
+/// Drops the append time of another log, as Kafka does: this log's time goes in its place, or the producer's.
+fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
+    if batch.header().timestamp_type() == TimestampType::CreateTime {
+        return Ok(batch);
+    }
+    batch.view().verify_checksum()?;
+    let mut own = batch.into_bytes().to_vec();
+    stamp_create_time(&mut own)?;
+    Ok(RecordBatch::parse_unverified(own.into())?)
 }
 
 /// What the holder of the writer lock works with: the active segment.
@@ -167,6 +178,7 @@ impl Shared {
     /// Appends a batch made elsewhere, after checking it as a leader does.
     pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.check_writable()?;
+        let batch = with_create_time(batch)?;
         let header = *batch.header();
         if header.is_transactional() || header.is_control() {
             return Err(Error::Unsupported(Unsupported::AppendingTransactions));

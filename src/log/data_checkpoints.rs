@@ -50,6 +50,14 @@ struct Lines {
     lowered: bool,
 }
 
+impl Lines {
+    /// Has the line of a log written again, if there is one. Returns what is wanted then.
+    fn rewrite(&mut self, log: &Key) -> u64 {
+        self.set = self.set.saturating_add(u64::from(self.offsets.contains_key(log)));
+        self.set
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     lines: [Lines; 3],
@@ -262,9 +270,7 @@ impl DataCheckpoints {
     /// Writes a file, unless it was since what is wanted was set. Events are delivered when that
     /// is done: a listener may ask for another write.
     fn write(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
-        let (written, events) = self.dir.events.hold(|| self.write_alone(checkpoint, wanted));
-        self.dir.events.emit_all(&events);
-        written
+        self.dir.events.after(|| self.write_alone(checkpoint, wanted))
     }
 
     fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
@@ -307,20 +313,24 @@ impl DataCheckpoints {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed in order, and not opened since.
+    /// The topics whose logs were closed in order, and not opened since. A marker may list those that were deleted, too,
+    /// but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
-        state.closed.keys().map(|name| topic_partition(Path::new(name)).0).collect()
+        let [recovery, ..] = &state.lines;
+        let closed = state.closed.keys().map(|name| topic_partition(Path::new(name)));
+        closed.filter(|key| recovery.offsets.contains_key(key)).map(|(topic, _)| topic).collect()
     }
 
     /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
-        let (before, set) = {
+        let (before, set, cleaned) = {
             let mut state = self.state.lock();
             let held = state.all_held || state.held.contains(log);
-            if checkpoint == Checkpoint::RecoveryPoint {
-                state.foreign.ours.insert(log.clone());
-            }
+            let takes_over =
+                checkpoint == Checkpoint::RecoveryPoint && state.foreign.ours.insert(log.clone());
+            // While its line in the other file is as another program left it, the log counts as that one's.
+            let cleaned = takes_over.then(|| state.lines(Checkpoint::Cleaned).rewrite(log));
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
             lines.lowered |= before.is_some_and(|before| before > offset);
@@ -328,11 +338,15 @@ impl DataCheckpoints {
             if held {
                 return Ok(());
             }
-            (before, lines.set)
+            (before, lines.set, cleaned)
         };
-        self.write(checkpoint, set).inspect_err(|_| {
+        let others = cleaned.map_or(Ok(()), |cleaned| self.write(Checkpoint::Cleaned, cleaned));
+        others.and_then(|()| self.write(checkpoint, set)).inspect_err(|_| {
             // What is not durable must not look as if it were: who asks relies on it.
             let mut state = self.state.lock();
+            if cleaned.is_some() {
+                state.foreign.ours.remove(log);
+            }
             let lines = state.lines(checkpoint);
             if lines.offsets.get(log) == Some(&offset) {
                 match before {

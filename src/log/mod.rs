@@ -261,6 +261,9 @@ impl Log {
     /// A batch that this build cannot decode, or that expands beyond
     /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes), is stored as it is.
     ///
+    /// As in Kafka, an append time that the batch got from another log is dropped: the log stores its own
+    /// append time or, with [`CreateTime`](crate::TimestampType::CreateTime), the times that the producer wrote.
+    ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::{BatchBuilder, RecordBatch}};
     ///

@@ -291,9 +291,9 @@ impl Opening {
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
-                // A digit of it was damaged: left there, it would refuse the log after the next crash.
-                if recovery_point > marker.end {
-                    self.checkpoints.set(Checkpoint::RecoveryPoint, marker.end)?;
+                // Where it is lost, damaged or of another program, a crash from here on could not be told from damage.
+                if recovery_point > marker.end || self.point.uncompacted.is_none() {
+                    self.reach_recovery_point(recovery_point, marker.end)?;
                 }
                 self.open_clean(&listing, &marker)?
             }

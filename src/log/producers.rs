@@ -406,8 +406,14 @@ impl Replay {
     fn offset_before(&self, offset: Offset, bytes: u64) -> Result<Offset> {
         let mut left = bytes;
         for &(base, len) in self.logs.iter().rev().filter(|(base, _)| *base < offset) {
-            // Without an index nothing tells where in the segment to begin.
-            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else { return Ok(base) };
+            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else {
+                // Nothing tells where in the segment to begin.
+                match left.checked_sub(len) {
+                    None => return Ok(base),
+                    Some(rest) => left = rest,
+                }
+                continue;
+            };
             let entries = &indexes.offsets;
             let mut below = (0..entries.ceiling(offset)).rev().filter_map(|at| entries.get(at));
             let Some(end) = below.next().map(|last| last.position) else { continue };

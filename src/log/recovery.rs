@@ -116,6 +116,8 @@ impl Opening {
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let mut last: Option<(Offset, Recovered)> = None;
+        // Of what was deleted, a loss of power may bring some back without the rest. It is owed to nobody.
+        let owed = if self.lost_power && recovery_point <= start { 0 } else { recovery_point };
         for (index, (base, _)) in logs.iter().enumerate().skip(first) {
             let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
             let rules = self.rules(next, recovery_point);
@@ -123,8 +125,8 @@ impl Opening {
             self.recovery.scanned_bytes =
                 self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
             let whole = self.is_whole(&found, next);
-            if !whole || (next.is_none() && found.end < recovery_point) {
-                self.judge(*base, &found, next, recovery_point)?;
+            if !whole || (next.is_none() && found.end < owed) {
+                self.judge(*base, &found, next, owed)?;
             }
             if whole && self.keeps_gaps() {
                 self.cover(*base, &mut found, next)?;
@@ -171,7 +173,7 @@ impl Opening {
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        self.raise_recovery_point(recovery_point, end)?;
+        self.reach_recovery_point(recovery_point, end)?;
         Ok((writer, sealed, end))
     }
 
@@ -180,8 +182,8 @@ impl Opening {
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
 
-    /// Writes down that everything was recovered. On a full disk a lower point may stay: the next recovery begins there.
-    fn raise_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+    /// Writes down that everything is synced. On a full disk a lower point may stay: the next recovery begins there.
+    pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
                 let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());

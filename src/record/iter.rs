@@ -2,6 +2,7 @@
 
 use super::header::BatchHeader;
 use super::layout::{MIN_RECORD_HEADER_SIZE, MIN_RECORD_SIZE};
+use super::name::HeaderNameRef;
 use super::varint;
 use crate::error::InvalidBatch;
 use crate::types::{Offset, Timestamp, TimestampType};
@@ -26,21 +27,21 @@ pub struct RecordRef<'a> {
 /// One header of a record, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeaderRef<'a> {
-    /// Its name, which need not be unique in the record.
-    pub name: &'a str,
+    /// Its name, which need not be unique in the record, nor UTF-8.
+    pub name: HeaderNameRef<'a>,
     /// Its value; none is not the same as empty.
     pub value: Option<&'a [u8]>,
 }
 
-impl<'a> From<(&'a str, Option<&'a [u8]>)> for HeaderRef<'a> {
-    fn from((name, value): (&'a str, Option<&'a [u8]>)) -> HeaderRef<'a> {
-        HeaderRef { name, value }
+impl<'a, N: Into<HeaderNameRef<'a>>> From<(N, Option<&'a [u8]>)> for HeaderRef<'a> {
+    fn from((name, value): (N, Option<&'a [u8]>)) -> HeaderRef<'a> {
+        HeaderRef { name: name.into(), value }
     }
 }
 
-impl<'a> From<(&'a str, &'a [u8])> for HeaderRef<'a> {
-    fn from((name, value): (&'a str, &'a [u8])) -> HeaderRef<'a> {
-        HeaderRef { name, value: Some(value) }
+impl<'a, N: Into<HeaderNameRef<'a>>> From<(N, &'a [u8])> for HeaderRef<'a> {
+    fn from((name, value): (N, &'a [u8])) -> HeaderRef<'a> {
+        HeaderRef { name: name.into(), value: Some(value) }
     }
 }
 
@@ -125,7 +126,7 @@ impl FusedIterator for HeadersIter<'_> {}
 ///
 /// Everything is checked on the way: that there are as many records as the header
 /// says and no bytes after them, that each record's fields fill its length exactly,
-/// that header names are UTF-8, and that offsets rise within the batch's range.
+/// and that offsets rise within the batch's range.
 /// The first problem is the last item.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
@@ -461,9 +462,8 @@ fn read_headers<'a>(mut body: &'a [u8]) -> Result<Headers<'a>, &'static str> {
 fn read_header<'a>(input: &mut &'a [u8]) -> Result<HeaderRef<'a>, &'static str> {
     let name = read_bytes(input).ok_or("a header name does not fit its length")?;
     let name = name.ok_or("a header has no name")?;
-    let name = std::str::from_utf8(name).map_err(|_| "a header name is not UTF-8")?;
     let value = read_bytes(input).ok_or("a header value does not fit its length")?;
-    Ok(HeaderRef { name, value })
+    Ok(HeaderRef { name: name.into(), value })
 }
 
 #[cfg(test)]
@@ -601,7 +601,6 @@ mod tests {
             (&[0, 0, 0, 1, 1, 2, 2, b'a', 1][..], ""),
             (&[0, 0, 0, 1, 1, 0, 0], "bytes are left over after its fields"),
             (&[0, 0, 0, 1, 1, 1, 0], "its header count is negative"),
-            (&[0, 0, 0, 1, 1, 2, 2, 0xff, 1], "a header name is not UTF-8"),
             (&[0, 0, 0, 1, 1, 2, 1, 1], "a header has no name"),
             (&[0, 0, 0, 1, 1, 2, 2, b'a', 1, 9], "bytes are left over after its fields"),
             (&[0, 0, 0, 1, 1, 8, 2, b'a', 1], "it has more headers than bytes for them"),
@@ -618,7 +617,7 @@ mod tests {
                 Ok(record) => {
                     let headers: Vec<HeaderRef<'_>> = record.headers.iter().collect();
                     assert!(what.is_empty(), "{body:?} was taken");
-                    assert_eq!(headers, [HeaderRef { name: "a", value: None }]);
+                    assert_eq!(headers, [HeaderRef { name: "a".into(), value: None }]);
                 }
                 Err(InvalidBatch::Record { index: 0, what: found }) => assert_eq!(found, what),
                 Err(other) => panic!("{other}"),

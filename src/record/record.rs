@@ -1,6 +1,7 @@
 //! A record to be appended.
 
 use super::iter::{HeaderRef, RecordRef};
+use super::name::HeaderName;
 use crate::types::Timestamp;
 use bytes::Bytes;
 
@@ -59,14 +60,14 @@ impl Record {
 
     /// Adds a header after the ones it has.
     #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Record {
+    pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Record {
         self.headers.push(Header { name: name.into(), value: Some(value.into()) });
         self
     }
 
     /// Adds a header without a value after the ones it has.
     #[must_use]
-    pub fn null_header(mut self, name: impl Into<String>) -> Record {
+    pub fn null_header(mut self, name: impl Into<HeaderName>) -> Record {
         self.headers.push(Header { name: name.into(), value: None });
         self
     }
@@ -85,7 +86,8 @@ impl Record {
         self.headers.iter().fold(
             length(&self.key).saturating_add(length(&self.value)),
             |sum, header| {
-                sum.saturating_add(header.name.len()).saturating_add(length(&header.value))
+                sum.saturating_add(header.name.as_bytes().len())
+                    .saturating_add(length(&header.value))
             },
         )
     }
@@ -130,22 +132,22 @@ impl From<Bytes> for Record {
 /// A header of a record: a name and perhaps a value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Its name, which need not be unique in the record.
-    pub name: String,
+    /// Its name, which need not be unique in the record, nor UTF-8.
+    pub name: HeaderName,
     /// Its value; none is not the same as empty.
     pub value: Option<Bytes>,
 }
 
 impl Header {
     /// A header with a value.
-    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Header {
+    pub fn new(name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Header {
         Header { name: name.into(), value: Some(value.into()) }
     }
 }
 
 impl<'a> From<&'a Header> for HeaderRef<'a> {
     fn from(header: &'a Header) -> HeaderRef<'a> {
-        HeaderRef { name: &header.name, value: header.value.as_deref() }
+        HeaderRef { name: (&header.name).into(), value: header.value.as_deref() }
     }
 }
 
@@ -166,6 +168,6 @@ impl HeaderRef<'_> {
     /// A copy.
     #[must_use]
     pub fn to_header(&self) -> Header {
-        Header { name: self.name.to_owned(), value: self.value.map(Bytes::copy_from_slice) }
+        Header { name: self.name.into(), value: self.value.map(Bytes::copy_from_slice) }
     }
 }

@@ -79,6 +79,14 @@ pub fn stamp_max_timestamp(batch: &mut [u8], max: Timestamp) -> Result<(), Inval
     stamp_checksum(batch)
 }
 
+/// Makes the records of `batch`, which is exactly one batch, read with the times their producer
+/// wrote, and computes the checksum anew. The largest timestamp stays, and may be wrong then.
+pub(crate) fn stamp_create_time(batch: &mut [u8]) -> Result<(), InvalidBatch> {
+    let attributes = BatchHeader::parse(batch)?.attributes & !layout::LOG_APPEND_TIME;
+    stamp(batch, layout::ATTRIBUTES_AT, attributes.to_be_bytes())?;
+    stamp_checksum(batch)
+}
+
 /// Gives `batch`, which is exactly one batch, the length it has.
 pub(crate) fn stamp_length(batch: &mut [u8]) -> Result<(), InvalidBatch> {
     let available = batch.len();

@@ -24,15 +24,14 @@ pub struct StoredRecord {
 impl StoredRecord {
     /// The record with its slices shared where they lie inside `bytes`, and copied where they do not.
     ///
-    /// Header names are always copied. Sharing keeps all of `bytes` in memory for
-    /// as long as the record lives.
+    /// Sharing keeps all of `bytes` in memory for as long as the record lives.
     #[must_use]
     pub fn from_ref_in(bytes: &Bytes, record: RecordRef<'_>) -> StoredRecord {
         let headers = if record.headers.is_empty() {
             Vec::new()
         } else {
             let headers = record.headers.iter().map(|header| Header {
-                name: header.name.to_owned(),
+                name: share(bytes, header.name.as_bytes()).into(),
                 value: header.value.map(|value| share(bytes, value)),
             });
             headers.collect()
@@ -58,10 +57,11 @@ impl StoredRecord {
         self.value.as_deref().and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The last header with this name, if there is one.
+    /// The last header with this name, a string or bytes, if there is one.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&Header> {
-        self.headers.iter().rev().find(|header| header.name == name)
+    pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&Header> {
+        let name = name.as_ref();
+        self.headers.iter().rev().find(|header| header.name.as_bytes() == name)
     }
 
     /// Whether it has no value: in a compacted log, what was stored under its key is removed.

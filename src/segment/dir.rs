@@ -64,6 +64,19 @@ impl Events {
         drop(outer);
         (done, events)
     }
+
+    /// Does work that takes and releases locks, and delivers its events when it is done, as
+    /// [`hold`](Events::hold) says why.
+    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (done, events) = self.hold(work);
+        self.emit_all(&events);
+        done
+    }
+
+    /// Returns whether this thread holds its events back.
+    pub(crate) fn are_held_back() -> bool {
+        HELD_BACK.try_with(|held_back| held_back.borrow().is_some()).unwrap_or(false)
+    }
 }
 
 /// What was held back before, put back on every way out.

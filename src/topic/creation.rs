@@ -54,8 +54,17 @@ impl Store {
         let shared = self.shared();
         check_partitions(name, config.partitions)?;
         let log = config.apply(&shared.config.log)?;
-        let changes = shared.changes.lock();
-        shared.check_open()?;
+        shared.change(|| self.make_now(name, config, &log, groups))
+    }
+
+    fn make_now(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        log: &LogConfig,
+        groups: Option<&Coordinator>,
+    ) -> Result<Topic> {
+        let shared = self.shared();
         if shared.topics.read().contains_key(name) {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
@@ -70,7 +79,7 @@ impl Store {
             shared.directory.check_free(name, number, None)?;
         }
         let id = TopicId::random();
-        let logs = self.make_partitions(name, 0, id, &config, &log);
+        let logs = self.make_partitions(name, 0, id, &config, log);
         if logs.is_err() {
             // All of its directories are this call's. What cannot be removed now is removed by the next one.
             shared.interrupted.lock().insert(name.to_owned(), config.partitions);
@@ -86,10 +95,9 @@ impl Store {
             shared.births.note(id, 0);
             topics.insert(shared_name, Arc::clone(&topic));
         }
-        drop(changes);
+        shared.note_change();
         let topic = Topic::new(&topic);
         self.maintain_topic(&topic)?;
-        shared.announce();
         Ok(topic)
     }
 
@@ -147,9 +155,11 @@ impl Store {
     /// - [`TopicError::Internal`] for a topic that the store keeps for itself, [`TopicError::Spread`] for one that has partitions
     ///   elsewhere.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.shared().change(|| self.grow(topic, partitions))
+    }
+
+    fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
         let shared = self.shared();
-        let changes = shared.changes.lock();
-        shared.check_open()?;
         let found = self.topic(topic)?;
         if name::is_internal(topic) {
             let reason = "groups are found by the number of its partitions, which stays as it is";
@@ -185,10 +195,8 @@ impl Store {
             shared.births.note(found.id(), before);
             found.grow(added, config);
         }
-        drop(changes);
-        self.maintain_topic(&found)?;
-        shared.announce();
-        Ok(())
+        shared.note_change();
+        self.maintain_topic(&found)
     }
 }
 

@@ -6,6 +6,10 @@ use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::State;
 use crate::topic::name;
 use crate::topic::store::Store;
+use crate::topic::watchers::TopicWatcher;
+use std::sync::Arc;
+
+type Told = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
     /// Deletes a topic, with all that is in it, and what groups have committed for it: one of its name that is made later begins
@@ -28,12 +32,18 @@ impl Store {
     /// - [`Error::Io`](crate::Error::Io). The topic is gone for everyone, and what is left of it is removed by the next call with this name, by
     ///   [`create_topic`](Store::create_topic) with this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
-        let shared = self.shared();
         let groups = self.existing_coordinator()?;
-        let changes = shared.changes.lock();
-        shared.check_open()?;
+        let (told, deleted) = self.shared().change(|| self.delete(topic, groups.as_deref()))?;
+        // Perhaps the last handles, which take user-supplied code with them: nothing is held any more.
+        drop(told);
+        deleted
+    }
+
+    /// Deletes a topic. Returns those who were told of it, and what came of it.
+    fn delete(&self, topic: &str, groups: Option<&Coordinator>) -> Result<(Told, Result<()>)> {
+        let shared = self.shared();
         if shared.interrupted.lock().contains_key(topic) {
-            return self.finish_deletion(topic, groups.as_deref());
+            return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
         let found = self.topic(topic)?;
         if name::is_internal(topic) {
@@ -48,12 +58,11 @@ impl Store {
         shared.births.forget(found.id());
         // What a log cannot write down any more does not matter.
         shared.in_few_threads(&found.partitions(), Log::close_with_others).clear();
-        // Files that stay open keep their space on disk. Dropped once nothing is held.
-        let _told = self.watchers().topic_deleted(topic);
-        let deleted = self.finish_deletion(topic, groups.as_deref());
-        drop(changes);
-        shared.announce();
-        deleted
+        // Files that stay open keep their space on disk.
+        let told = self.watchers().topic_deleted(topic);
+        let deleted = self.finish_deletion(topic, groups);
+        shared.note_change();
+        Ok((told, deleted))
     }
 
     /// Removes what is left of a topic that is being deleted, or whose creation failed; nothing if there is no such topic. What

@@ -81,8 +81,8 @@ pub use consumer::{
     RebalanceListener, TopicPattern,
 };
 pub use coordinator::{
-    CoordinatorConfig, GroupDescription, GroupListing, GroupOffset, MemberDescription,
-    MemberIdentity, ResetTo,
+    CoordinatorConfig, GroupDescription, GroupListing, GroupOffset, ListedGroups,
+    MemberDescription, MemberIdentity, ResetTo,
 };
 pub use group::GroupState;
 pub use handle::Topic;

@@ -193,9 +193,11 @@ impl Store {
         partition: u32,
         on_corruption: OnCorruption,
     ) -> Result<Log> {
+        self.shared().change(|| self.reopen(topic, partition, on_corruption))
+    }
+
+    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
         let shared = self.shared();
-        let changes = shared.changes.lock();
-        shared.check_open()?;
         let found = self.topic(topic)?;
         found.check_has(partition)?;
         if let Ok(log) = found.partition(partition) {
@@ -232,9 +234,8 @@ impl Store {
                 return Err(error);
             }
         }
-        drop(changes);
+        shared.note_change();
         self.maintain_topic(&found)?;
-        shared.announce();
         found.partition(partition)
     }
 

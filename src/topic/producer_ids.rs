@@ -38,6 +38,11 @@ impl ProducerIds {
 
     /// An id that was never given out.
     pub(crate) fn next(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
+        // A listener may need an id, too.
+        self.dir.events.after(|| self.next_alone(logs))
+    }
+
+    fn next_alone(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
         let mut reserved = self.reserved.lock();
         let (next, end) = match *reserved {
             Some(known) => known,

@@ -26,7 +26,7 @@ mod json;
 pub use json::Json;
 
 use crate::error::{DeserializeError, RecordPart, SerializeError};
-use crate::record::Header;
+use crate::record::{Header, HeaderName};
 use bytes::Bytes;
 
 /// What can be the key or the value of a record that is sent. Kafka: `Serializer`.
@@ -131,7 +131,7 @@ impl<'a> SerializeContext<'a> {
     }
 
     /// Adds a header to the record.
-    pub fn add_header(&mut self, name: impl Into<String>, value: impl Into<Bytes>) {
+    pub fn add_header(&mut self, name: impl Into<HeaderName>, value: impl Into<Bytes>) {
         self.headers.push(Header::new(name, value));
     }
 }

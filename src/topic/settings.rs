@@ -187,7 +187,8 @@ impl TopicConfig {
     }
 
     /// Takes the settings from the options of a log: each that is not Kafka's default of a topic becomes the topic's own, and
-    /// each that is becomes none. So a log that keeps everything, as they do by default, makes a topic that does.
+    /// each that is becomes none. So a log that keeps everything and takes records of any time, as logs do by default, makes a
+    /// topic that does.
     ///
     /// What is no setting of topics is the store's and not taken: file system, clock, listener and maintainer, and
     /// [`on_corruption`](LogConfig::on_corruption), [`dedupe_bytes`](LogConfig::dedupe_bytes),
@@ -198,8 +199,9 @@ impl TopicConfig {
     /// use annals::{LogConfig, TopicConfig};
     ///
     /// let config = TopicConfig::default().log(LogConfig::default().segment_bytes(1 << 20));
-    /// let own: Vec<_> = config.overrides().collect();
-    /// assert_eq!(own, [("retention.ms", "-1"), ("segment.bytes", "1048576")]);
+    /// assert_eq!(config.get("segment.bytes"), Some("1048576"));
+    /// assert_eq!(config.get("retention.ms"), Some("-1"));
+    /// assert_eq!(config.get("message.timestamp.after.max.ms"), Some("9223372036854775807"));
     /// ```
     #[must_use]
     pub fn log(mut self, log: LogConfig) -> Self {

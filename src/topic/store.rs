@@ -2,11 +2,13 @@
 
 use crate::clock::Clock;
 use crate::error::{Error, Result, TopicError};
+use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
     CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
     WriteLock,
 };
+use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::births::{Births, Moment};
@@ -61,16 +63,16 @@ pub struct Store {
     shared: Arc<StoreShared>,
 }
 
-/// What all handles of a store share. Lock order: `coordinator`, `changes`, a partition of the coordinator, then what the
-/// logs have, then `topics`.
+/// What all handles of a store share. Lock order: `changes`, a partition of the coordinator, then what the logs have, then
+/// `topics`. Events are delivered with none of them held.
 pub(crate) struct StoreShared {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,
     pub(super) checkpoints: Arc<DataCheckpoints>,
     pub(super) maintainer: Option<Maintainer>,
     producer_ids: ProducerIds,
-    /// One topic at a time is made, changed or deleted.
-    pub(super) changes: Mutex<()>,
+    /// One topic at a time is made, changed or deleted: see [`change`](StoreShared::change).
+    changes: Mutex<()>,
     /// Leaf lock. That of the directory, which each open log of the store keeps, too; `None` once the store is closed.
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
@@ -91,7 +93,7 @@ pub(crate) struct StoreShared {
     changed: Signal,
     /// Told of each topic that is deleted.
     watchers: Watchers,
-    /// What runs the groups, made when the first is needed. Held while it is made.
+    /// Leaf lock. What runs the groups, made when the first is needed.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
@@ -200,8 +202,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`]
+    /// [`TopicError::Unknown`], [`Error::StoreClosed`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.shared.check_open()?;
         let topics = self.shared.topics.read();
         let found = topics.get(name).map(Topic::new);
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
@@ -234,9 +237,11 @@ impl Store {
     /// - [`TopicError::Internal`] for the offsets of groups without compaction, [`TopicError::Spread`] for a topic that has
     ///   partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
+        self.shared.change(|| self.alter(topic, config))
+    }
+
+    fn alter(&self, topic: &str, config: TopicConfig) -> Result<()> {
         let shared = &self.shared;
-        let _changes = shared.changes.lock();
-        shared.check_open()?;
         let found = self.topic(topic)?;
         found.check_whole("alter it where all of them are")?;
         let config = config.partitions(found.partition_count());
@@ -313,31 +318,7 @@ impl Store {
     /// - What the first log that could not be closed in order says. The directory is let go of all the same, and such logs are
     ///   recovered when it is opened again.
     pub fn close(&self) -> Result<()> {
-        let shared = &self.shared;
-        let changes = shared.changes.lock();
-        if shared.closed.swap(true, Ordering::AcqRel) {
-            return Err(Error::StoreClosed);
-        }
-        let logs = shared.logs();
-        let closed = shared.in_parallel(&logs, Log::close_with_others);
-        let failed = closed.into_iter().find_map(|closed| match closed {
-            // Somebody who holds it came first.
-            Ok(()) | Err(Error::Closed) => None,
-            Err(error) => Some(error),
-        });
-        // Lines of logs that could not be opened stay.
-        let done = shared.checkpoints.commit_all();
-        let known = shared.is_surveyed.load(Ordering::Acquire);
-        let names = || {
-            shared.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
-        };
-        let marked =
-            done.and_then(|()| shared.checkpoints.commit_clean_shutdown(known.then(names)));
-        let done = failed.map_or(marked, Err);
-        *shared.lock.lock() = None;
-        drop(changes);
-        shared.announce();
-        done
+        self.shared.change(|| self.shared.close())
     }
 
     /// Returns the directories in the store's own that belong to no topic, such as `lost+found`. They are left alone.
@@ -416,6 +397,59 @@ impl StoreShared {
         self.lock.lock().clone().ok_or(Error::StoreClosed)
     }
 
+    /// Changes topics, one call at a time. Who waits for a change is woken, and events are delivered, with the lock
+    /// released: either may call the store.
+    pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let events = &self.directory.dir.events;
+        let ((done, changed), held) = events.hold(|| {
+            let _changes = self.changes.lock();
+            let before = self.version.load(Ordering::Acquire);
+            let done = self.check_open().and_then(|()| work());
+            (done, self.version.load(Ordering::Acquire) != before)
+        });
+        if changed {
+            self.changed.notify();
+        }
+        events.emit_all(&held);
+        done
+    }
+
+    /// Says that topics or partitions came or went. Those who wait for that are woken when the [change](StoreShared::change)
+    /// is done.
+    pub(super) fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Closes all logs in order, and lets go of the directory.
+    fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        let logs = self.logs();
+        let closed = self.in_parallel(&logs, Log::close_with_others);
+        let failed = closed.into_iter().find_map(|closed| match closed {
+            // Somebody who holds it came first.
+            Ok(()) | Err(Error::Closed) => None,
+            Err(error) => Some(error),
+        });
+        // Lines of logs that could not be opened stay.
+        let done = self.checkpoints.commit_all();
+        let known = self.is_surveyed.load(Ordering::Acquire);
+        let names = || {
+            self.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
+        };
+        let marked = done.and_then(|()| self.checkpoints.commit_clean_shutdown(known.then(names)));
+        *self.lock.lock() = None;
+        self.note_change();
+        failed.map_or(marked, Err)
+    }
+
+    /// What an error of a log means to the caller of a store: its logs are closed with it.
+    pub(crate) fn closed_with_store(&self, error: Error) -> Error {
+        match error {
+            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            other => other,
+        }
+    }
+
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
     }
@@ -426,7 +460,8 @@ impl StoreShared {
         items: &[T],
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
-        in_parallel(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
+        let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
+        self.with_events(work, |work| in_parallel(fs, threads, items, work))
     }
 
     /// The same for what is short.
@@ -435,7 +470,26 @@ impl StoreShared {
         items: &[T],
         work: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
-        in_few_threads(&*self.directory.dir.fs, self.config.recovery_threads, items, work)
+        let (fs, threads) = (&*self.directory.dir.fs, self.config.recovery_threads);
+        self.with_events(work, |work| in_few_threads(fs, threads, items, work))
+    }
+
+    /// Does something on several threads. If this thread holds its events back, it gets those of the others, too.
+    fn with_events<T, R>(
+        &self,
+        work: impl Fn(&T) -> R + Sync,
+        on_threads: impl FnOnce(&(dyn Fn(&T) -> (R, Vec<Event>) + Sync)) -> Vec<(R, Vec<Event>)>,
+    ) -> Vec<R> {
+        let events = &self.directory.dir.events;
+        let are_held_back = Events::are_held_back();
+        let done = on_threads(&|item| {
+            if are_held_back { events.hold(|| work(item)) } else { (work(item), Vec::new()) }
+        });
+        let deliver = |(done, held): (R, Vec<Event>)| {
+            events.emit_all(&held);
+            done
+        };
+        done.into_iter().map(deliver).collect()
     }
 
     fn logs(&self) -> Vec<Log> {
@@ -453,11 +507,6 @@ impl StoreShared {
             numbers.map(|(number, _)| (name.to_string(), number)).collect::<Vec<_>>()
         };
         topics.iter().flat_map(of).collect()
-    }
-
-    pub(super) fn announce(&self) {
-        self.version.fetch_add(1, Ordering::AcqRel);
-        self.changed.notify();
     }
 }
 

@@ -196,12 +196,20 @@ impl StoreView {
         })
     }
 
+    /// Returns how many partitions a topic has, those that are elsewhere included.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if it cannot be read how the topic is set up; [`Error::Io`].
+    pub fn partition_count(&self, topic: &str) -> Result<u32> {
+        Ok(self.known(topic)?.config.partitions)
+    }
+
     /// How many partitions a topic has; 0 for one that is not there.
     pub(crate) fn count(&self, topic: &str) -> Result<u32> {
-        match self.known(topic) {
-            Ok(known) => Ok(known.config.partitions),
+        match self.partition_count(topic) {
             Err(Error::Topic(_)) => Ok(0),
-            Err(error) => Err(error),
+            counted => counted,
         }
     }
 }

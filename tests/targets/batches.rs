@@ -215,7 +215,7 @@ fn encode(header: &BatchHeader, records: &[StoredRecord], codec: Codec) -> Optio
         .set_max_timestamp(header.max_timestamp);
     for record in records {
         let delta = i32::try_from(record.offset - header.base_offset).unwrap();
-        let headers = record.headers.iter().map(|h| (h.name.as_str(), h.value.as_deref()));
+        let headers = record.headers.iter().map(|h| (&h.name, h.value.as_deref()));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         builder.push_at(delta, record.timestamp, key, value, headers).ok()?;
     }
@@ -238,7 +238,7 @@ pub fn roundtrip(data: &[u8]) {
     let (mut records, mut delta) = (Vec::new(), 0);
     while !choices.is_empty() && records.len() < 300 {
         let record = any_record(&mut choices, base + delta as u64);
-        let headers = record.headers.iter().map(|h| (h.name.as_str(), h.value.as_deref()));
+        let headers = record.headers.iter().map(|h| (&h.name, h.value.as_deref()));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         builder.push_at(delta, record.timestamp, key, value, headers).unwrap();
         delta += 1 + i32::from(choices.byte() / 64);
@@ -299,7 +299,7 @@ fn any_record(choices: &mut Choices<'_>, offset: u64) -> StoredRecord {
         value: field(choices, shape & 2 != 0),
         headers: (0..(shape >> 2) & 3)
             .map(|_| annals::Header {
-                name: String::from_utf8_lossy(choices.bytes(3)).into_owned(),
+                name: choices.bytes(3).into(),
                 value: field(choices, shape & 16 != 0),
             })
             .collect(),

@@ -11,7 +11,7 @@ pub(super) struct Rec {
     pub(super) time: i64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Bat {
             builder.timestamp_type(TimestampType::LogAppendTime);
         }
         for r in &self.records {
-            let headers = r.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+            let headers = r.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
             let time = Timestamp::from_millis(r.time);
             let delta = (r.offset - self.base) as i32;
             builder.push_at(delta, time, r.key.as_deref(), r.value.as_deref(), headers).unwrap();
@@ -91,7 +91,7 @@ impl Bat {
             let records = records.map(|record| {
                 let r = record.unwrap();
                 let header = |h: crate::record::HeaderRef<'_>| {
-                    (h.name.to_owned(), h.value.map(<[u8]>::to_vec))
+                    (h.name.as_bytes().to_vec(), h.value.map(<[u8]>::to_vec))
                 };
                 Rec {
                     offset: r.offset,
@@ -225,7 +225,7 @@ fn record(random: &mut Random, offset: Offset, keys: u64, time: i64) -> Rec {
     let key = (key < keys).then(|| format!("key-{key}").into_bytes());
     let value = (random.below(4) > 0).then(|| vec![b'v'; random.below(40) as usize]);
     let headers = match random.below(8) {
-        0 => vec![("h".to_owned(), None), ("h".to_owned(), Some(b"x".to_vec()))],
+        0 => vec![(b"h".to_vec(), None), (b"h\xff".to_vec(), Some(b"x".to_vec()))],
         _ => Vec::new(),
     };
     Rec { offset, time, key, value, headers }

@@ -15,7 +15,6 @@ const FLAG_HEADER_CHECKSUM: u8 = 0x02;
 const FLAG_EXTRA: u8 = 0x04;
 const FLAG_NAME: u8 = 0x08;
 const FLAG_COMMENT: u8 = 0x10;
-const FLAGS_RESERVED: u8 = 0xe0;
 /// The header written: no flags, no time, no hint, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// How much room is handed to the stream at first.
@@ -81,7 +80,8 @@ impl Decoder {
     ) -> Result<(), InvalidBatch> {
         loop {
             self.expand_member(&mut input, output)?;
-            if input.is_empty() {
+            // As Kafka and gzip itself do: what follows and is no member, such as padding, is ignored.
+            if !input.starts_with(&MAGIC) {
                 return Ok(());
             }
         }
@@ -156,9 +156,6 @@ fn skip_header(input: &mut &[u8]) -> Result<(), InvalidBatch> {
         return Err(malformed(Codec::Gzip, "the magic number is missing"));
     }
     let [flags, ..]: [u8; 7] = take(input).ok_or_else(cut_off)?;
-    if flags & FLAGS_RESERVED != 0 {
-        return Err(malformed(Codec::Gzip, "the header has reserved bits set"));
-    }
     if flags & FLAG_EXTRA != 0 {
         let length = u16::from_le_bytes(take(input).ok_or_else(cut_off)?);
         take_slice(input, usize::from(length)).ok_or_else(cut_off)?;
@@ -230,6 +227,10 @@ mod tests {
         let limit = plain.len() - 1;
         let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
         assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        let padded = [&packed[..], &[0; 9]].concat();
+        let mut output = Expanded::new(plain.len());
+        Decoder::default().decompress(&padded, &mut output).unwrap();
+        assert!(output.filled() == plain, "what is no member is ignored");
         let cut =
             Decoder::default().decompress(&packed[..packed.len() - 1], &mut Expanded::new(1 << 20));
         assert!(matches!(cut, Err(InvalidBatch::Compression { .. })));

@@ -75,7 +75,6 @@ struct Frame {
     max_block: usize,
     linked_blocks: bool,
     block_checksums: bool,
-    content_size: Option<u64>,
     content_checksum: bool,
 }
 
@@ -85,10 +84,16 @@ pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), 
         if !skip_frame(&mut input)? {
             expand_frame(&mut input, output)?;
         }
-        if input.is_empty() {
+        // As Kafka does: what follows and is no frame is ignored.
+        let magic = input.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+        if !magic.is_some_and(|magic| magic == MAGIC || is_skippable(magic)) {
             return Ok(());
         }
     }
+}
+
+fn is_skippable(magic: u32) -> bool {
+    magic & !0xf == SKIPPABLE_MAGIC
 }
 
 /// Takes a skippable frame off the front of `input`. False if there is another.
@@ -96,7 +101,7 @@ fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
     let cut_off = || malformed(Codec::Lz4, "the frame ends early");
     let mut rest = *input;
     let magic = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
-    if magic & !0xf != SKIPPABLE_MAGIC {
+    if !is_skippable(magic) {
         return Ok(false);
     }
     let size = u32::from_le_bytes(take(&mut rest).ok_or_else(cut_off)?);
@@ -136,14 +141,8 @@ fn expand_frame(input: &mut &[u8], output: &mut Expanded) -> Result<(), InvalidB
         }
         read_block(data, word & STORED != 0, frame.max_block, &window, output)?;
     }
-    if frame
-        .content_size
-        .is_some_and(|size| size != output.filled().len().saturating_sub(begin) as u64)
-    {
-        return Err(bad("the content is not as long as the frame says"));
-    }
     if frame.content_checksum {
-        // Kafka skips it, and the batch's own checksum has covered the bytes.
+        // Kafka skips it, as it does the size, and the batch's own checksum has covered the bytes.
         let _: [u8; 4] = take(input).ok_or_else(cut_off)?;
     }
     Ok(())
@@ -174,11 +173,9 @@ fn read_frame(input: &mut &[u8]) -> Result<Frame, InvalidBatch> {
         7 => 4 << 20,
         _ => return Err(bad("the frame has an unknown block size")),
     };
-    let content_size = if flags & FLAG_CONTENT_SIZE != 0 {
-        Some(u64::from_le_bytes(take(input).ok_or_else(cut_off)?))
-    } else {
-        None
-    };
+    if flags & FLAG_CONTENT_SIZE != 0 {
+        take_slice(input, 8).ok_or_else(cut_off)?;
+    }
     let covered = descriptor.len().saturating_sub(input.len());
     let [checksum] = take(input).ok_or_else(cut_off)?;
     if checksum != descriptor_checksum(descriptor.get(..covered).unwrap_or_default()) {
@@ -188,7 +185,6 @@ fn read_frame(input: &mut &[u8]) -> Result<Frame, InvalidBatch> {
         max_block,
         linked_blocks: flags & FLAG_INDEPENDENT == 0,
         block_checksums: flags & FLAG_BLOCK_CHECKSUMS != 0,
-        content_size,
         content_checksum: flags & FLAG_CONTENT_CHECKSUM != 0,
     })
 }
@@ -280,10 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_checksums_are_held_to() {
+    fn checksums_of_blocks_are_held_to() {
+        // The size of the content must be there, and is not compared.
         let sized = |size| frame(&[0x68, 0x40, size, 0, 0, 0, 0, 0, 0, 0], ABC);
         assert_eq!(expand(&sized(3)).unwrap(), b"abc");
-        assert_eq!(expand(&sized(4)).unwrap_err(), "the content is not as long as the frame says");
+        assert_eq!(expand(&sized(4)).unwrap(), b"abc");
 
         let mut block = ABC[..7].to_vec();
         block.extend_from_slice(&xxh32(b"abc").to_le_bytes());
@@ -356,6 +353,9 @@ mod tests {
         let all = [&empty[..], &one, &skippable, &one, &empty].concat();
         assert_eq!(expand(&all).unwrap(), b"abcabc");
         assert_eq!(expand(&all[..all.len() - 1]).unwrap_err(), "the frame ends early");
+        for behind in [&[0][..], &[0; 8], b"no frame"] {
+            assert_eq!(expand(&[&all, behind].concat()).unwrap(), b"abcabc");
+        }
         assert_eq!(
             decompress(&all, &mut Expanded::new(5)),
             Err(InvalidBatch::ExpandsTooFar { limit: 5 })

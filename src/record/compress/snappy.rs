@@ -1,8 +1,8 @@
 //! Snappy, as Java's snappy library frames it.
 //!
 //! The frame: eight bytes of magic, a version, the least version that can read
-//! it, then blocks that each have a 32-bit length before them. Some clients leave
-//! the frame out and write one block; the first byte tells the two apart, since the
+//! it, then blocks that each have a 32-bit length before them. Another frame can follow. Some clients
+//! leave the frame out and write one block; the first byte tells the two apart, since the
 //! magic is no sensible beginning of a block.
 
 use super::expanded::Expanded;
@@ -13,7 +13,7 @@ use crate::types::Codec;
 use snap::raw;
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// The version written, which is also the newest that can be read.
+/// The version written. Readers do not look at it, as Java's library does not.
 const VERSION: i32 = 1;
 /// How much input goes into one block.
 const BLOCK_BYTES: usize = 32 << 10;
@@ -50,25 +50,23 @@ impl Encoder {
 
 /// Expands the frame or the bare block that `input` is.
 pub(super) fn decompress(mut input: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
-    let Some(blocks) = input.strip_prefix(&MAGIC) else {
+    if !input.starts_with(&MAGIC) {
         return decompress_block(input, output);
-    };
-    input = blocks;
-    let cut_off = || malformed(Codec::Snappy, "the frame ends early");
-    let _version: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
-    let least: [u8; 4] = take(&mut input).ok_or_else(cut_off)?;
-    // Some writers have stored the versions little-endian. Java's library does not look at them.
-    if i32::from_be_bytes(least).min(i32::from_le_bytes(least)) > VERSION {
-        return Err(malformed(Codec::Snappy, "the frame needs a newer version"));
     }
-    while !input.is_empty() {
-        let length = i32::from_be_bytes(take(&mut input).ok_or_else(cut_off)?);
+    let cut_off = || malformed(Codec::Snappy, "the frame ends early");
+    loop {
+        if let Some(frame) = input.strip_prefix(&MAGIC) {
+            input = frame;
+            let _versions: [u8; 8] = take(&mut input).ok_or_else(cut_off)?;
+        }
+        // As in Java's library, less than a length is the end.
+        let Some(length) = take(&mut input) else { return Ok(()) };
+        let length = i32::from_be_bytes(length);
         let length = usize::try_from(length)
             .map_err(|_| malformed(Codec::Snappy, "a block has a negative length"))?;
         let block = take_slice(&mut input, length).ok_or_else(cut_off)?;
         decompress_block(block, output)?;
     }
-    Ok(())
 }
 
 fn decompress_block(block: &[u8], output: &mut Expanded) -> Result<(), InvalidBatch> {
@@ -102,18 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_says_which_version_can_read_it() {
+    fn frames_of_any_version_follow_one_another() {
         let mut frame = Vec::new();
         Encoder::default().compress(b"content", &mut frame).unwrap();
-        let swapped = VERSION.swap_bytes();
-        for (version, least, read) in
-            [(1, 1, true), (7, 1, true), (1, 0, true), (7, 2, false), (swapped, swapped, true)]
-        {
+        let mut all = Vec::new();
+        for version in [1, 0, 7, VERSION.swap_bytes()] {
             frame[8..12].copy_from_slice(&i32::to_be_bytes(version));
-            frame[12..16].copy_from_slice(&i32::to_be_bytes(least));
-            let mut output = Expanded::new(100);
-            assert_eq!(decompress(&frame, &mut output).is_ok(), read, "{version}, {least}");
+            frame[12..16].copy_from_slice(&i32::to_be_bytes(version));
+            all.extend_from_slice(&frame);
         }
+        let mut output = Expanded::new(100);
+        decompress(&all, &mut output).unwrap();
+        assert_eq!(output.filled(), b"content".repeat(4));
     }
 
     #[test]

@@ -135,10 +135,12 @@ impl Store {
     /// A consumer. It reads nothing yet: [subscribe](Consumer::subscribe) it, or [assign](Consumer::assign) partitions to it.
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an option that cannot be as it is.
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an option that cannot be as it is;
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
     /// - With a group: [`Error::Io`](crate::Error::Io) and others, when `__consumer_offsets` cannot be made.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.validate()?;
+        self.shared().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
                 let coordinator = self.coordinator()?;
@@ -253,7 +255,9 @@ impl Consumer {
     /// - [`Error::Io`](crate::Error::Io), when something cannot be written; [`Error::StoreClosed`](crate::Error::StoreClosed).
     /// - [`ConsumeError::CallbackPanicked`].
     pub fn unsubscribe(&mut self) -> Result<()> {
-        self.check_open()?;
+        if self.closed {
+            return Err(ConsumeError::Closed.into());
+        }
         let committed = self.auto_commit_all();
         let all = self.assignment();
         if self.interest.is_subscription() && !all.is_empty() {
@@ -264,7 +268,8 @@ impl Consumer {
         self.since = Since::default();
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
-        committed.and(left).and(panicked)
+        let done = committed.and(left).and(panicked);
+        done.map_err(|error| self.store.shared().closed_with_store(error))
     }
 
     /// The topics that it subscribes to; with a pattern, those that match now.
@@ -331,7 +336,10 @@ impl Consumer {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.closed { Err(ConsumeError::Closed.into()) } else { Ok(()) }
+        if self.closed {
+            return Err(ConsumeError::Closed.into());
+        }
+        self.store.shared().check_open()
     }
 
     /// Whether it has told its group of a topic, or is about to.
@@ -352,9 +360,7 @@ impl Consumer {
     }
 
     fn assigned(&mut self, name: &TopicPartition) -> Result<&mut Partition> {
-        if self.closed {
-            return Err(ConsumeError::Closed.into());
-        }
+        self.check_open()?;
         let not_assigned = || ConsumeError::NotAssigned {
             topic: (*name.topic).to_owned(),
             partition: name.partition,

@@ -183,7 +183,7 @@ fn in_range(log: &Log, requested: Offset) -> Result<()> {
 fn payload_bytes(record: &StoredRecord) -> usize {
     let of = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     let headers = record.headers.iter().fold(0usize, |sum, header| {
-        sum.saturating_add(header.name.len()).saturating_add(of(&header.value))
+        sum.saturating_add(header.name.as_bytes().len()).saturating_add(of(&header.value))
     });
     of(&record.key).saturating_add(of(&record.value)).saturating_add(headers)
 }

@@ -4,7 +4,9 @@ use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, Topic
 use crate::topic::admin::Admin;
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::shard::{Entry, Shard};
-use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC, Stage, follow, key, record};
+use crate::topic::coordinator::{
+    Coordinator, OFFSETS_TOPIC, Stage, follow, is_offline, key, record,
+};
 use crate::topic::group::{Caller, GroupState};
 use crate::topic::id::TopicId;
 use crate::topic::offsets::{GroupMetadata, OffsetsRecord};
@@ -55,6 +57,31 @@ pub struct MemberDescription {
     pub client_id: String,
     /// What it reads.
     pub assignment: Vec<TopicPartition>,
+}
+
+/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and `errors`.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ListedGroups {
+    /// The groups, in the order of their names.
+    pub groups: Vec<GroupListing>,
+    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are missing.
+    pub unavailable: BTreeMap<u32, Error>,
+}
+
+impl ListedGroups {
+    /// Adds the groups of a partition.
+    pub(super) fn add(&mut self, partition: u32, groups: Result<Vec<GroupListing>>) {
+        match groups {
+            Ok(groups) => self.groups.extend(groups),
+            Err(error) => drop(self.unavailable.insert(partition, error)),
+        }
+    }
+
+    pub(super) fn sorted(mut self) -> ListedGroups {
+        self.groups.sort_by(|a, b| a.group.cmp(&b.group));
+        self
+    }
 }
 
 /// How far a group has come in a partition.
@@ -118,42 +145,48 @@ pub enum ResetTo {
 /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 2);
 /// consumer.close()?;
 /// admin.delete_group("billing")?;
-/// assert!(admin.list_groups()?.is_empty());
+/// assert!(admin.list_groups()?.groups.is_empty());
 /// # Ok::<(), annals::Error>(())
 /// ```
 impl Admin {
-    /// All groups that have members or committed offsets, in the order of their names.
+    /// Lists all groups that have members or committed offsets.
+    ///
+    /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed, and
+    /// [`unavailable`](ListedGroups::unavailable) says why its own are missing.
     ///
     /// # Errors
-    /// [`GroupError::Unreadable`] when a partition of the offsets topic cannot be read; [`Error::Io`], [`Error::Closed`].
-    pub fn list_groups(&self) -> Result<Vec<GroupListing>> {
+    /// [`Error::StoreClosed`]; [`TopicError::Spread`] if partitions of `__consumer_offsets` are elsewhere.
+    pub fn list_groups(&self) -> Result<ListedGroups> {
+        self.store.shared().check_open()?;
+        let mut listed = ListedGroups::default();
         if !self.has_groups() {
-            return Ok(Vec::new());
+            return Ok(listed);
         }
         let coordinator = self.store.coordinator()?;
-        let mut listed = Vec::new();
         for partition in &coordinator.partitions {
-            coordinator.with_any(partition, |shard, _| {
-                for group in known_groups(shard) {
-                    let entry = shard.groups.get(&group);
-                    let listing = GroupListing {
-                        state: state_of(entry),
-                        protocol_type: protocol_type(shard, &group),
-                        group,
-                    };
-                    listed.push(listing);
-                }
-                Ok(())
-            })?;
+            let groups = coordinator.with_any(partition, |shard, _| {
+                let listing = |group: String| GroupListing {
+                    state: state_of(shard.groups.get(&group)),
+                    protocol_type: protocol_type(shard, &group),
+                    group,
+                };
+                Ok(known_groups(shard).into_iter().map(listing).collect())
+            });
+            if groups.is_err() {
+                self.store.shared().check_open()?;
+            }
+            listed.add(partition.number, groups);
         }
-        listed.sort_by(|a, b| a.group.cmp(&b.group));
-        Ok(listed)
+        Ok(listed.sorted())
     }
 
     /// What is known of a group: its members, what they read, and how far they have come.
     ///
     /// # Errors
-    /// [`GroupError::UnknownGroup`]; as [`list_groups`](Admin::list_groups).
+    /// - [`GroupError::UnknownGroup`].
+    /// - If the partition of `__consumer_offsets` that keeps the group cannot be read:
+    ///   [`TopicError::PartitionOffline`], [`GroupError::Unreadable`], [`Error::Corrupt`], [`Error::Io`].
+    /// - [`Error::StoreClosed`].
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let coordinator = self.coordinator_of(group)?;
         let mut described = coordinator.with(coordinator.partition(group)?, |shard, now| {
@@ -197,6 +230,7 @@ impl Admin {
         group: &str,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
+        self.store.shared().check_open()?;
         let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
@@ -243,6 +277,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
         to: ResetTo,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.store.shared().check_open()?;
         let coordinator = self.store.coordinator()?;
         let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         if partitions.is_empty() {
@@ -342,20 +377,28 @@ impl Admin {
 
     /// Forgets the offsets that have expired, and groups that have nothing left; returns how many records that took.
     ///
+    /// A partition of `__consumer_offsets` that is offline is left as it is.
+    ///
     /// # Errors
-    /// As [`list_groups`](Admin::list_groups).
+    /// When all partitions were tried, what the first of them failed with, as
+    /// [`describe_group`](Admin::describe_group); [`Error::StoreClosed`].
     pub fn expire_offsets(&self) -> Result<usize> {
+        self.store.shared().check_open()?;
         if !self.has_groups() {
             return Ok(0);
         }
         let coordinator = self.store.coordinator()?;
-        let mut removed = 0usize;
+        let (mut removed, mut failed) = (0usize, None);
         for partition in &coordinator.partitions {
-            let expired = coordinator
-                .with_any(partition, |shard, now| shard.expire(&coordinator.config, now))?;
-            removed = removed.saturating_add(expired);
+            match coordinator
+                .with_any(partition, |shard, now| shard.expire(&coordinator.config, now))
+            {
+                Ok(expired) => removed = removed.saturating_add(expired),
+                Err(error) if is_offline(&error) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(removed)
+        failed.map_or(Ok(removed), Err)
     }
 
     /// The topics of partitions that must be there.
@@ -388,6 +431,7 @@ impl Admin {
     }
 
     fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
+        self.store.shared().check_open()?;
         if !self.has_groups() {
             return Err(unknown(group));
         }

@@ -17,8 +17,8 @@
 //! A partition has one lock, which is held while its log is appended to, as a commit is checked and written in one step: between the two
 //! no other generation may begin, or a commit of the one before would come after the commits of this one. Appends to a
 //! log come one after the other anyway, so a lock for each group would win nothing but polls that need not wait for the page cache. Syncing,
-//! which takes long, is done with nothing locked. A [`Listener`](crate::Listener) is told of new segments of the offsets topic
-//! with the lock held, and must not use groups from there.
+//! which takes long, is done with nothing locked. A [`Listener`](crate::Listener) is told of events of the offsets topic when
+//! the lock is released, so it may use groups.
 //!
 //! # Where it differs from Kafka
 //!
@@ -36,13 +36,15 @@ mod shard;
 mod view;
 
 pub use admin::{
-    GroupDescription, GroupListing, GroupOffset, MemberDescription, MemberIdentity, ResetTo,
+    GroupDescription, GroupListing, GroupOffset, ListedGroups, MemberDescription, MemberIdentity,
+    ResetTo,
 };
 pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
+use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::topic::births::Moment;
@@ -60,6 +62,7 @@ use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
 use shard::{Now, Shard, Slot};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +78,8 @@ pub(crate) struct Coordinator {
     config: CoordinatorConfig,
     clock: Arc<dyn Clock>,
     topic: Topic,
+    /// Where events go.
+    events: Events,
     /// What compacts the logs of the store, if it has that.
     maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
@@ -94,13 +99,12 @@ struct Partition {
 impl Store {
     /// What runs its groups.
     pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
-        let mut known = self.shared().coordinator.lock();
-        if let Some(coordinator) = &*known {
+        if let Some(coordinator) = &*self.shared().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
         }
-        let coordinator = Arc::new(Coordinator::new(self)?);
-        *known = Some(Arc::clone(&coordinator));
-        Ok(coordinator)
+        // Each caller who finds none makes one, with no lock held; the first of them stays.
+        let made = Arc::new(Coordinator::new(self)?);
+        Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
     }
 }
 
@@ -119,6 +123,7 @@ impl Coordinator {
         let clock = Arc::clone(&shared.config.log.clock);
         Ok(Coordinator {
             config,
+            events: shared.directory.dir.events.clone(),
             maintainer: shared.maintainer.clone(),
             partitions: (0..topic.partition_count()).map(partition).collect(),
             topic,
@@ -151,13 +156,19 @@ impl Coordinator {
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let mut slot = partition.shard.lock();
-        let now = self.now();
-        let shard = self.loaded(&mut slot, partition, now)?;
-        shard.expire_if_due(&self.config, now);
-        let done = act(shard, now);
-        let bloated = shard.is_bloated();
-        drop(slot);
+        let (done, events) = self.events.hold(|| {
+            let mut slot = partition.shard.lock();
+            let now = self.now();
+            let shard = self.loaded(&mut slot, partition, now)?;
+            shard.expire_if_due(&self.config, now);
+            let done = act(shard, now);
+            Ok::<_, Error>((done, shard.is_bloated()))
+        });
+        // With the lock released: a listener may use groups. A panic of one is not to keep members from their answers.
+        for event in &events {
+            catch_unwind(AssertUnwindSafe(|| self.events.emit(event))).ok();
+        }
+        let (done, bloated) = done?;
         if bloated {
             self.compact(&self.log(partition)?);
         }
@@ -420,11 +431,7 @@ impl Coordinator {
                     Ok(())
                 }
                 Err(Error::Corrupt(_)) => Ok(()),
-                Err(Error::Topic(error))
-                    if matches!(*error, TopicError::PartitionOffline { .. }) =>
-                {
-                    Ok(())
-                }
+                Err(error) if is_offline(&error) => Ok(()),
                 other => other.map(drop),
             };
             forgotten = forgotten.and(done);
@@ -464,6 +471,12 @@ impl Coordinator {
     pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }
+}
+
+/// Whether the partition that was to be used is offline.
+fn is_offline(error: &Error) -> bool {
+    let is_offline = |error: &TopicError| matches!(error, TopicError::PartitionOffline { .. });
+    matches!(error, Error::Topic(error) if is_offline(error))
 }
 
 /// What of a group tells whether its members have to join again.

@@ -4,7 +4,9 @@ use crate::error::{Error, GroupError, Result, TopicError};
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::admin::members;
 use crate::topic::coordinator::shard::Shard;
-use crate::topic::coordinator::{GroupDescription, GroupListing, GroupOffset, OFFSETS_TOPIC};
+use crate::topic::coordinator::{
+    GroupDescription, GroupListing, GroupOffset, ListedGroups, OFFSETS_TOPIC,
+};
 use crate::topic::group::GroupState;
 use crate::topic::offsets::{GroupMetadata, OffsetTable};
 use crate::topic::partitioner;
@@ -12,35 +14,26 @@ use crate::topic::protocol::TopicPartition;
 use crate::topic::view::StoreView;
 
 impl StoreView {
-    /// Lists all groups that something is stored of, in the order of their names.
+    /// Lists all groups that something is stored of, as [`Admin::list_groups`](crate::Admin::list_groups) does.
     ///
     /// A group with members counts as stable: whether they are just joining is known only to the process that runs it.
     ///
     /// # Errors
     ///
-    /// What a partition of the offsets topic cannot be read for.
-    pub fn list_groups(&self) -> Result<Vec<GroupListing>> {
-        let mut listed = Vec::new();
+    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions `__consumer_offsets` has.
+    pub fn list_groups(&self) -> Result<ListedGroups> {
+        let mut listed = ListedGroups::default();
         for number in 0..self.count(OFFSETS_TOPIC)? {
-            let table = self.table(number)?;
-            listed.extend(table.group_names().into_iter().map(|group| {
-                let stored = table.group(group);
-                GroupListing {
-                    group: group.to_owned(),
-                    state: state_of(stored),
-                    protocol_type: stored.map_or_else(String::new, |s| s.protocol_type.clone()),
-                }
-            }));
+            listed.add(number, self.table(number).map(|table| listings(&table)));
         }
-        listed.sort_by(|a, b| a.group.cmp(&b.group));
-        Ok(listed)
+        Ok(listed.sorted())
     }
 
     /// Describes a group: its members, what it has committed, and its lag.
     ///
     /// # Errors
     ///
-    /// [`GroupError::UnknownGroup`]; as [`list_groups`](StoreView::list_groups).
+    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the group cannot be read for.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(OFFSETS_TOPIC)?;
@@ -80,6 +73,18 @@ impl StoreView {
             Err(error) => Err(error),
         }
     }
+}
+
+fn listings(table: &OffsetTable) -> Vec<GroupListing> {
+    let listing = |group: &str| {
+        let stored = table.group(group);
+        GroupListing {
+            group: group.to_owned(),
+            state: state_of(stored),
+            protocol_type: stored.map_or_else(String::new, |stored| stored.protocol_type.clone()),
+        }
+    };
+    table.group_names().into_iter().map(listing).collect()
 }
 
 fn state_of(stored: Option<&GroupMetadata>) -> GroupState {

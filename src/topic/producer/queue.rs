@@ -109,7 +109,7 @@ pub(super) fn size_of(record: &Lent<'_>) -> u64 {
         OVERHEAD_BYTES.saturating_add(length(record.key)).saturating_add(length(record.value));
     record.headers.iter().fold(size, |size, header| {
         size.saturating_add(HEADER_OVERHEAD_BYTES)
-            .saturating_add(header.name.len() as u64)
+            .saturating_add(header.name.as_bytes().len() as u64)
             .saturating_add(length(header.value.as_deref()))
     })
 }

@@ -9,6 +9,7 @@ use crate::error::{ProduceError, Result};
 use crate::event::Event;
 use crate::log::Signal;
 use crate::record::BatchBuilder;
+use crate::segment::dir::Events;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::topic::producer::buffer::Buffer;
@@ -99,6 +100,11 @@ impl Shared {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// Where events of logs go.
+    pub(super) fn events(&self) -> &Events {
+        &self.store.shared().directory.dir.events
     }
 
     pub(super) fn hands_over(&self) -> bool {

@@ -107,8 +107,18 @@ impl Topics {
         if let Some(entry) = chain.read().iter().find(is_it) {
             return Ok(Arc::clone(entry));
         }
+        producer.events().after(|| Topics::add(chain, name, producer))
+    }
+
+    /// Adds a topic, unless another thread was faster. Events are held back: the last handle to a log may go.
+    #[cold]
+    fn add(
+        chain: &RwLock<Vec<Arc<TopicEntry>>>,
+        name: &Arc<str>,
+        producer: &Shared,
+    ) -> Result<Arc<TopicEntry>> {
         let mut chain = chain.write();
-        if let Some(entry) = chain.iter().find(is_it) {
+        if let Some(entry) = chain.iter().find(|entry| *entry.name == **name) {
             return Ok(Arc::clone(entry));
         }
         // With the chain held: a topic that is deleted behind this look is let go of behind it.
@@ -177,7 +187,8 @@ impl TopicEntry {
     #[inline]
     pub(super) fn look_up(&self, producer: &Shared) -> Result<()> {
         if self.version.load(Ordering::Acquire) != producer.store.version() {
-            self.look_up_now(producer)?;
+            // The last handle to a log may go.
+            producer.events().after(|| self.look_up_now(producer))?;
         }
         if self.count.load(Ordering::Acquire) == 0 {
             return Err(TopicError::Unknown { topic: self.name.to_string() }.into());

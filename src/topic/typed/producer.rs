@@ -1,7 +1,7 @@
 //! Sending values.
 
 use crate::error::{RecordPart, Result, SerializationError};
-use crate::record::{Header, Record};
+use crate::record::{Header, HeaderName, Record};
 use crate::topic::producer::{Producer, ProducerRecord, SendHandle};
 use crate::topic::serialize::{Serialize, SerializeContext};
 use crate::types::Timestamp;
@@ -110,7 +110,7 @@ impl<'a, K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducerRecord<'a, K
 
     /// Adds a header. Those of the types come behind.
     #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+    pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Self {
         self.headers.push(Header::new(name, value));
         self
     }
