@@ -165,11 +165,7 @@ impl Opening {
                 let end = found.end;
                 (self.writer(base, found, stored)?, end)
             }
-            None => {
-                // A log that never had a record has nothing to be recovered.
-                self.recovery.clean = (start, recovery_point) == (0, 0);
-                self.begin_log(start, recovery_point)?
-            }
+            None => self.begin_log(start, recovery_point)?,
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
@@ -195,7 +191,9 @@ impl Opening {
     }
 
     /// A directory without a segment is a new log, unless it is known to have had records.
-    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+    fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        // A log that never had a record has nothing to be recovered.
+        self.recovery.clean = (start, recovery_point) == (0, 0);
         if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
             return Err(Error::Corrupt(Box::new(Corruption {
                 path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
