@@ -169,7 +169,9 @@ impl Store {
     /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or restored, or to have its damage
     /// taken out by this choice. Returns its log, also if it is open already.
     ///
-    /// Producers and consumers that have the topic go on with it.
+    /// Producers and consumers that have the topic go on with it; a member of a group needs no rebalance for that. A
+    /// partition of `__consumer_offsets` may still have offsets of a topic that was
+    /// [deleted](Store::delete_topic) meanwhile.
     ///
     /// ```
     /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
