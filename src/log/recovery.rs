@@ -165,7 +165,11 @@ impl Opening {
                 let end = found.end;
                 (self.writer(base, found, stored)?, end)
             }
-            None => self.begin_log(start, recovery_point)?,
+            None => {
+                // A log that never had a record has nothing to be recovered.
+                self.recovery.clean = (start, recovery_point) == (0, 0);
+                self.begin_log(start, recovery_point)?
+            }
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
