@@ -49,7 +49,7 @@ fn the_files_of_a_small_log() {
     ];
     assert_eq!(names, n);
     let text = |name: &str| String::from_utf8(found[name].clone()).unwrap();
-    assert_eq!(text("recovery-point-offset-checkpoint"), "0\n1\nt 0 4\n");
+    assert_eq!(text("recovery-point-offset-checkpoint"), "0\n2\nt 0 4\nt 0 4\n");
     assert_eq!(text(".kafka_cleanshutdown").trim_end(), CLEAN);
     // Offset 2 began at byte 79; the largest time so far, T0 + 5, was in the batch that ended with 1.
     assert_eq!(hex(&found[&name(0, "index")]), INDEX);

@@ -233,7 +233,7 @@ fn what_kafka_reads_is_read_here() {
     }
     all(cases.iter().map(|(name, said)| compare(name, &bytes_of(root.path(), name), said)));
     let rejected = cases.values().filter(|said| said.rejected.is_some()).count();
-    say(&format!("kafka: of {} batches {rejected} are rejected, as here", cases.len()));
+    say(&format!("kafka: of {} batches {rejected} are rejected by Kafka", cases.len()));
     for (list, what) in [(ONLY_WE_READ, "only we read"), (ONLY_KAFKA_READS, "only Kafka reads")] {
         for (start, why) in list {
             let found = cases.keys().filter(|name| name.starts_with(start)).count();

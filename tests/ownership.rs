@@ -120,11 +120,6 @@ fn marker_forgets_deleted_topics() {
     let marker = |fs: &MemFs| read_file(fs, "d", ".kafka_cleanshutdown");
     let text = String::from_utf8(marker(&fs)).unwrap();
     assert!(text.len() < 1024 && text.contains("\"stays-0\""), "{} bytes", text.len());
-    // A marker that grew before is cut down to what is there.
-    let grown = text.replace("\"stays-0\"", "\"gone-0\"");
-    let entry = grown.split_once("\"logs\":{").unwrap().1.strip_suffix("}}").unwrap();
-    let both = text.strip_suffix("}}").unwrap().to_owned() + "," + entry + "}}";
-    write_file(&fs, "d", ".kafka_cleanshutdown", both.as_bytes());
     let store_of = store(fs.clone());
     churn(&store_of, 0..3);
     store_of.close().unwrap();
@@ -522,7 +517,8 @@ fn openers_that_take_turns_lose_nothing() {
                     start = log.delete_before(target).unwrap();
                 }
             }
-            fs = match chance.below(4) {
+            let end = chance.below(4);
+            fs = match end {
                 0 => {
                     log.close().unwrap();
                     fs.kill()
@@ -532,6 +528,13 @@ fn openers_that_take_turns_lose_nothing() {
                 _ => fs.crash(Survive::Some { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
+            // Lost by a person, say: what it vouched for is read again, and no record is gone with it. Where the power
+            // was lost too, the log may be rejected, because nothing tells an unsynced write from damage then.
+            if chance.below(4) == 0 && end < 2 {
+                for dir in ["d", "d/t-0"] {
+                    fs.remove(&Path::new(dir).join("recovery-point-offset-checkpoint")).ok();
+                }
+            }
         }
     }
 }

@@ -111,6 +111,8 @@ fn damage_is_an_error_wherever_it_is_and_nothing_is_cut() {
                         assert_eq!(found.position, 3 * size as u64, "{case}");
                         continue;
                     }
+                    // All but its magic is sound, so it may be of a format to come.
+                    Err(Error::Unsupported(_)) if what == "magic" => continue,
                     Err(other) => panic!("{case}: {other}"),
                 };
                 assert_eq!(log.offsets().end, 40, "{case}");

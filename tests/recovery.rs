@@ -47,6 +47,7 @@ fn only_what_nothing_vouches_for_is_read() {
                 let size = log.len() / 8;
                 if torn {
                     log.extend_from_within(..size - 1);
+                    log[8 * size + 7] = 8;
                     write_file(&fs, DIR, &name(0, "log"), &log);
                 }
                 let case = format!("{times:?}, {closed} closed, interval {interval}, torn {torn}");

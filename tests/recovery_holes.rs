@@ -441,12 +441,17 @@ fn whole_messages_of_other_formats_are_never_cut() {
                 assert!(matches!(opened, Err(Error::Corrupt(_))), "{opened:?}");
             }
         }
-        // Without the right checksum, it is what such a write leaves.
+        // Without the right checksum, it is what such a write leaves, if the write was one of ours.
         let disk = fs.kill();
         let mut torn = [&before[..], &message].concat();
         *torn.last_mut().unwrap() ^= 1;
         write_file(&disk, DIR, &name(0, "log"), &torn);
-        assert_eq!(Log::open(DIR, tiny(&disk)).unwrap().offsets().end, 2);
+        match Log::open(DIR, tiny(&disk)) {
+            Ok(log) => assert_eq!((log.offsets().end, message[16]), (2, 2)),
+            Err(error) => {
+                assert!(matches!(error, Error::Corrupt(_)) && message[16] != 2, "{error}")
+            }
+        }
     }
 }
 
@@ -615,4 +620,106 @@ fn log_emptied_at_last_offset_opens() {
         let offsets = log.unwrap().offsets();
         assert_eq!((offsets.start, offsets.end), (end, end));
     }
+}
+
+/// A file of another program that had the name of a segment was cut to nothing, as if it were a torn write. Such a write
+/// leaves the beginning of a batch.
+#[test]
+fn foreign_file_named_as_segment_is_kept() {
+    let whole = batch(0, 2, 0);
+    let executable = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".as_slice(), &[3; 4000]].concat();
+    let mut short = whole.clone();
+    short[11] = 9;
+    let foreign = [executable.as_slice(), b"2026-11-30 INFO started\n", &[0xff; 900], &short[..40]];
+    for bytes in foreign {
+        let fs = MemFs::new();
+        fs.create_dir(Path::new(DIR)).unwrap();
+        write_file(&fs, DIR, &name(0, "log"), bytes);
+        let opened = Log::open(DIR, tiny(&fs)).map(drop);
+        let Err(Error::Corrupt(corruption)) = opened else { panic!("{opened:?}") };
+        assert_eq!(corruption.position, 0);
+        assert!(corruption.to_string().contains("no log segment"), "{corruption}");
+        assert!(read_file(&fs, DIR, &name(0, "log")) == bytes);
+        let log = Log::open(DIR, tiny(&fs).on_corruption(OnCorruption::Quarantine)).unwrap();
+        let taken = &log.recovery().quarantined;
+        assert_eq!(taken.iter().map(|taken| taken.bytes).collect::<Vec<_>>(), [bytes.len() as u64]);
+    }
+    // Cut anywhere, and with reserved room behind it or not, the beginning of a batch is a torn write.
+    for (len, room) in (1..whole.len() - 1).flat_map(|len| [(len, 0), (len, 500)]) {
+        let fs = MemFs::new();
+        fs.create_dir(Path::new(DIR)).unwrap();
+        write_file(&fs, DIR, &name(0, "log"), &[&whole[..len], &vec![0; room]].concat());
+        assert_eq!(Log::open(DIR, tiny(&fs)).unwrap().offsets().end, 0, "{len}, {room}");
+    }
+}
+
+/// After a clean close nothing is read, so that damage in the last segment is met by those who read it. A log that is only
+/// read was rejected for it.
+#[test]
+fn damaged_log_opens_read_only_as_for_writing() {
+    for batch in 0..6 {
+        let fs = MemFs::new();
+        let config = || LogConfig::default().index_interval_bytes(100).fs(fs.clone());
+        let log = Log::open(DIR, config()).unwrap();
+        append(&log, 0..6);
+        log.close().unwrap();
+        let whole = read_file(&fs, DIR, &name(0, "log"));
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 6 * batch + 65] ^= 1;
+        write_file(&fs, DIR, &name(0, "log"), &bytes);
+        let found = |log: &Log| {
+            let range = log.offsets();
+            let read = (0..6).map(|n| log.get(n).map(|record| record.unwrap().offset).ok());
+            (range.start, range.end, read.collect::<Vec<_>>())
+        };
+        let follower = Log::open_read_only(DIR, config()).unwrap();
+        let before = found(&follower);
+        assert_eq!(before.2[batch], None);
+        assert_eq!(before.2.iter().flatten().count(), 5);
+        let log = Log::open(DIR, config()).unwrap();
+        assert_eq!(before, found(&log), "batch {batch}");
+        // It follows on, behind the damage.
+        append(&log, 6..7);
+        assert_eq!(follower.get(6).unwrap().unwrap().offset, 6);
+    }
+}
+
+/// An alarm on logs that had to be recovered rang for each one that was new.
+#[test]
+fn new_log_counts_as_clean() {
+    let fs = MemFs::new();
+    assert!(Log::open("new", tiny(&fs)).unwrap().recovery().clean);
+    assert!(!Log::open("new", tiny(&fs.kill())).unwrap().recovery().clean);
+    let store = store(fs);
+    let topic = store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
+    assert!(topic.partitions().iter().all(|log| log.recovery().clean));
+}
+
+/// A variable that was not set once said `cannot create : No such file or directory`.
+#[test]
+fn empty_path_names_no_directory() {
+    let fs = MemFs::new();
+    let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
+    let opened = [
+        Log::open("", tiny(&fs)).map(drop),
+        Log::open_read_only("", tiny(&fs)).map(drop),
+        Store::open("", config()).map(drop),
+        Store::open_read_only("", config()).map(drop),
+    ];
+    for opened in opened {
+        assert!(matches!(opened, Err(Error::InvalidConfig { option: "dir", .. })), "{opened:?}");
+    }
+}
+
+/// A directory such as `/etc` has others in it that are named like partitions.
+#[test]
+fn names_like_partitions_make_no_data_directory() {
+    let fs = MemFs::new();
+    for dir in ["etc", "etc/dbus-1"] {
+        fs.create_dir(Path::new(dir)).unwrap();
+    }
+    let reason = |fs: &MemFs| Log::open("etc", tiny(fs)).map(drop).unwrap_err().to_string();
+    assert!(reason(&fs).contains("it holds other files"), "{}", reason(&fs));
+    write_file(&fs, "etc/dbus-1", &name(0, "log"), b"");
+    assert!(reason(&fs).contains("it holds logs"), "{}", reason(&fs));
 }

@@ -20,11 +20,11 @@ fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
 }
 
 /// Opens a store that works on so many threads, one call at a time, in an order by this seed.
-fn open_on(threads: usize, seed: u64, fs: &FaultFs) -> Store {
+fn open_on(threads: usize, seed: u64, fs: &FaultFs) -> annals::Result<Store> {
     fs.interleave(seed);
     fs.record_trace(false);
     let config = StoreConfig::default().fs(fs.clone()).maintenance(None).recovery_threads(threads);
-    Store::open(DATA, config).unwrap()
+    Store::open(DATA, config)
 }
 
 /// A partition of which `end` records were appended, the value of each its topic and number.
@@ -125,13 +125,13 @@ impl Sim {
         let fs = FaultFs::new(disk.clone());
         let (promise, images) = (Arc::<Mutex<Promise>>::default(), Images::default());
         watch(&images, &fs, &disk, &promise);
-        let store = open_on(threads, seed, &fs);
+        let store = open_on(threads, seed, &fs).unwrap();
         Sim { threads: (threads, seed), disk, fs, store, promise, images, made: 0 }
     }
 
     fn open(&mut self) {
         let (threads, seed) = self.threads;
-        self.store = open_on(threads, seed, &self.fs);
+        self.store = open_on(threads, seed, &self.fs).unwrap();
     }
 
     fn run(&mut self, op: Op) {
@@ -407,23 +407,51 @@ fn crash_in_parallel_work_keeps_promises() {
         for op in &ops {
             sim.run(*op);
         }
-        for (number, image) in sim.images.take().iter().enumerate() {
-            let Image { call, promise, .. } = image;
-            let ways = image.ways(seed * 100_000 + number as u64);
-            // The end of the process before one call, a loss of power before the next.
-            let way = if (number as u64 + seed).is_multiple_of(2) { 0 } else { 3 };
-            for (way, (intact, disk)) in ways.iter().enumerate().skip(way).take(1) {
-                let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
-                if std::panic::catch_unwind(work).is_err() {
-                    panic!(
-                        "seed {seed}, way {way}, before call {number}, {call}; {promise:?}; after {ops:?}"
-                    );
-                }
-                checked += 1;
-            }
-        }
+        checked += survive_one_way(&sim.images.take(), seed);
     }
     support::say(&format!("{checked} states of a store after a crash in parallel work"));
+}
+
+/// Looks what a crash leaves before each call: the end of the process before one, a loss of power before the next.
+fn survive_one_way(images: &[Image<Promise>], seed: u64) -> usize {
+    for (number, image) in images.iter().enumerate() {
+        let Image { call, promise, .. } = image;
+        let ways = image.ways(seed * 100_000 + number as u64);
+        let way = if (number as u64 + seed).is_multiple_of(2) { 0 } else { 3 };
+        let (intact, disk) = &ways[way];
+        let work = std::panic::AssertUnwindSafe(|| survive(disk, promise, *intact));
+        let done = std::panic::catch_unwind(work);
+        assert!(done.is_ok(), "seed {seed}, way {way}, before call {number}, {call}; {promise:?}");
+    }
+    images.len()
+}
+
+/// The logs of a topic that is deleted are closed on several threads, and no crash leaves a part of it, nor anything less of
+/// another topic. A topic of its name that is made at once has nothing of it.
+#[test]
+fn crash_in_parallel_deletion_keeps_promises() {
+    let mut checked = 0;
+    for seed in seeds("ANNALS_STORE_SEEDS", 3) {
+        let mut sim = Sim::on_threads(2 + seed as usize % 3, seed);
+        sim.run(Op::Create { name: 0, partitions: 5 });
+        sim.run(Op::Create { name: 1, partitions: 2 });
+        for partition in 0..5 {
+            let records = 1 + (partition + seed) % 3;
+            (0..records).for_each(|_| sim.run(Op::Append { name: 0, partition }));
+            sim.run(Op::Append { name: 1, partition });
+            if (partition + seed).is_multiple_of(2) {
+                sim.run(Op::Flush { name: 0, partition });
+            }
+        }
+        sim.images.take();
+        sim.run(Op::Delete { name: 0 });
+        checked += survive_one_way(&sim.images.take(), seed);
+        sim.run(Op::Create { name: 0, partitions: 3 });
+        sim.run(Op::Append { name: 0, partition: 2 });
+        checked += survive_one_way(&sim.images.take(), seed + 1);
+        sim.run(Op::Close);
+    }
+    support::say(&format!("{checked} states of a store after a crash in a parallel deletion"));
 }
 
 /// A crash in the opening that follows a crash leaves no less.
@@ -462,6 +490,24 @@ fn a_crash_while_opening_leaves_what_was_promised() {
 /// Every call fails once, or from then on, in every way: the store says so, and what was promised is there when it is opened again.
 #[test]
 fn a_call_that_fails_leaves_what_was_promised() {
+    let fired = fail_each_call(1, 1, &|fs| work_on(1, &|| open(fs.clone())));
+    support::say(&format!("{fired} calls of a store failed"));
+}
+
+/// The same where logs are opened, made and closed on several threads: what one of them could not do says nothing of what
+/// the others did. A third of the calls fails with each seed.
+#[test]
+fn call_that_fails_in_parallel_work_keeps_promises() {
+    for seed in seeds("ANNALS_STORE_SEEDS", 1) {
+        let threads = 2 + seed as usize % 3;
+        let fired =
+            fail_each_call(1 + seed % 3, 3, &|fs| work_on(3, &|| open_on(threads, seed, fs)));
+        support::say(&format!("seed {seed}: {fired} calls of a store failed on {threads} threads"));
+    }
+}
+
+/// Does the work once for each call that may fail, from one on each so many. Returns how many have.
+fn fail_each_call(first: u64, every: usize, work: &dyn Fn(&FaultFs) -> Promise) -> usize {
     use std::io::ErrorKind as Io;
     let operations = [
         Operation::Open,
@@ -485,12 +531,12 @@ fn a_call_that_fails_leaves_what_was_promised() {
         for (fault, from_then_on) in
             [(Io::StorageFull, false), (Io::Other, false), (Io::Other, true)]
         {
-            for nth in 1.. {
+            for nth in (first..).step_by(every) {
                 let disk = MemFs::new();
                 let fs = FaultFs::new(disk.clone());
                 let rule = Rule::new(operation, Fault::Error(fault));
                 let id = fs.add(if from_then_on { rule.from_nth(nth) } else { rule.nth(nth) });
-                let promise = work_on(&fs);
+                let promise = work(&fs);
                 let count = fs.fired(id);
                 let at =
                     format!("{operation:?} fails with {fault:?} from {nth}, on: {from_then_on}");
@@ -510,18 +556,19 @@ fn a_call_that_fails_leaves_what_was_promised() {
             }
         }
     }
-    support::say(&format!("{fired} calls of a store failed"));
+    fired
 }
 
-/// Does a bit of everything, and says what was acknowledged of it. What failed may have happened.
-fn work_on(fs: &FaultFs) -> Promise {
+/// Does a bit of everything, with so many partitions at once, and says what was acknowledged of it. What failed may have
+/// happened.
+fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promise {
     let mut promise = Promise::default();
     let topic = |number, partitions| Topic {
         number,
         setting: 1_000_000 + number,
         partitions: vec![Partition::default(); partitions],
     };
-    let Ok(store) = open(fs.clone()) else { return promise };
+    let Ok(store) = open() else { return promise };
     // Whatever fails leaves its state to be found or not; nothing more is done to that topic.
     let orders = topic(1, 2);
     promise.next.insert("orders".into(), orders.clone());
@@ -550,7 +597,7 @@ fn work_on(fs: &FaultFs) -> Promise {
     let known = &mut promise.now.get_mut("orders").unwrap().partitions[1];
     known.start = 2;
     known.durable = known.durable.max(2);
-    let users = topic(2, 1);
+    let users = topic(2, partitions);
     promise.next.insert("users".into(), users.clone());
     if store.create_topic("users", settings(&users)).is_err() {
         return promise;
@@ -561,21 +608,11 @@ fn work_on(fs: &FaultFs) -> Promise {
         return promise;
     }
     promise.now.remove("users");
+    let more = || std::iter::repeat_n(Partition::default(), partitions);
     let mut grown = promise.now["orders"].clone();
-    grown.partitions.push(Partition::default());
-    let before = promise.next.insert(
-        "orders".into(),
-        Topic {
-            partitions: {
-                let mut partitions = promise.next["orders"].partitions.clone();
-                partitions.push(Partition::default());
-                partitions
-            },
-            ..grown.clone()
-        },
-    );
-    let _ = before;
-    if store.add_partitions("orders", 3).is_err() {
+    grown.partitions.extend(more());
+    promise.next.get_mut("orders").unwrap().partitions.extend(more());
+    if store.add_partitions("orders", grown.partitions.len() as u32).is_err() {
         return promise;
     }
     promise.now.insert("orders".into(), grown);
@@ -588,7 +625,7 @@ fn work_on(fs: &FaultFs) -> Promise {
         Err(error) => assert_ne!(error.kind(), ErrorKind::Closed),
     }
     // It may fail at that, too.
-    drop(open(fs.clone()));
+    drop(open());
     promise
 }
 
@@ -600,7 +637,7 @@ fn work_beside_changes_keeps_promises() {
     for seed in seeds("ANNALS_STORE_SEEDS", 4) {
         let disk = MemFs::new();
         let fs = FaultFs::new(disk.clone());
-        let store = open_on(2, seed, &fs);
+        let store = open_on(2, seed, &fs).unwrap();
         for name in ["orders", "users"] {
             store
                 .create_topic(name, TopicConfig::default().partitions(2).segment_bytes(300))

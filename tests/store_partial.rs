@@ -222,6 +222,32 @@ fn producer_needs_partition_where_count_is_unknown() {
     assert_eq!(read, 25);
 }
 
+/// A process that has too many files open is not to find a part of its topics. A topic whose definition could not be read at
+/// that moment was offline, also where none may be.
+#[test]
+fn store_does_not_open_in_part_when_descriptors_run_out() {
+    let fs = MemFs::new();
+    three_of_two(&fs);
+    let faults = [Fault::Os(24), Fault::Error(io::ErrorKind::Other)];
+    for (fault, which) in
+        faults.into_iter().zip([OfflinePartitions::Damaged, OfflinePartitions::Never])
+    {
+        for call in 1.. {
+            let failing = FaultFs::new(fs.kill());
+            let rule = failing.add(Rule::any(fault.clone()).nth(call));
+            let config = config(&fs).recovery_threads(1).offline_partitions(which);
+            if let Ok(store) = Store::open(DATA, config.fs(failing.clone())) {
+                for topic in store.topics() {
+                    assert!(topic.unavailable_partitions().is_empty(), "{fault:?}, call {call}");
+                }
+            }
+            if failing.fired(rule) == 0 {
+                break;
+            }
+        }
+    }
+}
+
 /// One damaged log, and all others open: it says what is wrong with it, until it is mended.
 #[test]
 fn damaged_partition_is_offline_alone() {

@@ -264,7 +264,7 @@ proptest! {
         for record in dead.partition(0).unwrap().reader(annals::StartAt::Earliest).unwrap().records() {
             let record = record.unwrap();
             let header = |name: &str| {
-                let value = record.header(&format!("__connect.errors.{name}")).unwrap().value.clone().unwrap();
+                let value = record.header(format!("__connect.errors.{name}")).unwrap().value.clone().unwrap();
                 str::from_utf8(&value).unwrap().parse::<u64>().unwrap()
             };
             letters[header("partition") as usize].push(header("offset"));

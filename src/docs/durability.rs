@@ -318,18 +318,25 @@
 //! 3. Leftovers go: `.tmp` and `.deleted` files; `.cleaned` files and the `.swap` files at or above the
 //!    lowest of them. What remains of `.swap` was complete and replaces the live files it covers. Indexes without a log go.
 //!    Each step is synced before the next relies on it.
-//! 4. The recovery point and the log's start are read. A malformed recovery point counts as 0. A malformed start is an error, as
-//!    deleted records would be back without it: restore the file, or remove it if they may. The start
-//!    stands twice in its file, as no checksum covers it: where the two differ, it is malformed. Segments wholly below the start are what an interrupted deletion left, and go.
+//! 4. The recovery point and the log's start are read. Both stand twice in their files, because no checksum
+//!    covers them: if the two lines differ, the value is malformed. A malformed recovery point counts as 0. A
+//!    malformed start is an error, because deleted records would be back without it: restore the file, or
+//!    remove it if they may. Segments wholly below the start are left from an interrupted deletion, and are removed.
 //! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
-//!    segment as it is, the log is open: no batch was read. If not, it goes on as after a crash.
+//!    segment as it is, the log is open: no batch was read. If not, opening continues as after a crash. A log
+//!    that has no segment and never had a record is new: nothing has to be recovered.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to
-//!    find the way, if the log bears them out; otherwise the scan begins at the segment's first byte. Every
+//!    find the way, if they agree with the log; otherwise the scan begins at the segment's first byte. Every
 //!    batch from there on is read: its length, magic and checksum, and that its offsets lie between its neighbours'.
-//! 7. Where the scan meets bytes that are no batch, it looks what they are:
+//!    If nothing was ever compacted in the log, no offset may be missing. Then the ends of the segments before
+//!    are looked at, too, and the scan begins at the first that does not reach the next one.
+//! 7. Where the scan meets bytes that are no batch, it finds out what they are:
 //!    - *zeros* to the end of the file: reserved room, or a length that was written before its data. Cut.
-//!    - *torn*: no valid batch anywhere behind them. The end of an interrupted write.
-//!    - *damaged*: a valid batch behind them, or a sound batch with impossible offsets. No interrupted append leaves that.
+//!    - *torn*: bytes that can be the beginning of a batch, with no whole message behind them. The end of an
+//!      interrupted write. Messages inside the length that the batch claims do not count: a value can hold them.
+//!    - *damaged*: anything else. A whole message lies behind the bytes; or they are a whole batch with a wrong
+//!      offset, length or magic; or no batch begins like that, as in a file of another program that has the
+//!      name of a segment. No interrupted append leaves any of these.
 //! 8. It decides by the table below whether the rest is cut or opening fails. Nothing below the recovery point is ever cut.
 //! 9. Segments behind a cut are removed, the last first, each removal synced; then the file is cut.
 //!    So a crash at any point of this leaves a log without a hole.
@@ -348,7 +355,9 @@
 //!
 //! After a clean close nothing is scanned, but a segment that was there and is missing, or shorter than it was, is an
 //! error, too; so is a topic of a store all of whose directories are gone. A loss of power explains a cut only if the
-//! recovery point is known: it stands twice in its file, and a broker writes it once.
+//! recovery point is known: it stands twice in its file, and a broker writes it once. A read-only opening
+//! cuts nothing. It checks only the last segment: damage there is an error, unless opening for writing would not
+//! read that part.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;

@@ -21,8 +21,8 @@
 //! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
 //! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot with a producer |
 //! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
-//! | `recovery-point-offset-checkpoint` | everything below was synced | every log |
-//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, see [durability](super::durability#what-opening-does) | each deletion from the front |
+//! | `recovery-point-offset-checkpoint` | everything below was synced; the line stands twice, see [durability](super::durability#what-opening-does) | every log |
+//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the front |
 //! | `cleaner-offset-checkpoint` | below it each key is in the log once; the line stands twice, too | each pass of compaction |
 //! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
 //! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
@@ -145,7 +145,9 @@
 //! # A segment: `.log`
 //!
 //! Batches, back to back, with nothing before, between or behind them. The offsets of each lie above those
-//! of the one before. They may leave gaps. An active segment whose room is reserved
+//! of the one before. Appends leave no offset out; compaction does. Where it would leave one out at the
+//! end of a segment, it keeps a batch without records there, so that recovery can tell removed offsets from
+//! lost ones. A truncation into a batch and a quarantine do the same. An active segment whose room is reserved
 //! ([`preallocate`](crate::LogConfig::preallocate)) has zeros behind its last batch.
 //!
 //! Three appends of one record each, in a log that was closed:
@@ -367,7 +369,7 @@
 //! # };
 //! # (|| -> std::io::Result<()> {
 //! let text = |name| Ok::<_, std::io::Error>(String::from_utf8_lossy(&read(name)?).into_owned());
-//! assert_eq!(text("recovery-point-offset-checkpoint")?, "0\n1\norders 3 3\n");
+//! assert_eq!(text("recovery-point-offset-checkpoint")?, "0\n2\norders 3 3\norders 3 3\n");
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"activeSegment":0,"activeBytes":207,"endOffset":3,"#,
 //!     r#""largestTimestamp":1700000002000,"largestTimestampOffset":2,"firstTimestamp":1700000000000,"#,
@@ -415,9 +417,9 @@
 //! loses the rest of them. Without it ids begin above all of a store that the logs know. They begin at
 //! [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), as a broker gives out those from 0 on.
 //!
-//! **Lines that stand twice.** No checksum covers a checkpoint. A wrong digit in a recovery point is found out by the recovery. One in a start, or in what was compacted,
-//! would delete records or keep them for ever. So of each log those lines are there twice, and of two that differ neither is believed. Kafka
-//! takes the last.
+//! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could delete records or keep
+//! them for ever. So each log has two equal lines in each of these files, and if they differ, neither is believed. A
+//! broker writes one line, which shows that it had the log last. It reads both, and takes the second.
 //!
 //! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, and for it the members told above, with a checksum of their own. A log
 //! that is not in it, or not as it says, is recovered; the others are not read.
@@ -447,7 +449,10 @@
 //! assert_eq!(text("orders-0/topic.properties")?, "partitions=2\nretention.ms=-1\n");
 //! assert_eq!(text("orders-1/partition.metadata")?, format!("version: 0\ntopic_id: {}", orders.id()));
 //! assert_eq!(text("producer-ids.properties")?, "next.producer.id=4611686018427388904\n");
-//! assert_eq!(text("recovery-point-offset-checkpoint")?, "0\n2\norders 0 0\norders 1 3\n");
+//! assert_eq!(
+//!     text("recovery-point-offset-checkpoint")?,
+//!     "0\n4\norders 0 0\norders 0 0\norders 1 3\norders 1 3\n"
+//! );
 //! assert_eq!(text("log-start-offset-checkpoint")?, "0\n2\norders 1 2\norders 1 2\n");
 //! assert_eq!(text(".kafka_cleanshutdown")?, concat!(
 //!     r#"{"version":0,"brokerEpoch":-1,"logs":{"#,

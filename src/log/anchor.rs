@@ -27,8 +27,8 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// The last batch of a closed segment; `None` if it has none that can be read.
-    pub(crate) fn of_closed(segment: &Arc<Segment>, limit: Offset) -> Result<Option<Anchor>> {
+    /// The last batch of a segment, found by its indexes; `None` if it has none that can be read.
+    pub(crate) fn of_segment(segment: &Arc<Segment>, limit: Offset) -> Result<Option<Anchor>> {
         let end = segment.published();
         let fail = |error| Error::io("read", &segment.path(Kind::Log), error);
         let indexes = match segment.indexes(limit) {

@@ -140,7 +140,8 @@ pub enum OnCorruption {
     #[default]
     Fail,
     /// What Kafka does: cut the log where the damage begins, and drop all that follows, intact or
-    /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes).
+    /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes). After a clean close
+    /// nothing is cut: if a whole segment is missing then, the others are kept.
     Truncate,
     /// Keep everything that is whole, before and behind. The damaged bytes go to a file beside the segment,
     /// `<segment>.log.<position>.quarantined`, the segment is written anew without them, and their offsets stay

@@ -10,9 +10,11 @@ use crate::log::anchor::{Anchor, Chain};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::flush::SyncState;
+use crate::log::lock::Place;
 use crate::log::open::{Listing, Recovery, end_of_replacement, lost_since_close, segment_dir};
 use crate::log::open_txns::OpenTxns;
 use crate::log::place::checkpoints_to_read;
+use crate::log::producers::states_at;
 use crate::log::recovery::damage;
 use crate::log::shared::{Parts, Shared};
 use crate::log::view::View;
@@ -241,7 +243,7 @@ fn survey_listed(
 ) -> Result<(Follower, View)> {
     let logs = log_files(dir, listing, ends)?;
     let Some((&(last, _), sealed)) = logs.split_last() else {
-        listing.check(&dir.path)?;
+        listing.check(dir)?;
         return Err(Error::NotALog {
             path: dir.path.as_path().into(),
             reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
@@ -258,10 +260,13 @@ fn survey_listed(
     let mut transactions = OpenTxns::at(dir, last.base)?;
     let scan = scan_last(dir, last.base, checkpoints, choice, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
+    if follower.anchor.is_none() && follower.position > 0 {
+        follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
+    }
     if follower.anchor.is_none()
         && let Some(before) = segments.iter().rfind(|segment| segment.published() > 0)
     {
-        follower.anchor = Anchor::of_closed(before, last.base)?;
+        follower.anchor = Anchor::of_segment(before, last.base)?;
     }
     segments.push(Arc::clone(&follower.segment));
     Ok((follower, View { segments }))
@@ -326,14 +331,39 @@ fn scan_last(
         }
         looks = looks.saturating_add(1);
         if looks == LOOKS {
-            return Err(damage(dir, base, &found, None, recovery_point));
+            let behind = scan_unsynced(dir, base, recovery_point, transactions)?;
+            return behind.ok_or_else(|| damage(dir, base, &found, None, recovery_point));
         }
     }
+}
+
+/// Reads a damaged last segment as it is opened for writing: what was synced is not read, if its indexes bear it out.
+/// Whoever reads the damage finds it.
+fn scan_unsynced(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    trusted: Offset,
+    transactions: &mut OpenTxns,
+) -> Result<Option<Scan>> {
+    // The damage may hide that a transaction ends. The snapshot of a close knows.
+    if transactions.first().is_some() && states_at(dir, trusted)?.is_empty() {
+        return Ok(None);
+    }
+    let mut behind = OpenTxns::at(dir, trusted)?;
+    let rules = ScanRules { trusted, ..ScanRules::NONE };
+    let found = recover_segment(dir, base, rules, &mut behind)?;
+    let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= trusted;
+    if !is_sound {
+        return Ok(None);
+    }
+    *transactions = behind;
+    Ok(Some(Scan { found, last: None }))
 }
 
 /// Opens a log for reading only, whether or not somebody else has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
+    Place::check(path)?;
     let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;

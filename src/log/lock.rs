@@ -31,6 +31,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Fails for an empty path, which names no directory: most likely a variable that was not set.
+    pub(crate) fn check(path: &Path) -> Result<()> {
+        if !path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let reason = "is an empty path; give a directory, or `.` for the current one".to_owned();
+        Err(Error::InvalidConfig { option: "dir", reason })
+    }
+
     /// Holds a directory that is there.
     pub(crate) fn hold(fs: &Arc<dyn Fs>, path: &Path) -> io::Result<Place> {
         let to_owned = path.to_owned();

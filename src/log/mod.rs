@@ -121,7 +121,7 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`] for an option that cannot be as it is.
+    /// - [`Error::InvalidConfig`] for an option that cannot be as it is, and for an empty path.
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, by whatever path, or the one
     ///   above it is by a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed,
     ///   one at a time: see [who may have it open](crate::docs::limits#who-may-have-it-open).
@@ -186,8 +186,9 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::NotALog`] when there is no segment.
-    /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced;
-    ///   with [`OnCorruption::Truncate`] the log ends before that, and nothing is cut.
+    /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced,
+    ///   unless `open` would trust the indexes of that part and not read it: then whoever reads the damage finds it.
+    ///   With [`OnCorruption::Truncate`] the log ends before the damage, and nothing is cut.
     /// - [`Error::Corrupt`], too, when a segment is gone or shorter than when the log was closed; with
     ///   [`OnCorruption::Truncate`] what is left is read, and only [`verify`](Log::verify) tells of the hole.
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).

@@ -14,6 +14,7 @@ use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
 use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::data_checkpoints::key_of;
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
 use crate::log::producers::Replay;
@@ -24,7 +25,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, Name, SegmentFile, Stage};
+use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -52,7 +53,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Whether the log had been closed in order, so that nothing had to be read. False for a log that was just made.
+    /// Whether nothing had to be recovered: the log was closed in order, or was just created.
     pub clean: bool,
     /// How many bytes of batches were read and checked.
     pub scanned_bytes: u64,
@@ -76,8 +77,8 @@ pub(crate) struct Listing {
     temporary: Vec<String>,
     unknown: Vec<String>,
     known: bool,
-    /// Whether directories are in it that are named as logs are: `orders-0`.
-    holds_logs: bool,
+    /// The directories in it that are named as logs are: `orders-0`.
+    partitions: Vec<String>,
 }
 
 pub(crate) const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
@@ -92,10 +93,9 @@ impl Listing {
         })?;
         let mut listing = Listing::default();
         for Entry { name, kind, len } in entries {
-            let partition = name
-                .rsplit_once('-')
-                .is_some_and(|(topic, number)| !topic.is_empty() && number.parse::<u32>().is_ok());
-            listing.holds_logs |= kind == EntryKind::Directory && partition;
+            if kind == EntryKind::Directory && key_of(&name).is_some() {
+                listing.partitions.push(name.clone());
+            }
             match Name::parse(&name) {
                 _ if kind != EntryKind::File => listing.unknown.push(name),
                 Name::Segment(file) if file.stage == Stage::Live => {
@@ -135,23 +135,34 @@ impl Listing {
     }
 
     /// A directory with files of others and none of ours is not taken for an empty log.
-    pub(crate) fn check(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
         let has_segments = !self.live.is_empty() || !self.staged.is_empty();
-        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock, too.
-        if !has_segments && self.holds_logs {
+        if !has_segments && self.holds_logs(dir) {
             return Err(Error::NotALog {
-                path: dir.into(),
+                path: dir.path.as_path().into(),
                 reason: "it holds logs and is none itself; open it as a store, or give the directory of one of them",
             });
         }
         let ours = self.known || has_segments;
         if !ours && !self.unknown.is_empty() {
             return Err(Error::NotALog {
-                path: dir.into(),
+                path: dir.path.as_path().into(),
                 reason: "it holds other files and no segment; give the log a directory of its own",
             });
         }
         Ok(())
+    }
+
+    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of a broker lie beside
+    /// it. Names alone do not tell, `dbus-1` for example.
+    fn holds_logs(&self, dir: &SegmentDir) -> bool {
+        let has_segment = |name: &String| {
+            let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();
+            entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some())
+        };
+        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock, too.
+        let of_a_broker = self.known || self.unknown.iter().any(|name| name == META_PROPERTIES);
+        !self.partitions.is_empty() && (of_a_broker || self.partitions.iter().any(has_segment))
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) struct DataDir {
 /// Opens a log for reading and writing, creating it if there is none.
 pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
+    Place::check(path)?;
     let not_a_directory = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
@@ -47,7 +48,7 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     config.fs.create_dir(path).map_err(not_a_directory)?;
     let place = Place::hold(&config.fs, path).map_err(not_a_directory)?;
     let dir = segment_dir(&place.fs, path, &config, true);
-    Listing::read(&dir)?.check(path)?;
+    Listing::read(&dir)?.check(&dir)?;
     match data_dir_above(&place)? {
         Some((above, _)) => open_alone(&place, above, config),
         None => open_plain(&place, dir, config),

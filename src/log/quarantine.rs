@@ -12,7 +12,7 @@ use crate::record::layout;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{has_message_after, is_zero, next_batch_after};
+use crate::segment::recover::{can_begin_batch, has_message_after, is_zero, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
@@ -143,7 +143,8 @@ fn find_holes(
             let is_tail = next.is_none()
                 && !synced
                 && whole.is_none()
-                && !has_message_after(&**file, position..end, lowest, limit)?;
+                && !has_message_after(&**file, position..end, lowest, limit)?
+                && can_begin_batch(&**file, &(position..end), lowest, limit)?;
             let is_room =
                 next.is_none_or(|next| next == lowest) && is_zero(&**file, position, end)?;
             if !is_tail && !is_room {

@@ -191,7 +191,9 @@ impl Opening {
     }
 
     /// A directory without a segment is a new log, unless it is known to have had records.
-    fn begin_log(&self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+    fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        // A log that never had a record has nothing to be recovered.
+        self.recovery.clean = (start, recovery_point) == (0, 0);
         if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
             return Err(Error::Corrupt(Box::new(Corruption {
                 path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),

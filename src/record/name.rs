@@ -23,11 +23,11 @@ use std::str::Utf8Error;
 /// assert!(record.headers[1].name.to_str().is_err());
 /// assert_eq!(HeaderName::from("lang").to_str(), Ok("lang"));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderName(Bytes);
 
 /// A borrowed [`HeaderName`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderNameRef<'a>(&'a [u8]);
 
 impl HeaderName {

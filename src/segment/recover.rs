@@ -346,9 +346,37 @@ fn classify(
     Ok(match whole_at(file, rest.start, rest.end)? {
         Some(Whole::Foreign(unsupported)) => Err(unsupported),
         Some(Whole::Ours) => Ok(Tail::Damaged(damage)),
-        None if has_message_after(file, rest, lowest, limit)? => Ok(Tail::Damaged(damage)),
-        None => Ok(Tail::Torn(damage)),
+        None if has_message_after(file, rest.clone(), lowest, limit)? => Ok(Tail::Damaged(damage)),
+        None if can_begin_batch(file, &rest, lowest, limit)? => Ok(Tail::Torn(damage)),
+        None if rest.start == 0 => Ok(Tail::Damaged(Damage::Malformed(NOT_A_SEGMENT))),
+        None => Ok(Tail::Damaged(damage)),
     })
+}
+
+const NOT_A_SEGMENT: &str =
+    "its first bytes cannot begin a batch, so it is no log segment, or its start is overwritten";
+
+/// Whether the rest of a file can be the beginning of a batch, cut anywhere: what a write leaves whose process died. Zeros
+/// at the end may be reserved room, and say nothing.
+pub(crate) fn can_begin_batch(
+    file: &dyn File,
+    rest: &Range<u64>,
+    lowest: Offset,
+    limit: Offset,
+) -> io::Result<bool> {
+    let mut start = [0; BatchHeader::SIZE];
+    let wanted = rest.end.saturating_sub(rest.start).min(start.len() as u64) as usize;
+    file.read_exact_at(start.get_mut(..wanted).unwrap_or_default(), rest.start)?;
+    let written = start.iter().rposition(|&byte| byte != 0).unwrap_or(0);
+    let is_written = |field_end: usize| written >= field_end;
+    let base = start.first_chunk().map_or(-1, |base| i64::from_be_bytes(*base));
+    let length = start.get(layout::BATCH_LENGTH_AT..).and_then(|field| field.first_chunk());
+    let length = length.map_or(0, |length| i32::from_be_bytes(*length));
+    let fits = u64::try_from(base).is_ok_and(|base| base >= lowest && base < limit);
+    Ok((fits || !is_written(layout::BATCH_LENGTH_AT))
+        && (length >= layout::MIN_LENGTH || !is_written(layout::LEADER_EPOCH_AT))
+        && (start.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned())
+            || !is_written(layout::MAGIC_END)))
 }
 
 /// Whether all bytes of a piece of a file are zero. Its holes are not read.

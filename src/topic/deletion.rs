@@ -24,6 +24,10 @@ impl Store {
     ///
     /// On a full disk the third step may fail. It is tried again after the fourth, which makes room.
     ///
+    /// A partition of `__consumer_offsets` that is offline, or cannot be read, keeps what its groups have committed for the
+    /// topic. Such a record names the topic but has no id of it, so once the partition is repaired, those groups begin
+    /// there in the next topic of that name. [`Admin::delete_offsets`](crate::Admin::delete_offsets) removes it.
+    ///
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`Error::StoreClosed`](crate::Error::StoreClosed).

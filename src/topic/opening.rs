@@ -26,12 +26,19 @@ struct Prepared<'a> {
     config: LogConfig,
 }
 
+/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is not.
+fn is_of_one(error: &Error) -> bool {
+    let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
+    matches!(error, Error::Topic(_)) || kinds.contains(&error.kind())
+}
+
 impl Store {
     /// Opens all partitions that are there, several at once.
     pub(super) fn open_topics(&self) -> Result<()> {
         let shared = self.shared();
-        let survey = shared.directory.survey(&shared.checkpoints)?;
+        let mut survey = shared.directory.survey(&shared.checkpoints)?;
         self.check_missing(&survey)?;
+        self.check_broken(&mut survey)?;
         let Survey { found, deleting, unknown } = survey;
         *shared.unknown.write() = unknown;
         let prepare = |topic| self.prepare(topic);
@@ -102,6 +109,16 @@ impl Store {
         }
     }
 
+    /// A topic whose definition cannot be read may be offline, if that is what is wrong.
+    fn check_broken(&self, survey: &mut Survey) -> Result<()> {
+        let may_be = |error: &Error| {
+            self.shared().config.offline != OfflinePartitions::Never && is_of_one(error)
+        };
+        let is_refused = |found: &&mut Found| found.broken.as_ref().is_some_and(|e| !may_be(e));
+        let refused = survey.found.iter_mut().find(is_refused);
+        refused.and_then(|found| found.broken.take()).map_or(Ok(()), Err)
+    }
+
     fn prepare<'a>(&self, found: &'a Found) -> Result<Prepared<'a>> {
         let id = self.id_of(found)?;
         let config = found.config.apply(&self.shared().config.log)?;
@@ -124,12 +141,7 @@ impl Store {
             return Ok((Slot::Elsewhere, None));
         }
         if let Some(error) = broken {
-            let refused = shared.config.offline == OfflinePartitions::Never;
-            let again = || shared.directory.definition(name).err();
-            return match again().filter(|_| refused) {
-                Some(error) => Err(error),
-                None => Ok((self.set_offline(name, number, error), None)),
-            };
+            return Ok((self.set_offline(name, number, error), None));
         }
         let open = || {
             if *unfinished {
@@ -150,11 +162,7 @@ impl Store {
             (OfflinePartitions::Never, _) => false,
             (OfflinePartitions::Damaged, Error::Topic(error)) => !is_missing(error),
             (_, Error::Topic(_)) => true,
-            // What is wrong is wrong with this log. A full disk or a lock is not.
-            (_, error) => {
-                let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
-                kinds.contains(&error.kind())
-            }
+            (_, error) => is_of_one(error),
         };
         if may_be { Ok((self.set_offline(topic, number, &error), None)) } else { Err(error) }
     }
@@ -169,7 +177,9 @@ impl Store {
     /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or restored, or to have its damage
     /// taken out by this choice. Returns its log, also if it is open already.
     ///
-    /// Producers and consumers that have the topic go on with it.
+    /// Producers and consumers that have the topic go on with it; a member of a group needs no rebalance for that. A
+    /// partition of `__consumer_offsets` may still have offsets of a topic that was
+    /// [deleted](Store::delete_topic) meanwhile.
     ///
     /// ```
     /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
@@ -263,9 +273,12 @@ impl Store {
             return Ok(id);
         }
         for number in &topic.partitions {
-            // One that cannot be read is an error of that partition.
-            if let Ok(Some(id)) = self.shared().directory.topic_id(&topic.name, *number) {
-                return Ok(id);
+            match self.shared().directory.topic_id(&topic.name, *number) {
+                Ok(Some(id)) => return Ok(id),
+                Ok(None) => {}
+                // It is an error of that partition.
+                Err(error) if is_of_one(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(TopicId::random())

@@ -128,6 +128,7 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
         let path = dir.as_ref();
+        Place::check(path)?;
         let fs = &config.log.fs;
         fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
         let place = Place::hold(fs, path).map_err(|e| Error::io("open", path, e))?;

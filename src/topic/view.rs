@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::fs::EntryKind;
-use crate::log::{Log, LogConfig};
+use crate::log::{Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::admin::{PartitionDescription, TopicDescription};
@@ -63,6 +63,7 @@ impl Store {
     /// - [`Error::InvalidConfig`].
     pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
         config.validate()?;
+        Place::check(dir.as_ref())?;
         let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
         let events = Events { listener: config.log.listener.clone() };
         let dir = Arc::new(SegmentDir::new(fs, path, events, 0, false));

@@ -43,7 +43,15 @@ fn below(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn batches() -> Vec<Vec<u8>> {
     let all = ["batches", "bad", "legacy"].map(below).into_iter().flatten();
-    all.map(|(_, bytes)| bytes).filter(|bytes| bytes.len() <= MOST_BYTES).collect()
+    all.map(|(_, bytes)| bytes).chain(packed()).filter(|bytes| bytes.len() <= MOST_BYTES).collect()
+}
+
+/// Batches compressed in every form that clients write.
+fn packed() -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(vectors().join("bytes.txt")).unwrap();
+    let digits = text.lines().filter_map(|line| line.strip_prefix("B "));
+    let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
+    digits.map(|digits| digits.as_bytes().chunks(2).map(byte).collect()).collect()
 }
 
 fn with_front(front: &[u8], bytes: &[u8]) -> Vec<u8> {
