@@ -422,6 +422,48 @@ fn rejected_log_leaves_no_directory() {
     assert!(store(fs).topics().is_empty());
 }
 
+/// A log whose number or name was mistyped became a partition that the store did not know, and the
+/// store did not open again.
+#[test]
+fn unknown_partition_is_not_created_in_store() {
+    let fs = MemFs::new();
+    let first = store(fs.clone());
+    first.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    first.close().unwrap();
+    for name in ["d/orders-7", "d/order-0"] {
+        let error = Log::open(name, LogConfig::default().fs(fs.clone())).unwrap_err();
+        assert!(matches!(error, Error::NotALog { .. }), "{error}");
+        assert!(fs.list(Path::new(name)).is_err(), "{name}");
+    }
+    drop(Log::open("d/orders-2", LogConfig::default().fs(fs.clone())).unwrap());
+    assert_eq!(store(fs).topics().len(), 1);
+}
+
+/// A link that has the name of a segment was taken for no segment at all: the log began behind it,
+/// and the index files of the records that it leads to were removed.
+#[cfg(unix)]
+#[test]
+fn linked_segment_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t-0");
+    let log = Log::open(&path, LogConfig::default()).unwrap();
+    log.append("first").unwrap();
+    log.roll().unwrap();
+    log.append("second").unwrap();
+    drop(log);
+    let (segment, elsewhere) = (path.join(format!("{:020}.log", 0)), dir.path().join("elsewhere"));
+    std::fs::rename(&segment, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &segment).unwrap();
+    for opened in
+        [Log::open(&path, LogConfig::default()), Log::open_read_only(&path, LogConfig::default())]
+    {
+        let error = opened.unwrap_err();
+        assert!(error.to_string().contains("symbolic links"), "{error}");
+    }
+    std::fs::rename(&elsewhere, &segment).unwrap();
+    assert_eq!(offsets(&Log::open(&path, LogConfig::default()).unwrap()), [0, 1]);
+}
+
 /// Kafka takes a directory offline whose start offsets it cannot read.
 #[test]
 fn unreadable_start_brings_no_deleted_record_back() {

@@ -7,8 +7,9 @@ mod support;
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
-    CleanupPolicy, Error, ErrorKind, Event, Listener, Log, LogConfig, OffsetSpec, ReadLimits,
-    Record, StartAt, Timestamp,
+    AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Event, Listener, Log,
+    LogConfig, OffsetSpec, ReadLimits, Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig,
+    TopicPartition,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,6 +164,38 @@ fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
     reader.seek(StartAt::Earliest).unwrap();
     assert_eq!(reader.next_record().unwrap().unwrap().offset, 9);
     assert_eq!(logs(&fs).len(), 2, "nobody reads them any more");
+}
+
+/// A reader, tail or consumer that waited at the end kept the files of every segment that was there
+/// when it came to the end: nobody could free a full disk while it waited.
+#[test]
+fn reader_at_end_keeps_no_deleted_segment() {
+    let fs = MemFs::new();
+    let log = segments(&fs, LogConfig::default(), 4);
+    let mut reader = log.reader(0).unwrap();
+    while reader.next_record().unwrap().is_some() {}
+    let mut tail = log.tail(0).unwrap();
+    while tail.next_record(Some(Duration::ZERO)).unwrap().is_some() {}
+    log.delete_before(13).unwrap();
+    assert_eq!(logs(&fs).len(), 1);
+    log.append("next").unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().offset, 13);
+    assert_eq!(tail.next_record(Some(Duration::ZERO)).unwrap().unwrap().offset, 13);
+
+    let store = Store::open("d", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap();
+    let topic = store.create_topic("t", TopicConfig::default()).unwrap();
+    let log = topic.partition(0).unwrap();
+    for _ in 0..4 {
+        log.append("v").unwrap();
+        log.roll().unwrap();
+    }
+    let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.assign([TopicPartition::new("t", 0)]).unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 4);
+    store.admin().delete_records("t", 0, 4).unwrap();
+    let left = files(&fs, "d/t-0").into_keys().filter(|name| name.ends_with(".log"));
+    assert_eq!(left.count(), 1);
 }
 
 /// Deletes when an index is made again, as a pass of compaction does before it rewrites the segment.

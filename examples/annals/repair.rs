@@ -2,12 +2,14 @@
 
 use crate::args::RepairArgs;
 use crate::failure::{DAMAGED, Failure, warn};
+use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::verify;
 use annals::{Log, LogConfig, Offset, OnCorruption};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Moved {
@@ -32,13 +34,13 @@ pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> 
             return Ok(ExitCode::SUCCESS);
         }
         warn(
-            "nothing was changed; --execute moves the damaged bytes to files beside their segments",
+            "nothing was changed; --execute moves the damaged bytes to files beside their segments, and removes a write that was cut short",
         );
         return Ok(ExitCode::from(DAMAGED));
     }
     // Opening for writing would make a log where there is none.
     verify::segments(&args.dir)?;
-    let config = LogConfig::default();
+    let config = LogConfig::default().listener(Arc::new(Notices));
     drop(Log::open_read_only(&args.dir, config.clone().on_corruption(OnCorruption::Truncate))?);
     let progress = spinner("repairing");
     let log = Log::open(&args.dir, config.on_corruption(OnCorruption::Quarantine))?;

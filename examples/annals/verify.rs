@@ -7,7 +7,9 @@ use crate::output::{Output, spinner};
 use crate::salvage::Salvage;
 use annals::fs::{DiskFs, EntryKind, Fs as _};
 use annals::inspect::{self, Batches, FileKind, Piece};
-use annals::{Corruption, Damage, Error, Log, LogConfig, Offset, OnCorruption, StartAt};
+use annals::{
+    Corruption, Damage, Error, Log, LogConfig, Offset, OnCorruption, StartAt, Unsupported,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +29,13 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
 pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
     // Damage is what is looked for here, so it must not keep the log from opening.
     let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
-    let log = Log::open_read_only(dir, config)?;
+    let log = match Log::open_read_only(dir, config) {
+        // A format that no Kafka has written is a damaged byte, or a file of the future.
+        Err(Error::Unsupported(Unsupported::MessageFormat(magic))) if !matches!(magic, 0 | 1) => {
+            return problems_of_files(dir);
+        }
+        opened => opened?,
+    };
     let progress = spinner("verifying");
     let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
     let end = if let Some(base) = last_segment(dir)? {
@@ -40,6 +48,26 @@ pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
     let end = if problems.is_empty() { end } else { end.max(end_of_sound(dir, end)?) };
     check_files(dir, end, &mut problems)?;
     progress.finish_and_clear();
+    Ok(problems)
+}
+
+/// What is wrong with each log file by itself, where they do not make a log.
+fn problems_of_files(dir: &Path) -> Result<Vec<Problem>, Failure> {
+    let mut problems = Vec::new();
+    for base in segments(dir)? {
+        let path = segment_file(dir, base, "log");
+        for piece in Batches::open(&DiskFs, &path)? {
+            let (position, offset, reason) = match piece? {
+                Piece::Damaged(gap) => (gap.position, None, gap.reason),
+                Piece::Batch(found) => match found.checksum {
+                    Ok(()) => continue,
+                    Err(reason) => (found.position, Some(found.header.base_offset), reason),
+                },
+            };
+            let (path, reason) = (path.clone(), reason.into());
+            problems.push(Problem::from(&Corruption { path, position, offset, reason }));
+        }
+    }
     Ok(problems)
 }
 

@@ -24,7 +24,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
-    view: Arc<View>,
+    /// `None` at the end of the log: a reader that waits there keeps no deleted segment but its own.
+    view: Option<Arc<View>>,
     generation: u64,
     revision: u64,
     /// The segment being read, by its number in the view. `None` before the first read and after a revision.
@@ -73,7 +74,7 @@ impl Cursor {
         // The counters first: a view that is newer than they say is looked up once more, no harm done.
         let revision = shared.revision();
         let generation = shared.generation();
-        let view = shared.view();
+        let view = Some(shared.view());
         let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
         Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare, trail }
@@ -136,12 +137,13 @@ impl Cursor {
             self.leave();
         }
         let generation = self.shared.generation();
-        if generation != self.generation {
+        if generation != self.generation || self.view.is_none() {
             self.generation = generation;
-            self.view = self.shared.view();
+            let view = self.shared.view();
             if let Some(place) = &mut self.at {
-                place.after = self.view.after(place.segment.base);
+                place.after = view.after(place.segment.base);
             }
+            self.view = Some(view);
         }
     }
 
@@ -151,7 +153,7 @@ impl Cursor {
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
             self.shared.check_readable()?;
-            if self.shared.revised_since(self.revision) {
+            if self.view.is_none() || self.shared.revised_since(self.revision) {
                 self.refresh_view();
             }
             if self.at.is_none() {
@@ -174,6 +176,7 @@ impl Cursor {
                     if self.more_was_written()? {
                         continue;
                     }
+                    self.view = None;
                     return Ok(None);
                 }
             }
@@ -192,7 +195,10 @@ impl Cursor {
                 }
                 Ok(Stepped::NextSegment) => continue,
                 Ok(Stepped::End) if self.more_was_written()? => continue,
-                Ok(Stepped::End) => return Ok(None),
+                Ok(Stepped::End) => {
+                    self.view = None;
+                    return Ok(None);
+                }
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
@@ -222,10 +228,10 @@ impl Cursor {
         if truncations == self.trail.truncations {
             return Ok(());
         }
-        if let Some(read) = self.trail.last_read(self.next) {
-            let index = self.view.find(read.base_offset);
-            let limit = self.view.limit(index, self.shared.end());
-            let segment = self.view.segments.get(index);
+        if let (Some(read), Some(view)) = (self.trail.last_read(self.next), &self.view) {
+            let index = view.find(read.base_offset);
+            let limit = view.limit(index, self.shared.end());
+            let segment = view.segments.get(index);
             let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
             if now.is_err() {
                 self.shared.refresh()?;
@@ -270,9 +276,10 @@ impl Cursor {
         if self.next >= end {
             return Ok(false);
         }
-        let mut index = self.view.find(self.next);
-        while let Some(segment) = self.view.segments.get(index) {
-            let limit = self.view.limit(index, end);
+        let Some(view) = &self.view else { return Ok(false) };
+        let mut index = view.find(self.next);
+        while let Some(segment) = view.segments.get(index) {
+            let limit = view.limit(index, end);
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
                 self.at = Some(Place {
@@ -289,9 +296,11 @@ impl Cursor {
     }
 
     fn step(&mut self) -> Result<Stepped> {
-        let Some(place) = &mut self.at else { return Ok(Stepped::End) };
+        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
+            return Ok(Stepped::End);
+        };
         let bytes = place.segment.published();
-        let mut limit = self.view.begin_of(place.after, self.shared.end());
+        let mut limit = view.begin_of(place.after, self.shared.end());
         let fills = place.stream.fills();
         loop {
             let step = place.stream.advance(bytes, limit);
@@ -306,7 +315,7 @@ impl Cursor {
                 {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
-                    limit = self.view.begin_of(place.after, self.shared.end());
+                    limit = view.begin_of(place.after, self.shared.end());
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -325,8 +334,10 @@ impl Cursor {
     /// Goes on to the next segment, if there is one.
     fn step_segment(&mut self) -> Result<Stepped> {
         self.refresh_view();
-        let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
-        let here = place.after.checked_sub(1).and_then(|n| self.view.segments.get(n));
+        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
+            return Ok(Stepped::NextSegment);
+        };
+        let here = place.after.checked_sub(1).and_then(|n| view.segments.get(n));
         // Another one in its place may have grown before it was closed, or hold what others held that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
@@ -334,7 +345,7 @@ impl Cursor {
         }
         // What follows may have been deleted: then the next there is lies behind a gap.
         self.shared.check_range(self.next)?;
-        let Some(next) = self.view.segments.get(place.after) else { return Ok(Stepped::End) };
+        let Some(next) = view.segments.get(place.after) else { return Ok(Stepped::End) };
         place.after = place.after.saturating_add(1);
         place.segment = Arc::clone(next);
         let lowest = place.stream.lowest().max(next.base);

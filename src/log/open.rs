@@ -97,6 +97,15 @@ impl Listing {
                 listing.partitions.push(name.clone());
             }
             match Name::parse(&name) {
+                // Taken for absent, its records would be, and what is left would be a log that begins later.
+                Name::Segment(file)
+                    if kind == EntryKind::Other
+                        && file == SegmentFile::live(file.base, Kind::Log) =>
+                {
+                    let reason = "not a regular file; symbolic links are not followed";
+                    let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
+                    return Err(Error::io("open", &dir.path.join(name), error));
+                }
                 _ if kind != EntryKind::File => listing.unknown.push(name),
                 Name::Segment(file) if file.stage == Stage::Live => {
                     listing.live.insert((file.base, file.kind), len);

@@ -55,8 +55,8 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     }
 }
 
-/// Fails if a directory that is still to be created would be one of an open data directory: it
-/// would lie there as a topic that its owner knows nothing of.
+/// Fails if a directory that is still to be created would be one of a data directory that is open,
+/// or of a store or broker: it would lie there as a partition that its owner knows nothing of.
 fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let is_partition = name.is_some_and(|name| key_of(&name).is_some());
@@ -67,9 +67,14 @@ fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     }
     // Without a directory above there is none to be open.
     let Ok(above) = Place::hold(fs, above) else { return Ok(()) };
-    if is_data_dir(&*above.fs, &above.path)? {
-        drop(above.guard()?);
-        WriteLock::check_free(&*above.fs, &above.path)?;
+    if !is_data_dir(&*above.fs, &above.path)? {
+        return Ok(());
+    }
+    drop(above.guard()?);
+    WriteLock::check_free(&*above.fs, &above.path)?;
+    if exists(&*above.fs, &above.path.join(META_PROPERTIES))? {
+        let reason = "the data directory it would lie in has no such partition; create topics with `Store::create_topic`";
+        return Err(Error::NotALog { path: path.into(), reason });
     }
     Ok(())
 }
@@ -183,12 +188,17 @@ fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
 fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let files = Checkpoint::ALL.map(Checkpoint::file);
     for name in [META_PROPERTIES, CLEAN_SHUTDOWN].into_iter().chain(files) {
-        let path = dir.join(name);
-        match fs.open(&path, Open::ReadOnly) {
-            Ok(_) => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("open", &path, error)),
+        if exists(fs, &dir.join(name))? {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn exists(fs: &dyn Fs, path: &Path) -> Result<bool> {
+    match fs.open(path, Open::ReadOnly) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
 }
