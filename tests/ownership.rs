@@ -422,23 +422,6 @@ fn rejected_log_leaves_no_directory() {
     assert!(store(fs).topics().is_empty());
 }
 
-/// A log whose number or name was mistyped became a partition that the store did not know, and the
-/// store did not open again.
-#[test]
-fn unknown_partition_is_not_created_in_store() {
-    let fs = MemFs::new();
-    let first = store(fs.clone());
-    first.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
-    first.close().unwrap();
-    for name in ["d/orders-7", "d/order-0"] {
-        let error = Log::open(name, LogConfig::default().fs(fs.clone())).unwrap_err();
-        assert!(matches!(error, Error::NotALog { .. }), "{error}");
-        assert!(fs.list(Path::new(name)).is_err(), "{name}");
-    }
-    drop(Log::open("d/orders-2", LogConfig::default().fs(fs.clone())).unwrap());
-    assert_eq!(store(fs).topics().len(), 1);
-}
-
 /// A link that has the name of a segment was taken for no segment at all: the log began behind it,
 /// and the index files of the records that it leads to were removed.
 #[cfg(unix)]

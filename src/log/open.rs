@@ -402,6 +402,8 @@ impl Opening {
             self.remove_file(file)?;
         }
         if !swap.is_empty() {
+            // A broker's compaction may not have stored that it was one.
+            self.mark_compacted()?;
             self.complete_swap(&listing, &swap)?;
             self.sync_dir()?;
             listing = Listing::read(&self.dir)?;

@@ -55,8 +55,8 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     }
 }
 
-/// Fails if a directory that is still to be created would be one of a data directory that is open,
-/// or of a store or broker: it would lie there as a partition that its owner knows nothing of.
+/// Fails if a directory that is still to be created would be one of an open data directory: it
+/// would lie there as a topic that its owner knows nothing of.
 fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let is_partition = name.is_some_and(|name| key_of(&name).is_some());
@@ -67,14 +67,9 @@ fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     }
     // Without a directory above there is none to be open.
     let Ok(above) = Place::hold(fs, above) else { return Ok(()) };
-    if !is_data_dir(&*above.fs, &above.path)? {
-        return Ok(());
-    }
-    drop(above.guard()?);
-    WriteLock::check_free(&*above.fs, &above.path)?;
-    if exists(&*above.fs, &above.path.join(META_PROPERTIES))? {
-        let reason = "the data directory it would lie in has no such partition; create topics with `Store::create_topic`";
-        return Err(Error::NotALog { path: path.into(), reason });
+    if is_data_dir(&*above.fs, &above.path)? {
+        drop(above.guard()?);
+        WriteLock::check_free(&*above.fs, &above.path)?;
     }
     Ok(())
 }

@@ -83,13 +83,21 @@ impl Opening {
     pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
         let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         if self.point.is_foreign && cleaned.is_none() && listing.logs().next().is_some() {
-            // On a full disk it is found out again by the next opening, as long as the recovery point is the other's.
-            match self.checkpoints.set(Checkpoint::Cleaned, 0) {
-                Err(error) if error.kind() == ErrorKind::StorageFull => {}
-                other => other?,
-            }
+            self.mark_compacted()?;
         }
         Ok(self.point.is_foreign || cleaned.is_some() || self.config.cleanup_policy.compacts())
+    }
+
+    /// Stores that offsets may be left out, if that is not known yet.
+    pub(crate) fn mark_compacted(&self) -> Result<()> {
+        if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+            return Ok(());
+        }
+        // On a full disk it is found out again by the next opening, as long as the recovery point is the other's.
+        match self.checkpoints.set(Checkpoint::Cleaned, 0) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(()),
+            other => other,
+        }
     }
 
     /// The offset from which on none may be missing between two segments, as this file's head says.
