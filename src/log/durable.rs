@@ -169,7 +169,7 @@ impl Syncer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
     use crate::{Log, LogConfig, fs::MemFs};
