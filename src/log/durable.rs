@@ -169,7 +169,7 @@ impl Syncer {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Log, LogConfig, fs::MemFs};
