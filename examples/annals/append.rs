@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
 /// What encoding can add to the bytes of a record, and to those of each of its headers.
 const RECORD_OVERHEAD: usize = 32;
-/// What is read ahead of the batch: so many chunks, each of so many bytes and one record more.
+/// The chunks that are read ahead of the batch, and the bytes after which a chunk is full.
 const CHUNKS: usize = 4;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Records that were read, each with the number of its line.
 type Chunk = Vec<(u64, Record)>;
 
-/// What the thread that reads has to say.
+/// A message of the thread that reads.
 enum News {
     Read(Chunk),
     Failed(Failure),
@@ -42,7 +42,7 @@ struct Ack {
 }
 
 pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
-    // What cannot be is refused before anything is opened.
+    // A wrong option is rejected before the log is opened.
     lines(args, io::empty())?;
     let started = Instant::now();
     let config = args.config.to_config(args.compression).listener(Arc::new(Notices));
@@ -88,7 +88,7 @@ fn read(args: &AppendArgs, to: &SyncSender<News>) {
                 }
                 continue;
             }
-            // What came before a bad line counts.
+            // The records before a bad line count.
             to.send(News::Read(chunk)).ok();
             return next.map(drop);
         }

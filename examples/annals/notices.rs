@@ -1,4 +1,4 @@
-//! What opening a log for writing found and did, on stderr.
+//! Warnings on stderr about the changes that opening a log for writing made.
 
 use crate::failure::warn;
 use annals::{Event, Listener};

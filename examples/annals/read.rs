@@ -148,7 +148,7 @@ fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// What the sound batches tell of transactions, and where they end.
+/// Collects the transactions of the sound batches, and the offset at which these end.
 fn transactions(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Failure> {
     let mut transactions = Transactions::default();
     let mut batches = Salvage::from(dir, start)?.quiet();

@@ -44,14 +44,14 @@ pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
     } else {
         log.offsets().end
     };
-    // What lies sound behind damage is no loss.
+    // Sound batches after damage are not lost.
     let end = if problems.is_empty() { end } else { end.max(end_of_sound(dir, end)?) };
     check_files(dir, end, &mut problems)?;
     progress.finish_and_clear();
     Ok(problems)
 }
 
-/// What is wrong with each log file by itself, where they do not make a log.
+/// Checks each log file by itself, for files that do not open as a log.
 fn problems_of_files(dir: &Path) -> Result<Vec<Problem>, Failure> {
     let mut problems = Vec::new();
     for base in segments(dir)? {

@@ -177,4 +177,4 @@
 //! A store has besides those of its maintainer: `annals-open`, while several logs are opened,
 //! flushed or closed at once, or more than four created or deleted; for each producer that has
 //! something lingering or to retry `annals-producer`, until it is closed; and, as that thread runs
-//! no callbacks, `annals-callback` for those it leaves to call. Groups have none: their deadlines are met by who polls, and if nobody does, by who comes next. [How to have none at all](super::testing#tests-that-are-the-same-each-time).
+//! no callbacks, `annals-callback` for those it leaves to call. Groups have none: each poll of a consumer checks their deadlines, and so does the next call that uses the group. [How to have none at all](super::testing#tests-that-are-the-same-each-time).
