@@ -139,7 +139,8 @@ pub enum Event {
         /// Why.
         error: String,
     },
-    /// The log stopped taking calls: close it and open it again.
+    /// The log stopped taking changes: close it and open it again, in a store with
+    /// [`reopen_partition`](crate::Store::reopen_partition).
     Poisoned {
         /// The failure that did it.
         cause: String,

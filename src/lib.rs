@@ -363,10 +363,12 @@
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
 //! | `Fenced` | close the producer: another has taken over |
 //! | `OutOfRange` | begin again at the start or the end of the log |
-//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, then try again: [`is_retryable`](Error::is_retryable) |
+//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, close what is open, or wait, and try again: [`is_retryable`](Error::is_retryable) |
+//! | `InUse` | let the members of the group leave, or remove them |
 //! | `Rebalancing` | poll again: partitions are being assigned anew |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
-//! | `Poisoned` | close the log and open it again |
+//! | `Poisoned` | close the log and open it again, in a store with [`Store::reopen_partition`] |
+//! | `ReadOnly` | open the log for writing |
 //! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
 //! | `Closed`, `Io` | end, or ask a person |
@@ -378,7 +380,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: the log starts at 0 and ends at 0; take one of these, or an offset between",
+//!     "offset 7 is out of range: log orders-0 is empty and ends at 0; 0 is the only offset in range",
 //! );
 //! # Ok::<(), Error>(())
 //! ```
@@ -509,9 +511,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind,
-    GroupError, InvalidBatch, InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result,
-    SerializationError, SerializeError, TopicError, Unsupported,
+    CloseReason, CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error,
+    ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError, ProducerRefusal,
+    RecordPart, Result, SerializationError, SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]

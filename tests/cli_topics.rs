@@ -313,6 +313,27 @@ fn group_is_described_beside_its_members() {
     store.close().unwrap();
 }
 
+/// Members live in a process that has the store open. Those of one that was killed were shown as if they still read.
+#[test]
+fn group_is_empty_once_the_process_of_its_members_was_killed() {
+    let dir = with_topic("orders", "2");
+    run_with(dir.path(), &["produce", "d", "orders", "--partition", "0"], b"a\n").ok();
+    let consume = ["consume", "d", "orders", "--group", "g", "--follow"];
+    let mut member = spawn(dir.path(), &consume);
+    let mut shown = BufReader::new(member.stdout.take().unwrap()).lines();
+    shown.next().unwrap().unwrap();
+    let state = || {
+        let listed = run(dir.path(), &["groups", "d", "list"]).ok().lines().remove(0);
+        let described = run(dir.path(), &["groups", "d", "describe", "g"]).ok().lines().remove(0);
+        assert_eq!(listed["state"], described["state"]);
+        (listed["state"].clone(), described["members"].as_array().unwrap().len())
+    };
+    assert_eq!(state(), (json!("Stable"), 1));
+    member.kill().unwrap();
+    member.wait().unwrap();
+    assert_eq!(state(), (json!("Empty"), 0));
+}
+
 #[test]
 fn a_group_is_reset_only_when_told_to() {
     let dir = with_topic("orders", "2");
@@ -416,7 +437,11 @@ fn wrong_usage_is_told_in_one_line() {
         (1, &["consume", "d"], "TOPICS"),
         (2, &["consume", "d", "orders", "nope"], "no topic `nope`"),
         (2, &["consume", "d", "orders", "--partition", "2"], "no partition 2"),
-        (2, &["consume", "d", "orders", "--from", "1"], "orders-0: offset 1 is out of range"),
+        (
+            2,
+            &["consume", "d", "orders", "--from", "1"],
+            "offset 1 is out of range: log d/orders-0 ",
+        ),
         (1, &["consume", "d", "orders", "--from", "first"], "a position is earliest"),
         (1, &["consume", "d", "orders", "--group", ""], "the name of a group"),
         (1, &["consume", "d", "orders", "--max", "-1"], "'-1' for '--max"),

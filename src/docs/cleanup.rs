@@ -288,4 +288,5 @@
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | when a segment is closed by size; how large one becomes by joining | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | when an append closes it by age | `segment.ms` |
 //!
-//! At the prompt, `annals clean` does one pass on a directory: see `examples/annals/`.
+//! At the prompt, `annals clean` tells what one pass would do to a directory, and does it with `--execute`: see
+//! `examples/annals/`.

@@ -251,7 +251,8 @@
 //! may succeed without them. So a sync that failed is never tried again. The log goes *poisoned*: every change is
 //! refused with [`Error::Poisoned`](crate::Error::Poisoned), which names the first cause. Reads go on. Everyone who
 //! waits for the failed sync gets an error. Close the log and open it again: opening reads the disk and
-//! trusts nothing else.
+//! trusts nothing else. In a store, [`reopen_partition`](crate::Store::reopen_partition) does both for the one
+//! partition, and the store's producers and consumers continue with it.
 //!
 //! # Can an append that failed be there later?
 //!

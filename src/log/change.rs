@@ -2,7 +2,7 @@
 //! come before, publish the next view, then retire what it no longer has.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Error, ErrorKind, Result, is_storage_full};
+use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
@@ -140,7 +140,7 @@ impl Shared {
         let events = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             if writer.log.position() > 0 {
                 self.roll_locked(writer, self.end(), room)?;
             }
@@ -156,7 +156,7 @@ impl Shared {
             let _change = self.change.lock();
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             self.check_range(target)?;
             if target == self.end() {
                 return Ok(());
@@ -398,16 +398,16 @@ impl Shared {
 
     /// Closes the log for everyone who has it.
     pub(crate) fn close(&self) -> Result<()> {
-        self.close_by(Closes::Alone)
+        self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
     /// The same for one of many logs of a directory that are closed together.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.close_by(Closes::WithOthers)
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.close_by(Closes::WithOthers, reason)
     }
 
-    fn close_by(&self, how: Closes) -> Result<()> {
-        let (closed, events) = self.dir.events.hold(|| self.close_now(how));
+    fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
+        let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -415,7 +415,7 @@ impl Shared {
         closed
     }
 
-    fn close_now(&self, how: Closes) -> Result<()> {
+    fn close_now(&self, how: Closes, reason: CloseReason) -> Result<()> {
         // None may write after the lock is released. That one comes between here and there finds the log closed.
         self.rest();
         let mut disposal = self.cleaner.lock();
@@ -423,7 +423,11 @@ impl Shared {
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();
-            self.check_readable()?;
+            let open = self.check_readable();
+            if open.is_ok() || reason != CloseReason::ByHandle {
+                self.set_close_reason(reason);
+            }
+            open?;
             slot.take()
         };
         // Nobody but this close changes the log any more. A flush that still runs promises its records alone, and they

@@ -7,7 +7,7 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
     topic_partition,
 };
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, Damage, Error, LogLocation, Result};
 use crate::event::Event;
 use crate::log::data_checkpoints::{
     DataCheckpoints, Key, name_of, read_clean_shutdowns, read_offsets,
@@ -140,12 +140,16 @@ impl Checkpoints {
         }
     }
 
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { log: LogLocation::new(&self.dir.path, None) }
+    }
+
     /// Stores an offset, durably.
     pub(crate) fn set(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         match &self.kept {
             Kept::Own => self.set_own(checkpoint, offset),
             Kept::Shared { all, key, .. } => all.set(key, checkpoint, offset),
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -229,7 +233,7 @@ impl Checkpoints {
                 all.opened(key);
                 Ok(())
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
             Kept::Own => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
@@ -245,7 +249,7 @@ impl Checkpoints {
                 all.set_clean_shutdown(key, marker);
                 if *is_alone { all.commit_clean_shutdown(None) } else { Ok(()) }
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
             Kept::Own => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 self.dir.replace_if_room(&path, marker.format().as_bytes())

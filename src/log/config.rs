@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest segment: positions in an index are 31-bit numbers.
+/// A header, and a record that has nothing.
+const SMALLEST_BATCH_BYTES: u64 = 61 + 7;
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 /// The largest number of milliseconds Kafka can express.
 pub(crate) const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
@@ -247,7 +249,8 @@ impl LogConfig {
 
     /// The largest batch that can be appended, its header included, compressed if it is compressed.
     ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: a larger one is refused as [`Error::BatchTooLarge`].
+    /// *Default* 1 MiB + 12. *Limits* 68 bytes, which an empty record takes, to 2 GiB - 1. *Effect*: a larger one is refused as
+    /// [`Error::BatchTooLarge`].
     /// Batches that are in the log already are always read, whatever their size. Kafka: `max.message.bytes`.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
@@ -513,8 +516,9 @@ impl LogConfig {
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
             return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
         }
-        if self.max_message_bytes > MAX_SEGMENT_BYTES {
-            return invalid("max_message_bytes", "must be at most 2 GiB - 1");
+        if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
+            let reason = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            return invalid("max_message_bytes", reason);
         }
         if self.flush_messages == 0 {
             return invalid("flush_messages", "must be at least 1");

@@ -51,7 +51,7 @@ pub use reader::{ReadBatch, Reader, RecordsToEnd};
 pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
@@ -63,6 +63,7 @@ pub(crate) use lock::{Place, WriteLock};
 pub(crate) use place::DataDir;
 use shared::Shared;
 pub(crate) use signal::Signal;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,9 +98,15 @@ use std::sync::Arc;
 /// log.close()?;
 /// # Ok::<(), annals::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
 }
 
 impl Log {
@@ -180,7 +187,7 @@ impl Log {
     /// let other = Log::open_read_only("orders-0", LogConfig::default().fs(fs))?;
     /// writer.append("b")?;
     /// assert_eq!(other.get(1)?.unwrap().value_str(), Some("b"));
-    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::Closed);
+    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::ReadOnly);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
@@ -682,7 +689,7 @@ impl Log {
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
         self.shared.check_readable()?;
         let writer = self.shared.writer.lock();
-        Ok(writer.as_ref().ok_or(Error::ReadOnly)?.tracked.states())
+        Ok(writer.as_ref().ok_or_else(|| self.shared.read_only())?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
@@ -699,8 +706,8 @@ impl Log {
     }
 
     /// [Closes](Log::close) one of many logs, whose checkpoints are made durable for all of them afterwards.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.shared.close_with_others()
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.shared.close_with_others(reason)
     }
 }
 

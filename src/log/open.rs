@@ -17,6 +17,7 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::data_checkpoints::key_of;
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
+use crate::log::place::PartitionOf;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::recovery::damage;
@@ -264,6 +265,8 @@ pub(crate) struct Opening {
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
+    /// Which partition it is, if a store opens the log.
+    pub(crate) partition: Option<PartitionOf>,
 }
 
 impl Opening {
@@ -274,8 +277,8 @@ impl Opening {
         lost_power: bool,
         point: RecoveryPoint,
     ) -> Opening {
-        let (recovery, may_have_holes) = (Recovery::default(), true);
-        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes }
+        let (recovery, may_have_holes, partition) = (Recovery::default(), true, None);
+        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes, partition }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
@@ -319,6 +322,7 @@ impl Opening {
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
+            partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,

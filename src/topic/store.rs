@@ -1,7 +1,7 @@
 //! A store: a directory of topics.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result, TopicError};
+use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
@@ -210,13 +210,14 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// All topics, in the order of their names, with those that the store keeps for itself.
+    /// All topics, in the order of their names, with those that the store keeps for itself. After a close, those there were.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.shared.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Sets a topic up otherwise, while it is in use. Its number of partitions stays as it is.
+    /// Changes the settings of a topic while it is in use, but not the number of its partitions:
+    /// [`add_partitions`](Store::add_partitions) does that.
     ///
     /// What is not set holds by default again, so begin with [`Topic::config`]. Of all settings only `index.interval.bytes` waits
     /// for the next opening; `preallocate`, `segment.jitter.ms` and the like hold for the next segment.
@@ -234,6 +235,8 @@ impl Store {
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`], [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::InvalidPartitions`] if `config` sets another number of partitions than the topic has. The default of 1
+    ///   counts as not set.
     /// - [`TopicError::Internal`] for the offsets of groups without compaction, [`TopicError::Spread`] for a topic that has
     ///   partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
@@ -244,7 +247,14 @@ impl Store {
         let shared = &self.shared;
         let found = self.topic(topic)?;
         found.check_whole("alter it where all of them are")?;
-        let config = config.partitions(found.partition_count());
+        let (given, count) = (config.partitions, found.partition_count());
+        if given != count && given != TopicConfig::default().partitions {
+            let reason =
+                "`Store::add_partitions` changes their number, and altering the topic does not";
+            let topic = topic.to_owned();
+            return Err(TopicError::InvalidPartitions { topic, given, reason }.into());
+        }
+        let config = config.partitions(count);
         let log = config.apply(&shared.config.log)?;
         if name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
             let reason = "all it has is the last record of each key, which only compaction keeps";
@@ -278,7 +288,7 @@ impl Store {
             for (number, log) in topic.numbered() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    Err(Error::Closed) if self.is_gone(&log)? => {}
+                    Err(Error::Closed { .. }) if self.is_gone(&log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -296,7 +306,7 @@ impl Store {
         let logs = self.shared.logs();
         let flushed = self.shared.in_parallel(&logs, Log::flush);
         logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
-            Err(Error::Closed) if self.is_gone(log)? => Ok(()),
+            Err(Error::Closed { .. }) if self.is_gone(log)? => Ok(()),
             flushed => flushed.map(drop),
         })
     }
@@ -424,10 +434,11 @@ impl StoreShared {
     fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let logs = self.logs();
-        let closed = self.in_parallel(&logs, Log::close_with_others);
+        let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
+        let closed = self.in_parallel(&logs, close);
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Somebody who holds it came first.
-            Ok(()) | Err(Error::Closed) => None,
+            Ok(()) | Err(Error::Closed { .. }) => None,
             Err(error) => Some(error),
         });
         // Lines of logs that could not be opened stay.
@@ -445,7 +456,7 @@ impl StoreShared {
     /// What an error of a log means to the caller of a store: its logs are closed with it.
     pub(crate) fn closed_with_store(&self, error: Error) -> Error {
         match error {
-            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            Error::Closed { .. } => self.check_open().err().unwrap_or(error),
             other => other,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::fs::EntryKind;
-use crate::log::{Log, LogConfig, Place};
+use crate::log::{Log, LogConfig, Place, WriteLock};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::admin::{PartitionDescription, TopicDescription};
@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 /// A store that is only read, while another process may have it open.
 ///
-/// It locks nothing and changes nothing. Each call looks at the directory again, so it sees topics come and go, and
+/// It changes nothing, and locks nothing but for a moment when [`describe_group`](StoreView::describe_group) or
+/// [`list_groups`](StoreView::list_groups) finds members, to see whether anything writes. Each call looks at the directory again, so it sees topics come and go, and
 /// a log follows its writer as [`Log::open_read_only`] does. What writes is not here, and a log fails with
 /// [`Error::ReadOnly`].
 ///
@@ -203,6 +204,11 @@ impl StoreView {
     /// [`TopicError::Unknown`]; [`Error::Corrupt`] if it cannot be read how the topic is set up; [`Error::Io`].
     pub fn partition_count(&self, topic: &str) -> Result<u32> {
         Ok(self.known(topic)?.config.partitions)
+    }
+
+    /// Whether a process has the directory open for writing, or that cannot be found out.
+    pub(crate) fn has_writer(&self) -> bool {
+        WriteLock::check_free(&*self.directory.dir.fs, self.path()).is_err()
     }
 
     /// How many partitions a topic has; 0 for one that is not there.

@@ -91,7 +91,7 @@ impl PartitionAccess<'_> {
     /// As there.
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.0.commit_offsets(offsets)
     }

@@ -228,9 +228,10 @@ impl Admin {
     pub fn alter_offsets(
         &self,
         group: &str,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.store.shared().check_open()?;
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
         let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
@@ -255,7 +256,8 @@ impl Admin {
                     subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
                 };
                 if let Some(at) = partitions.iter().find(used) {
-                    return Err(GroupError::Subscribed { topic: (*at.topic).to_owned() }.into());
+                    let (group, topic) = (group.to_owned(), (*at.topic).to_owned());
+                    return Err(GroupError::Subscribed { group, topic }.into());
                 }
             }
             let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
@@ -336,7 +338,7 @@ impl Admin {
             tombstones.push(OffsetsRecord::Group { group: name, value: None });
             shard.append(tombstones)?;
             if let Some(mut entry) = shard.groups.remove(group) {
-                entry.group.delete(now.monotonic).result?;
+                entry.group.delete(group, now.monotonic).result?;
             }
             Ok(())
         })
@@ -498,7 +500,7 @@ fn check_known(shard: &Shard, group: &str) -> Result<()> {
 
 fn check_empty(shard: &Shard, group: &str) -> Result<()> {
     let busy = shard.groups.get(group).is_some_and(has_members);
-    if busy { Err(GroupError::NonEmptyGroup.into()) } else { Ok(()) }
+    if busy { Err(GroupError::NonEmptyGroup { group: group.to_owned() }.into()) } else { Ok(()) }
 }
 
 fn has_members(entry: &Entry) -> bool {

@@ -142,7 +142,7 @@ impl Coordinator {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
-        found.ok_or(Error::Closed)
+        found.ok_or(Error::StoreClosed)
     }
 
     /// The log of a partition, unless that is offline.
@@ -213,11 +213,21 @@ impl Coordinator {
         partition: &Partition,
         now: Now,
     ) -> Result<&'a mut Shard> {
-        if slot.is_none() {
-            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
-            return Ok(slot.insert(loaded));
+        match &mut **slot {
+            Some(shard) if shard.log.is_closed() => {
+                let log = self.log(partition)?;
+                // In a closed store there is no other.
+                if !log.is_closed() {
+                    shard.go_on_with(partition.number, &log, now)?;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let log = self.log(partition)?;
+                **slot = Some(Shard::load(partition.number, &log, &self.config, now)?);
+            }
         }
-        slot.as_mut().ok_or(Error::Closed)
+        slot.as_mut().ok_or(Error::StoreClosed)
     }
 
     /// Makes a step of a group, and does what comes of it.
