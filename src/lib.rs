@@ -129,7 +129,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! [`docs::durability`](docs::durability#batches-that-come-again) says how much of it survives what.
+//! [`docs::durability`](docs::durability#resent-batches) says how much of it survives what.
 //!
 //! ## Reading
 //!

@@ -298,5 +298,5 @@
 //!
 //! # What such a test does not show
 //!
-//! How long things take, how a real disk behaves beyond what is assumed [of it](super::durability#what-is-assumed-of-the-medium), and what a network
+//! How long things take, how a real disk behaves beyond what is assumed [of it](super::durability#what-is-assumed-of-the-disk), and what a network
 //! between a service and a broker adds: answers that are lost, requests that time out. Who moves to a broker later has those to test there.

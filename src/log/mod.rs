@@ -282,7 +282,7 @@ impl Log {
     /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
     /// producer that the log does not know, any sequence number is taken. The five are recognised after a
     /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
-    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// timestamps their records have: [the table](crate::docs::durability#resent-batches) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
