@@ -346,7 +346,7 @@
 //!
 //! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
 //! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). A log of a store has none of its own. The lock itself is the operating system's: on Linux both that of `flock` and that of
-//! `fcntl`, which is the one that brokers take. The [directory is locked](super::limits#who-may-have-it-open) as well. The text is for
+//! `fcntl`, which is the one that brokers take. The [directory is locked](super::limits#one-writer-many-readers) as well. The text is for
 //! error messages and for [recovery](super::durability#did-the-machine-stop).
 //!
 //! The same log once more:

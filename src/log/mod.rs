@@ -124,7 +124,7 @@ impl Log {
     /// - [`Error::InvalidConfig`] for an option that cannot be as it is, and for an empty path.
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, by whatever path, or the one
     ///   above it is by a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed,
-    ///   one at a time: see [who may have it open](crate::docs::limits#who-may-have-it-open).
+    ///   one at a time: see [who may have it open](crate::docs::limits#one-writer-many-readers).
     /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.

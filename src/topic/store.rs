@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 /// A directory of topics: what a Kafka broker has in its `log.dirs`, in one process and without a broker.
 ///
-/// Clones are handles to the same store, for any number of threads. [One process at a time](crate::docs::limits#who-may-have-it-open)
+/// Clones are handles to the same store, for any number of threads. [One process at a time](crate::docs::limits#one-writer-many-readers)
 /// has a directory open, a broker included.
 ///
 /// | call | returns when | survives |
