@@ -67,8 +67,8 @@ pub(crate) fn collides(one: &str, other: &str) -> bool {
     one.bytes().map(unified).eq(other.bytes().map(unified))
 }
 
-/// Whether a topic of that name is kept by a store or a broker for itself. Kafka:
-/// `Topic.isInternal`, and the topics that its own plugins keep.
+/// Whether a topic of that name is kept by a store or a broker for itself.
+/// Kafka: `Topic.isInternal`, and the topics that its own plugins keep.
 pub(crate) fn is_internal(name: &str) -> bool {
     is_compacted(name) || matches!(name, SHARE_GROUP_STATE | REMOTE_LOG_METADATA | CLUSTER_METADATA)
 }

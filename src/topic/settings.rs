@@ -172,8 +172,8 @@ impl TopicConfig {
         self.own.iter().map(|(&key, value)| (key, value.as_str()))
     }
 
-    /// All settings with their values, in the order of the keys, with Kafka's defaults. Kafka:
-    /// `describeConfigs`.
+    /// All settings with their values, in the order of the keys, with Kafka's defaults.
+    /// Kafka: `describeConfigs`.
     #[must_use]
     pub fn entries(&self) -> Vec<ConfigEntry> {
         self.entries_over(&default_log())
@@ -318,8 +318,8 @@ impl TopicConfig {
 
     /// Whether old records are forgotten, or superseded ones, or both.
     ///
-    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`]. Kafka:
-    /// `cleanup.policy`.
+    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
+    /// Kafka: `cleanup.policy`.
     #[must_use]
     pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
         self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
@@ -336,8 +336,8 @@ impl TopicConfig {
 
     /// The age at which a segment is closed even if it is not full.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`]. Kafka:
-    /// `segment.ms`.
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`].
+    /// Kafka: `segment.ms`.
     #[must_use]
     pub fn segment_age(self, age: Duration) -> Self {
         self.put("segment.ms", keys::millis::text(age))
@@ -366,8 +366,8 @@ impl TopicConfig {
 
     /// Whose time records carry: their producer's, or the time the topic took them.
     ///
-    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`]. Kafka:
-    /// `message.timestamp.type`.
+    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`].
+    /// Kafka: `message.timestamp.type`.
     #[must_use]
     pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
         self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
@@ -375,8 +375,8 @@ impl TopicConfig {
 
     /// How large a share of a partition must be dirty for it to be compacted.
     ///
-    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`]. Kafka:
-    /// `min.cleanable.dirty.ratio`.
+    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`].
+    /// Kafka: `min.cleanable.dirty.ratio`.
     #[must_use]
     pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
         self.put("min.cleanable.dirty.ratio", ratio.to_string())
@@ -410,8 +410,8 @@ impl TopicConfig {
 
     /// Makes everything durable whenever this many records are not yet.
     ///
-    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`]. Kafka:
-    /// `flush.messages`.
+    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`].
+    /// Kafka: `flush.messages`.
     #[must_use]
     pub fn flush_messages(self, records: u64) -> Self {
         self.put("flush.messages", i64::try_from(records).unwrap_or(i64::MAX).to_string())

@@ -389,8 +389,8 @@ impl Store {
     }
 
     /// Returns a producer id that no store in this directory has ever given out, whatever happened
-    /// since. Use it if you number batches yourself, as a broker does for its clients. Kafka:
-    /// `InitProducerId`.
+    /// since. Use it if you number batches yourself, as a broker does for its clients.
+    /// Kafka: `InitProducerId`.
     ///
     /// The store reserves a thousand ids at a time, durably; a crash loses the unused ones. All
     /// ids are at or above [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is

@@ -13,8 +13,8 @@ impl Consumer {
     ///
     /// When the call returns, the commit is in `__consumer_offsets`: it survives a process crash,
     /// and with [`flush_commits`](crate::ConsumerConfig::flush_commits) loss of power. All offsets
-    /// are committed or none. If no partition is assigned, the call does nothing. Kafka:
-    /// `commitSync`.
+    /// are committed or none. If no partition is assigned, the call does nothing.
+    /// Kafka: `commitSync`.
     ///
     /// ```
     /// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};

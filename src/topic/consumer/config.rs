@@ -161,8 +161,8 @@ impl ConsumerConfig {
     /// Whether polls commit what the polls before returned.
     ///
     /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next
-    /// poll begins, or the consumer is closed. With a crash between, it is read again. Kafka:
-    /// `enable.auto.commit`.
+    /// poll begins, or the consumer is closed. With a crash between, it is read again.
+    /// Kafka: `enable.auto.commit`.
     #[must_use]
     pub fn enable_auto_commit(mut self, enable: bool) -> Self {
         self.enable_auto_commit = enable;

@@ -79,8 +79,8 @@ impl CoordinatorConfig {
     ///
     /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. Whoever uses a
     /// group after that long looks first, at the partition that the group is kept in;
-    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at all at once. Kafka:
-    /// `offsets.retention.check.interval.ms`.
+    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at all at once.
+    /// Kafka: `offsets.retention.check.interval.ms`.
     #[must_use]
     pub fn offsets_retention_check_interval(mut self, interval: Duration) -> Self {
         self.offsets_retention_check_interval = interval;
@@ -113,8 +113,8 @@ impl CoordinatorConfig {
 
     /// The most members of a group.
     ///
-    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join. Kafka:
-    /// `group.max.size`.
+    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join.
+    /// Kafka: `group.max.size`.
     #[must_use]
     pub fn max_members(mut self, members: usize) -> Self {
         self.group.max_members = members;

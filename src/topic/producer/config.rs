@@ -216,8 +216,8 @@ impl ProducerConfig {
     /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
     /// What is tried again is what [`Error::is_retryable`] says can be: a full disk, too many
-    /// files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger). Kafka:
-    /// `delivery.timeout.ms`, and `retries` without limit.
+    /// files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
+    /// Kafka: `delivery.timeout.ms`, and `retries` without limit.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -226,9 +226,9 @@ impl ProducerConfig {
 
     /// How long to wait before a batch is tried again: this, then each time twice as long.
     ///
-    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max). Kafka:
-    /// `retry.backoff.ms`, which is spread at random so that clients do not meet; here there is no
-    /// one to meet.
+    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max).
+    /// Kafka: `retry.backoff.ms`, which is spread at random so that clients do not meet; here
+    /// there is no one to meet.
     #[must_use]
     pub fn retry_backoff(mut self, wait: Duration) -> Self {
         self.retry_backoff = wait;
@@ -237,8 +237,8 @@ impl ProducerConfig {
 
     /// The longest to wait before a batch is tried again.
     ///
-    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff). Kafka:
-    /// `retry.backoff.max.ms`.
+    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff).
+    /// Kafka: `retry.backoff.max.ms`.
     #[must_use]
     pub fn retry_backoff_max(mut self, wait: Duration) -> Self {
         self.retry_backoff_max = wait;
