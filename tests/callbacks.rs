@@ -284,7 +284,7 @@ impl StoreCaller {
         store.add_partitions(&name, 6)?;
         store.alter_topic(&name, topic.config().retention_age(Duration::from_secs(60)))?;
         let at = TopicPartition::new(name.as_str(), 5);
-        store.admin().alter_offsets("within", [(at, 0.into())])?;
+        store.admin().alter_offsets("within", [(at, 0.into())].into())?;
         store.admin().list_groups()?;
         store.new_producer_id()?;
         store.flush()?;
@@ -365,7 +365,7 @@ fn listener_may_call_store_at_any_event() {
         }),
         ("commit", |store| {
             let at = TopicPartition::new("orders", 0);
-            store.admin().alter_offsets("group", [(at, 1.into())])
+            store.admin().alter_offsets("group", [(at, 1.into())].into())
         }),
         ("poll", |store| {
             let mut consumer = store.consumer(ConsumerConfig::new("group"))?;

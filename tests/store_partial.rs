@@ -505,7 +505,7 @@ fn groups_are_listed_while_some_are_offline() {
     store.create_topic("orders", partitions(1)).unwrap();
     for name in &names {
         let at = TopicPartition::new("orders", 0);
-        store.admin().alter_offsets(name, [(at, 0.into())]).unwrap();
+        store.admin().alter_offsets(name, [(at, 0.into())].into()).unwrap();
     }
     store.topic("__consumer_offsets").unwrap().partition(0).unwrap().roll().unwrap();
     store.close().unwrap();
@@ -654,9 +654,9 @@ fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
     let topic = store.create_topic("t", partitions(1)).unwrap();
     topic.partition(0).unwrap().append_all((0..9).map(|n| format!("{n}").into())).unwrap();
     let at = TopicPartition::new("t", 0);
-    store.admin().alter_offsets("group", [(at.clone(), 1.into())]).unwrap();
+    store.admin().alter_offsets("group", [(at.clone(), 1.into())].into()).unwrap();
     *clock.1.lock().unwrap() = Some(store.clone());
-    let altered = store.admin().alter_offsets("group", [(at.clone(), 5.into())]);
+    let altered = store.admin().alter_offsets("group", [(at.clone(), 5.into())].into());
     assert_eq!(altered.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(store.topic("t").unwrap().partition(0).unwrap().offsets().end, 0);
     let consumer = store.consumer(ConsumerConfig::new("group")).unwrap();
@@ -691,7 +691,7 @@ fn view_follows_a_live_writer_and_changes_nothing() {
     let read: usize = (0..5).map(|_| consumer.poll(NOTHING).unwrap().len()).sum();
     assert_eq!(read, 3);
     let at = TopicPartition::new("orders", 1);
-    store.admin().alter_offsets("other", [(at.clone(), 2.into())]).unwrap();
+    store.admin().alter_offsets("other", [(at.clone(), 2.into())].into()).unwrap();
     let names: Vec<_> =
         view.list_groups().unwrap().groups.into_iter().map(|listed| listed.group).collect();
     assert_eq!(names, ["group", "other"]);

@@ -172,7 +172,7 @@ fn commit(args: &ResetArgs, plan: &Plan, store: &Store) -> Result<(), Error> {
     let offset = |(at, (_, after)): (&TopicPartition, &(_, Offset))| {
         (at.clone(), OffsetAndMetadata::from(*after))
     };
-    store.admin().alter_offsets(&args.group, plan.iter().map(offset))
+    store.admin().alter_offsets(&args.group, plan.iter().map(offset).collect())
 }
 
 /// Says where the group would go in each partition, or has gone.

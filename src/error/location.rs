@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log that an error is about: its directory, and its topic and partition if a [`Store`](crate::Store) opened it.
+/// The log that an error is about: its directory, and its topic and partition if a
+/// [`Store`](crate::Store) opened it.
 ///
 /// It displays as the directory. A clone shares it.
 ///
@@ -68,7 +69,8 @@ pub enum CloseReason {
     WithStore,
     /// Its [topic was deleted](crate::Store::delete_topic).
     TopicDeleted,
-    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has another log in its place, or is about to.
+    /// Its [partition was reopened](crate::Store::reopen_partition): the topic has another log in
+    /// its place, or is about to.
     Reopened,
 }
 

@@ -26,7 +26,8 @@ struct Prepared<'a> {
     config: LogConfig,
 }
 
-/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is not.
+/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is
+/// not.
 fn is_of_one(error: &Error) -> bool {
     let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
     matches!(error, Error::Topic(_)) || kinds.contains(&error.kind())
@@ -93,7 +94,8 @@ impl Store {
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 
-    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all directories of one are gone.
+    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
+    /// directories of one are gone.
     fn check_missing(&self, survey: &Survey) -> Result<()> {
         let shared = self.shared();
         if shared.config.log.on_corruption != OnCorruption::Fail {
@@ -125,8 +127,8 @@ impl Store {
         Ok(Prepared { found, id, config })
     }
 
-    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not to be. The log is given, too, if
-    /// it took over checkpoints from beside its segments.
+    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not
+    /// to be. The log is given, too, if it took over checkpoints from beside its segments.
     fn open_found(&self, job: &Job<'_>) -> Result<(Slot, Option<Log>)> {
         let (shared, number) = (self.shared(), job.number);
         let Prepared { found, id, config } = job.topic;
@@ -191,8 +193,8 @@ impl Store {
         Ok(())
     }
 
-    /// The id of a topic: what was decided before its partitions were made, or what any of them has. A topic without one, as
-    /// brokers before Kafka 2.8 made them, gets a new id.
+    /// The id of a topic: what was decided before its partitions were made, or what any of them
+    /// has. A topic without one, as brokers before Kafka 2.8 made them, gets a new id.
     fn id_of(&self, topic: &Found) -> Result<TopicId> {
         if let State::Creating(Some(id)) = topic.state {
             return Ok(id);
@@ -209,7 +211,8 @@ impl Store {
         Ok(TopicId::random())
     }
 
-    /// Opens the log of a partition whose directory is there. Says whether it took over checkpoints from beside its segments.
+    /// Opens the log of a partition whose directory is there. Says whether it took over
+    /// checkpoints from beside its segments.
     pub(super) fn open_partition(
         &self,
         topic: &str,

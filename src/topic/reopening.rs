@@ -21,14 +21,16 @@ impl Store {
     /// Closes a partition and opens it again, and returns its new log.
     ///
     /// It is the way back for a partition that is [offline](TopicError::PartitionOffline), that
-    /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way to set damage aside
-    /// that a reader found: with [`OnCorruption::Quarantine`] all of the partition is read. With the other choices,
-    /// opening looks as little as [`Log::open`] does, so a partition that could be closed in order is not read.
+    /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way
+    /// to set damage aside that a reader found: with [`OnCorruption::Quarantine`] all of the
+    /// partition is read. With the other choices, opening looks as little as [`Log::open`] does,
+    /// so a partition that could be closed in order is not read.
     ///
-    /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`]. Producers and consumers
-    /// of the store continue with the new log: a record that waits to be sent goes there, a consumer keeps its
-    /// position, and a group needs no rebalance. A send that was being written when the log failed reports that failure.
-    /// Other partitions stay in use meanwhile.
+    /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
+    /// Producers and consumers of the store continue with the new log: a record that waits to be
+    /// sent goes there, a consumer keeps its position, and a group needs no rebalance. A send that
+    /// was being written when the log failed reports that failure. Other partitions stay in use
+    /// meanwhile.
     ///
     /// A partition of `__consumer_offsets` may still have offsets of a topic that was
     /// [deleted](Store::delete_topic) while it was offline.
@@ -47,9 +49,10 @@ impl Store {
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
-    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory is not there. Nothing
-    ///   was changed.
-    /// - What is wrong with it, as [`Log::open`] says. The partition is offline until a later call succeeds.
+    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
+    ///   is not there. Nothing was changed.
+    /// - What is wrong with it, as [`Log::open`] says. The partition is offline until a later call
+    ///   succeeds.
     pub fn reopen_partition(
         &self,
         topic: &str,
@@ -73,7 +76,8 @@ impl Store {
         let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
         let was_open = before.is_ok();
         if let Ok(before) = before {
-            // However that ends, it is closed. What it could not make durable, the opening finds or misses.
+            // However that ends, it is closed. What it could not make durable, the opening finds
+            // or misses.
             before.close_with_others(CloseReason::Reopened).ok();
         }
         let opened = self.open_again(&found, partition, &log);

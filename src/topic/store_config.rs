@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// What the logs of a topic have that sets nothing itself. The file system, the clock and the listener are here, too.
+    /// What the logs of a topic have that sets nothing itself. The file system, the clock and the
+    /// listener are here, too.
     pub(crate) log: LogConfig,
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
@@ -29,14 +30,15 @@ pub struct StoreConfig {
     pub(crate) offline: OfflinePartitions,
 }
 
-/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is opened, so that all others can be used.
+/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is
+/// opened, so that all others can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OfflinePartitions {
     /// None: the first partition that cannot be opened keeps the store from opening.
     Never,
-    /// Those whose files are damaged, cannot be read, or have a format before v2. A directory that is gone is an error: what was in
-    /// it is lost, and nobody is to find that out later.
+    /// Those whose files are damaged, cannot be read, or have a format before v2. A directory that
+    /// is gone is an error: what was in it is lost, and nobody is to find that out later.
     #[default]
     Damaged,
     /// Those, and partitions whose directories are gone.
@@ -58,7 +60,8 @@ impl Default for StoreConfig {
 impl StoreConfig {
     /// The file system the directory lies in.
     ///
-    /// *Default* the disk. *Effect*: a [`MemFs`](crate::fs::MemFs) that is kept can be opened again, also as a crash would have left it.
+    /// *Default* the disk. *Effect*: a [`MemFs`](crate::fs::MemFs) that is kept can be opened
+    /// again, also as a crash would have left it.
     #[must_use]
     pub fn fs(mut self, fs: impl Fs) -> Self {
         self.log = self.log.fs(fs);
@@ -67,7 +70,8 @@ impl StoreConfig {
 
     /// Where time comes from, for all that the store does.
     ///
-    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock) nothing happens by itself before it is moved.
+    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock) nothing
+    /// happens by itself before it is moved.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.log = self.log.clock(clock);
@@ -83,8 +87,8 @@ impl StoreConfig {
 
     /// What is done where a log turns out to be damaged when the store is opened.
     ///
-    /// *Default* [`OnCorruption::Fail`]: the damaged partition is [offline](StoreConfig::offline_partitions), and nothing in it is
-    /// changed.
+    /// *Default* [`OnCorruption::Fail`]: the damaged partition is
+    /// [offline](StoreConfig::offline_partitions), and nothing in it is changed.
     #[must_use]
     pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
         self.log = self.log.on_corruption(choice);
@@ -93,8 +97,9 @@ impl StoreConfig {
 
     /// Which partitions may stay offline when the store is opened.
     ///
-    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with the reason, a consumer gets nothing
-    /// from it, and [`Event::PartitionOffline`](crate::Event::PartitionOffline) tells of it;
+    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with
+    /// the reason, a consumer gets nothing from it, and
+    /// [`Event::PartitionOffline`](crate::Event::PartitionOffline) tells of it;
     /// [`Store::reopen_partition`](crate::Store::reopen_partition) brings it back.
     #[must_use]
     pub fn offline_partitions(mut self, which: OfflinePartitions) -> Self {
@@ -104,19 +109,21 @@ impl StoreConfig {
 
     /// The options of the logs of topics that do not set them themselves.
     ///
-    /// *Default* Kafka's, with 7 days of retention. *Effect*: the file system, the clock, the listener and the choice for damage
-    /// given before are replaced, too. Kafka: `log.*` of a broker.
+    /// *Default* Kafka's, with 7 days of retention. *Effect*: the file system, the clock, the
+    /// listener and the choice for damage given before are replaced, too. Kafka: `log.*` of a
+    /// broker.
     #[must_use]
     pub fn log_defaults(mut self, log: LogConfig) -> Self {
         self.log = log;
         self
     }
 
-    /// How retention and compaction are done in the background, by one [`Maintainer`](crate::Maintainer) for all logs; `None` leaves
-    /// them to [`Store::maintain`](crate::Store::maintain).
+    /// How retention and compaction are done in the background, by one
+    /// [`Maintainer`](crate::Maintainer) for all logs; `None` leaves them to
+    /// [`Store::maintain`](crate::Store::maintain).
     ///
-    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none. Kafka: `log.cleaner.threads`,
-    /// `log.retention.check.interval.ms`.
+    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none.
+    /// Kafka: `log.cleaner.threads`, `log.retention.check.interval.ms`.
     #[must_use]
     pub fn maintenance(mut self, maintenance: Option<MaintainerConfig>) -> Self {
         self.maintenance = maintenance;
@@ -125,7 +132,8 @@ impl StoreConfig {
 
     /// How many logs are opened, and closed, at once.
     ///
-    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64. Kafka: `num.recovery.threads.per.data.dir`.
+    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64.
+    /// Kafka: `num.recovery.threads.per.data.dir`.
     #[must_use]
     pub fn recovery_threads(mut self, threads: usize) -> Self {
         self.recovery_threads = threads;

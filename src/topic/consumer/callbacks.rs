@@ -20,8 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// | cooperative | | revoked: those that move, if any; then assigned: those that are new |
 /// | was taken for dead | lost: all, which others may read already | assigned |
 ///
-/// One that panics makes the poll return [`ConsumeError::CallbackPanicked`]; the consumer goes on as if it had returned.
-/// Kafka: `ConsumerRebalanceListener`.
+/// One that panics makes the poll return [`ConsumeError::CallbackPanicked`]; the consumer goes on
+/// as if it had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
 /// use annals::{ConsumerConfig, PartitionAccess, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -62,7 +62,8 @@ pub trait RebalanceListener: Send {
         let _ = (consumer, partitions);
     }
 
-    /// These partitions are somebody else's already: nothing can be committed for them. By default as if they were revoked.
+    /// These partitions are somebody else's already: nothing can be committed for them. By default
+    /// as if they were revoked.
     fn on_partitions_lost(
         &mut self,
         consumer: &mut PartitionAccess<'_>,
@@ -162,7 +163,8 @@ impl Consumer {
         }
     }
 
-    /// Lets the interceptors see records before the application does. One that panics is passed over.
+    /// Lets the interceptors see records before the application does. One that panics is passed
+    /// over.
     pub(super) fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
         if records.is_empty() {
             return records;
@@ -183,9 +185,11 @@ impl Consumer {
 
 /// Sees all records of a consumer, and all that it commits. Kafka: `ConsumerInterceptor`.
 ///
-/// Interceptors are called in their order, with no lock held. One that panics is passed over, as in Kafka.
+/// Interceptors are called in their order, with no lock held. One that panics is passed over, as
+/// in Kafka.
 pub trait ConsumerInterceptor: Send + Sync {
-    /// The records that a poll is about to return, and what it is to return in their place. What is left out is not read again.
+    /// The records that a poll is about to return, and what it is to return in their place. What
+    /// is left out is not read again.
     fn on_consume(&self, records: ConsumerRecords) -> ConsumerRecords {
         records
     }

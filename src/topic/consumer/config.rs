@@ -7,13 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a consumer begins in a partition for which nothing is committed, or from which what it would read next was deleted.
+/// Where a consumer begins in a partition for which nothing is committed, or from which what it
+/// would read next was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoOffsetReset {
     /// With the first record there is.
     Earliest,
-    /// With what comes from now on. In a partition that is made while the topic is being read, this is its first record:
-    /// see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+    /// With what comes from now on. In a partition that is made while the topic is being read,
+    /// this is its first record: see
+    /// [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
     #[default]
     Latest,
     /// Nowhere: the poll is an error until the application seeks.
@@ -79,8 +81,8 @@ impl Default for ConsumerConfig {
 impl ConsumerConfig {
     /// The options of a member of this group.
     ///
-    /// *Limits* 1 to 32767 bytes. *Effect*: members of a group share the partitions of the topics they subscribe to, and
-    /// what a group has read is kept under its name. Kafka: `group.id`.
+    /// *Limits* 1 to 32767 bytes. *Effect*: members of a group share the partitions of the topics
+    /// they subscribe to, and what a group has read is kept under its name. Kafka: `group.id`.
     #[must_use]
     pub fn new(group_id: impl Into<String>) -> ConsumerConfig {
         ConsumerConfig { group_id: Some(group_id.into()), ..ConsumerConfig::default() }
@@ -88,9 +90,10 @@ impl ConsumerConfig {
 
     /// The name that a static member keeps over restarts.
     ///
-    /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: a member that is closed or dropped and comes back with the same name within
-    /// its session timeout has its partitions again, and nobody else notices. Of two at once the
-    /// second takes over, and the first gets [`FencedInstanceId`](crate::GroupError::FencedInstanceId). Kafka: `group.instance.id`.
+    /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: a member that is closed or dropped and
+    /// comes back with the same name within its session timeout has its partitions again, and
+    /// nobody else notices. Of two at once the second takes over, and the first gets
+    /// [`FencedInstanceId`](crate::GroupError::FencedInstanceId). Kafka: `group.instance.id`.
     #[must_use]
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
@@ -99,7 +102,8 @@ impl ConsumerConfig {
 
     /// What the consumer is called in descriptions of its group.
     ///
-    /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it. Kafka: `client.id`.
+    /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it.
+    /// Kafka: `client.id`.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -115,22 +119,24 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition that was made after the
-    /// topic began to be read.
+    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition
+    /// that was made after the topic began to be read.
     ///
-    /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation of a partition and the
-    /// next poll. This concerns partitions that are [added](crate::Store::add_partitions), topics that are created
-    /// after the consumer subscribed to them by name or by a pattern, and topics that are deleted and created again. With
-    /// automatic commits, where it begins is committed before the first record is read, so that a crash does not
-    /// change it.
+    /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation
+    /// of a partition and the next poll. This concerns partitions that are
+    /// [added](crate::Store::add_partitions), topics that are created after the consumer
+    /// subscribed to them by name or by a pattern, and topics that are deleted and created again.
+    /// With automatic commits, where it begins is committed before the first record is read, so
+    /// that a crash does not change it.
     ///
-    /// A group has been reading a topic since the first of its present members subscribed to it; a consumer with
-    /// [`assign`](crate::Consumer::assign) has been reading a partition since that call. What was made earlier, while the
-    /// group had no members, or before the store was opened begins at its end. So after a crash between the
-    /// creation of a partition and the next poll, the partition begins at its end, too.
+    /// A group has been reading a topic since the first of its present members subscribed to it; a
+    /// consumer with [`assign`](crate::Consumer::assign) has been reading a partition since that
+    /// call. What was made earlier, while the group had no members, or before the store was opened
+    /// begins at its end. So after a crash between the creation of a partition and the next poll,
+    /// the partition begins at its end, too.
     ///
-    /// With `false` it is as in Kafka, which has no such setting: such a partition begins at its end as of the first poll
-    /// after the rebalance.
+    /// With `false` it is as in Kafka, which has no such setting: such a partition begins at its
+    /// end as of the first poll after the rebalance.
     ///
     /// ```
     /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig};
@@ -154,8 +160,9 @@ impl ConsumerConfig {
 
     /// Whether polls commit what the polls before returned.
     ///
-    /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next poll begins, or the consumer is closed. With
-    /// a crash between, it is read again. Kafka: `enable.auto.commit`.
+    /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next
+    /// poll begins, or the consumer is closed. With a crash between, it is read again.
+    /// Kafka: `enable.auto.commit`.
     #[must_use]
     pub fn enable_auto_commit(mut self, enable: bool) -> Self {
         self.enable_auto_commit = enable;
@@ -164,8 +171,9 @@ impl ConsumerConfig {
 
     /// How often polls commit.
     ///
-    /// *Default* 5 seconds. *Limits* any; zero is with every poll. *Effect*: what is read again after a crash. There is no timer: a poll looks at
-    /// the clock. Before partitions are given up, and at the close, it is done in any case. Kafka: `auto.commit.interval.ms`.
+    /// *Default* 5 seconds. *Limits* any; zero is with every poll. *Effect*: what is read again
+    /// after a crash. There is no timer: a poll looks at the clock. Before partitions are given
+    /// up, and at the close, it is done in any case. Kafka: `auto.commit.interval.ms`.
     #[must_use]
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.auto_commit_interval = interval;
@@ -174,8 +182,9 @@ impl ConsumerConfig {
 
     /// Whether what is committed is on the medium before the commit returns.
     ///
-    /// *Default* no: a commit survives the end of the process, however it comes, and loss of power only once the system has
-    /// written it. *Effect*: a commit costs a sync; commits of other groups go on meanwhile. Kafka has no such setting for consumers.
+    /// *Default* no: a commit survives the end of the process, however it comes, and loss of power
+    /// only once the system has written it. *Effect*: a commit costs a sync; commits of other
+    /// groups go on meanwhile. Kafka has no such setting for consumers.
     #[must_use]
     pub fn flush_commits(mut self, flush: bool) -> Self {
         self.flush_commits = flush;
@@ -184,7 +193,8 @@ impl ConsumerConfig {
 
     /// The most records of a poll.
     ///
-    /// *Default* 500. *Limits* 1 and up. *Effect*: how much is to be done before the next poll. Kafka: `max.poll.records`.
+    /// *Default* 500. *Limits* 1 and up. *Effect*: how much is to be done before the next poll.
+    /// Kafka: `max.poll.records`.
     #[must_use]
     pub fn max_poll_records(mut self, records: usize) -> Self {
         self.max_poll_records = records;
@@ -193,8 +203,9 @@ impl ConsumerConfig {
 
     /// The bytes of keys, values and headers at which a poll has enough.
     ///
-    /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches it is the last one, so a poll always gets on, however large a
-    /// record is. Kafka: `fetch.max.bytes`, which counts batches as they are stored.
+    /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches it is the last one,
+    /// so a poll always gets on, however large a record is. Kafka: `fetch.max.bytes`, which counts
+    /// batches as they are stored.
     #[must_use]
     pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
         self.max_poll_bytes = bytes;
@@ -203,7 +214,8 @@ impl ConsumerConfig {
 
     /// The same for what a poll takes from one partition.
     ///
-    /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: more partitions get their turn in a poll. Kafka: `max.partition.fetch.bytes`.
+    /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: more partitions get their turn in a poll.
+    /// Kafka: `max.partition.fetch.bytes`.
     #[must_use]
     pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
         self.max_partition_fetch_bytes = bytes;
@@ -212,9 +224,9 @@ impl ConsumerConfig {
 
     /// How long a static member that went may stay away.
     ///
-    /// *Default* 45 seconds. *Limits* those of the store: 6 seconds to 30 minutes. *Effect*: after it, its partitions
-    /// are assigned to others. Members of this process send no heartbeats: one that is dropped or closed leaves at
-    /// once, unless it is static. Kafka: `session.timeout.ms`.
+    /// *Default* 45 seconds. *Limits* those of the store: 6 seconds to 30 minutes. *Effect*: after
+    /// it, its partitions are assigned to others. Members of this process send no heartbeats: one
+    /// that is dropped or closed leaves at once, unless it is static. Kafka: `session.timeout.ms`.
     #[must_use]
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session_timeout = timeout;
@@ -223,9 +235,9 @@ impl ConsumerConfig {
 
     /// The longest time between two polls.
     ///
-    /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: a member that does not poll in time is taken for hung, and its
-    /// partitions are assigned to others; a static one has its session timeout on top. A rebalance waits for
-    /// a member as long. Kafka: `max.poll.interval.ms`.
+    /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: a member that does not poll in time is
+    /// taken for hung, and its partitions are assigned to others; a static one has its session
+    /// timeout on top. A rebalance waits for a member as long. Kafka: `max.poll.interval.ms`.
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;
@@ -243,9 +255,9 @@ impl ConsumerConfig {
 
     /// How partitions may be assigned, the most preferred way first.
     ///
-    /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once. *Effect*: the group takes
-    /// what all members have and most prefer. Partitions are handed over cooperatively if that
-    /// is what all of these do. Kafka: `partition.assignment.strategy`.
+    /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once.
+    /// *Effect*: the group takes what all members have and most prefer. Partitions are handed over
+    /// cooperatively if that is what all of these do. Kafka: `partition.assignment.strategy`.
     #[must_use]
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Arc<dyn Assignor>>) -> Self {
         self.assignors = assignors.into_iter().collect();

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Topics by their names, those that are made later among them.
 ///
-/// There is no language of patterns here: a function says which names match, and what it uses for that is its own affair.
-/// Kafka takes a regular expression.
+/// There is no language of patterns here: a function says which names match, and what it uses for
+/// that is its own affair. Kafka takes a regular expression.
 ///
 /// ```
 /// use annals::TopicPattern;
@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub struct TopicPattern(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl TopicPattern {
-    /// The names for which a function says so. It is called when topics came or went; it should say the same each time.
+    /// The names for which a function says so. It is called when topics came or went; it should
+    /// say the same each time.
     pub fn new(matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> TopicPattern {
         TopicPattern(Arc::new(matches))
     }

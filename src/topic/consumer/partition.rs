@@ -21,7 +21,8 @@ pub(super) struct Partition {
     pub(super) born: Moment,
     /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
     pub(super) since: Option<Moment>,
-    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
+    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
+    /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
     /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics come or go.
@@ -92,8 +93,8 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now. If the topic was deleted and made again, where to begin in it is to be decided; if the
-    /// partition was reopened, it is read on where it was.
+    /// Another log has the name now. If the topic was deleted and made again, where to begin in it
+    /// is to be decided; if the partition was reopened, it is read on where it was.
     pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
         if log.shared().is_same_partition(self.log.shared()) {
             // Beyond the end, if the log has lost its last records, the next read finds that out.
@@ -122,10 +123,12 @@ impl Partition {
         }
     }
 
-    /// Takes records, as many as there is room for. Says how many bytes they have; the one that fills the room is the last.
+    /// Takes records, as many as there is room for. Says how many bytes they have; the one that
+    /// fills the room is the last.
     ///
-    /// An error comes after the records before it, which are taken. If the log is truncated or compacted
-    /// meanwhile, what was taken is dropped and read again: all records of one call are of one history.
+    /// An error comes after the records before it, which are taken. If the log is truncated or
+    /// compacted meanwhile, what was taken is dropped and read again: all records of one call are
+    /// of one history.
     pub(super) fn take(
         &mut self,
         room: Room,
@@ -164,7 +167,8 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    /// What is wrong with the partition at its position, or where it was meant to go on without
+    /// one.
     pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
         let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {

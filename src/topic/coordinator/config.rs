@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::topic::group::GroupConfig;
 use std::time::Duration;
 
-/// How a [`Store`](crate::Store) runs groups of consumers: Kafka's broker settings `group.*` and `offsets.*`.
+/// How a [`Store`](crate::Store) runs groups of consumers: Kafka's broker settings `group.*` and
+/// `offsets.*`.
 ///
 /// ```
 /// use annals::{CoordinatorConfig, Store, StoreConfig};
@@ -40,9 +41,9 @@ impl Default for CoordinatorConfig {
 impl CoordinatorConfig {
     /// How many partitions `__consumer_offsets` is made with.
     ///
-    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are spread over them by their names, and groups that share one
-    /// wait for each other's commits. A topic that is there already stays as it is.
-    /// Kafka: `offsets.topic.num.partitions`.
+    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are spread over them by their names, and
+    /// groups that share one wait for each other's commits. A topic that is there already stays as
+    /// it is. Kafka: `offsets.topic.num.partitions`.
     #[must_use]
     pub fn offsets_partitions(mut self, partitions: u32) -> Self {
         self.offsets_partitions = partitions;
@@ -51,20 +52,23 @@ impl CoordinatorConfig {
 
     /// How long offsets are kept that nobody uses.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of the topics they
-    /// subscribe to never expire. Other offsets expire this long after the latest of
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of
+    /// the topics they subscribe to never expire. Other offsets expire this long after the latest
+    /// of
     ///
     /// - the commit, by a consumer or by [`Admin::alter_offsets`](crate::Admin::alter_offsets),
     /// - the moment when the group lost its last member,
     /// - the last poll of a consumer of this process that names the group and has the partition
     ///   [assigned](crate::Consumer::assign), whether it commits or not,
-    /// - the last time such a consumer asked what is [committed](crate::Consumer::committed) for the partition.
+    /// - the last time such a consumer asked what is [committed](crate::Consumer::committed) for
+    ///   the partition.
     ///
-    /// So a consumer that is in use never loses its offsets, and one that commits after its group became empty does
-    /// not lose them early, as it does in Kafka. Looking at a group with [`Admin`](crate::Admin) keeps nothing. Polls and
-    /// questions are remembered in memory, and stored once half of this time has passed: after a restart, an offset that
-    /// was in use has at least half of it left. Offsets that a Kafka broker stored with an expiry time of their own go by
-    /// that time. Kafka: `offsets.retention.minutes`.
+    /// So a consumer that is in use never loses its offsets, and one that commits after its group
+    /// became empty does not lose them early, as it does in Kafka. Looking at a group with
+    /// [`Admin`](crate::Admin) keeps nothing. Polls and questions are remembered in memory, and
+    /// stored once half of this time has passed: after a restart, an offset that was in use has at
+    /// least half of it left. Offsets that a Kafka broker stored with an expiry time of their own
+    /// go by that time. Kafka: `offsets.retention.minutes`.
     #[must_use]
     pub fn offsets_retention(mut self, retention: Duration) -> Self {
         self.offsets_retention = retention;
@@ -73,9 +77,10 @@ impl CoordinatorConfig {
 
     /// How often it is looked whether offsets have expired.
     ///
-    /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. Whoever uses a group after that long looks
-    /// first, at the partition that the group is kept in; [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at
-    /// all at once. Kafka: `offsets.retention.check.interval.ms`.
+    /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. Whoever uses a
+    /// group after that long looks first, at the partition that the group is kept in;
+    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at all at once.
+    /// Kafka: `offsets.retention.check.interval.ms`.
     #[must_use]
     pub fn offsets_retention_check_interval(mut self, interval: Duration) -> Self {
         self.offsets_retention_check_interval = interval;
@@ -84,9 +89,10 @@ impl CoordinatorConfig {
 
     /// How long a group that was empty waits for more members before it assigns partitions.
     ///
-    /// *Default* zero, where Kafka has 3 seconds: consumers of one process are there at once, and a test or a service
-    /// that starts one should not wait for others that never come. *Limits* any. *Effect*: set it where many consumers start one
-    /// after the other and each would make the others rebalance. Kafka: `group.initial.rebalance.delay.ms`.
+    /// *Default* zero, where Kafka has 3 seconds: consumers of one process are there at once, and
+    /// a test or a service that starts one should not wait for others that never come. *Limits*
+    /// any. *Effect*: set it where many consumers start one after the other and each would make
+    /// the others rebalance. Kafka: `group.initial.rebalance.delay.ms`.
     #[must_use]
     pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
         self.group.initial_rebalance_delay = delay;
@@ -95,8 +101,9 @@ impl CoordinatorConfig {
 
     /// The shortest and the longest session timeout that a consumer may have.
     ///
-    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest. *Effect*: a consumer with another
-    /// cannot join. Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest.
+    /// *Effect*: a consumer with another cannot join. Kafka: `group.min.session.timeout.ms`,
+    /// `group.max.session.timeout.ms`.
     #[must_use]
     pub fn session_timeout_bounds(mut self, shortest: Duration, longest: Duration) -> Self {
         self.group.min_session_timeout = shortest;
@@ -106,7 +113,8 @@ impl CoordinatorConfig {
 
     /// The most members of a group.
     ///
-    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join. Kafka: `group.max.size`.
+    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join.
+    /// Kafka: `group.max.size`.
     #[must_use]
     pub fn max_members(mut self, members: usize) -> Self {
         self.group.max_members = members;

@@ -14,15 +14,18 @@ use crate::topic::protocol::TopicPartition;
 use crate::topic::view::StoreView;
 
 impl StoreView {
-    /// Lists all groups that something is stored of, as [`Admin::list_groups`](crate::Admin::list_groups) does.
+    /// Lists all groups that something is stored of, as
+    /// [`Admin::list_groups`](crate::Admin::list_groups) does.
     ///
-    /// A group with members counts as stable: whether they are just joining, or have ended, is known only to the process that
-    /// runs it. If no process has the directory open for writing, the members have ended with the last one that had:
-    /// such a group is empty. Only static members remain, as their place is kept for them.
+    /// A group with members counts as stable: whether they are just joining, or have ended, is known
+    /// only to the process that runs it. If no process has the directory open for writing, the
+    /// members have ended with the last one that had, and the group is empty. Only static members
+    /// remain, as their place is kept for them.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions `__consumer_offsets` has.
+    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions
+    /// `__consumer_offsets` has.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for number in 0..self.count(OFFSETS_TOPIC)? {
@@ -37,7 +40,8 @@ impl StoreView {
     ///
     /// # Errors
     ///
-    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the group cannot be read for.
+    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the
+    /// group cannot be read for.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(OFFSETS_TOPIC)?;

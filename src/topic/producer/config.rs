@@ -15,13 +15,14 @@ const MAX_REQUEST_BYTES: u64 = 1 << 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Acks {
-    /// The producer has taken it. Its offset stays unknown, and it is lost with the process. Kafka: `acks=0`.
+    /// The producer has taken it. Its offset stays unknown, and it is lost with the process.
+    /// Kafka: `acks=0`.
     HandedOver,
     /// The log has it: it survives the end of the process, however that comes. Kafka: `acks=1`.
     #[default]
     Written,
-    /// It is on the medium: it survives loss of power. Those who send at the same time share a sync. Kafka: `acks=all`, and
-    /// more, as Kafka's brokers do not wait for their disks.
+    /// It is on the medium: it survives loss of power. Those who send at the same time share a
+    /// sync. Kafka: `acks=all`, and more, as Kafka's brokers do not wait for their disks.
     Flushed,
 }
 
@@ -44,8 +45,8 @@ pub enum Acks {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum PartitionerChoice {
-    /// By the hash of its key, the same as Kafka's. Without a key it goes where those before it went, until that partition
-    /// has got a batch; then another is drawn.
+    /// By the hash of its key, the same as Kafka's. Without a key it goes where those before it
+    /// went, until that partition has got a batch; then another is drawn.
     #[default]
     ByKey,
     /// One partition after the other, whatever the key.
@@ -73,8 +74,8 @@ impl fmt::Debug for PartitionerChoice {
 
 /// How a [`Producer`](crate::Producer) gathers, writes and tries again.
 ///
-/// `ProducerConfig::default()` is Kafka's configuration of a producer. A value that cannot be is refused as
-/// [`Error::InvalidConfig`] when the producer is made, never adjusted.
+/// `ProducerConfig::default()` is Kafka's configuration of a producer. A value that cannot be is
+/// refused as [`Error::InvalidConfig`] when the producer is made, never adjusted.
 ///
 /// ```
 /// use annals::{Acks, Codec, ProducerConfig, Store, StoreConfig};
@@ -134,29 +135,34 @@ impl ProducerConfig {
         self
     }
 
-    /// A batch is written once it has this many bytes, before compression. A larger record gets a batch of its own.
+    /// A batch is written once it has this many bytes, before compression. A larger record gets a
+    /// batch of its own.
     ///
-    /// Larger batches are written faster: each costs a system call. *Default:* 16 KiB. *Limits:* at most
-    /// [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A topic whose
-    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes) is less gets smaller ones. Kafka: `batch.size`.
+    /// Larger batches are written faster: each costs a system call. *Default:* 16 KiB. *Limits:*
+    /// at most [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A topic whose
+    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes) is less gets smaller ones.
+    /// Kafka: `batch.size`.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = bytes;
         self
     }
 
-    /// How long the first record of a batch waits for others, unless somebody waits for it: then it is written at once.
+    /// How long the first record of a batch waits for others, unless somebody waits for it: then
+    /// it is written at once.
     ///
-    /// With zero, what is there is written by whoever sends, and two who meet share a batch. Up to 10 ms a record
-    /// without a time gets that at which its batch was begun; above, that at which it is sent. *Default:* 5 ms.
-    /// *Limits:* at most [`delivery_timeout`](Self::delivery_timeout). Kafka: `linger.ms`.
+    /// With zero, what is there is written by whoever sends, and two who meet share a batch. Up to
+    /// 10 ms a record without a time gets that at which its batch was begun; above, that at which
+    /// it is sent. *Default:* 5 ms. *Limits:* at most
+    /// [`delivery_timeout`](Self::delivery_timeout). Kafka: `linger.ms`.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// How many bytes may wait to be written. A batch counts with [`batch_bytes`](Self::batch_bytes) from its first record on.
+    /// How many bytes may wait to be written. A batch counts with
+    /// [`batch_bytes`](Self::batch_bytes) from its first record on.
     ///
     /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`. Kafka: `buffer.memory`.
     #[must_use]
@@ -165,7 +171,8 @@ impl ProducerConfig {
         self
     }
 
-    /// How long `send` waits for room before it fails with [`ProduceError::BufferFull`](crate::ProduceError::BufferFull).
+    /// How long `send` waits for room before it fails with
+    /// [`ProduceError::BufferFull`](crate::ProduceError::BufferFull).
     ///
     /// *Default:* 60 s. *Limits:* none; zero never waits. Kafka: `max.block.ms`.
     #[must_use]
@@ -174,7 +181,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The largest record that is taken: its encoding at the most, as a batch of its own, before compression.
+    /// The largest record that is taken: its encoding at the most, as a batch of its own, before
+    /// compression.
     ///
     /// *Default:* 1 MiB. *Limits:* 1 to 1 GiB. Kafka: `max.request.size`.
     #[must_use]
@@ -183,7 +191,8 @@ impl ProducerConfig {
         self
     }
 
-    /// How batches are compressed, by the thread that writes them. A topic with a codec of its own has the last word.
+    /// How batches are compressed, by the thread that writes them. A topic with a codec of its own
+    /// has the last word.
     ///
     /// *Default:* not at all. *Limits:* a codec that this build has. Kafka: `compression.type`.
     #[must_use]
@@ -194,19 +203,21 @@ impl ProducerConfig {
 
     /// Whether batches are numbered, so that one that is tried again is stored once.
     ///
-    /// *Default:* on. *Limits:* none. Without, a batch may be stored twice when it is not known whether a try succeeded, which
-    /// within one process is after a panic of a [`Listener`](crate::Listener) only. Kafka: `enable.idempotence`.
+    /// *Default:* on. *Limits:* none. Without, a batch may be stored twice when it is not known
+    /// whether a try succeeded, which within one process is after a panic of a
+    /// [`Listener`](crate::Listener) only. Kafka: `enable.idempotence`.
     #[must_use]
     pub fn idempotence(mut self, on: bool) -> Self {
         self.idempotence = on;
         self
     }
 
-    /// For how long a batch that fails is tried again, from its first record on. It fails then with
-    /// [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
+    /// For how long a batch that fails is tried again, from its first record on. It fails then
+    /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
-    /// What is tried again is what [`Error::is_retryable`] says can be: a full disk, too many files. *Default:* 120 s.
-    /// *Limits:* at least [`linger`](Self::linger). Kafka: `delivery.timeout.ms`, and `retries` without limit.
+    /// What is tried again is what [`Error::is_retryable`] says can be: a full disk, too many
+    /// files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
+    /// Kafka: `delivery.timeout.ms`, and `retries` without limit.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -215,8 +226,9 @@ impl ProducerConfig {
 
     /// How long to wait before a batch is tried again: this, then each time twice as long.
     ///
-    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max). Kafka: `retry.backoff.ms`, which is spread
-    /// at random so that clients do not meet; here there is no one to meet.
+    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max).
+    /// Kafka: `retry.backoff.ms`, which is spread at random so that clients do not meet; here
+    /// there is no one to meet.
     #[must_use]
     pub fn retry_backoff(mut self, wait: Duration) -> Self {
         self.retry_backoff = wait;
@@ -225,7 +237,8 @@ impl ProducerConfig {
 
     /// The longest to wait before a batch is tried again.
     ///
-    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff). Kafka: `retry.backoff.max.ms`.
+    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff).
+    /// Kafka: `retry.backoff.max.ms`.
     #[must_use]
     pub fn retry_backoff_max(mut self, wait: Duration) -> Self {
         self.retry_backoff_max = wait;
@@ -241,7 +254,8 @@ impl ProducerConfig {
         self
     }
 
-    /// Adds one who sees each record before it is sent and hears what became of it, after those there are.
+    /// Adds one who sees each record before it is sent and hears what became of it, after those
+    /// there are.
     ///
     /// *Default:* none. Kafka: `interceptor.classes`.
     #[must_use]
