@@ -231,7 +231,7 @@ impl Store {
     }
 
     /// Changes the settings of a topic while it is in use, but not the number of its partitions:
-    /// [`add_partitions`](Store::add_partitions) does that.
+    /// that in `config` is ignored, and [`add_partitions`](Store::add_partitions) changes it.
     ///
     /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
@@ -252,8 +252,6 @@ impl Store {
     ///
     /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`],
     ///   [`Error::Io`]: nothing was altered.
-    /// - [`TopicError::InvalidPartitions`] if `config` sets another number of partitions than the
-    ///   topic has. The default of 1 counts as not set.
     /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
     ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
@@ -264,14 +262,7 @@ impl Store {
         let shared = &self.shared;
         let found = self.topic(topic)?;
         found.check_whole("alter it where all of them are")?;
-        let (given, count) = (config.partitions, found.partition_count());
-        if given != count && given != TopicConfig::default().partitions {
-            let reason =
-                "`Store::add_partitions` changes their number, and altering the topic does not";
-            let topic = topic.to_owned();
-            return Err(TopicError::InvalidPartitions { topic, given, reason }.into());
-        }
-        let config = config.partitions(count);
+        let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
         if name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
             let reason = "all it has is the last record of each key, which only compaction keeps";
