@@ -482,7 +482,7 @@ fn unreadable_start_brings_no_deleted_record_back() {
                 if within {
                     Store::open(dir, StoreConfig::default().fs(fs.clone())).map(drop)
                 } else {
-                    Err(Error::Closed { .. })
+                    Err(Error::StoreClosed)
                 },
             ];
             for refused in &refused[..if within { 3 } else { 2 }] {
