@@ -57,7 +57,10 @@
 //! Events are delivered to the [`Listener`](crate::Listener) with none of these locks held, so it may call
 //! the log. During opening there is no log to call yet. A store delivers the events of a call that changes
 //! topics, or closes it, when that call has released its locks: on the caller's thread, whichever thread
-//! did the work. So a listener may call the store, too.
+//! did the work. So a listener may call the store, too. The same holds for the wakers of tasks
+//! that wait for a log: a waker may call the log, the store and its groups. A
+//! [`Clock`](crate::Clock) is read with locks held, because times must rise with offsets: it must
+//! call none of them.
 //!
 //! # How an append becomes visible
 //!

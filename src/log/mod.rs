@@ -62,7 +62,7 @@ pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
 pub(crate) use place::DataDir;
 use shared::Shared;
-pub(crate) use signal::Signal;
+pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -162,7 +162,10 @@ impl Log {
     /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
     ///
     /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
-    /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    /// as durable is not known here: [`Offsets::durable`] stays at the start. Nothing is
+    /// recovered: after a loss of power, and until the log is opened for writing, you also read
+    /// records that were never durable and that `open` may cut, and offsets may be missing between
+    /// two segments. See [what opening does](crate::docs::durability#what-opening-does).
     ///
     /// If the writer truncates the log, everything you read from then on is what the log holds now, even if new records
     /// take the place of the old ones. A [`Reader`] or [`Tail`] that has returned
@@ -282,7 +285,8 @@ impl Log {
     /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
     /// producer that the log does not know, any sequence number is taken. The five are recognised after a
     /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
-    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// timestamps their records have. Of a log that is compacted, the last one always is: [the
+    /// table](crate::docs::durability#batches-that-come-again) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
