@@ -134,7 +134,9 @@
 //!
 //! In a directory that was already full when it was first opened there is no reserve. There `delete_before` and
 //! `maintain` remove segments one by one from the front, each durably, until there is room to write down the new start;
-//! the other calls fail and change nothing. On xfs a reserve that was used is made again only when a few hundred KiB are
+//! the other calls fail and change nothing. Before the first segment goes, the recovery point of that log is made
+//! unknown, so that no opening takes the segments for lost; if the process ends before there is room, the next
+//! opening reads the whole log. On xfs a reserve that was used is made again only when a few hundred KiB are
 //! free, because xfs creates no file without room for a whole chunk of inodes: there four such calls succeed
 //! until one of them frees that much. On a file system that writes nothing in place, such as btrfs and zfs, the reserve promises
 //! nothing. A partition that was being created when the process ended is created by the next opening, which needs
@@ -277,9 +279,10 @@
 //! | its producer was not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: whatever it sends is stored |
 //! | its producer was a [`Producer`](crate::Producer) that is closed | none: nothing of it can come again |
 //! | its records were deleted | as before, while its producer is known |
-//! | its records were compacted | the last one, and those before it unless the files beside the segments are lost |
+//! | its records were compacted | the last one. Those before it while the log is open or its `.recent` files are there; else only those whose batches compaction left in the last 16 MiB |
 //!
-//! So a client with up to five batches on the way stores each record once, whatever fails.
+//! So a client with up to five batches on the way stores each record once, whatever fails, as long
+//! as its batches are not compacted before it has all answers.
 //!
 //! A producer is *heard* when a batch of it arrives, by the log's clock, also if it is a duplicate.
 //! The timestamps of its records say nothing about it: those of a backfill are old. A batch that is
@@ -322,6 +325,10 @@
 //!    covers them: if the two lines differ, the value is malformed. A malformed recovery point counts as 0. A
 //!    malformed start is an error, because deleted records would be back without it: restore the file, or
 //!    remove it if they may. Segments wholly below the start are left from an interrupted deletion, and are removed.
+//!    After an unclean end, the first segment must not begin above the start: each deletion stores
+//!    the start before it removes a segment, and an opening stores where the log of a broker
+//!    begins. If it does, its front was lost, and opening fails. This needs a known recovery
+//!    point; see the table below.
 //! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
 //!    segment as it is, the log is open: no batch was read. If not, opening continues as after a crash. A log
 //!    that has no segment and never had a record is new: nothing has to be recovered.
@@ -350,14 +357,20 @@
 //! | damaged | error | cut, with all behind it |
 //! | offsets are missing, in a log that was never compacted | error | between segments: cut, with all behind; else error |
 //! | offsets are missing, in a log that may have been compacted | kept | between segments, above the recovery point: cut, with all behind |
+//! | the first segment begins above the start, and the recovery point is known | error | if the recovery point is not above the start: cut, with all behind; else error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
 //! After a clean close nothing is scanned, but a segment that was there and is missing, or shorter than it was, is an
 //! error, too; so is a topic of a store all of whose directories are gone. A loss of power explains a cut only if the
-//! recovery point is known: it stands twice in its file, and a broker writes it once. A read-only opening
-//! cuts nothing. It checks only the last segment: damage there is an error, unless opening for writing would not
-//! read that part.
+//! recovery point is known: it stands twice in its file, and a broker writes it once.
+//!
+//! A read-only opening recovers nothing, because another process may have the log open. It checks
+//! only the last segment: damage there is an error, unless opening for writing would not read that
+//! part. After a loss of power, and until the log is opened for writing, it therefore also returns
+//! records that were never durable and that the next `open` may cut, and it passes over offsets
+//! that are missing between two segments. To read only what `open` would keep, open the log for
+//! writing first.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
 //! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
@@ -376,7 +389,9 @@
 //!    directory is locked. Those that the mark
 //!    describes as they are are not read. What a log kept beside its segments, when there was no store above
 //!    it yet, is taken over: its checkpoints, and whether the machine has stopped since.
-//! 6. The checkpoints of all are written, once. Last, `.lock` gets the machine's present run.
+//! 6. The checkpoints of all are written, once, and the recovery points last: where a recovery
+//!    point is known, the next opening relies on the other two files. Last, `.lock` gets the
+//!    machine's present run.
 //!
 //! # Did the machine stop?
 //!
@@ -389,7 +404,8 @@
 //! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
 //! to another machine. The present run is written there only when recovery is done: an opening that fails half way
 //! changes nothing for the next. A directory without `.lock`, or with an empty one, as a broker leaves it, counts as one
-//! whose process died.
+//! whose process died. If a full disk has no room for a new `.lock`, the file gets its length but
+//! no content: the next opening then counts as after a loss of power.
 //!
 //! # How much is read
 //!

@@ -141,12 +141,16 @@ pub enum OnCorruption {
     Fail,
     /// What Kafka does: cut the log where the damage begins, and drop all that follows, intact or
     /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes). After a clean close
-    /// nothing is cut: if a whole segment is missing then, the others are kept.
+    /// nothing is cut: if a whole segment is missing then, the others are kept. If segments at the
+    /// front are missing, nothing is cut either: the log begins with the first one that is left,
+    /// from then on.
     Truncate,
     /// Keep everything that is whole, before and behind. The damaged bytes go to a file beside the segment,
     /// `<segment>.log.<position>.quarantined`, the segment is written anew without them, and their offsets stay
     /// without a record, as after a compaction: reads go on behind them, and no offset is given twice. What
-    /// was taken out is in [`Recovery::quarantined`](crate::Recovery::quarantined). One loss it cannot avoid: where a
+    /// was taken out is in [`Recovery::quarantined`](crate::Recovery::quarantined). If segments at
+    /// the front are missing, the log begins with the first one that is left. One loss it cannot
+    /// avoid: where a
     /// batch's length is damaged and another batch close behind it, what is whole between them may go with them,
     /// because it could as well be part of a value. And a base offset, which no checksum covers, is held against those
     /// of its neighbours: next to a hole a wrong one that fits into the gap is not noticed.
