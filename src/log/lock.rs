@@ -128,7 +128,7 @@ impl WriteLock {
         let boot = dir.fs.boot_id();
         let ours = existed.filter(|before| before.is_ours);
         let was_foreign = ours.is_none();
-        let lost_power = ours.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+        let lost_power = ours.is_some_and(|before| has_stopped_before(&before, boot.as_deref()));
         let is_stored = false;
         let mut lock = WriteLock { lock, lost_power, was_foreign, is_stored, _guard: guard };
         lock.is_stored = lock.write(dir, boot.filter(|_| !lost_power))?;
@@ -176,8 +176,12 @@ impl WriteLock {
                 }
                 written => written.map(|()| true)?,
             };
-            file.set_len(len)?;
-            file.sync_all()?;
+            if file.len()? == len {
+                file.sync_data()?;
+            } else {
+                file.set_len(len)?;
+                file.sync_all()?;
+            }
             Ok(written)
         };
         store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
@@ -186,7 +190,12 @@ impl WriteLock {
 
 /// Whether the machine stopped since a holder had a directory.
 pub(crate) fn has_stopped_since(before: &Session, fs: &dyn Fs) -> bool {
-    before.boot.is_none() || before.boot != fs.boot_id()
+    has_stopped_before(before, fs.boot_id().as_deref())
+}
+
+/// Whether the machine stopped between a holder's run of it and this one.
+fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
+    before.boot.is_none() || before.boot.as_deref() != boot
 }
 
 /// What a lock file says, if there is one.
