@@ -103,6 +103,14 @@ impl Writer {
             events: Vec::new(),
         }
     }
+
+    /// Takes in a batch that was written behind the last by another way.
+    pub(crate) fn take_written(&mut self, header: &BatchHeader, bytes: u64) {
+        let (at, last) = (self.log.position(), header.last_offset());
+        self.log.take_written(bytes);
+        self.cadence.note(&self.indexes, at, bytes, last, header.max_timestamp);
+        self.segment.publish(self.log.position(), self.cadence.largest.0);
+    }
 }
 
 crate::sync::thread_local! {

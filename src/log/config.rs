@@ -148,14 +148,15 @@ pub enum OnCorruption {
     /// Opening truncates the log where the damage begins, and removes everything after it, intact
     /// or not, as Kafka does. [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes) tells
     /// how much. After a clean close nothing is truncated: if a whole segment is missing then, the
-    /// others are kept.
+    /// others are kept. If segments are missing at the front, nothing is truncated either: the log
+    /// begins with the first one that is left.
     Truncate,
     /// Opening keeps everything sound, before and after the damage. It moves the damaged bytes to
     /// a file beside the segment, `<segment>.log.<position>.quarantined`, and rewrites the segment
     /// without them. Their offsets stay without a record, as after a compaction: reads continue
     /// after them, and no offset is reused.
-    /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. One loss
-    /// cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
+    /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. If segments
+    /// are missing at the front, the log begins with the first one that is left. One loss cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
     /// sound bytes between them may be moved, too, because they could be part of a value. And no
     /// checksum covers a base offset, so it is compared with those of its neighbours: next to a
     /// hole, a wrong one that fits into the gap is not noticed.

@@ -260,7 +260,7 @@ impl Shared {
     ///
     /// Without room for it the old one stays, and the next opening reads more. Any other
     /// failure says of the medium what a failed sync says.
-    fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
+    pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
         let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
         if !error.is_retryable() {
             self.emit(&self.poison(&error));

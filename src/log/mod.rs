@@ -62,7 +62,7 @@ pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
 pub(crate) use place::DataDir;
 use shared::Shared;
-pub(crate) use signal::Signal;
+pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -177,6 +177,10 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; every read looks for it again. A
     /// reading process cannot know what is durable: [`Offsets::durable`] stays at the start.
+    /// Nothing is recovered: after a loss of power, and until the log is opened for writing, you
+    /// also read records that were never durable and that `open` may truncate, and offsets may be
+    /// missing between two segments. See
+    /// [what opening does](crate::docs::durability#what-opening-does).
     ///
     /// If the writer truncates the log, everything you read from then on is what the log holds
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
@@ -305,8 +309,8 @@ impl Log {
     /// stored batch and [`duplicate: true`](Appended::duplicate). For a producer that the log does
     /// not know, any sequence number is valid. The five batches are recognised after a close,
     /// after a process crash, after a truncation, and after a loss of power that left them there,
-    /// whatever timestamps their records have: [the table](crate::docs::durability#resent-batches)
-    /// has all cases.
+    /// whatever timestamps their records have. In a compacted log, the last one always is:
+    /// [the table](crate::docs::durability#resent-batches) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and

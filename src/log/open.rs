@@ -307,7 +307,10 @@ impl Opening {
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
-        let now = self.config.clock.now();
+        if self.settle_front(&listing, start, clean.is_some())? {
+            listing = Listing::read(&self.dir)?;
+        }
+        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
         let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
@@ -327,6 +330,10 @@ impl Opening {
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
+        if is_recovered {
+            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            self.reach_recovery_point(recovery_point, end)?;
+        }
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
     CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
-    WriteLock,
+    WriteLock, hold_wakers, wake_after, wake_all,
 };
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Waker;
 
 /// A directory of topics, as in the `log.dirs` of a Kafka broker, in one process and without a
 /// broker.
@@ -417,6 +418,9 @@ impl Store {
     }
 }
 
+/// What was done on a thread, with the events and the wakers that it held back.
+type Done<T> = ((T, Vec<Event>), Vec<Waker>);
+
 impl StoreShared {
     /// The lock of the directory.
     pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
@@ -427,12 +431,13 @@ impl StoreShared {
     /// has released the lock, because both may call the store.
     pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let events = &self.directory.dir.events;
-        let ((done, changed), held) = events.hold(|| {
+        let changing = || {
             let _changes = self.changes.lock();
             let before = self.version.load(Ordering::Acquire);
             let done = self.check_open().and_then(|()| work());
             (done, self.version.load(Ordering::Acquire) != before)
-        });
+        };
+        let ((done, changed), held) = wake_after(|| events.hold(changing));
         if changed {
             self.changed.notify();
         }
@@ -503,19 +508,24 @@ impl StoreShared {
         self.with_events(work, |work| in_few_threads(fs, threads, items, work))
     }
 
-    /// Runs `work` on several threads. If this thread holds its events back, it also gets those of
-    /// the others.
+    /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
+    /// gets those of the others.
     fn with_events<T, R>(
         &self,
         work: impl Fn(&T) -> R + Sync,
-        on_threads: impl FnOnce(&(dyn Fn(&T) -> (R, Vec<Event>) + Sync)) -> Vec<(R, Vec<Event>)>,
+        on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
         let events = &self.directory.dir.events;
         let are_held_back = Events::are_held_back();
         let done = on_threads(&|item| {
-            if are_held_back { events.hold(|| work(item)) } else { (work(item), Vec::new()) }
+            if are_held_back {
+                hold_wakers(|| events.hold(|| work(item)))
+            } else {
+                ((work(item), Vec::new()), Vec::new())
+            }
         });
-        let deliver = |(done, held): (R, Vec<Event>)| {
+        let deliver = |((done, held), wakers): Done<R>| {
+            wake_all(wakers);
             events.emit_all(&held);
             done
         };

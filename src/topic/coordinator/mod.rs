@@ -47,7 +47,7 @@ pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, wake_after};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -161,16 +161,17 @@ impl Coordinator {
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let (done, events) = self.events.hold(|| {
+        let acting = || {
             let mut slot = partition.shard.lock();
             let now = self.now();
             let shard = self.loaded(&mut slot, partition, now)?;
             shard.expire_if_due(&self.config, now);
             let done = act(shard, now);
             Ok::<_, Error>((done, shard.is_bloated()))
-        });
-        // With the lock released: a listener may use groups. A panic of one is not to keep members
-        // from their answers.
+        };
+        // With the lock released: a listener may use groups, and so may a task that waits at the
+        // end of the log. A panic of one is not to keep members from their answers.
+        let (done, events) = wake_after(|| self.events.hold(acting));
         for event in &events {
             catch_unwind(AssertUnwindSafe(|| self.events.emit(event))).ok();
         }
