@@ -178,7 +178,7 @@ impl Checkpoints {
                 all.set_before_point(key, checkpoint, offset);
                 Ok(())
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -194,7 +194,7 @@ impl Checkpoints {
                 Ok(known)
             }
             Kept::Shared { all, key, .. } => all.doubt_point(key),
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
