@@ -148,7 +148,8 @@ pub enum Event {
         /// Why.
         error: String,
     },
-    /// The log stopped accepting writes: close it and open it again.
+    /// The log stopped accepting writes: close it and open it again, in a store with
+    /// [`reopen_partition`](crate::Store::reopen_partition).
     Poisoned {
         /// The failure that caused it.
         cause: String,

@@ -412,7 +412,7 @@ impl Rounds {
             shared.maintain(&mut |bytes| self.may_go_on(shared, bytes))
         }));
         let event = match done {
-            Ok(Ok(_)) | Ok(Err(Error::Closed)) => return,
+            Ok(Ok(_)) | Ok(Err(Error::Closed { .. })) => return,
             Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
             Err(_) => shared.set_uncleanable("a pass of maintenance panicked"),
         };

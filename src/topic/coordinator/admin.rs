@@ -262,7 +262,8 @@ impl Admin {
                     subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
                 };
                 if let Some(at) = partitions.iter().find(used) {
-                    return Err(GroupError::Subscribed { topic: (*at.topic).to_owned() }.into());
+                    let (group, topic) = (group.to_owned(), (*at.topic).to_owned());
+                    return Err(GroupError::Subscribed { group, topic }.into());
                 }
             }
             let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
@@ -344,7 +345,7 @@ impl Admin {
             tombstones.push(OffsetsRecord::Group { group: name, value: None });
             shard.append(tombstones)?;
             if let Some(mut entry) = shard.groups.remove(group) {
-                entry.group.delete(now.monotonic).result?;
+                entry.group.delete(group, now.monotonic).result?;
             }
             Ok(())
         })
@@ -509,7 +510,7 @@ fn check_known(shard: &Shard, group: &str) -> Result<()> {
 
 fn check_empty(shard: &Shard, group: &str) -> Result<()> {
     let busy = shard.groups.get(group).is_some_and(has_members);
-    if busy { Err(GroupError::NonEmptyGroup.into()) } else { Ok(()) }
+    if busy { Err(GroupError::NonEmptyGroup { group: group.to_owned() }.into()) } else { Ok(()) }
 }
 
 fn has_members(entry: &Entry) -> bool {
