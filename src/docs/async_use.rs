@@ -76,8 +76,11 @@
 //!         };
 //!         match next {
 //!             None => break, // the log was closed
-//!             Some(Ok(record)) if records.send(record).await.is_ok() => {}
-//!             Some(Ok(_)) => break, // no task takes records any more
+//!             Some(Ok(record)) => {
+//!                 if records.send(record).await.is_err() {
+//!                     break; // no task takes records any more
+//!                 }
+//!             }
 //!             Some(Err(Error::OffsetOutOfRange { start, end, .. })) => {
 //!                 tail.seek(tail.offset().clamp(start, end))?; // the nearest offset there is
 //!             }

@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::topic::producer::record::{ProducerRecord, RecordMetadata};
 
-/// Sees each record before it is sent, and hears what became of it. Kafka: `ProducerInterceptor`.
+/// A user-supplied observer of each record before it is sent, and of its result.
+/// Kafka: `ProducerInterceptor`.
 ///
 /// Interceptors are called in the order they were added, with no lock held. One that panics is
 /// left out of that call, and the panic is reported as
