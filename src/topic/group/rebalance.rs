@@ -298,7 +298,8 @@ impl Group {
                 Phase::Completing { .. } => {
                     let all = changes.removed.len();
                     self.remove_unsynced(now, changes);
-                    // The leader at least has not synced. Were it otherwise, time would stand still.
+                    // The leader at least has not synced. Were it otherwise, time would stand
+                    // still.
                     if changes.removed.len() == all {
                         self.prepare(now, changes);
                     }
@@ -369,8 +370,8 @@ impl Group {
         members.fold(first, |common, next| common.intersection(&next).copied().collect())
     }
 
-    /// The protocol that most members prefer among those all support. Of two with as many votes, the
-    /// leader prefers one.
+    /// The protocol that most members prefer among those all support. Of two with as many votes,
+    /// the leader prefers one.
     fn elect(&self) -> Option<String> {
         let candidates = self.candidates();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
