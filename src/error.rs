@@ -541,7 +541,7 @@ pub enum InvalidRecord {
     },
     /// It has no key, and the log is compacted by key.
     #[error(
-        "a compacted log takes no record without a key: give it one, or open the log with CleanupPolicy::Delete"
+        "a compacted log takes no record without a key: give it one, or write it to a log with `CleanupPolicy::Delete`"
     )]
     NoKey,
     /// The record, encoded, is larger than 2 GiB, which is what the format can say.

@@ -68,7 +68,9 @@ pub enum ConsumeError {
         source: Arc<Error>,
     },
     /// What the application gave to the consumer to be called has panicked. The consumer goes on: poll again.
-    #[error("{callback} has panicked: {message}; the consumer is as if it had returned")]
+    #[error(
+        "{callback} has panicked: {message}; the consumer goes on as if it had returned: poll again"
+    )]
     CallbackPanicked {
         /// What was called.
         callback: &'static str,
@@ -76,7 +78,7 @@ pub enum ConsumeError {
         message: String,
     },
     /// The consumer was closed. Kafka: `IllegalStateException`.
-    #[error("the consumer is closed: make another")]
+    #[error("the consumer is closed: create a new one with `Store::consumer`")]
     Closed,
 }
 
