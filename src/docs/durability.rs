@@ -130,7 +130,7 @@
 //! |---|---|
 //! | append, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
 //! | `roll` | fails with `StorageFull` if the file system has no room for another file; succeeds if it has, for an empty file takes no data block |
-//! | a commit, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
+//! | a commit, a poll that ends a rebalance of its group, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
 //! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds while the store has reserved ids left. It reserves a thousand at a time, in `producer-ids.properties`; the first call after opening has to reserve, and fails with `StorageFull`, also for a producer without idempotence |
 //! | [`consumer`](crate::Store::consumer) of a group | succeeds if the directory has a topic `__consumer_offsets`. If it has none, the call has to create it, 50 directories by default, and fails with `StorageFull` |
 //! | a consumer without a group, a read | succeeds |
@@ -145,9 +145,10 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before the first segment goes, the log makes its recovery point unknown, so that no opening
-//! takes the segments for lost. If the process ends before there is room, the next opening reads
-//! the whole log.
+//! Before it removes the first segment, the log makes its recovery point unknown, so that no
+//! opening regards the segments as lost. If the process ends before there is room, the next
+//! opening reads the whole log.
+//!
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
 //! much, only four such calls succeed. On a file system that writes nothing in place, such as
@@ -354,7 +355,7 @@
 //!    reappear without it: restore the file, or remove it if those records may reappear. Segments
 //!    wholly below the start are left from an interrupted deletion; it removes them.
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
-//!    front of the log was lost, and opening fails: each deletion stores the start before it
+//!    segments before it were lost, and opening fails: each deletion stores the start before it
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
