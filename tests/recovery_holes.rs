@@ -188,7 +188,9 @@ fn torn_records_are_cut_when_point_was_lost() {
     for dir in [DIR, "d/t-0"] {
         let fs = MemFs::new();
         if dir != DIR {
-            store(fs.clone()).close().unwrap();
+            let store = store(fs.clone());
+            store.create_topic("t", TopicConfig::default()).unwrap();
+            store.close().unwrap();
         }
         let open = |fs: &MemFs| Log::open(dir, tiny(fs)).unwrap();
         let log = open(&fs);
@@ -206,7 +208,9 @@ fn torn_records_are_cut_when_point_was_lost() {
 #[test]
 fn torn_records_are_cut_when_broker_had_compacted() {
     let fs = MemFs::new();
-    store(fs.clone()).close().unwrap();
+    let store = store(fs.clone());
+    store.create_topic("t", TopicConfig::default()).unwrap();
+    store.close().unwrap();
     let open = |fs: &MemFs| Log::open("d/t-0", tiny(fs)).unwrap();
     let log = open(&fs);
     append(&log, 0..10);

@@ -144,7 +144,7 @@
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
-//! | `open` | the logs that had been opened are closed again; nothing was cut but what their recovery cuts | not there |
+//! | `open` | the logs that had been opened are closed again; nothing was cut but what their recovery cuts. If the directory was closed in order before, it still is | not there |
 //! | `create_topic`, `add_partitions`, `delete_topic` | undone, or done by the next opening | works; other topics are as they were |
 //! | `alter_topic` | nothing was altered | works |
 //! | no room, too many files, on the write of a batch | it is tried again, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
@@ -310,7 +310,10 @@
 //!
 //! # What opening does
 //!
-//! 1. The directory is created and listed. If it holds files of others and none of a log, opening refuses.
+//! 1. The directory is created and listed. If it holds files of others and none of a log,
+//!    opening refuses. What a system or a tool puts anywhere does not count: hidden files and
+//!    directories, `lost+found` and the like. In the directory of a store or a broker, which
+//!    `meta.properties` shows, nothing is created: a partition that is not there is an error.
 //! 2. The directory is locked, then `.lock` is read and locked. If another writer has either:
 //!    [`Error::Locked`](crate::Error::Locked). A log that lies in the directory of a store or a broker takes the locks of that
 //!    one, and its own directory. All that is said below of checkpoints, of the mark and of the machine's run is then read
@@ -322,9 +325,11 @@
 //!    covers them: if the two lines differ, the value is malformed. A malformed recovery point counts as 0. A
 //!    malformed start is an error, because deleted records would be back without it: restore the file, or
 //!    remove it if they may. Segments wholly below the start are left from an interrupted deletion, and are removed.
-//! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
-//!    segment as it is, the log is open: no batch was read. If not, opening continues as after a crash. A log
-//!    that has no segment and never had a record is new: nothing has to be recovered.
+//! 5. The mark of a clean shutdown is read. If it describes the last segment as it is, no batch
+//!    is read, and the mark is removed last, when nothing else can fail; the removal is synced
+//!    before anyone can append. If it does not, it is removed now, and opening continues as
+//!    after a crash. A log that has no segment and never had a record is new: nothing has to be
+//!    recovered.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to
 //!    find the way, if they agree with the log; otherwise the scan begins at the segment's first byte. Every
 //!    batch from there on is read: its length, magic and checksum, and that its offsets lie between its neighbours'.
@@ -350,6 +355,7 @@
 //! | damaged | error | cut, with all behind it |
 //! | offsets are missing, in a log that was never compacted | error | between segments: cut, with all behind; else error |
 //! | offsets are missing, in a log that may have been compacted | kept | between segments, above the recovery point: cut, with all behind |
+//! | a file named like a segment that begins like none, where the log does not end at its base | error | error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
@@ -366,16 +372,26 @@
 //!
 //! # What opening a store does
 //!
-//! 1. The directory is created and listed. A directory in it that is not named like a partition's, or a file of a log, and opening refuses: nothing was written yet.
+//! 1. The directory is created and listed. Opening refuses a directory of something else, before
+//!    anything is written: one that holds files or directories of others, not counting hidden
+//!    ones, `lost+found` and the like, and neither a partition nor `meta.properties`, a
+//!    checkpoint, a mark or a lock. It also refuses a segment file beside the partitions, a
+//!    directory whose name ends in `-` and a number and cannot be that of a partition, and a
+//!    symbolic link with the name of one.
 //! 2. The directory and its `.lock` are locked, as those of a log. `meta.properties` is read, or written for a directory that is new.
 //! 3. The checkpoints of all logs are read; of lines that contradict each other none counts. A file of starts that cannot be
-//!    read, or has such lines, is an error. The mark of a clean shutdown is read and removed, and the removal is synced.
-//! 4. Directories that end in `-delete` are removed. Then each topic is looked at, by the `topic.properties` of its partition 0: one that was
-//!    being deleted is deleted; one that was being made gets the partitions that are missing; of any other a missing partition is an error.
-//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told above from step 3 on, when its own
-//!    directory is locked. Those that the mark
-//!    describes as they are are not read. What a log kept beside its segments, when there was no store above
-//!    it yet, is taken over: its checkpoints, and whether the machine has stopped since.
+//!    read, or has such lines, is an error. The mark of a clean shutdown is read.
+//! 4. Directories that end in `-delete` are removed. Then each topic is looked at, by the
+//!    `topic.properties` of its partition 0: one that was being deleted is deleted; one that was
+//!    being made gets the partitions that are missing; of any other a missing partition is an
+//!    error. What else is named like a partition is one [if it has a file of a log, or a
+//!    checkpoint knows it](crate::docs::format#a-directory-of-topics).
+//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told
+//!    above from step 3 on, when its own directory is locked. Those that the mark describes as
+//!    they are are not read. What a log kept beside its segments, when there was no store above
+//!    it yet, is taken over: its checkpoints, and whether the machine has stopped since. When
+//!    all are open, the mark is removed, and the removal is synced. Up to here, an opening that
+//!    fails leaves it as it is, or puts it back: the next one knows all that this one knew.
 //! 6. The checkpoints of all are written, once. Last, `.lock` gets the machine's present run.
 //!
 //! # Did the machine stop?

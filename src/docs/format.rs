@@ -399,7 +399,14 @@
 //! | `producer-ids.properties` | which ids of producers were given out: ours | the first producer, and each thousand after it |
 //!
 //! Other directories, such as `lost+found`, are left alone and [listed](crate::Store::unknown_directories); a broker refuses them.
-//! A directory that ends in `-` and a number is taken for a partition: one that is none is refused. Other files are left alone.
+//! Other files are left alone.
+//!
+//! A directory whose name is that of a partition is one if `topic.properties` counts it, a
+//! checkpoint has a line for it, or a file of a log is in it. An empty one is neither a
+//! partition nor in the way of one: it is listed with the others, and a topic that gets a
+//! partition of that name takes it. One with other files is an error, and so is one with a log
+//! beyond the partitions that `topic.properties` counts, unless it has a `partition.metadata`,
+//! as a broker that adds a partition writes it.
 //!
 //! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#` begins a comment.
 //!

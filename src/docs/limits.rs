@@ -85,7 +85,9 @@
 //!
 //! **Network file systems** are not supported. Locks, renames and syncs promise less there than this crate needs.
 //!
-//! **Links.** A symbolic link at the name of one of the log's files is refused, not followed. The directory itself may be reached through one.
+//! **Links.** A symbolic link at the name of one of the log's files, or of a partition in the
+//! directory of a store, is an error, and is not followed. The directory that is opened may
+//! itself be reached through one.
 //!
 //! # Who may have it open
 //!

@@ -221,19 +221,34 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs was removed before the first of them was
-    /// opened.
+    /// Forgets the marker, as the log is open. Of a log by itself it is removed, durably; that
+    /// of many logs is removed when all of them are open.
+    pub(crate) fn opened(&self) -> Result<()> {
+        match &self.kept {
+            Kept::Shared { all, key, .. } => {
+                all.opened(key);
+                Ok(())
+            }
+            Kept::Own | Kept::Above { .. } => self.remove_clean_shutdown(),
+        }
+    }
+
+    /// Removes the marker, durably, before what it describes is changed.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
+                all.unmark()?;
                 all.opened(key);
                 Ok(())
             }
             Kept::Above { .. } => Err(Error::ReadOnly),
             Kept::Own => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-                self.dir.sync()
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(Error::io("remove", &path, error)),
+                    Ok(()) => self.dir.sync(),
+                }
             }
         }
     }

@@ -60,7 +60,8 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
-pub(crate) use place::DataDir;
+pub(crate) use open::NOT_A_DIRECTORY;
+pub(crate) use place::{DataDir, create};
 use shared::Shared;
 pub(crate) use signal::Signal;
 use std::path::Path;
@@ -103,7 +104,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in a directory, creating both if there is none.
+    /// Opens the log in a directory, creating both if there is none. In the directory of a store
+    /// or a broker it creates nothing: [`Store::create_topic`](crate::Store::create_topic) does.
     ///
     /// Whatever an interrupted run left is put in order first; [`recovery`](Log::recovery) tells what was found.
     /// After a clean close this reads no batch; after a crash, those above the recovery point.
@@ -125,7 +127,13 @@ impl Log {
     /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, by whatever path, or the one
     ///   above it is by a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed,
     ///   one at a time: see [who may have it open](crate::docs::limits#who-may-have-it-open).
-    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
+    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment,
+    ///   logs for example. Hidden files, `lost+found` and the like do not count.
+    /// - [`TopicError::Unknown`](crate::TopicError::Unknown),
+    ///   [`UnknownPartition`](crate::TopicError::UnknownPartition),
+    ///   [`MissingPartition`](crate::TopicError::MissingPartition),
+    ///   [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere) for a partition that the
+    ///   store or broker whose directory lies above has not.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
     /// - [`Error::Io`].

@@ -58,8 +58,8 @@ impl Partitions {
 /// What all handles of a topic share.
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
-    id: TopicId,
-    /// Leaf locks, held to take or store a pointer.
+    /// Leaf locks, held to take or store a value or a pointer.
+    id: RwLock<TopicId>,
     partitions: RwLock<Partitions>,
     config: RwLock<Arc<TopicConfig>>,
 }
@@ -73,7 +73,7 @@ impl TopicShared {
     ) -> TopicShared {
         TopicShared {
             name,
-            id,
+            id: RwLock::new(id),
             partitions: RwLock::new(Partitions::new(partitions)),
             config: RwLock::new(Arc::new(config)),
         }
@@ -105,10 +105,16 @@ impl Topic {
         &self.shared.name
     }
 
-    /// Its id, which a topic of the same name that is made later does not have.
+    /// Its id, which a topic of the same name that is made later does not have. It is zero while
+    /// all partitions are offline because it could not be read.
     #[must_use]
     pub fn id(&self) -> TopicId {
-        self.shared.id
+        *self.shared.id.read()
+    }
+
+    /// Sets the id, which could not be read when the store was opened.
+    pub(crate) fn set_id(&self, id: TopicId) {
+        *self.shared.id.write() = id;
     }
 
     /// Whether the store keeps it for itself.

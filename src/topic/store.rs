@@ -5,8 +5,8 @@ use crate::error::{Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
-    CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
-    WriteLock,
+    self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
+    Signal, WriteLock,
 };
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,8 +76,6 @@ pub(crate) struct StoreShared {
     /// Leaf lock. That of the directory, which each open log of the store keeps, too; `None` once the store is closed.
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
-    /// Whether it is known which topics there are.
-    pub(super) is_surveyed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
     pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     /// Directories that are no partition's, left alone.
@@ -97,6 +95,14 @@ pub(crate) struct StoreShared {
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
+/// What ends with a close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// An opening that failed: the directory was closed in order if it was before.
+    Opening,
+    Use,
+}
+
 impl Store {
     /// Opens a directory of topics, creating it if there is none.
     ///
@@ -105,7 +111,11 @@ impl Store {
     /// a topic that was being made, or deleted, is done first. A directory that a Kafka broker has left is taken over as it is.
     ///
     /// Files and directories that are no partition's, such as `lost+found`, are left alone: see
-    /// [`unknown_directories`](Store::unknown_directories).
+    /// [`unknown_directories`](Store::unknown_directories). So is an empty directory that only has
+    /// [the name](crate::docs::format#a-directory-of-topics) of a partition.
+    ///
+    /// If opening fails, the directory is as it was: one that was closed in order still counts
+    /// as that.
     ///
     /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all others can be used:
     /// [`Topic::unavailable_partitions`] lists such partitions, [`reopen_partition`](Store::reopen_partition) opens one
@@ -120,8 +130,12 @@ impl Store {
     ///
     /// - [`Error::Locked`] while another store or a broker has it open, one of its logs is open by itself, or a handle of an
     ///   earlier store lives that was not closed.
-    /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something else, or has one in it that is
-    ///   named like a partition's and is none.
+    /// - [`Error::NotALog`] for a file, and for a directory in it that is named like a
+    ///   partition's and holds other things.
+    /// - [`TopicError::InvalidDirectory`] for a directory of something else, before anything is
+    ///   written: files or directories of others are in it, other than hidden ones, `lost+found`
+    ///   and the like, and nothing of a store or a broker. Also for a partition beyond those
+    ///   that its topic has, or that is a symbolic link.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
     /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with [`OfflinePartitions::Never`].
     /// - [`Error::InvalidConfig`], [`Error::Io`].
@@ -129,9 +143,7 @@ impl Store {
         config.validate()?;
         let path = dir.as_ref();
         Place::check(path)?;
-        let fs = &config.log.fs;
-        fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
-        let place = Place::hold(fs, path).map_err(|e| Error::io("open", path, e))?;
+        let place = log::create(&config.log.fs, path)?;
         let directory = Directory::new(&place, &config.log);
         directory.check()?;
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
@@ -150,7 +162,6 @@ impl Store {
                 changes: Mutex::new(()),
                 lock: Mutex::new(Some(lock)),
                 closed: AtomicBool::new(false),
-                is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
                 unknown: RwLock::default(),
                 interrupted: Mutex::default(),
@@ -165,7 +176,7 @@ impl Store {
             Ok(()) => Ok(store),
             Err(error) => {
                 // Those that opened are closed again, so that the next opening finds of all logs what this one found.
-                store.close().ok();
+                store.shared.change(|| store.shared.close(Ends::Opening)).ok();
                 Err(error)
             }
         }
@@ -318,10 +329,11 @@ impl Store {
     /// - What the first log that could not be closed in order says. The directory is let go of all the same, and such logs are
     ///   recovered when it is opened again.
     pub fn close(&self) -> Result<()> {
-        self.shared.change(|| self.shared.close())
+        self.shared.change(|| self.shared.close(Ends::Use))
     }
 
-    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`. They are left alone.
+    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`,
+    /// or an empty one with the name of a partition. They are left alone.
     #[must_use]
     pub fn unknown_directories(&self) -> Vec<PathBuf> {
         self.shared.unknown.read().clone()
@@ -421,7 +433,7 @@ impl StoreShared {
     }
 
     /// Closes all logs in order, and lets go of the directory.
-    fn close(&self) -> Result<()> {
+    fn close(&self, what: Ends) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let logs = self.logs();
         let closed = self.in_parallel(&logs, Log::close_with_others);
@@ -432,14 +444,15 @@ impl StoreShared {
         });
         // Lines of logs that could not be opened stay.
         let done = self.checkpoints.commit_all();
-        let known = self.is_surveyed.load(Ordering::Acquire);
         let names = || {
             self.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
         };
-        let marked = done.and_then(|()| self.checkpoints.commit_clean_shutdown(known.then(names)));
+        let names = (what == Ends::Use).then(names);
+        let ended = failed.map_or(done, Err);
+        let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
         self.note_change();
-        failed.map_or(marked, Err)
+        ended
     }
 
     /// What an error of a log means to the caller of a store: its logs are closed with it.
