@@ -126,7 +126,7 @@ impl WriteLock {
         let boot = dir.fs.boot_id();
         let ours = existed.filter(|before| before.process.is_some());
         let was_foreign = ours.is_none();
-        let lost_power = ours.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+        let lost_power = ours.is_some_and(|before| has_stopped_before(&before, boot.as_deref()));
         let lock = WriteLock { lock, lost_power, was_foreign, _guard: guard };
         lock.write(dir, boot.filter(|_| !lost_power))?;
         dir.sync()?;
@@ -162,7 +162,11 @@ impl WriteLock {
                 Err(error) if is_storage_full(&error) => return Ok(()),
                 written => written?,
             }
-            file.set_len(content.len() as u64)?;
+            let len = content.len() as u64;
+            if file.len()? == len {
+                return file.sync_data();
+            }
+            file.set_len(len)?;
             file.sync_all()
         };
         store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
@@ -171,7 +175,12 @@ impl WriteLock {
 
 /// Whether the machine stopped since a holder had a directory.
 pub(crate) fn has_stopped_since(before: &Session, fs: &dyn Fs) -> bool {
-    before.boot.is_none() || before.boot != fs.boot_id()
+    has_stopped_before(before, fs.boot_id().as_deref())
+}
+
+/// Whether the machine stopped between a holder's run of it and this one.
+fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
+    before.boot.is_none() || before.boot.as_deref() != boot
 }
 
 /// What a lock file says, if there is one.

@@ -96,8 +96,8 @@ impl Directory {
         TopicError::InvalidDirectory { path: self.dir.path.join(name), reason }.into()
     }
 
-    /// What the name of a directory says; `None` for one that is something else, and is left alone. One that could be taken
-    /// for a partition's is refused.
+    /// What the name of a directory says; `None` for one that is something else, and is left
+    /// alone. One that could be taken for a partition's is refused.
     fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
         match PartitionDir::parse(name) {
             Ok(Some(dir)) if dir.partition >= MOST_PARTITIONS => {
@@ -305,7 +305,8 @@ impl Directory {
         Ok(self.entries(&self.path_of(topic, partition))?.is_some())
     }
 
-    /// Fails for a directory without an id of a topic that holds other things and nothing of a log. Nothing was written in it yet.
+    /// Fails for a directory without an id of a topic that holds other things and nothing of a
+    /// log. Nothing was written in it yet.
     pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
         let path = self.path_of(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
@@ -386,7 +387,8 @@ impl Directory {
         )
     }
 
-    /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
+    /// Opens the log of a partition. Says whether it took over checkpoints from beside its
+    /// segments.
     pub(crate) fn open_log(
         &self,
         topic: &str,
@@ -397,8 +399,8 @@ impl Directory {
         Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
-    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last. One that is not there was never
-    /// made, or has been removed.
+    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
+    /// One that is not there was never made, or has been removed.
     pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
         for partition in partitions {
             let from = self.path_of(topic, partition);
@@ -427,7 +429,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    /// Removes what is in the directory of a partition but for what says that its topic is to be
+    /// deleted.
     fn empty(&self, path: &Path) -> io::Result<()> {
         let fs = &self.dir.fs;
         for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
@@ -436,7 +439,8 @@ impl Directory {
         fs.sync_dir(path)
     }
 
-    /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.
+    /// Removes the directory of a deleted log. What will not go is reported, and tried again when
+    /// the store is opened.
     fn remove_deleted(&self, name: &str) -> Result<()> {
         let path = self.dir.path.join(name);
         let fs = &self.dir.fs;
@@ -453,8 +457,8 @@ impl Directory {
     }
 }
 
-/// How a topic is set up that a broker made: only its controller knows. So nothing of it is deleted until somebody says when. Of
-/// internal topics everybody knows: they are compacted.
+/// How a topic is set up that a broker made: only its controller knows. So nothing of it is
+/// deleted until somebody says when. Of internal topics everybody knows: they are compacted.
 pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_compacted(topic) {

@@ -13,7 +13,8 @@
 //!          Directory, ProducerIds                                                         the small files
 //! ```
 //!
-//! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time comes in as an argument, and what is to be done goes out as a value:
+//! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time
+//! comes in as an argument, and what is to be done goes out as a value:
 //!
 //! | module | decides |
 //! |---|---|
@@ -38,9 +39,12 @@
 //! | [`typed`] | keys and values of types over the two |
 //! | [`admin`], [`view`] | look at all of it, in the process that has it open or beside it |
 //!
-//! What a record goes through: a producer puts it into the open batch of a partition; the batch gets a number and is appended to the partition's log; that wakes the bells of
-//! consumers that wait there. A consumer's poll reads it with a reader of its own, remembers the position, and commits that by an append to the group's partition of
-//! `__consumer_offsets`, whose lock is the one that is held while records are written. The order of all locks is in [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
+//! What a record goes through: a producer puts it into the open batch of a partition; the batch
+//! gets a number and is appended to the partition's log; that wakes the bells of consumers that
+//! wait there. A consumer's poll reads it with a reader of its own, remembers the position, and
+//! commits that by an append to the group's partition of `__consumer_offsets`, whose lock is the
+//! one that is held while records are written. The order of all locks is in
+//! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
 
 pub mod assignor;
 mod group;

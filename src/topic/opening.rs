@@ -25,7 +25,8 @@ struct Prepared<'a> {
     config: LogConfig,
 }
 
-/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is not.
+/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is
+/// not.
 fn is_of_one(error: &Error) -> bool {
     let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
     matches!(error, Error::Topic(_)) || kinds.contains(&error.kind())
@@ -93,7 +94,8 @@ impl Store {
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 
-    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all directories of one are gone.
+    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
+    /// directories of one are gone.
     fn check_missing(&self, survey: &Survey) -> Result<()> {
         let shared = self.shared();
         if shared.config.log.on_corruption != OnCorruption::Fail {
@@ -125,8 +127,8 @@ impl Store {
         Ok(Prepared { found, id, config })
     }
 
-    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not to be. The log is given, too, if
-    /// it took over checkpoints from beside its segments.
+    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not
+    /// to be. The log is given, too, if it took over checkpoints from beside its segments.
     fn open_found(&self, job: &Job<'_>) -> Result<(Slot, Option<Log>)> {
         let (shared, number) = (self.shared(), job.number);
         let Prepared { found, id, config } = job.topic;
@@ -174,12 +176,13 @@ impl Store {
         Slot::offline(error)
     }
 
-    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or restored, or to have its damage
-    /// taken out by this choice. Returns its log, also if it is open already.
+    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or
+    /// restored, or to have its damage taken out by this choice. Returns its log, also if it is
+    /// open already.
     ///
-    /// Producers and consumers that have the topic go on with it; a member of a group needs no rebalance for that. A
-    /// partition of `__consumer_offsets` may still have offsets of a topic that was
-    /// [deleted](Store::delete_topic) meanwhile.
+    /// Producers and consumers that have the topic go on with it; a member of a group needs no
+    /// rebalance for that. A partition of `__consumer_offsets` may still have offsets of a topic
+    /// that was [deleted](Store::delete_topic) meanwhile.
     ///
     /// ```
     /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
@@ -195,8 +198,10 @@ impl Store {
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
-    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory is not there.
-    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays offline.
+    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
+    ///   is not there.
+    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays
+    ///   offline.
     pub fn reopen_partition(
         &self,
         topic: &str,
@@ -302,7 +307,8 @@ impl Store {
         Ok(topic.id())
     }
 
-    /// Opens the log of a partition whose directory is there. Says whether it took over checkpoints from beside its segments.
+    /// Opens the log of a partition whose directory is there. Says whether it took over
+    /// checkpoints from beside its segments.
     pub(super) fn open_partition(
         &self,
         topic: &str,

@@ -1,7 +1,7 @@
 //! Values as bytes: what keys and values of records are made of, and what is made of them.
 //!
-//! A type says itself how it is written, in [`Serialize`], and how it is read, in [`Deserialize`]. These do, in the
-//! bytes of Kafka's serializers of the same name:
+//! A type says itself how it is written, in [`Serialize`], and how it is read, in [`Deserialize`].
+//! These do, in the bytes of Kafka's serializers of the same name:
 //!
 //! | type | bytes |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | `Option<T>` | null, or those of `T` |
 //! | `Json<T>` | JSON; with the cargo feature `serde` |
 //!
-//! Where Kafka gives `null` for null whatever the type, that takes an `Option` here. And text that is not UTF-8 is refused,
-//! where Kafka puts replacement characters.
+//! Where Kafka gives `null` for null whatever the type, that takes an `Option` here. And text that
+//! is not UTF-8 is refused, where Kafka puts replacement characters.
 
 mod builtin;
 #[cfg(feature = "serde")]
@@ -83,7 +83,8 @@ pub trait Serialize {
 ///
 /// [`Serialize`] has an example.
 pub trait Deserialize: Sized {
-    /// The value that these bytes are; `None` is null. They are whatever somebody wrote to the topic.
+    /// The value that these bytes are; `None` is null. They are whatever somebody wrote to the
+    /// topic.
     ///
     /// # Errors
     ///

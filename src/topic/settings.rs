@@ -30,20 +30,24 @@ const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// How a topic is set up: how many partitions it has, and which of Kafka's settings it sets itself.
+/// How a topic is set up: how many partitions it has, and which of Kafka's settings it sets
+/// itself.
 ///
-/// Settings are named as in Kafka, and a value that Kafka refuses is refused. What has a meaning in one process is an option
-/// of the topic's logs: [`LogConfig`] says what each does. What has none (`min.insync.replicas`,
-/// `unclean.leader.election.enable`, `remote.*` and `local.retention.*`, throttled replicas, `file.delete.delay.ms`,
-/// `compression.lz4.level`) is checked, kept, described and handed back, and does nothing.
+/// Settings are named as in Kafka, and a value that Kafka refuses is refused. What has a meaning
+/// in one process is an option of the topic's logs: [`LogConfig`] says what each does. What has
+/// none (`min.insync.replicas`, `unclean.leader.election.enable`, `remote.*` and
+/// `local.retention.*`, throttled replicas, `file.delete.delay.ms`, `compression.lz4.level`) is
+/// checked, kept, described and handed back, and does nothing.
 ///
-/// Three defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka, where a [`Log`](crate::Log)
-/// forgets nothing: `retention.ms=-1`, or [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything.
-/// A topic rejects records whose timestamp lies more than **an hour** ahead of its clock, as in Kafka 4, where a log takes
-/// any: see `message.timestamp.after.max.ms`. And a topic that only compacts forgets nothing by age or size, whatever `retention.*` says.
+/// Three defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka,
+/// where a [`Log`](crate::Log) forgets nothing: `retention.ms=-1`, or
+/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything. A topic
+/// rejects records whose timestamp lies more than **an hour** ahead of its clock, as in Kafka 4,
+/// where a log takes any: see `message.timestamp.after.max.ms`. And a topic that only compacts
+/// forgets nothing by age or size, whatever `retention.*` says.
 ///
-/// The methods that take text check it at once. The others take any value; [`validate`](TopicConfig::validate) and the creation of
-/// the topic check it.
+/// The methods that take text check it at once. The others take any value;
+/// [`validate`](TopicConfig::validate) and the creation of the topic check it.
 ///
 /// ```
 /// use annals::{CleanupPolicy, TopicConfig};
@@ -123,8 +127,9 @@ pub(crate) fn default_log() -> LogConfig {
 impl TopicConfig {
     /// How many partitions the topic has.
     ///
-    /// *Default* 1. *Limits* 1 and up; it can be raised later, and never lowered. *Effect*: records with the same key go to the same
-    /// partition and stay in order, until there are more partitions. Kafka: `num.partitions`.
+    /// *Default* 1. *Limits* 1 and up; it can be raised later, and never lowered. *Effect*:
+    /// records with the same key go to the same partition and stay in order, until there are more
+    /// partitions. Kafka: `num.partitions`.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = partitions;
@@ -136,8 +141,9 @@ impl TopicConfig {
     /// # Errors
     ///
     /// - [`TopicError::UnknownSetting`] if topics have none of that name.
-    /// - [`TopicError::InvalidSetting`] if it cannot have that value. Settings that contradict each other are found when the topic
-    ///   is created or altered, or by [`validate`](TopicConfig::validate).
+    /// - [`TopicError::InvalidSetting`] if it cannot have that value. Settings that contradict
+    ///   each other are found when the topic is created or altered, or by
+    ///   [`validate`](TopicConfig::validate).
     pub fn set(self, key: &str, value: &str) -> Result<Self> {
         let (key, value) = (known(key)?, value.trim());
         check(key, value)?;
@@ -154,7 +160,8 @@ impl TopicConfig {
         Ok(self)
     }
 
-    /// What the topic itself sets for this key: `None` if the default holds, and also if topics have no such setting.
+    /// What the topic itself sets for this key: `None` if the default holds, and also if topics
+    /// have no such setting.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.own.get(key).map(String::as_str)
@@ -165,13 +172,15 @@ impl TopicConfig {
         self.own.iter().map(|(&key, value)| (key, value.as_str()))
     }
 
-    /// All settings with their values, in the order of the keys, with Kafka's defaults. Kafka: `describeConfigs`.
+    /// All settings with their values, in the order of the keys, with Kafka's defaults.
+    /// Kafka: `describeConfigs`.
     #[must_use]
     pub fn entries(&self) -> Vec<ConfigEntry> {
         self.entries_over(&default_log())
     }
 
-    /// All settings with their values, in the order of the keys, where logs have these options by default.
+    /// All settings with their values, in the order of the keys, where logs have these options by
+    /// default.
     pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
         let entry = |key: &Key| {
             let default = key.default(defaults);
@@ -186,13 +195,15 @@ impl TopicConfig {
         entries
     }
 
-    /// Takes the settings from the options of a log: each that is not Kafka's default of a topic becomes the topic's own, and
-    /// each that is becomes none. So a log that keeps everything and takes records of any time, as logs do by default, makes a
-    /// topic that does.
+    /// Takes the settings from the options of a log: each that is not Kafka's default of a topic
+    /// becomes the topic's own, and each that is becomes none. So a log that keeps everything and
+    /// takes records of any time, as logs do by default, makes a topic that does.
     ///
-    /// What is no setting of topics is the store's and not taken: file system, clock, listener and maintainer, and
-    /// [`on_corruption`](LogConfig::on_corruption), [`dedupe_bytes`](LogConfig::dedupe_bytes),
-    /// [`producer_id_expiration`](LogConfig::producer_id_expiration), [`leader_epoch`](LogConfig::leader_epoch) and
+    /// What is no setting of topics is the store's and not taken: file system, clock, listener and
+    /// maintainer, and [`on_corruption`](LogConfig::on_corruption),
+    /// [`dedupe_bytes`](LogConfig::dedupe_bytes),
+    /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
+    /// [`leader_epoch`](LogConfig::leader_epoch) and
     /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes).
     ///
     /// ```
@@ -232,7 +243,8 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::InvalidSetting`] names the first setting that cannot be as it is, by itself or beside the others.
+    /// - [`TopicError::InvalidSetting`] names the first setting that cannot be as it is, by itself
+    ///   or beside the others.
     /// - [`Error::InvalidConfig`] if an option is wrong that is no setting of topics.
     pub fn apply(&self, defaults: &LogConfig) -> Result<LogConfig> {
         let mut log = defaults.clone();
@@ -246,7 +258,8 @@ impl TopicConfig {
             }
         }
         if !log.cleanup_policy.deletes() {
-            // In Kafka these limits may be set and do nothing. A log takes them for a contradiction.
+            // In Kafka these limits may be set and do nothing. A log takes them for a
+            // contradiction.
             log = log.retention_age(NO_LIMIT).retention_bytes(u64::MAX);
         }
         match log.validate() {
@@ -286,8 +299,8 @@ impl TopicConfig {
 impl TopicConfig {
     /// How old records become before they are forgotten.
     ///
-    /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one, there is no limit. *Effect*:
-    /// [`LogConfig::retention_age`]. Kafka: `retention.ms`.
+    /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one,
+    /// there is no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
     #[must_use]
     pub fn retention_age(self, age: Duration) -> Self {
         let unlimited = age >= NO_LIMIT;
@@ -296,7 +309,8 @@ impl TopicConfig {
 
     /// How large a partition becomes before its oldest records are forgotten.
     ///
-    /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*: [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
+    /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*:
+    /// [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
     #[must_use]
     pub fn retention_bytes(self, bytes: u64) -> Self {
         self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
@@ -304,7 +318,8 @@ impl TopicConfig {
 
     /// Whether old records are forgotten, or superseded ones, or both.
     ///
-    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`]. Kafka: `cleanup.policy`.
+    /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
+    /// Kafka: `cleanup.policy`.
     #[must_use]
     pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
         self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
@@ -312,7 +327,8 @@ impl TopicConfig {
 
     /// The size at which a segment is closed and the next begun.
     ///
-    /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`]. Kafka: `segment.bytes`.
+    /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`].
+    /// Kafka: `segment.bytes`.
     #[must_use]
     pub fn segment_bytes(self, bytes: u64) -> Self {
         self.put("segment.bytes", bytes.to_string())
@@ -320,7 +336,8 @@ impl TopicConfig {
 
     /// The age at which a segment is closed even if it is not full.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`]. Kafka: `segment.ms`.
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`].
+    /// Kafka: `segment.ms`.
     #[must_use]
     pub fn segment_age(self, age: Duration) -> Self {
         self.put("segment.ms", keys::millis::text(age))
@@ -328,17 +345,18 @@ impl TopicConfig {
 
     /// The largest batch that the topic takes.
     ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`]. Kafka: `max.message.bytes`.
+    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`].
+    /// Kafka: `max.message.bytes`.
     #[must_use]
     pub fn max_message_bytes(self, bytes: u64) -> Self {
         self.put("max.message.bytes", bytes.to_string())
     }
 
-    /// Compresses every batch with this codec, at this level. To leave them as producers made them,
-    /// [`unset`](TopicConfig::unset) `compression.type`.
+    /// Compresses every batch with this codec, at this level. To leave them as producers made
+    /// them, [`unset`](TopicConfig::unset) `compression.type`.
     ///
-    /// *Default* as producers made them. *Limits* a codec that this build has. *Effect*: [`LogConfig::compression`]. Kafka:
-    /// `compression.type`, with its levels.
+    /// *Default* as producers made them. *Limits* a codec that this build has. *Effect*:
+    /// [`LogConfig::compression`]. Kafka: `compression.type`, with its levels.
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         let log = LogConfig::default().compression(compression);
@@ -348,7 +366,8 @@ impl TopicConfig {
 
     /// Whose time records carry: their producer's, or the time the topic took them.
     ///
-    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`]. Kafka: `message.timestamp.type`.
+    /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`].
+    /// Kafka: `message.timestamp.type`.
     #[must_use]
     pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
         self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
@@ -356,7 +375,8 @@ impl TopicConfig {
 
     /// How large a share of a partition must be dirty for it to be compacted.
     ///
-    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`]. Kafka: `min.cleanable.dirty.ratio`.
+    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`].
+    /// Kafka: `min.cleanable.dirty.ratio`.
     #[must_use]
     pub fn min_cleanable_dirty_ratio(self, ratio: f64) -> Self {
         self.put("min.cleanable.dirty.ratio", ratio.to_string())
@@ -364,8 +384,8 @@ impl TopicConfig {
 
     /// How long a record stays at least, whatever supersedes it.
     ///
-    /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag). *Effect*:
-    /// [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
+    /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag).
+    /// *Effect*: [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
     #[must_use]
     pub fn min_compaction_lag(self, lag: Duration) -> Self {
         self.put("min.compaction.lag.ms", keys::millis::text(lag))
@@ -373,7 +393,8 @@ impl TopicConfig {
 
     /// How long a superseded record stays at most.
     ///
-    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`]. Kafka: `max.compaction.lag.ms`.
+    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`].
+    /// Kafka: `max.compaction.lag.ms`.
     #[must_use]
     pub fn max_compaction_lag(self, lag: Duration) -> Self {
         self.put("max.compaction.lag.ms", keys::millis::text(lag))
@@ -389,7 +410,8 @@ impl TopicConfig {
 
     /// Makes everything durable whenever this many records are not yet.
     ///
-    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`]. Kafka: `flush.messages`.
+    /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`].
+    /// Kafka: `flush.messages`.
     #[must_use]
     pub fn flush_messages(self, records: u64) -> Self {
         self.put("flush.messages", i64::try_from(records).unwrap_or(i64::MAX).to_string())

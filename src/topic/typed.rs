@@ -7,8 +7,9 @@
 //!                                               PoisonRecord: shown, skipped, or sent to a topic of dead letters
 //! ```
 //!
-//! In Kafka's consumer a record that cannot be deserialized fails the poll, and the next, and all that follow, until
-//! somebody seeks past it. Here every record is returned once, whatever is in it.
+//! In Kafka's consumer a record that cannot be deserialized fails the poll, and the next, and all
+//! that follow, until somebody seeks past it. Here every record is returned once, whatever is in
+//! it.
 
 mod consumer;
 mod poison;

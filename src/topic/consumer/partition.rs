@@ -20,7 +20,8 @@ pub(super) struct Partition {
     pub(super) born: Moment,
     /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
     pub(super) since: Option<Moment>,
-    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
+    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
+    /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
     /// Whether its topic was deleted. It is looked up again when topics come or go.
@@ -86,7 +87,8 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now, as the topic was deleted and made again. Where to begin in it is to be decided.
+    /// Another log has the name now, as the topic was deleted and made again. Where to begin in it
+    /// is to be decided.
     pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
         self.log.forget_waker(self.waker_id);
         let fresh = Trigger::new(self.trigger.bell());
@@ -110,10 +112,12 @@ impl Partition {
         }
     }
 
-    /// Takes records, as many as there is room for. Says how many bytes they have; the one that fills the room is the last.
+    /// Takes records, as many as there is room for. Says how many bytes they have; the one that
+    /// fills the room is the last.
     ///
-    /// An error comes after the records before it, which are taken. If the log is truncated or compacted
-    /// meanwhile, what was taken is dropped and read again: all records of one call are of one history.
+    /// An error comes after the records before it, which are taken. If the log is truncated or
+    /// compacted meanwhile, what was taken is dropped and read again: all records of one call are
+    /// of one history.
     pub(super) fn take(
         &mut self,
         room: Room,
@@ -152,7 +156,8 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    /// What is wrong with the partition at its position, or where it was meant to go on without
+    /// one.
     pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
         let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {

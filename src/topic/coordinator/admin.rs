@@ -59,13 +59,15 @@ pub struct MemberDescription {
     pub assignment: Vec<TopicPartition>,
 }
 
-/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and `errors`.
+/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and
+/// `errors`.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ListedGroups {
     /// The groups, in the order of their names.
     pub groups: Vec<GroupListing>,
-    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are missing.
+    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are
+    /// missing.
     pub unavailable: BTreeMap<u32, Error>,
 }
 
@@ -92,7 +94,8 @@ pub struct GroupOffset {
     pub committed: OffsetAndMetadata,
     /// The end of the partition, if that is there.
     pub end: Option<Offset>,
-    /// How many offsets are left to read: those from the committed one to the end, without those that were deleted.
+    /// How many offsets are left to read: those from the committed one to the end, without those
+    /// that were deleted.
     pub lag: Option<u64>,
 }
 
@@ -105,8 +108,8 @@ pub enum MemberIdentity {
     InstanceId(String),
 }
 
-/// Where [`Admin::reset_offsets`] sets a group to, in each partition. What lies outside the partition becomes its start
-/// or its end.
+/// Where [`Admin::reset_offsets`] sets a group to, in each partition. What lies outside the
+/// partition becomes its start or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetTo {
@@ -120,7 +123,8 @@ pub enum ResetTo {
     Time(Timestamp),
     /// So many offsets after the one that is committed, or before it if negative.
     ShiftBy(i64),
-    /// The one that is committed, moved into the partition if it lies outside; the end if nothing is.
+    /// The one that is committed, moved into the partition if it lies outside; the end if nothing
+    /// is.
     Current,
 }
 
@@ -151,11 +155,12 @@ pub enum ResetTo {
 impl Admin {
     /// Lists all groups that have members or committed offsets.
     ///
-    /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed, and
-    /// [`unavailable`](ListedGroups::unavailable) says why its own are missing.
+    /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed,
+    /// and [`unavailable`](ListedGroups::unavailable) says why its own are missing.
     ///
     /// # Errors
-    /// [`Error::StoreClosed`]; [`TopicError::Spread`] if partitions of `__consumer_offsets` are elsewhere.
+    /// [`Error::StoreClosed`]; [`TopicError::Spread`] if partitions of `__consumer_offsets` are
+    /// elsewhere.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         self.store.shared().check_open()?;
         let mut listed = ListedGroups::default();
@@ -185,7 +190,8 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::UnknownGroup`].
     /// - If the partition of `__consumer_offsets` that keeps the group cannot be read:
-    ///   [`TopicError::PartitionOffline`], [`GroupError::Unreadable`], [`Error::Corrupt`], [`Error::Io`].
+    ///   [`TopicError::PartitionOffline`], [`GroupError::Unreadable`], [`Error::Corrupt`],
+    ///   [`Error::Io`].
     /// - [`Error::StoreClosed`].
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let coordinator = self.coordinator_of(group)?;
@@ -263,8 +269,8 @@ impl Admin {
         })
     }
 
-    /// Sets a group that has no members to somewhere else, in these partitions; in all that it has committed for if none is
-    /// named. Returns where it is then.
+    /// Sets a group that has no members to somewhere else, in these partitions; in all that it has
+    /// committed for if none is named. Returns where it is then.
     ///
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
@@ -342,12 +348,14 @@ impl Admin {
         })
     }
 
-    /// Makes members leave a group; all of them if none is named. Those of this process join again with their next poll.
+    /// Makes members leave a group; all of them if none is named. Those of this process join again
+    /// with their next poll.
     ///
     /// Returns how many have left.
     ///
     /// # Errors
-    /// [`GroupError::UnknownMemberId`] for one that is not there: those before it have left. [`GroupError::UnknownGroup`].
+    /// [`GroupError::UnknownMemberId`] for one that is not there: those before it have left.
+    /// [`GroupError::UnknownGroup`].
     pub fn remove_members(
         &self,
         group: &str,
@@ -375,7 +383,8 @@ impl Admin {
         Ok(members.len())
     }
 
-    /// Forgets the offsets that have expired, and groups that have nothing left; returns how many records that took.
+    /// Forgets the offsets that have expired, and groups that have nothing left; returns how many
+    /// records that took.
     ///
     /// A partition of `__consumer_offsets` that is offline is left as it is.
     ///
@@ -456,8 +465,8 @@ impl Coordinator {
         self.settle(group)?;
         self.with(self.partition(group)?, |shard, _| {
             check_empty(shard, group)?;
-            // Again, now that a deletion has to wait: it has forgotten what was committed, or will. What is written behind it
-            // would hold for the next topic of that name.
+            // Again, now that a deletion has to wait: it has forgotten what was committed, or
+            // will. What is written behind it would hold for the next topic of that name.
             check()?;
             shard.append(records).map(drop)
         })

@@ -36,7 +36,8 @@ pub(super) struct Now {
 pub(super) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
-    /// The groups that have members, or whose end is not stored. All others are what the table says.
+    /// The groups that have members, or whose end is not stored. All others are what the table
+    /// says.
     pub(super) groups: BTreeMap<String, Entry>,
     /// How many bytes the log has, about.
     written: u64,
@@ -51,8 +52,8 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) group: Group,
     pub(super) slots: BTreeMap<String, Slot>,
-    /// The topics that its members read, and since when: the first of those that are still there, or were followed
-    /// by another without the group becoming empty.
+    /// The topics that its members read, and since when: the first of those that are still there,
+    /// or were followed by another without the group becoming empty.
     pub(super) since: BTreeMap<String, Moment>,
 }
 
@@ -82,7 +83,8 @@ impl Entry {
         }
     }
 
-    /// The group has come into this state: forgets since when it reads what it does not read any more.
+    /// The group has come into this state: forgets since when it reads what it does not read any
+    /// more.
     pub(super) fn forget_unread(&mut self, state: GroupState) {
         match state {
             // A map that is empty keeps memory.
@@ -107,7 +109,8 @@ impl Entry {
 }
 
 impl Shard {
-    /// Reads the partition from its start to its end: what its records come to, and how many bytes they have.
+    /// Reads the partition from its start to its end: what its records come to, and how many bytes
+    /// they have.
     pub(super) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
@@ -149,7 +152,8 @@ impl Shard {
         Ok(shard)
     }
 
-    /// Groups whose members are gone with the process that had them, but for static ones, which may come back.
+    /// Groups whose members are gone with the process that had them, but for static ones, which
+    /// may come back.
     fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
         let names = self.table.group_names().into_iter().map(str::to_owned);
         for name in names.collect::<Vec<_>>() {
@@ -192,8 +196,8 @@ impl Shard {
         }
     }
 
-    /// Whether the log has many times the bytes of what it says, so that it should be compacted: who reads it next
-    /// reads all of it. Looks from time to time only, as counting takes long.
+    /// Whether the log has many times the bytes of what it says, so that it should be compacted:
+    /// who reads it next reads all of it. Looks from time to time only, as counting takes long.
     pub(super) fn is_bloated(&mut self) -> bool {
         if self.written < self.next_look {
             return false;
@@ -261,8 +265,8 @@ impl Shard {
         })
     }
 
-    /// Removes what has expired, if it is time to look. What cannot be written is tried again the next time: whoever
-    /// comes by is not to fail over it.
+    /// Removes what has expired, if it is time to look. What cannot be written is tried again the
+    /// next time: whoever comes by is not to fail over it.
     pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();

@@ -14,13 +14,16 @@ use crate::topic::protocol::TopicPartition;
 use crate::topic::view::StoreView;
 
 impl StoreView {
-    /// Lists all groups that something is stored of, as [`Admin::list_groups`](crate::Admin::list_groups) does.
+    /// Lists all groups that something is stored of, as
+    /// [`Admin::list_groups`](crate::Admin::list_groups) does.
     ///
-    /// A group with members counts as stable: whether they are just joining is known only to the process that runs it.
+    /// A group with members counts as stable: whether they are just joining is known only to the
+    /// process that runs it.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions `__consumer_offsets` has.
+    /// [`Error::Io`]; [`Error::Corrupt`] if it cannot be read how many partitions
+    /// `__consumer_offsets` has.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for number in 0..self.count(OFFSETS_TOPIC)? {
@@ -33,7 +36,8 @@ impl StoreView {
     ///
     /// # Errors
     ///
-    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the group cannot be read for.
+    /// [`GroupError::UnknownGroup`]; what the partition of `__consumer_offsets` that keeps the
+    /// group cannot be read for.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
         let count = self.count(OFFSETS_TOPIC)?;

@@ -1,8 +1,9 @@
 //! The numbers by which a partition's log tells a batch that is new from one it has.
 //!
-//! Numbers are given to a batch when it is written, and count as used once it was. A batch that fails and is known not to
-//! have been written leaves its numbers to the next, so there is no gap. One of which that is not known takes the epoch with
-//! it: in the next epoch numbers begin at 0, and cannot be taken for those of a batch that was given up.
+//! Numbers are given to a batch when it is written, and count as used once it was. A batch that
+//! fails and is known not to have been written leaves its numbers to the next, so there is no gap.
+//! One of which that is not known takes the epoch with it: in the next epoch numbers begin at 0,
+//! and cannot be taken for those of a batch that was given up.
 
 use crate::error::Result;
 use crate::log::Log;

@@ -1,4 +1,5 @@
-//! What cannot be reached from outside: panics between writing and being told, topics that grow and are made again.
+//! What cannot be reached from outside: panics between writing and being told, topics that grow
+//! and are made again.
 
 use super::*;
 use crate::event::{Event, Listener};
@@ -133,8 +134,9 @@ fn partitions_are_added_and_exchanged() {
     assert!(queue_of(1).is_err());
 }
 
-/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic is bound to keeps its
-/// entry, so that all records of the next topic of that name are in one queue.
+/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic
+/// is bound to keeps its entry, so that all records of the next topic of that name are in one
+/// queue.
 #[test]
 fn deleted_topics_leave_no_entry() {
     let (_, store, _) = scene(0);

@@ -48,7 +48,8 @@ pub(super) struct TopicEntry {
     name: Arc<str>,
     /// That of the store when the topic was last looked up.
     version: AtomicU64,
-    /// How many partitions it has now, and whether some cannot be used: [`GAPS`]. 0 when there is no such topic any more.
+    /// How many partitions it has now, and whether some cannot be used: [`GAPS`]. 0 when there is
+    /// no such topic any more.
     count: AtomicU32,
     /// Which can be used, if not all can. Leaf lock.
     gaps: Mutex<Arc<Gaps>>,
@@ -110,7 +111,8 @@ impl Topics {
         producer.events().after(|| Topics::add(chain, name, producer))
     }
 
-    /// Adds a topic, unless another thread was faster. Events are held back: the last handle to a log may go.
+    /// Adds a topic, unless another thread was faster. Events are held back: the last handle to a
+    /// log may go.
     #[cold]
     fn add(
         chain: &RwLock<Vec<Arc<TopicEntry>>>,
@@ -214,8 +216,8 @@ impl TopicEntry {
         Ok(())
     }
 
-    /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that each one's place is its number;
-    /// nothing is ever added to it.
+    /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that
+    /// each one's place is its number; nothing is ever added to it.
     fn take_over_slots(&self, topic: Option<&Topic>, open: &[Log], producer: &Shared) {
         let closed = topic.map(Topic::unavailable_partitions).unwrap_or_default();
         let Some(topic) = topic.filter(|_| !closed.is_empty()) else {
@@ -323,8 +325,8 @@ impl TopicEntry {
         Ok(Choice { queue: self.queue(partition)?, sticky })
     }
 
-    /// Where a record goes while not all partitions can be used. One without a key goes to any that can; one with a key to the
-    /// partition that it would go to otherwise, or nowhere.
+    /// Where a record goes while not all partitions can be used. One without a key goes to any
+    /// that can; one with a key to the partition that it would go to otherwise, or nowhere.
     #[cold]
     fn choose_usable(
         &self,
