@@ -145,6 +145,9 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
+//! Before the first segment goes, the log makes its recovery point unknown, so that no opening
+//! takes the segments for lost. If the process ends before there is room, the next opening reads
+//! the whole log.
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
 //! much, only four such calls succeed. On a file system that writes nothing in place, such as
@@ -262,7 +265,9 @@
 //! a second fsync may succeed without them. So a failed fsync is never retried. The log becomes
 //! *poisoned*: it rejects every change with [`Error::Poisoned`](crate::Error::Poisoned), which
 //! names the first cause. Reads go on. Every thread that waits for the failed fsync gets an error.
-//! Close the log and open it again: opening reads the disk and trusts nothing else.
+//! Close the log and open it again: opening reads the disk and trusts nothing else. In a store,
+//! [`reopen_partition`](crate::Store::reopen_partition) does both for one partition, and the
+//! store's producers and consumers continue with it.
 //!
 //! # Can an append that failed be there later?
 //!
@@ -291,9 +296,10 @@
 //! | the log has not heard its producer for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: the log stores whatever that producer sends |
 //! | its producer was a [`Producer`](crate::Producer) that is closed | none: that producer resends nothing |
 //! | its records were deleted | as before, while its producer is known |
-//! | its records were compacted | the last one, and the ones before it unless the files beside the segments are lost |
+//! | its records were compacted | the last one. The ones before it while the log is open or its `.recent` files are there; otherwise those that compaction left in the last 16 MiB |
 //!
-//! So a client with up to five batches in flight stores each record once, whatever fails.
+//! So a client with up to five batches in flight stores each record once, whatever fails, as long
+//! as its batches are not compacted before it has all answers.
 //!
 //! The log *hears* a producer when a batch of it arrives, by the log's clock, even if the batch is
 //! a duplicate. The timestamps of its records say nothing about it: the timestamps of a backfill
@@ -349,6 +355,11 @@
 //!    recovery point counts as 0. A malformed start is an error, because deleted records would
 //!    reappear without it: restore the file, or remove it if those records may reappear. Segments
 //!    wholly below the start are left from an interrupted deletion; it removes them.
+//!    After an unclean end, the first segment must not begin above the start. If it does, the
+//!    front of the log was lost, and opening fails: each deletion stores the start before it
+//!    removes a segment, and an opening stores where the log of a broker begins. This needs a
+//!    known recovery point. If you removed the file with the start, the start counts as 0; then
+//!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 //! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
@@ -385,14 +396,21 @@
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
 //! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
+//! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
 //! After a clean close, opening scans nothing, but it fails if a segment is missing, or is shorter
 //! than it was. The same holds for a topic of a store if all its directories are gone. A loss of
 //! power explains a truncation only if the recovery point is known: it stands twice in its file,
-//! and a broker writes it once. A read-only opening truncates nothing. It checks only the last
-//! segment: damage there is an error, unless opening for writing would not read that part.
+//! and a broker writes it once.
+//!
+//! A read-only opening recovers nothing, because another process may have the log open. It checks
+//! only the last segment: damage there is an error, unless opening for writing would not read that
+//! part. After a loss of power, and until the log is opened for writing, it therefore also returns
+//! records that were never durable and that the next `open` may truncate, and it skips offsets
+//! that are missing between two segments. To read only what `open` keeps, open the log for writing
+//! first.
 //!
 //! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and
 //! nothing was truncated. With [`OnCorruption::Truncate`](crate::OnCorruption::Truncate), opening
@@ -426,7 +444,9 @@
 //!    checkpoints, and whether the machine has crashed since. When all logs are open, it removes
 //!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays, or
 //!    is written again: the next opening has the same information.
-//! 6. It writes the checkpoints of all logs, once. Last, it writes the present boot id to `.lock`.
+//! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
+//!    point is known, the next opening relies on the other two files. Then it writes the present
+//!    boot id to `.lock`.
 //!
 //! # Did the machine stop?
 //!
@@ -441,7 +461,9 @@
 //! after a loss of power. So does the opening of a log that was copied to another machine. The
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
 //! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
-//! empty one, as a broker leaves it, counts as one whose process died.
+//! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
+//! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
+//! after a loss of power.
 //!
 //! # How much is read
 //!

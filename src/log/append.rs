@@ -103,6 +103,14 @@ impl Writer {
             events: Vec::new(),
         }
     }
+
+    /// Takes in a batch that was written behind the last by another way.
+    pub(crate) fn take_written(&mut self, header: &BatchHeader, bytes: u64) {
+        let (at, last) = (self.log.position(), header.last_offset());
+        self.log.take_written(bytes);
+        self.cadence.note(&self.indexes, at, bytes, last, header.max_timestamp);
+        self.segment.publish(self.log.position(), self.cadence.largest.0);
+    }
 }
 
 crate::sync::thread_local! {
@@ -280,7 +288,7 @@ impl Shared {
         header: &BatchHeader,
     ) -> Result<Appended> {
         self.check_writable()?;
-        let writer = slot.as_mut().ok_or(Error::Closed)?;
+        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
         let appended = self.append_locked(writer, batch, header);
         let flush = appended.is_ok() && self.flush_is_due(writer);
         let events = std::mem::take(&mut writer.events);
@@ -309,13 +317,18 @@ impl Shared {
     fn check_size(&self, bytes: u64) -> Result<()> {
         let limit = self.live.max_message_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "max_message_bytes" });
+            return Err(self.too_large(bytes, limit, "max_message_bytes"));
         }
         let limit = self.live.segment_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "segment_bytes" });
+            return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64, limit: u64, option: &'static str) -> Error {
+        Error::BatchTooLarge { log: Some(self.location()), bytes, limit, option }
     }
 
     #[inline(always)]

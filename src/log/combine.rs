@@ -170,7 +170,7 @@ impl Shared {
         let Some(writer) = writer else {
             // Closing takes the writer before it says that the log is closed.
             for handed in &self.queue.take(Group::default()).batches {
-                handed.ticket.serve(Err(Error::Closed));
+                handed.ticket.serve(Err(self.closed()));
             }
             return Vec::new();
         };

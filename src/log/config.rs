@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest segment: positions in an index are 31-bit numbers.
+/// A header, and a record that has nothing.
+const SMALLEST_BATCH_BYTES: u64 = 61 + 7;
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 /// The largest number of milliseconds Kafka can express.
 pub(crate) const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
@@ -146,14 +148,15 @@ pub enum OnCorruption {
     /// Opening truncates the log where the damage begins, and removes everything after it, intact
     /// or not, as Kafka does. [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes) tells
     /// how much. After a clean close nothing is truncated: if a whole segment is missing then, the
-    /// others are kept.
+    /// others are kept. If segments are missing at the front, nothing is truncated either: the log
+    /// begins with the first one that is left.
     Truncate,
     /// Opening keeps everything sound, before and after the damage. It moves the damaged bytes to
     /// a file beside the segment, `<segment>.log.<position>.quarantined`, and rewrites the segment
     /// without them. Their offsets stay without a record, as after a compaction: reads continue
     /// after them, and no offset is reused.
-    /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. One loss
-    /// cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
+    /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. If segments
+    /// are missing at the front, the log begins with the first one that is left. One loss cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
     /// sound bytes between them may be moved, too, because they could be part of a value. And no
     /// checksum covers a base offset, so it is compared with those of its neighbours: next to a
     /// hole, a wrong one that fits into the gap is not noticed.
@@ -261,9 +264,9 @@ impl LogConfig {
     /// The largest batch that can be appended, its header included, compressed if it is
     /// compressed.
     ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: the append of a larger one fails
-    /// with [`Error::BatchTooLarge`]. Batches that are already in the log are read whatever their
-    /// size. Kafka: `max.message.bytes`.
+    /// *Default* 1 MiB + 12. *Limits* 68 bytes, which an empty record takes, to 2 GiB - 1. *Effect*:
+    /// the append of a larger one fails with [`Error::BatchTooLarge`]. Batches that are already in
+    /// the log are read whatever their size. Kafka: `max.message.bytes`.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = bytes;
@@ -545,8 +548,9 @@ impl LogConfig {
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
             return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
         }
-        if self.max_message_bytes > MAX_SEGMENT_BYTES {
-            return invalid("max_message_bytes", "must be at most 2 GiB - 1");
+        if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
+            let reason = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            return invalid("max_message_bytes", reason);
         }
         if self.flush_messages == 0 {
             return invalid("flush_messages", "must be at least 1");

@@ -51,7 +51,7 @@ pub use reader::{ReadBatch, Reader, RecordsToEnd};
 pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
@@ -63,7 +63,8 @@ pub(crate) use lock::{Place, WriteLock};
 pub(crate) use open::NOT_A_DIRECTORY;
 pub(crate) use place::{DataDir, create};
 use shared::Shared;
-pub(crate) use signal::Signal;
+pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,9 +100,15 @@ use std::sync::Arc;
 /// log.close()?;
 /// # Ok::<(), annals::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
 }
 
 impl Log {
@@ -178,6 +185,10 @@ impl Log {
     ///
     /// The end of the log is the end of the last whole batch; every read looks for it again. A
     /// reading process cannot know what is durable: [`Offsets::durable`] stays at the start.
+    /// Nothing is recovered: after a loss of power, and until the log is opened for writing, you
+    /// also read records that were never durable and that `open` may truncate, and offsets may be
+    /// missing between two segments. See
+    /// [what opening does](crate::docs::durability#what-opening-does).
     ///
     /// If the writer truncates the log, everything you read from then on is what the log holds
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
@@ -196,7 +207,7 @@ impl Log {
     /// let other = Log::open_read_only("orders-0", LogConfig::default().fs(fs))?;
     /// writer.append("b")?;
     /// assert_eq!(other.get(1)?.unwrap().value_str(), Some("b"));
-    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::Closed);
+    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::ReadOnly);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
@@ -306,8 +317,8 @@ impl Log {
     /// stored batch and [`duplicate: true`](Appended::duplicate). For a producer that the log does
     /// not know, any sequence number is valid. The five batches are recognised after a close,
     /// after a process crash, after a truncation, and after a loss of power that left them there,
-    /// whatever timestamps their records have: [the table](crate::docs::durability#resent-batches)
-    /// has all cases.
+    /// whatever timestamps their records have. In a compacted log, the last one always is:
+    /// [the table](crate::docs::durability#resent-batches) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
@@ -731,7 +742,7 @@ impl Log {
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
         self.shared.check_readable()?;
         let writer = self.shared.writer.lock();
-        Ok(writer.as_ref().ok_or(Error::ReadOnly)?.tracked.states())
+        Ok(writer.as_ref().ok_or_else(|| self.shared.read_only())?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
@@ -751,8 +762,8 @@ impl Log {
 
     /// [Closes](Log::close) one log of a store; the store makes the checkpoints of all its logs
     /// durable afterwards.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.shared.close_with_others()
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.shared.close_with_others(reason)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::data_checkpoints::key_of;
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
+use crate::log::place::PartitionOf;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::recovery::damage;
@@ -281,6 +282,8 @@ pub(crate) struct Opening {
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
+    /// Which partition it is, if a store opens the log.
+    pub(crate) partition: Option<PartitionOf>,
 }
 
 impl Opening {
@@ -291,8 +294,8 @@ impl Opening {
         lost_power: bool,
         point: RecoveryPoint,
     ) -> Opening {
-        let (recovery, may_have_holes) = (Recovery::default(), true);
-        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes }
+        let (recovery, may_have_holes, partition) = (Recovery::default(), true, None);
+        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes, partition }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
@@ -313,7 +316,10 @@ impl Opening {
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
-        let now = self.config.clock.now();
+        if self.settle_front(&listing, start, clean.is_some())? {
+            listing = Listing::read(&self.dir)?;
+        }
+        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
         let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
@@ -333,6 +339,10 @@ impl Opening {
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
+        if is_recovered {
+            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            self.reach_recovery_point(recovery_point, end)?;
+        }
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
@@ -343,6 +353,7 @@ impl Opening {
         }
         Ok(Shared::new(Parts {
             dir: self.dir,
+            partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,

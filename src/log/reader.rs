@@ -59,10 +59,14 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Reader> {
-        let offset = shared.resolve(start)?;
+        Ok(Reader::at(shared, shared.resolve(start)?))
+    }
+
+    /// A reader at an offset of which the first read says whether the log has it.
+    pub(crate) fn at(shared: &Arc<Shared>, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
         let cursor = Cursor::new(Arc::clone(shared), offset);
-        Ok(Reader { cursor, scratch, pending: None, pending_end: 0, failed: None })
+        Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -135,7 +135,8 @@ impl Topic {
         u32::try_from(self.shared.partitions.read().all.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns a partition by its number.
+    /// Returns a partition by its number. Once the store is closed, or the topic deleted, that log
+    /// is closed.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`store`], [`handle`], [`opening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
+//! | [`store`], [`handle`], [`opening`], [`reopening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
 //! | [`directory`], [`producer_ids`] | the files of a store that are no log's |
 //! | [`producer`] | gathers records, writes batches, tries again |
 //! | [`consumer`] | reads, on the thread that polls; plays a member's part |
@@ -70,6 +70,7 @@ mod opening;
 mod producer;
 mod producer_ids;
 mod properties;
+mod reopening;
 mod serialize;
 mod settings;
 mod store;

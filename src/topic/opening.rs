@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
-use crate::topic::definition::{Definition, State};
+use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
 use crate::topic::handle::{Slot, Topic, TopicShared};
 use crate::topic::id::TopicId;
@@ -169,90 +169,11 @@ impl Store {
         if may_be { Ok((self.set_offline(topic, number, &error), None)) } else { Err(error) }
     }
 
-    fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
+    pub(super) fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
         let (path, reason) = (self.shared().directory.path_of(topic, number), error.to_string());
         let event = Event::PartitionOffline { path, error: reason };
         self.shared().directory.dir.events.emit(&event);
         Slot::offline(error)
-    }
-
-    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or
-    /// restored, or to have its damage taken out by this choice. Returns its log, also if it is
-    /// open already.
-    ///
-    /// Producers and consumers that have the topic go on with it; a member of a group needs no
-    /// rebalance for that. A partition of `__consumer_offsets` may still have offsets of a topic
-    /// that was [deleted](Store::delete_topic) meanwhile.
-    ///
-    /// ```
-    /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
-    ///
-    /// let store = Store::in_memory(StoreConfig::default())?;
-    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
-    /// for partition in orders.unavailable_partitions().into_keys() {
-    ///     store.reopen_partition("orders", partition, OnCorruption::Quarantine)?;
-    /// }
-    /// # Ok::<(), annals::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
-    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
-    ///   is not there.
-    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays
-    ///   offline.
-    pub fn reopen_partition(
-        &self,
-        topic: &str,
-        partition: u32,
-        on_corruption: OnCorruption,
-    ) -> Result<Log> {
-        self.shared().change(|| self.reopen(topic, partition, on_corruption))
-    }
-
-    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
-        let shared = self.shared();
-        let found = self.topic(topic)?;
-        found.check_has(partition)?;
-        if let Ok(log) = found.partition(partition) {
-            return Ok(log);
-        }
-        if !shared.directory.is_there(topic, partition)? {
-            return found.partition(partition);
-        }
-        let config = match shared.directory.definition(topic)? {
-            Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
-                let path = shared.directory.path_of(topic, partition);
-                return Err(TopicError::InvalidDirectory { path, reason }.into());
-            }
-            Some(definition) => definition.config.partitions(found.partition_count()),
-            None => found.config(),
-        };
-        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
-        let id = self.known_id(&found)?;
-        let keys = [(topic.to_owned(), partition.cast_signed())];
-        shared.checkpoints.hold_all(&keys);
-        let opened = self.open_partition(topic, partition, id, &log);
-        let released = shared.checkpoints.release(&keys);
-        match opened {
-            Ok((log, from_beside)) => {
-                released?;
-                if from_beside {
-                    log.remove_own_checkpoints()?;
-                }
-                found.set_config(config);
-                found.set_slot(partition, Slot::Open(log));
-            }
-            Err(error) => {
-                found.set_slot(partition, Slot::offline(&error));
-                return Err(error);
-            }
-        }
-        shared.note_change();
-        self.maintain_topic(&found)?;
-        found.partition(partition)
     }
 
     /// Makes durable what the opening has found.
@@ -337,6 +258,7 @@ impl Store {
             lock: shared.write_lock()?,
             checkpoints: Arc::clone(&shared.checkpoints),
             is_for_one: false,
+            topic: Some(id.to_bytes()),
         };
         shared.directory.open_log(topic, partition, &config, &within)
     }

@@ -89,7 +89,7 @@ fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
     let mut highest = None;
     for log in logs {
         let known = match log.producers() {
-            Err(Error::Closed | Error::Poisoned { .. }) => continue,
+            Err(Error::Closed { .. } | Error::Poisoned { .. }) => continue,
             known => known?,
         };
         let ids = known.iter().map(|state| state.producer_id);

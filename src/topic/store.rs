@@ -1,12 +1,12 @@
 //! A store: a directory of topics.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result, TopicError};
+use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
     self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
-    Signal, WriteLock,
+    Signal, WriteLock, hold_wakers, wake_after, wake_all,
 };
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Waker;
 
 /// A directory of topics, as in the `log.dirs` of a Kafka broker, in one process and without a
 /// broker.
@@ -233,14 +234,15 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// Returns all topics, in the order of their names, including the internal ones.
+    /// Returns all topics, in the order of their names, including the internal ones. After a close,
+    /// these are the topics that there were.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.shared.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Changes the settings of a topic while it is in use. The number of partitions in `config` is
-    /// ignored.
+    /// Changes the settings of a topic while it is in use, but not the number of its partitions:
+    /// that in `config` is ignored, and [`add_partitions`](Store::add_partitions) changes it.
     ///
     /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
@@ -307,7 +309,7 @@ impl Store {
             for (number, log) in topic.numbered() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    Err(Error::Closed) if self.is_gone(&log)? => {}
+                    Err(Error::Closed { .. }) if self.is_gone(&log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -326,7 +328,7 @@ impl Store {
         let logs = self.shared.logs();
         let flushed = self.shared.in_parallel(&logs, Log::flush);
         logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
-            Err(Error::Closed) if self.is_gone(log)? => Ok(()),
+            Err(Error::Closed { .. }) if self.is_gone(log)? => Ok(()),
             flushed => flushed.map(drop),
         })
     }
@@ -426,6 +428,9 @@ impl Store {
     }
 }
 
+/// What was done on a thread, with the events and the wakers that it held back.
+type Done<T> = ((T, Vec<Event>), Vec<Waker>);
+
 impl StoreShared {
     /// The lock of the directory.
     pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
@@ -436,12 +441,13 @@ impl StoreShared {
     /// has released the lock, because both may call the store.
     pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let events = &self.directory.dir.events;
-        let ((done, changed), held) = events.hold(|| {
+        let changing = || {
             let _changes = self.changes.lock();
             let before = self.version.load(Ordering::Acquire);
             let done = self.check_open().and_then(|()| work());
             (done, self.version.load(Ordering::Acquire) != before)
-        });
+        };
+        let ((done, changed), held) = wake_after(|| events.hold(changing));
         if changed {
             self.changed.notify();
         }
@@ -459,10 +465,11 @@ impl StoreShared {
     fn close(&self, what: Ends) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let logs = self.logs();
-        let closed = self.in_parallel(&logs, Log::close_with_others);
+        let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
+        let closed = self.in_parallel(&logs, close);
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Another handle of the log has closed it.
-            Ok(()) | Err(Error::Closed) => None,
+            Ok(()) | Err(Error::Closed { .. }) => None,
             Err(error) => Some(error),
         });
         // Lines of logs that could not be opened stay.
@@ -482,7 +489,7 @@ impl StoreShared {
     /// closed, too.
     pub(crate) fn closed_with_store(&self, error: Error) -> Error {
         match error {
-            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            Error::Closed { .. } => self.check_open().err().unwrap_or(error),
             other => other,
         }
     }
@@ -512,19 +519,24 @@ impl StoreShared {
         self.with_events(work, |work| in_few_threads(fs, threads, items, work))
     }
 
-    /// Runs `work` on several threads. If this thread holds its events back, it also gets those of
-    /// the others.
+    /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
+    /// gets those of the others.
     fn with_events<T, R>(
         &self,
         work: impl Fn(&T) -> R + Sync,
-        on_threads: impl FnOnce(&(dyn Fn(&T) -> (R, Vec<Event>) + Sync)) -> Vec<(R, Vec<Event>)>,
+        on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
         let events = &self.directory.dir.events;
         let are_held_back = Events::are_held_back();
         let done = on_threads(&|item| {
-            if are_held_back { events.hold(|| work(item)) } else { (work(item), Vec::new()) }
+            if are_held_back {
+                hold_wakers(|| events.hold(|| work(item)))
+            } else {
+                ((work(item), Vec::new()), Vec::new())
+            }
         });
-        let deliver = |(done, held): (R, Vec<Event>)| {
+        let deliver = |((done, held), wakers): Done<R>| {
+            wake_all(wakers);
             events.emit_all(&held);
             done
         };

@@ -92,7 +92,7 @@ impl PartitionAccess<'_> {
     /// As [`Consumer::commit_offsets`].
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.0.commit_offsets(offsets)
     }

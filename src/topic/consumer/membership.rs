@@ -132,6 +132,7 @@ impl Consumer {
     /// Does all that the group waits for, as far as it goes without waiting.
     pub(super) fn follow_group(&mut self) -> Result<()> {
         if !self.interest.is_subscription() {
+            self.look_for_gone();
             return Ok(());
         }
         let group = self.group_for("subscribe")?;
@@ -166,6 +167,15 @@ impl Consumer {
                 }
                 State::Assigned => self.take_over()?,
             }
+        }
+    }
+
+    /// Looks again for partitions that were being reopened, if anything has changed.
+    fn look_for_gone(&mut self) {
+        let version = self.store.version();
+        if version != self.seen_version {
+            self.partitions.iter_mut().for_each(|partition| partition.gone = false);
+            self.seen_version = version;
         }
     }
 

@@ -121,6 +121,11 @@ impl CoordinatorConfig {
         self
     }
 
+    /// Whether a member may ask for this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<()> {
+        Ok(self.group.check_session_timeout(given)?)
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let refuse =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });

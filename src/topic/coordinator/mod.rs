@@ -47,7 +47,7 @@ pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, wake_after};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -147,7 +147,7 @@ impl Coordinator {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
-        found.ok_or(Error::Closed)
+        found.ok_or(Error::StoreClosed)
     }
 
     /// The log of a partition, unless that is offline.
@@ -161,16 +161,17 @@ impl Coordinator {
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let (done, events) = self.events.hold(|| {
+        let acting = || {
             let mut slot = partition.shard.lock();
             let now = self.now();
             let shard = self.loaded(&mut slot, partition, now)?;
             shard.expire_if_due(&self.config, now);
             let done = act(shard, now);
             Ok::<_, Error>((done, shard.is_bloated()))
-        });
-        // With the lock released: a listener may use groups. A panic of one is not to keep members
-        // from their answers.
+        };
+        // With the lock released: a listener may use groups, and so may a task that waits at the
+        // end of the log. A panic of one is not to keep members from their answers.
+        let (done, events) = wake_after(|| self.events.hold(acting));
         for event in &events {
             catch_unwind(AssertUnwindSafe(|| self.events.emit(event))).ok();
         }
@@ -219,11 +220,21 @@ impl Coordinator {
         partition: &Partition,
         now: Now,
     ) -> Result<&'a mut Shard> {
-        if slot.is_none() {
-            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
-            return Ok(slot.insert(loaded));
+        match &mut **slot {
+            Some(shard) if shard.log.is_closed() => {
+                let log = self.log(partition)?;
+                // In a closed store there is no other.
+                if !log.is_closed() {
+                    shard.go_on_with(partition.number, &log, now)?;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let log = self.log(partition)?;
+                **slot = Some(Shard::load(partition.number, &log, &self.config, now)?);
+            }
         }
-        slot.as_mut().ok_or(Error::Closed)
+        slot.as_mut().ok_or(Error::StoreClosed)
     }
 
     /// Makes a step of a group, and does what comes of it.

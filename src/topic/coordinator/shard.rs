@@ -1,6 +1,6 @@
 //! A partition of the offsets topic, and the groups that are kept in it.
 
-use crate::error::{Error, GroupError, Result};
+use crate::error::{CloseReason, Error, ErrorKind, GroupError, LogLocation, Result, TopicError};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
 use crate::topic::births::Moment;
@@ -152,6 +152,24 @@ impl Shard {
         Ok(shard)
     }
 
+    /// Continues with the log of the partition after it was reopened, and reads what is in it now.
+    /// The members of its groups are as they were: no other process could become one. What the log
+    /// has lost of the groups is stored again.
+    pub(super) fn go_on_with(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, written) = Shard::read(number, log)?;
+        (self.table, self.written, self.next_look) = (table, written, SMALLEST_LOG);
+        self.log = log.clone();
+        let lost = self.groups.iter().filter(|(name, entry)| {
+            let stored = self.table.group(name).map(|stored| stored.generation);
+            // One whose members are just joining is stored when it has assigned its partitions.
+            let is_settled = matches!(entry.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && entry.group.generation() != stored.unwrap_or(0)
+        });
+        let lost: Vec<_> =
+            lost.map(|(name, entry)| (name.clone(), entry.group.metadata(now.calendar))).collect();
+        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
+    }
+
     /// Groups whose members are gone with the process that had them, but for static ones, which
     /// may come back.
     fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
@@ -256,12 +274,16 @@ impl Shard {
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = catch_unwind(AssertUnwindSafe(|| self.log.append_all(records)));
-        appended.unwrap_or_else(|_| {
+        let appended = appended.unwrap_or_else(|_| {
             let last = first.saturating_add(count).saturating_sub(1);
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(Error::Closed) }
+            if written { Ok(appended) } else { Err(self.log.shared().closed()) }
+        });
+        appended.map_err(|error| match error {
+            Error::Closed { log, reason: CloseReason::Reopened } => being_reopened(&log),
+            other => other,
         })
     }
 
@@ -305,6 +327,13 @@ impl Shard {
         }
         Ok(removed)
     }
+}
+
+/// The error of a partition that is about to be open again.
+fn being_reopened(log: &LogLocation) -> Error {
+    let (topic, partition) = log.partition().unwrap_or_default();
+    let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
+    TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
 }
 
 fn end_transaction(

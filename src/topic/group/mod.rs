@@ -84,6 +84,17 @@ impl Default for GroupConfig {
     }
 }
 
+impl GroupConfig {
+    /// Whether a member may ask for this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<(), GroupError> {
+        let (least, most) = (self.min_session_timeout, self.max_session_timeout);
+        if given < least || given > most {
+            return Err(GroupError::InvalidSessionTimeout { given, least, most });
+        }
+        Ok(())
+    }
+}
+
 /// The wish to be a member of the next generation.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
@@ -346,11 +357,11 @@ impl Group {
     }
 
     /// Ends the group if it has no members.
-    pub(crate) fn delete(&mut self, now: Duration) -> Step<()> {
+    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> Step<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             if group.phase != Phase::Empty {
-                return Err(GroupError::NonEmptyGroup);
+                return Err(GroupError::NonEmptyGroup { group: name.to_owned() });
             }
             group.phase = Phase::Dead;
             Ok(())

@@ -14,11 +14,7 @@ impl Group {
     /// Whether somebody may join so.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
         self.check_alive()?;
-        let (least, most) = (self.config.min_session_timeout, self.config.max_session_timeout);
-        let given = join.session_timeout;
-        if given < least || given > most {
-            return Err(GroupError::InvalidSessionTimeout { given, least, most });
-        }
+        self.config.check_session_timeout(join.session_timeout)?;
         let differs = |reason| Err(GroupError::InconsistentGroupProtocol { reason });
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
             return differs("it has no protocol type, or no protocols");
