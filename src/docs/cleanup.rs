@@ -195,8 +195,8 @@
 //!
 //! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a closed segment and a
 //! pass has gone over both. At the latest that is `segment_age` or `max_compaction_lag`, whichever is longer, after it was
-//! superseded, as long as there are appends, which close segments, and calls of `maintain`. Old files go when the last
-//! reader lets go of them.
+//! superseded, as long as there are appends, which close segments, and calls of `maintain`. A reader that stands in an
+//! old file keeps that one on disk until its next call.
 //!
 //! # Who calls it
 //!

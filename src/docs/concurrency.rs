@@ -70,8 +70,8 @@
 //! 5. the lock is released, and whoever waits is woken.
 //!
 //! A reader loads with acquire ordering, so whatever lies below an end it has seen is there. It takes no lock.
-//! The segments of a log are an immutable list, the *view*; a change makes a new one. A reader keeps the list
-//! it has until a counter tells it that there is another.
+//! The segments of a log are an immutable list, the *view*; a change makes a new one. A reader keeps the segment
+//! that it is in, and looks at the list to go on to the next one, or when a counter tells it that the list changed.
 //!
 //! # What takes stored bytes from under readers
 //!
@@ -80,8 +80,8 @@
 //! bytes looks at the revision again: if it has not moved, nothing it read was being cut, written over or replaced. If it has, it
 //! looks for its place again. After a compaction it finds it, as offsets stay what they were; after a truncation
 //! it may get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either is never reported as damage,
-//! and nobody sees half of what was before and half of what is after. Segments deleted at the front keep their
-//! files until the last reader lets go of them. After the log is closed nothing is removed: the next opening does that.
+//! and nobody sees half of what was before and half of what is after. A segment deleted at the front keeps its
+//! files while a reader is in it. After the log is closed nothing is removed: the next opening does that.
 //!
 //! # A store: who waits for whom
 //!

@@ -140,6 +140,9 @@
 //! nothing. A partition that was being created when the process ended is created by the next opening, which needs
 //! room.
 //!
+//! What is deleted leaves the disk at once, whoever has the log or the topic open. A reader, tail or consumer keeps
+//! at most the one segment that it is in the middle of, until its next call; a handle to a closed log keeps nothing.
+//!
 //! # What a call of a store has left when it fails
 //!
 //! | failure | the call | the store afterwards |

@@ -39,7 +39,8 @@
 //!
 //! A segment is one to three files. Of one log at most 16 log files stay open, plus its directory, plus the lock file
 //! where it has one of its own, plus those that readers are in at the moment. So a store has two descriptors for each
-//! partition that is only written to. A file is opened when it is first needed. When the process has no descriptors left, the
+//! partition that is only written to, and after a close none, whatever handles live on. A log that is
+//! opened read-only keeps two files open. A file is opened when it is first needed. When the process has no descriptors left, the
 //! call fails with [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
 //! The active segment's index entries are in memory: 8 and 16 bytes for each 4 KiB appended, at the default

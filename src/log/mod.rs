@@ -171,6 +171,9 @@ impl Log {
     /// truncation by its last batch, so one that is followed by a compaction beyond that batch
     /// before you read again is not noticed; the reader then goes on at its offset.
     ///
+    /// A file that the writer deletes keeps its room on disk for as long as this process has it open. Between two calls
+    /// that is the last file, one other, and the one that each reader is in, as of the last call.
+    ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
     ///
@@ -492,10 +495,12 @@ impl Log {
     /// Removes all records below `start`, durably, and returns where the log begins then: at `start`, or above if it did
     /// already.
     ///
-    /// Reads below get [`Error::OffsetOutOfRange`] from now on; who is reading a segment goes on to its end. Segments that
-    /// lie wholly below leave the disk when the last reader lets go of them; the room of other records below goes with
-    /// the rest of their segment. What is deleted is made durable first, so this waits for the disk. Kafka:
-    /// `DeleteRecords`.
+    /// Reads below get [`Error::OffsetOutOfRange`] from now on. Segments that lie wholly below leave the disk before this
+    /// returns, except those that a reader, a tail or a consumer is in the middle of: each of them keeps at most one
+    /// segment, reads it to its end, and lets go of it with the call that goes beyond. A call that is reading meanwhile,
+    /// such as [`verify`](Log::verify) or a pass of compaction, keeps what it still has to read until it returns or,
+    /// at the latest 256 KiB later, notices. The room of other records below goes with the rest of their segment. What is
+    /// deleted is made durable first, so this waits for the disk. Kafka: `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -686,6 +691,9 @@ impl Log {
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
+    ///
+    /// All files and the directory are closed then, whatever handles live on. Only a reader, tail or consumer that is in
+    /// the middle of a segment keeps the file of that one open, until its next call.
     ///
     /// What this writes lets the next opening read nothing but names and small files. On a full disk `close` succeeds
     /// without it: everything appended is durable, an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) says what is

@@ -78,7 +78,7 @@ impl Reader {
     /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) below the start and above the end of the log.
     /// - As [`Log::offset_for_time`](crate::Log::offset_for_time), for a time.
     pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
-        let offset = self.cursor.shared().resolve(start.into())?;
+        let offset = self.cursor.resolve(start.into())?;
         self.go_back_to(offset);
         Ok(())
     }
@@ -188,6 +188,11 @@ impl Reader {
     /// Which revision of the log the last record is of.
     pub(crate) fn revision(&self) -> u64 {
         self.cursor.revision()
+    }
+
+    /// Lets go of the segment it is in if that may have been deleted: it reads nothing for now.
+    pub(crate) fn leave_if_changed(&mut self) {
+        self.cursor.leave_if_changed();
     }
 
     /// Goes to an offset that need not be in the log: the next read says so if it is not.

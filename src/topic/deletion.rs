@@ -13,7 +13,8 @@ type Told = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
     /// Deletes a topic, with all that is in it, and what groups have committed for it: one of its name that is made later begins
-    /// anew for them, too. Its logs are closed for everyone who holds one.
+    /// anew for them, too. Its logs are [closed](Log::close) for all handles, and its room on disk is free when this
+    /// returns, except for the one segment that each reader, tail or consumer is in until its next call.
     ///
     /// ```text
     ///  1  topic.properties says that it is to go     from here on a crash leaves it gone: the next opening does the rest

@@ -79,9 +79,9 @@ impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
-        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
-        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
-        Directory { dir: Arc::new(dir) }
+        let dir = SegmentDir::new(fs, path, events, 0, true);
+        let reserve = Arc::new(Reserve::new(&dir.fs, &dir.path, &dir.events));
+        Directory { dir: Arc::new(dir.with_reserve(Some(reserve))) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {

@@ -308,7 +308,8 @@ impl Store {
     }
 
     /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
-    /// On a full disk that succeeds, too, and the next opening recovers the logs.
+    /// On a full disk that succeeds, too, and the next opening recovers the logs. No file and no directory stays open,
+    /// whatever handles live on: see [`Log::close`].
     ///
     /// Close producers and consumers first: what they hold back is not in the logs yet.
     ///
@@ -438,6 +439,7 @@ impl StoreShared {
         };
         let marked = done.and_then(|()| self.checkpoints.commit_clean_shutdown(known.then(names)));
         *self.lock.lock() = None;
+        self.directory.dir.let_go();
         self.note_change();
         failed.map_or(marked, Err)
     }

@@ -31,7 +31,10 @@ impl Consumer {
     ///   close it. Other [`GroupError`](crate::GroupError)s when the group does not take it as it is.
     /// - [`Error::Io`], when the group's record or an automatic commit cannot be written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
-        self.check_open()?;
+        if let Err(closed) = self.check_open() {
+            self.partitions.iter_mut().for_each(Partition::rest);
+            return Err(closed);
+        }
         if matches!(self.interest, Interest::Nothing) {
             return Err(ConsumeError::NotSubscribed.into());
         }
@@ -175,6 +178,7 @@ impl Consumer {
         for index in (first..count).chain(0..first) {
             let Some(partition) = self.partitions.get_mut(index) else { break };
             if !partition.is_ready() {
+                partition.rest();
                 continue;
             }
             let room = Room {
