@@ -196,10 +196,10 @@ fn a_tail_and_a_task_miss_no_close() {
     check(|| {
         let log = open(config());
         let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
-        let tail = thread::spawn(move || assert!(matches!(one.next_record(None), Err(Error::Closed))));
+        let tail = thread::spawn(move || assert!(matches!(one.next_record(None), Err(Error::Closed { .. }))));
         let task = thread::spawn(move || {
             let next = std::future::poll_fn(|context| other.poll_next(context));
-            assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed)));
+            assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed { .. })));
         });
         log.close().unwrap();
         tail.join().unwrap();
@@ -824,7 +824,7 @@ fn a_close_ends_a_compaction_before_it_lets_go_of_the_directory() {
         let (log, fs) = superseded(compacting());
         let cleaner = log.clone();
         let compaction = thread::spawn(move || match cleaner.compact() {
-            Ok(_) | Err(Error::Closed) => {}
+            Ok(_) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{error}"),
         });
         log.close().unwrap();
@@ -870,14 +870,14 @@ fn close_is_not_taken_for_end_of_log() {
             for next in 0..4 {
                 match reader.next_record() {
                     Ok(record) => assert_eq!(record.unwrap().offset, next),
-                    Err(Error::Closed) => break,
+                    Err(Error::Closed { .. }) => break,
                     Err(other) => panic!("{other}"),
                 }
             }
         });
         let looking = log.clone();
         let looks = thread::spawn(move || {
-            let is_closed = |error| assert!(matches!(error, Error::Closed), "{error}");
+            let is_closed = |error| assert!(matches!(error, Error::Closed { .. }), "{error}");
             match looking.get(1) {
                 Ok(found) => assert_eq!(found.unwrap().offset, 1),
                 Err(error) => is_closed(error),
@@ -910,7 +910,7 @@ fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
         fn closed<T>(result: annals::Result<T>) -> Option<T> {
             match result {
                 Ok(done) => Some(done),
-                Err(Error::Closed) => None,
+                Err(Error::Closed { .. }) => None,
                 Err(other) => panic!("{other}"),
             }
         }

@@ -243,6 +243,8 @@ pub(crate) struct Session {
     pub(crate) process: Option<u32>,
     /// The run of the machine, as the file system names it.
     pub(crate) boot: Option<String>,
+    /// Whether this crate wrote it, or found room for no more than its length.
+    pub(crate) is_ours: bool,
 }
 
 /// No lock file of ours is longer.
@@ -258,9 +260,12 @@ impl Session {
         let field = |name| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
         };
+        let process = field("process").and_then(|id| id.parse().ok());
         Session {
-            process: field("process").and_then(|id| id.parse().ok()),
             boot: field("boot").filter(|boot| !boot.is_empty()).map(str::to_owned),
+            // Where a file is longer than what was written, it reads as zeros.
+            is_ours: process.is_some() || text.contains('\0'),
+            process,
         }
     }
 }
@@ -347,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_session_survives_the_round_trip_and_its_absence() {
-        let session = Session { process: Some(7), boot: Some("boot-1".into()) };
+        let session = Session { process: Some(7), boot: Some("boot-1".into()), is_ours: true };
         assert_eq!(Session::parse(&session.format()), session);
         assert_eq!(Session::parse(""), Session::default());
     }

@@ -9,8 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 ///
 /// Inject a [`ManualClock`] to make time-dependent behaviour (rolling by age,
 /// flushing by interval) repeatable in a test.
+///
+/// A clock must not call a log, a store or their clients: it is read with their locks held, so the
+/// call would deadlock. It should return at once, because an append may wait for it. It may panic:
+/// the panic ends the call that read the clock, and no other.
 pub trait Clock: Send + Sync + Debug + 'static {
-    /// The calendar time. It may jump either way; nothing but record timestamps depends on it.
+    /// The calendar time. It may jump either way.
+    ///
+    /// Timestamps of records come from it, and what is compared with them: retention by age, the
+    /// lags of compaction, how long tombstones stay, and when committed offsets of a group without
+    /// members expire, as in Kafka. Everything else, such as sessions of group members, timeouts
+    /// of producers and when a producer is forgotten, follows [`monotonic`](Clock::monotonic).
     fn now(&self) -> Timestamp;
 
     /// Time since some fixed moment; it never goes back.

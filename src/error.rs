@@ -2,17 +2,20 @@
 
 mod consume;
 mod group;
+mod location;
 mod produce;
 mod serialize;
 mod topic;
 
 pub use consume::{CommitRefusal, ConsumeError};
 pub use group::GroupError;
+pub use location::{CloseReason, LogLocation};
 pub use produce::ProduceError;
 pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeError};
 pub use topic::TopicError;
 
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use location::{Closed, Limit, Range, Recover};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,10 +48,10 @@ pub enum Error {
     Corrupt(Box<Corruption>),
 
     /// The offset is below the start or above the end of the log.
-    #[error(
-        "offset {requested} is out of range: the log starts at {start} and ends at {end}; take one of these, or an offset between"
-    )]
+    #[error("offset {requested} is out of range: log {log} {}", Range(*.start, *.end))]
     OffsetOutOfRange {
+        /// The log.
+        log: LogLocation,
         /// The offset asked for.
         requested: Offset,
         /// The first offset of the log.
@@ -59,14 +62,18 @@ pub enum Error {
 
     /// The batch is larger than the log takes.
     #[error(
-        "a batch of {bytes} bytes is over the limit of {limit} set by `{option}`; send smaller batches or raise it"
+        "a batch of {bytes} bytes is over the limit of {limit} {}; send smaller batches or raise it",
+        Limit(.option, .log.as_ref())
     )]
     BatchTooLarge {
+        /// The log. `None` where a batch is read from a file.
+        log: Option<LogLocation>,
         /// The size of the batch, its header included, compressed if it is compressed.
         bytes: u64,
         /// The largest the log takes.
         limit: u64,
-        /// The option that sets the limit.
+        /// The option that sets the limit, as the method that sets it is named. The setting of a topic has dots in it:
+        /// `max.message.bytes`.
         option: &'static str,
     },
 
@@ -121,7 +128,11 @@ pub enum Error {
     },
 
     /// Another `Log` or `Store`, in this process or another, or a broker has the directory open for writing.
-    #[error("{} is open for writing{}; close it there, or open it read-only here", path.display(), Holder(*.holder))]
+    #[error(
+        "{} is open for writing{}; close it there, or open it read-only here",
+        path.display(),
+        Holder(*.holder)
+    )]
     Locked {
         /// The directory.
         path: Box<Path>,
@@ -139,19 +150,31 @@ pub enum Error {
     },
 
     /// An earlier failure left it unknown what is on the medium, so the log refuses to go on.
-    #[error("the log is poisoned since: {cause}; close it and open it again to recover")]
+    #[error("log {log} stopped accepting writes after an I/O error ({cause}); {}", Recover(.log))]
     Poisoned {
+        /// The log.
+        log: LogLocation,
         /// The failure that did it.
         cause: Arc<str>,
     },
 
     /// The log was opened read-only.
-    #[error("the log was opened read-only")]
-    ReadOnly,
+    #[error(
+        "log {log} is open read-only; to write, open it with `Log::open` or its store with `Store::open`"
+    )]
+    ReadOnly {
+        /// The log.
+        log: LogLocation,
+    },
 
-    /// The log was closed, by this handle or a clone of it.
-    #[error("the log is closed: open it again")]
-    Closed,
+    /// The log is closed, for all its handles.
+    #[error("{}", Closed(.log, *.reason))]
+    Closed {
+        /// The log.
+        log: LogLocation,
+        /// What closed it.
+        reason: CloseReason,
+    },
 
     /// The store was closed, by this handle or a clone of it.
     #[error("the store is closed: open it again")]
@@ -168,8 +191,9 @@ impl fmt::Display for Advice<'_> {
                 "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "restore the file from a copy, or open the log with `OnCorruption::Quarantine`: \
-                 it moves the damaged bytes aside and keeps every sound batch"
+                "restore the file from a copy, or open the log with `OnCorruption::Quarantine` (in an \
+                 open store, with `Store::reopen_partition`): it moves the damaged bytes aside and \
+                 keeps every sound batch"
             }
             _ => "restore the file from a copy",
         })
@@ -181,7 +205,10 @@ struct Holder(Option<u32>);
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(pid) if pid == std::process::id() => f.write_str(" in this process"),
+            // The log that is open may be another one of the directory, and its handle one that no name says.
+            Some(pid) if pid == std::process::id() => f.write_str(
+                " in this process, by a store or a log in it that still has a handle, such as a topic, reader or consumer",
+            ),
             Some(pid) => write!(f, " by process {pid}"),
             None => Ok(()),
         }
@@ -212,8 +239,12 @@ pub enum ErrorKind {
     Io,
     /// Close the log and open it again.
     Poisoned,
-    /// The log, the store, the producer or the consumer is closed, or the log read-only: nothing to retry.
+    /// The log, the store, the producer or the consumer is closed: nothing to retry.
     Closed,
+    /// The log was opened read-only: open it for writing, if no other process does.
+    ReadOnly,
+    /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members) them.
+    InUse,
     /// Another has taken over from this producer: close it.
     Fenced,
     /// Records of this producer are missing before these: send them, or begin again with a higher epoch.
@@ -252,7 +283,8 @@ impl Error {
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
-            Error::ReadOnly | Error::Closed | Error::StoreClosed => ErrorKind::Closed,
+            Error::ReadOnly { .. } => ErrorKind::ReadOnly,
+            Error::Closed { .. } | Error::StoreClosed => ErrorKind::Closed,
         }
     }
 

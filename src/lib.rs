@@ -1,9 +1,9 @@
-//! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own files, and topics, producers, consumers and
-//! groups over it, in one process.
+//! Apache Kafka's storage engine as a library: an append-only log of records in Kafka's own file
+//! format, with topics, producers, consumers and groups on top, in one process.
 //!
-//! A [`Log`] is a directory. Records go in at its end and get an offset; they come out in the order of
-//! their offsets, from any offset or any time, as often as wanted. There is no broker, no network, no
-//! runtime, and no thread unless something waits that needs one.
+//! A [`Log`] is a directory. You append records at its end, and each gets an offset. You read them
+//! in the order of their offsets, from any offset or any time, as often as you want. There is no
+//! broker, no network and no async runtime, and a thread is started only while a call needs one.
 //!
 //! ```
 //! use annals::{Log, LogConfig, Record, StartAt};
@@ -11,9 +11,9 @@
 //! # let dir = tempfile::tempdir().unwrap();
 //! # let path = dir.path().join("orders-0");
 //! let log = Log::open(&path, LogConfig::default())?;
-//! log.append("hello")?; // survives the end of the process from here
+//! log.append("hello")?; // from here on, survives a process crash
 //! log.append(Record::new("world").key("greeting").header("lang", "en"))?;
-//! let durable = log.flush()?; // all below this offset survives loss of power
+//! let durable = log.flush()?; // everything below this offset survives loss of power
 //! for record in log.reader(StartAt::Earliest)?.records() {
 //!     let record = record?;
 //!     println!("{} {:?}", record.offset, record.value);
@@ -23,7 +23,8 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! A [`Store`] is a directory of logs: topics with partitions, those who write them, those who read them, and how far they have come.
+//! A [`Store`] is a directory of logs: topics with partitions, their producers and consumers, and
+//! the committed offsets of consumer groups.
 //!
 //! ```
 //! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, Store, StoreConfig, TopicConfig};
@@ -42,7 +43,7 @@
 //! for record in consumer.poll(Duration::from_secs(1))? {
 //!     println!("{} of partition {}: {:?}", record.offset, record.partition, record.value);
 //! }
-//! consumer.close()?; // commits what was read
+//! consumer.close()?; // commits the records that were read
 //! # let offsets = store.admin().describe_group("billing")?.offsets;
 //! # assert!(offsets.values().any(|offset| offset.committed.offset == 1 && offset.lag == Some(0)));
 //! # producer.close()?;
@@ -50,33 +51,40 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! # What it is, and what it is not
+//! # Scope
 //!
-//! It is Kafka's storage: segments, batches of format v2, offset and time indexes, the five codecs, producer state, recovery, retention, compaction. The
-//! files are Kafka's, byte for byte, those of a partition as those of a broker's directory. And it is what a program does with a broker of one node and a client library, as calls: topics,
-//! idempotent producers, consumers, groups, committed offsets.
+//! annals is Kafka's storage: segments, batches of format v2, offset and time indexes, the codecs,
+//! producer state, recovery, retention, compaction. The files of a partition and of a broker's
+//! directory are Kafka's, byte for byte. With a store it also replaces a broker of one node and a
+//! client library: topics, idempotent producers, consumers, groups and committed offsets are
+//! function calls.
 //!
 //! It promises:
 //!
-//! 1. **What was acknowledged is there** after the failure that the call's documentation names. What was
-//!    never appended never appears. See [`docs::durability`].
-//! 2. **Readers wait for nobody**: not for appends, not for a sync. See [`docs::concurrency`].
-//! 3. **Bad bytes are an error**: no panic, no wrong data, no silent cut.
+//! 1. **Acknowledged records are there** after the failures that the call's documentation names.
+//!    Records that were never appended never appear. See [`docs::durability`].
+//! 2. **Readers never block** on appends or on fsync. See [`docs::concurrency`].
+//! 3. **Bad bytes are an error**: no panic, no wrong data, no silent truncation.
 //! 4. **The format is Kafka's**. See [`docs::format`].
 //!
-//! It is no broker, and its clients are none of a broker's: there is no network in it, and no replica. Transactions are not there yet. A log grows
-//! until somebody [deletes](Log::delete_before) its front, or sets [a limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and calls
-//! [`maintain`](Log::maintain) now and then. A topic of a store has Kafka's limit of 7 days, and the store does it in the background.
+//! annals is not a broker: it has no network protocol and no replication, and its clients do not
+//! talk to a broker. Transactions are not implemented yet. A log grows until you
+//! [delete](Log::delete_before) records from its start, or set [a
+//! limit](LogConfig::retention_bytes) or a [policy](CleanupPolicy) and call
+//! [`maintain`](Log::maintain) regularly. A topic of a store has Kafka's limit of 7 days, and the
+//! store maintains it in the background.
 //!
 //! # A guided tour
 //!
 //! ## Open and append
 //!
-//! [`Log::open`] creates what is missing and repairs what an interrupted run left. A handle is cheap to
-//! clone and goes to any thread; all methods take `&self`. One process at a time has a directory open for
-//! writing; others may [read it](Log::open_read_only) meanwhile.
+//! [`Log::open`] creates the directory if it is missing, and recovers it after a crash. A handle
+//! is cheap to clone and can be used from any thread; all methods take `&self`. Only one process
+//! at a time can open a directory for writing; others can [read it](Log::open_read_only)
+//! meanwhile.
 //!
-//! A record is a value, and if wanted a key, headers and a time of its own. Strings and byte vectors convert.
+//! A record is a value, and optionally a key, headers and a timestamp. Strings and byte vectors
+//! convert into records.
 //!
 //! ```
 //! use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
@@ -90,8 +98,9 @@
 //!
 //! ## Batches
 //!
-//! A batch is the unit of everything: one checksum, one write, one compression. After a crash all its
-//! records are there or none. Appending a hundred records as one batch costs little more than appending one.
+//! A batch is the unit of work: one checksum, one write, one compression. After a crash either all
+//! its records are there or none. Appending a hundred records as one batch costs little more than
+//! appending one.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, Record, fs::MemFs};
@@ -101,13 +110,14 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! [`Log::append_builder`] does the same without allocating, and [`Log::append_batch`] takes a batch that
-//! was encoded elsewhere, by a Kafka client for one.
+//! [`Log::append_builder`] does the same without allocating. [`Log::append_batch`] takes a batch
+//! that was encoded elsewhere, for example by a Kafka client.
 //!
 //! ## Numbered batches
 //!
-//! Who is not sure that a batch arrived sends it again. If its records are numbered, the log knows it by its producer's id, epoch and
-//! first sequence number, and it is stored once: across threads, failures and restarts.
+//! If you are not sure that a batch was stored, resend it. If its records are numbered, the log
+//! recognises the batch by its producer's id, epoch and first sequence number, and stores it once:
+//! across threads, failures and restarts.
 //!
 //! ```
 //! # use annals::{Error, Log, LogConfig, ProducerRefusal, Timestamp, fs::MemFs, record::BatchBuilder};
@@ -129,12 +139,13 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! [`docs::durability`](docs::durability#batches-that-come-again) says how much of it survives what.
+//! [`docs::durability`](docs::durability#resent-batches) lists how many batches are recognised
+//! after which failure.
 //!
 //! ## Reading
 //!
-//! [`Log::reader`] goes from any place to the end. [`Log::get`] is one record, [`Log::read`] one fetch of
-//! whole batches, bounded in bytes.
+//! [`Log::reader`] reads from any offset or time to the end. [`Log::get`] reads one record.
+//! [`Log::read`] is one fetch of whole batches, bounded in bytes.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, ReadLimits, StartAt, fs::MemFs};
@@ -151,9 +162,10 @@
 //!
 //! ## Tailing
 //!
-//! A [`Tail`] reads like a [`Reader`] and waits at the end for more: blocking, with or without a limit, or
-//! as a task. With the cargo feature `futures` it is a `Stream`: `tail.next().await`. Any number of them can follow
-//! one log. [`docs::async_use`] says which calls block a thread, and how to use the crate from an executor.
+//! A [`Tail`] reads like a [`Reader`], and waits at the end for more: it blocks its thread, with
+//! or without a timeout, or it waits in a task. With the cargo feature `futures` it is a `Stream`:
+//! `tail.next().await`. Any number of tails can follow one log. [`docs::async_use`] lists the
+//! calls that block a thread, and shows how to use the crate from an executor.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -170,9 +182,9 @@
 //!
 //! ## Time
 //!
-//! Every record has a timestamp: its own, or the clock's when it is appended. A [`Timestamp`] is a place to
-//! start like an offset. Timestamps need not rise; what is found is the first record, in the order of
-//! offsets, that is as late or later.
+//! Every record has a timestamp: the one you set, or the time of the append. You can start reading
+//! at a [`Timestamp`], as at an offset. Timestamps need not increase: a lookup finds the record
+//! with the lowest offset whose timestamp is at or after the given one.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
@@ -187,11 +199,13 @@
 //!
 //! ## Durability
 //!
-//! There are two levels. What an append returned is in the operating system's hands: it survives this
-//! process. What [`Log::flush`] returned is on the medium: it survives loss of power. Threads that flush at
-//! once share one sync. `Log::flush_async` (feature `futures`) is the same for tasks.
-//! With [`LogConfig::flush_messages`] and [`LogConfig::flush_interval`] the append that reaches the limit flushes. What was
-//! appended last is flushed within the interval by the [`Maintainer`] of the log, or by [`Log::maintain`].
+//! There are two levels. When an append returns, the operating system has the records: they
+//! survive a process crash. When [`Log::flush`] returns, the disk has them: they survive loss of
+//! power. Threads that flush at the same time share one fsync. `Log::flush_async` (feature
+//! `futures`) is the same for tasks. With [`LogConfig::flush_messages`] or
+//! [`LogConfig::flush_interval`], the append that reaches the limit flushes. If no further append
+//! comes, the [`Maintainer`] of the log, or a call of [`Log::maintain`], flushes the last records
+//! after the interval.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::MemFs};
@@ -207,9 +221,10 @@
 //!
 //! ## Recovery
 //!
-//! Opening after a crash reads what lies above the recovery point and cuts off a torn last write. Damage
-//! that no crash explains is never cut: opening fails and names the place. [`Log::recovery`] tells what
-//! opening found, [`Log::verify`] reads everything and lists all damage there is.
+//! Opening after a crash reads everything above the recovery point and truncates a torn last
+//! write. Damage that no crash explains is never truncated: opening fails and names the place.
+//! [`Log::recovery`] reports what opening found. [`Log::verify`] reads the whole log and lists all
+//! damage.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::{Fs, MemFs, Open}};
@@ -230,11 +245,12 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! ## Forgetting
+//! ## Retention and compaction
 //!
-//! A log keeps everything unless told otherwise. With a limit of age or size, [`Log::maintain`] deletes old segments. With
-//! [`CleanupPolicy::Compact`] it keeps the last record of each key: a table, and the feed of its changes.
-//! [`Log::delete_before`] deletes what everybody has read.
+//! By default, a log keeps everything. With a limit of age or size, [`Log::maintain`] deletes old
+//! segments. With [`CleanupPolicy::Compact`] it keeps the last record of each key: a table, and
+//! the feed of its changes. [`Log::delete_before`] deletes the records below an offset, for
+//! example once all your readers have read them.
 //!
 //! ```
 //! # use annals::{CleanupPolicy, Log, LogConfig, Record, fs::MemFs};
@@ -242,19 +258,22 @@
 //! let log = Log::open("prices-0", config)?;
 //! log.append(Record::new("10").key("apple"))?;
 //! log.append(Record::new("12").key("apple"))?;
-//! log.roll()?; // the segment that is appended to is not compacted
+//! log.roll()?; // the active segment is not compacted
 //! log.maintain()?;
 //! assert_eq!(log.get(0)?, None); // superseded: offsets stay what they were
 //! assert_eq!(log.get(1)?.unwrap().value_str(), Some("12"));
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! [`docs::cleanup`] helps to choose. A [`Maintainer`] has threads that do it for any number of logs.
+//! [`docs::cleanup`] helps to choose. A [`Maintainer`] has threads that maintain any number of
+//! logs.
 //!
 //! ## A store
 //!
-//! [`Store::open`] takes a directory as a broker would leave it, and [`Store::in_memory`] makes one of its own. Topics are made, described, altered while they are in use,
-//! given more partitions, and deleted. Their settings are Kafka's, by method or by key; what is not set has Kafka's default. A partition is a [`Log`].
+//! [`Store::open`] opens a directory with the layout of a broker's, and creates one if there is
+//! none. [`Store::in_memory`] creates a store in memory. You create and delete topics, alter them
+//! and add partitions while they are in use, and describe them. Their settings are Kafka's, by
+//! method or by key, and have Kafka's defaults. A partition is a [`Log`].
 //!
 //! ```
 //! use annals::{CleanupPolicy, Store, StoreConfig, TopicConfig};
@@ -275,8 +294,11 @@
 //!
 //! ## A producer
 //!
-//! A [`Producer`] gathers records into batches and writes them, each partition in order, each record once: a batch that cannot be written now, as the disk is full, is tried again.
-//! A record with a key goes where Kafka would send it. What [`send`](Producer::send) returns can be waited for, awaited, or dropped; [`Acks`] says what is waited for.
+//! A [`Producer`] collects records into batches and writes them: in order within each partition,
+//! and each record once. It retries a batch that cannot be written at the moment, for example
+//! because the disk is full. A record with a key goes to the partition that Kafka would choose.
+//! You can wait for the handle that [`send`](Producer::send) returns, await it, or drop it;
+//! [`Acks`] chooses what the handle waits for.
 //!
 //! ```
 //! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -287,20 +309,22 @@
 //!     .map(|n| producer.send(("orders", Record::new("paid").key(format!("order-{n}")))))
 //!     .collect::<annals::Result<_>>()?;
 //! for handle in &sent {
-//!     handle.wait()?; // on the medium; one sync serves many
+//!     handle.wait()?; // durable; one fsync serves many
 //! }
 //! let there = ProducerRecord::new("orders", "a note").partition(2);
 //! producer.send_with(there, |sent| println!("{sent:?}"))?;
 //! let orders = producer.topic("orders")?; // for many records to one topic: faster
 //! orders.send_bytes(Some(b"order-7"), Some(b"shipped"))?;
-//! producer.close()?; // waits for what is left
+//! producer.close()?; // writes what is left
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
 //! ## Consumers and groups
 //!
-//! A [`Consumer`] reads the partitions [assigned](Consumer::assign) to it, or as a member of a group its share of the topics it [subscribes](Consumer::subscribe) to. All of it happens in
-//! [`poll`](Consumer::poll), on your thread: joining, rebalancing, reading, committing. Committed offsets are records of `__consumer_offsets`, as in Kafka.
+//! A [`Consumer`] reads the partitions that you [assign](Consumer::assign) to it. Or it
+//! [subscribes](Consumer::subscribe) to topics as a member of a group, and reads its share of the
+//! partitions. It joins, rebalances, reads and commits in [`poll`](Consumer::poll), on your
+//! thread. Committed offsets are records of `__consumer_offsets`, as in Kafka.
 //!
 //! ```
 //! use annals::{AutoOffsetReset, ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig};
@@ -320,14 +344,16 @@
 //! }
 //! assert_eq!((read, workers[0].assignment().len(), workers[1].assignment().len()), (4, 2, 2));
 //! workers.iter_mut().try_for_each(|worker| worker.close())?;
-//! store.admin().reset_offsets("billing", [], ResetTo::Earliest)?; // and all again
+//! store.admin().reset_offsets("billing", [], ResetTo::Earliest)?; // to read everything again
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
 //! ## Typed records
 //!
-//! With [`Serialize`] and [`Deserialize`], keys and values are bytes, text, numbers as Kafka writes them, JSON (`Json`, with the feature `serde`), or what you make of them. A record that is
-//! not what was expected is [*poison*](OnPoison): it is shown, skipped, or sent to a topic of dead letters, and never stops the ones behind it.
+//! With [`Serialize`] and [`Deserialize`], keys and values are bytes, text, numbers in Kafka's
+//! encoding, JSON (`Json`, with the feature `serde`), or types of your own. A record that cannot
+//! be deserialized is [*poison*](OnPoison): the consumer returns it as an error, skips it, or
+//! sends it to a topic of dead letters. It never blocks the records after it.
 //!
 //! ```
 //! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedProducer};
@@ -354,22 +380,25 @@
 //!
 //! ## Errors
 //!
-//! There is one [`Error`]. Its message says what, where, and the way out; its [`kind`](Error::kind) says
-//! what the caller can do.
+//! There is one [`Error`]. Its message names what failed, where, and what to do; its
+//! [`kind`](Error::kind) tells your program how to react.
 //!
 //! | [`ErrorKind`] | what to do |
 //! |---|---|
 //! | `InvalidInput` | correct the call |
 //! | `OutOfOrder` | send what is missing, or begin a new epoch at 0 |
 //! | `Fenced` | close the producer: another has taken over |
-//! | `OutOfRange` | begin again at the start or the end of the log |
-//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | make room, then try again: [`is_retryable`](Error::is_retryable) |
-//! | `Rebalancing` | poll again: partitions are being assigned anew |
+//! | `OutOfRange` | seek to the start or the end of the log |
+//! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | remove the cause, then retry: [`is_retryable`](Error::is_retryable) |
+//! | `InUse` | let the members of the group leave, or remove them |
+//! | `Rebalancing` | poll again: the group is assigning its partitions |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
-//! | `Poisoned` | close the log and open it again |
+//! | `Poisoned` | close the log and open it again, in a store with [`Store::reopen_partition`] |
+//! | `ReadOnly` | open the log for writing |
 //! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
-//! | `Closed`, `Io` | end, or ask a person |
+//! | `Closed` | open it again, or end |
+//! | `Io` | end, and inform an operator |
 //!
 //! ```
 //! # use annals::{Error, ErrorKind, Log, LogConfig, fs::MemFs};
@@ -378,15 +407,15 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: the log starts at 0 and ends at 0; take one of these, or an offset between",
+//!     "offset 7 is out of range: log orders-0 is empty and ends at 0; 0 is the only offset in range",
 //! );
 //! # Ok::<(), Error>(())
 //! ```
 //!
 //! ## Configuration
 //!
-//! [`LogConfig::default`] is Kafka's configuration of a topic. Each method's documentation gives default,
-//! limits, effect and Kafka's name for it. A value that cannot be is refused, never adjusted.
+//! [`LogConfig::default`] is Kafka's configuration of a topic. The documentation of each method
+//! has its default, limits, effect and Kafka's name. An invalid value is rejected, never adjusted.
 //!
 //! ```
 //! # use annals::{Codec, ErrorKind, LogConfig, record::Compression};
@@ -400,9 +429,9 @@
 //!
 //! ## In memory, for tests
 //!
-//! [`fs::MemFs`] is a disk in memory that keeps what was synced apart from what was only written. A crash
-//! is a clone: the disk as a power failure at this moment could leave it, while the original goes on. So a
-//! test can crash at every step of a program and look what is left.
+//! [`fs::MemFs`] is a disk in memory that distinguishes synced bytes from bytes that were only
+//! written. A crash is a clone: the disk as a power failure at this moment could leave it, while
+//! the original goes on. So a test can crash at every step of a program and check what is left.
 //!
 //! ```
 //! use annals::{Log, LogConfig, fs::{MemFs, Survive}};
@@ -425,8 +454,8 @@
 //!
 //! ## Failing disks
 //!
-//! [`fs::FaultFs`] wraps a file system and fails the calls you name. This is how to see what your program
-//! does on the day the disk is full.
+//! [`fs::FaultFs`] wraps a file system and fails the calls that you name. Use it to test what your
+//! program does when the disk is full.
 //!
 //! ```
 //! use annals::{ErrorKind, Log, LogConfig};
@@ -447,15 +476,16 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! ## Hearing what it does
+//! ## Events
 //!
-//! A [`Listener`] is told what no call returns: a torn end was cut, an index was made again, a sync took so
-//! long. See its example. With the cargo feature `tracing`, `TracingListener` hands all of it to `tracing`.
+//! A [`Listener`] receives events that no call returns: a torn end was truncated, an index was
+//! rebuilt, an fsync took a certain time. See its example. With the cargo feature `tracing`,
+//! `TracingListener` passes all events to `tracing`.
 //!
 //! ## The raw level
 //!
-//! [`record`] encodes, decodes and checks batches of bytes without any file; [`fs`] is the seam to the disk.
-//! Both are public because brokers, tools and tests need them.
+//! [`record`] encodes, decodes and checks batches in memory, without any file. [`fs`] is the
+//! interface to the disk. Both are public because brokers, tools and tests need them.
 //!
 //! ```
 //! use annals::{Timestamp, record::{BatchBuilder, BatchRef}};
@@ -471,20 +501,22 @@
 //!
 //! # Cargo features
 //!
-//! | feature | default | what |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs; without one, its batches are stored and served, not decoded. Only `zstd` needs a C compiler |
+//! | `zstd`, `lz4`, `snappy`, `gzip` | on | the codecs. Without a codec, the log stores and serves its batches, and cannot decode them. Only `zstd` needs a C compiler |
 //! | `futures` | off | [`Tail`] is a `Stream`, `Log::flush_async` |
 //! | `serde` | off | `Json`: keys and values as JSON |
 //! | `tracing` | off | `TracingListener` |
 //!
-//! # Where to read on
+//! # Further reading
 //!
-//! [`docs::from_kafka`] for who knows Kafka: each setting and call, its name here, and what differs. [`docs::testing`] for tests of what you build on it.
-//! [`docs::durability`] for what survives what, [`docs::cleanup`] for what a log forgets, [`docs::concurrency`] for who waits for whom,
-//! [`docs::limits`] for sizes and platforms, [`docs::format`] for every byte. Programs to run are under
-//! `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics `event_store`, `work_queue`, `outbox` and
-//! `testing`, which shows how a service is tested.
+//! Coming from Kafka? [`docs::from_kafka`] maps every setting and call to its name here and lists
+//! the differences. [`docs::testing`] shows how to test your service. [`docs::durability`]
+//! describes what survives which failure, [`docs::cleanup`] retention and compaction,
+//! [`docs::concurrency`] locks and waiting, [`docs::async_use`] calls from async tasks,
+//! [`docs::limits`] sizes and platforms, and [`docs::format`] every byte. Programs to run are
+//! under `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics
+//! `event_store`, `work_queue`, `outbox` and `testing`, the test of a service.
 
 mod checkpoint;
 mod clean;
@@ -509,9 +541,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind,
-    GroupError, InvalidBatch, InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result,
-    SerializationError, SerializeError, TopicError, Unsupported,
+    CloseReason, CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error,
+    ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError, ProducerRefusal,
+    RecordPart, Result, SerializationError, SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]

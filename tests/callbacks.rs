@@ -256,7 +256,7 @@ impl Listener for Caller {
             Ok(())
         };
         match call() {
-            Ok(()) | Err(Error::Closed) => {}
+            Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{event:?}: {error}"),
         }
         self.calling.store(false, Ordering::SeqCst);
@@ -464,7 +464,7 @@ impl Listener for Table {
             log.truncate_to(log.offsets().end)
         };
         match call() {
-            Ok(()) | Err(Error::Closed) => {}
+            Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{event:?}: {error}"),
         }
         self.calling.store(false, Ordering::SeqCst);
@@ -683,5 +683,62 @@ fn a_waker_may_call_the_log() {
                 std::thread::yield_now();
             }
         });
+    }
+}
+
+/// Calls the store in ways that take its locks, each time it is woken.
+#[cfg(feature = "futures")]
+struct CallingStore(Store, AtomicU64);
+
+#[cfg(feature = "futures")]
+impl std::task::Wake for CallingStore {
+    fn wake(self: Arc<Self>) {
+        let store = &self.0;
+        // Closed or not, none may hang.
+        let name = format!("new-{}", self.1.load(Ordering::SeqCst));
+        drop(store.create_topic(&name, TopicConfig::default()));
+        drop(store.admin().list_groups());
+        drop(store.flush());
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A log that closes wakes who waits at its end, and a commit who waits at the end of its topic. An executor may run the
+/// task on the spot, and the locks of the store and of the groups were held.
+#[test]
+#[cfg(feature = "futures")]
+fn waker_may_call_store_at_any_change() {
+    for case in ["close", "delete_topic", "commit"] {
+        for threads in [1, 4] {
+            in_time(case, move || {
+                let config = StoreConfig::default().fs(MemFs::new()).maintenance(None);
+                let groups = CoordinatorConfig::default().offsets_partitions(1);
+                let config = config.recovery_threads(threads).coordinator(groups);
+                let store = Store::open("data", config).unwrap();
+                let topic = store.create_topic("t", TopicConfig::default().partitions(8)).unwrap();
+                let commit = |store: &Store| {
+                    let offsets = [(TopicPartition::new("t", 0), 0.into())];
+                    store.admin().alter_offsets("g", offsets.into_iter().collect()).unwrap();
+                };
+                commit(&store);
+                let calling = Arc::new(CallingStore(store.clone(), AtomicU64::new(0)));
+                let waker = Arc::clone(&calling).into();
+                let mut context = std::task::Context::from_waker(&waker);
+                let offsets = store.topic("__consumer_offsets").unwrap().partition(0).unwrap();
+                let logs = topic.partitions().iter().cloned().chain([offsets]).collect::<Vec<_>>();
+                let mut waiting = Vec::new();
+                for log in &logs {
+                    let mut tail = Box::pin(log.tail(log.offsets().end).unwrap());
+                    assert!(tail.as_mut().poll_next(&mut context).is_pending());
+                    waiting.push(tail);
+                }
+                match case {
+                    "close" => store.close().unwrap(),
+                    "delete_topic" => store.delete_topic("t").unwrap(),
+                    _ => commit(&store),
+                }
+                assert!(calling.1.load(Ordering::SeqCst) > 0);
+            });
+        }
     }
 }

@@ -351,6 +351,76 @@ fn front_is_deleted_without_reserve() {
     }
 }
 
+/// The empty batch in the place of one that is cut needs no room of its own: another program may have taken what the cut set
+/// free.
+#[test]
+fn truncation_inside_batch_needs_no_room() {
+    use annals::fs::{Fault, FaultFs, Rule};
+    for preallocate in [false, true] {
+        for records in [2, 40] {
+            let memory = MemFs::new();
+            let faults = FaultFs::new(memory.clone());
+            let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+            let config = |fs: Arc<dyn Fs>| {
+                log_config(fs, &clock).segment_bytes(1 << 20).preallocate(preallocate)
+            };
+            let log = Log::open("t-0", config(Arc::new(faults.clone()))).unwrap();
+            // The first batch ends where a block does, and so does the place of the cover begin in a new one.
+            let rest = 4096 - 61 - 8;
+            log.append("v".repeat(rest)).unwrap();
+            let bytes = log.stats().unwrap().bytes;
+            log.truncate_to(0).unwrap();
+            log.append("v".repeat(rest - usize::try_from(bytes - 4096).unwrap_or(0))).unwrap();
+            log.append_all((0..records).map(|_| Record::new(value(0)))).unwrap();
+            log.append(value(9)).unwrap();
+            log.flush().unwrap();
+            let disk = memory.clone();
+            // Whatever becomes free is taken at once.
+            faults.add(Rule::any(Fault::call(move |_| disk.fill())));
+            log.truncate_to(2).unwrap();
+            assert_eq!((log.offsets().end, read_all(&log).len()), (2, 1));
+            faults.clear_rules();
+            memory.set_capacity(u64::MAX);
+            memory.set_file_limit(u64::MAX);
+            assert_eq!(log.append(value(2)).unwrap(), 2);
+            log.flush().unwrap();
+            for fs in memory.stop() {
+                let log = Log::open("t-0", config(fs)).unwrap();
+                assert_eq!((log.offsets().end, read_all(&log).len()), (3, 2));
+                assert_eq!(log.verify().unwrap(), []);
+            }
+        }
+    }
+}
+
+/// A lock file that is new and found no room was empty, as a broker leaves it. The loss of power in that session was not
+/// known, and records that it tore were damage.
+#[test]
+fn power_loss_is_known_after_full_disk() {
+    let memory = MemFs::new();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
+    let open = |fs: Arc<dyn Fs>| Log::open("t-0", log_config(fs, &clock));
+    let log = open(memory.fs()).unwrap();
+    assert!(!append_until_full(&log, 20));
+    log.close().unwrap();
+    for kept in [0, 9] {
+        let memory = memory.kill();
+        memory.remove(Path::new("t-0/.lock")).unwrap();
+        let lock = memory.open(Path::new("t-0/.lock"), annals::fs::Open::CreateNew).unwrap();
+        lock.write_all_at(&b"process 1"[..kept], 0).unwrap();
+        drop(lock);
+        memory.sync_dir(Path::new("t-0")).unwrap();
+        memory.set_capacity(memory.used_bytes());
+        let log = open(memory.fs()).unwrap();
+        memory.set_capacity(u64::MAX);
+        assert!(!append_until_full(&log, 30));
+        for seed in 0..40 {
+            let log = open(Arc::new(memory.crash(Survive::Some { seed }))).unwrap();
+            assert!(read_all(&log).len() >= 20);
+        }
+    }
+}
+
 /// Kills and losses of power after each call to the file system while a full log is emptied.
 #[test]
 fn no_crash_while_a_full_log_is_emptied_loses_records() {

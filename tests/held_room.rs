@@ -298,15 +298,20 @@ fn deleted_topic_frees_disk_while_handles_live() {
             assert!(held <= SEGMENT * 3 / 2, "{kind:?} at {at:?} and others hold {held} bytes");
             // What they say after that is the last that they hold.
             match &mut idle {
-                Idle::Reader(reader) => assert!(matches!(reader.next_batch(), Err(Error::Closed))),
+                Idle::Reader(reader) => {
+                    assert!(matches!(reader.next_batch(), Err(Error::Closed { .. })))
+                }
                 Idle::Tail(tail) => {
-                    assert!(matches!(tail.next_batch(Some(Duration::ZERO)), Err(Error::Closed)));
+                    assert!(matches!(
+                        tail.next_batch(Some(Duration::ZERO)),
+                        Err(Error::Closed { .. })
+                    ));
                 }
                 Idle::Consumer(consumer) => drop(consumer.poll(Duration::ZERO)),
             }
             let held = fs.used_bytes().saturating_sub(empty);
             assert!(held <= SEGMENT / 2, "{kind:?} at {at:?} and others hold {held} bytes");
-            assert!(matches!(log.get(0), Err(Error::Closed)));
+            assert!(matches!(log.get(0), Err(Error::Closed { .. })));
             assert_eq!(log.offsets().end, 151);
             drop((idle, producer, topic, log));
         }
@@ -353,14 +358,14 @@ mod descriptors {
         let left = open_below(dir);
         assert!(left.len() <= 4 && left.iter().all(|file| file.ends_with(".log")), "{left:?}");
         for reader in &mut readers.0 {
-            assert!(matches!(reader.next_batch(), Err(Error::Closed)));
+            assert!(matches!(reader.next_batch(), Err(Error::Closed { .. })));
         }
-        assert!(matches!(readers.1.seek(0), Err(Error::Closed)));
+        assert!(matches!(readers.1.seek(0), Err(Error::Closed { .. })));
         assert_eq!(open_below(dir), [""; 0]);
         assert_eq!(log.offsets().end, 10);
         assert_eq!(log.recovery().dropped_bytes, 0);
         for closed in [log.flush().map(drop), log.get(1).map(drop), log.stats().map(drop)] {
-            assert!(matches!(closed, Err(Error::Closed)));
+            assert!(matches!(closed, Err(Error::Closed { .. })));
         }
         assert_eq!(open_below(dir), [""; 0]);
     }

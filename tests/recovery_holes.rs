@@ -7,6 +7,7 @@ use annals::fs::{DiskFs, FaultFs, Fs, MemFs, Open, Operation, Survive};
 use annals::record::{BatchBuilder, crc32c};
 use annals::*;
 use std::path::Path;
+use support::images::Images;
 use support::{DIR, name, read_file, write_file};
 
 fn offsets(log: &Log) -> Vec<u64> {
@@ -171,6 +172,27 @@ fn lost_end_of_segment_takes_what_follows() {
     }
 }
 
+/// A viewer recovers nothing, as it cannot know that no process has the log open. Until the log is opened for writing, it shows
+/// what was never durable, too, and passes over what is missing.
+#[test]
+fn read_only_log_shows_unsynced_records_until_recovery() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, tiny(&fs)).unwrap();
+    append(&log, 0..6);
+    log.flush().unwrap();
+    append(&log, 6..12);
+    let disk = fs.crash(Survive::Everything);
+    let bytes = read_file(&disk, DIR, &name(8, "log"));
+    write_file(&disk, DIR, &name(8, "log"), &bytes[..bytes.len() / 2]);
+    let viewer = Log::open_read_only(DIR, tiny(&disk)).unwrap();
+    assert_eq!(offsets(&viewer), [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]);
+    let log = Log::open(DIR, tiny(&disk)).unwrap();
+    assert_eq!(offsets(&log), (0..9).collect::<Vec<_>>());
+    append(&log, 9..10);
+    let again = Log::open_read_only(DIR, tiny(&disk)).unwrap();
+    assert_eq!(offsets(&again), (0..10).collect::<Vec<_>>());
+}
+
 /// Loses power with records in several segments that were not synced, in many ways: they are cut, and no others.
 fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log) {
     append(&open(fs), synced..synced + 20);
@@ -324,6 +346,193 @@ fn known_holes_are_no_damage_later() {
                 let log = Log::open(DIR, tiny(&disk)).unwrap();
                 assert_eq!(offsets(&log), kept, "removed: {removed}");
                 assert_eq!(log.verify().unwrap(), []);
+            }
+        }
+    }
+}
+
+/// A log of 12 offsets by itself or in a store, with `start` deleted from its front, after its process ended.
+fn killed(dir: &str, start: u64) -> MemFs {
+    let fs = MemFs::new();
+    if dir != DIR {
+        store(fs.clone()).close().unwrap();
+    }
+    let log = Log::open(dir, tiny(&fs)).unwrap();
+    append(&log, 0..12);
+    if start > 0 {
+        log.delete_before(start).unwrap();
+    }
+    fs.kill()
+}
+
+/// The start of a log is stored before anything below it is removed. After an unclean end, a log without its first segments
+/// began later, and nothing said so.
+#[test]
+fn missing_front_is_damage_after_unclean_end() {
+    for (dir, start) in [(DIR, 0), (DIR, 5), ("d/t-0", 0), ("d/t-0", 5)] {
+        let fs = killed(dir, start);
+        for first in (start / 2 * 2 + 2..12).step_by(2) {
+            for disk in [fs.kill(), fs.crash(Survive::Everything)] {
+                for base in (0..first).step_by(2) {
+                    disk.remove(&Path::new(dir).join(name(base, "log"))).ok();
+                }
+                let case = format!("{dir}, {start}, {first}");
+                let Err(Error::Corrupt(found)) = Log::open(dir, tiny(&disk)) else {
+                    panic!("{case}: it opens");
+                };
+                assert_eq!(found.reason, Damage::OffsetsMissing { from: start, to: first });
+                for choice in [OnCorruption::Truncate, OnCorruption::Quarantine] {
+                    let disk = disk.kill();
+                    drop(Log::open(dir, tiny(&disk).on_corruption(choice)).unwrap());
+                    // From then on it is known to begin there.
+                    let log = Log::open(dir, tiny(&disk.kill())).unwrap();
+                    assert_eq!(log.offsets().start, first, "{case}");
+                    assert_eq!(offsets(&log), (first..12).collect::<Vec<_>>(), "{case}");
+                }
+            }
+        }
+    }
+}
+
+/// A segment that was not synced may be lost with the power, while the name of the next one is there. Where all before it
+/// was deleted, the log began behind the hole.
+#[test]
+fn front_lost_with_power_takes_what_follows() {
+    for dir in [DIR, "d/t-0"] {
+        let fs = killed(dir, 0);
+        let log = Log::open(dir, tiny(&fs)).unwrap();
+        assert_eq!(log.delete_before(12).unwrap(), 12);
+        append(&log, 12..18);
+        let disk = fs.crash(Survive::Everything);
+        let mut bases = Vec::new();
+        for entry in disk.list(Path::new(dir)).unwrap() {
+            bases.extend(entry.name.strip_suffix(".log").map(|base| base.parse::<u64>().unwrap()));
+        }
+        bases.sort_unstable();
+        for base in &bases[..bases.len() - 1] {
+            disk.remove(&Path::new(dir).join(name(*base, "log"))).unwrap();
+        }
+        assert!(bases.last().is_some_and(|last| *last > 12), "{bases:?}");
+        let log = Log::open(dir, tiny(&disk)).unwrap();
+        assert_eq!((log.offsets().start, log.offsets().end), (12, 12));
+        assert!(!log.recovery().clean && log.recovery().dropped_bytes > 0);
+    }
+}
+
+/// Nothing that a deletion leaves, at whatever moment it stops, is taken for a loss.
+#[test]
+fn log_opens_wherever_deletion_stopped() {
+    for dir in [DIR, "d/t-0"] {
+        for full in [false, true] {
+            let memory = killed(dir, 3);
+            if full {
+                // Nothing was set aside in a directory that was full before it was first opened.
+                let above = if dir == DIR { DIR } else { "d" };
+                for entry in memory.list(Path::new(above)).unwrap() {
+                    if entry.name.starts_with(".reserved") {
+                        memory.remove(&Path::new(above).join(entry.name)).unwrap();
+                    }
+                }
+                memory.set_capacity(memory.used_bytes());
+            }
+            let faults = FaultFs::new(memory.clone());
+            let log = Log::open(dir, tiny(&memory).fs(faults.clone())).unwrap();
+            let images = Images::default();
+            let disk = memory.clone();
+            let rule = images.watch(&faults, &memory, move || {
+                if full {
+                    // Whatever becomes free is taken by another program.
+                    disk.set_capacity(disk.used_bytes());
+                    disk.set_file_limit(disk.file_count());
+                }
+            });
+            // Without room, the start can be where a segment begins, and nowhere else.
+            assert!(log.delete_before(5).is_ok() || full);
+            // Not even after a flush, which stores where the next recovery begins.
+            log.append("x").ok();
+            log.roll().ok();
+            log.append("x").ok();
+            log.flush().ok();
+            assert!(log.delete_before(9).is_ok() || full);
+            assert!(log.offsets().start >= 8);
+            drop(log);
+            faults.remove_rule(rule);
+            let images = images.take();
+            assert!(images.len() > 10, "{}", images.len());
+            for image in images {
+                for seed in 0..8 {
+                    for (_, disk) in image.ways(seed) {
+                        let case = format!("{dir}, full: {full}, before {}", image.call);
+                        let log = match Log::open(dir, tiny(&disk)) {
+                            Ok(log) => log,
+                            Err(error) => panic!("{case}: {error}"),
+                        };
+                        let there = offsets(&log);
+                        let start = log.offsets().start;
+                        assert!(start <= 9 && there.contains(&9), "{case}: {there:?}");
+                        assert_eq!(there, (start..start + there.len() as u64).collect::<Vec<_>>());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A directory as a broker leaves it: its log may begin anywhere, with offsets left out anywhere.
+fn of_a_broker(compacted: bool) -> MemFs {
+    let (whole, fs) = (MemFs::new(), MemFs::new());
+    dense(&whole);
+    fs.create_dir(Path::new("d/t-0")).unwrap();
+    for base in [4, 8, 10] {
+        let bytes = read_file(&whole, DIR, &name(base, "log"));
+        write_file(&fs, "d/t-0", &name(base, "log"), &bytes[..bytes.len() / 2]);
+    }
+    write_file(&fs, "d", ".lock", b"");
+    write_file(&fs, "d", "recovery-point-offset-checkpoint", b"0\n1\nt 0 6\n");
+    if compacted {
+        write_file(&fs, "d", "cleaner-offset-checkpoint", b"0\n1\nt 0 6\n");
+    }
+    fs.sync_dir(Path::new("d/t-0")).unwrap();
+    fs.sync_dir(Path::new("d")).unwrap();
+    fs.crash(Survive::Everything)
+}
+
+/// A recovery point that is ours vouches for what the other checkpoints say: that offsets may be left out, and where the log
+/// begins. Written before them, it made the next opening call the broker's log damaged.
+#[test]
+fn log_of_broker_opens_wherever_first_opening_stopped() {
+    for (compacted, alone) in [(false, false), (false, true), (true, false), (true, true)] {
+        let memory = of_a_broker(compacted);
+        let open = |fs: &dyn Fn() -> FaultFs| {
+            if alone {
+                return Log::open("d/t-0", LogConfig::default().fs(fs())).map(|log| (None, log));
+            }
+            let config = StoreConfig::default().fs(fs()).maintenance(None).recovery_threads(1);
+            let store = Store::open("d", config)?;
+            let log = store.topic("t")?.partition(0)?;
+            Ok((Some(store), log))
+        };
+        let faults = FaultFs::new(memory.clone());
+        let images = Images::default();
+        images.watch(&faults, &memory, || ());
+        let (store, log) = open(&|| faults.clone()).unwrap();
+        append(&log, 12..14);
+        log.flush().unwrap();
+        drop((log, store));
+        let images = images.take();
+        assert!(images.len() > 10, "{}", images.len());
+        for image in images {
+            for seed in 0..8 {
+                for (_, disk) in image.ways(seed) {
+                    // Twice, as the first of them may take over what is there.
+                    for disk in [disk.clone(), disk.kill()] {
+                        let opened = open(&|| FaultFs::new(disk.clone()));
+                        let case = format!("{compacted}, {alone}, before {}", image.call);
+                        let (_store, log) = opened.unwrap_or_else(|e| panic!("{case}: {e}"));
+                        let there = offsets(&log);
+                        assert_eq!(there[..3], [4, 8, 10], "{case}");
+                    }
+                }
             }
         }
     }

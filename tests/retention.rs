@@ -443,12 +443,12 @@ fn wrong_calls_change_nothing() {
     assert_eq!(log.delete_before(0).unwrap(), 0);
     assert_eq!(files(&fs, DIR), before);
     let reader = Log::open_read_only(DIR, LogConfig::default().fs(fs.clone())).unwrap();
-    assert!(matches!(reader.delete_before(1), Err(Error::ReadOnly)));
-    assert!(matches!(reader.maintain(), Err(Error::ReadOnly)));
+    assert!(matches!(reader.delete_before(1), Err(Error::ReadOnly { .. })));
+    assert!(matches!(reader.maintain(), Err(Error::ReadOnly { .. })));
     let twin = log.clone();
     log.close().unwrap();
-    assert!(matches!(twin.delete_before(1), Err(Error::Closed)));
-    assert!(matches!(twin.maintain(), Err(Error::Closed)));
+    assert!(matches!(twin.delete_before(1), Err(Error::Closed { .. })));
+    assert!(matches!(twin.maintain(), Err(Error::Closed { .. })));
 }
 
 #[test]

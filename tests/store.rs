@@ -281,7 +281,8 @@ fn a_closed_store_says_so() {
         assert_eq!(refused.to_string(), "the store is closed: open it again");
     }
     let refused = topic.partition(0).unwrap().append("x").unwrap_err();
-    assert_eq!(refused.to_string(), "the log is closed: open it again");
+    let told = "log data/orders-0 was closed with its store; open the store again";
+    assert_eq!(refused.to_string(), told);
     open(&fs).unwrap();
 }
 
@@ -841,5 +842,5 @@ fn every_call_says_that_the_store_is_closed() {
     }
     is_closed("close of a member", member.close().err());
     assigned.close().unwrap();
-    assert!(matches!(log.append("y"), Err(Error::Closed)));
+    assert!(matches!(log.append("y"), Err(Error::Closed { .. })));
 }

@@ -24,6 +24,7 @@ mod notices;
 mod output;
 mod produce;
 mod read;
+mod rehearsal;
 mod repair;
 mod salvage;
 mod scan;

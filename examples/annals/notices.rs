@@ -11,7 +11,7 @@ impl Listener for Notices {
     fn on_event(&self, event: &Event) {
         match event {
             Event::TailCut { path, position, bytes, end } => warn(&format!(
-                "{} ended in a write that was cut short: {bytes} bytes at byte {position} were removed, and the log ends at offset {end}",
+                "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of writes that were cut short were removed, behind that and in later files",
                 path.display()
             )),
             Event::Quarantined(taken) => warn(&format!(

@@ -1,57 +1,148 @@
-//! Using the crate from an async executor: what blocks a thread, what does not, and how to call
-//! what does.
+//! Using the crate from an async executor: which calls block a thread, which do not, and how to
+//! call each kind from a task.
 //!
-//! There is no async runtime in this crate, and it needs none. Most calls take microseconds and
-//! are made straight from a task. A call that blocks its thread also blocks every other task that
-//! the executor would run there.
+//! This crate has no async runtime and needs none. Most calls take microseconds, and you make them
+//! straight from a task. A call that blocks its thread also blocks every other task that the
+//! executor would run there.
 //!
-//! # What blocks
+//! # Calls that block
 //!
 //! | call | blocks for | from a task |
 //! |---|---|---|
-//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | nothing, while the buffer has room, except that a thread that fills a batch writes it. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and retry later, or `spawn_blocking` |
+//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread that fills a batch writes it. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
 //! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_for` | until the record is sent, as [`Acks`](crate::Acks) has it; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
-//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_within`, the drop of the last handle | until all that was sent is written, or has failed; flush and close also for callbacks | await the handles first; then `spawn_blocking` |
-//! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or a thread of its own |
-//! | [`Consumer::commit`](crate::Consumer::commit), `close` | a write, and an fsync where the store is set so | `spawn_blocking` |
-//! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is more, up to the timeout | `tail.next().await` |
-//! | [`Log::append`](crate::Log::append), [`Log::read`](crate::Log::read), [`Reader`](crate::Reader) | a copy to or from the page cache; the disk if what is read is not cached | call it; `spawn_blocking` for long scans |
+//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_within`, the drop of the last handle | until everything that was sent is written, or has failed; flush and close also for callbacks | await the handles first; then `spawn_blocking` |
+//! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or [a thread of its own](#a-consumer-and-its-tasks) |
+//! | [`Consumer::commit`](crate::Consumer::commit), `close`, the drop of a consumer | a write, and an fsync with [`flush_commits`](crate::ConsumerConfig::flush_commits) | `spawn_blocking`, or the thread that polls |
+//! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is more, up to the timeout | [`tail.next().await`](#following-a-log-in-a-task) |
+//! | [`Log::append`](crate::Log::append) and its variants | a copy to the page cache. It waits for the appends of other threads; for a roll, which creates the files of a segment and writes a snapshot of the producers; and for a truncation, which syncs what it changed, and may read the log | call it; `spawn_blocking` if the log is truncated while you append |
+//! | [`Log::read`](crate::Log::read), [`Reader`](crate::Reader) | a copy from the page cache, or the disk if the data is not cached; never an append | call it; `spawn_blocking` for long scans |
 //! | [`Log::flush`](crate::Log::flush), an append that is set to flush, [`Acks::Flushed`](crate::Acks::Flushed) when waited for | an fsync: milliseconds | `flush_async().await` |
 //! | [`Log::open`](crate::Log::open), [`Store::open`](crate::Store::open), `close`, `create_topic`, `delete_topic`, `maintain`, `compact`, `verify` | file work, from milliseconds to as long as it takes to read the logs | `spawn_blocking` |
+//! | the drop of the last handle of a [`Log`](crate::Log) or a [`Store`](crate::Store); topics, readers, tails and clients count as handles | closing its files, without a flush; for a store also until its maintenance threads have ended, each after at most 256 KiB more of a pass | `close` in `spawn_blocking`, before the last handle is dropped |
 //!
-//! # What does not block
+//! # Calls that do not block
 //!
-//! - `SendHandle` is a [`Future`]. When it is awaited, the producer's thread writes the batch and
-//!   wakes the task. Dropping it takes nothing back.
-//! - With the cargo feature `futures`, [`Tail`](crate::Tail) is a `Stream`: `tail.next().await` with `StreamExt`,
-//!   `tail.try_next().await?` with `TryStreamExt`. It holds no thread while it waits.
-//! - With the same feature, `Log::flush_async` returns a future that resolves once the records are durable. Tasks that
-//!   await it at the same time share an fsync.
-//! - [`Tail::poll_next`](crate::Tail::poll_next) does the same without the feature, for a hand-written future.
+//! - [`SendHandle`](crate::SendHandle) is a [`Future`]. When you await it, the producer's thread
+//!   writes the batch and wakes the task.
+//! - With the cargo feature `futures`, [`Tail`](crate::Tail) is a `Stream`: `tail.next().await`
+//!   with `StreamExt`, `tail.try_next().await?` with `TryStreamExt`. It holds no thread while it
+//!   waits.
+//! - With the same feature, `Log::flush_async` returns a future that resolves once everything
+//!   appended before the call is durable. Tasks that await it at the same time share an fsync.
+//! - [`Tail::poll_next`](crate::Tail::poll_next) is for a future written by hand, and needs no
+//!   feature.
 //!
-//! A waker is called by the thread that made the task ready, such as one that appends. If a waker
+//! The thread that makes a task ready, such as a thread that appends, calls its waker. If a waker
 //! panics, the other tasks are woken all the same.
 //!
-//! # From a task
+//! # Cancelling
 //!
-//! A send that must not block is given no time to wait, and its result is awaited. If the buffer
-//! is full, [`is_retryable`](crate::Error::is_retryable) is true: give other tasks a turn and
-//! send again, or send from `spawn_blocking`.
+//! You can drop each of these futures at any `await`, for instance in `select!` or in a timeout:
+//!
+//! | future | dropped before it is ready | to go on |
+//! |---|---|---|
+//! | `tail.next()`, `tail.try_next()` | loses no record: the tail moves only when it returns one | call it again |
+//! | [`SendHandle`](crate::SendHandle) | takes nothing back: the record is still written, or still fails. Its result is lost with the handle | poll `&mut handle` in `select!`, and keep the handle |
+//! | `flush_async()` | takes nothing back and promises nothing: the fsync may happen or not | call it again: it covers the same records |
+//!
+//! So do not send a record again because a timeout dropped its handle: it may be stored twice.
+//!
+//! # Following a log in a task
+//!
+//! The task ends when it is told to stop, or when the log is closed: the stream then ends.
+//!
+//! An error does not end the stream, and the next call returns the same error again. If the next
+//! record was deleted or truncated, every call returns
+//! [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) until you [`seek`](crate::Tail::seek). A
+//! loop that only logs the error therefore never ends. Seek, or leave the loop:
+//!
+//! ```
+//! # #[cfg(feature = "futures")] {
+//! use annals::{Error, Log, LogConfig, Offset, Result, StartAt, StoredRecord, Tail, fs::MemFs};
+//! use futures_util::StreamExt;
+//! use tokio::sync::{mpsc, oneshot};
+//!
+//! /// Passes records on until it is told to stop; returns the offset to go on from.
+//! async fn follow(
+//!     mut tail: Tail,
+//!     records: mpsc::Sender<StoredRecord>,
+//!     mut stop: oneshot::Receiver<()>,
+//! ) -> Result<Offset> {
+//!     loop {
+//!         let next = tokio::select! {
+//!             _ = &mut stop => break,
+//!             next = tail.next() => next, // cancel-safe
+//!         };
+//!         match next {
+//!             None => break, // the log was closed
+//!             Some(Ok(record)) => {
+//!                 if records.send(record).await.is_err() {
+//!                     break; // no task takes records any more
+//!                 }
+//!             }
+//!             Some(Err(Error::OffsetOutOfRange { start, end, .. })) => {
+//!                 tail.seek(tail.offset().clamp(start, end))?; // the nearest offset there is
+//!             }
+//!             Some(Err(error)) => return Err(error), // damage, or an error of the disk
+//!         }
+//!     }
+//!     Ok(tail.offset())
+//! }
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! log.append_all(["a", "b", "c"].map(Into::into))?;
+//! let tail = log.tail(StartAt::Earliest)?;
+//! log.delete_before(2)?; // the next record of the tail is gone
+//!
+//! let (to_task, mut records) = mpsc::channel(100);
+//! let (stop, stopped) = oneshot::channel();
+//! let following = tokio::spawn(follow(tail, to_task, stopped));
+//! assert_eq!(records.recv().await.unwrap().value_str(), Some("c"));
+//! log.append("d")?;
+//! assert_eq!(records.recv().await.unwrap().value_str(), Some("d"));
+//!
+//! // ... and when the program ends:
+//! stop.send(()).ok();
+//! assert_eq!(following.await.unwrap()?, 4);
+//! # Ok::<(), annals::Error>(())
+//! # }).unwrap();
+//! # }
+//! ```
+//!
+//! A tail that is behind is always ready. If the body of the loop awaits nothing that yields, as
+//! the channel above does, call `tokio::task::yield_now().await` now and then; without it, the
+//! task reads the whole backlog before another task gets its thread. Or read the backlog with a
+//! [`Reader`](crate::Reader) in `spawn_blocking`, and begin the tail at
+//! [`Reader::offset`](crate::Reader::offset).
+//!
+//! # Sending
+//!
+//! Give a send that must not block no time to wait, and await its result. While the buffer is
+//! full, `send` fails with [`TimedOut`](crate::ErrorKind::TimedOut). Give other tasks a turn and
+//! retry. A full disk keeps the buffer full for as long as it is full, so set a deadline. It
+//! applies until the record is in the buffer; from then on
+//! [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) does, and the handle fails after
+//! it.
 //!
 //! ```
 //! use annals::{ErrorKind, Producer, ProducerConfig, RecordMetadata, Result, Store, StoreConfig, TopicConfig};
-//! use std::time::Duration;
+//! use std::time::{Duration, Instant};
 //!
-//! async fn send(producer: &Producer, value: &str) -> Result<RecordMetadata> {
-//!     loop {
+//! async fn send(producer: &Producer, value: &str, patience: Duration) -> Result<RecordMetadata> {
+//!     let deadline = Instant::now() + patience;
+//!     let handle = loop {
 //!         match producer.send(("orders", value)) {
-//!             Ok(handle) => return handle.await,
-//!             Err(error) if error.kind() == ErrorKind::TimedOut => {
+//!             Ok(handle) => break handle,
+//!             Err(error) if error.kind() == ErrorKind::TimedOut && Instant::now() < deadline => {
 //!                 tokio::time::sleep(Duration::from_millis(10)).await;
 //!             }
-//!             Err(error) => return Err(error),
+//!             Err(error) => return Err(error), // a full buffer names the cause
 //!         }
-//!     }
+//!     };
+//!     handle.await
 //! }
 //!
 //! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
@@ -59,46 +150,113 @@
 //! let store = Store::in_memory(StoreConfig::default())?;
 //! store.create_topic("orders", TopicConfig::default())?;
 //! let producer = store.producer(ProducerConfig::default().max_block(Duration::ZERO))?;
-//! let sent = send(&producer, "paid").await?;
+//! let sent = send(&producer, "paid", Duration::from_secs(5)).await?;
 //! assert_eq!(sent.offset, Some(0));
 //! # Ok::<(), annals::Error>(())
 //! # }).unwrap();
 //! ```
 //!
-//! What blocks for long has a thread of its own, and talks to tasks over a channel. A consumer
-//! belongs to one thread at a time; its [`waker`](crate::Consumer::waker) ends a poll that waits:
+//! # A consumer and its tasks
+//!
+//! A call that blocks for long needs a thread of its own, which talks to tasks over channels. A
+//! consumer belongs to one thread at a time, and only that thread can commit. So the tasks send
+//! back what they have finished, and the thread commits it. The consumer's
+//! [`waker`](crate::Consumer::waker) ends the poll that the thread waits in, so that it looks at
+//! the channel at once.
+//!
+//! With automatic commits off, a record is committed after its task has finished it, and never
+//! before. If the program dies in between, the next consumer of the group reads the record again:
+//! each record is processed *at least once*.
 //!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig};
-//! use std::time::Duration;
+//! use annals::{AutoOffsetReset, ConsumerConfig, ConsumerRecord, ErrorKind, OffsetAndMetadata};
+//! use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
+//! use std::{collections::BTreeMap, sync::mpsc, time::Duration};
+//!
+//! async fn bill(record: &ConsumerRecord) { /* the work of the service */ }
 //!
 //! # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
 //! # runtime.block_on(async {
 //! let store = Store::in_memory(StoreConfig::default())?;
 //! let topic = store.create_topic("orders", TopicConfig::default())?;
-//! topic.partition(0)?.append("paid")?;
+//! topic.partition(0)?.append_all(["a", "b", "c"].map(Into::into))?;
 //!
-//! let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
+//! let config = ConsumerConfig::new("billing")
+//!     .auto_offset_reset(AutoOffsetReset::Earliest)
+//!     .enable_auto_commit(false); // commit what is finished, not what was polled
 //! let mut consumer = store.consumer(config)?;
 //! consumer.subscribe(["orders"])?;
 //! let waker = consumer.waker();
+//! let (to_task, mut orders) = tokio::sync::mpsc::channel::<ConsumerRecord>(100);
+//! let (finished, commits) = mpsc::channel::<(TopicPartition, OffsetAndMetadata)>();
+//!
 //! let polling = tokio::task::spawn_blocking(move || {
-//!     let mut seen = 0;
 //!     loop {
-//!         let records = consumer.poll(Duration::from_secs(60))?;
-//!         if records.is_woken() {
-//!             consumer.close()?;
-//!             return Ok::<usize, annals::Error>(seen);
+//!         for record in consumer.poll(Duration::from_secs(1))? {
+//!             if to_task.blocking_send(record).is_err() {
+//!                 break; // the task has ended
+//!             }
 //!         }
-//!         seen += records.len();
+//!         let mut offsets = BTreeMap::new(); // the last of each partition stays
+//!         let ended = loop {
+//!             match commits.try_recv() {
+//!                 Ok((partition, next)) => drop(offsets.insert(partition, next)),
+//!                 Err(error) => break error == mpsc::TryRecvError::Disconnected,
+//!             }
+//!         };
+//!         // Partitions may have moved to another member meanwhile: it reads those records again.
+//!         let assigned = consumer.assignment();
+//!         offsets.retain(|partition, _| assigned.contains(partition));
+//!         match consumer.commit_offsets(offsets) {
+//!             Err(error) if error.kind() == ErrorKind::Rebalancing => {}
+//!             committed => committed?,
+//!         }
+//!         if ended {
+//!             return consumer.close();
+//!         }
 //!     }
 //! });
-//! // ... and when the program ends:
-//! waker.wake();
+//!
+//! let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+//! # let mut stop = Some(stop);
+//! let billing = tokio::spawn(async move {
+//!     loop {
+//!         let record = tokio::select! {
+//!             record = orders.recv() => record,
+//!             _ = &mut stopped => None,
+//!         };
+//!         let Some(record) = record else { break };
+//!         bill(&record).await; // first the work, then the word that it is done
+//!         let partition = TopicPartition::new(record.topic.clone(), record.partition);
+//!         finished.send((partition, (record.offset + 1).into())).ok();
+//!         waker.wake();
+//! #       if record.offset == 2 { stop.take().unwrap().send(()).unwrap(); }
+//!     }
+//!     drop(finished); // the thread commits what is left, and closes the consumer
+//!     waker.wake();
+//! });
+//! // ... and when the program ends: `stop.send(())`
+//! billing.await.unwrap();
 //! polling.await.unwrap()?;
+//!
+//! let offsets = store.admin().describe_group("billing")?.offsets;
+//! assert_eq!(offsets[&TopicPartition::new("orders", 0)].committed.offset, 3);
 //! # Ok::<(), annals::Error>(())
 //! # }).unwrap();
 //! ```
 //!
-//! In a [callback](crate::Producer::send_with) of a producer there is no task to block. Let it
-//! hand the result to a task, over a channel that does not block, or await the handle instead.
+//! One task finishes its records in the order in which it received them, so the last offset of
+//! each partition is the right one. With several tasks, give each partition to one of them, or
+//! commit only up to the first record that is not finished. If a record cannot be processed, do
+//! not send its offset, and stop the consumer, or the next commit of its partition covers it.
+//!
+//! The thread waits in `blocking_send` when the task falls behind. Keep that below
+//! [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 minutes by default, or the
+//! group gives the partitions to another member: lower
+//! [`max_poll_records`](crate::ConsumerConfig::max_poll_records).
+//!
+//! # In a callback
+//!
+//! A [callback](crate::Producer::send_with) of a producer runs on a thread of the producer or of a
+//! sender, not in a task. Let it hand the result to a task over a channel that does not block, or
+//! await the handle instead.

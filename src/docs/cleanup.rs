@@ -1,28 +1,32 @@
-//! What a log forgets: how to choose a policy, what it costs, and what it leaves.
+//! Retention and compaction: how to choose a policy, what it costs, and what it keeps.
 //!
 //! # Which policy
 //!
-//! | what is to stay | policy | what goes | when |
+//! | to keep | policy | removes | when |
 //! |---|---|---|---|
 //! | everything | [`Delete`](crate::CleanupPolicy::Delete) without a limit, the default | nothing | |
-//! | what is young, or as much as there is room for | `Delete` with [`retention_age`](crate::LogConfig::retention_age), [`retention_bytes`](crate::LogConfig::retention_bytes), or both | whole segments, from the front | [`maintain`](crate::Log::maintain) |
-//! | the last value of each key | [`Compact`](crate::CleanupPolicy::Compact) | records that a later one with the same key supersedes; in the end those that delete a key | `maintain`, or [`compact`](crate::Log::compact) at once |
-//! | the last value of each key, as long as it is young | [`CompactAndDelete`](crate::CleanupPolicy::CompactAndDelete) with a limit | both, compaction first | the same |
-//! | what somebody has still to read | `Delete` or `CompactAndDelete` | everything below an offset | [`delete_before`](crate::Log::delete_before), at once |
+//! | recent records, or a certain size | `Delete` with [`retention_age`](crate::LogConfig::retention_age), [`retention_bytes`](crate::LogConfig::retention_bytes), or both | whole segments, from the start of the log | [`maintain`](crate::Log::maintain) |
+//! | the last value of each key | [`Compact`](crate::CleanupPolicy::Compact) | records that a later record with the same key supersedes; later also the tombstones | `maintain`, or [`compact`](crate::Log::compact) at once |
+//! | the last value of each key, as long as it is recent | [`CompactAndDelete`](crate::CleanupPolicy::CompactAndDelete) with a limit | both, compaction first | the same |
+//! | records that a reader has still to read | `Delete` or `CompactAndDelete` | everything below an offset | [`delete_before`](crate::Log::delete_before), at once |
 //!
-//! The policy is an option, not a property of the files: a log may be opened with another one at any time. Two things
-//! change with it. A log that is compacted refuses records without a key, and those that are in it from before
-//! go when their segment is compacted, as in Kafka. And one that is only compacted refuses `delete_before`: there, a key
-//! is deleted by a *tombstone*, a record with the key and no value ([`Record::tombstone`](crate::Record::tombstone)).
+//! The policy is an option, not a property of the files: you can open a log with another policy at
+//! any time. Two rules come with compaction. A compacted log rejects records without a key, and
+//! removes the ones it already has when it compacts their segment, as in Kafka. A log with the
+//! policy `Compact` alone rejects `delete_before`. To delete a key there, append a *tombstone*: a
+//! record with the key and no value ([`Record::tombstone`](crate::Record::tombstone)).
 //!
-//! All of this is told of a [`Log`](crate::Log) that is opened by itself. In a [`Store`](crate::Store) it is the same for each partition, and the options are settings of
-//! the [topic](crate::TopicConfig), with two differences: what a topic does not set has Kafka's default, so it forgets after 7 days, and the store maintains all its
-//! logs in the background. [`alter_topic`](crate::Store::alter_topic) changes the policy of one that is in use.
+//! This page describes a [`Log`](crate::Log) that you open without a store. In a
+//! [`Store`](crate::Store), each partition behaves in the same way, and the options are settings
+//! of the [topic](crate::TopicConfig). There are two differences: a setting that a topic does not
+//! set has Kafka's default, so records are deleted after 7 days; and the store maintains all its
+//! logs in the background. [`alter_topic`](crate::Store::alter_topic) changes the policy of a
+//! topic in use.
 //!
 //! # Recipes
 //!
-//! **An event log that keeps seven days.** What goes is a segment, so a segment must be younger than what is
-//! to be kept: one a day here, so that at most eight days are on disk.
+//! **An event log that keeps seven days.** Retention deletes whole segments, so a segment must
+//! span less time than you keep: one day here, so that at most eight days are on disk.
 //!
 //! ```
 //! use annals::{Log, LogConfig, ManualClock, Timestamp, fs::MemFs};
@@ -42,9 +46,9 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **A table with its feed of changes.** Each change is a record under the key of its row. Who comes new reads the
-//! log from its start, which is the table, and goes on at its end, which is the feed. The program is
-//! `examples/compacted_table.rs`.
+//! **A table with its feed of changes.** Each change is a record under the key of its row. A new
+//! reader reads the log from its start, which is the table, and continues at its end, which is the
+//! feed. The program is `examples/compacted_table.rs`.
 //!
 //! ```
 //! use annals::{CleanupPolicy, Log, LogConfig, Record, StartAt, fs::MemFs};
@@ -71,8 +75,8 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **An audit trail with a bounded size.** The limit is what is kept at least, and up to a segment more is on disk. A tenth
-//! of the limit is a good size for a segment.
+//! **An audit trail with a bounded size.** The log keeps at least the limit, and up to one segment
+//! more is on disk. A tenth of the limit is a good size for a segment.
 //!
 //! ```
 //! use annals::{Log, LogConfig, fs::MemFs};
@@ -90,7 +94,8 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! **A queue whose readers say how far they are.** What all of them have read goes at once; nothing else does.
+//! **A queue whose readers report their progress.** The records that all of them have read are
+//! deleted at once, and no others.
 //!
 //! ```
 //! # use annals::{Log, LogConfig, fs::MemFs};
@@ -102,9 +107,9 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! # What compaction does, drawn
+//! # Compaction in pictures
 //!
-//! A log of three segments, of which the last is *active*: it is being appended to. `-` is a tombstone.
+//! A log has three segments. The last one is *active*: appends go there. `-` is a tombstone.
 //!
 //! ```text
 //! segment   0                   3                   6, active
@@ -114,9 +119,9 @@
 //!           '---------- dirty: closed segments ---'
 //! ```
 //!
-//! The first pass keeps, of each key below the active segment, the last record. That `a` and `c` have later ones in
-//! the active segment counts only when that is closed. Segments 0 and 3 are together no larger than one may
-//! be, so they become one.
+//! The first pass keeps the last record of each key below the active segment. The later records of
+//! `a` and `c` count only once the active segment is closed. Together, segments 0 and 3 are no
+//! larger than a segment may be, so they become one.
 //!
 //! ```text
 //! segment   0                                       6, active
@@ -126,9 +131,10 @@
 //!                                     '- stays until its delete horizon
 //! ```
 //!
-//! The tombstone stays at first, for readers who have seen `b` and must see that it is gone. The pass that first met it
-//! gave its batch a *delete horizon*: the time of that pass and [`delete_retention`](crate::LogConfig::delete_retention). A
-//! pass after that time, here one after segment 6 was closed, removes it, and nothing is left of `b`:
+//! The tombstone stays at first, because a reader that has seen `b` must see that it is deleted.
+//! The first pass that met it gave its batch a *delete horizon*: the time of that pass plus
+//! [`delete_retention`](crate::LogConfig::delete_retention). A pass after that time, here after
+//! segment 6 was closed, removes it, and nothing is left of `b`:
 //!
 //! ```text
 //! segment   0                                               8, active
@@ -170,39 +176,50 @@
 //!
 //! # What readers can rely on
 //!
-//! - An offset is never given to another record, and the order never changes. Where a record was there is a hole: a
-//!   [`Reader`](crate::Reader) goes on with the next record there is, [`get`](crate::Log::get) answers `None`.
-//! - Who reads from the start sees at least the last record of each key.
-//! - Who is never further behind than [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) sees every record.
-//! - Who gets from the start to the end in less than `delete_retention` sees the deletion of everything that it
-//!   saw. Who may be later rebuilds what it has from the start of the log.
-//! - Nobody waits. Who stands in a segment that is replaced looks up its offset in what came in its place.
-//! - The start of the log stays where it is, also when nothing is left there. The end does too.
+//! - An offset is never reused for another record, and the order never changes. A removed record
+//!   leaves a hole: a [`Reader`](crate::Reader) continues with the next record, and
+//!   [`get`](crate::Log::get) returns `None`.
+//! - A reader that begins at the start sees at least the last record of each key.
+//! - A reader that never falls further behind than
+//!   [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) sees every record.
+//! - A reader that gets from the start to the end in less than `delete_retention` sees the
+//!   deletion of everything that it saw. If it can take longer, it must rebuild its state from the
+//!   start of the log.
+//! - No reader waits. If the segment that a reader is in is replaced, the reader looks up its
+//!   offset in the new segment.
+//! - The start of the log stays where it is, even if no record is left there. So does the end.
 //!
 //! # When a pass is due
 //!
-//! What lies below the last pass is *clean*: each key is in it once. What came since is *dirty*. `maintain` compacts
-//! a log when the dirty bytes are more than [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) of the
-//! clean and dirty ones together, or when a dirty record is older than
-//! [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` asks neither, and takes the clean part for dirty.
+//! The part of the log that the last pass covered is *clean*: it has each key once. The rest is
+//! *dirty*. `maintain` compacts a log when the dirty bytes are more than
+//! [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) of the clean and
+//! dirty bytes together, or when a dirty record is older than
+//! [`max_compaction_lag`](crate::LogConfig::max_compaction_lag). `compact` checks neither, and
+//! treats the clean part as dirty.
 //!
-//! These are not compacted, and do not count as dirty:
+//! Two parts are not compacted, and do not count as dirty:
 //!
-//! - the active segment. [`segment_bytes`](crate::LogConfig::segment_bytes) and [`segment_age`](crate::LogConfig::segment_age)
-//!   say when it is closed; [`roll`](crate::Log::roll) closes it now. A log that is less than one segment is not
-//!   compacted for as long: a table of a few megabytes wants segments of one or less.
+//! - the active segment. [`segment_bytes`](crate::LogConfig::segment_bytes) and
+//!   [`segment_age`](crate::LogConfig::segment_age) say when it is closed;
+//!   [`roll`](crate::Log::roll) closes it now. A log that is smaller than one segment is not
+//!   compacted for as long as it is: for a table of a few megabytes, choose segments of one
+//!   megabyte or less.
 //! - everything from the first segment on that has a record younger than `min_compaction_lag`.
 //!
-//! **When is a value gone from the disk?** When a later record of its key, or a tombstone, is in a closed segment and a
-//! pass has gone over both. At the latest that is `segment_age` or `max_compaction_lag`, whichever is longer, after it was
-//! superseded, as long as there are appends, which close segments, and calls of `maintain`. A reader that stands in an
-//! old file keeps that one on disk until its next call.
+//! **When is a value gone from the disk?** Once a later record of its key, or a tombstone, is in a
+//! closed segment, and a pass has covered both. At the latest, that is `segment_age` or
+//! `max_compaction_lag`, whichever is longer, after the value was superseded. This assumes that
+//! there are appends, which close segments, and calls of `maintain`. A reader that is in the
+//! middle of an old file keeps that file on disk until its next call.
 //!
-//! # Who calls it
+//! # Running maintenance
 //!
-//! You, from a timer of yours, or a [`Maintainer`](crate::Maintainer): threads that go through all logs given to them once an
-//! interval, those that only delete first, then the dirtiest. One serves thousands of logs, and its threads sleep
-//! between rounds. It can be held to a rate, so that a pass does not take the disk from appends and reads.
+//! Call `maintain` from a timer of your own, or use a [`Maintainer`](crate::Maintainer). Its
+//! threads maintain all the logs that you add to it, once an interval: first the logs that only
+//! delete, then the dirtiest. One maintainer serves thousands of logs, and its threads sleep
+//! between rounds. You can limit its rate, so that a pass does not take the disk from appends and
+//! reads.
 //!
 //! ```
 //! use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
@@ -218,74 +235,82 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! What it did is an [`Event::Compacted`](crate::Event::Compacted) or [`Event::StartMoved`](crate::Event::StartMoved) of the log, what
-//! failed an [`Event::MaintenanceFailed`](crate::Event::MaintenanceFailed), and [`LogStats`](crate::LogStats) tells how far a log is clean.
+//! The log reports what a pass did as [`Event::Compacted`](crate::Event::Compacted) or
+//! [`Event::StartMoved`](crate::Event::StartMoved), and a failure as
+//! [`Event::MaintenanceFailed`](crate::Event::MaintenanceFailed). [`LogStats`](crate::LogStats)
+//! tells how much of a log is clean.
 //!
-//! # What it costs
+//! # The cost of compaction
 //!
-//! | what | how much |
+//! | resource | how much |
 //! |---|---|
 //! | reading | the dirty part twice, the clean part once |
-//! | writing | what stays, of both |
-//! | memory | about 27 bytes for each key of the dirty part, however long it is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) and a quarter more, only during a pass: the default of 128 MiB is room for some 5 million keys. More keys are done in further passes |
-//! | disk | room for one more group of segments, each group being what fits into `segment_bytes`; a group is replaced before the next is written. Large files that were replaced are closed, which frees their room, by a short-lived thread while the next group is written; `close` waits for it |
-//! | syncs | what is compacted is made durable first; then the files of each group, and five times the directory |
+//! | writing | the records that stay, of both parts |
+//! | memory | about 27 bytes for each key of the dirty part, however long the key is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) plus a quarter, and only during a pass: the default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
+//! | disk | room for one more group of segments, where a group is what fits into `segment_bytes`; a group is replaced before the next is written. While the next group is written, a short-lived thread closes large files that were replaced, which frees their room; `close` waits for that thread |
+//! | fsyncs | the part to be compacted, if it is not durable; then the files of each group, and the directory five times |
 //!
-//! With the default ratio of a half, a pass comes when the dirty part is larger than the clean one, and writes up to two
-//! bytes for each that was appended. A ratio of 0.1 keeps a log smaller, and writes up to ten. Keys of up to
-//! 15 bytes are told apart by themselves, longer ones by a hash of 120 bits under a seed that is drawn for each pass: a collision
-//! is not to be feared, and cannot be made on purpose.
+//! With the default ratio of a half, a pass is due when the dirty part is larger than the clean
+//! one, and writes up to two bytes for each appended byte. With a ratio of 0.1, the log is
+//! smaller, and a pass writes up to ten. Keys of up to 15 bytes are compared directly. Longer keys
+//! are compared by a hash of 120 bits with a random seed for each pass: a collision is not to be
+//! feared, and cannot be forced.
 //!
 //! # What survives
 //!
-//! Before a group of segments is replaced, what comes in its place is complete and durable. After a crash, at any moment of
-//! a pass, each group is there as it was or as it became: the next opening removes what was being written, and
-//! finishes a replacement that was decided. What was not done is dirty still, and the next pass
-//! does it. Nothing that `compact` or `maintain` does moves the start or the end of what was acknowledged.
+//! Before a group of segments is replaced, its replacement is complete and durable. After a crash,
+//! at any moment of a pass, each group is as it was before or as it becomes after: the next
+//! opening removes a replacement that was being written, and finishes one that was decided. The
+//! rest is still dirty, and the next pass compacts it. `compact` and `maintain` never move the end
+//! of the acknowledged records, and compaction never moves the start.
 //!
 //! | failure | what happens |
 //! |---|---|
-//! | no room, or an error while a group is read or written | what was being written is removed; groups done before stay done; the log works, and a later pass tries again |
-//! | what is to be compacted cannot be synced, or a replacement that was decided cannot be finished | the log is poisoned; opening it again finishes what was begun |
-//! | a damaged batch; one that this build cannot expand | the segment it is in stays as it is, and all behind it; `compact` fails and names it. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and leaves compaction until the log is opened again; retention goes on |
+//! | no room, or an error while a group is read or written | the unfinished group is discarded; groups that are done stay done; the log works, and a later pass tries again |
+//! | the part to be compacted cannot be synced, or a replacement that was decided cannot be finished | the log is poisoned; the next opening finishes the replacement |
+//! | a damaged batch; a batch that this build cannot decompress | its segment stays as it is, and so do all segments after it; `compact` fails and names the batch. `maintain` reports [`Event::Uncleanable`](crate::Event::Uncleanable) and skips compaction until the log is opened again; retention goes on |
 //! | a transaction | the same: logs with transactions are not compacted at present |
-//! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) | they wait at most for its first sync, or for one replacement. It drops what it was writing; after a truncation or a deletion it begins again with what is left |
+//! | [`truncate_to`](crate::Log::truncate_to), [`delete_before`](crate::Log::delete_before), [`close`](crate::Log::close) during a pass | the call waits at most for the first fsync of the pass, or for one replacement. The pass discards what it was writing; after a truncation or a deletion it begins again with what is left |
 //!
 //! # What is deleted
 //!
-//! `maintain` asks three rules, each of what the one before it left. Each begins with the oldest segment and ends at the
-//! first that it does not take, so that what is left is one piece.
+//! `maintain` applies three rules, one after the other. Each begins with the oldest segment and
+//! ends at the first segment that it does not delete, so the rest of the log stays contiguous.
 //!
-//! 1. Segments wholly below the start of the log go.
-//! 2. While the log is larger than `retention_bytes`, a segment goes if what is left then is not below the limit.
-//! 3. A segment goes when the latest timestamp of its records is older than `retention_age`.
+//! 1. It deletes segments wholly below the start of the log.
+//! 2. While the log is larger than `retention_bytes`, it deletes a segment if the rest is not
+//!    below the limit.
+//! 3. It deletes a segment if the latest timestamp of its records is older than `retention_age`.
 //!
-//! A segment goes with all its records, or not at all. Where the latest timestamp lies in the future, the age of the segment
-//! counts from when it was written at the latest: when its file was last changed, or when `maintain` first saw it as
-//! it is now, whichever is earlier. So a record of a host whose clock is wrong keeps what is behind it no longer than
-//! `retention_age` and the time between two passes. A broker waits until that timestamp has come and gone.
-//! [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) rejects such records; topics have an hour by default.
-//! A segment that compaction has emptied goes with what is behind it. One without any timestamp stays for rule 3, where a broker
-//! would ask for the time the file was changed. If all segments are to go, the active one is closed, and goes;
-//! the log is empty then, and its offsets go on where they were.
+//! A segment is deleted with all its records, or not at all. If its latest timestamp lies in the
+//! future, the age of the segment counts from when it was written at the latest: when its file was
+//! last changed, or when `maintain` first saw it in its present state, whichever is earlier. So a
+//! record of a host whose clock is wrong delays the deletion of later segments by no more than
+//! `retention_age` and the time between two passes. A broker waits until that timestamp has
+//! passed. [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) rejects such records;
+//! topics have a limit of one hour by default. A segment that compaction has emptied is deleted
+//! together with the segment after it. Rule 3 keeps a segment without any timestamp, where a
+//! broker would use the time its file was changed. If all segments are due, the active one is
+//! closed and deleted, too. The log is then empty, and its offsets continue.
 //!
 //! # All options
 //!
 //! | option | default | limits | effect | Kafka |
 //! |---|---|---|---|---|
-//! | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | `Delete` | a limit of retention needs a policy that deletes | what goes | `cleanup.policy` |
-//! | [`retention_age`](crate::LogConfig::retention_age) | none (Kafka: 7 days) | any | older segments go | `retention.ms` |
-//! | [`retention_bytes`](crate::LogConfig::retention_bytes) | none | any | the oldest segments go, as long as so much is left | `retention.bytes` |
-//! | [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) | 0.5 | 0 to 1 | a pass is due above it | `min.cleanable.dirty.ratio` |
-//! | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) | none | at most `max_compaction_lag` | younger records stay, with all behind them | `min.compaction.lag.ms` |
+//! | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | `Delete` | a limit of retention needs a policy that deletes | which records are removed | `cleanup.policy` |
+//! | [`retention_age`](crate::LogConfig::retention_age) | none (Kafka: 7 days) | any | older segments are deleted | `retention.ms` |
+//! | [`retention_bytes`](crate::LogConfig::retention_bytes) | none | any | the oldest segments are deleted while at least this much is left | `retention.bytes` |
+//! | [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) | 0.5 | 0 to 1 | a pass is due above this ratio | `min.cleanable.dirty.ratio` |
+//! | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) | none | at most `max_compaction_lag` | younger records stay, and all segments after the first of them | `min.compaction.lag.ms` |
 //! | [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | none | 1 ms and up | a pass is due when an older record is dirty | `max.compaction.lag.ms` |
 //! | [`delete_retention`](crate::LogConfig::delete_retention) | 1 day | any | how long a tombstone stays | `delete.retention.ms` |
 //! | [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
-//! | [`maintainer`](crate::LogConfig::maintainer) | nobody | | whose threads do all this | |
+//! | [`maintainer`](crate::LogConfig::maintainer) | none | | the threads that maintain the log | |
 //! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | logs worked on at a time | `log.cleaner.threads` |
-//! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
+//! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | the time from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |
 //! | its [`bytes_per_second`](crate::MaintainerConfig::bytes_per_second) | no limit | 1 and up | how fast compaction reads and writes, all threads together | `log.cleaner.io.max.bytes.per.second` |
-//! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | when a segment is closed by size; how large one becomes by joining | `segment.bytes` |
-//! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | when an append closes it by age | `segment.ms` |
+//! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | the size at which a segment is closed; the largest size to which compaction joins segments | `segment.bytes` |
+//! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!
-//! At the prompt, `annals clean` does one pass on a directory: see `examples/annals/`.
+//! On the command line, `annals clean` tells what one pass would do to a directory, and does it with
+//! `--execute`: see `examples/annals/`.

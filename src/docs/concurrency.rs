@@ -1,110 +1,127 @@
-//! Who waits for whom, and how what one thread does becomes visible to another.
+//! Which calls wait for which, and how a change by one thread becomes visible to another.
 //!
-//! A [`Log`](crate::Log) handle is an `Arc`. All methods take `&self` and may be called from any thread at any
-//! time. A [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) belongs to one thread at a time and may be moved.
+//! A [`Log`](crate::Log) handle is an `Arc`. All methods take `&self`, and you can call them from
+//! any thread at any time. A [`Reader`](crate::Reader) or a [`Tail`](crate::Tail) belongs to one
+//! thread at a time, and you can move it to another.
 //!
-//! # Who waits for whom
+//! # What each call of a log waits for
 //!
-//! | | waits for | never waits for |
+//! | call | waits for | never waits for |
 //! |---|---|---|
-//! | append | other appends, for the length of their write; a roll; a truncation | readers, tails, syncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
-//! | read, reader | the disk | appends, rolls, syncs, truncations |
-//! | tail | the next append | the same |
-//! | flush | a sync that is running, then its own if that did not cover it | readers; appends go on meanwhile |
-//! | `flush_async().await` | the same, with no thread of its caller | |
-//! | roll | an append | readers, syncs |
-//! | truncate | an append, a running sync, another truncation | readers: they get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) next if their place is gone |
-//! | `delete_before`, `maintain` | a truncation, a sync of what is deleted if it is not durable | readers: who reads a segment that goes finishes it, and gets [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) then; appends go on meanwhile |
-//! | `compact`, `maintain` where it compacts | another compaction of the log; a sync of what is not durable; a truncation or a deletion, to replace segments | appends, readers. Who truncates, deletes or closes waits at most for its first sync or for one replacement: it notices, and drops what it was writing |
-//! | `pause_maintenance` | a pass to notice | all else |
-//! | close | an append, a truncation, a deletion, a sync, a compaction to notice | readers: they get [`Closed`](crate::Error::Closed) next |
+//! | append | other appends, for the length of their write; a roll; a truncation | readers, tails, fsyncs, unless [`flush_messages`](crate::LogConfig::flush_messages) or [`flush_interval`](crate::LogConfig::flush_interval) makes it flush |
+//! | read, reader | the disk | appends, rolls, fsyncs, truncations |
+//! | tail | the next append | rolls, fsyncs, truncations |
+//! | flush | an fsync that is running, then its own if the first did not cover it | readers; appends go on meanwhile |
+//! | `flush_async().await` | the same, without blocking the caller's thread | |
+//! | roll | an append | readers, fsyncs |
+//! | truncate | an append, a running fsync, another truncation | readers: if the place of a reader is gone, its next call fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange) |
+//! | `delete_before`, `maintain` | a truncation; an fsync of the records to be deleted, if they are not durable | readers: a reader in a deleted segment finishes that segment, then fails with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange); appends go on meanwhile |
+//! | `compact`, `maintain` where it compacts | another compaction of the log; an fsync of the records that are not durable; a truncation or a deletion, to replace segments | appends, readers. A truncation, deletion or close waits at most for the first fsync of the compaction or for one replacement: the compaction notices it, and discards what it was writing |
+//! | `pause_maintenance` | until a running pass notices it | any other call |
+//! | close | an append, a truncation, a deletion, an fsync; until a compaction notices it | readers: their next call fails with [`Closed`](crate::Error::Closed) |
 //!
-//! Two small exceptions of readers. The first one to need a closed segment's indexes opens them; others that need
-//! the same wait for it. And one that meets a batch in the very moment in which it is being published, waits for
-//! that append to end.
+//! Readers have two small exceptions. The first reader that needs a closed segment's indexes opens
+//! them, and other readers that need the same indexes wait for it. A reader that meets a batch in
+//! the very moment in which it is being published waits for that append to end.
 //!
-//! Work that needs no place in the log is done before the lock is taken: encoding, compressing, checking, the
-//! checksum. Under the lock an append writes the offset into the batch, makes one write and publishes.
+//! Work that needs no place in the log happens before the lock is taken: encoding, compressing,
+//! validating, the checksum. Under the lock, an append writes the offset into the batch, makes one
+//! write and publishes the batch.
 //!
-//! # Appends that meet
+//! # Group append
 //!
-//! An append of at most 8 KiB that finds the lock taken hands its batch over and waits. Whoever gets the lock next
-//! takes all that were handed over, gives each its offsets, and writes them with one call: the more threads append
-//! small batches, the more share a write. In the file they are the same batches as if each had been written alone, in the
-//! order of their offsets, and a kill leaves the front ones whole. If all together find no room, each is tried alone, so that
-//! none fails for the size of another. Nobody depends on being served: who has waited for some tens of
-//! microseconds blocks on the lock and leads when it comes, and if a leader panics, those it led get an error.
+//! An append of at most 8 KiB that finds the writer lock taken queues its batch and waits. The
+//! next thread that gets the lock takes the whole queue, assigns offsets to each batch, and writes
+//! all of them with one call. So the more threads append small batches, the more of them share a
+//! write. In the file, the batches are the same as if each had been written alone, in the order of
+//! their offsets, and a kill leaves a prefix of them whole. If the queue as a whole does not fit
+//! on the disk, each batch is tried alone, so that no batch fails because of the size of another.
+//! No thread depends on being served: after some tens of microseconds, a waiting thread blocks on
+//! the lock, and leads when it gets it. If a leader panics, the appends it led fail with an error.
 //!
-//! A batch of a numbered producer is not written with others: whether it follows what its producer sent before, is a duplicate or is refused
-//! depends on those in front of it. It is checked under the lock, when its turn comes, before anything is written or rolled; what it
-//! changes is noted after the write and before the end is published. So threads that send the same batch at once store it once. Two batches of
-//! a producer that two threads append without waiting for each other may come in the wrong order: then the second is
-//! refused, stored nowhere, and taken when it is sent again after the first.
+//! The batch of a numbered producer is not written with others, because the batches before it
+//! decide whether it is next in sequence, a duplicate, or rejected. It is checked under the lock,
+//! when its turn comes, before anything is written or rolled. The producer's state is updated
+//! after the write and before the end is published. So threads that send the same batch at the
+//! same time store it once. If two threads append two batches of one producer without waiting for
+//! each other, the batches may arrive in the wrong order. Then the second one is rejected and not
+//! stored; resend it after the first.
 //!
 //! # Locks
 //!
-//! They are taken in this order, and some not at all:
+//! A thread takes them in this order. It may skip some:
 //!
 //! | lock | held by | during |
 //! |---|---|---|
 //! | cleaner | compaction | all of it |
-//! | change | truncate, `delete_before`, close; compaction | all of it; the moment in which segments are replaced |
-//! | writer | append, roll, truncate, close; `producers`, `maintain`, `compact`, the end of a `Producer` | the write, and the file work of a change, snapshots of producers included; a look at the producers |
-//! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; truncation: until its view is published. Never during a sync |
-//! | view | everyone | the clone or the store of one pointer |
+//! | change | truncate, `delete_before`, close; compaction | all of it; for compaction, the moment in which segments are replaced |
+//! | writer | append, roll, truncate, close; `producers`, `maintain`, `compact`, the end of a `Producer` | the write, and the file work of a change, including snapshots of producers; for the second group, a look at the producers |
+//! | sync | flush, roll, truncate, `delete_before` | a look at what is to be synced; for truncation, until its view is published. Never during an fsync |
+//! | view | every call | the clone or the store of one pointer |
 //!
-//! The others, that of the queue of appends that wait among them, are leaves: nothing is taken under them, and no I/O is done but where a segment's indexes are opened.
-//! Events are delivered to the [`Listener`](crate::Listener) with none of these locks held, so it may call
-//! the log. During opening there is no log to call yet. A store delivers the events of a call that changes
-//! topics, or closes it, when that call has released its locks: on the caller's thread, whichever thread
-//! did the work. So a listener may call the store, too.
+//! The other locks, such as that of the queue of waiting appends, are leaves: no lock is taken
+//! under them, and no I/O happens except where the indexes of a segment are opened. Events are
+//! delivered to the [`Listener`](crate::Listener) with none of these locks held, so a listener may
+//! call the log. During opening there is no log to call yet. If a call changes topics, or closes
+//! the store, the store delivers its events when the call has released its locks, on the caller's
+//! thread, whichever thread did the work. So a listener may call the store, too. The same holds for
+//! the wakers of tasks that wait for a log: a waker may call the log, the store and its groups.
+//!
+//! A [`Clock`](crate::Clock) must call none of them: it is read with locks held, because timestamps
+//! have to rise with offsets.
 //!
 //! # How an append becomes visible
 //!
 //! In this order, each step with release ordering:
 //!
-//! 1. the bytes are written to the file;
-//! 2. the index entry, if there is one, is added to the list in memory;
-//! 3. the segment's *published* length is raised: readers look no further into the file;
-//! 4. the *end* of the log is raised: readers look for no higher offset;
-//! 5. the lock is released, and whoever waits is woken.
+//! 1. The append writes the bytes to the file.
+//! 2. It adds the index entry, if there is one, to the list in memory.
+//! 3. It raises the segment's *published* length: readers look no further into the file.
+//! 4. It raises the *end* of the log: readers look for no higher offset.
+//! 5. It releases the lock, and wakes the waiting threads and tasks.
 //!
-//! A reader loads with acquire ordering, so whatever lies below an end it has seen is there. It takes no lock.
-//! The segments of a log are an immutable list, the *view*; a change makes a new one. A reader keeps the segment
-//! that it is in, and looks at the list to go on to the next one, or when a counter tells it that the list changed.
+//! A reader loads with acquire ordering, so everything below an end that it has seen is there. It
+//! takes no lock. The segments of a log are an immutable list, the *view*; a change creates a new
+//! one. A reader keeps only the segment that it is in. It looks at the list to go on to the next
+//! segment.
 //!
-//! # What takes stored bytes from under readers
+//! # Changes under a reader
 //!
-//! Truncation cuts files, and compaction puts others in their place. Both publish the new view first, truncation with
-//! it the lower end, then raise the *revision* of the log, and only then touch a file. A reader that has read
-//! bytes looks at the revision again: if it has not moved, nothing it read was being cut, written over or replaced. If it has, it
-//! looks for its place again. After a compaction it finds it, as offsets stay what they were; after a truncation
-//! it may get [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a race with either is never reported as damage,
-//! and nobody sees half of what was before and half of what is after. A segment deleted at the front keeps its
-//! files while a reader is in it. After the log is closed nothing is removed: the next opening does that.
+//! Truncation shortens files, and compaction replaces them. Both publish the new view first, and
+//! truncation also the lower end; then they raise the *revision* of the log, and only then touch a
+//! file. A reader that has read bytes looks at the revision again. If it has not moved, nothing
+//! that was read was being truncated, overwritten or replaced. If it has moved, the reader looks
+//! for its place again. After a compaction it finds its place, because offsets do not change;
+//! after a truncation it may fail with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a
+//! race with either is never reported as damage, and a reader never sees half of the old and half
+//! of the new content. A segment deleted from the start of the log keeps its files while a reader
+//! is in it. After the log is closed no file is removed; the next opening does that.
 //!
-//! # A store: who waits for whom
+//! # What each call of a store waits for
 //!
-//! A [`Store`](crate::Store), a [`Topic`](crate::Topic), a [`Producer`](crate::Producer) and an [`Admin`](crate::Admin) are handles for any thread. A
-//! [`Consumer`](crate::Consumer) belongs to one thread at a time; only its [waker](crate::Consumer::waker) is for others.
+//! You can use a [`Store`](crate::Store), a [`Topic`](crate::Topic), a
+//! [`Producer`](crate::Producer) and an [`Admin`](crate::Admin) from any thread. A
+//! [`Consumer`](crate::Consumer) belongs to one thread at a time; only its
+//! [waker](crate::Consumer::waker) is for other threads.
 //!
-//! | | waits for | never waits for |
+//! | call | waits for | never waits for |
 //! |---|---|---|
-//! | to look a topic or a partition up | | changes of topics: they publish what is done in one step |
+//! | the lookup of a topic or a partition | | changes of topics: they publish their result in one step |
 //! | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic` | each other, over all topics of the store; `delete_topic` for appends to the logs that it closes | appends, reads and polls of other topics |
 //! | `flush`, `maintain` | each log in turn | changes of topics |
-//! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: they get [`StoreClosed`](crate::Error::StoreClosed) next |
-//! | `Producer::send` | to add to a batch: another that adds to the same; the write of a batch that this record has filled; room in the buffer | writes of other batches, syncs of other producers |
-//! | `SendHandle::wait`, `Producer::flush` | the write of what is waited for, by this thread where no other is at it; with [`Acks::Flushed`](crate::Acks::Flushed) a sync | |
-//! | `Consumer::poll` | records, if there are none and it has time; what its group waits for; the lock of its group, to say that it polls | appends, other consumers at work |
-//! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | a sync, but with [`flush_commits`](crate::ConsumerConfig::flush_commits): then with nothing locked |
-//! | `Admin` of groups | the same lock, for a moment each | members at work |
+//! | `close` | a change of a topic; each log, as [`Log::close`](crate::Log::close) does | producers and consumers: their next call fails with [`StoreClosed`](crate::Error::StoreClosed) |
+//! | `Producer::send` | another thread that adds to the same batch; the write of a batch that this record has filled; room in the buffer | writes of other batches, fsyncs of other producers |
+//! | `SendHandle::wait`, `Producer::flush` | the write of the records that it waits for, by this thread unless another already writes them; with [`Acks::Flushed`](crate::Acks::Flushed) an fsync | |
+//! | `Consumer::poll` | records, if there are none and its timeout allows; a rebalance of its group; the lock of its group, to report that it polls | appends, other consumers that process records |
+//! | a commit | commits of groups in the same partition of `__consumer_offsets`; its append | an fsync, except with [`flush_commits`](crate::ConsumerConfig::flush_commits), and then without a lock |
+//! | `Admin` of groups | the same lock, for a moment each | members that process records |
 //! | the first producer, and each thousandth | a write of `producer-ids.properties` | |
-//! | the first use of a group after opening | its partition of `__consumer_offsets` is read; others who need that partition wait for it | |
+//! | the first use of a group after opening | the reading of its partition of `__consumer_offsets`; other calls that need that partition wait for it | |
 //!
-//! Batches of a partition are written by one thread at a time, in order; who comes meanwhile leaves its batch to that thread. After some rounds that thread
-//! hands on to the producer's own, as it has work to do. A partition whose disk fails holds back its own records, and of others those for which there is
-//! no room in the buffer.
+//! One thread at a time writes the batches of a partition, in order; other threads leave their
+//! batches to it. After some rounds that thread hands the rest over to the producer's own thread,
+//! because it has work of its own. A partition whose disk fails holds back its own records, and
+//! those of other partitions only if they find no room in the buffer.
 //!
 //! # The locks of a store
 //!
@@ -113,31 +130,39 @@
 //! | lock | held by | during |
 //! |---|---|---|
 //! | changes | `create_topic`, `add_partitions`, `alter_topic`, `delete_topic`, `reopen_partition`, `close` | all of it |
-//! | a partition of groups | whoever uses one of its groups; `delete_topic` | a look, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never a sync |
+//! | a partition of groups | each call that uses one of its groups; `delete_topic` | a look, a step of the group, the append of its record or commit; the first time, the reading of the partition. Never an fsync |
 //! | those of the logs | as above | |
-//! | writing of checkpoints | who sets one | the write of one small file for all logs; who comes meanwhile shares the next |
-//! | topics, then the order in which partitions were made; the partitions and the settings of a topic, state of checkpoints | everyone | the clone or the store of a pointer, a look |
+//! | writing of checkpoints | a thread that sets a checkpoint | the write of one small file for all logs; threads that arrive meanwhile share the next write |
+//! | topics, then the order in which partitions were created; the partitions and the settings of a topic, state of checkpoints | every call | the clone or the store of a pointer, a look |
 //!
-//! A partition of groups is taken with no other lock held, but that of changes by a deletion. It is the only one that is held while records are appended, for a commit is checked and written in one step. Producers have
-//! their own: what is known of a topic, then the batches of a partition, then the list of those that have any; none of them is held while a log is
-//! written to. Interceptors, callbacks, partitioners and rebalance listeners are called with no lock held, and may call whatever they want. One that panics ends its own
-//! call and no other: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it). A [`Listener`](crate::Listener) may call the store, its clients and its logs: see [locks](#locks).
+//! A thread takes a partition of groups with no other lock held, except that a deletion holds the
+//! lock of changes. It is the only lock that is held while records are appended, because a commit
+//! is checked and written in one step. Producers have their own locks: the state of a topic, then
+//! the batches of a partition, then the list of the partitions that have any. None of them is held
+//! while a log is written to. Interceptors, callbacks, partitioners and rebalance listeners are
+//! called with no lock held, and may make any call. If one panics, it ends its own call and no
+//! other: see [callbacks](super::durability#each-fault-and-the-test-that-shows-it). A
+//! [`Listener`](crate::Listener) may call the store, its clients and its logs: see
+//! [locks](#locks).
 //!
 //! # Maintenance threads
 //!
-//! A [`Maintainer`](crate::Maintainer) has as many threads as it was told, for all its logs. They sleep between rounds, and a pass asks
-//! after every 256 KiB whether it is to go on: it ends when the log is closed, [paused](crate::Log::pause_maintenance) or
-//! nobody's any more, and when the last handle of the maintainer goes. A limit on what it may read and write a
-//! second makes it sleep there, too.
+//! A [`Maintainer`](crate::Maintainer) has a fixed number of threads for all its logs, which you
+//! configure. They sleep between rounds. Every 256 KiB, a pass checks whether it may go on. It
+//! ends when the log is closed or [paused](crate::Log::pause_maintenance), when the log's last
+//! handle is dropped, and when the last handle of the maintainer is dropped. With a limit on bytes
+//! a second, the pass also sleeps there.
 //!
-//! Of log files of 8 MiB or more, those a pass has replaced are closed in a thread that ends with that: the last to close a removed file gives
-//! back its pages, which can take nearly half as long as the pass.
+//! If a pass has replaced log files of 8 MiB or more, a thread that ends with that work closes
+//! them: the last close of a removed file frees its pages, which can take nearly half as long as
+//! the pass.
 //!
 //! # Group commit
 //!
-//! One thread syncs for all who wait. Who finds no sync running leads one: it notes the end of the log, syncs the
-//! segments that may hold unsynced bytes below it, and raises *durable* for everyone. Those who come meanwhile wait,
-//! and one of them leads the next if that was not enough. The more threads flush, the more share each sync:
+//! One thread syncs for all threads that wait. A thread that finds no fsync running leads one: it
+//! notes the end of the log, syncs the segments that may hold unsynced bytes below it, and raises
+//! *durable* for all. Threads that arrive meanwhile wait, and one of them leads the next fsync if
+//! the first did not cover them. The more threads flush, the more of them share each fsync:
 //!
 //! ```
 //! use annals::{Event, Listener, Log, LogConfig, fs::{Fault, FaultFs, MemFs, Operation, Rule}};
@@ -159,22 +184,27 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! The leader's right to lead is a guard: however it ends, with an error or a panic, the next may lead. When a sync
-//! fails, all who wait for it get the error, and the log is [poisoned](super::durability#a-poisoned-log).
+//! The leader's right to lead is a guard: however it ends, with an error or a panic, the next
+//! thread may lead. If an fsync fails, all threads that wait for it get the error, and the log is
+//! [poisoned](super::durability#a-poisoned-log).
 //!
 //! # Waking
 //!
-//! Whoever waits at the end first says so in a counter and then looks at the end; an append first raises the end and
-//! then looks at the counter. With a sequentially consistent fence between the two steps of each, one of them sees the
-//! other: no wake-up is lost, and an append that nobody waits for pays for a fence and a load.
+//! A thread or task that waits at the end first counts itself as a waiter, and then looks at the
+//! end. An append first raises the end, and then looks at the counter. Each has a sequentially
+//! consistent fence between its two steps, so one of them sees the other. No wake-up is lost, and
+//! an append without waiters pays for a fence and a load.
 //!
-//! # Threads of its own
+//! # Threads that the crate starts
 //!
-//! None, but for two that start when they are needed and end when they are not: `annals-sync` syncs for tasks that
-//! await `flush_async`, and `annals-follow` looks at the files, every 10 ms, while somebody waits at the end of a
-//! log that was opened [read-only](crate::Log::open_read_only).
+//! A log starts none, except two that end when they are not needed any more: `annals-sync` syncs
+//! for tasks that await `flush_async`. `annals-follow` looks at the files every 10 ms, while a
+//! tail waits at the end of a log that was opened [read-only](crate::Log::open_read_only).
 //!
-//! A store has besides those of its maintainer: `annals-open`, while several logs are opened,
-//! flushed or closed at once, or more than four created or deleted; for each producer that has
-//! something lingering or to retry `annals-producer`, until it is closed; and, as that thread runs
-//! no callbacks, `annals-callback` for those it leaves to call. Groups have none: each poll of a consumer checks their deadlines, and so does the next call that uses the group. [How to have none at all](super::testing#tests-that-are-the-same-each-time).
+//! A store has the threads of its maintainer. It starts `annals-open` while several logs are
+//! opened, flushed or closed at once, or more than four are created or deleted. Each producer that
+//! has a batch that lingers or is to be retried starts `annals-producer`, which ends when the
+//! producer is closed. That thread runs no callbacks; it leaves them to `annals-callback`. Groups
+//! have no thread: each poll of a consumer checks their deadlines, and so does the next call that
+//! uses the group. You can also [run without any of these
+//! threads](super::testing#tests-that-are-the-same-each-time).

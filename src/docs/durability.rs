@@ -1,24 +1,24 @@
 //! What survives which failure, and what opening a log or a store does about it.
 //!
-//! # What a call has given when it returns `Ok`
+//! # What is guaranteed when a call returns `Ok`
 //!
-//! | call | the process dies | the machine stops or loses power |
+//! | call | after a process crash | after a machine crash or loss of power |
 //! |---|---|---|
-//! | [`append`](crate::Log::append) and its three sisters | the records are there | maybe: all of a batch or none, and none without those before it |
-//! | the same with [`flush_messages(1)`](crate::LogConfig::flush_messages) | there | there |
-//! | [`flush`](crate::Log::flush) | there | everything appended before the call is there |
-//! | [`flush_through(n)`](crate::Log::flush_through) | there | everything up to offset `n` is there |
-//! | `flush_async().await` | there | everything appended before the call of `flush_async` is there |
-//! | [`roll`](crate::Log::roll) | the new segment is there | maybe; no records are lost by it |
+//! | [`append`](crate::Log::append), `append_all`, `append_batch`, `append_builder` | the records are there | the records may be there: all of a batch or none, and none without the records before it |
+//! | the same with [`flush_messages(1)`](crate::LogConfig::flush_messages) | the records are there | the records are there |
+//! | [`flush`](crate::Log::flush) | the records are there | everything appended before the call is there |
+//! | [`flush_through(n)`](crate::Log::flush_through) | the records are there | everything up to offset `n` is there |
+//! | `flush_async().await` | the records are there | everything appended before the call of `flush_async` is there |
+//! | [`roll`](crate::Log::roll) | the new segment is there | the new segment may be there; no record is lost by it |
 //! | [`truncate_to`](crate::Log::truncate_to) | the records are gone | the records are gone |
-//! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and all up to the new start was durable |
-//! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | the same | the same, and all that was compacted was durable |
+//! | [`delete_before`](crate::Log::delete_before) | the records are gone | the records are gone, and everything up to the new start was durable |
+//! | [`maintain`](crate::Log::maintain), [`compact`](crate::Log::compact) | the same | the same, and everything that was compacted was durable |
 //! | [`close`](crate::Log::close) | everything is there; the next opening reads no batch | the same |
-//! | `append` that answers [`duplicate`](crate::Appended::duplicate) | as the append that stored the batch | the same: coming again makes it durable only where a flush is due |
-//! | dropping the last handle; readers and tails count as handles | as if the process had died | as if the process had died |
+//! | `append` that returns [`duplicate`](crate::Appended::duplicate) | as for the append that stored the batch | the same: a resent batch is flushed only when a flush is due |
+//! | dropping the last handle; readers and tails count as handles | as after a process crash | as after a machine crash |
 //!
-//! There is no buffer in this crate between an append and the operating system. The difference between the
-//! two columns is the operating system's page cache.
+//! This crate has no buffer between an append and the operating system. The two columns differ
+//! only because of the operating system's page cache.
 //!
 //! ```
 //! use annals::fs::{MemFs, Survive};
@@ -40,30 +40,32 @@
 //!
 //! # The same for a store
 //!
-//! What is said above holds for each partition. In addition:
+//! The table above holds for each partition. In addition:
 //!
-//! | call | the process dies | the machine stops or loses power |
+//! | call | after a process crash | after a machine crash or loss of power |
 //! |---|---|---|
-//! | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) | the topic is there, the partitions are | the same |
-//! | [`alter_topic`](crate::Store::alter_topic) | it holds | the same |
+//! | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) | the topic and its partitions are there | the same |
+//! | [`alter_topic`](crate::Store::alter_topic) | the new settings apply | the same |
 //! | [`delete_topic`](crate::Store::delete_topic) | the topic is gone | the same |
-//! | [`Store::flush`](crate::Store::flush) | as the flush of each log | everything appended before the call is there |
-//! | [`Store::close`](crate::Store::close) | as the close of each log; the next opening reads no batch of any | the same |
+//! | [`Store::flush`](crate::Store::flush) | as for the flush of each log | everything appended before the call is there |
+//! | [`Store::close`](crate::Store::close) | as for the close of each log; the next opening reads no batch of any log | the same |
 //! | [`new_producer_id`](crate::Store::new_producer_id), [`producer`](crate::Store::producer) | the id is never given out again | the same |
 //! | [`send`](crate::Producer::send) | nothing is promised until its handle says more | the same |
 //! | [`wait`](crate::SendHandle::wait) with [`Acks::HandedOver`](crate::Acks::HandedOver) | nothing is promised | the same |
-//! | `wait` with [`Acks::Written`](crate::Acks::Written) | the record is there | maybe, and none without those of its partition before it |
-//! | `wait` with [`Acks::Flushed`](crate::Acks::Flushed) | there | there |
-//! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | all that was sent before is as its acks say | the same |
-//! | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | the commit is there, all offsets of it | maybe: all of them or none |
-//! | the same with [`flush_commits`](crate::ConsumerConfig::flush_commits) | there | there |
-//! | [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | there | maybe |
-//! | [`poll`](crate::TypedConsumer::poll) that sent poison [away](crate::OnPoison::DeadLetter) | as the acks of its producer say | the same |
-//! | dropping the last handle of a store, its topics, logs, readers and clients | as if the process had died | as if the process had died |
+//! | `wait` with [`Acks::Written`](crate::Acks::Written) | the record is there | the record may be there, and never without the records before it in its partition |
+//! | `wait` with [`Acks::Flushed`](crate::Acks::Flushed) | the record is there | the record is there |
+//! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | for everything sent before, what its acks promise | the same |
+//! | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | the commit is there, with all its offsets | the commit may be there: all its offsets or none |
+//! | the same with [`flush_commits`](crate::ConsumerConfig::flush_commits) | the commit is there | the commit is there |
+//! | [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | done | done or not |
+//! | [`poll`](crate::TypedConsumer::poll) that sent poison [to another topic](crate::OnPoison::DeadLetter) | what the acks of its producer promise | the same |
+//! | dropping the last handle of a store, its topics, logs, readers and clients | as after a process crash | as after a machine crash |
 //!
-//! A commit that is lost is read again: a group never skips what it has not read because of it. The other way round it can: records that were only written may be lost with
-//! the power while the commit that covers them is not, as each log is written to the disk in its own time. Then the offsets are given again, and the group takes
-//! the new records below its commit for read. Who cannot have that produces with [`Acks::Flushed`](crate::Acks::Flushed).
+//! If a commit is lost, the group reads its records again: a lost commit never makes it skip one.
+//! A lost record can. Each log reaches the disk in its own time, so a loss of power can take
+//! records that were only written and leave the commit that covers them. Their offsets are then
+//! given to new records, and the group regards those new records as read, because they are below
+//! its commit. To rule this out, produce with [`Acks::Flushed`](crate::Acks::Flushed).
 //!
 //! ```
 //! use annals::{fs::{MemFs, Survive}, *};
@@ -93,71 +95,84 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # What a call has left when it fails
+//! # The state of a log after a failed call
 //!
 //! | failure | the call | the log afterwards |
 //! |---|---|---|
-//! | disk full, quota, file too large, on append | the part that was written is taken back; nothing was appended | works; appends succeed again once there is room |
+//! | disk full, quota, file too large, on append | removes what it had written of the batch; nothing was appended | works; appends succeed again once there is room |
 //! | any other error of a write | the batch may be there after reopening | poisoned |
-//! | the part of a failed write cannot be taken back | the same | poisoned |
-//! | error of a sync | unknown what is durable | poisoned |
-//! | a refusal of the batch of a producer | nothing was appended | works, and knows what it knew |
-//! | no snapshot of the producers could be written, on append, roll or close | as without that failure | works; the next opening reads more |
-//! | no room for the recovery point, on flush | the records *are* durable, recovery would begin at an earlier point | works |
-//! | error when a segment is begun | nothing was appended | works |
-//! | error while truncating, before files change | nothing was removed | works |
-//! | error while truncating, later | removed wholly, partly or not at all; no hole | poisoned |
-//! | error of `compact`, or of `maintain` while it compacts | each group of segments is as it was or as it became, for readers the same | works, unless a sync failed or a replacement that was decided could not be finished: then poisoned |
-//! | error of `delete_before` or `maintain`, but of the sync of what is deleted | nothing was deleted; after a crash it may be. On a [full disk](#a-full-disk) without a reserve, the segments at the front may be deleted up to one of them | works |
-//! | no room, on close | everything is durable, and `close` succeeds; what is missing is an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) or [`Event::CleanupFailed`](crate::Event::CleanupFailed) | closed; the next opening reads more |
-//! | error of a read | that call failed | works: other places stay readable |
+//! | the written part of a failed batch cannot be removed | the same | poisoned |
+//! | a failed fsync | it is not known what is durable | poisoned |
+//! | a batch of a producer is rejected | nothing was appended | works; what it knows of the producer is unchanged |
+//! | no snapshot of the producers could be written, on append, roll or close | succeeds as it would without that failure | works; the next opening reads more |
+//! | no room for the recovery point, on flush | the records *are* durable; recovery would begin at an earlier point | works |
+//! | an error when a segment is begun | nothing was appended | works |
+//! | an error while truncating, before files change | nothing was removed | works |
+//! | an error while truncating, later | all, some or none of the records were removed, and no hole is left | poisoned |
+//! | an error of `compact`, or of `maintain` while it compacts | each group of segments is as it was before or as it becomes after; readers see the same records | works, unless an fsync failed or a replacement that was decided could not be finished: then poisoned |
+//! | an error of `delete_before` or `maintain`, other than a failed fsync of what is deleted | nothing was deleted; after a crash it may be. On a [full disk](#a-full-disk) without a reserve, some of the segments may be deleted, from the start of the log on | works |
+//! | no room, on close | everything is durable, and `close` succeeds; an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) or [`Event::CleanupFailed`](crate::Event::CleanupFailed) names what could not be written | closed; the next opening reads more |
+//! | an error of a read | that call failed | works: other places stay readable |
 //! | too many open files | that call failed; nothing was changed | works |
 //! | too many open files, in the flush that an append makes | the records are there, and not known to be durable | works |
-//! | error of close | the log is closed; what is durable is what was flushed before | closed; opening recovers it |
+//! | an error of close | the log is closed; what was flushed before is durable | closed; opening recovers it |
 //!
 //! # A full disk
 //!
-//! A full disk can always be opened and emptied, without a free byte and without a free inode. Whatever frees
-//! room has to write a little first: where the log starts now, or that a topic is to be deleted. So each directory that
-//! is open for writing (for a store, the data directory, for all of its logs) keeps four files of real bytes, 4 KiB
-//! each, or as large as the largest checkpoint. When there is no room for a small file, one of them is written over in
-//! place and renamed. It is made again as soon as there is room.
+//! A full disk can always be opened and emptied, without a free byte and without a free inode. A
+//! call that frees room has to write a little first: the new start of the log, or that a topic is
+//! to be deleted. So each directory that is open for writing keeps a *reserve*: four files of real
+//! bytes, 4 KiB each, or as large as the largest checkpoint. The logs of a store share the
+//! reserve of its data directory. If there is no room for a small file, the log overwrites one of
+//! the four in place and renames it. It creates a new one as soon as there is room.
 //!
 //! | call, on a full disk | what happens |
 //! |---|---|
-//! | append, `roll`, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
+//! | append, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
+//! | `roll` | fails with `StorageFull` if the file system has no room for another file; succeeds if it has, for an empty file takes no data block |
+//! | a commit, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
+//! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds while the store has reserved ids left. It reserves a thousand at a time, in `producer-ids.properties`; the first call after opening has to reserve, and fails with `StorageFull`, also for a producer without idempotence |
+//! | [`consumer`](crate::Store::consumer) of a group | succeeds if the directory has a topic `__consumer_offsets`. If it has none, the call has to create it, 50 directories by default, and fails with `StorageFull` |
+//! | a consumer without a group, a read | succeeds |
 //! | `flush` | succeeds |
 //! | `delete_before`, `delete_records`, `truncate_to`, `delete_topic`, `alter_topic` | succeeds, out of the reserve |
-//! | `maintain` | deletes what is to go. The active segment is closed out of the reserve; without one it stays. Compaction fails |
+//! | `maintain` | deletes what is due. It closes the active segment out of the reserve; without a reserve that segment stays. Compaction fails |
 //! | `close` | everything is durable; the marker of a clean shutdown is left out |
-//! | opening | succeeds. Indexes that cannot be written are kept in memory and made from the log again by the next opening; a lower recovery point may stay |
+//! | opening | succeeds. Indexes that cannot be written are kept in memory, and the next opening rebuilds them from the log; a lower recovery point may stay |
 //!
-//! In a directory that was already full when it was first opened there is no reserve. There `delete_before` and
-//! `maintain` remove segments one by one from the front, each durably, until there is room to write down the new start;
-//! the other calls fail and change nothing. On xfs a reserve that was used is made again only when a few hundred KiB are
-//! free, because xfs creates no file without room for a whole chunk of inodes: there four such calls succeed
-//! until one of them frees that much. On a file system that writes nothing in place, such as btrfs and zfs, the reserve promises
-//! nothing. A partition that was being created when the process ended is created by the next opening, which needs
-//! room.
+//! So after a restart on a full disk, delete first, then create producers.
 //!
-//! What is deleted leaves the disk at once, whoever has the log or the topic open. A reader, tail or consumer keeps
-//! at most the one segment that it is in the middle of, until its next call; a handle to a closed log keeps nothing.
+//! A directory that was already full when it was first opened has no reserve. There,
+//! `delete_before` and `maintain` remove segments one by one from the start of the log, each
+//! durably, until there is room to record the new start; the other calls fail and change nothing.
+//! Before the first segment goes, the log makes its recovery point unknown, so that no opening
+//! takes the segments for lost. If the process ends before there is room, the next opening reads
+//! the whole log.
+//! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
+//! creates no file without room for a whole chunk of inodes: until one of them has freed that
+//! much, only four such calls succeed. On a file system that writes nothing in place, such as
+//! btrfs and zfs, the reserve promises nothing. A partition that was being created when the
+//! process ended is created by the next opening, which needs room.
 //!
-//! # What a call of a store has left when it fails
+//! Deleted segments and topics leave the disk at once, even while handles to the log or the topic
+//! live. An idle reader, tail or consumer keeps at most the one segment that it is in, until its
+//! next call.
+//!
+//! # The state of a store after a failed call
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
-//! | `open` | the logs that had been opened are closed again; nothing was cut but what their recovery cuts | not there |
-//! | `create_topic`, `add_partitions`, `delete_topic` | undone, or done by the next opening | works; other topics are as they were |
+//! | `open` | the logs that were already open are closed again; nothing was truncated except by their recovery | there is none |
+//! | `create_topic`, `add_partitions`, `delete_topic` | undone, or finished by the next opening | works; other topics are as they were |
 //! | `alter_topic` | nothing was altered | works |
-//! | no room, too many files, on the write of a batch | it is tried again, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
-//! | any other error on the write of a batch | its records fail; the next batch is tried | that log is poisoned, others work |
+//! | no room, too many files, on the write of a batch | the producer retries it, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
+//! | any other error on the write of a batch | its records fail; the producer tries the next batch | that log is poisoned, others work |
 //! | `commit` | nothing is committed | works; commit again |
-//! | `close` | as many logs as possible are closed; the directory is let go of | closed; opening recovers what was not closed in order |
+//! | `close` | as many logs as possible are closed; the directory is unlocked | closed; opening recovers the logs that were not closed cleanly |
 //!
-//! A file is too large for its file system, or for the process (`ulimit -f`): the second is an error only where the
-//! program ignores the signal `SIGXFSZ`, which otherwise ends it. A smaller
-//! [`segment_bytes`](crate::LogConfig::segment_bytes) keeps clear of both.
+//! A file can be too large for its file system, or for the process (`ulimit -f`). The second is an
+//! error only if the program ignores the signal `SIGXFSZ`, which otherwise ends the process. A
+//! smaller [`segment_bytes`](crate::LogConfig::segment_bytes) stays below both limits.
 //!
 //! # Each fault, and the test that shows it
 //!
@@ -250,161 +265,215 @@
 //!
 //! # A poisoned log
 //!
-//! When a sync fails, the operating system may have thrown away the bytes it could not write, and a second sync
-//! may succeed without them. So a sync that failed is never tried again. The log goes *poisoned*: every change is
-//! refused with [`Error::Poisoned`](crate::Error::Poisoned), which names the first cause. Reads go on. Everyone who
-//! waits for the failed sync gets an error. Close the log and open it again: opening reads the disk and
-//! trusts nothing else.
+//! When an fsync fails, the operating system may have discarded the bytes it could not write, and
+//! a second fsync may succeed without them. So a failed fsync is never retried. The log becomes
+//! *poisoned*: it rejects every change with [`Error::Poisoned`](crate::Error::Poisoned), which
+//! names the first cause. Reads go on. Every thread that waits for the failed fsync gets an error.
+//! Close the log and open it again: opening reads the disk and trusts nothing else. In a store,
+//! [`reopen_partition`](crate::Store::reopen_partition) does both for one partition, and the
+//! store's producers and consumers continue with it.
 //!
 //! # Can an append that failed be there later?
 //!
-//! Yes. Its bytes may have reached the file before the error, and after the process has died they are found there,
-//! whole and with a right checksum. No log can exclude that, as a process can die between the write and
-//! its answer. What is excluded is a *fork*: offsets go on after whatever opening found, so no offset
-//! ever names two records that both were acknowledged as durable. Who retries a failed append may
-//! store a record twice, and should number its batches if that matters.
+//! Yes. Its bytes may have reached the file before the error. After the process has died, opening
+//! finds them there, whole and with a correct checksum. No log can exclude that, because a process
+//! can die between the write and its answer. A *fork* is excluded: offsets continue after whatever
+//! opening found, so an offset never names two records that were both acknowledged as durable. If
+//! you retry a failed append, the log may store its records twice. If that matters, number your
+//! batches.
 //!
-//! # Batches that come again
+//! # Resent batches
 //!
-//! Records of an idempotent producer are numbered: a batch carries the producer's id, its epoch, and the sequence number of its first record
-//! ([`BatchBuilder::producer`](crate::record::BatchBuilder::producer)). A batch that is in the log is not stored again but answered with the offsets it has.
+//! Records of an idempotent producer are numbered. A batch carries the producer's id, its epoch,
+//! and the sequence number of its first record
+//! ([`BatchBuilder::producer`](crate::record::BatchBuilder::producer)). If a batch is already in
+//! the log, the log does not store it again, but returns the offsets that it has.
 //!
 //! | since the batch was stored | how many of the last batches of a producer are recognised |
 //! |---|---|
 //! | nothing happened to the log | five |
 //! | the process died, or power was lost and the batch is there | five |
 //! | the log was closed and opened | five |
-//! | it was truncated above the batch | five, of those that are left |
-//! | a broker has written to it since | the last one, and of the four before those in the last 16 MiB |
-//! | it was lost with the power, or truncated away | none: it is stored when it comes again |
-//! | its producer was not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: whatever it sends is stored |
-//! | its producer was a [`Producer`](crate::Producer) that is closed | none: nothing of it can come again |
+//! | the log was truncated above the batch | five, of the batches that are left |
+//! | a broker has written to the log | the last one, and of the four before it the ones in the last 16 MiB |
+//! | the batch was lost with the power, or truncated away | none: it is stored when it is resent |
+//! | the log has not heard its producer for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration) | none: the log stores whatever that producer sends |
+//! | its producer was a [`Producer`](crate::Producer) that is closed | none: that producer resends nothing |
 //! | its records were deleted | as before, while its producer is known |
-//! | its records were compacted | the last one, and those before it unless the files beside the segments are lost |
+//! | its records were compacted | the last one. The ones before it while the log is open or its `.recent` files are there; otherwise those that compaction left in the last 16 MiB |
 //!
-//! So a client with up to five batches on the way stores each record once, whatever fails.
+//! So a client with up to five batches in flight stores each record once, whatever fails, as long
+//! as its batches are not compacted before it has all answers.
 //!
-//! A producer is *heard* when a batch of it arrives, by the log's clock, also if it is a duplicate.
-//! The timestamps of its records say nothing about it: those of a backfill are old. A batch that is
-//! read after a crash counts as heard at the opening, because nothing says when it arrived. So a
-//! producer is forgotten one expiration after it was heard, or after the opening that read its
-//! batches. While the log is open, the time that has passed counts, whatever the calendar is set to.
+//! The log *hears* a producer when a batch of it arrives, by the log's clock, even if the batch is
+//! a duplicate. The timestamps of its records say nothing about it: the timestamps of a backfill
+//! are old. A batch that is read after a crash counts as heard at the opening, because nothing
+//! tells when it arrived. So the log forgets a producer one expiration after it heard it, or after
+//! the opening that read its batches. While the log is open, elapsed time counts, whatever the
+//! calendar is set to.
 //!
-//! What is known of producers follows from the batches. So that not all of them must be read,
-//! `.snapshot` files keep what was known where each segment begins, every 64 MiB in between, and at
-//! the close. Beside each, a `.recent` file keeps what Kafka's format leaves out: the batches before
-//! the last one, and when each producer was heard. Without it, the last 16 MiB of batches below the
-//! snapshot are read, and its producers count as heard at the opening. No snapshot that describes
-//! more than the log has outlives an opening or a truncation.
-//! Where batches cannot be read below the recovery point, opening goes on with what it knows; [`Event::Damaged`](crate::Event::Damaged) tells.
+//! The state of the producers follows from the batches. So that opening does not have to read all
+//! of them, the log writes `.snapshot` files: one where each segment begins, one every 64 MiB in
+//! between, and one at the close. Beside each snapshot, a `.recent` file keeps what Kafka's format
+//! leaves out: the batches before the last one, and when the log heard each producer. Without it,
+//! opening reads the last 16 MiB of batches below the snapshot, and their producers count as heard
+//! at the opening. Opening and truncation remove every snapshot that describes more than the log
+//! has. If batches cannot be read below the recovery point, opening goes on with what it knows and
+//! reports [`Event::Damaged`](crate::Event::Damaged).
 //!
-//! Records that were only appended and then lost to a loss of power are different: their offsets are given again.
-//! Readers see records before they are durable. Who passes records on to another machine should wait until
-//! [`Offsets::durable`](crate::Offsets::durable) is above them.
+//! # Records that were appended and not flushed
 //!
-//! # What is assumed of the medium
+//! If a loss of power takes records that were only appended, later appends reuse their offsets.
+//! Readers see records before they are durable. If you pass records on to another machine, first
+//! wait until [`Offsets::durable`](crate::Offsets::durable) is above them.
 //!
-//! - A sync that succeeded has put the bytes on the medium. A disk that lies about this is not protected against.
-//! - What was synced does not change by itself. If it does, the checksum finds it when it is read, and it is an error.
-//! - What was not synced may survive in any part: blocks and sectors in any order, a length without the data, a
-//!   name without the file, the file without the name.
+//! # What is assumed of the disk
+//!
+//! - When an fsync succeeds, the bytes are on the disk. There is no protection against a disk that
+//!   lies about this.
+//! - Synced bytes do not change by themselves. If they do, the checksum detects it on the next
+//!   read, and the read fails.
+//! - Any part of the bytes that were not synced may survive: blocks and sectors in any order, a
+//!   length without the data, a name without the file, the file without the name.
 //! - A rename replaces a name in one step.
-//! - Nobody else changes the files while a process has the log open. The lock keeps out those who ask for it.
+//! - No other program changes the files while a process has the log open. The lock keeps out the
+//!   programs that ask for it.
 //!
 //! # What opening does
 //!
-//! 1. The directory is created and listed. If it holds files of others and none of a log, opening refuses.
-//! 2. The directory is locked, then `.lock` is read and locked. If another writer has either:
-//!    [`Error::Locked`](crate::Error::Locked). A log that lies in the directory of a store or a broker takes the locks of that
-//!    one, and its own directory. All that is said below of checkpoints, of the mark and of the machine's run is then read
-//!    and written there. Only the machine's present run is not written: the other logs are not recovered.
-//! 3. Leftovers go: `.tmp` and `.deleted` files; `.cleaned` files and the `.swap` files at or above the
-//!    lowest of them. What remains of `.swap` was complete and replaces the live files it covers. Indexes without a log go.
-//!    Each step is synced before the next relies on it.
-//! 4. The recovery point and the log's start are read. Both stand twice in their files, because no checksum
-//!    covers them: if the two lines differ, the value is malformed. A malformed recovery point counts as 0. A
-//!    malformed start is an error, because deleted records would be back without it: restore the file, or
-//!    remove it if they may. Segments wholly below the start are left from an interrupted deletion, and are removed.
-//! 5. The mark of a clean shutdown is read and removed, and the removal is synced. If it describes the last
-//!    segment as it is, the log is open: no batch was read. If not, opening continues as after a crash. A log
-//!    that has no segment and never had a record is new: nothing has to be recovered.
-//! 6. The scan begins in the segment that holds the recovery point. Below that point the stored indexes are used to
-//!    find the way, if they agree with the log; otherwise the scan begins at the segment's first byte. Every
-//!    batch from there on is read: its length, magic and checksum, and that its offsets lie between its neighbours'.
-//!    If nothing was ever compacted in the log, no offset may be missing. Then the ends of the segments before
-//!    are looked at, too, and the scan begins at the first that does not reach the next one.
-//! 7. Where the scan meets bytes that are no batch, it finds out what they are:
-//!    - *zeros* to the end of the file: reserved room, or a length that was written before its data. Cut.
-//!    - *torn*: bytes that can be the beginning of a batch, with no whole message behind them. The end of an
-//!      interrupted write. Messages inside the length that the batch claims do not count: a value can hold them.
-//!    - *damaged*: anything else. A whole message lies behind the bytes; or they are a whole batch with a wrong
-//!      offset, length or magic; or no batch begins like that, as in a file of another program that has the
-//!      name of a segment. No interrupted append leaves any of these.
-//! 8. It decides by the table below whether the rest is cut or opening fails. Nothing below the recovery point is ever cut.
-//! 9. Segments behind a cut are removed, the last first, each removal synced; then the file is cut.
-//!    So a crash at any point of this leaves a log without a hole.
-//! 10. The indexes of the segments that were scanned are made again, `.txnindex` included. The files and the directory are synced, and the
-//!     recovery point is set to the end: all that is found is durable now. Last, `.lock` gets the machine's present run.
+//! 1. It creates and lists the directory. If the directory holds files of another program and no
+//!    file of a log, opening fails.
+//! 2. It locks the directory, then reads and locks `.lock`. If another writer has either, it fails
+//!    with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a store or a
+//!    broker, it takes the locks of that directory, and locks the log's own directory. All
+//!    checkpoints, the marker of a clean shutdown and the boot id below are then read and written
+//!    there. Only the present boot id is not written: the other logs are not recovered.
+//! 3. It removes leftovers: `.tmp` and `.deleted` files; `.cleaned` files, and the `.swap` files
+//!    at or above the lowest of them. The `.swap` files that remain are complete; they replace the
+//!    live files that they cover. It removes indexes without a log. It syncs each step before the
+//!    next relies on it.
+//! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
+//!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
+//!    recovery point counts as 0. A malformed start is an error, because deleted records would
+//!    reappear without it: restore the file, or remove it if those records may reappear. Segments
+//!    wholly below the start are left from an interrupted deletion; it removes them.
+//!    After an unclean end, the first segment must not begin above the start. If it does, the
+//!    front of the log was lost, and opening fails: each deletion stores the start before it
+//!    removes a segment, and an opening stores where the log of a broker begins. This needs a
+//!    known recovery point. If you removed the file with the start, the start counts as 0; then
+//!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
+//! 5. It reads the marker of a clean shutdown, removes it, and syncs the removal. If the marker
+//!    describes the last segment as it is, the log is open and no batch was read. If not, opening
+//!    continues as after a crash. A log that has no segment and never had a record is new: there
+//!    is nothing to recover.
+//! 6. The scan begins in the segment that holds the recovery point. Below that point it uses the
+//!    stored indexes to find the way, if they agree with the log; otherwise it begins at the
+//!    segment's first byte. It reads every batch from there on and checks its length, magic and
+//!    checksum, and that its offsets lie between its neighbours'. If the log was never compacted,
+//!    no offset may be missing. In that case the scan also looks at the ends of the segments
+//!    before, and begins at the first segment that does not reach the next one.
+//! 7. Where the scan finds bytes that are not a batch, it determines what they are:
+//!    - *zeros* to the end of the file: reserved room, or a length that was written before its
+//!      data. They are truncated.
+//!    - *torn*: bytes that can be the beginning of a batch, with no whole message after them. They
+//!      are the end of an interrupted write. Messages inside the length that the batch claims do
+//!      not count, because a value can hold them.
+//!    - *damaged*: anything else. A whole message follows the bytes; or they are a whole batch
+//!      with a wrong offset, length or magic; or no batch begins like that, as in a file of
+//!      another program that has the name of a segment. No interrupted append leaves any of these.
+//! 8. The table below decides whether the rest is truncated or opening fails. Nothing below the
+//!    recovery point is ever truncated.
+//! 9. It removes the segments after a truncation point, the last one first, and syncs each
+//!    removal; then it truncates the file. So a crash at any point of this leaves a log without a
+//!    hole.
+//! 10. It rebuilds the indexes of the segments that it scanned, `.txnindex` included. It syncs the
+//!     files and the directory, and sets the recovery point to the end: everything that it found
+//!     is durable now. Last, it writes the present boot id to `.lock`.
 //!
-//! | what the scan met, above the recovery point | only the process died | the machine stopped, or it is not known |
+//! | the scan found, above the recovery point | only the process died | the machine crashed, or it is not known |
 //! |---|---|---|
-//! | torn, in the last segment | cut | cut |
-//! | torn, or zeros in place of records, with segments behind | error | cut, with the segments behind |
-//! | damaged | error | cut, with all behind it |
-//! | offsets are missing, in a log that was never compacted | error | between segments: cut, with all behind; else error |
-//! | offsets are missing, in a log that may have been compacted | kept | between segments, above the recovery point: cut, with all behind |
+//! | torn bytes, in the last segment | truncated | truncated |
+//! | torn bytes, or zeros in place of records, with segments after them | error | truncated, with the segments after them |
+//! | damage | error | truncated, with everything after it |
+//! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
+//! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
+//! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
 //!
-//! After a clean close nothing is scanned, but a segment that was there and is missing, or shorter than it was, is an
-//! error, too; so is a topic of a store all of whose directories are gone. A loss of power explains a cut only if the
-//! recovery point is known: it stands twice in its file, and a broker writes it once. A read-only opening
-//! cuts nothing. It checks only the last segment: damage there is an error, unless opening for writing would not
-//! read that part.
+//! After a clean close, opening scans nothing, but it fails if a segment is missing, or is shorter
+//! than it was. The same holds for a topic of a store if all its directories are gone. A loss of
+//! power explains a truncation only if the recovery point is known: it stands twice in its file,
+//! and a broker writes it once.
 //!
-//! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and nothing was cut.
-//! [`OnCorruption::Truncate`](crate::OnCorruption::Truncate) cuts there too, as Kafka does;
-//! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) sets the damaged bytes aside and keeps what is
-//! whole before and behind them. How much was cut, and where, is in [`Log::recovery`](crate::Log::recovery) and in [`Event::TailCut`](crate::Event::TailCut).
+//! A read-only opening recovers nothing, because another process may have the log open. It checks
+//! only the last segment: damage there is an error, unless opening for writing would not read that
+//! part. After a loss of power, and until the log is opened for writing, it therefore also returns
+//! records that were never durable and that the next `open` may truncate, and it skips offsets
+//! that are missing between two segments. To read only what `open` keeps, open the log for writing
+//! first.
+//!
+//! "Error" is [`Error::Corrupt`](crate::Error::Corrupt), with file, position and offset, and
+//! nothing was truncated. With [`OnCorruption::Truncate`](crate::OnCorruption::Truncate), opening
+//! truncates there too, as Kafka does. With
+//! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine), it moves the damaged bytes to
+//! files beside the segments and keeps everything sound before and after them.
+//! [`Log::recovery`](crate::Log::recovery) and [`Event::TailCut`](crate::Event::TailCut) tell how
+//! much was truncated, and where.
 //!
 //! # What opening a store does
 //!
-//! 1. The directory is created and listed. A directory in it that is not named like a partition's, or a file of a log, and opening refuses: nothing was written yet.
-//! 2. The directory and its `.lock` are locked, as those of a log. `meta.properties` is read, or written for a directory that is new.
-//! 3. The checkpoints of all logs are read; of lines that contradict each other none counts. A file of starts that cannot be
-//!    read, or has such lines, is an error. The mark of a clean shutdown is read and removed, and the removal is synced.
-//! 4. Directories that end in `-delete` are removed. Then each topic is looked at, by the `topic.properties` of its partition 0: one that was
-//!    being deleted is deleted; one that was being made gets the partitions that are missing; of any other a missing partition is an error.
-//! 5. The logs are opened, [several at once](crate::StoreConfig::recovery_threads), each as told above from step 3 on, when its own
-//!    directory is locked. Those that the mark
-//!    describes as they are are not read. What a log kept beside its segments, when there was no store above
-//!    it yet, is taken over: its checkpoints, and whether the machine has stopped since.
-//! 6. The checkpoints of all are written, once. Last, `.lock` gets the machine's present run.
+//! 1. It creates and lists the directory. If the directory holds a file of a log, or a directory
+//!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails.
+//!    Nothing was written yet.
+//! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
+//!    it if the directory is new.
+//! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
+//!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
+//!    fails. It reads the marker of a clean shutdown, removes it, and syncs the removal.
+//! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
+//!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
+//!    topic was being created, it creates the partitions that are missing. For any other topic, a
+//!    missing partition is an error.
+//! 5. It opens the logs, [several at once](crate::StoreConfig::recovery_threads), each as
+//!    described above from step 3 on, after it has locked the log's own directory. It does not
+//!    read the logs that are still as the marker describes them. If a log was last opened without
+//!    a store above it, the store takes over what the log kept beside its segments: its
+//!    checkpoints, and whether the machine has crashed since.
+//! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
+//!    point is known, the next opening relies on the other two files. Then it writes the present
+//!    boot id to `.lock`.
 //!
 //! # Did the machine stop?
 //!
-//! A process that dies leaves everything it wrote, in order. So after the end of a process nothing but the last
-//! write can be incomplete, and valid batches behind bad bytes prove damage. After a loss of power they
-//! prove nothing: the blocks behind may have been written and those before not.
+//! A process that dies leaves everything it wrote, in the order of its writes. So after the end of
+//! a process nothing but the last write can be incomplete, and valid batches after bad bytes prove
+//! damage. After a loss of power they prove nothing: the later blocks may have been written and
+//! the earlier ones not.
 //!
-//! To tell the two apart, `.lock` keeps the name of the machine's run: on Linux the kernel's `boot_id`. When it
-//! differs from the present one, the machine has stopped since. Where there is no such name (other systems, `/proc` not
-//! mounted) every opening after an unclean end counts as after a loss of power; so does that of a log that was copied
-//! to another machine. The present run is written there only when recovery is done: an opening that fails half way
-//! changes nothing for the next. A directory without `.lock`, or with an empty one, as a broker leaves it, counts as one
-//! whose process died.
+//! To tell the two apart, `.lock` stores the boot id of the machine: on Linux, the kernel's
+//! `boot_id`. If it differs from the present one, the machine has stopped since. Where there is no
+//! boot id (other systems, `/proc` not mounted), every opening after an unclean end counts as
+//! after a loss of power. So does the opening of a log that was copied to another machine. The
+//! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
+//! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
+//! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
+//! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
+//! after a loss of power.
 //!
 //! # How much is read
 //!
-//! After a clean close: names and small files. After a crash: what lies above the recovery point, and the headers
-//! between the last index entry below it and itself. The recovery point moves with each close and each recovery, and
-//! with the first flush after a segment was closed. So at most about a segment and what was not flushed is read.
-//! [`segment_bytes`](crate::LogConfig::segment_bytes) bounds it.
+//! After a clean close, opening reads names and small files. After a crash, it reads everything
+//! above the recovery point, and the headers between the last index entry below that point and the
+//! point itself. The recovery point moves with each close and each recovery, and with the first
+//! flush after a segment was closed. So opening reads at most about one segment and what was not
+//! flushed. [`segment_bytes`](crate::LogConfig::segment_bytes) bounds it.
 //!
 //! # Test it yourself
 //!
-//! [`MemFs`](crate::fs::MemFs) shows every disk a crash can leave, [`FaultFs`](crate::fs::FaultFs) fails any call.
-//! This checks a promise of your own at a hundred crashes:
+//! [`MemFs`](crate::fs::MemFs) can produce every disk that a crash can leave, and
+//! [`FaultFs`](crate::fs::FaultFs) can fail any call. This checks a promise of your own at a
+//! hundred crashes:
 //!
 //! ```
 //! use annals::fs::{MemFs, Survive};

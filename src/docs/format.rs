@@ -1,38 +1,39 @@
 //! Every byte of every file, with a worked example for each kind of file.
 //!
-//! The batches, the two indexes and the names are Kafka's. So are the formats of the small files; where
-//! a log that is opened by itself keeps one beside its segments that a broker keeps one directory higher, this page says so.
-//! A [directory of topics](#a-directory-of-topics) has them where a broker has them.
-//! All integers are big-endian. A *varint* is a signed number, zig-zag encoded, in groups of seven bits, the
-//! low group first.
+//! The batches, the two indexes and the names are Kafka's. So are the formats of the small files.
+//! A log that you open without a store keeps some of them beside its segments, where a broker
+//! keeps them one directory higher; this page names them. A [directory of
+//! topics](#a-directory-of-topics) has them where a broker has them. All integers are big-endian.
+//! A *varint* is a signed number, zig-zag encoded, in groups of seven bits, the low group first.
 //!
 //! # Names
 //!
-//! A log is one directory. The text after the last `-` of its name is the partition, what precedes it the
-//! topic: `orders-3`. Any other name counts as partition 0 of a topic of that name; this matters only for
-//! the checkpoint files.
+//! A log is one directory. The text after the last `-` of its name is the partition, and the text
+//! before it is the topic: `orders-3`. Any other name counts as partition 0 of a topic of that
+//! name; this matters only for the checkpoint files.
 //!
-//! | name | what | kept by |
+//! | name | content | written by |
 //! |---|---|---|
-//! | `00000000000000000000.log` | batches; the name is the *base offset*, 20 digits: no record in it is below | every segment |
+//! | `00000000000000000000.log` | batches; the name is the *base offset*, 20 digits: no record in the file has a lower offset | every segment |
 //! | `….index` | offset index | every closed segment; the active one when the log is closed |
 //! | `….timeindex` | time index | the same |
 //! | `.lock` | locked while a process has the log open for writing | once created, always |
 //! | `….snapshot` | the [producers](#snapshot) as of this offset | each roll, every 64 MiB, and a close if there are any |
-//! | `….recent` | what the snapshot of this offset [leaves out](#recent-batches): ours | each snapshot with a producer |
-//! | `.kafka_cleanshutdown` | the log was closed in order | from [`close`](crate::Log::close) to the next opening |
+//! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not Kafka's | each snapshot with a producer |
+//! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced; the line stands twice, see [durability](super::durability#what-opening-does) | every log |
-//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the front |
+//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the start of the log |
 //! | `cleaner-offset-checkpoint` | below it each key is in the log once; the line stands twice, too | each pass of compaction |
 //! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
-//! | `….cleaned`, `….swap` | a replacement being written; complete. The next opening removes the one and puts the other in place | [compaction](super::cleanup) |
-//! | `….tmp` | a small file or index being replaced; removed by the next opening | this crate |
-//! | `.reserved-room-for-a-full-disk-0` to `-3` | [room set aside](super::durability#a-full-disk): ours, and left alone by a broker | every opening for writing, if there is room |
+//! | `….cleaned`, `….swap` | a replacement that is being written; a complete one. The next opening removes the first and puts the second in place | [compaction](super::cleanup) |
+//! | `….tmp` | the new content of a small file or index; removed by the next opening | this crate |
+//! | `.reserved-room-for-a-full-disk-0` to `-3` | [room set aside](super::durability#a-full-disk); not Kafka's, and left alone by a broker | every opening for writing, if there is room |
 //!
-//! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log here adds none, but where it
-//! recovers or truncates a segment, it brings the index in line with the markers that are left.
-//! `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, `topic.properties` is a store's. They are known, and left
-//! as they are. Any other name is left alone and reported in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
+//! `….txnindex` is Kafka's too: the aborted transactions of a segment. A log adds none, but when
+//! it recovers or truncates a segment, it updates the index to the markers that are left.
+//! `leader-epoch-checkpoint` and `partition.metadata` are Kafka's too, and `topic.properties` is a
+//! store's; a log leaves them as they are. It also leaves files with any other name alone, and
+//! reports them in [`Recovery::unknown_files`](crate::Recovery::unknown_files).
 //!
 //! # A batch
 //!
@@ -40,34 +41,34 @@
 //! |---|---|---|---|
 //! | 0 | base offset | i64 | the offset of its first record |
 //! | 8 | length | i32 | the bytes after this field: at least 49 |
-//! | 12 | leader epoch | i32 | who appended it; -1 unknown |
+//! | 12 | leader epoch | i32 | the epoch of the leader that appended it; -1 unknown |
 //! | 16 | magic | i8 | 2 |
 //! | 17 | checksum | u32 | CRC-32C of everything from byte 21 on |
 //! | 21 | attributes | i16 | see below |
-//! | 23 | last offset delta | i32 | its last offset less its base offset |
-//! | 27 | base timestamp | i64 | what the records' times refer to |
-//! | 35 | max timestamp | i64 | the latest, or the time the log took it |
+//! | 23 | last offset delta | i32 | its last offset minus its base offset |
+//! | 27 | base timestamp | i64 | the records' timestamps are relative to it |
+//! | 35 | max timestamp | i64 | the latest timestamp of its records, or the time of the append |
 //! | 43 | producer id | i64 | -1 none |
 //! | 51 | producer epoch | i16 | -1 none |
 //! | 53 | base sequence | i32 | -1 none |
 //! | 57 | count | i32 | how many records follow |
 //! | 61 | records | | one after the other, compressed as a whole if the attributes say so |
 //!
-//! Offset, length, epoch and magic lie outside the checksum. So a log gives a batch its place without
-//! computing anything again.
+//! Offset, length, epoch and magic lie outside the checksum. So a log can assign offsets to a
+//! batch without computing the checksum again.
 //!
 //! | attribute bits | meaning |
 //! |---|---|
 //! | 0-2 | codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd |
 //! | 3 | timestamps: 0 the producer's, 1 the log's (every record reads as `max timestamp`) |
 //! | 4 | part of a transaction |
-//! | 5 | control records, which no reader of records is shown |
+//! | 5 | control records, which readers of records skip |
 //! | 6 | the base timestamp holds a delete horizon |
 //!
 //! # Compressed records
 //!
-//! Clients in other languages compress in forms that Kafka's own client never writes. All that Kafka's
-//! Java client reads is read here, with the exceptions in the last column:
+//! Clients in other languages compress in forms that Kafka's own client never writes. annals reads
+//! everything that Kafka's Java client reads, with the exceptions in the last column:
 //!
 //! | codec | written | read | differs from Kafka |
 //! |---|---|---|---|
@@ -76,8 +77,9 @@
 //! | LZ4 | one frame of independent blocks of 64 KiB | any number of frames; then bytes that are no frame | Kafka reads the first frame only, and rejects skippable frames and linked blocks. A second frame must be whole, and its records must be in the count |
 //! | Zstandard | one frame | any number of frames, skippable ones among them | a window above 128 MiB is read, which Kafka rejects; a last frame that is cut off is an error, which Kafka ignores |
 //!
-//! The checksum of the batch covers the compressed bytes. Checksums inside them are compared as Kafka does: those of gzip
-//! members, LZ4 blocks and Zstandard frames are, that of an LZ4 frame's content is not.
+//! The checksum of the batch covers the compressed bytes. As in Kafka, the checksums of gzip
+//! members, LZ4 blocks and Zstandard frames are compared, and the checksum of an LZ4 frame's
+//! content is not.
 //!
 //! # A record
 //!
@@ -85,9 +87,9 @@
 //! |---|---|---|
 //! | length | varint | the bytes that follow |
 //! | attributes | i8 | 0 |
-//! | timestamp delta | varint, 64 bits | its time less the base timestamp |
-//! | offset delta | varint | its offset less the base offset |
-//! | key length, key | varint, bytes | -1: no key, which is not an empty one |
+//! | timestamp delta | varint, 64 bits | its timestamp minus the base timestamp |
+//! | offset delta | varint | its offset minus the base offset |
+//! | key length, key | varint, bytes | -1: no key, which differs from an empty key |
 //! | value length, value | varint, bytes | -1: no value |
 //! | header count | varint | then for each: name length, name (any bytes, usually UTF-8), value length or -1, value |
 //!
@@ -144,11 +146,12 @@
 //!
 //! # A segment: `.log`
 //!
-//! Batches, back to back, with nothing before, between or behind them. The offsets of each lie above those
-//! of the one before. Appends leave no offset out; compaction does. Where it would leave one out at the
-//! end of a segment, it keeps a batch without records there, so that recovery can tell removed offsets from
-//! lost ones. A truncation into a batch and a quarantine do the same. An active segment whose room is reserved
-//! ([`preallocate`](crate::LogConfig::preallocate)) has zeros behind its last batch.
+//! A segment is a sequence of batches, with nothing before, between or after them. The offsets of
+//! each batch are above the offsets of the batch before it. Appends leave no offset out;
+//! compaction does. If it would leave one out at the end of a segment, it keeps a batch without
+//! records there, so that recovery can tell removed offsets from lost ones. A truncation into a
+//! batch and a quarantine do the same. An active segment with reserved room
+//! ([`preallocate`](crate::LogConfig::preallocate)) has zeros after its last batch.
 //!
 //! Three appends of one record each, in a log that was closed:
 //!
@@ -194,19 +197,21 @@
 //!
 //! # The indexes: `.index` and `.timeindex`
 //!
-//! Entries back to back, both columns rising. Offsets are relative to the segment's base.
+//! An index is a sequence of entries, and both columns rise. Offsets are relative to the segment's
+//! base.
 //!
 //! | offset index: 8 bytes | time index: 12 bytes |
 //! |---|---|
 //! | i32 relative offset: the *last* offset of an append | i64 timestamp: the largest of the segment so far |
-//! | i32 position: where that append *began* | i32 relative offset: the last offset of the batch that had it |
+//! | i32 position: where that append *began* | i32 relative offset: the last offset of the batch with that timestamp |
 //!
-//! An append adds an entry to both if more than `index.interval.bytes` were written since the last entries,
-//! not counting itself. So a segment's first append never has one. When a segment is closed, the time index
-//! gets a last entry for the largest timestamp of all. A time that is not above that of the entry before is left out.
+//! An append adds an entry to both if more than `index.interval.bytes` were written since the last
+//! entries, not counting itself. So a segment's first append never has one. When a segment is
+//! closed, the time index gets a last entry for the largest timestamp of the segment. A timestamp
+//! that is not above that of the previous entry gets no entry.
 //!
-//! A broker reserves room for an index while its segment is active; here the files hold entries only.
-//! Times below 0 have no entries.
+//! A broker reserves room for an index while its segment is active; here the files hold entries
+//! only. Timestamps below 0 have no entries.
 //!
 //! The log above had an interval of 0, so every append but the first has entries:
 //!
@@ -232,7 +237,7 @@
 //! # (|| -> std::io::Result<()> {
 //! assert_eq!(hex(&read("00000000000000000000.index")?), [
 //!     "00000001", "00000045", // the append that ended with offset 1 began at 69
-//!     "00000002", "0000008a", // the one that ended with offset 2, at 138
+//!     "00000002", "0000008a", // the append that ended with offset 2 began at 138
 //! ].concat());
 //!
 //! assert_eq!(hex(&read("00000000000000000000.timeindex")?), [
@@ -245,8 +250,9 @@
 //!
 //! # Snapshot
 //!
-//! `00000000000000000109.snapshot` holds what the log knew of its producers when it ended at 109: from there on, the headers of the
-//! batches say the rest. Without one, or with one whose checksum is wrong, an opening reads further back.
+//! `00000000000000000109.snapshot` holds the state of the producers when the log ended at 109.
+//! From there on, opening reads the headers of the batches. If the snapshot is missing, or its
+//! checksum is wrong, opening reads from an earlier point.
 //!
 //! | at | field | type | meaning |
 //! |---|---|---|---|
@@ -256,9 +262,9 @@
 //! | 0 | producer id | i64 | |
 //! | 8 | producer epoch | i16 | |
 //! | 10 | last sequence | i32 | of its last batch; -1 if only a marker was seen |
-//! | 14 | last offset | i64 | the same |
-//! | 22 | offset delta | i32 | last offset less first offset of that batch |
-//! | 26 | timestamp | i64 | its largest |
+//! | 14 | last offset | i64 | of its last batch |
+//! | 22 | offset delta | i32 | last offset minus first offset of that batch |
+//! | 26 | timestamp | i64 | the largest of that batch |
 //! | 34 | coordinator epoch | i32 | of the last marker; -1 none |
 //! | 38 | transaction's first offset | i64 | where its open transaction began; -1 none |
 //!
@@ -303,53 +309,58 @@
 //!
 //! # Recent batches
 //!
-//! `00000000000000000109.recent` holds what the snapshot of the same offset has no room for. It is a
-//! file of ours: a broker pays no attention to it, and it is never needed. It counts only beside the
-//! snapshot whose checksum it names. Its entries are those of the snapshot's producers, in the same
-//! order, and their numbers are varints, as in a record.
+//! `00000000000000000109.recent` holds state that the format of the snapshot has no room for. It
+//! is not one of Kafka's files: a broker ignores it, and no opening needs it. It is valid only
+//! beside the snapshot whose checksum it names. It has an entry for each producer of the snapshot,
+//! in the same order, and the numbers in an entry are varints, as in a record.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
 //! | version | i16 | 0 |
 //! | checksum | u32 | CRC-32C of all that follows |
 //! | snapshot | u32 | the checksum of the snapshot |
-//! | heard | varint | when a batch of the producer last arrived, in milliseconds; less that of the entry before |
-//! | count | varint | the batches before its last one: at most 4, the latest first, each of four numbers |
-//! | sequence numbers | varint | the first of the batch after it, less its last |
-//! | offsets | varint | the same of offsets: at least 1 |
-//! | offset delta | varint | its last offset less its first |
-//! | timestamp | varint | that of the batch after it, less its own |
+//! | heard | varint | when a batch of the producer last arrived, in milliseconds, minus that of the previous entry |
+//! | count | varint | the number of batches before its last one, at most 4. They follow, the latest first, four numbers each |
+//! | sequence numbers | varint | the first of the next batch, minus its last |
+//! | offsets | varint | the same for offsets: at least 1 |
+//! | offset delta | varint | its last offset minus its first |
+//! | timestamp | varint | that of the next batch, minus its own |
 //!
 //! # The small files
 //!
-//! **Checkpoints** are text: a version, a count, and a line for each entry. A broker keeps one for all its
-//! logs in the directory above, and so does a store; a log that belongs to neither has its own, with one line. A malformed
-//! one is reported ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and counts as none, which costs a longer
-//! recovery or compaction. That of the log's start is an error: without it, deleted records would be back.
+//! **Checkpoints** are text: a version, a count, and a line for each entry. A broker and a store
+//! keep one for all their logs in the directory above; a log that belongs to neither has its own.
+//! A malformed checkpoint is reported
+//! ([`Event::CheckpointIgnored`](crate::Event::CheckpointIgnored)) and ignored, which costs a
+//! longer recovery or compaction. A malformed checkpoint of the log's start is an error: without
+//! it, deleted records would reappear.
 //!
-//! **`.kafka_cleanshutdown`** is Kafka's JSON with members of our own, which a broker ignores. They say which log
-//! was closed: if the last segment has not the base and length they give, somebody else wrote since; if the
-//! checksum does not match, the marker is damaged. In both cases the log is recovered as after a crash.
+//! **`.kafka_cleanshutdown`** is Kafka's JSON with additional members, which a broker ignores.
+//! They describe the log that was closed. If the last segment does not have the base and length
+//! that they name, another program has written since; if the checksum does not match, the marker
+//! is damaged. In both cases the log is recovered as after a crash.
 //!
 //! | member | meaning |
 //! |---|---|
 //! | `version`, `brokerEpoch` | Kafka's: 0, and -1 for none |
 //! | `activeSegment`, `activeBytes` | base offset and length of the last segment |
 //! | `endOffset` | the end of the log |
-//! | `largestTimestamp`, `largestTimestampOffset` | the last segment's, and the last offset of that batch |
-//! | `firstTimestamp` | the largest of the segment's first batch: its age counts from there |
-//! | `bytesSinceIndexEntry` | so that the next entries come where they would have come |
+//! | `largestTimestamp`, `largestTimestampOffset` | the largest timestamp of the last segment, and the last offset of its batch |
+//! | `firstTimestamp` | the largest timestamp of the segment's first batch: the age of the segment counts from there |
+//! | `bytesSinceIndexEntry` | the bytes since the last entries, so that the next ones keep the interval |
 //! | `offsetIndexEntries`, `timeIndexEntries` | how many entries the last segment's indexes have |
-//! | `producers` | how many [producers](#snapshot) the log knows; when none, no snapshot is read |
-//! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000: one that is missing between others, or shorter now, is damage |
+//! | `producers` | how many [producers](#snapshot) the log knows; if there are none, no snapshot is read |
+//! | `segments` | the base offset and length of each segment in turn, if there are at most 20,000; a segment that is missing between others, or is shorter now, is damage |
 //! | `checksum` | CRC-32C of all bytes before its comma |
 //!
-//! **`.lock`** is empty or two lines: the process that has or had the log open, and the name of the machine's
-//! run ([`Fs::boot_id`](crate::fs::Fs::boot_id)). A log of a store has none of its own. The lock itself is the operating system's: on Linux both that of `flock` and that of
-//! `fcntl`, which is the one that brokers take. The [directory is locked](super::limits#who-may-have-it-open) as well. The text is for
-//! error messages and for [recovery](super::durability#did-the-machine-stop).
+//! **`.lock`** is empty, or has two lines: the process that has or had the log open, and the boot
+//! id of the machine ([`Fs::boot_id`](crate::fs::Fs::boot_id)). A log of a store has no such file
+//! of its own. The lock itself is the operating system's: on Linux both a lock of `flock` and one
+//! of `fcntl`, which brokers take. The [directory is
+//! locked](super::limits#one-writer-many-readers) as well. The text is for error messages and for
+//! [recovery](super::durability#did-the-machine-stop).
 //!
-//! The same log once more:
+//! The small files of the log above:
 //!
 //! ```
 //! # use annals::fs::{File, Fs, MemFs, Open};
@@ -382,47 +393,58 @@
 //!
 //! # A directory of topics
 //!
-//! A [`Store`](crate::Store) keeps what a broker keeps in one of its `log.dirs`: a directory for each partition, and the small files above them, once for all.
+//! A [`Store`](crate::Store) keeps the same files as a broker in one of its `log.dirs`: a
+//! directory for each partition, and above them one set of small files for all.
 //!
-//! | name | what | kept by |
+//! | name | content | written by |
 //! |---|---|---|
-//! | `<topic>-<partition>/` | a log, as above, without small files of its own but the next two | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) |
+//! | `<topic>-<partition>/` | a log, as above, with only the next two small files of its own | [`create_topic`](crate::Store::create_topic), [`add_partitions`](crate::Store::add_partitions) |
 //! | `<topic>-<partition>/partition.metadata` | the id of the topic: Kafka's | from before the first record |
-//! | `<topic>-0/topic.properties` | how many partitions the topic has, and how it is set up: ours | each change of the topic |
+//! | `<topic>-0/topic.properties` | the number of partitions and the settings of the topic; not Kafka's | each change of the topic |
 //! | `<topic>-<partition>.<32 digits>-delete/` | a log that is being removed; the next opening finishes it | [`delete_topic`](crate::Store::delete_topic) |
 //! | `…-stray/`, `…-future/`, `__cluster_metadata-…/`, `remote-log-index-cache/` | a broker's; left alone | |
-//! | `meta.properties` | whose directory it is: Kafka's | the first opening; one that is there stays |
-//! | `.lock` | one process at a time | once created, always |
+//! | `meta.properties` | the ids of the cluster, the node and the directory: Kafka's | the first opening; a file that is there stays |
+//! | `.lock` | locked while a process has the directory open for writing | once created, always |
 //! | the three checkpoints | a line for each log | as above |
-//! | `.kafka_cleanshutdown` | all logs were closed in order, and how each of them was | from [`close`](crate::Store::close) to the next opening |
+//! | `.kafka_cleanshutdown` | all logs were closed cleanly, and the state of each of them | from [`close`](crate::Store::close) to the next opening |
 //! | `.reserved-room-for-a-full-disk-0` to `-3` | as above, for all logs | every opening, if there is room |
-//! | `producer-ids.properties` | which ids of producers were given out: ours | the first producer, and each thousand after it |
+//! | `producer-ids.properties` | which ids of producers were given out; not Kafka's | the first producer after an opening, and each thousand after it |
 //!
-//! Other directories, such as `lost+found`, are left alone and [listed](crate::Store::unknown_directories); a broker refuses them.
-//! A directory that ends in `-` and a number is taken for a partition: one that is none is refused. Other files are left alone.
+//! Other directories, such as `lost+found`, are left alone and
+//! [listed](crate::Store::unknown_directories); a broker does not start with them. A directory
+//! whose name ends in `-` and a number is taken for a partition; if it is not a log, it is an
+//! error. Other files are left alone.
 //!
-//! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#` begins a comment.
+//! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#`
+//! begins a comment.
 //!
-//! **`topic.properties`** has `partitions`, and what the topic sets [itself](crate::TopicConfig), by Kafka's keys. While partitions are being made it
-//! says `state=creating`, and while they are being removed `state=deleting`: with the write of that line a topic is there, or gone, and opening does
-//! what a crash left undone of the rest. Beside `state=creating` it has `topic.id`: the id is durable before the first partition gets it.
-//! As the file decides what is deleted, nothing in it is guessed at: a line that is not understood takes the topic offline. A topic without
-//! that file is a broker's: it has the partitions that are there, and forgets nothing until it is told to; `__consumer_offsets` and
-//! `__transaction_state` are compacted.
+//! **`topic.properties`** has `partitions`, and the topic's [own settings](crate::TopicConfig), by
+//! Kafka's keys. While partitions are being created it has `state=creating`, and while they are
+//! being removed `state=deleting`. The write of that line decides whether the topic exists; after
+//! a crash, opening finishes the rest. Beside `state=creating` it has `topic.id`: the id is
+//! durable before the first partition gets it. The file decides what is deleted, so nothing in it
+//! is guessed: a line that cannot be parsed takes the topic offline. A topic without that file is
+//! a broker's. It has the partitions that are there, and deletes nothing until you alter it;
+//! `__consumer_offsets` and `__transaction_state` are compacted.
 //!
-//! **`meta.properties`**: `version=1`, `node.id`, `cluster.id` and `directory.id`; or `version=0` and `broker.id`, of an old broker. Ids are 16 bytes, as 22
-//! characters of URL-safe base64. What else is in it stays.
+//! **`meta.properties`** has `version=1`, `node.id`, `cluster.id` and `directory.id`; or
+//! `version=0` and `broker.id`, from an old broker. Ids are 16 bytes, as 22 characters of URL-safe
+//! base64. Other entries are kept.
 //!
-//! **`producer-ids.properties`** says where the next thousand of ids begins. It is written, durably, before the first of a thousand is given out; a crash
-//! loses the rest of them. Without it ids begin above all of a store that the logs know. They begin at
-//! [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), as a broker gives out those from 0 on.
+//! **`producer-ids.properties`** has the id at which the next thousand begins. It is written,
+//! durably, before the first id of a thousand is given out; a crash loses the rest of that
+//! thousand. Without the file, ids begin above every store's id that the logs know. The first id
+//! is [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), because a broker gives out ids
+//! from 0 on.
 //!
-//! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could delete records or keep
-//! them for ever. So each log has two equal lines in each of these files, and if they differ, neither is believed. A
-//! broker writes one line, which shows that it had the log last. It reads both, and takes the second.
+//! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could
+//! delete records or keep them for ever. So each log has two equal lines in each of these files,
+//! and if they differ, both are ignored. A broker writes one line, which shows that it had the log
+//! last. It reads both, and takes the second.
 //!
-//! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, and for it the members told above, with a checksum of their own. A log
-//! that is not in it, or not as it says, is recovered; the others are not read.
+//! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, with the
+//! members listed above and a checksum of their own. A log that is missing in it, or differs from
+//! its entry, is recovered; the others are not read.
 //!
 //! ```
 //! use annals::fs::{File, Fs, MemFs, Open};
@@ -470,18 +492,21 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # What groups have committed: `__consumer_offsets`
+//! # Committed offsets: `__consumer_offsets`
 //!
-//! An ordinary topic of the store, compacted, with 50 partitions. A group is kept in one of them: the hash that Java has for its name, without the sign, by their number.
-//! A committed offset and what is known of a group are records, each under its key; a record without a value says that it is
-//! forgotten. A text is its length in two bytes and as many bytes of UTF-8, with -1 as length for none. `bytes` have a length of four.
+//! `__consumer_offsets` is an ordinary topic of the store, compacted, with 50 partitions. Each
+//! group is stored in one of them: the Java hash of its name, without the sign, modulo the number
+//! of partitions. A committed offset and the state of a group are records, each with its key; a
+//! tombstone deletes it. A text is its length in two bytes and as many bytes of UTF-8, with -1 as
+//! length for none. `bytes` have a length of four bytes.
 //!
 //! | record | key | value, of version 3 |
 //! |---|---|---|
-//! | an offset | i16 1, group, topic, i32 partition | i16 3, i64 offset, i32 leader epoch (-1: unknown), text of the metadata, i64 when it was committed |
-//! | a group | i16 2, group | i16 3, text of the protocol type, i32 generation, text of the assignor or none, text of the leader's id or none, i64 when its state changed, i32 how many members; each: text of its id, of its instance or none, of its client, of its host, i32 longest time between polls, i32 session timeout, bytes of what it subscribes to, bytes of what was assigned to it |
+//! | an offset | i16 1, group, topic, i32 partition | i16 3, i64 offset, i32 leader epoch (-1: unknown), text of the metadata, i64 time of the commit |
+//! | a group | i16 2, group | i16 3, text of the protocol type, i32 generation, text of the assignor or none, text of the leader's id or none, i64 time of the last change of state, i32 number of members; for each: text of its id, of its instance or none, of its client, of its host, i32 longest time between polls, i32 session timeout, bytes of its subscription, bytes of its assignment |
 //!
-//! Both numbers of a version are read as far as Kafka has written any: 0 to 4 of the values, 0 to 2 of the keys. Of a commit all offsets are in one batch: they hold, or none does.
+//! All versions that Kafka has written are read: 0 to 4 for values, 0 to 2 for keys. All offsets
+//! of a commit are in one batch, so either all of them hold or none.
 //!
 //! The offset 42, committed by `g1` for partition 3 of `orders`:
 //!
@@ -499,7 +524,7 @@
 //! let at = OffsetAndMetadata { offset: 42, leader_epoch: Some(7), metadata: "m".into() };
 //! consumer.commit_offsets(BTreeMap::from([(TopicPartition::new("orders", 3), at)]))?;
 //!
-//! let kept = store.topic("__consumer_offsets")?.partition(42)?; // 3242, the hash of "g1", by 50
+//! let kept = store.topic("__consumer_offsets")?.partition(42)?; // 3242, the hash of "g1", modulo 50
 //! let record = kept.get(0)?.unwrap();
 //! assert_eq!(hex(record.key.as_deref()), [
 //!     "0001",             // version: a committed offset

@@ -1,31 +1,39 @@
-//! From Kafka to annals: each setting of a client, a topic and a broker, each call of the clients and the `AdminClient`; its name here, and what differs.
+//! From Kafka to annals: each setting of a client, a topic or a broker, and each call of the
+//! clients and the `AdminClient`, with its name here and the differences.
 //!
-//! A [`Store`](crate::Store) is what a broker keeps in one of its `log.dirs`, with the clients in the same process. Names are Kafka's in the
-//! manner of Rust: `max.poll.records` is [`max_poll_records`](crate::ConsumerConfig::max_poll_records), what ends in `.ms` is a
-//! [`Duration`](std::time::Duration) without the suffix, a size says `_bytes`. A value that cannot be is refused where it is given. What is in
-//! no table has no counterpart, or is Kafka's inner business.
+//! A [`Store`](crate::Store) is the content of one of a broker's `log.dirs`, with the clients in
+//! the same process. Names are Kafka's, in the style of Rust: `max.poll.records` is
+//! [`max_poll_records`](crate::ConsumerConfig::max_poll_records), a setting that ends in `.ms` is
+//! a [`Duration`](std::time::Duration) without the suffix, and a size ends in `_bytes`. The call
+//! that gets an invalid value rejects it. A setting that is in no table has no counterpart, or is
+//! internal to Kafka.
 //!
 //! # What is not there, and why
 //!
 //! | in Kafka | here |
 //! |---|---|
-//! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they know of every change of it at once |
-//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) has it on the medium, which Kafka leaves to the replicas |
-//! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | a call is a call. It returns when it is done |
-//! | security, ACLs, quotas, delegation tokens | who has the process has the store: use the rights of the file system |
-//! | transactions: `transactional.id`, `initTransactions` and its like, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
-//! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are kept and do nothing |
-//! | Streams, Connect, Schema Registry | not there; [`Serialize`](crate::Serialize) is where a registry would come in |
+//! | brokers, `bootstrap.servers`, metadata, rack and DNS settings | the clients hold the [`Store`](crate::Store); they see every change of it at once |
+//! | replication: replicas, in-sync replicas, elections, reassignment, `min.insync.replicas` | there is one copy of everything. [`Acks::Flushed`](crate::Acks::Flushed) waits for an fsync, where Kafka relies on the replicas |
+//! | network: connections, buffers, `request.timeout.ms`, `default.api.timeout.ms`, `max.in.flight.requests.per.connection`, heartbeats | each is a function call, which returns when it is done |
+//! | security, ACLs, quotas, delegation tokens | a process that can read or write the directory can use the store: use the permissions of the file system |
+//! | transactions: `transactional.id`, `initTransactions` and the calls that follow it, `read_committed` | not yet. Transactional batches and markers that a broker has stored are kept as they are; new ones are rejected |
+//! | tiered storage, `remote.*`, `local.retention.*` | not there; the settings of topics are stored and have no effect |
+//! | Streams, Connect, Schema Registry | not there; a registry would be an implementation of [`Serialize`](crate::Serialize) |
 //! | JMX | [`Producer::stats`](crate::Producer::stats), [`Log::stats`](crate::Log::stats), and a [`Listener`](crate::Listener) |
 //!
 //! # Three things to know first
 //!
-//! - **Acks.** Kafka's default, `all`, survives the loss of a broker. The default here, [`Acks::Written`](crate::Acks::Written), survives the end of
-//!   the process, and of loss of power what the system had written by then. [`Acks::Flushed`](crate::Acks::Flushed) survives both.
-//!   Commits of offsets have the same choice: [`flush_commits`](crate::ConsumerConfig::flush_commits).
-//! - **Topics are made, never found.** There is no `auto.create.topics.enable`: who sends to a topic that is not there gets
-//!   [`TopicError::Unknown`](crate::TopicError::Unknown). Who subscribes to one waits for it.
-//! - **A topic forgets after 7 days**, as in Kafka. A [`Log`](crate::Log) that is opened by itself forgets nothing.
+//! - **Acks.** Kafka's default, `all`, survives the loss of a broker. With the default here,
+//!   [`Acks::Written`](crate::Acks::Written), a record survives a process crash; after a loss of
+//!   power, whatever the operating system had written by then is there. With
+//!   [`Acks::Flushed`](crate::Acks::Flushed), a record survives both. Commits of offsets have the
+//!   same choice: [`flush_commits`](crate::ConsumerConfig::flush_commits).
+//! - **You create topics; no call creates one for you.** There is no `auto.create.topics.enable`:
+//!   a send to a topic that does not exist fails with
+//!   [`TopicError::Unknown`](crate::TopicError::Unknown). A consumer that subscribes to one waits
+//!   for it.
+//! - **A topic deletes records after 7 days**, as in Kafka. A [`Log`](crate::Log) that you open
+//!   without a store deletes nothing.
 //!
 //! # A producer, side by side
 //!
@@ -60,10 +68,10 @@
 //!         }
 //!     })?;
 //! }
-//! let typed: TypedProducer<str, i32> = producer.typed(); // the same, where types are wanted
+//! let typed: TypedProducer<str, i32> = producer.typed(); // the same producer, with types
 //! let last = typed.send(("stock", "pear", &7))?.wait()?;
 //! assert!(last.offset.is_some());
-//! producer.close()?; // writes what is left, and tells what failed
+//! producer.close()?; // writes what is left, and returns the first failure
 //! # let stock = store.topic("stock")?;
 //! # assert_eq!(stock.partitions().iter().map(|log| log.offsets().end).sum::<u64>(), 11);
 //! # Ok::<(), Error>(())
@@ -131,23 +139,23 @@
 //!
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
-//! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `HandedOver`; `1` is `Written`; `all` is `Flushed`, which waits for the medium. Idempotence needs none of them |
-//! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | a topic that takes only smaller batches gets smaller ones, where Kafka sends, is refused, and splits |
-//! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | a batch that somebody waits for is written at once |
-//! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | a full buffer is written by who sends, and it blocks while others write or the disk fails |
-//! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | for the buffer alone, as there are no metadata to wait for |
-//! | `max.request.size`, 1048576 | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), 1 MiB | of one record; there are no requests |
+//! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `HandedOver`; `1` is `Written`; `all` is `Flushed`, which waits for an fsync. Idempotence works with each of them |
+//! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | if a topic accepts only smaller batches, the producer builds smaller ones; Kafka's producer sends the batch, has it rejected, and splits it |
+//! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | when a thread waits for a record, its batch is written at once |
+//! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | when the buffer is full, the sending thread writes it, and blocks while other threads write or the disk fails |
+//! | `max.block.ms`, 60000 | [`max_block`](crate::ProducerConfig::max_block), 60 s | only for room in the buffer, because there are no metadata to wait for |
+//! | `max.request.size`, 1048576 | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), 1 MiB | the limit of one record, because there are no requests |
 //! | `delivery.timeout.ms`, 120000 | [`delivery_timeout`](crate::ProducerConfig::delivery_timeout), 120 s | at least `linger`; counted from the first record of a batch |
 //! | `retries`, 2147483647 | | always until `delivery_timeout` |
-//! | `retry.backoff.ms`, 100; `retry.backoff.max.ms`, 1000 | [`retry_backoff`](crate::ProducerConfig::retry_backoff), 100 ms; [`retry_backoff_max`](crate::ProducerConfig::retry_backoff_max), 1 s | not spread at random: there is nobody to meet |
-//! | `enable.idempotence`, `true` | [`idempotence`](crate::ProducerConfig::idempotence), on | with any `acks` |
+//! | `retry.backoff.ms`, 100; `retry.backoff.max.ms`, 1000 | [`retry_backoff`](crate::ProducerConfig::retry_backoff), 100 ms; [`retry_backoff_max`](crate::ProducerConfig::retry_backoff_max), 1 s | without random jitter: no other client retries at the same time |
+//! | `enable.idempotence`, `true` | [`idempotence`](crate::ProducerConfig::idempotence), on | works with any `acks` |
 //! | `max.in.flight.requests.per.connection`, 5 | | batches of a partition are written one after the other |
 //! | `compression.type`, `none`, with its levels | [`compression`](crate::ProducerConfig::compression), none | the level is part of [`Compression`](crate::record::Compression) |
-//! | `partitioner.class`, none | [`partitioner`](crate::ProducerConfig::partitioner), [`ByKey`](crate::PartitionerChoice::ByKey) | keys go where Kafka sends them; [`RoundRobin`](crate::PartitionerChoice::RoundRobin), or one of your own |
+//! | `partitioner.class`, none | [`partitioner`](crate::ProducerConfig::partitioner), [`ByKey`](crate::PartitionerChoice::ByKey) | each key goes to the partition that Kafka chooses; or [`RoundRobin`](crate::PartitionerChoice::RoundRobin), or one of your own |
 //! | `partitioner.ignore.keys`, `false` | | a [`Partitioner`](crate::Partitioner) of your own |
-//! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | | no partition is slower because of its broker |
+//! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | | there is no broker that could make a partition slower |
 //! | `interceptor.classes` | [`interceptor`](crate::ProducerConfig::interceptor) | they see records after serialization |
-//! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked when compiling |
+//! | `key.serializer`, `value.serializer` | the types of [`Producer::typed`](crate::Producer::typed) | checked at compile time |
 //! | `client.id`, `metadata.max.age.ms`, `request.timeout.ms`, `send.buffer.bytes` and other settings of connections | | there is no connection |
 //! | `transactional.id`, `transaction.timeout.ms` | | not yet |
 //!
@@ -155,15 +163,15 @@
 //!
 //! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
 //! |---|---|---|
-//! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. A record that cannot be is refused by `send` itself |
-//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | called by a thread that sends, waits or flushes, or by one that the producer starts for callbacks; it may block |
-//! | the same topic again and again | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | Kafka has no such thing. No name is looked up for each record, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
+//! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. `send` itself rejects an invalid record |
+//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | a thread that sends, waits or flushes calls it, or a thread that the producer starts for callbacks; it may block |
+//! | many records to one topic | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | no counterpart in Kafka. It looks the name up once, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
 //! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`null_header`](crate::Record::null_header) | the [name](crate::HeaderName) can be any bytes; Java's is text |
-//! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure of what it waited for |
+//! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure among the records that it waited for |
 //! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
 //! | `metrics` | [`stats`](crate::Producer::stats) | |
-//! | the sender thread | [`poll`](crate::Producer::poll) | a thread is there when something lingers or is tried again. `poll` does its work on yours: see [testing](super::testing) |
+//! | the sender thread | [`poll`](crate::Producer::poll) | there is a thread while a batch lingers or is retried. `poll` does its work on your thread: see [testing](super::testing) |
 //! | `initTransactions`, `beginTransaction`, `sendOffsetsToTransaction`, `commitTransaction`, `abortTransaction` | | not yet |
 //!
 //! # Settings of a consumer
@@ -173,26 +181,26 @@
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
 //! | `group.id`, none | [`ConsumerConfig::new`](crate::ConsumerConfig::new); `default()` has none | |
-//! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the one kind of member that outlives its process |
+//! | `group.instance.id`, none | [`instance_id`](crate::ConsumerConfig::instance_id), none | the only kind of member that outlives its process |
 //! | `group.protocol`, `classic` | | the classic protocol, as calls |
 //! | `client.id`, empty | [`client_id`](crate::ConsumerConfig::client_id), `consumer` | |
-//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is made while its topic is being read begins with its first record; Kafka's way is [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
+//! | `auto.offset.reset`, `latest` | [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset), latest | with latest, a partition that is created while the topic is being read begins with its first record; for Kafka's behaviour, set [`new_partitions_from_start(false)`](crate::ConsumerConfig::new_partitions_from_start) |
 //! | `enable.auto.commit`, `true` | [`enable_auto_commit`](crate::ConsumerConfig::enable_auto_commit), yes | without a group nothing is committed |
-//! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | what is committed already is left out |
-//! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit survives loss of power when it returns |
+//! | `auto.commit.interval.ms`, 5000 | [`auto_commit_interval`](crate::ConsumerConfig::auto_commit_interval), 5 s | leaves out positions that are already committed |
+//! | | [`flush_commits`](crate::ConsumerConfig::flush_commits), no | whether a commit that has returned survives loss of power |
 //! | `max.poll.records`, 500 | [`max_poll_records`](crate::ConsumerConfig::max_poll_records), 500 | |
 //! | `fetch.max.bytes`, 52428800 | [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), 50 MiB | counts keys, values and headers of records, not stored batches |
 //! | `max.partition.fetch.bytes`, 1048576 | [`max_partition_fetch_bytes`](crate::ConsumerConfig::max_partition_fetch_bytes), 1 MiB | the same |
-//! | `fetch.min.bytes`, 1; `fetch.max.wait.ms`, 500 | | a poll returns with the first record there is: waiting for more saves no round trip |
-//! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the one deadline of a member that is there |
-//! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | for static members that went. Others are known to be gone at once |
+//! | `fetch.min.bytes`, 1; `fetch.max.wait.ms`, 500 | | a poll returns as soon as there is a record: waiting for more saves no round trip |
+//! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the only deadline of a dynamic member |
+//! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | for static members that left. The group notices at once that a dynamic member is gone |
 //! | `heartbeat.interval.ms`, 3000 | | there are none |
 //! | `isolation.level`, `read_uncommitted` | [`isolation`](crate::ConsumerConfig::isolation), the same | `read_committed` comes with transactions |
 //! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
 //! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
 //! | `check.crcs`, `true` | | always |
-//! | `interceptor.classes` | [`interceptor`](crate::ConsumerConfig::interceptor) | one that panics makes no poll fail |
-//! | `key.deserializer`, `value.deserializer` | the types of [`Consumer::typed`](crate::Consumer::typed) | what cannot be read is [shown, skipped or sent away](crate::OnPoison), and never met twice |
+//! | `interceptor.classes` | [`interceptor`](crate::ConsumerConfig::interceptor) | an interceptor that panics does not fail the poll |
+//! | `key.deserializer`, `value.deserializer` | the types of [`Consumer::typed`](crate::Consumer::typed) | a record that cannot be deserialized is [returned as an error, skipped, or sent to another topic](crate::OnPoison), and never met twice |
 //! | `allow.auto.create.topics`, `true` | | never |
 //! | `client.rack`, `default.api.timeout.ms`, `request.timeout.ms`, `metadata.max.age.ms`, `receive.buffer.bytes` and other settings of connections | | there is no connection |
 //!
@@ -200,82 +208,85 @@
 //!
 //! | `KafkaConsumer` | [`Consumer`](crate::Consumer) | what differs |
 //! |---|---|---|
-//! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with`](crate::Consumer::subscribe_with) | the listener gets [what it may do](crate::PartitionAccess) as an argument |
-//! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; bring a library for regular expressions of your own |
-//! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | `unsubscribe` commits first, if commits are automatic |
-//! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not for the group alone; woken by the append itself |
+//! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with`](crate::Consumer::subscribe_with) | the listener gets its [access to the partitions](crate::PartitionAccess) as an argument |
+//! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; for regular expressions, add a library of your own |
+//! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | with automatic commits, `unsubscribe` commits first |
+//! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not only for the group; the append itself wakes it |
 //! | `ConsumerRecord.headers`, `Headers.lastHeader` | [`headers`](crate::StoredRecord::headers), [`header`](crate::StoredRecord::header) | a [name](crate::HeaderName) that is not UTF-8 keeps its bytes and prints as Java shows it, with U+FFFD |
-//! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception to catch |
+//! | `wakeup` | [`waker`](crate::Consumer::waker) | the poll returns empty and says [`is_woken`](crate::ConsumerRecords::is_woken); there is no exception |
 //! | `commitSync()`, `commitSync(offsets)` | [`commit`](crate::Consumer::commit), [`commit_offsets`](crate::Consumer::commit_offsets) | a member commits for its own partitions only |
-//! | `commitAsync` | | a commit is an append: there is nothing to wait for |
-//! | `committed` | [`committed`](crate::Consumer::committed) | of one partition |
-//! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | takes a time as well; an offset that is not in the log is refused at once |
+//! | `commitAsync` | | a commit is an append, so there is no response to wait for |
+//! | `committed` | [`committed`](crate::Consumer::committed) | for one partition |
+//! | `seek`, `seekToBeginning`, `seekToEnd` | [`seek`](crate::Consumer::seek), [`seek_to_beginning`](crate::Consumer::seek_to_beginning), [`seek_to_end`](crate::Consumer::seek_to_end) | also takes a time; an offset that is not in the log is rejected at once |
 //! | `position`, `currentLag`, `pause`, `resume`, `paused` | [`position`](crate::Consumer::position), [`lag`](crate::Consumer::lag), and the same | |
 //! | `beginningOffsets`, `endOffsets`, `offsetsForTimes` | [`beginning_offsets`](crate::Consumer::beginning_offsets), [`end_offsets`](crate::Consumer::end_offsets), [`offsets_for_times`](crate::Consumer::offsets_for_times) | |
 //! | `groupMetadata` | [`group_metadata`](crate::Consumer::group_metadata) | |
-//! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all: they join again with their next poll | |
-//! | `close` | [`close`](crate::Consumer::close) | an error if what was read could not be committed; one that is dropped leaves its group, too, and commits nothing |
+//! | `enforceRebalance` | [`Admin::remove_members`](crate::Admin::remove_members) of all members: each joins again with its next poll | |
+//! | `close` | [`close`](crate::Consumer::close) | fails if the records that were read could not be committed. A consumer that is dropped leaves its group, too, and commits nothing |
 //! | `partitionsFor`, `listTopics` | [`Store::topic`](crate::Store::topic), [`Store::topics`](crate::Store::topics) | |
 //!
 //! # Settings of a topic
 //!
-//! [`TopicConfig::set`](crate::TopicConfig::set) takes Kafka's key and Kafka's text; what is set often has a method, too. The third column is the option
-//! of [`LogConfig`](crate::LogConfig) that it becomes, where its effect is told. Defaults are those of topics.
+//! [`TopicConfig::set`](crate::TopicConfig::set) takes Kafka's key and Kafka's text; common
+//! settings have a method, too. The third column is the option of [`LogConfig`](crate::LogConfig)
+//! that the setting becomes; its documentation describes the effect. The defaults are those of
+//! topics.
 //!
 //! | key | default | option | what differs |
 //! |---|---|---|---|
-//! | `segment.bytes` | 1073741824 | [`segment_bytes`](crate::LogConfig::segment_bytes) | from 62 on; Kafka 4 has 1 MiB at least |
+//! | `segment.bytes` | 1073741824 | [`segment_bytes`](crate::LogConfig::segment_bytes) | at least 62; in Kafka 4, at least 1 MiB |
 //! | `segment.ms` | 604800000 | [`segment_age`](crate::LogConfig::segment_age) | |
 //! | `segment.jitter.ms` | 0 | [`segment_jitter`](crate::LogConfig::segment_jitter) | the same in every run |
-//! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | from 24 on; takes no more room than its entries |
-//! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change waits for the next opening |
+//! | `segment.index.bytes` | 10485760 | [`index_bytes`](crate::LogConfig::index_bytes) | at least 24; an index takes no more room than its entries |
+//! | `index.interval.bytes` | 4096 | [`index_interval_bytes`](crate::LogConfig::index_interval_bytes) | a change applies after the next opening |
 //! | `flush.messages`, `flush.ms` | never | [`flush_messages`](crate::LogConfig::flush_messages), [`flush_interval`](crate::LogConfig::flush_interval) | the append that reaches the limit flushes; after `flush.ms` the maintainer does, or `maintain` |
 //! | `retention.bytes` | -1 | [`retention_bytes`](crate::LogConfig::retention_bytes) | |
 //! | `retention.ms` | 604800000 | [`retention_age`](crate::LogConfig::retention_age) | a segment without any timestamp stays |
 //! | `max.message.bytes` | 1048588 | [`max_message_bytes`](crate::LogConfig::max_message_bytes) | |
-//! | `cleanup.policy` | delete | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | never empty: for that, `delete` with both limits at -1 |
+//! | `cleanup.policy` | delete | [`cleanup_policy`](crate::LogConfig::cleanup_policy) | never empty: to delete nothing, set `delete` with both limits at -1 |
 //! | `delete.retention.ms` | 86400000 | [`delete_retention`](crate::LogConfig::delete_retention) | |
 //! | `min.compaction.lag.ms`, `max.compaction.lag.ms` | 0, no limit | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag), [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | |
 //! | `min.cleanable.dirty.ratio` | 0.5 | [`min_cleanable_dirty_ratio`](crate::LogConfig::min_cleanable_dirty_ratio) | |
-//! | `compression.type`, `compression.gzip.level`, `compression.zstd.level` | producer, -1, 3 | [`compression`](crate::LogConfig::compression) | a codec that this build has |
-//! | `compression.lz4.level` | 9 | | kept; there is one level of LZ4 here |
+//! | `compression.type`, `compression.gzip.level`, `compression.zstd.level` | producer, -1, 3 | [`compression`](crate::LogConfig::compression) | only the codecs of this build |
+//! | `compression.lz4.level` | 9 | | stored; there is one level of LZ4 here |
 //! | `preallocate` | false | [`preallocate`](crate::LogConfig::preallocate) | |
 //! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
-//! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that is opened by itself takes any time unless you set it |
-//! | `file.delete.delay.ms` | 60000 | | kept; a deleted file goes with its last reader |
-//! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | kept; there are no replicas |
-//! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | kept; there is no tiered storage |
+//! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that you open without a store accepts any time unless you set it |
+//! | `file.delete.delay.ms` | 60000 | | stored; a deleted file is removed with its last reader |
+//! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | stored; there are no replicas |
+//! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | stored; there is no tiered storage |
 //!
-//! A key that topics do not have is refused, with the nearest that they have. Kafka ignores it and writes a warning.
+//! A key that topics do not have is rejected, and the error suggests the nearest key. Kafka
+//! ignores such a key and logs a warning.
 //!
 //! # Settings of a broker
 //!
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
-//! | `log.dirs` | the path of [`Store::open`](crate::Store::open) | one directory a store |
+//! | `log.dirs` | the path of [`Store::open`](crate::Store::open) | one directory for each store |
 //! | `num.partitions`, 1 | [`TopicConfig::partitions`](crate::TopicConfig::partitions), 1 | |
-//! | `auto.create.topics.enable`, `delete.topic.enable` | | never, always |
-//! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | what a topic has that does not set it |
+//! | `auto.create.topics.enable`, `delete.topic.enable` | | never; always |
+//! | `message.max.bytes`, `log.segment.bytes`, `log.roll.*`, `log.retention.bytes`, `log.retention.ms` and its minutes and hours, `log.index.*`, `log.flush.interval.*`, `log.cleanup.policy`, `log.preallocate`, `log.message.timestamp.*`, `log.cleaner.delete.retention.ms`, `log.cleaner.min.*`, `log.cleaner.max.compaction.lag.ms`, `compression.type` | [`StoreConfig::log_defaults`](crate::StoreConfig::log_defaults) | the settings of a topic that does not set its own |
 //! | `log.cleaner.enable`, `true` | [`StoreConfig::maintenance`](crate::StoreConfig::maintenance), on | `None` leaves retention and compaction to [`Store::maintain`](crate::Store::maintain) |
-//! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | they delete, too |
-//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one for both |
+//! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete |
+//! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for both |
 //! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
 //! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_bytes`](crate::LogConfig::dedupe_bytes), 128 MiB | for each thread, and only while it compacts |
-//! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | memory follows what is read |
+//! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | buffers are as large as the batches that are read |
 //! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
-//! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | nothing waits |
+//! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | there are no delays |
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
-//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | since a batch last arrived, where Kafka counts from the timestamps of its records |
-//! | `producer.id.expiration.check.interval.ms`, 600000 | | forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
+//! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from the last arrival of a batch; Kafka counts from the timestamps of its records |
+//! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
 //! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
-//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it has 16 times the bytes of what it says |
-//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the last commit, poll or look-up by a consumer if that is later than the end of the last member |
-//! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: who uses a group looks |
-//! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process are there at once |
+//! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it has 16 times the bytes of its live records |
+//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the end of the last member, or from the last commit, poll or look-up by a consumer if that is later |
+//! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: each call that uses a group checks |
+//! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process join at once |
 //! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |
 //! | `group.max.size`, 2147483647 | [`CoordinatorConfig::max_members`](crate::CoordinatorConfig::max_members), the same | |
-//! | `broker.id`, `node.id`, cluster and directory ids | drawn when a directory is new | kept in `meta.properties` |
+//! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
 //! | `transaction.*`, `transaction.state.log.*` | | not yet |
 //! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | see above |
 //!
@@ -285,19 +296,19 @@
 //! |---|---|---|
 //! | `createTopics` | [`Store::create_topic`](crate::Store::create_topic) | one at a time, done when it returns |
 //! | `deleteTopics` | [`Store::delete_topic`](crate::Store::delete_topic) | by name; gone when it returns |
-//! | `listTopics` | [`Store::topics`](crate::Store::topics) | those of the store itself are among them |
-//! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | all in one |
+//! | `listTopics` | [`Store::topics`](crate::Store::topics) | includes the internal topics |
+//! | `describeTopics`, `describeLogDirs`, `describeConfigs` of a topic | [`Admin::describe_topic`](crate::Admin::describe_topic) | one call for all |
 //! | `createPartitions` | [`Store::add_partitions`](crate::Store::add_partitions) | |
-//! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | what is not given is default again: begin with [`Topic::config`](crate::Topic::config) |
+//! | `incrementalAlterConfigs`, `alterConfigs` of a topic | [`Store::alter_topic`](crate::Store::alter_topic) | a setting that you do not give returns to its default: begin with [`Topic::config`](crate::Topic::config) |
 //! | `deleteRecords` | [`Admin::delete_records`](crate::Admin::delete_records) | |
 //! | `listOffsets` | [`Log::offsets`](crate::Log::offsets), [`Log::offset_for_time`](crate::Log::offset_for_time) of a partition | |
 //! | `listConsumerGroups` | [`Admin::list_groups`](crate::Admin::list_groups) | `valid` is [`groups`](crate::ListedGroups::groups), `errors` [`unavailable`](crate::ListedGroups::unavailable) |
-//! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | both, and the lag |
+//! | `describeConsumerGroups`, `listConsumerGroupOffsets` | [`Admin::describe_group`](crate::Admin::describe_group) | one call for both, with the lag |
 //! | `alterConsumerGroupOffsets` | [`Admin::alter_offsets`](crate::Admin::alter_offsets) | |
 //! | `deleteConsumerGroupOffsets` | [`Admin::delete_offsets`](crate::Admin::delete_offsets) | |
 //! | `deleteConsumerGroups` | [`Admin::delete_group`](crate::Admin::delete_group) | one at a time |
 //! | `removeMembersFromConsumerGroup` | [`Admin::remove_members`](crate::Admin::remove_members) | dynamic members, too |
-//! | `kafka-consumer-groups --reset-offsets` | [`Admin::reset_offsets`](crate::Admin::reset_offsets) | [`ResetTo`](crate::ResetTo) has its ways, but for files and durations |
+//! | `kafka-consumer-groups --reset-offsets` | [`Admin::reset_offsets`](crate::Admin::reset_offsets) | [`ResetTo`](crate::ResetTo) has all its targets except files and durations |
 //! | the timer that expires offsets | [`Admin::expire_offsets`](crate::Admin::expire_offsets) | |
 //! | `describeProducers` | [`Log::producers`](crate::Log::producers) of a partition | |
 //! | `describeCluster`, `describeMetadataQuorum`, features, brokers, `electLeaders`, reassignments, `alterReplicaLogDirs` | | there is no cluster |
@@ -306,11 +317,20 @@
 //!
 //! # Tools
 //!
-//! `examples/annals`, the command-line tool, works on a directory that nobody has open.
+//! `examples/annals` is the command-line tool. Some commands only read, and work while another
+//! process has the directory open for writing. The others open it for writing, and fail with
+//! `Busy` until that process has closed it.
+//!
+//! | works beside a writer | opens for writing |
+//! |---|---|
+//! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
+//! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|
-//! | `kafka-topics`, `kafka-configs` of topics, `kafka-delete-records` | `annals topics` |
+//! | `kafka-topics`, `kafka-configs` of topics | `annals topics` |
+//! | `kafka-delete-records` | `annals delete-before`, of one partition |
 //! | `kafka-console-producer` | `annals produce` |
 //! | `kafka-console-consumer` | `annals consume` |
 //! | `kafka-consumer-groups` | `annals groups` |
@@ -318,15 +338,20 @@
 //!
 //! # From a broker's directory to a store
 //!
-//! A store opens what a broker has left: segments, indexes, snapshots, checkpoints, `partition.metadata`, committed offsets. What is *not*
-//! in the directory is how topics are set up: the controller keeps that. So a topic that comes from a broker forgets nothing (`retention.ms=-1`)
-//! until it is told otherwise, and is not compacted; only `__consumer_offsets` and `__transaction_state` are known to be compacted.
+//! A store opens a broker's directory: segments, indexes, snapshots, checkpoints,
+//! `partition.metadata`, committed offsets. The settings of topics are *not* in the directory,
+//! because the controller keeps them. So until you alter it, a topic that comes from a broker
+//! deletes nothing (`retention.ms=-1`) and is not compacted; only `__consumer_offsets` and
+//! `__transaction_state` are known to be compacted.
 //!
-//! 1. Stop the broker, and let it end by itself: a directory without `.kafka_cleanshutdown` is recovered first. Take a copy of the directory,
-//!    and leave the original. While the broker runs on a directory, a store does not open there, nor the other way round.
+//! 1. Stop the broker, and wait until it has ended: a directory without `.kafka_cleanshutdown` is
+//!    recovered first. Take a copy of the directory, and leave the original. A store does not open
+//!    a directory while a broker runs on it, and a broker does not start on the directory of an
+//!    open store.
 //! 2. Open the copy.
-//! 3. Give each topic its settings: `kafka-configs --describe` tells them.
-//! 4. Look whether offsets are what `kafka-get-offsets` said, [verify](crate::Log::verify), then close and open as you will.
+//! 3. Give each topic its settings: `kafka-configs --describe` lists them.
+//! 4. Compare the offsets with the output of `kafka-get-offsets`, and [verify](crate::Log::verify)
+//!    each log. From then on, use the store like any other.
 //!
 //! ```
 //! use annals::{Store, StoreConfig};
@@ -356,56 +381,66 @@
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
-//! Partitions that were on other brokers are not in the directory. Those that are here are served; a lower number that is not
-//! here answers [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere). How many partitions there are, only the cluster
-//! knows: a store counts up to the highest number that is here. So as long as one is elsewhere,
+//! Partitions that were on other brokers are not in the directory. The partitions that are here
+//! are served; a lower number that is not here fails with
+//! [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere). Only the cluster knows how many
+//! partitions there are: a store counts up to the highest number that is here. So as long as one
+//! is elsewhere,
 //!
-//! - a producer needs the partition of each record with a key: by a wrong count, the key would lead to another partition than
-//!   in the cluster. Records without a key go to the partitions that are here;
-//! - the topic cannot be altered, grown or deleted ([`Spread`](crate::TopicError::Spread)), and if it is
-//!   `__consumer_offsets`, there are no groups;
+//! - a producer needs the partition of each record with a key: with a wrong count, the key would
+//!   lead to another partition than in the cluster. Records without a key go to the partitions
+//!   that are here;
+//! - the topic cannot be altered, grown or deleted ([`Spread`](crate::TopicError::Spread)), and if
+//!   it is `__consumer_offsets`, there are no groups;
 //! - consumers of a group read the partitions that are here, and nothing from the others.
 //!
-//! If the ones that are missing are the last, nothing in the directory tells: the topic has fewer. Look at the count.
-//! [`MissingPartition`](crate::TopicError::MissingPartition) says that one *was* here: a checkpoint or
-//! `topic.properties` knows of it.
+//! If only the last partitions are missing, nothing in the directory shows it, and the topic has
+//! fewer. Check the count. [`MissingPartition`](crate::TopicError::MissingPartition) means that a
+//! partition *was* here, because a checkpoint or `topic.properties` names it.
 //!
 //! # From a store to a broker
 //!
-//! A broker takes over the directory of a store in place. No file of a partition moves, groups keep their offsets,
-//! and a small directory is served within seconds. A broker serves only the partitions that its controller has assigned
-//! to it, and renames every other directory to `-stray`; so the topics are written into the first records that a new
-//! controller reads. The example `to_broker` does that. The steps, for one node that is both broker and controller:
+//! A broker takes over the directory of a store in place. No file of a partition moves, groups
+//! keep their offsets, and a small directory is served within seconds. A broker serves only the
+//! partitions that its controller has assigned to it, and renames every other directory to
+//! `-stray`; so the example `to_broker` writes the topics into the first records that a new
+//! controller reads. The steps, for one node that is both broker and controller:
 //!
 //! 1. [Close](crate::Store::close) the store, and take a copy of its directory.
-//! 2. Write `server.properties`. `log.dirs` is the directory of the store, `metadata.log.dir` is another, new
-//!    directory, and `node.id` is the one in the store's `meta.properties`.
-//! 3. `kafka-storage format --ignore-formatted -t CLUSTER_ID -c server.properties`, with the `cluster.id` of the
-//!    store's `meta.properties`. It writes `bootstrap.checkpoint` into the metadata directory.
-//! 4. `cargo run --release --example to_broker -- DATA METADATA/bootstrap.checkpoint` adds the topics: their ids and
-//!    settings, the directory of each partition, and the next id for a producer where the logs know ids of a broker.
-//! 5. `kafka-server-start server.properties`. Compare both ends of each partition with `kafka-get-offsets`.
+//! 2. Write `server.properties`. `log.dirs` is the directory of the store, `metadata.log.dir` is
+//!    another, new directory, and `node.id` is the one in the store's `meta.properties`.
+//! 3. `kafka-storage format --ignore-formatted -t CLUSTER_ID -c server.properties`, with the
+//!    `cluster.id` of the store's `meta.properties`. It writes `bootstrap.checkpoint` into the
+//!    metadata directory.
+//! 4. `cargo run --release --example to_broker -- DATA METADATA/bootstrap.checkpoint` adds the
+//!    topics: their ids and settings, the directory of each partition, and the next producer id if
+//!    the logs know ids of a broker.
+//! 5. `kafka-server-start server.properties`. Compare both ends of each partition with
+//!    `kafka-get-offsets`.
 //!
-//! To come back, stop the broker and open the directory as a store. From then on the directory can go there and back
-//! as it is, because the controller knows its topics; for topics made meanwhile by the store, begin again at step 2
-//! with a new metadata directory.
+//! To come back, stop the broker and open the directory as a store. From then on the directory can
+//! go there and back as it is, because the controller knows its topics; if the store created
+//! topics meanwhile, begin again at step 2 with a new metadata directory.
 //!
 //! Into a cluster that exists already, records are copied by clients: produce to it what a
-//! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the directory.
+//! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the
+//! directory.
 //!
-//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka_broker.rs`) does these steps with Kafka 4.1,
-//! with its producers, its groups and its settings, there, back, and there again.
+//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka_broker.rs`) does these
+//! steps with Kafka 4.1, with its producers, its groups and its settings, there, back, and there
+//! again.
 //!
-//! What these files are:
+//! The files of the directory:
 //!
-//! | file | what | when it moves |
+//! | file | content | when the directory moves |
 //! |---|---|---|
-//! | `meta.properties` | whose directory it is: cluster, node, directory. A store draws ids of its own for a new one, and takes any it finds | stays: the broker takes the node and the cluster from it |
+//! | `meta.properties` | the ids of the cluster, the node and the directory. A store creates random ids for a new directory, and keeps the ids it finds | stays: the broker takes the node and the cluster from it |
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
-//! | the three checkpoints | a line a log: durable below, starts at, compacted below. A line that is wrong costs time; where a log starts is there twice, and not believed where the two differ | stay: both sides take over those of the other |
-//! | `replication-offset-checkpoint` | how far replicas are; a store has none | the broker makes its own |
-//! | `.kafka_cleanshutdown` | that the logs were closed in order, and which way | stays: each side removes it before it writes |
-//! | `topic.properties`, `producer-ids.properties`, `….recent` | a store's own; brokers ignore them | stay, for the way back |
+//! | the three checkpoints | one line for each log: durable below, starts at, compacted below. A wrong line costs time; the start of a log is stored twice, and ignored if the two differ | stay: each side takes over the checkpoints of the other |
+//! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
+//! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
+//! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
-//! What every byte of them means is in [`format`](mod@super::format#a-directory-of-topics). That Kafka's own classes read, continue and compact the logs written here, and we theirs, is tested
-//! log by log (`tests/kafka.rs`).
+//! [`format`](mod@super::format#a-directory-of-topics) describes every byte of them. The tests in
+//! `tests/kafka.rs` check, log by log, that Kafka's own classes read, continue and compact the
+//! logs written here, and the reverse.

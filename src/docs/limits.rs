@@ -1,4 +1,5 @@
-//! How large, how many, on which systems, and what is not done.
+//! Sizes, files and memory, supported systems, locking of directories, and features that are not
+//! there.
 //!
 //! # Sizes
 //!
@@ -6,124 +7,141 @@
 //! |---|---|---|
 //! | offset | 2⁶³ - 2 ([`MAX_OFFSET`](crate::MAX_OFFSET)) | Kafka stores 64 bits with a sign |
 //! | segment | 62 bytes to 2 GiB - 1, default 1 GiB | an index entry has 31 bits for a position |
-//! | offsets in one segment | 2³¹ | an index entry has 31 bits for a relative offset; a batch that would reach beyond begins a new segment |
-//! | batch | [`max_message_bytes`](crate::LogConfig::max_message_bytes), default 1 MiB + 12, and at most one segment | what is stored already is always read, whatever its size |
+//! | offsets in one segment | 2³¹ | an index entry has 31 bits for a relative offset; a batch that would exceed it begins a new segment |
+//! | batch | [`max_message_bytes`](crate::LogConfig::max_message_bytes), default 1 MiB + 12, and at most one segment | applies to appends; a stored batch is read whatever its size |
 //! | record, key, value, header | what fits into a batch | |
 //! | records in a batch | 2³¹ - 1 | |
 //! | an expanded batch | [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes) | bounds the memory of decompression |
-//! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | the segment is closed when one is full |
+//! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | a segment is closed when one of its indexes is full |
 //! | log | the disk | |
-//! | producers a log knows | memory | those not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and closed ones of this store, are forgotten |
-//! | producers in a snapshot | 1,458,888 | 64 MiB; with more none is written, and opening reads the batches |
+//! | producers a log knows | memory | the log forgets a producer that it has not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and a closed producer of this store |
+//! | producers in a snapshot | 1,458,888 | 64 MiB; with more producers no snapshot is written, and opening reads the batches |
 //! | batches of a producer that are recognised | 5 | as in Kafka, which recognises 1 after a restart |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
-//! | timestamp | 64 bits of milliseconds; below 0 they are stored, and not found by time | |
-//! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor one that a store or a broker keeps for itself, such as `__consumer_offsets`; not the same as another but for `.` and `_` | Kafka's rule |
+//! | timestamp | 0 to 2⁶³ - 1, in milliseconds since 1970, or -1 for none; an append with a lower one fails with [`InvalidRecord`](crate::Error::InvalidRecord). A lower one that a broker has stored is read, and not found by time | |
+//! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor an internal topic of a store or a broker, such as `__consumer_offsets`; two topics may not differ only in `.` and `_` | Kafka's rule |
 //! | partitions of a topic | 1 to 100,000 | each is a directory |
 //! | topics of a store | the file system, and memory | |
 //! | logs opened and closed at once | [`recovery_threads`](crate::StoreConfig::recovery_threads), 1 to 64 | |
-//! | `topic.properties`, `meta.properties`, `partition.metadata` | 1 MiB | a larger one is no such file |
+//! | `topic.properties`, `meta.properties`, `partition.metadata` | 1 MiB | only the first 1 MiB of a file is read |
 //! | a checkpoint or marker of a store | 64 MiB | lines of a few hundred thousand logs |
-//! | a record of a producer | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), default 1 MiB, at most 1 GiB; and what its topic takes | |
-//! | what a producer holds back | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), default 32 MiB | then `send` writes, or waits |
-//! | a poll of a consumer | [`max_poll_records`](crate::ConsumerConfig::max_poll_records) and [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), and one record in any case | |
+//! | a record of a producer | [`max_request_bytes`](crate::ProducerConfig::max_request_bytes), default 1 MiB, at most 1 GiB; and the limit of its topic | |
+//! | records that wait in a producer | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), default 32 MiB | above it, `send` writes, or waits |
+//! | a poll of a consumer | [`max_poll_records`](crate::ConsumerConfig::max_poll_records) and [`max_poll_bytes`](crate::ConsumerConfig::max_poll_bytes), but always at least one record | |
 //! | name of a group, of a static member | 1 to 32,767 bytes | Kafka stores 15 bits |
 //! | client id | 32,000 bytes | ids of members begin with it |
 //! | metadata of a committed offset | 4096 bytes | Kafka's `offset.metadata.max.bytes` |
 //! | a commit | 64 MiB | one batch of the offsets topic |
 //! | members of a group | [`max_members`](crate::CoordinatorConfig::max_members) | |
 //!
-//! The least a record takes on disk is 68 bytes in a batch of its own, and 7 among others.
+//! A record takes at least 68 bytes on disk in a batch of its own, and at least 7 in a batch with
+//! others.
 //!
 //! # Files and memory
 //!
-//! A segment is one to three files. Of one log at most 16 log files stay open, plus its directory, plus the lock file
-//! where it has one of its own, plus those that readers are in at the moment. So a store has two descriptors for each
-//! partition that is only written to, and after a close none, whatever handles live on. A log that is
-//! opened read-only keeps two files open. A file is opened when it is first needed. When the process has no descriptors left, the
-//! call fails with [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
+//! A segment is one to three files. A log keeps at most 16 log files open. In addition, it holds
+//! its directory, its lock file if it has one of its own, and the files that readers are in at the
+//! moment. So a store has two descriptors for each partition that is only written to. A closed log
+//! has none, even while handles to it live; a log opened read-only keeps two files open. A file is
+//! opened when it is first needed. If the process has no descriptors left, the call fails with
+//! [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
-//! The active segment's index entries are in memory: 8 and 16 bytes for each 4 KiB appended, at the default
-//! interval. Those of a closed segment are read when needed, and kept; from 64 KiB on they are mapped. A reader
-//! holds a buffer for the batch it is in, and one for its expanded records.
+//! The index entries of the active segment are in memory: 8 and 16 bytes for each 4 KiB appended,
+//! at the default interval. The entries of a closed segment are read when they are needed, and
+//! stay in memory; from 64 KiB on, the index files are mapped instead. A reader holds a buffer for
+//! the batch it is in, and one for its expanded records.
 //!
-//! Each producer of numbered batches that the log knows takes 300 to 600 bytes, as the table doubles when it is full: 1,000,000 of them 500 MiB. They
-//! are forgotten when a segment is begun, at a snapshot, by [`maintain`](crate::Log::maintain) and at opening, once they are silent for a day. Until then nothing but the disk
-//! bounds how many ids there are, each of which costs who sends it a batch of 68 bytes: let producers whom you do not trust have no ids of
-//! their own choice. A snapshot has 46 bytes of each, the file beside it some 30, and both are written with appends waiting: 1,000,000
-//! producers are 70 MiB every time a segment is begun and every 64 MiB.
-//! The table gives memory back when producers are forgotten.
+//! Each producer of numbered batches that the log knows takes 300 to 600 bytes of memory, because
+//! the table doubles when it is full; 1,000,000 producers take 500 MiB. The log forgets producers
+//! that are silent for a day: when a segment is begun, at a snapshot, by
+//! [`maintain`](crate::Log::maintain) and at opening. The table then releases their memory. Until
+//! then, only the disk bounds the number of ids, and a client pays one batch of 68 bytes for each
+//! of them. So do not let clients that you do not trust choose their own producer ids. A snapshot
+//! has 46 bytes for each producer, and the file beside it about 30. Appends wait while both are
+//! written: with 1,000,000 producers, 70 MiB each time a segment is begun, and every 64 MiB.
 //!
-//! A store has one maintainer for all its logs, and no thread for each. What a group has committed is in memory, too, from when the first group of its
-//! partition of `__consumer_offsets` is used. A producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for each partition that it has begun a batch for; with
-//! more partitions at once than batches fit into the buffer, batches are written before they are full.
+//! A store has one maintainer for all its logs, and no thread for each log. The committed offsets
+//! of a group are in memory once a group of its partition of `__consumer_offsets` is used. A
+//! producer takes [`batch_bytes`](crate::ProducerConfig::batch_bytes) of its buffer for each
+//! partition that it has begun a batch for. If it writes to more partitions at once than batches
+//! fit into the buffer, it writes batches before they are full.
 //!
 //! # Index files
 //!
-//! An index is a cache of the log. It is never the reason why a record is found, or not found.
+//! An index is a cache of the log. It never decides whether a record is found.
 //!
-//! | when | what is checked |
+//! | when | check |
 //! |---|---|
-//! | it is opened | whole entries; both columns rise; no entry points past the log; the last entry names a batch; no later time follows than the last. How far entries lie apart says nothing: whoever wrote them may have had another interval |
+//! | the index is opened | its size is a multiple of an entry; both columns rise; no entry points past the log; the last entry names a batch; no later time follows than the last. The distance between entries is not checked, because the file may have been written with another interval |
 //! | an entry is used | the batches at its position have its offset |
-//! | a crash was recovered | nothing: those of the segments that were scanned are made again |
+//! | after recovery from a crash | none: the indexes of the scanned segments are rebuilt |
 //! | [`verify`](crate::Log::verify) | every entry against the log |
 //!
-//! What fails is made again from the log, in memory and, by who holds the lock, in its file, and reported as
-//! [`Event::IndexRebuilt`](crate::Event::IndexRebuilt). That reads the segment once. A missing index file is the same.
+//! If a check fails, or the file is missing, the index is rebuilt from the log, which reads the
+//! segment once, and [`Event::IndexRebuilt`](crate::Event::IndexRebuilt) reports it. The process
+//! that holds the lock also replaces the file; others rebuild the index in memory only.
 //!
-//! **Mapped files.** Only index files of closed segments, of 64 KiB and more, are mapped, and only by the process that
-//! holds the lock. Log files never are. If another program cuts a mapped file, the system ends the process
-//! with SIGBUS at the next look at it. Nothing in this crate cuts one in place: they are replaced by a rename. Do not let
-//! other programs write into the directory of an open log.
+//! **Mapped files.** Only index files of closed segments, of 64 KiB and more, are mapped, and only
+//! by the process that holds the lock. Log files never are. If another program truncates a mapped
+//! file, the operating system ends the process with SIGBUS at the next access. This crate never
+//! truncates one in place: it replaces the file by a rename. Do not let other programs write into
+//! the directory of an open log.
 //!
 //! # Systems
 //!
-//! **Linux** is what it is made for and tested on. **Other Unix**: the same, but there is no name of the machine's run, so
-//! [every crash counts as a loss of power](super::durability#did-the-machine-stop), and `preallocate` may not reserve
-//! room. **Windows**: the code for it is there; a file that is open cannot always be removed or renamed
-//! there, and names are made durable as far as the system allows. Do not rely on it without tests of your own.
+//! **Linux**: annals is developed and tested on Linux. **Other Unix**: the same, except that there
+//! is no boot id, so [every crash counts as a loss of
+//! power](super::durability#did-the-machine-stop), and `preallocate` may not reserve room.
+//! **Windows**: the code compiles. An open file cannot always be removed or renamed there, and
+//! names are made durable as far as the system allows. Do not rely on Windows without tests of
+//! your own.
 //!
-//! **Network file systems** are not supported. Locks, renames and syncs promise less there than this crate needs.
+//! **Network file systems** are not supported. Locks, renames and syncs promise less there than
+//! this crate needs.
 //!
-//! **Links.** A symbolic link at the name of one of the log's files is refused, not followed. The directory itself may be reached through one.
+//! **Links.** A symbolic link at the name of one of the log's files is rejected, not followed. The
+//! path of the directory may contain links.
 //!
-//! # Who may have it open
+//! # One writer, many readers
 //!
-//! One writer at a time, of all threads and processes. The directory itself is locked, and its
-//! `.lock`, by the operating system: until the writer closes it or its process ends, however it
-//! ends. This holds between containers that share a directory, too. A broker takes the lock of a
-//! store's `.lock`: neither starts on what the other has.
+//! A directory has one writer at a time, among all threads and processes. The operating system
+//! locks the directory and its `.lock` until the writer closes it or its process ends, in
+//! whatever way. This also holds between containers that share a directory. A broker locks a
+//! store's `.lock`, too, so neither starts on a directory that the other has open.
 //!
 //! - *Every handle counts.* A [`Log`](crate::Log), a [`Topic`](crate::Topic), a reader, a tail or
 //!   a producer keeps the directory of its store locked, and maintained, when the
-//!   [`Store`](crate::Store) itself is dropped. A close ends all of them.
+//!   [`Store`](crate::Store) itself is dropped. `close` ends all of them.
 //! - *The path does not matter.* On Unix a writer holds its directory open and reaches all files
 //!   from there. Another path, a link, a second mount, or a removed `.lock` lets no second writer
 //!   in. If the directory is renamed, and another put in its place, the writer goes on in its own.
-//! - *A store and its logs have one rule.* A log of a store, or of a broker, can be opened by
-//!   itself while that is closed. It then takes the whole directory, reads and writes the
-//!   checkpoints there, and leaves them as its store would. So only one log of a store can be
-//!   opened by itself at a time. [`ErrorKind::Busy`](crate::ErrorKind::Busy) says that the
-//!   directory is taken. A partition that is mounted without the directory above it is rejected,
-//!   as its checkpoints cannot be seen.
+//! - *A store and its logs have one rule.* While a store or a broker is closed, you can open one
+//!   of its logs with [`Log::open`](crate::Log::open). The log then locks the whole data
+//!   directory, reads and writes the checkpoints there, and leaves them as its store would. So you
+//!   can open only one log of a store in this way at a time. If the directory is already open for
+//!   writing, opening fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy). A partition that is
+//!   mounted without the directory above it is rejected, as its checkpoints cannot be seen.
 //!
-//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or
-//! [a store](crate::Store::open_read_only). They see what was appended after at most 10 ms if they wait and at once if they ask, durable or not. They lock
-//! nothing and change nothing; they cannot see what is durable.
+//! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a
+//! store](crate::Store::open_read_only). A call sees everything that was appended before it,
+//! durable or not; a tail that waits sees it after at most 10 ms. Readers lock nothing and change
+//! nothing, and they cannot tell which records are durable.
 //!
 //! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
 //! Without it, as on Windows, only the `.lock` at a path keeps other writers out.
 //!
 //! # Hostile bytes
 //!
-//! Bytes from a disk or from a producer are never trusted. A length is compared with what is there before memory is
-//! asked for; decompression stops at its limit; there is no recursion. What is not a batch is an error.
+//! Bytes from a disk or from a producer are never trusted. A length is compared with the
+//! bytes that are there before memory is allocated; decompression stops at its limit; there is no
+//! recursion. Bytes that are not a batch are an error.
 //!
 //! # Not there
 //!
-//! Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Those that a broker
-//! has stored are read like others, [`last_stable`](crate::Offsets::last_stable) tells where the earliest open
-//! transaction begins, `.txnindex` files are kept true, and a log that has any is [not compacted](super::cleanup#what-survives).
-//! Message formats before v2. Tiered storage. Encryption. More than one copy, and everything that
-//! [a broker has for a network](super::from_kafka#what-is-not-there-and-why).
+//! Transactions: [`append_batch`](crate::Log::append_batch) rejects their batches. Transactional
+//! batches that a broker has stored are read like others,
+//! [`last_stable`](crate::Offsets::last_stable) is the offset at which the earliest open
+//! transaction begins, `.txnindex` files are kept correct, and a log that has such batches is [not
+//! compacted](super::cleanup#what-survives). Message formats before v2. Tiered storage.
+//! Encryption. More than one copy, and everything that [a broker has for a
+//! network](super::from_kafka#what-is-not-there-and-why).

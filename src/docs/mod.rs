@@ -1,15 +1,15 @@
-//! How it works, for those who rely on it. These modules hold no code, only text and examples that are run as tests.
+//! How annals works. These modules hold no code, only text and examples that are run as tests.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`from_kafka`] | each setting and call of Kafka's clients: its name here, and what differs; how to move a directory |
-//! | [`testing`] | a store in memory in place of a broker, time that you move, disks that fail |
-//! | [`durability`] | what survives which failure, what opening does about it, what a poisoned log is |
-//! | [`concurrency`] | who waits for whom, which locks there are, how an append becomes visible |
-//! | [`async_use`] | what blocks a thread, and how to call it from an executor |
-//! | [`cleanup`] | what a log forgets: deleting, compacting, both; which to choose and what it costs |
-//! | [`limits`] | how large, how many, on which systems |
-//! | [`format`](mod@format) | what every byte of every file means |
+//! | [`from_kafka`] | what is each setting and call of Kafka's clients called here, and how does it differ? how do I move a directory? |
+//! | [`testing`] | how do I test a service, with a store in memory, time that I move, and disks that fail? |
+//! | [`durability`] | what survives which failure? what does opening do about it? what is a poisoned log? |
+//! | [`concurrency`] | which call waits for which? which locks are there? how does an append become visible? |
+//! | [`async_use`] | which calls block a thread, and how do I call them from an executor? |
+//! | [`cleanup`] | retention, compaction, or both: which do I choose, and what does it cost? |
+//! | [`limits`] | how large, how many, on which systems? |
+//! | [`format`](mod@format) | what does every byte of every file mean? |
 
 pub mod async_use;
 pub mod cleanup;

@@ -1,19 +1,23 @@
-//! Testing with annals: a store in memory in place of a broker, time that you move, disks that fill up, fail and crash.
+//! Testing with annals: a store in memory instead of a broker, time that you move, and disks that
+//! fill up, fail and crash.
 //!
-//! A store [in memory](crate::Store::in_memory) is the code of a store on disk over a file system in memory. So what a test shows about
-//! batches, offsets, groups and errors holds for the store on disk, and a test can do to it what no test does to a disk: fail any call,
-//! stop the machine at any moment, and look at all that could be left. A broker in a container has to be started, waited for and
-//! shared between tests; here each test makes a store of its own, and throws it away.
+//! A store [in memory](crate::Store::in_memory) runs the code of a store on disk over a file
+//! system in memory. So the result of a test about batches, offsets, groups and errors also holds
+//! for the store on disk. And a test can do things that are hard to do to a disk: fail any call,
+//! stop the machine at any moment, and check everything that could be left. You have to start a
+//! broker in a container, wait for it and share it between tests; here, each test creates a store
+//! of its own and drops it.
 //!
 //! # The service under test
 //!
-//! Give a service its store, as you would give it its clock. The test makes one, and looks at topics where others look at logs:
+//! Pass a service its store, as you would pass it its clock. The test creates the store, and
+//! checks the topics:
 //!
 //! ```
 //! use annals::*;
 //! use std::time::Duration;
 //!
-//! /// Bills each order once, and says so.
+//! /// Sends an invoice for each order.
 //! struct Billing { orders: Consumer, invoices: Producer }
 //!
 //! impl Billing {
@@ -34,7 +38,7 @@
 //!             let text = format!("invoice for {}", record.value_str().unwrap_or_default());
 //!             self.invoices.send(("invoices", text))?;
 //!         }
-//!         self.invoices.flush()?; // first what was done, then that it is done
+//!         self.invoices.flush()?; // first the result, then the commit
 //!         self.orders.commit()?;
 //!         Ok(records.len())
 //!     }
@@ -52,14 +56,17 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Poll with [`Duration::ZERO`](std::time::Duration::ZERO): it takes what is there, and does what its group waits for. A test that polls with a timeout waits for that
-//! when nothing comes.
+//! Poll with [`Duration::ZERO`](std::time::Duration::ZERO): the poll returns the records that are
+//! there, and does the consumer's part in its group. A poll with a timeout blocks the test for the
+//! timeout if there are no records.
 //!
 //! # Time that you move
 //!
-//! All time comes from the [`Clock`](crate::Clock) of the store: timestamps, retention, lingering, retries, sessions, the expiry of offsets. With a
-//! [`ManualClock`](crate::ManualClock) a week is a line. Do not count on anything to happen by itself when it is moved: then call
-//! [`Store::maintain`](crate::Store::maintain), [`Producer::poll`](crate::Producer::poll), or poll a consumer.
+//! All time comes from the [`Clock`](crate::Clock) of the store: timestamps, retention, lingering,
+//! retries, sessions, the expiry of offsets. With a [`ManualClock`](crate::ManualClock), a week
+//! passes in one line. Moving the clock starts no work: call
+//! [`Store::maintain`](crate::Store::maintain) or [`Producer::poll`](crate::Producer::poll)
+//! afterwards, or poll a consumer.
 //!
 //! ```
 //! use annals::*;
@@ -79,15 +86,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! A call that *blocks* for a while (a poll with a timeout, a full buffer) is not cut short when a manual clock is moved: it is woken by what
-//! it waits for, or when as much real time has passed. Where a test must not wait, let it ask without a timeout.
+//! Moving a manual clock does not end a call that *blocks* (a poll with a timeout, a full buffer).
+//! The call returns when its event occurs, or when as much real time has passed. If a test must
+//! not wait, call without a timeout.
 //!
 //! # A disk that is full
 //!
 //! [`MemFs::set_capacity`](crate::fs::MemFs::set_capacity) fills the disk, and
-//! [`MemFs::set_file_limit`](crate::fs::MemFs::set_file_limit) uses up its inodes. What works then is in
-//! [durability](super::durability#a-full-disk). A producer holds on to what it cannot write, and goes on, in order, when
-//! there is room:
+//! [`MemFs::set_file_limit`](crate::fs::MemFs::set_file_limit) uses up its inodes.
+//! [Durability](super::durability#a-full-disk) lists the calls that still work. A producer keeps
+//! the records that it cannot write, and writes them, in order, when there is room:
 //!
 //! ```
 //! use annals::{fs::MemFs, *};
@@ -106,7 +114,7 @@
 //! assert!(!orders[99].is_done());
 //!
 //! disk.set_capacity(u64::MAX);
-//! clock.advance(Duration::from_secs(1)); // the pause before it is tried again
+//! clock.advance(Duration::from_secs(1)); // the pause before the retry
 //! producer.poll();
 //! for (offset, order) in (0..).zip(&orders) {
 //!     assert_eq!(order.wait()?.offset, Some(offset));
@@ -116,19 +124,20 @@
 //!
 //! # Calls that fail
 //!
-//! [`FaultFs`](crate::fs::FaultFs) stands between the store and its disk. A [`Rule`](crate::fs::Rule) names the calls (an
-//! [`Operation`](crate::fs::Operation), a part of the path, the nth, from the nth on, by chance with a seed), a
-//! [`Fault`](crate::fs::Fault) what becomes of them:
+//! [`FaultFs`](crate::fs::FaultFs) stands between the store and its disk. A
+//! [`Rule`](crate::fs::Rule) selects calls (by [`Operation`](crate::fs::Operation), a part of the
+//! path, the nth, from the nth on, by chance with a seed), and a [`Fault`](crate::fs::Fault) is
+//! what happens to them:
 //!
-//! | to see | take |
+//! | to test | use |
 //! |---|---|
 //! | a disk without room | `Fault::Error(StorageFull)` on writes, or `MemFs::set_capacity` |
 //! | no descriptors left | `Fault::Os(24)` on `Open` |
-//! | a sync that fails | `Fault::Error(Other)` on `SyncData`: the log is [poisoned](super::durability#a-poisoned-log), others go on |
+//! | an fsync that fails | `Fault::Error(Other)` on `SyncData`: the log is [poisoned](super::durability#a-poisoned-log), other logs go on |
 //! | a write that is cut short | `Fault::ErrorAfter`, `Fault::Short` |
-//! | rot | `Fault::FlipBit` on `Read` and `View` |
-//! | a slow disk, or one call held until the test lets it go | [`Fault::call`](crate::fs::Fault::call) |
-//! | one partition in trouble | `.path("orders-1")` |
+//! | corruption | `Fault::FlipBit` on `Read` and `View` |
+//! | a slow disk, or one call that is held until the test releases it | [`Fault::call`](crate::fs::Fault::call) |
+//! | faults in one partition | `.path("orders-1")` |
 //! | whether the order of calls is right | [`trace`](crate::fs::FaultFs::trace) |
 //!
 //! ```
@@ -150,11 +159,13 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # The process dies, the power fails
+//! # Crashes and loss of power
 //!
-//! Keep the [`MemFs`](crate::fs::MemFs). [`kill`](crate::fs::MemFs::kill) is the disk as the next process finds it,
-//! [`crash`](crate::fs::MemFs::crash) as a loss of power could leave it; both are copies, and the original goes on. So a test can crash
-//! after each step of a service and ask whether its promise holds. Here: what was acknowledged as flushed is there, once.
+//! Keep the [`MemFs`](crate::fs::MemFs). [`kill`](crate::fs::MemFs::kill) returns the disk as the
+//! next process would find it, [`crash`](crate::fs::MemFs::crash) as a loss of power could leave
+//! it. Both are copies, and the original goes on. So a test can crash after each step of a service
+//! and check its promises. This test checks that every record acknowledged as flushed is there,
+//! once:
 //!
 //! ```
 //! use annals::{fs::{MemFs, Survive}, *};
@@ -175,14 +186,14 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Work that a store does on several threads, and threads of yours, can be explored as well:
-//! [`FaultFs::interleave`](crate::fs::FaultFs::interleave) and [`FaultFs::together`](crate::fs::FaultFs::together) let a seed choose
-//! the order of their calls.
+//! You can also explore the schedules of the threads of a store, and of your own:
+//! [`FaultFs::interleave`](crate::fs::FaultFs::interleave) and
+//! [`FaultFs::together`](crate::fs::FaultFs::together) let a seed choose the order of their calls.
 //!
 //! # Groups, rebalances, late commits
 //!
-//! Any number of consumers can be polled in turn by one thread, which makes each step of a rebalance a line of the test. Whoever is not polled
-//! is the one that hangs:
+//! One thread can poll any number of consumers in turn, so each step of a rebalance is a line of
+//! the test. A consumer that is not polled behaves like one that hangs:
 //!
 //! ```
 //! use annals::*;
@@ -210,7 +221,7 @@
 //! settle(&mut [&mut a, &mut b])?;
 //! assert_eq!((a.assignment().len(), b.assignment().len()), (2, 2));
 //!
-//! // `a` is at work for longer than it may. Its partitions are given to `b`, and its commit comes too late.
+//! // `a` works for longer than it may. The group gives its partitions to `b`, and its commit is too late.
 //! for log in orders.partitions().iter() {
 //!     log.append("an order")?;
 //! }
@@ -220,7 +231,7 @@
 //! assert_eq!(b.assignment().len(), 4);
 //! assert_eq!(a.commit().unwrap_err().kind(), ErrorKind::Rebalancing);
 //!
-//! // Its next poll joins again. What it had read was read by `b`, too: at least once, never lost.
+//! // Its next poll joins again. `b` has read the same records: at least once, never lost.
 //! settle(&mut [&mut a, &mut b])?;
 //! assert_eq!((a.assignment().len(), b.assignment().len()), (2, 2));
 //! # Ok::<(), Error>(())
@@ -228,16 +239,20 @@
 //!
 //! Other patterns:
 //!
-//! - *A worker is killed.* Drop its consumer without closing it: it leaves, and nothing is committed. What it had read comes again.
-//! - *All are killed.* Open a store on [`kill`](crate::fs::MemFs::kill) of the disk: groups go on where they committed.
-//! - *Somebody resets the group.* [`Admin::reset_offsets`](crate::Admin::reset_offsets), when all members are closed.
-//! - *A commit fails.* A rule for writes with the path `__consumer_offsets`.
-//! - *Records are deleted under a consumer.* [`Admin::delete_records`](crate::Admin::delete_records) and the policies of
+//! - *A worker is killed.* Drop its consumer without closing it: it leaves the group and commits
+//!   nothing. The group reads its records again.
+//! - *All workers are killed.* Open a store on [`kill`](crate::fs::MemFs::kill) of the disk:
+//!   groups continue where they committed.
+//! - *An operator resets the group.* Call [`Admin::reset_offsets`](crate::Admin::reset_offsets)
+//!   when all members are closed.
+//! - *A commit fails.* Add a rule for writes with the path `__consumer_offsets`.
+//! - *Records are deleted under a consumer.* Call
+//!   [`Admin::delete_records`](crate::Admin::delete_records), and test the policies of
 //!   [`AutoOffsetReset`](crate::AutoOffsetReset).
 //!
 //! # Poison
 //!
-//! What is not what the consumer expects is an append away:
+//! Append a record that the consumer cannot deserialize:
 //!
 //! ```
 //! use annals::*;
@@ -266,19 +281,22 @@
 //!
 //! # Tests that are the same each time
 //!
-//! With these a store has no thread of its own, and one test thread decides what comes after what:
+//! With these settings a store has no thread of its own, and the thread of the test decides the
+//! order of all work:
 //!
-//! | what would start one | leave it out with |
+//! | a thread would run | avoid it with |
 //! |---|---|
 //! | retention and compaction in the background | [`Store::in_memory`](crate::Store::in_memory), or [`maintenance(None)`](crate::StoreConfig::maintenance) |
-//! | opening, making and closing logs at once | the same, or [`recovery_threads(1)`](crate::StoreConfig::recovery_threads) |
+//! | the opening, creation and closing of several logs at once | the same, or [`recovery_threads(1)`](crate::StoreConfig::recovery_threads) |
 //! | batches that linger | [`linger(Duration::ZERO)`](crate::ProducerConfig::linger) |
-//! | batches that are tried again | nothing that fails; or a manual clock: then [`Producer::poll`](crate::Producer::poll) does it where the test wants it |
-//! | a handle or a sync that is awaited, a [`Log`](crate::Log) that is followed read-only | `wait`, `flush`, polls |
+//! | retries of batches | no failure in the test; or a manual clock: then [`Producer::poll`](crate::Producer::poll) retries when the test calls it |
+//! | awaited handles and flushes, tails of a read-only [`Log`](crate::Log) | `wait`, `flush`, reads with a timeout of zero |
 //!
-//! A consumer never has one. What is drawn anew in each run: ids of topics and directories. They are names, and decide nothing. Which partition a record
-//! without a key goes to follows from the producer's id, which a new store gives out from the same first one on, so it is the same in each run; so are the numbers in ids of members,
-//! with a manual clock.
+//! A consumer never has a thread. Only the ids of topics and directories are random in each run;
+//! they are names, and no decision depends on them. The partition of a record without a key
+//! depends on the producer's id. A new store gives out the same ids in the same order, so the
+//! partition is the same in each run. So are the numbers in the ids of members, with a manual
+//! clock.
 //!
 //! ```
 //! use annals::*;
@@ -296,7 +314,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # What such a test does not show
+//! # Limits of such tests
 //!
-//! How long things take, how a real disk behaves beyond what is assumed [of it](super::durability#what-is-assumed-of-the-medium), and what a network
-//! between a service and a broker adds: answers that are lost, requests that time out. Who moves to a broker later has those to test there.
+//! These tests do not show how long a call takes, how a real disk behaves beyond the
+//! [assumptions](super::durability#what-is-assumed-of-the-disk), or what a network between a
+//! service and a broker adds: lost responses, requests that time out. If you move to a broker
+//! later, test those there.

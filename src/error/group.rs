@@ -8,7 +8,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum GroupError {
     /// The group is no more.
-    #[error("the group was deleted or its store closed; look the group up again, then join anew")]
+    #[error("the group was deleted, or its store closed; poll again, or open the store again")]
     CoordinatorNotAvailable,
     /// Kafka: `UnknownMemberIdException`.
     #[error(
@@ -48,7 +48,9 @@ pub enum GroupError {
         reason: &'static str,
     },
     /// Kafka: `InvalidSessionTimeoutException`.
-    #[error("a session timeout of {given:?} is not from {least:?} to {most:?}; choose one that is")]
+    #[error(
+        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `CoordinatorConfig::session_timeout_bounds`"
+    )]
     InvalidSessionTimeout {
         /// What was given.
         given: Duration,
@@ -70,8 +72,13 @@ pub enum GroupError {
         member_id: String,
     },
     /// Kafka: `GroupNotEmptyException`.
-    #[error("the group has members; let them leave first")]
-    NonEmptyGroup,
+    #[error(
+        "group `{group}` has members; close its consumers, or remove them with `Admin::remove_members`, first"
+    )]
+    NonEmptyGroup {
+        /// The group.
+        group: String,
+    },
     /// Kafka: `GroupIdNotFoundException`.
     #[error("there is no group `{group}`: nobody has joined it, and nothing is committed for it")]
     UnknownGroup {
@@ -79,8 +86,12 @@ pub enum GroupError {
         group: String,
     },
     /// Kafka: `GroupSubscribedToTopicException`.
-    #[error("members of the group read `{topic}`; let them leave, or subscribe to others, first")]
+    #[error(
+        "members of group `{group}` read `{topic}`; close them, let them subscribe to other topics, or remove them with `Admin::remove_members`, first"
+    )]
     Subscribed {
+        /// The group.
+        group: String,
         /// The topic.
         topic: String,
     },
@@ -96,7 +107,7 @@ pub enum GroupError {
     },
     /// What is stored in the offsets topic is not what Kafka stores there.
     #[error(
-        "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the partition, or remove the record"
+        "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the directory of the partition from a copy"
     )]
     Unreadable {
         /// The partition.
@@ -116,7 +127,7 @@ impl GroupError {
             | GroupError::IllegalGeneration { .. }
             | GroupError::RebalanceInProgress => ErrorKind::Rebalancing,
             GroupError::FencedInstanceId { .. } => ErrorKind::Fenced,
-            GroupError::NonEmptyGroup | GroupError::Subscribed { .. } => ErrorKind::Busy,
+            GroupError::NonEmptyGroup { .. } | GroupError::Subscribed { .. } => ErrorKind::InUse,
             GroupError::UnknownGroup { .. } | GroupError::NothingCommitted { .. } => {
                 ErrorKind::NotFound
             }

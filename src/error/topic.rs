@@ -9,9 +9,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TopicError {
     /// There is no topic of that name. Kafka: `UnknownTopicOrPartitionException`.
-    #[error(
-        "there is no topic `{topic}`: create it, or look at `Store::topics` for those there are"
-    )]
+    #[error("there is no topic `{topic}`: {}", WayToTopic(.topic))]
     Unknown {
         /// The name asked for.
         topic: String,
@@ -54,7 +52,7 @@ pub enum TopicError {
     },
     /// The directory of a partition is gone: it was there before, or `topic.properties` counts it.
     #[error(
-        "the directory of partition {partition} of topic `{topic}` is gone, of {partitions}: restore it, or open the store with `OfflinePartitions::DamagedOrMissing`"
+        "the directory of partition {partition} of topic `{topic}`, which has {partitions}, is gone: restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
     )]
     MissingPartition {
         /// The topic.
@@ -66,7 +64,7 @@ pub enum TopicError {
     },
     /// All directories of a topic are gone that was there when the store was closed.
     #[error(
-        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or go on without with OnCorruption::Truncate"
+        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store with `OnCorruption::Truncate` to go on without the topic"
     )]
     Missing {
         /// The topic.
@@ -84,7 +82,8 @@ pub enum TopicError {
     },
     /// The partition could not be opened, and all others can be used. Kafka: `KafkaStorageException`.
     #[error(
-        "partition {partition} of topic `{topic}` is offline ({reason}): repair it, then call `Store::reopen_partition`"
+        "partition {partition} of topic `{topic}` is offline: {reason}; {}",
+        WayOnline(.topic, *.partition, *.kind)
     )]
     PartitionOffline {
         /// The topic.
@@ -138,6 +137,41 @@ pub enum TopicError {
         /// The setting whose name is most like it, if one is.
         nearest: Option<&'static str>,
     },
+}
+
+/// How to come by a topic.
+struct WayToTopic<'a>(&'a str);
+
+impl fmt::Display for WayToTopic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            "__consumer_offsets" => "the store creates it with the first consumer of a group",
+            topic if topic.starts_with("__") => {
+                "it may be one that brokers keep for themselves; `topics` lists those there are"
+            }
+            _ => "`topics` lists those there are, and `Store::create_topic` creates one",
+        })
+    }
+}
+
+/// How a partition can be used again.
+struct WayOnline<'a>(&'a str, u32, ErrorKind);
+
+impl fmt::Display for WayOnline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WayOnline(topic, number, kind) = self;
+        match kind {
+            ErrorKind::Busy => f.write_str("try again"),
+            ErrorKind::Corrupt => write!(
+                f,
+                "`Store::reopen_partition(\"{topic}\", {number}, ..)` opens it after either"
+            ),
+            _ => write!(
+                f,
+                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, ..)`"
+            ),
+        }
+    }
 }
 
 struct Nearest(Option<&'static str>);

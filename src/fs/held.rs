@@ -58,7 +58,7 @@ pub(super) fn hold(path: &Path, real: &Path) -> io::Result<HeldDir> {
     let text = path.parent().filter(|_| path.file_name().is_some());
     let text = text.map(|text| if text.as_os_str().is_empty() { Path::new(".") } else { text });
     let above = match text {
-        Some(text) if is_above(text)? => text,
+        Some(text) if text == above || is_above(text)? => text,
         _ => above,
     };
     Ok(held(dir, path, Some((above, name))))
@@ -161,15 +161,15 @@ impl Fs for HeldDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let opened = open(self.dir(), &self.within(dir)?, DIRECTORY)?;
+        let mut dir = Dir::new(open(self.dir(), &self.within(dir)?, DIRECTORY)?)?;
         let mut entries = Vec::new();
-        for entry in Dir::read_from(&opened)? {
+        while let Some(entry) = dir.read() {
             let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let stat = match at::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match at::statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
                 // Removed since the directory was read: as if it had been removed before.
                 Err(Errno::NOENT) => continue,
                 stat => stat?,

@@ -12,6 +12,7 @@
 //! | `%020d.timeindex` | [`TimeEntries`], [`check_index`] |
 //! | `%020d.txnindex` | [`TxnEntries`] |
 //! | `%020d.snapshot` | [`producer_snapshot`] |
+//! | `%020d.recent` | [`recent_batches`] |
 //! | `…-offset-checkpoint` | [`offset_checkpoint`] |
 //! | `leader-epoch-checkpoint` | [`epoch_checkpoint`] |
 //! | `.kafka_cleanshutdown` | [`shutdown_marker`] |
@@ -53,8 +54,8 @@ pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
 pub use pieces::{Batches, DamagedPiece, FoundBatch, Piece};
 pub use small::{
-    EpochEntry, PartitionMetadata, ShutdownMarker, epoch_checkpoint, offset_checkpoint,
-    partition_metadata, producer_snapshot, shutdown_marker,
+    EpochEntry, PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint,
+    offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
 };
 
 use crate::error::{Corruption, Damage, Error};
@@ -75,6 +76,8 @@ pub enum FileKind {
     TxnIndex,
     /// Producers as of an offset.
     Snapshot,
+    /// The last batches of the producers of a snapshot. This crate's own.
+    Recent,
     /// Offsets of partitions, as text.
     OffsetCheckpoint,
     /// Where each leader epoch began, as text.
@@ -108,6 +111,7 @@ impl FileKind {
             "timeindex" => Some(FileKind::TimeIndex),
             "txnindex" => Some(FileKind::TxnIndex),
             "snapshot" => Some(FileKind::Snapshot),
+            "recent" => Some(FileKind::Recent),
             _ => None,
         }
     }

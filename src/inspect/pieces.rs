@@ -105,7 +105,7 @@ impl Batches {
     pub fn read(&self, found: &FoundBatch, limit: u64) -> Result<RecordBatch> {
         let bytes = found.header.size_bytes() as u64;
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "limit" });
+            return Err(Error::BatchTooLarge { log: None, bytes, limit, option: "limit" });
         }
         let bytes = self.window.copy(found.position, bytes)?;
         Ok(RecordBatch::parse_unverified(bytes.into())?)

@@ -1,5 +1,5 @@
-//! Appending: everything that can be done before the lock is; under it, a place
-//! is taken, the place is stamped on the batch, and one write is made.
+//! Appending. Encoding and validation happen before the lock is taken; under the lock, an append
+//! assigns the offsets, stamps them on the batch, and makes one write.
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::event::Event;
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where an append went.
+/// The offsets of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
@@ -30,14 +30,16 @@ pub struct Appended {
     pub first: Offset,
     /// The offset of the last record.
     pub last: Offset,
-    /// The time the log took the batch, if its timestamps are the log's; [`Timestamp::NONE`] otherwise.
+    /// The append time, if the log uses append times; [`Timestamp::NONE`] otherwise.
     pub append_time: Timestamp,
-    /// Whether the batch was in the log already, so that nothing was written: `first` and `last` are where it is.
-    /// Told by the producer's id, epoch and sequence numbers, of the last five batches of each producer.
+    /// Whether the batch was already in the log, so that nothing was written: `first` and `last`
+    /// are its offsets there. The log recognises the last five batches of each producer by the
+    /// producer's id, epoch and sequence numbers.
     pub duplicate: bool,
 }
 
-/// Drops the append time of another log, as Kafka does: this log's time goes in its place, or the producer's.
+/// Removes the append time of another log, as Kafka does: this log's append time, or the
+/// producer's timestamps, take its place.
 fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
     if batch.header().timestamp_type() == TimestampType::CreateTime {
         return Ok(batch);
@@ -48,7 +50,7 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::parse_unverified(own.into())?)
 }
 
-/// What the holder of the writer lock works with: the active segment.
+/// The state that the writer lock protects: the active segment.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) segment: Arc<Segment>,
@@ -57,14 +59,14 @@ pub(crate) struct Writer {
     pub(crate) cadence: IndexCadence,
     /// The largest timestamp of the first batch of the segment: its age counts from there.
     pub(crate) first_timestamp: Timestamp,
-    /// When the segment was begun, by the clock that never goes back.
+    /// When the segment was begun, by the monotonic clock.
     pub(crate) begun: Duration,
     /// The age at which this segment is closed: the configured one less its share of the jitter.
     pub(crate) roll_age: Duration,
     /// How many entries of the indexes are in their files.
     pub(crate) stored_offset_entries: usize,
     pub(crate) stored_time_entries: usize,
-    /// When appends last led to a flush.
+    /// When an append last led to a flush.
     pub(crate) flushed: Duration,
     /// An empty group, kept for its memory.
     pub(crate) spare: Group,
@@ -74,7 +76,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// For a segment whose indexes are not in their files yet, and that nobody has flushed since it was begun.
+    /// Creates the writer of a segment whose indexes are not in their files yet, and that was not
+    /// flushed since it was begun.
     pub(crate) fn new(
         segment: Segment,
         indexes: Arc<Indexes>,
@@ -100,11 +103,19 @@ impl Writer {
             events: Vec::new(),
         }
     }
+
+    /// Takes in a batch that was written behind the last by another way.
+    pub(crate) fn take_written(&mut self, header: &BatchHeader, bytes: u64) {
+        let (at, last) = (self.log.position(), header.last_offset());
+        self.log.take_written(bytes);
+        self.cadence.note(&self.indexes, at, bytes, last, header.max_timestamp);
+        self.segment.publish(self.log.position(), self.cadence.largest.0);
+    }
 }
 
 crate::sync::thread_local! {
-    /// A builder for appends of records, kept so that its memory is. Taken while in use: an iterator
-    /// of records may itself append to a log.
+    /// A builder for appends of records, kept so that its memory is. Taken while in use: an
+    /// iterator of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
     /// The same for looking into compressed batches.
     static SCRATCH: Cell<Option<Box<DecodeBuffer>>> = const { Cell::new(None) };
@@ -122,7 +133,7 @@ impl Shared {
         self.append_encoding(|builder, now| {
             for record in records {
                 builder.push_record(&record, now)?;
-                // Records without end must not take memory without end.
+                // An endless iterator must not allocate without end.
                 if self.live.compression().is_none() {
                     self.check_size(builder.size_bytes() as u64)?;
                 }
@@ -155,13 +166,13 @@ impl Shared {
         appended
     }
 
-    /// Appends what a builder holds.
+    /// Appends the content of a builder.
     pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
         self.check_writable()?;
         self.append_built(builder, self.clock().now())
     }
 
-    /// The clock is asked once an append: that is a few percent of one of a single record.
+    /// Reads the clock once for each append: that is a few percent of the append of one record.
     fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
         if builder.is_empty() {
             return Ok(self.nothing_appended());
@@ -175,7 +186,7 @@ impl Shared {
         self.append_encoded(batch, header)
     }
 
-    /// Appends a batch made elsewhere, after checking it as a leader does.
+    /// Appends a batch that was encoded elsewhere, after validating it as a leader does.
     pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.check_writable()?;
         let batch = with_create_time(batch)?;
@@ -204,14 +215,15 @@ impl Shared {
         }
         let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
             .then_some(checked.max_timestamp);
-        // A clone that the caller keeps stays as it was.
+        // The caller may keep a clone, which must not change.
         match batch.into_bytes().try_into_mut() {
             Ok(mut own) => self.append_corrected(&mut own, header, max),
             Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
         }
     }
 
-    /// Gives a batch the largest timestamp of its records first: some clients leave it out.
+    /// First sets the batch's largest timestamp from its records, because some clients leave it
+    /// out.
     fn append_corrected(
         &self,
         batch: &mut [u8],
@@ -225,7 +237,7 @@ impl Shared {
         self.append_encoded(batch, header)
     }
 
-    /// The same records and producer fields, compressed otherwise.
+    /// Returns a batch with the same records and producer fields and another codec.
     fn rebuild(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
         let header = batch.header();
         let mut builder = BatchBuilder::new();
@@ -255,7 +267,7 @@ impl Shared {
         }
     }
 
-    /// Takes a place in the log for a batch that is complete but for that, and writes it there.
+    /// Assigns offsets to a batch that is complete except for them, and writes it.
     #[inline(always)]
     fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
         stamp_leader_epoch(batch, self.config.leader_epoch)?;
@@ -276,7 +288,7 @@ impl Shared {
         header: &BatchHeader,
     ) -> Result<Appended> {
         self.check_writable()?;
-        let writer = slot.as_mut().ok_or(Error::Closed)?;
+        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
         let appended = self.append_locked(writer, batch, header);
         let flush = appended.is_ok() && self.flush_is_due(writer);
         let events = std::mem::take(&mut writer.events);
@@ -294,7 +306,7 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
         if flush {
-            // A batch that came again may lie far below what is to be flushed.
+            // A resent batch may lie far below the records to be flushed.
             let end = appended.last.saturating_add(1);
             self.flush_below(if appended.duplicate { self.end() } else { end })?;
         }
@@ -305,13 +317,18 @@ impl Shared {
     fn check_size(&self, bytes: u64) -> Result<()> {
         let limit = self.live.max_message_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "max_message_bytes" });
+            return Err(self.too_large(bytes, limit, "max_message_bytes"));
         }
         let limit = self.live.segment_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "segment_bytes" });
+            return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64, limit: u64, option: &'static str) -> Error {
+        Error::BatchTooLarge { log: Some(self.location()), bytes, limit, option }
     }
 
     #[inline(always)]
@@ -336,7 +353,7 @@ impl Shared {
         let mut append_time = Timestamp::NONE;
         let mut max_timestamp = header.max_timestamp;
         if self.live.timestamp_type() == TimestampType::LogAppendTime {
-            // Under the lock, or times would not rise with offsets as the clock does.
+            // Read the clock under the lock, or append times would not rise with offsets.
             append_time = self.clock().now();
             stamp_append_time(batch, append_time)?;
             max_timestamp = append_time;
@@ -361,7 +378,8 @@ impl Shared {
         Ok(Appended { first, last, append_time, duplicate: false })
     }
 
-    /// Takes a snapshot of the producers between two segments. What it reports is delivered without the lock.
+    /// Takes a snapshot of the producers between two segments. Its events are delivered without
+    /// the lock.
     #[cold]
     fn store_due_producers(&self, writer: &mut Writer) {
         let (segment, position) = (writer.segment.base, writer.log.position());
@@ -370,7 +388,8 @@ impl Shared {
         writer.events.extend(events);
     }
 
-    /// Whether the batch is the next of its producer; if it was stored before, where.
+    /// Checks that the batch is the next one of its producer; if it was stored before, returns its
+    /// offsets.
     #[cold]
     fn check_producer(
         &self,
@@ -399,14 +418,14 @@ impl Shared {
         failure.error
     }
 
-    /// Lets readers see what was written, up to this offset.
+    /// Publishes the written records up to this offset to readers.
     #[inline(always)]
     pub(crate) fn publish(&self, writer: &Writer, end: Offset) {
         writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
         self.end.store(end, Ordering::Release);
     }
 
-    /// Whether so many batches must not all go into the segment as it is.
+    /// Returns whether the segment has no room for all of these batches.
     #[inline(always)]
     pub(crate) fn must_roll(
         &self,
@@ -431,13 +450,14 @@ impl Shared {
         use crate::segment::{offset_index, time_index};
         let room = |entry: usize| self.live.index_bytes() / entry as u64;
         let after = |entries: usize| entries.saturating_add(batches) as u64;
-        // One slot of the time index is kept for the entry that is made when the segment is closed.
+        // One slot of the time index is kept for the entry that is made when the segment is
+        // closed.
         after(writer.indexes.offsets.len()) > room(offset_index::ENTRY_BYTES)
             || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
     }
 
-    /// Age counts from the first timestamp of the segment to that of the batch; where the
-    /// segment has none, from when it was begun.
+    /// The age counts from the first timestamp of the segment to that of the batch; without
+    /// timestamps, from when the segment was begun.
     #[inline(always)]
     fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
         let age = if writer.first_timestamp.is_none() {

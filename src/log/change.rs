@@ -2,7 +2,7 @@
 //! come before, publish the next view, then retire what it no longer has.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Error, ErrorKind, Result, is_storage_full};
+use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
@@ -12,6 +12,7 @@ use crate::log::flush::was_not_opened;
 use crate::log::producers::{Replay, Tracked};
 use crate::log::shared::Shared;
 use crate::log::view::View;
+use crate::record::BatchHeader;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -140,7 +141,7 @@ impl Shared {
         let events = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             if writer.log.position() > 0 {
                 self.roll_locked(writer, self.end(), room)?;
             }
@@ -156,7 +157,7 @@ impl Shared {
             let _change = self.change.lock();
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             self.check_range(target)?;
             if target == self.end() {
                 return Ok(());
@@ -191,6 +192,7 @@ impl Shared {
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
+        let cover = cover(segment.base, end_of_data..target)?;
         next.flushed = writer.flushed;
         next.events = std::mem::take(&mut writer.events);
 
@@ -215,9 +217,10 @@ impl Shared {
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let cut_files = self.cut_files(segment, cut, removed);
+        let batch = cover.as_ref().map_or(&[][..], |(_, batch)| batch);
+        let cut_files = self.cut_files(segment, cut, batch, removed);
         *writer = next;
-        let done = cut_files.and_then(|()| {
+        let done = cut_files.and_then(|is_covered| {
             // The recovery point may lie in this segment, and vouches for its indexes as for the log.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
@@ -230,7 +233,9 @@ impl Shared {
             if end_of_data == target {
                 return Ok(());
             }
-            self.cover(writer, end_of_data..target)?;
+            if let Some((header, batch)) = cover.filter(|_| is_covered) {
+                writer.take_written(&header, batch.len() as u64);
+            }
             let begun = writer.begun;
             self.begin_next(writer, target, begun, Room::Reserved)
                 .and_then(|()| self.keep_end(target))
@@ -243,20 +248,6 @@ impl Shared {
             }
         }
         done.map(|()| end_of_data < target)
-    }
-
-    /// Covers the offsets of a batch that was cut, up to the new end, with an empty batch: recovery could not tell them from
-    /// what a crash took.
-    fn cover(&self, writer: &mut Writer, offsets: Range<Offset>) -> Result<()> {
-        if offsets.end > writer.segment.base.saturating_add(SPAN) {
-            return Ok(());
-        }
-        let Some((header, batch)) = placeholder(offsets, -1)? else { return Ok(()) };
-        let position = writer.log.append(&batch).map_err(|failure| failure.error)?;
-        let (bytes, last) = (batch.len() as u64, header.last_offset());
-        writer.cadence.note(&writer.indexes, position, bytes, last, header.max_timestamp);
-        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
-        Ok(())
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point vouches
@@ -289,8 +280,15 @@ impl Shared {
     }
 
     /// Removes the segments above the cut, the last first, each step durable before the next, so
-    /// that a crash at any point leaves a log without a hole; then cuts the file.
-    fn cut_files(&self, segment: &Segment, cut: u64, removed: &[Arc<Segment>]) -> Result<()> {
+    /// that a crash at any point leaves a log without a hole; then cuts the file. Says whether it
+    /// ends with the batch that is to cover what was cut.
+    fn cut_files(
+        &self,
+        segment: &Segment,
+        cut: u64,
+        cover: &[u8],
+        removed: &[Arc<Segment>],
+    ) -> Result<bool> {
         let dir = &self.dir;
         let sync_dir = || dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e));
         for segment in removed.iter().rev() {
@@ -304,13 +302,27 @@ impl Shared {
             dir.discard(SegmentFile::live(segment.base, kind));
         }
         let path = segment.path(Kind::Log);
-        let cut_log = || -> io::Result<()> {
+        let cut_log = || -> io::Result<bool> {
             let file = dir.fs.open(&path, Open::ReadWrite)?;
-            file.set_len(cut)?;
-            file.sync_all()
+            // It is written over what is cut: on a full disk, there is no other room. A crash
+            // before that leaves the beginning of a batch.
+            let end = cut.saturating_add(cover.len() as u64);
+            let has_room = end <= file.len()?;
+            file.set_len(if has_room { end } else { cut })?;
+            let is_covered = match file.write_all_at(cover, cut) {
+                // Where no batch is cut, others left these offsets out before. Recovery knows that
+                // they may be.
+                Err(error) if !has_room && is_storage_full(&error) => {
+                    file.set_len(cut)?;
+                    false
+                }
+                written => written.map(|()| !cover.is_empty())?,
+            };
+            file.sync_all()?;
+            Ok(is_covered)
         };
-        cut_log().map_err(|e| Error::io("truncate", &path, e))?;
-        sync_dir()
+        let is_covered = cut_log().map_err(|e| Error::io("truncate", &path, e))?;
+        sync_dir().map(|()| is_covered)
     }
 
     /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is kept.
@@ -398,16 +410,16 @@ impl Shared {
 
     /// Closes the log for everyone who has it.
     pub(crate) fn close(&self) -> Result<()> {
-        self.close_by(Closes::Alone)
+        self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
     /// The same for one of many logs of a directory that are closed together.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.close_by(Closes::WithOthers)
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.close_by(Closes::WithOthers, reason)
     }
 
-    fn close_by(&self, how: Closes) -> Result<()> {
-        let (closed, events) = self.dir.events.hold(|| self.close_now(how));
+    fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
+        let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
         self.let_go();
         self.signal.notify();
         #[cfg(feature = "futures")]
@@ -416,7 +428,7 @@ impl Shared {
         closed
     }
 
-    fn close_now(&self, how: Closes) -> Result<()> {
+    fn close_now(&self, how: Closes, reason: CloseReason) -> Result<()> {
         // None may write after the lock is released. That one comes between here and there finds the log closed.
         self.rest();
         let mut disposal = self.cleaner.lock();
@@ -424,7 +436,11 @@ impl Shared {
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();
-            self.check_readable()?;
+            let open = self.check_readable();
+            if open.is_ok() || reason != CloseReason::ByHandle {
+                self.set_close_reason(reason);
+            }
+            open?;
             slot.take()
         };
         // Nobody but this close changes the log any more. A flush that still runs promises its records alone, and they
@@ -502,6 +518,15 @@ impl Shared {
             other => other,
         }
     }
+}
+
+/// The empty batch that covers the offsets of a batch that is cut, up to the new end: recovery
+/// could not tell them from what a crash took.
+fn cover(base: Offset, offsets: Range<Offset>) -> Result<Option<(BatchHeader, Vec<u8>)>> {
+    if offsets.end > base.saturating_add(SPAN) {
+        return Ok(None);
+    }
+    placeholder(offsets, -1)
 }
 
 /// Creates the file of an empty active segment, and what the writer needs to know of it.

@@ -7,14 +7,17 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
     topic_partition,
 };
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, Damage, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
+use crate::fs::Open;
 use crate::log::data_checkpoints::{
-    DataCheckpoints, Key, name_of, read_clean_shutdowns, read_offsets,
+    DataCheckpoints, Key, LARGEST_FILE_BYTES, name_of, read_clean_shutdowns, read_offsets,
 };
 use crate::segment::SegmentDir;
 use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
+use crate::sync::Mutex;
 use crate::types::Offset;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +39,11 @@ pub(crate) enum Checkpoint {
 impl Checkpoint {
     pub(crate) const ALL: [Checkpoint; 3] =
         [Checkpoint::RecoveryPoint, Checkpoint::Start, Checkpoint::Cleaned];
+
+    /// In the order in which they are written: where a recovery point is ours, recovery relies on
+    /// the others.
+    pub(crate) const WRITTEN: [Checkpoint; 3] =
+        [Checkpoint::Cleaned, Checkpoint::Start, Checkpoint::RecoveryPoint];
 
     /// The file it is in.
     pub(crate) const fn file(self) -> &'static str {
@@ -88,8 +96,9 @@ pub(crate) struct Checkpoints {
 
 #[derive(Debug, Clone)]
 enum Kept {
-    /// Beside the segments.
-    Own,
+    /// Beside the segments. What found no room is written before the next recovery point; locked
+    /// while a file is written.
+    Own(Arc<Mutex<BTreeMap<Checkpoint, Offset>>>),
     /// One directory higher, with those of other logs.
     Shared { all: Arc<DataCheckpoints>, key: Key, is_alone: bool },
     /// The same, but this process has neither open: they are read each time.
@@ -99,7 +108,7 @@ enum Kept {
 impl Checkpoints {
     /// Of a log that has them beside its segments.
     pub(crate) fn own(dir: &Arc<SegmentDir>) -> Checkpoints {
-        Checkpoints { dir: Arc::clone(dir), kept: Kept::Own }
+        Checkpoints { dir: Arc::clone(dir), kept: Kept::Own(Arc::default()) }
     }
 
     /// Of a log that is one of many. `is_alone` says that no other log of them is open, and that
@@ -119,7 +128,8 @@ impl Checkpoints {
         dir: &Arc<SegmentDir>,
         above: Option<(Arc<SegmentDir>, Key)>,
     ) -> Checkpoints {
-        let kept = above.map_or(Kept::Own, |(dir, key)| Kept::Above { dir, key });
+        let own = Kept::Own(Arc::default());
+        let kept = above.map_or(own, |(dir, key)| Kept::Above { dir, key });
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
@@ -127,7 +137,7 @@ impl Checkpoints {
     /// records would be back.
     pub(crate) fn get(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
         match &self.kept {
-            Kept::Own => self.get_own(checkpoint),
+            Kept::Own(_) => self.get_own(checkpoint),
             Kept::Shared { all, key, .. } => Ok(all.get(key, checkpoint)),
             Kept::Above { dir, key } => {
                 let known = read_offsets(dir, checkpoint)?.get(key).copied();
@@ -140,12 +150,51 @@ impl Checkpoints {
         }
     }
 
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { log: LogLocation::new(&self.dir.path, None) }
+    }
+
     /// Stores an offset, durably.
     pub(crate) fn set(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         match &self.kept {
-            Kept::Own => self.set_own(checkpoint, offset),
+            Kept::Own(owed) => self.set_own(owed, checkpoint, offset),
             Kept::Shared { all, key, .. } => all.set(key, checkpoint, offset),
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
+        }
+    }
+
+    /// Stores an offset that is found out again by the next opening for as long as no recovery
+    /// point of ours is stored. Where there is no room for it, it is written before the next one.
+    pub(crate) fn note(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
+        match &self.kept {
+            Kept::Own(owed) => match self.set_own(owed, checkpoint, offset) {
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    owed.lock().insert(checkpoint, offset);
+                    Ok(())
+                }
+                other => other,
+            },
+            Kept::Shared { all, key, .. } => {
+                all.set_before_point(key, checkpoint, offset);
+                Ok(())
+            }
+            Kept::Above { .. } => Err(self.read_only()),
+        }
+    }
+
+    /// Makes the next opening disbelieve the recovery point, without any room on the disk, and
+    /// returns what it was: one digit of its second line is changed. It is restored with the next
+    /// that is set.
+    pub(crate) fn doubt_point(&self) -> Result<Option<Offset>> {
+        match &self.kept {
+            Kept::Own(owed) => {
+                let _owed = owed.lock();
+                let known = self.get_own(Checkpoint::RecoveryPoint)?;
+                change_second_line(&self.dir, "")?;
+                Ok(known)
+            }
+            Kept::Shared { all, key, .. } => all.doubt_point(key),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -161,7 +210,7 @@ impl Checkpoints {
         match &self.kept {
             Kept::Shared { all, is_alone: true, .. } => all.let_go(),
             Kept::Above { dir, .. } => dir.let_go(),
-            Kept::Own | Kept::Shared { .. } => {}
+            Kept::Own(_) | Kept::Shared { .. } => {}
         }
     }
 
@@ -181,7 +230,7 @@ impl Checkpoints {
             Kept::Shared { all, key, .. } => {
                 (all.get(key, Checkpoint::RecoveryPoint), all.is_foreign(key))
             }
-            Kept::Own | Kept::Above { .. } => {
+            Kept::Own(_) | Kept::Above { .. } => {
                 let read = self.read_own(Checkpoint::RecoveryPoint)?;
                 let point = read.filter(|(_, lines)| *lines > 0);
                 let is_foreign = point.map_or(was_foreign, |(_, lines)| lines < LINES);
@@ -206,7 +255,25 @@ impl Checkpoints {
         }
     }
 
-    fn set_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
+    fn set_own(
+        &self,
+        owed: &Mutex<BTreeMap<Checkpoint, Offset>>,
+        checkpoint: Checkpoint,
+        offset: Offset,
+    ) -> Result<()> {
+        let mut owed = owed.lock();
+        if checkpoint == Checkpoint::RecoveryPoint {
+            while let Some((before, offset)) = owed.first_key_value() {
+                self.write_own(*before, *offset)?;
+                owed.pop_first();
+            }
+        }
+        self.write_own(checkpoint, offset)?;
+        owed.remove(&checkpoint);
+        Ok(())
+    }
+
+    fn write_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (topic, partition) = topic_partition(&self.dir.path);
         let entry = OffsetCheckpointEntry { topic, partition, offset };
         let text = format_offset_checkpoint(&vec![entry; LINES]);
@@ -222,7 +289,7 @@ impl Checkpoints {
                 let marker = read_clean_shutdowns(dir)?;
                 Ok(marker.map(|mut closed| closed.remove(&name_of(key))))
             }
-            Kept::Own | Kept::Above { .. } => {
+            Kept::Own(_) | Kept::Above { .. } => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 let bytes = self.dir.read_small(&path, SMALL_FILE_BYTES)?;
                 Ok(bytes.map(|bytes| CleanShutdown::parse(&String::from_utf8_lossy(&bytes))))
@@ -238,8 +305,8 @@ impl Checkpoints {
                 all.opened(key);
                 Ok(())
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
-            Kept::Own => {
+            Kept::Above { .. } => Err(self.read_only()),
+            Kept::Own(_) => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
                 self.dir.sync()
@@ -254,8 +321,8 @@ impl Checkpoints {
                 all.set_clean_shutdown(key, marker);
                 if *is_alone { all.commit_clean_shutdown(None) } else { Ok(()) }
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
-            Kept::Own => {
+            Kept::Above { .. } => Err(self.read_only()),
+            Kept::Own(_) => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 self.dir.replace_if_room(&path, marker.format().as_bytes())
             }
@@ -309,6 +376,30 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// Changes the last digit of the second of two equal lines of recovery points, which begin like
+/// this. In its place, it takes no room, and a crash leaves the old digit or the new one.
+pub(crate) fn change_second_line(dir: &SegmentDir, begin: &str) -> Result<()> {
+    let path = dir.path.join(RECOVERY_POINT);
+    let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    let (mut end, mut before, mut second) = (0usize, "", None);
+    for line in text.split_inclusive('\n') {
+        end = end.saturating_add(line.len());
+        let is_second = line == before && line.starts_with(begin);
+        // The line break lies behind the digit.
+        let digit = line.trim_end().bytes().last().filter(u8::is_ascii_digit);
+        second = digit.filter(|_| is_second).map(|digit| (end.saturating_sub(2), digit)).or(second);
+        before = line;
+    }
+    let Some((at, digit)) = second else { return Ok(()) };
+    let change = || -> io::Result<()> {
+        let file = dir.fs.open(&path, Open::ReadWrite)?;
+        file.write_all_at(&[digit ^ 1], at as u64)?;
+        file.sync_data()
+    };
+    change().map_err(|error| Error::io("write", &path, error))
 }
 
 /// What is relied upon of an offset that two files have, one of a directory of logs and one of the

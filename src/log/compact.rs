@@ -251,7 +251,7 @@ impl Shared {
         let _change = self.change.lock();
         // A log that was cut ends below: nothing may vouch for what will be appended there.
         if self.revised_since(revision) {
-            return Err(Error::Closed);
+            return Err(self.closed());
         }
         let state = self.pause_syncs();
         if state.segments.len() > 1 || self.durable() < upto {
@@ -359,7 +359,7 @@ impl Pass<'_> {
         }
         // The error is not looked at: it ends the pass.
         if self.stopped.get() || self.is_outdated() {
-            return Err(Error::Closed);
+            return Err(shared.closed());
         }
         Ok(())
     }
@@ -419,7 +419,7 @@ impl Pass<'_> {
         let _change = self.shared.change.lock();
         self.shared.check_writable()?;
         if self.shared.revised_since(self.revision.get()) {
-            return Err(Error::Closed);
+            return Err(self.shared.closed());
         }
         self.shared.keep_cleaned(end)
     }

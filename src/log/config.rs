@@ -11,15 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest segment: positions in an index are 31-bit numbers.
+/// A header, and a record that has nothing.
+const SMALLEST_BATCH_BYTES: u64 = 61 + 7;
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 /// The largest number of milliseconds Kafka can express.
 pub(crate) const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// How a log is kept: sizes, ages, limits, and where its files and its time come from.
+/// The options of a log: sizes, ages, limits, its file system and its clock.
 ///
-/// `LogConfig::default()` is Kafka's configuration of a topic, but for what the
-/// methods below say otherwise. Values are checked when the log is opened; one
-/// that cannot be is refused as [`Error::InvalidConfig`], never adjusted.
+/// `LogConfig::default()` is Kafka's configuration of a topic, with the exceptions that the
+/// methods below name. Opening the log validates the options: it rejects an invalid value with
+/// [`Error::InvalidConfig`], and never adjusts one.
 ///
 /// ```
 /// use annals::{Codec, LogConfig, record::Compression};
@@ -65,7 +67,8 @@ pub struct LogConfig {
     pub(crate) listener: Option<Arc<dyn Listener>>,
 }
 
-/// What a log forgets. [`docs::cleanup`](crate::docs::cleanup) helps to choose.
+/// Which records maintenance removes from a log. [`docs::cleanup`](crate::docs::cleanup) helps to
+/// choose.
 ///
 /// ```
 /// use annals::{CleanupPolicy, ErrorKind, Log, LogConfig, Record, StartAt, fs::MemFs};
@@ -76,7 +79,7 @@ pub struct LogConfig {
 ///     log.append(Record::new(price).key("apple"))?;
 /// }
 /// assert_eq!(log.append("no key").unwrap_err().kind(), ErrorKind::InvalidInput);
-/// log.roll()?; // the segment that is appended to is left alone
+/// log.roll()?; // the active segment is not compacted
 ///
 /// let report = log.compact()?;
 /// assert_eq!((report.records_kept, report.records_removed), (1, 2));
@@ -87,30 +90,33 @@ pub struct LogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CleanupPolicy {
-    /// What is old, or more than the log may keep: whole segments, from the front. `delete` in Kafka.
+    /// Deletes whole segments from the start of the log that are too old, or beyond the size
+    /// limit. `delete` in Kafka.
     #[default]
     Delete,
-    /// What a later record with the same key supersedes. Every record needs a key. `compact` in Kafka.
+    /// Removes records that a later one with the same key supersedes. Every record needs a key.
+    /// `compact` in Kafka.
     Compact,
-    /// Both: the last record of each key, for as long as the log may keep it. `compact,delete` in Kafka.
+    /// Does both: keeps the last record of each key, until its segment is too old or beyond the
+    /// size limit. `compact,delete` in Kafka.
     CompactAndDelete,
 }
 
 impl CleanupPolicy {
-    /// Whether superseded records go.
+    /// Returns whether the policy removes superseded records.
     #[must_use]
     pub const fn compacts(self) -> bool {
         matches!(self, CleanupPolicy::Compact | CleanupPolicy::CompactAndDelete)
     }
 
-    /// Whether old segments go.
+    /// Returns whether the policy deletes old segments.
     #[must_use]
     pub const fn deletes(self) -> bool {
         matches!(self, CleanupPolicy::Delete | CleanupPolicy::CompactAndDelete)
     }
 }
 
-/// What opening a log does when it finds damage that no crash explains.
+/// The reaction of an opening to damage that no crash explains.
 ///
 /// ```
 /// use annals::fs::{File, Fs, MemFs, Open};
@@ -136,24 +142,29 @@ impl CleanupPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnCorruption {
-    /// Refuse to open, with [`Error::Corrupt`] naming the file, the position and the offset.
+    /// Opening fails with [`Error::Corrupt`], which names the file, the position and the offset.
     #[default]
     Fail,
-    /// What Kafka does: cut the log where the damage begins, and drop all that follows, intact or
-    /// not. How much that was is in [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes). After a clean close
-    /// nothing is cut: if a whole segment is missing then, the others are kept.
+    /// Opening truncates the log where the damage begins, and removes everything after it, intact
+    /// or not, as Kafka does. [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes) tells
+    /// how much. After a clean close nothing is truncated: if a whole segment is missing then, the
+    /// others are kept. If segments are missing at the front, nothing is truncated either: the log
+    /// begins with the first one that is left.
     Truncate,
-    /// Keep everything that is whole, before and behind. The damaged bytes go to a file beside the segment,
-    /// `<segment>.log.<position>.quarantined`, the segment is written anew without them, and their offsets stay
-    /// without a record, as after a compaction: reads go on behind them, and no offset is given twice. What
-    /// was taken out is in [`Recovery::quarantined`](crate::Recovery::quarantined). One loss it cannot avoid: where a
-    /// batch's length is damaged and another batch close behind it, what is whole between them may go with them,
-    /// because it could as well be part of a value. And a base offset, which no checksum covers, is held against those
-    /// of its neighbours: next to a hole a wrong one that fits into the gap is not noticed.
+    /// Opening keeps everything sound, before and after the damage. It moves the damaged bytes to
+    /// a file beside the segment, `<segment>.log.<position>.quarantined`, and rewrites the segment
+    /// without them. Their offsets stay without a record, as after a compaction: reads continue
+    /// after them, and no offset is reused.
+    /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. If segments
+    /// are missing at the front, the log begins with the first one that is left. One loss cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
+    /// sound bytes between them may be moved, too, because they could be part of a value. And no
+    /// checksum covers a base offset, so it is compared with those of its neighbours: next to a
+    /// hole, a wrong one that fits into the gap is not noticed.
     ///
-    /// Such an opening reads the whole log, also after a clean close, and so finds damage anywhere in it. It needs
-    /// room for a copy of a damaged segment. What a crash explains is cut as ever. A read-only opening, which may
-    /// change nothing, takes it for [`Fail`](OnCorruption::Fail).
+    /// Such an opening reads the whole log, even after a clean close, and so finds damage anywhere
+    /// in it. It needs room for a copy of a damaged segment. It truncates a torn write after a
+    /// crash as usual. A read-only opening, which may change nothing, treats it as
+    /// [`Fail`](OnCorruption::Fail).
     Quarantine,
 }
 
@@ -194,7 +205,7 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// The size at which a segment is closed and the next begun, and the largest batch.
+    /// The size at which a segment is closed and the next begun, and so the largest batch.
     ///
     /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: segments are the unit in which
     /// old data is deleted and in which recovery works. Kafka: `segment.bytes`.
@@ -206,77 +217,87 @@ impl LogConfig {
 
     /// The age at which a segment is closed even if it is not full.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: age is counted between the first timestamp of the
-    /// segment and that of the batch being appended; where there are no timestamps, by a clock that never goes back.
-    /// Kafka: `segment.ms`.
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: the age is the time from the first
+    /// timestamp of the segment to that of the batch being appended; without timestamps, a
+    /// monotonic clock counts. Kafka: `segment.ms`.
     #[must_use]
     pub fn segment_age(mut self, age: Duration) -> Self {
         self.segment_age = age;
         self
     }
 
-    /// The most by which the age limit of a segment is shortened, so that many logs do not roll at the same moment.
+    /// The largest reduction of a segment's age limit, so that many logs do not roll at the same
+    /// moment.
     ///
-    /// *Default* none. *Limits* any; what reaches the age limit counts as that. *Effect*: each segment's share
-    /// follows from its directory and base offset, so it is the same in every run. Kafka: `segment.jitter.ms`.
+    /// *Default* none. *Limits* any; a value above the age limit counts as the age limit.
+    /// *Effect*: each segment's share follows from its directory and base offset, so it is the
+    /// same in every run. Kafka: `segment.jitter.ms`.
     #[must_use]
     pub fn segment_jitter(mut self, jitter: Duration) -> Self {
         self.segment_jitter = jitter;
         self
     }
 
-    /// The most bytes either index of a segment may take; the segment is closed when one is full.
+    /// The largest size of each index of a segment, in bytes; the segment is closed when one index
+    /// is full.
     ///
-    /// *Default* 10 MiB. *Limits* 24 bytes to 2 GiB - 1. *Effect*: unlike a broker's, an index takes no more room on
-    /// disk than its entries need, and is written when its segment is closed. Kafka: `segment.index.bytes`.
+    /// *Default* 10 MiB. *Limits* 24 bytes to 2 GiB - 1. *Effect*: unlike a broker's, an index
+    /// takes no more room on disk than its entries need, and is written when its segment is
+    /// closed. Kafka: `segment.index.bytes`.
     #[must_use]
     pub fn index_bytes(mut self, bytes: u64) -> Self {
         self.index_bytes = bytes;
         self
     }
 
-    /// How many bytes are appended between two index entries.
+    /// The number of bytes appended between two index entries.
     ///
-    /// *Default* 4096. *Limits* any; 0 gives every batch but a segment's first an entry. *Effect*: smaller makes
-    /// seeking read less, and indexes larger. Kafka: `index.interval.bytes`.
+    /// *Default* 4096. *Limits* any; with 0 every batch except a segment's first gets an entry.
+    /// *Effect*: with a smaller value, seeking reads less, and indexes are larger.
+    /// Kafka: `index.interval.bytes`.
     #[must_use]
     pub fn index_interval_bytes(mut self, bytes: u64) -> Self {
         self.index_interval_bytes = bytes;
         self
     }
 
-    /// The largest batch that can be appended, its header included, compressed if it is compressed.
+    /// The largest batch that can be appended, its header included, compressed if it is
+    /// compressed.
     ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: a larger one is refused as [`Error::BatchTooLarge`].
-    /// Batches that are in the log already are always read, whatever their size. Kafka: `max.message.bytes`.
+    /// *Default* 1 MiB + 12. *Limits* 68 bytes, which an empty record takes, to 2 GiB - 1. *Effect*:
+    /// the append of a larger one fails with [`Error::BatchTooLarge`]. Batches that are already in
+    /// the log are read whatever their size. Kafka: `max.message.bytes`.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = bytes;
         self
     }
 
-    /// Compresses every batch with this codec; batches that arrive compressed otherwise are compressed anew, and
-    /// so is what compaction builds again, unless that makes a batch larger than it was.
+    /// Compresses every batch with this codec. Batches that arrive with another codec are
+    /// compressed again, and so are the batches that compaction builds, unless that makes a batch
+    /// larger than it was.
     ///
-    /// *Default* none set: a batch stays as its producer made it. *Limits* a codec this build has. *Effect*: smaller
-    /// files for time spent in `append`, before it takes the log's lock. Kafka: `compression.type`, with its levels.
+    /// *Default* not set: a batch keeps the codec of its producer. *Limits* the codecs of this
+    /// build. *Effect*: smaller files, for time spent in `append` before it takes the log's lock.
+    /// Kafka: `compression.type`, with its levels.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// Reserves the room of a whole segment when it is begun.
+    /// Reserves the disk space of a whole segment when it is begun.
     ///
-    /// *Default* off. *Effect*: durable appends are faster, as the file does not grow with each; the disk is known to have
-    /// the room; a segment that is closed gives back what it did not use. Kafka: `preallocate`.
+    /// *Default* off. *Effect*: durable appends are faster, because the file does not grow with
+    /// each; the disk is known to have the room; a closed segment releases the unused space.
+    /// Kafka: `preallocate`.
     #[must_use]
     pub fn preallocate(mut self, preallocate: bool) -> Self {
         self.preallocate = preallocate;
         self
     }
 
-    /// Whose time records carry: their producer's, or the time the log took them.
+    /// Which timestamps records carry: those of their producer, or the time of the append.
     ///
     /// *Default* the producer's. Kafka: `message.timestamp.type`.
     #[must_use]
@@ -287,7 +308,8 @@ impl LogConfig {
 
     /// How far before the clock's time a record's timestamp may lie.
     ///
-    /// *Default* any. *Effect*: an older one is refused as [`Error::InvalidRecord`]. Not looked at for log-append time.
+    /// *Default* any. *Effect*: an append with an earlier timestamp fails with
+    /// [`Error::InvalidRecord`]. Log-append time is not checked.
     /// Kafka: `message.timestamp.before.max.ms`.
     #[must_use]
     pub fn timestamp_before_max(mut self, distance: Duration) -> Self {
@@ -297,43 +319,47 @@ impl LogConfig {
 
     /// How far after the clock's time a record's timestamp may lie.
     ///
-    /// *Default* any, because a record is not wrong when the clock of its host is; a topic of a [`Store`](crate::Store)
-    /// has Kafka's hour. *Effect*: an append with a later timestamp fails with [`Error::InvalidRecord`](crate::Error::InvalidRecord).
-    /// Log-append time is not checked. Kafka: `message.timestamp.after.max.ms`, 1 hour.
+    /// *Default* any, because a record is not wrong when the clock of its host is; a topic of a
+    /// [`Store`](crate::Store) has Kafka's hour. *Effect*: an append with a later timestamp fails
+    /// with [`Error::InvalidRecord`](crate::Error::InvalidRecord). Log-append time is not checked.
+    /// Kafka: `message.timestamp.after.max.ms`, 1 hour.
     #[must_use]
     pub fn timestamp_after_max(mut self, distance: Duration) -> Self {
         self.timestamp_after_max = distance;
         self
     }
 
-    /// Makes everything durable whenever this many records are not yet.
+    /// Flushes the log whenever this many records are not durable.
     ///
-    /// *Default* never. *Limits* 1 and up; 1 makes every append durable before it returns. *Effect*: the append that reaches
-    /// the number waits for the disk; others go on. Kafka: `flush.messages`.
+    /// *Default* never. *Limits* 1 and up; with 1 every append is durable when it returns.
+    /// *Effect*: the append that reaches the number waits for the disk; others go on.
+    /// Kafka: `flush.messages`.
     #[must_use]
     pub fn flush_messages(mut self, records: u64) -> Self {
         self.flush_messages = records;
         self
     }
 
-    /// Makes everything durable within this time of its append.
+    /// Makes each record durable within this time of its append.
     ///
-    /// *Default* never. *Effect*: the first append after this time since the last flush waits for the disk. What was
-    /// appended last is flushed by the [`maintainer`](LogConfig::maintainer) of the log, without another append, and by
-    /// [`Log::maintain`](crate::Log::maintain). A log without a maintainer has no timer: there it stays until the next append,
-    /// `maintain` or [`flush`](crate::Log::flush). A maintainer has one thread or a few for all of its logs: where a disk is slow, a
-    /// flush waits for those before it. Kafka: `flush.ms`.
+    /// *Default* never. *Effect*: the first append after this time since the last flush waits for
+    /// the disk. Without a further append, the [`maintainer`](LogConfig::maintainer) of the log
+    /// flushes the last records, or [`Log::maintain`](crate::Log::maintain) does. A log without a
+    /// maintainer has no timer: there the last records wait for the next append, `maintain` or
+    /// [`flush`](crate::Log::flush). A maintainer has one thread or a few for all of its logs: if
+    /// a disk is slow, a flush waits for the flushes before it. Kafka: `flush.ms`.
     #[must_use]
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
         self
     }
 
-    /// What [`maintain`](crate::Log::maintain) makes the log forget.
+    /// Which records [`maintain`](crate::Log::maintain) removes.
     ///
-    /// *Default* [`CleanupPolicy::Delete`]. *Limits* limits of retention need a policy that deletes. *Effect*: with a policy
-    /// that compacts, a record without a key is refused as [`Error::InvalidRecord`]; with [`CleanupPolicy::Compact`] alone,
-    /// [`delete_before`](crate::Log::delete_before) is refused. Kafka: `cleanup.policy`.
+    /// *Default* [`CleanupPolicy::Delete`]. *Limits* limits of retention need a policy that
+    /// deletes. *Effect*: with a policy that compacts, the append of a record without a key fails
+    /// with [`Error::InvalidRecord`]; with [`CleanupPolicy::Compact`] alone,
+    /// [`delete_before`](crate::Log::delete_before) fails. Kafka: `cleanup.policy`.
     #[must_use]
     pub fn cleanup_policy(mut self, policy: CleanupPolicy) -> Self {
         self.cleanup_policy = policy;
@@ -342,11 +368,13 @@ impl LogConfig {
 
     /// The age above which [`maintain`](crate::Log::maintain) deletes segments.
     ///
-    /// *Default* none: unlike a broker, whose 7 days every operator has heard of, a library forgets nothing unless told to.
-    /// *Limits* any; from `i64::MAX` milliseconds on there is no limit. *Effect*: a segment goes, with all its records, when the
-    /// latest of them is older than this. Where that timestamp lies in the future, the age counts from when the segment was
-    /// written at the latest: see [`docs::cleanup`](crate::docs::cleanup#what-is-deleted). A segment without any
-    /// timestamp stays (where a broker asks for the time its file was changed). Kafka: `retention.ms`.
+    /// *Default* none, so that the library deletes nothing unless you ask for it; a broker's
+    /// default is 7 days. *Limits* any; from `i64::MAX` milliseconds on there is no limit.
+    /// *Effect*: a segment is deleted, with all its records, when the latest of them is older than
+    /// this. If that timestamp lies in the future, the age counts from when the segment was
+    /// written at the latest: see [`docs::cleanup`](crate::docs::cleanup#what-is-deleted). A
+    /// segment without any timestamp stays (a broker uses the time its file was changed).
+    /// Kafka: `retention.ms`.
     #[must_use]
     pub fn retention_age(mut self, age: Duration) -> Self {
         self.retention_age = age;
@@ -355,55 +383,59 @@ impl LogConfig {
 
     /// The size above which [`maintain`](crate::Log::maintain) deletes segments, the oldest first.
     ///
-    /// *Default* none. *Limits* any. *Effect*: what is left is never less than this, so a log has up to one segment
-    /// more. Kafka: `retention.bytes`.
+    /// *Default* none. *Limits* any. *Effect*: the log keeps at least this much, so it has up to
+    /// one segment more. Kafka: `retention.bytes`.
     #[must_use]
     pub fn retention_bytes(mut self, bytes: u64) -> Self {
         self.retention_bytes = bytes;
         self
     }
 
-    /// How large a share of the log must be dirty, that is not compacted yet, for [`maintain`](crate::Log::maintain) to compact it.
+    /// The share of the log that must be dirty, which means not compacted yet, for
+    /// [`maintain`](crate::Log::maintain) to compact it.
     ///
-    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: a pass reads the dirty part twice and the clean part once, and writes what stays.
-    /// A larger share makes passes rarer, and leaves more superseded records on disk: at 0.5 up to as many bytes again
-    /// as the log has clean ones, and the active segment. Kafka: `min.cleanable.dirty.ratio`.
+    /// *Default* 0.5. *Limits* 0 to 1. *Effect*: a pass reads the dirty part twice and the clean
+    /// part once, and writes the records that stay. A larger share makes passes rarer, and leaves
+    /// more superseded records on disk: at 0.5 up to as many bytes again as the log has clean
+    /// ones, and the active segment. Kafka: `min.cleanable.dirty.ratio`.
     #[must_use]
     pub fn min_cleanable_dirty_ratio(mut self, ratio: f64) -> Self {
         self.min_cleanable_dirty_ratio = ratio;
         self
     }
 
-    /// A producer that was not heard for this long is forgotten: what it sends next is taken, whatever its sequence number.
+    /// The time without a batch after which the log forgets a producer. It then stores the
+    /// producer's next batch whatever its sequence number.
     ///
-    /// It is heard when a batch of it arrives, whatever timestamps its records have. A
-    /// [`Producer`](crate::Producer) that is closed is forgotten at once.
+    /// The time counts from the arrival of the last batch, whatever timestamps its records have.
+    /// The log forgets a closed [`Producer`](crate::Producer) at once.
     ///
-    /// *Default* one day. *Limits* at least 1 ms. *Effect*: memory of 300 to 600 bytes a producer, for as long. Kafka:
-    /// `producer.id.expiration.ms`, which counts from the timestamps of records.
+    /// *Default* one day. *Limits* at least 1 ms. *Effect*: for this time, each producer takes 300
+    /// to 600 bytes of memory. Kafka: `producer.id.expiration.ms`, which counts from the
+    /// timestamps of records.
     #[must_use]
     pub fn producer_id_expiration(mut self, age: Duration) -> Self {
         self.producer_id_expiration = age;
         self
     }
 
-    /// How long a record stays in the log at least, whatever supersedes it.
+    /// The shortest time for which a record stays in the log, even if a later one supersedes it.
     ///
-    /// *Default* none. *Limits* at most [`max_compaction_lag`](LogConfig::max_compaction_lag). *Effect*: a reader who is never
-    /// further behind sees every record. Counted from the record's timestamp, for whole segments. Kafka:
-    /// `min.compaction.lag.ms`.
+    /// *Default* none. *Limits* at most [`max_compaction_lag`](LogConfig::max_compaction_lag).
+    /// *Effect*: a reader that is never further behind sees every record. The time counts from the
+    /// record's timestamp, for whole segments. Kafka: `min.compaction.lag.ms`.
     #[must_use]
     pub fn min_compaction_lag(mut self, lag: Duration) -> Self {
         self.min_compaction_lag = lag;
         self
     }
 
-    /// How long a record stays dirty at most: [`maintain`](crate::Log::maintain) compacts a log with an older one, however
-    /// little of it is dirty.
+    /// The longest time for which a record stays dirty: [`maintain`](crate::Log::maintain)
+    /// compacts a log with an older dirty record, however little of it is dirty.
     ///
-    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: bounds the time until what a tombstone deletes is gone. Records in
-    /// the active segment do not count: bound its age with [`segment_age`](LogConfig::segment_age). Kafka:
-    /// `max.compaction.lag.ms`.
+    /// *Default* no limit. *Limits* 1 ms and up. *Effect*: bounds the time until a deleted value
+    /// is gone. Records in the active segment do not count: bound its age with
+    /// [`segment_age`](LogConfig::segment_age). Kafka: `max.compaction.lag.ms`.
     #[must_use]
     pub fn max_compaction_lag(mut self, lag: Duration) -> Self {
         self.max_compaction_lag = lag;
@@ -412,29 +444,30 @@ impl LogConfig {
 
     /// How long a tombstone stays after the pass that first met it.
     ///
-    /// *Default* 1 day. *Limits* any. *Effect*: a reader who gets from the start of the log to its end in less time sees the
-    /// deletion of everything that it saw. The pass after that time removes the tombstone. Kafka: `delete.retention.ms`.
+    /// *Default* 1 day. *Limits* any. *Effect*: a reader that gets from the start of the log to
+    /// its end in less time sees the deletion of everything that it saw. The pass after that time
+    /// removes the tombstone. Kafka: `delete.retention.ms`.
     #[must_use]
     pub fn delete_retention(mut self, retention: Duration) -> Self {
         self.delete_retention = retention;
         self
     }
 
-    /// The most memory that a pass over this log may take for its keys.
+    /// The memory that a pass over this log may use for keys.
     ///
-    /// *Default* 128 MiB. *Limits* 1 KiB and up. *Effect*: a key takes some 27 bytes, however long it is. What does not
-    /// fit is done in further passes. No more is taken than the records to be compacted could need, and none
-    /// between passes. Kafka: `log.cleaner.dedupe.buffer.size`.
+    /// *Default* 128 MiB. *Limits* 1 KiB and up. *Effect*: a key takes some 27 bytes, however long
+    /// it is. If not all keys fit, further passes do the rest. A pass allocates no more than its
+    /// records could need, and frees it at its end. Kafka: `log.cleaner.dedupe.buffer.size`.
     #[must_use]
     pub fn dedupe_bytes(mut self, bytes: usize) -> Self {
         self.dedupe_bytes = bytes;
         self
     }
 
-    /// Whose threads maintain the log while it is open.
+    /// The maintainer whose threads maintain the log while it is open.
     ///
-    /// *Default* nobody's: [`maintain`](crate::Log::maintain) is for you to call. *Effect*: opening the log for writing
-    /// [adds](Maintainer::add) it.
+    /// *Default* none: call [`maintain`](crate::Log::maintain) yourself. *Effect*: opening the log
+    /// for writing [adds](Maintainer::add) it to the maintainer.
     #[must_use]
     pub fn maintainer(mut self, maintainer: &Maintainer) -> Self {
         self.maintainer = Some(maintainer.clone());
@@ -443,25 +476,25 @@ impl LogConfig {
 
     /// The leader epoch stamped on every batch.
     ///
-    /// *Default* -1, unknown. *Limits* -1 and up. *Effect*: none in this library; brokers and followers use it to tell apart
-    /// what different leaders wrote.
+    /// *Default* -1, unknown. *Limits* -1 and up. *Effect*: none in this library; brokers and
+    /// followers use it to distinguish the batches of different leaders.
     #[must_use]
     pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
         self.leader_epoch = epoch;
         self
     }
 
-    /// The most bytes one compressed batch may expand to when it is decoded.
+    /// The largest size in bytes to which a compressed batch may expand when it is decoded.
     ///
-    /// *Default* [`DEFAULT_MAX_EXPANDED_BYTES`]. *Limits* 1 and up. *Effect*: decoding a batch beyond it fails; the batch
-    /// itself is still stored and served.
+    /// *Default* [`DEFAULT_MAX_EXPANDED_BYTES`]. *Limits* 1 and up. *Effect*: decoding a batch
+    /// beyond it fails; the batch itself is still stored and served.
     #[must_use]
     pub fn max_expanded_bytes(mut self, bytes: usize) -> Self {
         self.max_expanded_bytes = bytes;
         self
     }
 
-    /// What to do about damage that no crash explains.
+    /// The reaction of an opening to damage that no crash explains.
     ///
     /// *Default* [`OnCorruption::Fail`].
     #[must_use]
@@ -472,7 +505,8 @@ impl LogConfig {
 
     /// The file system to use.
     ///
-    /// *Default* the operating system's. [`MemFs`](crate::fs::MemFs) makes a log that lives in memory.
+    /// *Default* the operating system's. [`MemFs`](crate::fs::MemFs) makes a log that lives in
+    /// memory.
     #[must_use]
     pub fn fs(mut self, fs: impl Fs) -> Self {
         self.fs = Arc::new(fs);
@@ -481,16 +515,17 @@ impl LogConfig {
 
     /// The clock to use.
     ///
-    /// *Default* the operating system's. Pass an `Arc<`[`ManualClock`](crate::ManualClock)`>` and keep a clone of it to control time in a test.
+    /// *Default* the operating system's. Pass an `Arc<`[`ManualClock`](crate::ManualClock)`>` and
+    /// keep a clone of it to control time in a test.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Who is told what the log does and finds.
+    /// The listener that receives the events of the log.
     ///
-    /// *Default* nobody.
+    /// *Default* none.
     #[must_use]
     pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.listener = Some(listener);
@@ -500,7 +535,7 @@ impl LogConfig {
     /// Checks all options, as opening a log does.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] names the first option that cannot be as it is.
+    /// [`Error::InvalidConfig`] names the first invalid option.
     pub fn validate(&self) -> Result<()> {
         let invalid =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });
@@ -513,8 +548,9 @@ impl LogConfig {
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
             return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
         }
-        if self.max_message_bytes > MAX_SEGMENT_BYTES {
-            return invalid("max_message_bytes", "must be at most 2 GiB - 1");
+        if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
+            let reason = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            return invalid("max_message_bytes", reason);
         }
         if self.flush_messages == 0 {
             return invalid("flush_messages", "must be at least 1");

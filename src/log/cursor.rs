@@ -257,7 +257,7 @@ impl Cursor {
             // Nothing can be said of a batch that was deleted since.
             let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
             if read.last_offset() >= start && now? != Some(read) {
-                return Err(Error::OffsetOutOfRange { requested: self.next, start, end });
+                return Err(self.shared.outside(self.next, start, end));
             }
         }
         self.trail.truncations = truncations;

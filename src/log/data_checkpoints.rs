@@ -12,7 +12,7 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::checkpoints::{Checkpoint, LINES};
+use crate::log::checkpoints::{Checkpoint, LINES, change_second_line};
 use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
 use crate::segment::reserve::Reserve;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest file that is read: a line for each of a few hundred thousand logs.
-const LARGEST_FILE_BYTES: u64 = 64 << 20;
+pub(crate) const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
 /// A log of a data directory: its topic and its partition.
 pub(crate) type Key = (String, i32);
@@ -46,15 +46,14 @@ struct Lines {
     /// How often one was set, and how often when the file was last written.
     set: u64,
     written: u64,
-    /// Whether one was set to a lower offset since.
-    lowered: bool,
+    /// Whether one was set since that must be in the file: what is there says too much.
+    must: bool,
 }
 
 impl Lines {
-    /// Has the line of a log written again, if there is one. Returns what is wanted then.
-    fn rewrite(&mut self, log: &Key) -> u64 {
+    /// Has the line of a log written again, if there is one.
+    fn rewrite(&mut self, log: &Key) {
         self.set = self.set.saturating_add(u64::from(self.offsets.contains_key(log)));
-        self.set
     }
 }
 
@@ -109,6 +108,21 @@ impl Foreign {
 }
 
 impl State {
+    /// The content of a file.
+    fn text(&mut self, checkpoint: Checkpoint) -> String {
+        let lines = self.lines(checkpoint);
+        let offsets: Vec<(Key, Offset)> =
+            lines.offsets.iter().map(|(key, offset)| (key.clone(), *offset)).collect();
+        let mut entries = Vec::with_capacity(offsets.len().saturating_mul(LINES));
+        for (key, offset) in offsets {
+            // What was only read stays as another program left it.
+            let is_foreign = checkpoint != Checkpoint::Start && self.foreign.has(&key);
+            let entry = OffsetCheckpointEntry { topic: key.0, partition: key.1, offset };
+            entries.extend(std::iter::repeat_n(entry, if is_foreign { 1 } else { LINES }));
+        }
+        format_offset_checkpoint(&entries)
+    }
+
     fn lines(&mut self, checkpoint: Checkpoint) -> &mut Lines {
         let [recovery, start, cleaned] = &mut self.lines;
         match checkpoint {
@@ -204,18 +218,18 @@ impl DataCheckpoints {
     }
 
     fn write_all(&self) -> Result<()> {
-        for checkpoint in Checkpoint::ALL {
-            let (set, lowered) = {
+        for checkpoint in Checkpoint::WRITTEN {
+            let (set, must) = {
                 let mut state = self.state.lock();
                 let lines = state.lines(checkpoint);
-                (lines.set, lines.lowered)
+                (lines.set, lines.must)
             };
             let written = self.write(checkpoint, set);
-            if checkpoint == Checkpoint::RecoveryPoint && !lowered {
-                // Lower points stay, and what was set is written with the next that is.
-                unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
-            } else {
+            if must {
                 written?;
+            } else {
+                // What is in the file stays, and what was set is written with the next that is.
+                unless_full(&self.dir, self.dir.path.join(checkpoint.file()), written)?;
             }
         }
         Ok(())
@@ -275,30 +289,34 @@ impl DataCheckpoints {
 
     fn write_alone(&self, checkpoint: Checkpoint, wanted: u64) -> Result<()> {
         let _writing = self.writing.lock();
-        let (text, set) = {
+        for (checkpoint, text, set) in self.texts(checkpoint, wanted) {
+            self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
             let mut state = self.state.lock();
             let lines = state.lines(checkpoint);
-            if lines.written >= wanted {
-                return Ok(());
-            }
-            let set = lines.set;
-            let offsets: Vec<(Key, Offset)> =
-                lines.offsets.iter().map(|(key, offset)| (key.clone(), *offset)).collect();
-            let mut entries = Vec::with_capacity(offsets.len().saturating_mul(LINES));
-            for (key, offset) in offsets {
-                // What was only read stays as another program left it.
-                let is_foreign = checkpoint != Checkpoint::Start && state.foreign.has(&key);
-                let entry = OffsetCheckpointEntry { topic: key.0, partition: key.1, offset };
-                entries.extend(std::iter::repeat_n(entry, if is_foreign { 1 } else { LINES }));
-            }
-            (format_offset_checkpoint(&entries), set)
-        };
-        self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())?;
-        let mut state = self.state.lock();
-        let lines = state.lines(checkpoint);
-        lines.written = set;
-        lines.lowered &= lines.set != set;
+            lines.written = set;
+            lines.must &= lines.set != set;
+        }
         Ok(())
+    }
+
+    /// What is to be written: a file, and before recovery points what else was set. Recovery
+    /// relies on the other files where a recovery point is ours, so it must never be ahead of
+    /// them.
+    fn texts(&self, wanted: Checkpoint, at_least: u64) -> Vec<(Checkpoint, String, u64)> {
+        let mut state = self.state.lock();
+        if state.lines(wanted).written >= at_least {
+            return Vec::new();
+        }
+        let mut texts = Vec::with_capacity(Checkpoint::WRITTEN.len());
+        for checkpoint in Checkpoint::WRITTEN {
+            let lines = state.lines(checkpoint);
+            let is_before = wanted == Checkpoint::RecoveryPoint && lines.written < lines.set;
+            if checkpoint == wanted || is_before {
+                let set = lines.set;
+                texts.push((checkpoint, state.text(checkpoint), set));
+            }
+        }
+        texts
     }
 }
 
@@ -324,27 +342,34 @@ impl DataCheckpoints {
 
     /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
-        let (before, set, cleaned) = {
+        let (before, set, takes_over) = {
             let mut state = self.state.lock();
-            let held = state.all_held || state.held.contains(log);
             let takes_over =
                 checkpoint == Checkpoint::RecoveryPoint && state.foreign.ours.insert(log.clone());
-            // While its line in the other file is as another program left it, the log counts as that one's.
-            let cleaned = takes_over.then(|| state.lines(Checkpoint::Cleaned).rewrite(log));
+            if takes_over {
+                // While its line in the other file is as another program left it, the log counts
+                // as that one's.
+                state.lines(Checkpoint::Cleaned).rewrite(log);
+            }
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
-            lines.lowered |= before.is_some_and(|before| before > offset);
+            lines.must |= match checkpoint {
+                Checkpoint::Start => before.is_none_or(|before| before != offset),
+                Checkpoint::RecoveryPoint | Checkpoint::Cleaned => {
+                    before.is_some_and(|before| before > offset)
+                }
+            };
             lines.set = lines.set.saturating_add(1);
-            if held {
+            let set = lines.set;
+            if state.all_held || state.held.contains(log) {
                 return Ok(());
             }
-            (before, lines.set, cleaned)
+            (before, set, takes_over)
         };
-        let others = cleaned.map_or(Ok(()), |cleaned| self.write(Checkpoint::Cleaned, cleaned));
-        others.and_then(|()| self.write(checkpoint, set)).inspect_err(|_| {
+        self.write(checkpoint, set).inspect_err(|_| {
             // What is not durable must not look as if it were: who asks relies on it.
             let mut state = self.state.lock();
-            if cleaned.is_some() {
+            if takes_over {
                 state.foreign.ours.remove(log);
             }
             let lines = state.lines(checkpoint);
@@ -355,6 +380,27 @@ impl DataCheckpoints {
                 };
             }
         })
+    }
+
+    /// Has an offset of a log written before the next recovery point is.
+    pub(crate) fn set_before_point(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) {
+        let mut state = self.state.lock();
+        let lines = state.lines(checkpoint);
+        lines.offsets.insert(log.clone(), offset);
+        lines.set = lines.set.saturating_add(1);
+    }
+
+    /// Makes the next opening disbelieve the recovery point of a log, without any room on the
+    /// disk. It is written as it was with the next that is set.
+    pub(crate) fn doubt_point(&self, log: &Key) -> Result<Option<Offset>> {
+        let _writing = self.writing.lock();
+        let known = {
+            let mut state = self.state.lock();
+            let lines = state.lines(Checkpoint::RecoveryPoint);
+            lines.set = lines.set.saturating_add(1);
+            lines.offsets.get(log).copied()
+        };
+        change_second_line(&self.dir, &format!("{} {} ", log.0, log.1)).map(|()| known)
     }
 
     /// Holds back what is set of a log from now on, as it is closed with others: one write for all

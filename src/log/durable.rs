@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// The thread that syncs for those who await, and who they are.
+/// The thread that syncs for tasks that await durability, and those tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     next_id: AtomicU64,
@@ -26,15 +26,17 @@ pub(crate) struct Syncer {
 #[derive(Debug, Default)]
 struct Waiting {
     tasks: BTreeMap<u64, (Offset, Waker)>,
-    /// Why nothing was synced for those who were woken to be told.
+    /// The errors for tasks that were woken because the fsync failed.
     failed: BTreeMap<u64, Error>,
     running: bool,
 }
 
 /// Resolves, to the durable end of the log, once a given offset is durable.
 ///
-/// Made by [`Log::flush_async`](crate::Log::flush_async). The first one that is awaited starts a thread that
-/// syncs for all of them, in groups; it ends when nobody waits any more. Dropping it takes nothing back.
+/// [`Log::flush_async`](crate::Log::flush_async) creates it. The first one that is awaited starts
+/// a thread that syncs for all of them, in groups; the thread ends when no task waits any more.
+/// Dropping the future is safe: it takes nothing back and promises nothing, and a later flush
+/// covers the same records.
 #[must_use = "nothing is synced until it is awaited"]
 #[derive(Debug)]
 pub struct Durable {
@@ -59,8 +61,8 @@ impl Future for Durable {
             return Poll::Ready(Ok(durable));
         }
         let failed = self.shared.syncer.waiting.lock().failed.remove(&self.id);
-        // What happens between the look and the registration is missed by nobody: the thread looks at
-        // whoever is registered before it ends.
+        // No event between this look and the registration is missed: the thread looks at all
+        // registered tasks before it ends.
         let waits = failed
             .map_or(Ok(()), Err)
             .and_then(|()| self.shared.check_writable())
@@ -83,7 +85,8 @@ impl Durable {
                 .map_err(|e| Error::io("start a thread for", &self.shared.dir.path, e))?;
             waiting.running = true;
         }
-        // A waker may be the last to hold a task, and that a future of this log: not with the lock held.
+        // A waker may hold the last reference to a task, and the task a future of this log: drop
+        // it without the lock.
         drop(waiting);
         drop(replaced);
         Ok(())
@@ -100,7 +103,7 @@ impl Drop for Durable {
     }
 }
 
-/// Syncs while anyone waits, and ends when the log is gone or nobody does.
+/// Syncs while a task waits, and ends when the log is gone or no task waits.
 fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
     while let Some(shared) = log.upgrade() {
         let wanted = {
@@ -123,14 +126,15 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
 }
 
 impl Shared {
-    /// What is left to make durable of what lay below an offset: the log may have been truncated since.
+    /// Returns the offset up to which there is still something to make durable: the log may have
+    /// been truncated.
     fn still_there(&self, below: Offset) -> Offset {
         below.min(self.end())
     }
 }
 
 impl Syncer {
-    /// Wakes those whose offset is durable, and everyone when nothing will be any more.
+    /// Wakes the tasks whose offset is durable, and all tasks if no more fsync can succeed.
     pub(crate) fn wake(&self, shared: &Shared) {
         if shared.check_writable().is_err() {
             return self.wake_all();
@@ -148,7 +152,7 @@ impl Syncer {
         wake_all(woken.into_iter().map(|(_, waker)| waker));
     }
 
-    /// Tells all who wait why nothing was synced. That a log is poisoned or closed they learn from it.
+    /// Wakes all tasks with the error of the fsync. A poisoned or closed log tells them itself.
     fn fail(&self, error: &Error) {
         if let Error::Io { operation, path, source } = error {
             let waiting = &mut *self.waiting.lock();
@@ -214,8 +218,8 @@ mod tests {
         }
     }
 
-    /// The panic ends with the task that it belongs to: the flush that woke it returns, the others are woken,
-    /// and the thread that syncs for tasks goes on.
+    /// The panic ends with the task that it belongs to: the flush that woke it returns, the others
+    /// are woken, and the thread that syncs for tasks goes on.
     #[test]
     fn panicking_waker_leaves_others_awake() {
         let log = one_record();

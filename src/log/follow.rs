@@ -378,6 +378,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     let end = follower.end;
     let start = start_of(&checkpoints, &view, end)?;
     Ok(Shared::new(Parts {
+        partition: None,
         checkpoints,
         dir,
         config,

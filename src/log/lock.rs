@@ -108,6 +108,8 @@ pub(crate) struct WriteLock {
     pub(crate) lost_power: bool,
     /// Whether another program had it last, if any did. A broker leaves the file empty.
     pub(crate) was_foreign: bool,
+    /// Whether there was room for what the file is to say.
+    is_stored: bool,
     _guard: Option<Box<dyn DirGuard>>,
 }
 
@@ -124,11 +126,12 @@ impl WriteLock {
         let lock = tried(|| dir.fs.lock(&path))
             .map_err(|error| not_locked(&dir.path, existed.as_ref(), error))?;
         let boot = dir.fs.boot_id();
-        let ours = existed.filter(|before| before.process.is_some());
+        let ours = existed.filter(|before| before.is_ours);
         let was_foreign = ours.is_none();
-        let lost_power = ours.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
-        let lock = WriteLock { lock, lost_power, was_foreign, _guard: guard };
-        lock.write(dir, boot.filter(|_| !lost_power))?;
+        let lost_power = ours.is_some_and(|before| has_stopped_before(&before, boot.as_deref()));
+        let is_stored = false;
+        let mut lock = WriteLock { lock, lost_power, was_foreign, is_stored, _guard: guard };
+        lock.is_stored = lock.write(dir, boot.filter(|_| !lost_power))?;
         dir.sync()?;
         Ok(lock)
     }
@@ -148,22 +151,38 @@ impl WriteLock {
 
     /// Stores that the contents of the directory can be relied upon in this run of the machine.
     pub(crate) fn recovered(&self, dir: &SegmentDir) -> Result<()> {
-        if self.lost_power { self.write(dir, dir.fs.boot_id()) } else { Ok(()) }
+        if !self.lost_power && self.is_stored {
+            return Ok(());
+        }
+        self.write(dir, dir.fs.boot_id()).map(|_| ())
     }
 
-    /// Writes into the file which process holds the lock, and in which run of the machine.
-    fn write(&self, dir: &SegmentDir, boot: Option<String>) -> Result<()> {
-        let content = Session { process: Some(std::process::id()), boot }.format();
-        let store = || -> io::Result<()> {
+    /// Writes into the file which process holds the lock, and in which run of the machine. Says
+    /// whether there was room.
+    fn write(&self, dir: &SegmentDir, boot: Option<String>) -> Result<bool> {
+        let content = Session { process: Some(std::process::id()), boot, is_ours: true }.format();
+        let store = || -> io::Result<bool> {
             let file = self.lock.file();
-            match file.write_all_at(content.as_bytes(), 0) {
-                // On a full disk the file stays as it is. It says that the machine stopped since,
-                // or nothing, which counts as that.
-                Err(error) if is_storage_full(&error) => return Ok(()),
-                written => written?,
+            let len = content.len() as u64;
+            let written = match file.write_all_at(content.as_bytes(), 0) {
+                // On a full disk an old file stays as it is. A new one gets its length, which
+                // takes no room: an empty one is a broker's. Either says that the machine stopped
+                // since, or may have.
+                Err(error) if is_storage_full(&error) => {
+                    if file.len()? >= len {
+                        return Ok(false);
+                    }
+                    false
+                }
+                written => written.map(|()| true)?,
+            };
+            if file.len()? == len {
+                file.sync_data()?;
+            } else {
+                file.set_len(len)?;
+                file.sync_all()?;
             }
-            file.set_len(content.len() as u64)?;
-            file.sync_all()
+            Ok(written)
         };
         store().map_err(|e| Error::io("write", &dir.path.join(LOCK), e))
     }
@@ -171,7 +190,12 @@ impl WriteLock {
 
 /// Whether the machine stopped since a holder had a directory.
 pub(crate) fn has_stopped_since(before: &Session, fs: &dyn Fs) -> bool {
-    before.boot.is_none() || before.boot != fs.boot_id()
+    has_stopped_before(before, fs.boot_id().as_deref())
+}
+
+/// Whether the machine stopped between a holder's run of it and this one.
+fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
+    before.boot.is_none() || before.boot.as_deref() != boot
 }
 
 /// What a lock file says, if there is one.

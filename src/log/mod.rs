@@ -51,7 +51,7 @@ pub use reader::{ReadBatch, Reader, RecordsToEnd};
 pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
@@ -62,23 +62,25 @@ pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
 pub(crate) use place::DataDir;
 use shared::Shared;
-pub(crate) use signal::Signal;
+pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A commit log: records in the order they were appended, each with an offset, in Kafka's own files.
+/// A commit log: records in the order they were appended, each with an offset, in Kafka's own
+/// files.
 ///
-/// Clones are handles to the same log, for any number of threads. All methods take `&self`.
+/// Clones are handles to the same log, and any thread can use them. All methods take `&self`.
 ///
-/// | call | returns when | what it returned survives |
+/// | call | returns when | the result survives |
 /// |---|---|---|
-/// | [`append`](Log::append), [`append_all`](Log::append_all), [`append_batch`](Log::append_batch), [`append_builder`](Log::append_builder) | the operating system has the bytes | the end of this process, however it comes |
-/// | [`flush`](Log::flush), [`flush_through`](Log::flush_through), `flush_async` | the medium has them | loss of power |
-/// | [`truncate_to`](Log::truncate_to), [`close`](Log::close) | the medium has the change | loss of power |
+/// | [`append`](Log::append), [`append_all`](Log::append_all), [`append_batch`](Log::append_batch), [`append_builder`](Log::append_builder) | the operating system has the bytes | a process crash |
+/// | [`flush`](Log::flush), [`flush_through`](Log::flush_through), `flush_async` | the disk has them | loss of power |
+/// | [`truncate_to`](Log::truncate_to), [`close`](Log::close) | the disk has the change | loss of power |
 ///
-/// Dropping the last handle without [`close`](Log::close) is safe: it is as if the process had ended
-/// there. The next opening reads what lies above the last recovery point, which a close would
-/// have saved it.
+/// Dropping the last handle without [`close`](Log::close) is safe: it has the same effect as a
+/// process crash. The next opening then reads everything above the last recovery point; after a
+/// close, it reads no batch.
 ///
 /// ```
 /// use annals::{Log, LogConfig, Record, StartAt};
@@ -97,16 +99,23 @@ use std::sync::Arc;
 /// log.close()?;
 /// # Ok::<(), annals::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
 }
 
 impl Log {
     /// Opens the log in a directory, creating both if there is none.
     ///
-    /// Whatever an interrupted run left is put in order first; [`recovery`](Log::recovery) tells what was found.
-    /// After a clean close this reads no batch; after a crash, those above the recovery point.
+    /// Opening first recovers the log from an interrupted run; [`recovery`](Log::recovery) tells
+    /// what it found. After a clean close it reads no batch; after a crash, the batches above the
+    /// recovery point.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -121,12 +130,15 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`] for an option that cannot be as it is, and for an empty path.
-    /// - [`Error::Locked`] when the directory is open for writing already, here or in another process, by whatever path, or the one
-    ///   above it is by a [`Store`](crate::Store) or a broker. A log of theirs can be opened by itself when they are closed,
-    ///   one at a time: see [who may have it open](crate::docs::limits#who-may-have-it-open).
-    /// - [`Error::NotALog`] for a file, or a directory that holds other things and no segment, logs for example.
-    /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was cut: see [`LogConfig::on_corruption`].
+    /// - [`Error::InvalidConfig`] for an invalid option, and for an empty path.
+    /// - [`Error::Locked`] if the directory is already open for writing, in this or another
+    ///   process and by any path, or if a [`Store`](crate::Store) or a broker has the directory
+    ///   above it open. While they are closed, you can open one of their logs at a time: see [one
+    ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
+    /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
+    ///   such as a directory of logs.
+    /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was truncated: see
+    ///   [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
@@ -138,8 +150,9 @@ impl Log {
         Ok(log)
     }
 
-    /// Opens a log that is one of many in a directory whose lock is held, and which keeps their checkpoints. Says
-    /// whether it took over some from beside its segments, to be [removed](Log::remove_own_checkpoints) when that is durable.
+    /// Opens a log of a data directory whose lock is held, and which keeps the checkpoints of all
+    /// its logs. Also returns whether it took over checkpoints from beside its segments, to be
+    /// [removed](Log::remove_own_checkpoints) once that is durable.
     pub(crate) fn open_shared(
         dir: &Path,
         config: LogConfig,
@@ -154,25 +167,32 @@ impl Log {
         self.shared.checkpoints.remove_own()
     }
 
-    /// Lets other options hold from now on, where they can be altered while a log is open.
+    /// Applies the options that can be altered while a log is open.
     pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
         self.shared.alter(config)
     }
 
-    /// Opens a log for reading, while another process may be writing it. Nothing is locked, nothing is changed.
+    /// Opens a log for reading, while another process may be writing it. It locks and changes
+    /// nothing.
     ///
-    /// The end of the log is the end of the last whole batch; it is looked for again with every read. What counts
-    /// as durable is not known here: [`Offsets::durable`] stays at the start.
+    /// The end of the log is the end of the last whole batch; every read looks for it again. A
+    /// reading process cannot know what is durable: [`Offsets::durable`] stays at the start.
+    /// Nothing is recovered: after a loss of power, and until the log is opened for writing, you
+    /// also read records that were never durable and that `open` may truncate, and offsets may be
+    /// missing between two segments. See
+    /// [what opening does](crate::docs::durability#what-opening-does).
     ///
-    /// If the writer truncates the log, everything you read from then on is what the log holds now, even if new records
-    /// take the place of the old ones. A [`Reader`] or [`Tail`] that has returned
-    /// records which are no longer in the log fails with [`Error::OffsetOutOfRange`] until you
-    /// [`seek`](Reader::seek): it does not continue with the records of another history. The log recognises a
-    /// truncation by its last batch, so one that is followed by a compaction beyond that batch
-    /// before you read again is not noticed; the reader then goes on at its offset.
+    /// If the writer truncates the log, everything you read from then on is what the log holds
+    /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
+    /// returned records which are no longer in the log fails with [`Error::OffsetOutOfRange`]
+    /// until you [`seek`](Reader::seek): it does not continue with the records of another history.
+    /// The log recognises a truncation by its last batch, so one that is followed by a compaction
+    /// beyond that batch before you read again is not noticed; the reader then goes on at its
+    /// offset.
     ///
-    /// A file that the writer deletes keeps its room on disk for as long as this process has it open. Between two calls
-    /// that is the last file, one other, and the one that each reader is in, as of the last call.
+    /// A file that the writer deletes keeps its room on disk while this process has it open.
+    /// Between two calls, the log keeps at most two files open, and each reader the one that it is
+    /// in.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -183,18 +203,21 @@ impl Log {
     /// let other = Log::open_read_only("orders-0", LogConfig::default().fs(fs))?;
     /// writer.append("b")?;
     /// assert_eq!(other.get(1)?.unwrap().value_str(), Some("b"));
-    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::Closed);
+    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::ReadOnly);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
     /// # Errors
     /// - [`Error::NotALog`] when there is no segment.
-    /// - [`Error::Corrupt`] when valid batches lie behind damage in the last segment, or it ends below what was synced,
-    ///   unless `open` would trust the indexes of that part and not read it: then whoever reads the damage finds it.
-    ///   With [`OnCorruption::Truncate`] the log ends before the damage, and nothing is cut.
-    /// - [`Error::Corrupt`], too, when a segment is gone or shorter than when the log was closed; with
-    ///   [`OnCorruption::Truncate`] what is left is read, and only [`verify`](Log::verify) tells of the hole.
-    /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for [`open`](Log::open).
+    /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
+    ///   ends below what was synced, unless `open` would trust the indexes of that part and not
+    ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
+    ///   before the damage, and no file is truncated.
+    /// - [`Error::Corrupt`] also if a segment is missing, or shorter than when the log was closed.
+    ///   With [`OnCorruption::Truncate`] the rest can be read, and only [`verify`](Log::verify)
+    ///   reports the hole.
+    /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for
+    ///   [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);
         Ok(Log { shared })
@@ -206,9 +229,11 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::BatchTooLarge`] above [`max_message_bytes`](LogConfig::max_message_bytes).
-    /// - [`Error::InvalidRecord`] for a timestamp the log does not take, and for no key in one that is compacted.
-    /// - [`Error::Io`] when the disk fails. When it is full nothing was appended, and the log works again once there is
-    ///   room; after any other failure it is poisoned. A record whose append failed may be there after reopening.
+    /// - [`Error::InvalidRecord`] for a timestamp outside of the limits of the log, and for a
+    ///   record without a key in a compacted log.
+    /// - [`Error::Io`] if the disk fails. If it is full, nothing was appended, and the log works
+    ///   again once there is room; after any other failure the log is poisoned. A record whose
+    ///   append failed may be there after reopening.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn append(&self, record: impl Into<Record>) -> Result<Offset> {
         let appended = self.shared.append_record(&record.into())?;
@@ -217,7 +242,7 @@ impl Log {
 
     /// Appends records as one batch: after a crash either all of them are there or none.
     ///
-    /// No records append nothing: the result's `first` is then the end of the log.
+    /// Without any record it appends nothing, and `first` of the result is the end of the log.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, fs::MemFs};
@@ -233,8 +258,9 @@ impl Log {
         self.shared.append_records(records)
     }
 
-    /// Appends what a builder holds as one batch, without allocating. Clear the builder to use it again.
-    /// A log with a codec of its own sets the builder to it, and there it stays.
+    /// Appends the content of a builder as one batch, without allocating. Clear the builder to use
+    /// it again. If the log has a codec of its own, it sets the builder to that codec, and the
+    /// builder keeps it.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::BatchBuilder};
@@ -258,14 +284,15 @@ impl Log {
         self.shared.append_builder(builder)
     }
 
-    /// Appends a batch that was made elsewhere, as a partition's leader does: it is checked
-    /// record by record, then gets its offsets here.
+    /// Appends a batch that was encoded elsewhere, as a partition's leader does: it validates each
+    /// record, then assigns the offsets.
     ///
     /// A batch that this build cannot decode, or that expands beyond
     /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes), is stored as it is.
     ///
-    /// As in Kafka, an append time that the batch got from another log is dropped: the log stores its own
-    /// append time or, with [`CreateTime`](crate::TimestampType::CreateTime), the times that the producer wrote.
+    /// As in Kafka, an append time that the batch got from another log is dropped: the log stores
+    /// its own append time or, with [`CreateTime`](crate::TimestampType::CreateTime), the times
+    /// that the producer wrote.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Timestamp, fs::MemFs, record::{BatchBuilder, RecordBatch}};
@@ -281,24 +308,31 @@ impl Log {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
-    /// A batch with a producer's id is stored if it is the next of that producer. If it repeats one of its last five batches,
-    /// nothing is stored: the answer has the offsets of that one and [`duplicate: true`](Appended::duplicate). Of a
-    /// producer that the log does not know, any sequence number is taken. The five are recognised after a
-    /// close, after the process has died, after a truncation, and after a loss of power that left the batches there, whatever
-    /// timestamps their records have: [the table](crate::docs::durability#batches-that-come-again) has all cases.
+    /// A batch with a producer id is stored if it is the next one of that producer. If it repeats
+    /// one of the last five batches, nothing is stored, and the result has the offsets of the
+    /// stored batch and [`duplicate: true`](Appended::duplicate). For a producer that the log does
+    /// not know, any sequence number is valid. The five batches are recognised after a close,
+    /// after a process crash, after a truncation, and after a loss of power that left them there,
+    /// whatever timestamps their records have. In a compacted log, the last one always is:
+    /// [the table](crate::docs::durability#resent-batches) has all cases.
     ///
     /// # Errors
     /// As [`append`](Log::append), and
-    /// - [`Error::InvalidBatch`] for a batch that breaks a rule of [`validate_for_append`](crate::record::validate_for_append).
+    /// - [`Error::InvalidBatch`] for a batch that breaks a rule of
+    ///   [`validate_for_append`](crate::record::validate_for_append).
     /// - [`Error::Producer`], with nothing stored:
-    ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or it was stored too long ago to be recognised, or
-    ///     it is of a new epoch and does not begin at 0. `expected` is the number that would be taken.
-    ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this producer.
-    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a transaction of this producer open.
-    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a control batch: nothing could end the
-    ///   transaction yet.
+    ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or
+    ///     it was stored too long ago to be recognised, or it has a new epoch and does not begin
+    ///     at 0. `expected` is the next valid number.
+    ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this
+    ///     producer.
+    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a
+    ///     transaction of this producer open.
+    /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a
+    ///   control batch: transactions are not implemented yet.
     ///
-    /// After any other error the batch may be there. To send it again is right, now or after reopening: it is stored once.
+    /// After any other error the batch may be there. You can safely resend it, now or after
+    /// reopening: the log stores it once.
     pub fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
         self.shared.append_batch(batch)
     }
@@ -325,14 +359,15 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
-    /// - [`Error::Corrupt`] when the first batch is damaged; when a later one is, those before it are lost to this
-    ///   call, so read them with a smaller limit or a [`Reader`].
+    /// - [`Error::Corrupt`] if one of the batches is damaged. If it is not the first, read the
+    ///   batches before it with a smaller limit or a [`Reader`].
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched> {
         read::read(&self.shared, from, limits)
     }
 
-    /// The record at an offset; `None` where compaction or a control record has left none.
+    /// Returns the record at an offset; `None` if compaction removed it, or a control record is
+    /// there.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, fs::MemFs};
@@ -345,13 +380,15 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start, and at or above the end.
-    /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when its batch cannot be read.
+    /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] if its batch cannot
+    ///   be read.
     /// - [`Error::Io`], [`Error::Closed`].
     pub fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         self.shared.get(offset)
     }
 
-    /// A reader from some place to the end of the log: an [`Offset`], a [`Timestamp`], or a [`StartAt`].
+    /// Returns a reader from an [`Offset`], a [`Timestamp`] or a [`StartAt`] to the end of the
+    /// log.
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end.
@@ -360,7 +397,7 @@ impl Log {
         Reader::new(&self.shared, start.into())
     }
 
-    /// A reader that waits at the end of the log for more.
+    /// Returns a reader that waits at the end of the log for more records.
     ///
     /// # Errors
     /// As [`reader`](Log::reader).
@@ -368,15 +405,18 @@ impl Log {
         Tail::new(&self.shared, start.into())
     }
 
-    /// Where the log begins, ends, and how much of it is durable. On a read-only log, as of the last look at the files.
+    /// Returns the start, the end and the durable end of the log. On a read-only log, as of the
+    /// last look at the files.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
         self.shared.offsets()
     }
 
-    /// The first record with this timestamp or a later one, and its timestamp; `None` if all are earlier.
+    /// Returns the first offset with this timestamp or a later one, and its timestamp; `None` if
+    /// all are earlier.
     ///
-    /// Timestamps need not rise with offsets. What is found is the first in the order of offsets.
+    /// Timestamps need not rise with offsets. The result is the first such record in the order of
+    /// offsets.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs};
@@ -388,15 +428,15 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when a batch that must be looked into cannot
-    /// be; [`Error::Io`], [`Error::Closed`].
+    /// [`Error::Corrupt`], [`Error::Unsupported`], [`Error::InvalidBatch`] when a batch that must
+    /// be looked into cannot be; [`Error::Io`], [`Error::Closed`].
     pub fn offset_for_time(&self, at: Timestamp) -> Result<Option<(Offset, Timestamp)>> {
         self.list_offset(at)
     }
 
-    /// Answers a question of Kafka's `ListOffsets`, one of its special positions among them.
+    /// Looks up an offset as Kafka's `ListOffsets` does, including its special positions.
     ///
-    /// The ends of the log come without a timestamp.
+    /// The ends of the log have no timestamp.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, OffsetSpec, Record, Timestamp, fs::MemFs};
@@ -414,20 +454,23 @@ impl Log {
         self.shared.list_offset(spec.into())
     }
 
-    /// Makes everything that was appended before this call durable, and returns the durable end of the log.
+    /// Makes everything that was appended before this call durable, and returns the durable end of
+    /// the log.
     ///
-    /// Threads that flush at the same time share one sync. Appends and reads go on meanwhile.
-    /// What it covers, and what not: [`docs::durability`](crate::docs::durability).
+    /// Threads that flush at the same time share one fsync. Appends and reads go on meanwhile.
+    /// [`docs::durability`](crate::docs::durability) lists what survives which failure.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk fails: it is unknown what is durable, the log is poisoned, and this is never tried
-    /// again, as a second try could succeed without the bytes being there. [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Io`] if the disk fails: it is not known what is durable, and the log is poisoned.
+    /// A failed fsync is never retried, because the retry could succeed although the bytes are
+    /// lost. [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
         self.shared.check_writable()?;
         self.shared.flush_below(self.shared.end())
     }
 
-    /// Makes the record at `offset`, and all before it, durable; returns the durable end of the log.
+    /// Makes the record at `offset`, and all before it, durable; returns the durable end of the
+    /// log.
     ///
     /// # Errors
     /// As [`flush`](Log::flush), and [`Error::OffsetOutOfRange`] at and above the end of the log.
@@ -439,7 +482,9 @@ impl Log {
         self.shared.flush_below(offset.saturating_add(1))
     }
 
-    /// [`flush`](Log::flush), to be awaited: it blocks no thread of the caller's.
+    /// Makes everything that was appended before this call durable, as [`flush`](Log::flush) does,
+    /// without blocking the caller's thread: await the future. It resolves to the durable end of
+    /// the log.
     ///
     /// ```
     /// # #[tokio::main]
@@ -453,7 +498,8 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// The future resolves to the errors of [`flush`](Log::flush), unless what it is to wait for is durable already.
+    /// The future resolves to the errors of [`flush`](Log::flush), unless the records it waits for
+    /// are already durable.
     #[cfg(feature = "futures")]
     pub fn flush_async(&self) -> Durable {
         Durable::new(&self.shared, self.shared.end())
@@ -462,15 +508,16 @@ impl Log {
     /// Closes the active segment and begins the next, unless it is empty.
     ///
     /// # Errors
-    /// [`Error::Io`], after which nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
         self.shared.roll(Room::Free)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.
     ///
-    /// A batch that reaches beyond `end` goes as a whole, as in Kafka: the offsets of its first records stay
-    /// without a record then. Readers beyond get [`Error::OffsetOutOfRange`] next.
+    /// A batch that reaches beyond `end` is removed as a whole, as in Kafka; the offsets of its
+    /// first records then have no record. The next call of a reader beyond `end` fails with
+    /// [`Error::OffsetOutOfRange`].
     ///
     /// ```
     /// # use annals::{Log, LogConfig, fs::MemFs};
@@ -485,22 +532,24 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] below the start and above the end of the log.
-    /// - [`Error::Io`]: when it happens after files began to change, the log is poisoned; reopening finds it
-    ///   truncated wholly, partly or not at all, but without a hole.
+    /// - [`Error::Io`]: if files had begun to change, the log is poisoned; reopening finds all,
+    ///   some or none of the records removed, and no hole.
     /// - [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn truncate_to(&self, end: Offset) -> Result<()> {
         self.shared.truncate_to(end)
     }
 
-    /// Removes all records below `start`, durably, and returns where the log begins then: at `start`, or above if it did
-    /// already.
+    /// Removes all records below `start`, durably, and returns the new start of the log: `start`,
+    /// or the present start if that is above.
     ///
-    /// Reads below get [`Error::OffsetOutOfRange`] from now on. Segments that lie wholly below leave the disk before this
-    /// returns, except those that a reader, a tail or a consumer is in the middle of: each of them keeps at most one
-    /// segment, reads it to its end, and lets go of it with the call that goes beyond. A call that is reading meanwhile,
-    /// such as [`verify`](Log::verify) or a pass of compaction, keeps what it still has to read until it returns or,
-    /// at the latest 256 KiB later, notices. The room of other records below goes with the rest of their segment. What is
-    /// deleted is made durable first, so this waits for the disk. Kafka: `DeleteRecords`.
+    /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
+    /// wholly below it leave the disk before this returns, except for segments that are being
+    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
+    /// that segment to its end, and releases it when it goes on. A running call, such as
+    /// [`verify`](Log::verify), releases its segments when it returns; a running compaction
+    /// releases them within 256 KiB of work. Other records below `start` keep their room until the
+    /// rest of their segment is deleted. `delete_before` first makes durable what it deletes, so
+    /// it waits for the disk. Kafka: `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -516,20 +565,22 @@ impl Log {
     ///
     /// # Errors
     /// - [`Error::OffsetOutOfRange`] above the end of the log.
-    /// - [`Error::Io`]: nothing was deleted, or, if a crash follows, all of it may be. When the disk fails as what is to go is
-    ///   made durable, the log is poisoned.
+    /// - [`Error::Io`]: nothing was deleted, but after a crash the records may be deleted. If the
+    ///   fsync of the records to be deleted fails, the log is poisoned.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn delete_before(&self, start: Offset) -> Result<Offset> {
         self.shared.delete_before(start)
     }
 
-    /// Deletes the segments at the front that [`retention_age`](LogConfig::retention_age) and
+    /// Deletes the segments at the start of the log that
+    /// [`retention_age`](LogConfig::retention_age) and
     /// [`retention_bytes`](LogConfig::retention_bytes) no longer keep.
     ///
-    /// Nothing in this library calls it but a [`Maintainer`] and you: from a timer of yours, say, for everything to happen in an
-    /// order that you know. With a policy that compacts, the log is [compacted](Log::compact) first, if enough of it is
-    /// [dirty](LogConfig::min_cleanable_dirty_ratio). Segments go as a whole, the oldest first, in the way of [`delete_before`](Log::delete_before). When all of them are to go,
-    /// the active one is closed and goes too.
+    /// Only a [`Maintainer`], or you, calls it: for example from a timer of your own, if you need
+    /// to know the order of events. With a policy that compacts, it first [compacts](Log::compact)
+    /// the log, if enough of it is [dirty](LogConfig::min_cleanable_dirty_ratio). It deletes whole
+    /// segments, the oldest first, in the way of [`delete_before`](Log::delete_before). If all of
+    /// them are due, it closes and deletes the active one, too.
     ///
     /// ```
     /// use annals::{Log, LogConfig, ManualClock, Timestamp, fs::MemFs};
@@ -549,23 +600,25 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is reported as
-    /// [`Event::Damaged`](crate::Event::Damaged), and is not deleted for its age.
+    /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is
+    /// reported as [`Event::Damaged`](crate::Event::Damaged), and is not deleted for its age.
     pub fn maintain(&self) -> Result<MaintenanceReport> {
         self.shared.maintain(&mut |_| true)
     }
 
-    /// Compacts all that can be, whatever share of it is dirty, and also what was compacted before.
+    /// Compacts everything that can be compacted, however little of it is dirty, including parts
+    /// that were compacted before.
     ///
-    /// That is everything below the active segment that is not younger than
-    /// [`min_compaction_lag`](LogConfig::min_compaction_lag): [`roll`](Log::roll) first to have all of it. Of each key the
-    /// last record stays, with its offset; a tombstone, which is a record without a value, goes when it has stayed
-    /// for [`delete_retention`](LogConfig::delete_retention). Appends, reads and flushes go on meanwhile; a
-    /// truncation interrupts, and what is left is done then. It may be called whatever [`maintain`](Log::maintain) is doing, and
-    /// waits for that.
+    /// It compacts everything below the active segment that is older than
+    /// [`min_compaction_lag`](LogConfig::min_compaction_lag): call [`roll`](Log::roll) first to
+    /// include all records. It keeps the last record of each key, with its offset. It removes a
+    /// tombstone, which is a record without a value, once it has stayed for
+    /// [`delete_retention`](LogConfig::delete_retention). Appends, reads and flushes go on
+    /// meanwhile. A truncation interrupts it; it then compacts what is left. You can call it at
+    /// any time; it waits for a running pass of [`maintain`](Log::maintain).
     ///
-    /// What is to be compacted is made durable first, and what it becomes before anything is removed. After a crash,
-    /// each segment is there as it was or as it became.
+    /// The part to be compacted is made durable first, and its replacement before anything is
+    /// removed. After a crash, each segment is as it was before or as it becomes after.
     ///
     /// ```
     /// use annals::{CleanupPolicy, Log, LogConfig, ManualClock, Record, Timestamp, fs::MemFs};
@@ -586,18 +639,20 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`] when the [policy](LogConfig::cleanup_policy) does not compact.
-    /// - [`Error::Corrupt`] when a batch is damaged, and [`Error::Unsupported`] when this build cannot read one. What was not
-    ///   compacted before that is as it was, and `maintain` does not compact this log again until it is opened anew.
-    /// - [`Error::Io`]: what was being written is removed. A full disk is no harm. When the disk fails as files are
-    ///   renamed, the log is poisoned, and opening it again finishes what was begun.
+    /// - [`Error::InvalidConfig`] if the [policy](LogConfig::cleanup_policy) does not compact.
+    /// - [`Error::Corrupt`] if a batch is damaged, and [`Error::Unsupported`] if this build cannot
+    ///   read one. The part that was not compacted by then is unchanged, and `maintain` does not
+    ///   compact this log until it is opened again.
+    /// - [`Error::Io`]: the unfinished replacement is removed. After a full disk the log works. If
+    ///   the disk fails while files are renamed, the log is poisoned, and the next opening
+    ///   finishes the replacement.
     /// - [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn compact(&self) -> Result<CompactionReport> {
         self.shared.compact_all()
     }
 
-    /// Keeps all maintenance away from this log while the guard lives: [`maintain`](Log::maintain) and
-    /// [`compact`](Log::compact) do nothing, whoever calls them.
+    /// Pauses all maintenance of this log while the guard lives: [`maintain`](Log::maintain) and
+    /// [`compact`](Log::compact) then do nothing.
     ///
     /// Returns when a pass that is running has ended, which takes a moment. Pauses nest.
     pub fn pause_maintenance(&self) -> MaintenancePause {
@@ -608,9 +663,9 @@ impl Log {
         &self.shared
     }
 
-    /// Reads everything, and lists all damage there is: in batches, in records, in index files.
+    /// Reads the whole log, and lists all damage in batches, records and index files.
     ///
-    /// Batches that this build cannot decode count as sound when their checksum is right.
+    /// A batch that this build cannot decode counts as sound if its checksum is right.
     ///
     /// ```
     /// use annals::fs::{File, Fs, MemFs, Open};
@@ -636,7 +691,7 @@ impl Log {
         self.shared.verify()
     }
 
-    /// The segments, sizes and offsets of the log.
+    /// Returns the segments, sizes and offsets of the log.
     ///
     /// ```
     /// # use annals::{Log, LogConfig, fs::MemFs};
@@ -651,19 +706,19 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Corrupt`], as a segment's times come from its index.
+    /// [`Error::Io`] and [`Error::Corrupt`], because a segment's times come from its index.
     pub fn stats(&self) -> Result<LogStats> {
         self.shared.stats()
     }
 
-    /// What opening this log found and did.
+    /// Returns what opening this log found and did.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.shared.recovery
     }
 
-    /// The idempotent and transactional producers that the log knows, by id: their last batch, and where an open transaction
-    /// began. Kafka: `describeProducers`.
+    /// Returns the idempotent and transactional producers that the log knows, by id: their last
+    /// batch, and the start of an open transaction. Kafka: `describeProducers`.
     ///
     /// ```
     /// use annals::{Log, LogConfig, Record, Timestamp, fs::MemFs, record::BatchBuilder};
@@ -675,7 +730,7 @@ impl Log {
     ///     builder.build()
     /// };
     /// assert!(!log.append_batch(batch()?)?.duplicate);
-    /// // Whoever is not sure that it arrived sends it again.
+    /// // If you are not sure that it arrived, resend it.
     /// let again = log.append_batch(batch()?)?;
     /// assert!(again.duplicate && again.first == 0 && log.offsets().end == 1);
     /// assert_eq!(log.producers()?[0].last_sequence, 0);
@@ -687,28 +742,32 @@ impl Log {
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
         self.shared.check_readable()?;
         let writer = self.shared.writer.lock();
-        Ok(writer.as_ref().ok_or(Error::ReadOnly)?.tracked.states())
+        Ok(writer.as_ref().ok_or_else(|| self.shared.read_only())?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
     ///
-    /// All files and the directory are closed then, whatever handles live on. Only a reader, tail or consumer that is in
-    /// the middle of a segment keeps the file of that one open, until its next call.
+    /// All files and the directory are closed then, even while handles to the log live. Only a
+    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
+    /// until its next call.
     ///
-    /// What this writes lets the next opening read nothing but names and small files. On a full disk `close` succeeds
-    /// without it: everything appended is durable, an [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) says what is
-    /// missing, and the next opening recovers the log.
+    /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
+    /// full disk it succeeds without them: everything appended is durable, an
+    /// [`Event::CheckpointFailed`](crate::Event::CheckpointFailed) names what is missing, and the
+    /// next opening recovers the log.
     ///
     /// # Errors
-    /// - [`Error::Closed`] when it was closed before.
-    /// - [`Error::Io`], [`Error::Poisoned`]: it is closed all the same, and the next opening recovers it as after a crash.
+    /// - [`Error::Closed`] if it is already closed.
+    /// - [`Error::Io`], [`Error::Poisoned`]: the log is closed all the same, and the next opening
+    ///   recovers it as after a crash.
     pub fn close(self) -> Result<()> {
         self.shared.close()
     }
 
-    /// [Closes](Log::close) one of many logs, whose checkpoints are made durable for all of them afterwards.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.shared.close_with_others()
+    /// [Closes](Log::close) one log of a store; the store makes the checkpoints of all its logs
+    /// durable afterwards.
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.shared.close_with_others(reason)
     }
 }
 

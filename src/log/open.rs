@@ -1,10 +1,10 @@
-//! Opening a log: lock, sort out what an interrupted run left, recover what may
-//! be torn, sync what is about to be trusted.
+//! Opening a log: take the locks, finish or undo interrupted changes, recover the end of the log,
+//! and sync everything before it is relied upon.
 //!
-//! After a clean close nothing is read but names and small files. After a crash
-//! the batches above the recovery point are read. What was acknowledged as
-//! durable is never cut: bytes that are no batch are removed only where a write
-//! can have been torn, which is behind everything that was ever synced.
+//! After a clean close, opening reads only names and small files. After a crash it reads the
+//! batches above the recovery point. Records that were acknowledged as durable are never
+//! truncated: bytes that are not a batch are removed only where a write can have been torn, which
+//! is after everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, Damage, Error, Result, is_storage_full};
@@ -17,6 +17,7 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::data_checkpoints::key_of;
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
+use crate::log::place::PartitionOf;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::recovery::damage;
@@ -35,7 +36,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What opening a log found and did. [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
+/// What opening a log found and did.
+/// [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
 ///
 /// ```
 /// use annals::{Log, LogConfig, fs::MemFs};
@@ -45,7 +47,7 @@ use std::sync::Arc;
 /// log.append("a")?;
 ///
 /// let again = Log::open("orders-0", LogConfig::default().fs(fs.kill()))?;
-/// assert!(!again.recovery().clean); // it was not closed, so what was not flushed is read:
+/// assert!(!again.recovery().clean); // it was not closed, so opening read what was not flushed:
 /// assert_eq!(again.recovery().scanned_bytes, 69);
 /// assert_eq!(again.recovery().dropped_bytes, 0);
 /// # Ok::<(), annals::Error>(())
@@ -53,19 +55,21 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Whether nothing had to be recovered: the log was closed in order, or was just created.
+    /// Whether nothing had to be recovered: the log was closed cleanly, or was just created.
     pub clean: bool,
-    /// How many bytes of batches were read and checked.
+    /// The number of bytes of batches that were read and verified.
     pub scanned_bytes: u64,
-    /// How many bytes were cut off the end of the log because they were no whole batch, or came after such.
+    /// The number of bytes truncated at the end of the log, because they were not a whole batch or
+    /// came after such bytes.
     pub dropped_bytes: u64,
-    /// The file that was cut, and its length since.
+    /// The file that was truncated, and its new length.
     pub dropped_at: Option<(PathBuf, u64)>,
-    /// Damage that was taken out of the log. Empty unless it was opened with [`OnCorruption::Quarantine`].
+    /// The damage that was moved out of the log. Empty unless it was opened with
+    /// [`OnCorruption::Quarantine`].
     pub quarantined: Vec<Quarantined>,
-    /// Files of interrupted changes that were removed.
+    /// The files of interrupted changes that were removed.
     pub leftovers_removed: usize,
-    /// Files that mean nothing to a log. They are left alone.
+    /// Files that do not belong to a log. They are left alone.
     pub unknown_files: Vec<PathBuf>,
 }
 
@@ -97,7 +101,8 @@ impl Listing {
                 listing.partitions.push(name.clone());
             }
             match Name::parse(&name) {
-                // Taken for absent, its records would be, and what is left would be a log that begins later.
+                // Without this error its records would be missing, and the rest would be a log
+                // that begins later.
                 Name::Segment(file)
                     if kind == EntryKind::Other
                         && file == SegmentFile::live(file.base, Kind::Log) =>
@@ -134,7 +139,8 @@ impl Listing {
         self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
     }
 
-    /// The complete replacements: those below any that is unfinished, as one at or above it belongs to the same set.
+    /// The complete replacements: those below any that is unfinished, as one at or above it
+    /// belongs to the same set.
     pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
         let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
         let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
@@ -143,7 +149,8 @@ impl Listing {
             .map(|(file, len)| (*file, *len))
     }
 
-    /// A directory with files of others and none of ours is not taken for an empty log.
+    /// Fails for a directory that has files of another program and no file of a log: it is not an
+    /// empty log.
     pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
         let has_segments = !self.live.is_empty() || !self.staged.is_empty();
         if !has_segments && self.holds_logs(dir) {
@@ -162,14 +169,15 @@ impl Listing {
         Ok(())
     }
 
-    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of a broker lie beside
-    /// it. Names alone do not tell, `dbus-1` for example.
+    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of
+    /// a broker lie beside it. Names alone do not tell, `dbus-1` for example.
     fn holds_logs(&self, dir: &SegmentDir) -> bool {
         let has_segment = |name: &String| {
             let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();
             entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some())
         };
-        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock, too.
+        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock,
+        // too.
         let of_a_broker = self.known || self.unknown.iter().any(|name| name == META_PROPERTIES);
         !self.partitions.is_empty() && (of_a_broker || self.partitions.iter().any(has_segment))
     }
@@ -190,7 +198,8 @@ pub(crate) fn segment_dir(
     )
 }
 
-/// The segments that were there at the close and now are not, or are shorter. Those wholly below the start were deleted.
+/// The segments that were there at the close and now are not, or are shorter. Those wholly below
+/// the start were deleted.
 fn lost_segments(
     dir: &SegmentDir,
     marker: &CleanShutdown,
@@ -216,7 +225,8 @@ fn lost_segments(
     lost
 }
 
-/// What a closed log has lost since; nothing while somebody has it open for writing.
+/// Returns what a closed log has lost since; nothing while another process has it open for
+/// writing.
 pub(crate) fn lost_since_close(
     dir: &SegmentDir,
     checkpoints: &Checkpoints,
@@ -224,12 +234,13 @@ pub(crate) fn lost_since_close(
     let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
     let start = checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
     let lost = lost_segments(dir, &marker, &Listing::read(dir)?, start);
-    // A writer that came meanwhile has removed the marker, or left another.
+    // A writer that opened the log meanwhile has removed the marker, or left another.
     Ok(if checkpoints.clean_shutdown()?.flatten() == Some(marker) { lost } else { Vec::new() })
 }
 
-/// The offset after the last batch of a replacement, all of which was synced before it got its name. Of one without a
-/// batch, that after its base: the old indexes of its base must not stay beside it.
+/// The offset after the last batch of a replacement, all of which was synced before it got its
+/// name. Of one without a batch, that after its base: the old indexes of its base must not stay
+/// beside it.
 pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
     let path = dir.path_of(file);
     let fail = |e| Error::io("read", &path, e);
@@ -257,13 +268,15 @@ pub(crate) struct Opening {
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
-    /// Whether the machine stopped since the log was last open. Then what was not synced
-    /// may be lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    /// Whether the machine stopped since the log was last open. Then what was not synced may be
+    /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
     pub(crate) lost_power: bool,
     /// What was synced when the log was last open.
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
+    /// Which partition it is, if a store opens the log.
+    pub(crate) partition: Option<PartitionOf>,
 }
 
 impl Opening {
@@ -274,8 +287,8 @@ impl Opening {
         lost_power: bool,
         point: RecoveryPoint,
     ) -> Opening {
-        let (recovery, may_have_holes) = (Recovery::default(), true);
-        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes }
+        let (recovery, may_have_holes, partition) = (Recovery::default(), true, None);
+        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes, partition }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
@@ -284,7 +297,8 @@ impl Opening {
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         self.may_have_holes = self.may_have_holes(&listing)?;
-        // Without a point that vouches for what was synced, nothing is known to have been at the mercy of the power.
+        // Without a point that vouches for what was synced, nothing is known to have been at the
+        // mercy of the power.
         self.lost_power &= self.point.uncompacted.is_some();
         let mut clean = self.take_clean_marker(&listing, start)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
@@ -293,14 +307,18 @@ impl Opening {
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
-        let now = self.config.clock.now();
+        if self.settle_front(&listing, start, clean.is_some())? {
+            listing = Listing::read(&self.dir)?;
+        }
+        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
         let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
-                // Where it is lost, damaged or of another program, a crash from here on could not be told from damage.
+                // Where it is lost, damaged or of another program, a crash from here on could not
+                // be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
                     self.reach_recovery_point(recovery_point, marker.end)?;
                 }
@@ -312,6 +330,10 @@ impl Opening {
         let (mut writer, sealed, end) =
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
+        if is_recovered {
+            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            self.reach_recovery_point(recovery_point, end)?;
+        }
         let mut segments = sealed;
         segments.push(Arc::clone(&writer.segment));
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
@@ -319,6 +341,7 @@ impl Opening {
         let sync = SyncState::new(Arc::clone(&writer.segment));
         Ok(Shared::new(Parts {
             dir: self.dir,
+            partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,
@@ -334,8 +357,9 @@ impl Opening {
         }))
     }
 
-    /// Where the dirty part begins, if that is known. One above the end is of another log, or of one that lost its end:
-    /// it says nothing of this one, whose dirty part begins at its start, as in Kafka.
+    /// Where the dirty part begins, if that is known. One above the end is of another log, or of
+    /// one that lost its end: it says nothing of this one, whose dirty part begins at its start,
+    /// as in Kafka.
     fn cleaned_below(&self, start: Offset, end: Offset) -> Result<Option<Offset>> {
         match self.checkpoints.get(Checkpoint::Cleaned)? {
             Some(cleaned) if cleaned > end => {
@@ -345,7 +369,7 @@ impl Opening {
         }
     }
 
-    /// Takes what no crash explains out of every segment.
+    /// Moves damage that no crash explains out of every segment.
     fn quarantine(&mut self, listing: &Listing, recovery_point: Offset) -> Result<()> {
         let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
         let explained = Explained { recovery_point, lost_power, dense };
@@ -374,7 +398,7 @@ impl Opening {
         self.remove(self.dir.path_of(file))
     }
 
-    /// Finishes or undoes what an interrupted change left, and says what is there then.
+    /// Finishes or undoes an interrupted change, and returns the files that are there then.
     fn settle_leftovers(&mut self) -> Result<Listing> {
         let mut listing = Listing::read(&self.dir)?;
         for name in &listing.unknown {
@@ -412,7 +436,7 @@ impl Opening {
         Ok(listing)
     }
 
-    /// Puts a complete replacement in the place of what it replaces: every file of the offsets it covers.
+    /// Puts a complete replacement in the place of every file whose offsets it covers.
     fn complete_swap(&mut self, listing: &Listing, swap: &[SegmentFile]) -> Result<()> {
         let mut covered: Option<(Offset, Offset)> = None;
         for file in swap.iter().filter(|file| file.kind == Kind::Log) {
@@ -439,7 +463,8 @@ impl Opening {
         Ok(())
     }
 
-    /// Removes the segments that lie wholly below the start: they were deleted, and a crash came between.
+    /// Removes the segments that lie wholly below the start: they were deleted, and a crash came
+    /// between.
     fn remove_below(&mut self, listing: &mut Listing, start: Offset) -> Result<()> {
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
         let next = bases.iter().skip(1);
@@ -452,8 +477,8 @@ impl Opening {
         Ok(())
     }
 
-    /// A log goes on at its start where all that is left of it lies below: a truncation that took the batch in
-    /// which the start lies was interrupted. Deleted offsets are not given out again.
+    /// Continues the log at its start if everything that is left lies below: a truncation that
+    /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
         let writer = begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?;
@@ -481,7 +506,8 @@ impl Opening {
         Ok(())
     }
 
-    /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files that are there.
+    /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files
+    /// that are there.
     fn take_clean_marker(
         &mut self,
         listing: &Listing,
@@ -495,7 +521,8 @@ impl Opening {
             return Err(Error::Corrupt(Box::new(lost)));
         }
         let ours = marker.filter(|m| listing.logs().last() == Some((m.base, m.bytes)));
-        // Somebody else has written here, and may have cut what was compacted, and appended in its place.
+        // Another program has written here, and may have truncated the compacted part and appended
+        // in its place.
         if ours.is_none() && self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
             self.checkpoints.set(Checkpoint::Cleaned, 0)?;
         }
@@ -521,7 +548,8 @@ impl Opening {
         drop(sealed.pop());
         let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
         let Some(indexes) = opened else {
-            // The log is sound but its index is not: read it as after a crash, without doubting what was synced.
+            // The log is sound but its index is not: read it as after a crash, without doubting
+            // what was synced.
             let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
             if !matches!(found.tail, Tail::Clean) {
                 return Err(damage(&self.dir, marker.base, &found, None, 0));
@@ -552,7 +580,8 @@ impl Opening {
         Ok((writer, sealed, marker.end))
     }
 
-    /// What appends need, for a segment whose valid bytes are known, and whose index files may be `stored`.
+    /// What appends need, for a segment whose valid bytes are known, and whose index files may be
+    /// `stored`.
     pub(crate) fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
         let indexes = Arc::new(found.indexes);
         let file = self.dir.open_log(base)?;
@@ -586,7 +615,7 @@ impl Opening {
         Ok(writer)
     }
 
-    /// Makes durable what is in a file before anyone relies on it.
+    /// Makes the content of a file durable before opening relies on it.
     pub(crate) fn trust(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))

@@ -32,6 +32,17 @@ pub(crate) struct DataDir {
     pub(crate) checkpoints: Arc<DataCheckpoints>,
     /// Whether it was opened for one log, whose close is that of the directory.
     pub(crate) is_for_one: bool,
+    /// The id of the topic whose logs a store opens.
+    pub(crate) topic: Option<[u8; 16]>,
+}
+
+/// Which partition of a store's topic a log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionOf {
+    /// A topic that is created again has the name, and another id.
+    pub(crate) topic: [u8; 16],
+    pub(crate) name: String,
+    pub(crate) number: u32,
 }
 
 /// Opens a log for reading and writing, creating it if there is none.
@@ -111,8 +122,13 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let lock = Arc::new(WriteLock::take(&within, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
-    let within =
-        DataDir { fs: within.fs, lock, checkpoints: Arc::clone(&checkpoints), is_for_one: true };
+    let within = DataDir {
+        fs: within.fs,
+        lock,
+        checkpoints: Arc::clone(&checkpoints),
+        is_for_one: true,
+        topic: None,
+    };
     let (shared, taken_over) = open_within(place, config, &within)?;
     checkpoints.commit_all()?;
     if taken_over {
@@ -151,6 +167,8 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     // It may have been open by itself since, before it was one of many.
     let before = WriteLock::check_free(&*dir.fs, &dir.path)?;
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+    let (name, number) = (key.0.clone(), key.1.cast_unsigned());
+    let partition = within.topic.map(|topic| PartitionOf { topic, name, number });
     let checkpoints = Checkpoints::shared(&dir, &within.checkpoints, key, within.is_for_one);
     let taken_over = checkpoints.take_over_own()?;
     let point = match taken_over {
@@ -159,6 +177,7 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     };
     let lost_power = within.lock.lost_power || stopped;
     let opening = Opening::new(dir, config, checkpoints, lost_power, point);
+    let opening = Opening { partition, ..opening };
     Ok((opening.run(ownership)?, taken_over.is_some()))
 }
 

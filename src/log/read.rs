@@ -1,4 +1,4 @@
-//! One-shot reads, and where a reader begins.
+//! One-shot reads, and the start of a reader.
 
 use crate::error::{Damage, Result};
 use crate::log::cursor::Cursor;
@@ -11,17 +11,17 @@ use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// How much a [`read`](crate::Log::read) may return.
+/// The limits of a [`read`](crate::Log::read).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadLimits {
-    /// The most bytes of batches. A first batch larger than this is returned all the same: a
-    /// read below the end of the log always returns something.
+    /// The largest size of the batches in bytes. If the first batch is larger, it is returned all
+    /// the same: a read below the end of the log always returns a batch.
     pub max_bytes: usize,
 }
 
 impl ReadLimits {
-    /// At most this many bytes, and at least one batch.
+    /// Limits a read to this many bytes, and at least one batch.
     #[must_use]
     pub const fn bytes(max_bytes: usize) -> ReadLimits {
         ReadLimits { max_bytes }
@@ -35,7 +35,7 @@ impl Default for ReadLimits {
     }
 }
 
-/// Whole batches in the order of their offsets, as a [`read`](crate::Log::read) returns them.
+/// The result of a [`read`](crate::Log::read): whole batches in the order of their offsets.
 ///
 /// ```
 /// use annals::{Log, LogConfig, ReadLimits, fs::MemFs};
@@ -53,7 +53,7 @@ impl Default for ReadLimits {
 #[non_exhaustive]
 pub struct Fetched {
     /// The batches, back to back, as they are stored; their checksums have been verified.
-    /// The first may begin below the offset that was asked for.
+    /// The first may begin below the requested offset.
     pub bytes: Bytes,
     /// Where the next read should begin: after the last batch.
     pub next_offset: Offset,
@@ -64,13 +64,14 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Whether there was nothing to read: no record lies between the offset asked for and the end of the log.
+    /// Returns whether there was nothing to read: no record lies between the requested offset and
+    /// the end of the log.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The batches one by one, sharing the memory of [`bytes`](Fetched::bytes).
+    /// Returns an iterator over the batches, which share the memory of [`bytes`](Fetched::bytes).
     pub fn batches(&self) -> impl Iterator<Item = RecordBatch> + use<> {
         let mut rest = self.bytes.clone();
         std::iter::from_fn(move || {
@@ -80,11 +81,11 @@ impl Fetched {
         })
     }
 
-    /// The records from the offset that was asked for on. Control records are left out.
+    /// Returns the records from the requested offset on, without control records.
     ///
     /// # Errors
-    /// [`Error::Unsupported`](crate::Error::Unsupported) and [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a
-    /// batch cannot be decoded.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) and
+    /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded.
     pub fn records(&self) -> Result<Vec<StoredRecord>> {
         let mut scratch = DecodeBuffer::new(self.max_expanded_bytes);
         let mut records = Vec::new();
@@ -99,7 +100,7 @@ impl Fetched {
     }
 }
 
-/// What a point read uses, kept for the thread's next one.
+/// The buffers of a point read, kept for the thread's next one.
 #[derive(Default)]
 struct PointRead {
     buffer: Vec<u8>,
@@ -114,7 +115,7 @@ crate::sync::thread_local! {
 const KEPT_BYTES: usize = 4 << 20;
 
 impl Shared {
-    /// The offset a reader begins with.
+    /// Returns the offset with which a reader begins.
     pub(crate) fn resolve(&self, start: StartAt) -> Result<Offset> {
         self.check_readable()?;
         self.refresh()?;
@@ -128,12 +129,14 @@ impl Shared {
         }
     }
 
-    /// The record at an offset; `None` where compaction or a control record has left none.
+    /// Returns the record at an offset; `None` if compaction removed it, or a control record is
+    /// there.
     pub(crate) fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
         self.check_readable()?;
         self.refresh()?;
         loop {
-            // Before the look at the ends: they are those of a log that was truncated so often, or more often.
+            // Read the revision before the ends: then the ends belong to this revision or a later
+            // one.
             let revision = self.revision();
             if offset >= self.end() || offset < self.start() {
                 return Err(self.out_of_range(offset));
@@ -231,7 +234,8 @@ fn pick(
 
 /// Reads whole batches from an offset on, as many as the limit allows and at least one.
 ///
-/// All of them are of one history: if the log is truncated or compacted meanwhile, they are read again.
+/// All of them are of one history: if the log is truncated or compacted meanwhile, they are read
+/// again.
 pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
     shared.check_readable()?;
     shared.refresh()?;
@@ -242,7 +246,8 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
         let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
         bytes.clear();
         collect(&mut cursor, limits, &mut bytes)?;
-        // Truncation can leave the last offsets of a log without a record: the next read goes on behind them.
+        // Truncation can leave the last offsets of a log without a record: the next read begins
+        // after them.
         if bytes.is_empty() {
             cursor.pass(seen_end);
         }

@@ -12,19 +12,21 @@ use std::sync::Arc;
 
 /// Reads batches and records in the order of their offsets, and stops at the end of the log.
 ///
-/// It takes no lock while it reads, and is never held up by an append, a roll or a
-/// sync. At the end it says so, and goes on when it is asked again after more was
-/// appended. Every batch is checked: its checksum, and that its offsets lie after those
-/// before it and before those behind it. A damaged one is an error, again and again,
-/// until the reader is told to [`seek`](Reader::seek) past it: nothing is skipped unasked.
+/// It takes no lock while it reads, and never waits for an append, a roll or an fsync. At the end
+/// of the log it returns `None`; call it again after more was appended. It verifies every batch:
+/// its checksum, and that its offsets lie between those of its neighbours. A damaged batch is an
+/// error, and each further call returns the error again until you [`seek`](Reader::seek) past the
+/// batch: nothing is skipped silently.
 ///
-/// If the log is truncated or compacted meanwhile, the reader drops what it has read ahead, and reads on at
-/// its offset from what the log holds now.
+/// If the log is truncated or compacted meanwhile, the reader discards what it has read ahead, and
+/// continues at its offset with the present content of the log.
 ///
-/// Two ways to read:
+/// There are two ways to read:
 ///
-/// - [`records`](Reader::records) gives owned [`StoredRecord`]s. Those of one batch share its memory.
-/// - [`next_batch`](Reader::next_batch) lends each batch, and its records borrow from the reader's buffer: no allocation.
+/// - [`records`](Reader::records) returns owned [`StoredRecord`]s. The records of one batch share
+///   its memory.
+/// - [`next_batch`](Reader::next_batch) lends each batch. Its records borrow from the reader's
+///   buffer, without allocation.
 ///
 /// ```
 /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -49,33 +51,39 @@ pub struct Reader {
     /// The records of a batch that is being given out one by one.
     pending: Option<StoredRecords>,
     pending_end: Offset,
-    /// What is wrong with the record after those that were given out, or with the whole batch, and in which revision of the
-    /// log. It is not passed over for it, nor looked up again, whatever its header or an index says of its offsets.
+    /// What is wrong with the record after those that were given out, or with the whole batch, and
+    /// in which revision of the log. It is not passed over for it, nor looked up again, whatever
+    /// its header or an index says of its offsets.
     failed: Option<(InvalidBatch, u64)>,
 }
 
 impl Reader {
     pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Reader> {
-        let offset = shared.resolve(start)?;
+        Ok(Reader::at(shared, shared.resolve(start)?))
+    }
+
+    /// A reader at an offset of which the first read says whether the log has it.
+    pub(crate) fn at(shared: &Arc<Shared>, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
         let cursor = Cursor::new(Arc::clone(shared), offset);
-        Ok(Reader { cursor, scratch, pending: None, pending_end: 0, failed: None })
+        Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         self.cursor.shared()
     }
 
-    /// The offset it goes on from.
+    /// Returns the offset at which the reader continues.
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.cursor.offset()
     }
 
-    /// Goes on from somewhere else.
+    /// Moves the reader to another offset or time.
     ///
     /// # Errors
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) below the start and above the end of the log.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) below the start and above the
+    ///   end of the log.
     /// - As [`Log::offset_for_time`](crate::Log::offset_for_time), for a time.
     pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
         let offset = self.cursor.resolve(start.into())?;
@@ -83,25 +91,26 @@ impl Reader {
         Ok(())
     }
 
-    /// The next batch, lent until the next call; `None` at the end of the log.
+    /// Returns the next batch, lent until the next call; `None` at the end of the log.
     ///
-    /// The first batch after a seek may begin below the offset that was sought; its
-    /// [`records`](ReadBatch::records) leave out what lies below. So it is after
-    /// [`next_record`](Reader::next_record) gave out a part of a batch: the same batch is lent for the rest.
-    /// Control batches are given out too.
+    /// The first batch after a seek may begin below the offset that you sought; its
+    /// [`records`](ReadBatch::records) leave out the records below. After
+    /// [`next_record`](Reader::next_record) has returned a part of a batch, the same batch is lent
+    /// for the rest. Control batches are returned, too.
     ///
     /// # Errors
-    /// - [`Error::Corrupt`](crate::Error::Corrupt) when the batch is damaged.
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) when the log was truncated below the reader's place. On a log
-    ///   opened [read-only](crate::Log::open_read_only), also when new records have taken that place: then `end` in the
-    ///   error is the lowest offset known to be replaced.
+    /// - [`Error::Corrupt`](crate::Error::Corrupt) if the batch is damaged.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if the log was truncated
+    ///   below the reader's offset, or the records there were deleted. On a log opened
+    ///   [read-only](crate::Log::open_read_only), also if new records have replaced those that the
+    ///   reader has returned: then `end` in the error is the lowest offset known to be replaced.
     /// - [`Error::Closed`](crate::Error::Closed), [`Error::Io`](crate::Error::Io).
     pub fn next_batch(&mut self) -> Result<Option<ReadBatch<'_>>> {
         let from = self.step_batch()?;
         Ok(from.and_then(|from| self.lend_batch(from)))
     }
 
-    /// Steps to the next batch, and tells from which offset on it is to be read.
+    /// Steps to the next batch, and returns the offset from which on it is to be read.
     pub(crate) fn step_batch(&mut self) -> Result<Option<Offset>> {
         self.leave_records();
         let from = self.cursor.offset();
@@ -110,15 +119,16 @@ impl Reader {
         Ok(Some(from))
     }
 
-    /// Drops the rest of a batch if the log was truncated or compacted since it was read: the records may be gone, and
-    /// others may have their offsets.
+    /// Drops the rest of a batch if the log was truncated or compacted since it was read: the
+    /// records may be gone, and others may have their offsets.
     fn drop_outdated(&mut self) {
         if self.pending.is_some() && self.cursor.is_outdated() {
             self.pending = None;
         }
     }
 
-    /// Goes over from records to batches: a batch of which some records were given out is the next one.
+    /// Goes over from records to batches: a batch of which some records were given out is the next
+    /// one.
     fn leave_records(&mut self) {
         self.drop_outdated();
         let pending = self.pending.take();
@@ -131,18 +141,19 @@ impl Reader {
         }
     }
 
-    /// The batch of the last step.
+    /// Returns the batch of the last step.
     pub(crate) fn lend_batch(&mut self, from: Offset) -> Option<ReadBatch<'_>> {
         let batch = self.cursor.batch()?;
         Some(ReadBatch { batch, from, scratch: &mut self.scratch })
     }
 
-    /// The next record; `None` at the end of the log. Control records are passed over.
+    /// Returns the next record; `None` at the end of the log. It skips control records.
     ///
     /// # Errors
-    /// As [`next_batch`](Reader::next_batch); besides, [`Error::Unsupported`](crate::Error::Unsupported) and
-    /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded: by this build, or within
-    /// the limit for decompression. The reader stays before it.
+    /// As [`next_batch`](Reader::next_batch). Also
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if this build cannot decode a batch, and
+    /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) if it exceeds the limit for
+    /// decompression. The reader stays before that batch.
     pub fn next_record(&mut self) -> Result<Option<StoredRecord>> {
         if let Some((problem, revision)) = self.failed {
             self.cursor.check()?;
@@ -185,7 +196,7 @@ impl Reader {
         }
     }
 
-    /// Which revision of the log the last record is of.
+    /// Returns the revision of the log to which the last record belongs.
     pub(crate) fn revision(&self) -> u64 {
         self.cursor.revision()
     }
@@ -195,15 +206,15 @@ impl Reader {
         self.cursor.leave_if_changed();
     }
 
-    /// Goes to an offset that need not be in the log: the next read says so if it is not.
+    /// Moves to an offset that need not be in the log: if it is not, the next read fails.
     pub(crate) fn go_back_to(&mut self, offset: Offset) {
         self.pending = None;
         self.failed = None;
         self.cursor.seek(offset);
     }
 
-    /// Like [`next_record`](Reader::next_record), but goes on from the end of the log when it gets there: the last
-    /// offsets may have no record.
+    /// Like [`next_record`](Reader::next_record), but goes on from the end of the log when it gets
+    /// there: the last offsets may have no record.
     pub(crate) fn next_record_or_end(&mut self) -> Result<Option<StoredRecord>> {
         let shared = self.cursor.shared();
         let (revision, end) = (shared.revision(), shared.end());
@@ -222,7 +233,8 @@ impl Reader {
         Ok(records)
     }
 
-    /// All records from here to the end of the log. The first error ends it.
+    /// Returns an iterator over the records from here to the end of the log. The first error ends
+    /// it.
     #[must_use]
     pub fn records(self) -> RecordsToEnd {
         RecordsToEnd { reader: Some(self) }
@@ -238,24 +250,24 @@ pub struct ReadBatch<'a> {
 }
 
 impl<'a> ReadBatch<'a> {
-    /// The header.
+    /// Returns the header.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
         self.batch.header()
     }
 
-    /// The batch as it is stored, its checksum verified.
+    /// Returns the batch as it is stored, with its checksum verified.
     #[must_use]
     pub fn as_ref(&self) -> BatchRef<'a> {
         self.batch
     }
 
-    /// Its records from the reader's place on, borrowed.
+    /// Returns its records from the reader's offset on, borrowed.
     ///
     /// # Errors
-    /// - [`Error::Unsupported`](crate::Error::Unsupported) when this build lacks the codec.
-    /// - [`Error::InvalidBatch`](crate::Error::InvalidBatch) when it does not decompress, or expands beyond
-    ///   [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes).
+    /// - [`Error::Unsupported`](crate::Error::Unsupported) if this build lacks the codec.
+    /// - [`Error::InvalidBatch`](crate::Error::InvalidBatch) if it does not decompress, or expands
+    ///   beyond [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes).
     pub fn records(&mut self) -> Result<Records<'_>> {
         let mut records = self.batch.records(self.scratch)?;
         if self.from > self.batch.header().base_offset {
@@ -264,10 +276,10 @@ impl<'a> ReadBatch<'a> {
         Ok(records)
     }
 
-    /// A copy that outlives the reader's next step.
+    /// Returns a copy that outlives the reader's next step.
     ///
     /// # Errors
-    /// None that a batch from a log can have; the type leaves room.
+    /// None for a batch from a log.
     pub fn to_owned(&self) -> Result<RecordBatch> {
         let bytes = Bytes::copy_from_slice(self.batch.as_bytes());
         Ok(RecordBatch::parse_unverified(bytes)?)

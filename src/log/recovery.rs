@@ -16,6 +16,12 @@
 //! - Of a log that another program had last, nothing is known. Offsets without a batch stay as they are, as in Kafka,
 //!   and that it may have been compacted is kept in its cleaner checkpoint.
 //!
+//! The front of a log is known, too. Each deletion stores the start before it removes a segment,
+//! and an opening that finds a log of another program stores where that begins, before the first
+//! recovery point of ours. So where the recovery point is ours, a log that begins above its start
+//! has lost its front. On a full disk that has no room for the start, the recovery point is made
+//! unknown first, which needs none.
+//!
 //! And where this crate leaves offsets out at the end of a segment, it covers them with an
 //! [empty batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such a segment
 //! needs no proof.
@@ -42,6 +48,7 @@ use crate::segment::recover::{
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What is wrong with a segment whose valid part ends too early.
@@ -93,11 +100,7 @@ impl Opening {
         if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
             return Ok(());
         }
-        // On a full disk it is found out again by the next opening, as long as the recovery point is the other's.
-        match self.checkpoints.set(Checkpoint::Cleaned, 0) {
-            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(()),
-            other => other,
-        }
+        self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
     /// The offset from which on none may be missing between two segments, as this file's head says.
@@ -177,7 +180,6 @@ impl Opening {
         };
         self.trust(writer.segment.base)?;
         self.sync_dir()?;
-        self.reach_recovery_point(recovery_point, end)?;
         Ok((writer, sealed, end))
     }
 
@@ -201,7 +203,8 @@ impl Opening {
     /// A directory without a segment is a new log, unless it is known to have had records.
     fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
         // A log that never had a record has nothing to be recovered.
-        self.recovery.clean = (start, recovery_point) == (0, 0);
+        self.recovery.clean =
+            (start, recovery_point) == (0, 0) && self.recovery.dropped_at.is_none();
         if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
             return Err(Error::Corrupt(Box::new(Corruption {
                 path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
@@ -285,14 +288,43 @@ impl Opening {
         Err(damage(&self.dir, base, found, next, recovery_point))
     }
 
-    /// Cuts a segment to its valid part, and removes the segments after it, the last first.
-    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
-        let mut dropped = match found.tail {
-            Tail::Clean | Tail::Zeros => 0,
-            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+    /// Judges where the log begins. Says whether all that is left of it was removed.
+    ///
+    /// The start is stored before anything below it goes, and that of a log which begins elsewhere
+    /// before a recovery point of ours is. So behind the start, nothing is missing that was not
+    /// lost: with the power, if it was not synced.
+    pub(crate) fn settle_front(
+        &mut self,
+        listing: &Listing,
+        start: Offset,
+        is_clean: bool,
+    ) -> Result<bool> {
+        let Some((first, _)) = listing.logs().next().filter(|(first, _)| *first > start) else {
+            return Ok(false);
         };
-        for (base, bytes) in later.iter().rev() {
-            dropped = dropped.saturating_add(*bytes);
+        if is_clean || self.point.uncompacted.is_none() {
+            return self.checkpoints.note(Checkpoint::Start, first).map(|()| false);
+        }
+        let path = self.dir.path_of(SegmentFile::live(first, Kind::Log));
+        // The name of the very first segment was synced when the log was made.
+        let is_explained = self.lost_power && start > 0 && self.point.synced <= start;
+        if is_explained && !self.keeps_gaps() {
+            let bytes = self.remove_segments(&listing.logs().collect::<Vec<_>>())?;
+            self.note_cut(path, 0, bytes, start);
+            return Ok(true);
+        }
+        let reason = Damage::OffsetsMissing { from: start, to: first };
+        let lost = Corruption { path, position: 0, offset: Some(start), reason };
+        if self.config.on_corruption == OnCorruption::Fail {
+            return Err(Error::Corrupt(Box::new(lost)));
+        }
+        self.dir.events.emit(&Event::Damaged(lost));
+        self.checkpoints.note(Checkpoint::Start, first).map(|()| false)
+    }
+
+    /// Removes segments, the last first, and returns how many bytes they had.
+    fn remove_segments(&self, segments: &[(Offset, u64)]) -> Result<u64> {
+        for (base, _) in segments.iter().rev() {
             for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
                 let path = self.dir.path_of(SegmentFile::live(*base, kind));
                 match self.dir.fs.remove(&path) {
@@ -302,17 +334,30 @@ impl Opening {
             }
             self.sync_dir()?;
         }
+        Ok(segments.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes)))
+    }
+
+    /// Cuts a segment to its valid part, and removes the segments after it.
+    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+        let dropped = match found.tail {
+            Tail::Clean | Tail::Zeros => 0,
+            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+        };
+        let dropped = dropped.saturating_add(self.remove_segments(later)?);
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         if found.file_bytes != found.valid_bytes {
             let file = self.dir.open_log(base)?;
             file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
         }
         if dropped > 0 {
-            self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(dropped);
-            self.recovery.dropped_at = Some((path.clone(), found.valid_bytes));
-            let (position, end) = (found.valid_bytes, found.end);
-            self.dir.events.emit(&Event::TailCut { path, position, bytes: dropped, end });
+            self.note_cut(path, found.valid_bytes, dropped, found.end);
         }
         Ok(())
+    }
+
+    fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
+        self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(bytes);
+        self.recovery.dropped_at = Some((path.clone(), position));
+        self.dir.events.emit(&Event::TailCut { path, position, bytes, end });
     }
 }

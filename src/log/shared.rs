@@ -4,7 +4,7 @@
 //! raised, and events are delivered, with none of them held.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{CloseReason, Error, LogLocation, Result};
 use crate::event::Event;
 use crate::log::append::Writer;
 use crate::log::checkpoints::Checkpoints;
@@ -17,21 +17,30 @@ use crate::log::follow::Follower;
 use crate::log::live::Live;
 use crate::log::lock::Ownership;
 use crate::log::open::Recovery;
+use crate::log::place::PartitionOf;
 use crate::log::signal::Signal;
 use crate::log::view::View;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::types::Offset;
+use std::fmt;
 use std::sync::Arc;
 
 const OPEN: u8 = 0;
 const POISONED: u8 = 1;
 const CLOSED: u8 = 2;
 
-#[derive(Debug)]
+const BY_HANDLE: u8 = 0;
+const WITH_STORE: u8 = 1;
+const TOPIC_DELETED: u8 = 2;
+const REOPENED: u8 = 3;
+
 pub(crate) struct Shared {
     pub(crate) dir: Arc<SegmentDir>,
+    /// What errors say of it.
+    location: LogLocation,
+    partition: Option<PartitionOf>,
     /// As it was opened. What can be altered since is read from `live`.
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
@@ -41,6 +50,8 @@ pub(crate) struct Shared {
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
     latch: AtomicU8,
+    /// Why it is closed, or about to be: see [`Shared::close_reason`]. Set with `change` held, before the latch.
+    closed_by: AtomicU8,
     /// Leaf lock. What poisoned the log; set before the latch.
     poison: Mutex<Option<Arc<str>>>,
 
@@ -98,6 +109,8 @@ pub(crate) struct Shared {
 /// What [`Shared::new`] puts together.
 pub(crate) struct Parts {
     pub(crate) dir: Arc<SegmentDir>,
+    /// Which partition it is, if a store opened it.
+    pub(crate) partition: Option<PartitionOf>,
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
@@ -112,6 +125,17 @@ pub(crate) struct Parts {
     pub(crate) ownership: Option<Ownership>,
 }
 
+/// Short: readers, tails and all that is made of them show it.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir.path)
+            .field("start", &self.start())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
         let first_unstable = match &parts.follower {
@@ -119,12 +143,18 @@ impl Shared {
             None => parts.writer.as_ref().and_then(|writer| writer.tracked.first_unstable()),
         };
         Shared {
+            location: LogLocation::new(
+                &parts.dir.path,
+                parts.partition.as_ref().map(|of| (of.name.clone(), of.number)),
+            ),
+            partition: parts.partition,
             dir: parts.dir,
             live: Live::new(&parts.config),
             config: parts.config,
             checkpoints: parts.checkpoints,
             recovery: parts.recovery,
             latch: AtomicU8::new(OPEN),
+            closed_by: AtomicU8::new(BY_HANDLE),
             poison: Mutex::new(None),
             view: RwLock::new(Some(Arc::new(parts.view))),
             generation: AtomicU64::new(0),
@@ -171,7 +201,7 @@ impl Shared {
 
     /// Reads go on after a failure of the disk; they end when the log is closed.
     pub(crate) fn check_readable(&self) -> Result<()> {
-        if self.latch.load(Ordering::Acquire) == CLOSED { Err(Error::Closed) } else { Ok(()) }
+        if self.latch.load(Ordering::Acquire) == CLOSED { Err(self.closed()) } else { Ok(()) }
     }
 
     /// Whether the log takes changes: not read-only, not poisoned, not closed.
@@ -186,19 +216,58 @@ impl Shared {
     #[cold]
     fn why_not_writable(&self) -> Error {
         if self.is_closed() {
-            return Error::Closed;
+            return self.closed();
         }
         if self.is_read_only() {
-            return Error::ReadOnly;
+            return self.read_only();
         }
-        let cause = self.poison.lock().clone();
-        Error::Poisoned { cause: cause.unwrap_or_else(|| "unknown".into()) }
+        let cause = self.poison.lock().clone().unwrap_or_else(|| "unknown".into());
+        Error::Poisoned { log: self.location(), cause }
     }
 
-    /// The error of a log that is closed.
+    /// The error of a log that is closed, or whose closing has begun.
     #[cold]
     pub(crate) fn closed(&self) -> Error {
-        Error::Closed
+        Error::Closed { log: self.location(), reason: self.close_reason() }
+    }
+
+    #[cold]
+    pub(crate) fn read_only(&self) -> Error {
+        Error::ReadOnly { log: self.location() }
+    }
+
+    /// Whether it is the same partition of the same topic as another log, which was opened earlier or later.
+    pub(crate) fn is_same_partition(&self, other: &Shared) -> bool {
+        self.partition.is_some() && self.partition == other.partition
+    }
+
+    /// The id of the topic whose partition it is, if a store opened it.
+    pub(crate) fn topic_id(&self) -> Option<[u8; 16]> {
+        self.partition.as_ref().map(|of| of.topic)
+    }
+
+    pub(crate) fn location(&self) -> LogLocation {
+        self.location.clone()
+    }
+
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        match self.closed_by.load(Ordering::Acquire) {
+            WITH_STORE => CloseReason::WithStore,
+            TOPIC_DELETED => CloseReason::TopicDeleted,
+            REOPENED => CloseReason::Reopened,
+            _ => CloseReason::ByHandle,
+        }
+    }
+
+    /// Says why it is about to be closed, or why it does not come back: a log that was closed by a handle can be gone later.
+    pub(crate) fn set_close_reason(&self, reason: CloseReason) {
+        let reason = match reason {
+            CloseReason::WithStore => WITH_STORE,
+            CloseReason::TopicDeleted => TOPIC_DELETED,
+            CloseReason::Reopened => REOPENED,
+            CloseReason::ByHandle => BY_HANDLE,
+        };
+        self.closed_by.store(reason, Ordering::Release);
     }
 
     /// What a read says that failed: that the log was closed meanwhile, if it was, and with it the directory.
@@ -313,8 +382,15 @@ impl Shared {
         self.durable.load(Ordering::Acquire)
     }
 
+    #[cold]
     pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
-        Error::OffsetOutOfRange { requested, start: self.start(), end: self.end() }
+        self.outside(requested, self.start(), self.end())
+    }
+
+    /// The error of an offset that is not between these ends.
+    #[cold]
+    pub(crate) fn outside(&self, requested: Offset, start: Offset, end: Offset) -> Error {
+        Error::OffsetOutOfRange { log: self.location(), requested, start, end }
     }
 
     /// Whether `offset` lies between the ends, both included: there may be nothing at the end yet.
@@ -322,7 +398,7 @@ impl Shared {
         // Looked at once: an append meanwhile must not make the error contradict itself.
         let (start, end) = (self.start(), self.end());
         if offset < start || offset > end {
-            return Err(Error::OffsetOutOfRange { requested: offset, start, end });
+            return Err(self.outside(offset, start, end));
         }
         Ok(())
     }

@@ -1,19 +1,20 @@
-//! Waking those who wait at the end of a log.
+//! Waking threads and tasks that wait at the end of a log.
 
 use crate::clock::Clock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Who waits: threads on the condition variable, tasks by their wakers.
+/// The waiters: threads on a condition variable, and tasks by their wakers.
 ///
-/// A waiter first announces itself in `waiters`, then looks whether what it waits
-/// for is there; a notifier first makes it be there, then looks at `waiters`.
-/// Each has a sequentially consistent fence between its two steps, so at least one
-/// of them sees the other, and an append that nobody waits for costs one load.
+/// A waiter first announces itself in `waiters`, then checks its condition; a notifier first
+/// makes the condition true, then looks at `waiters`. Each has a sequentially consistent fence
+/// between its two steps, so at least one of them sees the other, and an append without waiters
+/// costs one load.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     waiters: AtomicUsize,
@@ -23,10 +24,50 @@ pub(crate) struct Signal {
     condvar: Condvar,
 }
 
-/// Wakes tasks, with no lock held. A waker is user-supplied and may panic; the others are woken
-/// all the same, and what woke them goes on.
+crate::sync::thread_local! {
+    /// The wakers of what this thread does under a lock; `None` while it holds none.
+    static HELD_BACK: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+}
+
+/// What was held back before. However the work ends, that is in place again, and what was held
+/// back since is woken.
+struct Outer(Option<Vec<Waker>>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        wake_all(HELD_BACK.replace(self.0.take()).unwrap_or_default());
+    }
+}
+
+/// Does work under a lock that a waker may want, and returns the wakers of its tasks, to be
+/// [woken](wake_all) when the lock is released: an executor may run the task there and then.
+pub(crate) fn hold_wakers<T>(work: impl FnOnce() -> T) -> (T, Vec<Waker>) {
+    let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
+    let done = work();
+    let wakers = HELD_BACK.take().unwrap_or_default();
+    drop(outer);
+    (done, wakers)
+}
+
+/// Does work that takes and releases locks, and wakes its tasks when it is done.
+pub(crate) fn wake_after<T>(work: impl FnOnce() -> T) -> T {
+    let (done, wakers) = hold_wakers(work);
+    wake_all(wakers);
+    done
+}
+
+/// Wakes tasks, or, within [`hold_wakers`], keeps them: no lock is held. A waker is user-supplied
+/// and may panic; the others are woken all the same, and what woke them goes on.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
+    let mut wakers = Some(wakers);
+    let keep = |held_back: &RefCell<Option<Vec<Waker>>>| {
+        if let Some(kept) = &mut *held_back.borrow_mut() {
+            kept.extend(wakers.take().into_iter().flatten());
+        }
+    };
+    // A thread that ends holds nothing back any more.
+    HELD_BACK.try_with(keep).ok();
+    for waker in wakers.into_iter().flatten() {
         // The panic hook has told. The panic belongs to the task, not to an append that happens
         // to wake it.
         catch_unwind(AssertUnwindSafe(|| waker.wake())).ok();
@@ -39,7 +80,7 @@ impl Signal {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Wakes everyone, after what they wait for has been published.
+    /// Wakes all waiters, after their condition was made true.
     #[inline(always)]
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
@@ -58,7 +99,7 @@ impl Signal {
         wake_all(woken.into_values());
     }
 
-    /// Blocks until `ready`, or until this much time has passed; says whether it is ready.
+    /// Blocks until `ready`, or until this much time has passed; returns whether it is ready.
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
@@ -113,7 +154,7 @@ impl Signal {
         }
     }
 
-    /// Whether anybody waits.
+    /// Returns whether there are waiters.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.load(Ordering::Relaxed) != 0
     }
@@ -153,6 +194,32 @@ mod tests {
         signal.notify();
         assert_eq!(woken.0.load(Ordering::SeqCst), 3);
         assert!(!signal.has_waiters());
+    }
+
+    /// However the work ends, and however deep it is.
+    #[test]
+    fn held_wakers_are_woken_when_work_ends() {
+        let (signal, woken) = (Signal::default(), Arc::new(Woken::default()));
+        let notify = || {
+            signal.register(signal.new_id(), &woken.clone().into());
+            signal.notify();
+        };
+        let count = || woken.0.load(Ordering::SeqCst);
+        let ((), wakers) = hold_wakers(|| {
+            notify();
+            wake_after(notify);
+            assert_eq!(count(), 0);
+        });
+        assert_eq!((count(), wakers.len()), (0, 2));
+        wake_all(wakers);
+        let panics = || {
+            notify();
+            panic!("as it was told");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(|| wake_after(panics))).is_err());
+        assert_eq!(count(), 3);
+        notify();
+        assert_eq!(count(), 4);
     }
 
     /// A task that unregisters when it is dropped. Its waker is the last to hold it.

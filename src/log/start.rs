@@ -4,7 +4,9 @@
 //! leave the log with that, and their files go when the last reader lets go of them. The new
 //! start is on the medium before any file goes: should a crash leave some of
 //! them, with holes between, the next opening knows that they are to go, and removes them. Where a full disk
-//! has no room for that, they go one by one from the front, and the first that is left says where the log starts.
+//! has no room for that, they go one by one from the front, and the first that is left says where
+//! the log starts. The recovery point is made unknown before that, so that no opening takes them
+//! for lost.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -86,12 +88,16 @@ impl Shared {
 
     /// Removes the first segments where there is no room to write down that they are to go. The files go one by one
     /// from the front, each durably, so that a crash leaves no hole, until there is room.
+    /// Meanwhile no recovery point of ours stands beside them: with one, the next opening would
+    /// take what went for lost.
     fn remove_in_order(
         &self,
         front: &[Arc<Segment>],
         start: Offset,
         full: Error,
     ) -> Result<Removed> {
+        self.checkpoints.note(Checkpoint::Start, start)?;
+        let point = self.checkpoints.doubt_point()?;
         let mut stored = Err(full);
         let mut removed = Removed::default();
         for (number, segment) in (1..).zip(front) {
@@ -111,6 +117,7 @@ impl Shared {
             if stored.is_ok() {
                 let rest = front.get(number..).unwrap_or_default();
                 removed = removed.and(self.leave_behind(rest, start));
+                self.restore_point(point)?;
                 break;
             }
         }
@@ -118,6 +125,15 @@ impl Shared {
             // Then the first segment that is left says where the log starts.
             Err(_) if self.start() == start => Ok(removed),
             stored => stored.map(|()| removed),
+        }
+    }
+
+    /// Stores a recovery point that was taken back, unless there is a higher one meanwhile.
+    fn restore_point(&self, point: Option<Offset>) -> Result<()> {
+        let _syncs = self.pause_syncs();
+        match self.checkpoints.get(Checkpoint::RecoveryPoint)?.max(point) {
+            Some(point) => self.advance_recovery_point(point),
+            None => Ok(()),
         }
     }
 

@@ -15,19 +15,19 @@ use std::time::Duration;
 
 /// Reads a log and waits at its end for more.
 ///
-/// It can wait in two ways: [`next_record`](Tail::next_record) and
-/// [`next_batch`](Tail::next_batch) block the thread, with or without a limit;
-/// [`poll_next`](Tail::poll_next) arranges for a task to be woken, under any executor. With the
-/// cargo feature `futures` it is a `Stream` of records, so that a task writes `tail.next().await`
-/// (`StreamExt`) or `tail.try_next().await?` (`TryStreamExt`). See
-/// [`docs::async_use`](crate::docs::async_use).
+/// It can wait in two ways. [`next_record`](Tail::next_record) and
+/// [`next_batch`](Tail::next_batch) block the thread, with or without a timeout.
+/// [`poll_next`](Tail::poll_next) wakes a task, under any executor. With the cargo feature
+/// `futures` a tail is a `Stream` of records, so a task calls `tail.next().await` (`StreamExt`) or
+/// `tail.try_next().await?` (`TryStreamExt`). [`docs::async_use`](crate::docs::async_use) has an
+/// example with a shutdown.
 ///
-/// A tail wakes up when something is appended, when the log is truncated (its next read then says
-/// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone) and when the
-/// log is closed ([`Error::Closed`](crate::Error::Closed); a stream then ends). It sees records
-/// as soon as they are appended, durable or not.
+/// A tail wakes up when records are appended; when the log is truncated, and its next read then
+/// fails with [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone;
+/// and when the log is closed ([`Error::Closed`](crate::Error::Closed); a stream then ends). It
+/// sees records as soon as they are appended, durable or not.
 ///
-/// On a log that was opened read-only the files are looked at again every 10 ms.
+/// A tail of a log that was opened read-only looks at the files every 10 ms.
 ///
 /// ```
 /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -57,13 +57,13 @@ impl Tail {
         Ok(Tail { reader, id })
     }
 
-    /// The offset it goes on from.
+    /// Returns the offset at which the tail continues.
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.reader.offset()
     }
 
-    /// Goes on from somewhere else.
+    /// Moves the tail to another offset or time.
     ///
     /// # Errors
     /// As [`Reader::seek`].
@@ -71,7 +71,7 @@ impl Tail {
         self.reader.seek(start)
     }
 
-    /// Blocks the thread until there is a next record, and returns it; `None` when there is none
+    /// Blocks the thread until there is a next record, and returns it; `None` if there is none
     /// after `timeout`.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Tail {
     }
 
     /// Blocks the thread until there is a next batch, and lends it until the next call; `None`
-    /// when there is none after `timeout`.
+    /// if there is none after `timeout`.
     ///
     /// # Errors
     /// As [`Reader::next_batch`].
@@ -108,7 +108,7 @@ impl Tail {
         Ok(self.reader.lend_batch(from))
     }
 
-    /// The next record if there is one; otherwise the task will be woken when there may be.
+    /// Returns the next record if there is one; otherwise wakes the task when there may be one.
     ///
     /// # Errors
     /// As [`Reader::next_record`].
@@ -127,15 +127,15 @@ impl Tail {
         Poll::Pending
     }
 
-    /// Waits until the log is another than the one that was read to its end, or is closed.
+    /// Waits until the log has changed since it was read to its end, or is closed.
     ///
-    /// The tail's own place does not tell: the last offsets of a log may be without a record, and
-    /// then it lies below the end for good.
+    /// The tail's own offset is not enough to decide: the last offsets of a log may have no
+    /// record, and then the tail stays below the end.
     fn wait(&self, seen: Seen, timeout: Option<Duration>) -> bool {
         let shared = self.reader.shared();
         shared.signal.wait(timeout, shared.clock(), || {
-            // Here this tail counts as a waiter: a watching thread started earlier would find
-            // nobody waiting, and end.
+            // From here on this tail counts as a waiter: a watching thread that was started
+            // earlier would find no waiter, and end.
             if timeout != Some(Duration::ZERO) {
                 Shared::watch(shared);
             }
@@ -144,10 +144,10 @@ impl Tail {
     }
 }
 
-/// How long a call may wait in all: what wakes it need not be a record.
+/// The time that a call may wait in total, because not every wake-up brings a record.
 struct Patience {
     timeout: Option<Duration>,
-    /// When it waited first.
+    /// When it first waited.
     began: Option<Duration>,
 }
 
@@ -160,7 +160,7 @@ impl Patience {
     }
 }
 
-/// What a log looked like before it was read.
+/// The state of a log before it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     revision: u64,
@@ -184,11 +184,11 @@ impl Drop for Tail {
     }
 }
 
-/// Ends when the log is closed. Any other error is an item, and asking again gives the error
-/// again until the tail is moved.
+/// The stream ends when the log is closed. Any other error is an item, and the next call returns
+/// the same error again until you [`seek`](Tail::seek).
 ///
-/// Its `next` is that of `StreamExt`, and blocks no thread. The method that does is
-/// [`Tail::next_record`].
+/// `next` is the method of `StreamExt`; it blocks no thread, and is cancel-safe: a dropped future
+/// loses no record. The method that blocks is [`Tail::next_record`].
 ///
 /// ```
 /// use annals::{Log, LogConfig, StartAt, fs::MemFs};
@@ -217,15 +217,15 @@ impl futures_core::Stream for Tail {
     ) -> Poll<Option<Self::Item>> {
         match Tail::poll_next(&mut self, context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(crate::Error::Closed)) => Poll::Ready(None),
+            Poll::Ready(Err(crate::Error::Closed { .. })) => Poll::Ready(None),
             Poll::Ready(item) => Poll::Ready(Some(item)),
         }
     }
 }
 
 impl Shared {
-    /// On a read-only log, sees to it that a thread looks at the files while somebody waits.
-    /// The thread ends when nobody waits any more.
+    /// On a read-only log, starts a thread that looks at the files while a tail waits. The thread
+    /// ends when no tail waits any more.
     fn watch(shared: &Arc<Shared>) {
         if !shared.is_read_only() || shared.watched.swap(true, Ordering::AcqRel) {
             return;
@@ -233,8 +233,8 @@ impl Shared {
         let log = Arc::downgrade(shared);
         let thread = thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
             while let Some(shared) = log.upgrade() {
-                // An error here meets whoever reads next. A listener's panic does not, but must
-                // not end the looking.
+                // The next read meets the same error. It does not meet a listener's panic, which
+                // must not end this thread.
                 let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
                 if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
                     shared.failed_looks.fetch_add(1, Ordering::AcqRel);
@@ -243,7 +243,7 @@ impl Shared {
                 let done = shared.is_closed() || !shared.signal.has_waiters();
                 if done {
                     shared.watched.store(false, Ordering::Release);
-                    // Whoever begins to wait either sees the store, or is seen here.
+                    // A tail that begins to wait either sees this store, or is seen here.
                     fence(Ordering::SeqCst);
                     if shared.is_closed() || !shared.signal.has_waiters() {
                         return;

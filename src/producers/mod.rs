@@ -92,6 +92,17 @@ impl Producers {
         self.end
     }
 
+    /// The batches that would be recognised, of each producer the latest first, and when it was heard.
+    pub(crate) fn recent(&self) -> Vec<(ProducerId, Timestamp, Vec<BatchSeen>)> {
+        let of = |(id, producer): (&ProducerId, &Producer)| {
+            let batches = producer.window.last().into_iter().chain(producer.window.earlier());
+            (*id, producer.heard, batches.copied().collect())
+        };
+        let mut all: Vec<_> = self.known.iter().map(of).collect();
+        all.sort_unstable_by_key(|(id, ..)| *id);
+        all
+    }
+
     /// Says that there is nothing to take note of up to here.
     pub(crate) fn advance(&mut self, end: Offset) {
         self.end = self.end.max(end);

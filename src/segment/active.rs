@@ -57,6 +57,11 @@ impl ActiveLog {
         }
     }
 
+    /// Takes in what was written behind the last batch by another way.
+    pub(crate) fn take_written(&mut self, bytes: u64) {
+        self.position = self.position.saturating_add(bytes);
+    }
+
     #[cold]
     fn fail(&mut self, len: u64, error: std::io::Error) -> AppendFailure {
         let error = Error::io("append to", &self.path, error);

@@ -1,4 +1,4 @@
-//! What is done to topics and groups rather than with them.
+//! Administration of topics and groups.
 
 use crate::error::{Result, TopicError};
 use crate::log::Log;
@@ -9,9 +9,11 @@ use crate::topic::store::Store;
 use crate::types::Offset;
 use std::collections::BTreeMap;
 
-/// What Kafka's `AdminClient` does, where it has a meaning within one process.
+/// The administration of topics and groups: the calls of Kafka's `AdminClient` that apply within
+/// one process.
 ///
-/// Topics are made, altered and deleted by the [`Store`] itself.
+/// To create, alter and delete topics, call the [`Store`] itself. [`Store::admin`] returns an
+/// `Admin`.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig};
@@ -33,42 +35,43 @@ pub struct Admin {
     pub(crate) store: Store,
 }
 
-/// A topic, as it is described. Kafka: `describeTopics`, `describeConfigs`, `listOffsets` and `describeLogDirs` in one.
+/// The description of a topic. Kafka: `describeTopics`, `describeConfigs`, `listOffsets` and
+/// `describeLogDirs` in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicDescription {
-    /// Its name.
+    /// The name of the topic.
     pub name: String,
-    /// Its id.
+    /// The id of the topic.
     pub id: TopicId,
-    /// Whether the store keeps it for itself.
+    /// Whether the topic is internal to the store or a broker, such as `__consumer_offsets`.
     pub internal: bool,
     /// The partitions that can be used, in the order of their numbers.
     pub partitions: Vec<PartitionDescription>,
-    /// Why the other ones cannot be used.
+    /// The partitions that cannot be used, each with the reason.
     pub unavailable: BTreeMap<u32, TopicError>,
-    /// All its settings, in the order of their keys.
+    /// All settings of the topic, in the order of their keys.
     pub settings: Vec<ConfigEntry>,
 }
 
-/// A partition, as it is described.
+/// The description of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionDescription {
-    /// Its number.
+    /// The number of the partition.
     pub partition: u32,
     /// The first offset.
     pub start: Offset,
-    /// The offset after the last.
+    /// The offset after the last one.
     pub end: Offset,
-    /// What its records take on disk, without indexes.
+    /// The size of its records on disk in bytes, without indexes.
     pub bytes: u64,
-    /// In how many segments.
+    /// The number of its segments.
     pub segments: usize,
 }
 
 impl Store {
-    /// What administers it.
+    /// Returns an [`Admin`] for this store.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin { store: self.clone() }
@@ -76,11 +79,12 @@ impl Store {
 }
 
 impl Admin {
-    /// What there is to say about a topic.
+    /// Describes a topic: its settings, and the offsets and sizes of its partitions.
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`](crate::TopicError::Unknown), and what [`Log::stats`](crate::Log::stats) says.
+    /// [`TopicError::Unknown`](crate::TopicError::Unknown), and as
+    /// [`Log::stats`](crate::Log::stats).
     pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
         let topic = self.store.topic(topic)?;
         let describe = |(partition, log): &(u32, Log)| {
@@ -103,12 +107,14 @@ impl Admin {
         })
     }
 
-    /// Deletes the records of a partition below an offset, and returns where it starts then. Kafka: `deleteRecords`.
+    /// Deletes the records of a partition below an offset, and returns the new start of the
+    /// partition. Kafka: `deleteRecords`.
     ///
     /// # Errors
     ///
-    /// As [`Log::delete_before`](crate::Log::delete_before), and for a topic or partition that there is not;
-    /// [`TopicError::Internal`] for a topic that the store keeps for itself.
+    /// As [`Log::delete_before`](crate::Log::delete_before) and
+    /// [`Topic::partition`](crate::Topic::partition); [`TopicError::Unknown`];
+    /// [`TopicError::Internal`] for an internal topic.
     pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
         if name::is_internal(topic) {
             let reason = "its records are what groups have committed; use `Admin::delete_offsets`";

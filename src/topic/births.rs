@@ -1,7 +1,7 @@
 //! When topics and partitions were made, as far as it happened since the store was opened.
 //!
-//! A consumer compares that with when it began to read a topic: a partition that is younger was never read by the group,
-//! and everything in it is news.
+//! A consumer compares that with when it began to read a topic: a partition that is younger was
+//! never read by the group, and everything in it is news.
 //!
 //! ```text
 //!  moment   0         1                   2               3
@@ -20,8 +20,8 @@ pub(crate) struct Moment(u64);
 
 /// The births since the store was opened.
 ///
-/// A partition is noted, and a moment is asked for, with the map of topics locked. So a moment that was asked for before
-/// a partition could be found is earlier than its birth.
+/// A partition is noted, and a moment is asked for, with the map of topics locked. So a moment
+/// that was asked for before a partition could be found is earlier than its birth.
 #[derive(Debug, Default)]
 pub(crate) struct Births(Mutex<Made>);
 

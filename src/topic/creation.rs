@@ -27,17 +27,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::InvalidName`], [`TopicError::Exists`]; also for a name that differs from another in `.` and `_` only,
-    ///   which Kafka could not tell apart in its metrics.
-    /// - [`TopicError::InvalidPartitions`] for none, or more than 100,000.
-    /// - [`TopicError::InvalidSetting`] for a setting that cannot be as it is.
-    /// - [`TopicError::InvalidDirectory`] if a directory has the name of one of its partitions already, as `orders-0` has that of
-    ///   `Orders-0` where the file system ignores case. Nothing in it is changed.
-    /// - [`Error::StoreClosed`], [`Error::Io`]. After the latter the topic may be there when the store is opened again; the call can
-    ///   be repeated.
+    /// - [`TopicError::Exists`], [`TopicError::InvalidName`]; the second also for a name that
+    ///   differs from that of another topic only in `.` and `_`, because Kafka's metrics could not
+    ///   distinguish the two.
+    /// - [`TopicError::InvalidPartitions`] for no partitions, or more than 100,000.
+    /// - [`TopicError::InvalidSetting`] for an invalid setting.
+    /// - [`TopicError::InvalidDirectory`] if a directory already has the name of one of its
+    ///   partitions, as `orders-0` has the name of `Orders-0` where the file system ignores case.
+    ///   Nothing in it is changed.
+    /// - [`Error::StoreClosed`], [`Error::Io`]. After the second, the topic may be there when the
+    ///   store is opened again; you can repeat the call.
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         if name::is_internal(name) {
-            let reason = "the store keeps it for itself";
+            let reason = "the store, or a broker, keeps it for itself; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         let groups = self.existing_coordinator()?;
@@ -69,7 +71,7 @@ impl Store {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
         if shared.topics.read().keys().any(|other| name::collides(other, name)) {
-            let reason = "but for `.` and `_` another topic has that name";
+            let reason = "another topic has that name, with `.` for `_` or the other way round, which metrics of Kafka cannot tell apart; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         self.finish_deletion(name, groups)?;
@@ -81,7 +83,8 @@ impl Store {
         let id = TopicId::random();
         let logs = self.make_partitions(name, 0, id, &config, log);
         if logs.is_err() {
-            // All of its directories are this call's. What cannot be removed now is removed by the next one.
+            // All of its directories are this call's. What cannot be removed now is removed by the
+            // next one.
             shared.interrupted.lock().insert(name.to_owned(), config.partitions);
             shared.directory.define(name, &config, State::Deleting).ok();
             self.finish_deletion(name, None).ok();
@@ -111,8 +114,9 @@ impl Store {
         log: &LogConfig,
     ) -> Result<Vec<Log>> {
         let shared = self.shared();
-        // From here on the topic is there, or has grown: what a crash keeps from being made is made at the next opening. The id is
-        // durable before the first partition has it, as the partitions are made in any order.
+        // From here on the topic is there, or has grown: what a crash keeps from being made is
+        // made at the next opening. The id is durable before the first partition has it, as the
+        // partitions are made in any order.
         shared.directory.make(name, 0)?;
         shared.directory.define(name, config, State::Creating(Some(id)))?;
         let numbers: Vec<u32> = (from..config.partitions).collect();
@@ -142,18 +146,20 @@ impl Store {
         }
     }
 
-    /// Gives a topic more partitions: so many in all. Records with a key that are produced from now on may go to others than those
-    /// before them with the same key.
+    /// Adds partitions to a topic, until it has `partitions` in total. Later records with a key
+    /// may go to another partition than earlier records with the same key.
     ///
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
-    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then there are as many as before, and
-    ///   the call can be repeated with as many partitions or more.
-    /// - [`TopicError::InvalidPartitions`] for fewer than there are, as many, or more than 100,000.
+    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then the
+    ///   topic has as many as before, and you can repeat the call with the same number or a higher
+    ///   one.
+    /// - [`TopicError::InvalidPartitions`] for a number that is not higher than before, or above
+    ///   100,000.
     /// - [`TopicError::InvalidDirectory`] as for [`create_topic`](Store::create_topic).
-    /// - [`TopicError::Internal`] for a topic that the store keeps for itself, [`TopicError::Spread`] for one that has partitions
-    ///   elsewhere.
+    /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
+    ///   has partitions elsewhere.
     pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
         self.shared().change(|| self.grow(topic, partitions))
     }

@@ -1,7 +1,8 @@
 //! What a topic was told to be, written down beside the segments of its first partition.
 //!
-//! A broker knows from its controller how many partitions a topic has and how it is set up. Here a file tells, in the
-//! directory of partition 0: it comes and goes with the topic, and brokers pay no attention to it.
+//! A broker knows from its controller how many partitions a topic has and how it is set up. Here a
+//! file tells, in the directory of partition 0: it comes and goes with the topic, and brokers pay
+//! no attention to it.
 //!
 //! ```text
 //!  partitions=8
@@ -10,8 +11,8 @@
 //!  topic.id=<22 characters>  while partitions are being made: the id that all of them get
 //! ```
 //!
-//! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash leaves undone of the rest
-//! is done when the store is opened.
+//! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash
+//! leaves undone of the rest is done when the store is opened.
 
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::segment::SegmentDir;
@@ -57,7 +58,8 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// Reads what is written down in the directory of a topic's first partition; `None` where a broker made the topic.
+    /// Reads what is written down in the directory of a topic's first partition; `None` where a
+    /// broker made the topic.
     pub(crate) fn read(dir: &SegmentDir, first: &Path) -> Result<Option<Definition>> {
         let path = first.join(TOPIC_PROPERTIES);
         let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
@@ -108,7 +110,8 @@ impl Definition {
         properties::format(own.chain(settings))
     }
 
-    /// Writes it down, durably. A topic that is being made does not take the room that others may need to be deleted.
+    /// Writes it down, durably. A topic that is being made does not take the room that others may
+    /// need to be deleted.
     pub(crate) fn write(&self, dir: &SegmentDir) -> Result<()> {
         let path = dir.path.join(TOPIC_PROPERTIES);
         match self.state {

@@ -1,6 +1,6 @@
-//! Deleting topics, and finishing what could not be finished.
+//! Deleting topics, and finishing interrupted deletions.
 
-use crate::error::{Result, TopicError};
+use crate::error::{CloseReason, Result, TopicError};
 use crate::log::Log;
 use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::State;
@@ -12,57 +12,62 @@ use std::sync::Arc;
 type Told = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
-    /// Deletes a topic, with all that is in it, and what groups have committed for it: one of its name that is made later begins
-    /// anew for them, too. Its logs are [closed](Log::close) for all handles, and its room on disk is free when this
-    /// returns, except for the one segment that each reader, tail or consumer is in until its next call.
+    /// Deletes a topic with all its records, and the offsets that groups have committed for it. A
+    /// later topic of the same name begins without either. The logs of the topic are
+    /// [closed](Log::close) for all their handles, and its room on disk is free when this returns,
+    /// except for the one segment that each reader, tail or consumer is in until its next call.
     ///
     /// ```text
-    ///  1  topic.properties says that it is to go     from here on a crash leaves it gone: the next opening does the rest
-    ///  2  its logs are closed                        nobody commits for it any more
-    ///  3  what was committed for it is removed       durably, or a loss of power would bring it back
-    ///  4  its partitions are removed                 the one that says so last
+    ///  1  mark the topic in topic.properties     from here on it is gone: after a crash, the next opening does the rest
+    ///  2  close its logs                         from here on no consumer commits for it
+    ///  3  remove its committed offsets           durably, or a loss of power would bring them back
+    ///  4  remove its partitions                  the one with topic.properties last
     /// ```
     ///
-    /// On a full disk the third step may fail. It is tried again after the fourth, which makes room.
+    /// On a full disk the third step may fail. It is retried after the fourth, which makes room.
     ///
-    /// A partition of `__consumer_offsets` that is offline, or cannot be read, keeps what its groups have committed for the
-    /// topic. Such a record names the topic but has no id of it, so once the partition is repaired, those groups begin
-    /// there in the next topic of that name. [`Admin::delete_offsets`](crate::Admin::delete_offsets) removes it.
+    /// A partition of `__consumer_offsets` that is offline, or cannot be read, keeps the offsets
+    /// that its groups have committed for the topic. Such a record has the name of the topic and
+    /// not its id. So once the partition is repaired, those groups begin at these offsets in the
+    /// next topic of that name. [`Admin::delete_offsets`](crate::Admin::delete_offsets) removes
+    /// it.
     ///
     /// # Errors
     ///
     /// - [`TopicError::Unknown`], [`Error::StoreClosed`](crate::Error::StoreClosed).
-    /// - [`TopicError::Internal`] for a topic that the store keeps for itself, [`TopicError::Spread`] for one that has partitions
-    ///   elsewhere.
-    /// - [`Error::Io`](crate::Error::Io). The topic is gone for everyone, and what is left of it is removed by the next call with this name, by
-    ///   [`create_topic`](Store::create_topic) with this name, or when the store is opened again.
+    /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
+    ///   has partitions elsewhere.
+    /// - [`Error::Io`](crate::Error::Io). The topic is gone for all handles. The rest of it is
+    ///   removed by the next call with this name, by [`create_topic`](Store::create_topic) with
+    ///   this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
         let groups = self.existing_coordinator()?;
         let (told, deleted) = self.shared().change(|| self.delete(topic, groups.as_deref()))?;
-        // Perhaps the last handles, which take user-supplied code with them: nothing is held any more.
+        // Perhaps the last handles, which take user-supplied code with them: nothing is held any
+        // more.
         drop(told);
         deleted
     }
 
-    /// Deletes a topic. Returns those who were told of it, and what came of it.
+    /// Deletes a topic. Returns the watchers that were told of it, and the result.
     fn delete(&self, topic: &str, groups: Option<&Coordinator>) -> Result<(Told, Result<()>)> {
         let shared = self.shared();
         if shared.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
-        let found = self.topic(topic)?;
         if name::is_internal(topic) {
-            let reason =
-                "what groups have committed, or a broker needs, is in it; it cannot be deleted";
+            let reason = "what groups have committed, or a broker needs, is in it; it cannot be deleted, but `Admin::delete_group` deletes a group";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
+        let found = self.topic(topic)?;
         found.check_whole("delete it where all of them are")?;
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
         shared.topics.write().remove(topic);
         shared.births.forget(found.id());
-        // What a log cannot write down any more does not matter.
-        shared.in_few_threads(&found.partitions(), Log::close_with_others).clear();
+        // An error of a close does not matter: the log is deleted.
+        let close = |log: &Log| log.close_with_others(CloseReason::TopicDeleted);
+        shared.in_few_threads(&found.partitions(), close).clear();
         // Files that stay open keep their space on disk.
         let told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups);
@@ -70,8 +75,9 @@ impl Store {
         Ok((told, deleted))
     }
 
-    /// Removes what is left of a topic that is being deleted, or whose creation failed; nothing if there is no such topic. What
-    /// fails is tried again by the next call. `changes` is held, or nothing else can change topics yet.
+    /// Removes the rest of a topic that is being deleted, or whose creation failed; does nothing
+    /// if there is no such topic. After an error, the next call tries again. The caller holds
+    /// `changes`, or no other thread can change topics yet.
     pub(super) fn finish_deletion(&self, topic: &str, groups: Option<&Coordinator>) -> Result<()> {
         let shared = self.shared();
         let Some(count) = shared.interrupted.lock().get(topic).copied() else { return Ok(()) };
@@ -81,7 +87,7 @@ impl Store {
         let forgotten = forgotten.or_else(|_| forget());
         let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
         let lines = shared.checkpoints.forget(&keys);
-        // Whatever failed: what is set of a topic of that name from now on is written again.
+        // After any failure: checkpoints of a later topic of that name are written again.
         let written = shared.checkpoints.release(&keys);
         shared.directory.dir.fill_reserve();
         deleted.and(forgotten).and(lines).and(written)?;

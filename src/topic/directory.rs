@@ -92,8 +92,8 @@ impl Directory {
         TopicError::InvalidDirectory { path: self.dir.path.join(name), reason }.into()
     }
 
-    /// What the name of a directory says; `None` for one that is something else, and is left alone. One that could be taken
-    /// for a partition's is refused.
+    /// What the name of a directory says; `None` for one that is something else, and is left
+    /// alone. One that could be taken for a partition's is refused.
     fn parse(&self, name: &str) -> Result<Option<Option<PartitionDir>>> {
         match PartitionDir::parse(name) {
             Ok(Some(dir)) if dir.partition >= MOST_PARTITIONS => {
@@ -189,7 +189,8 @@ impl Directory {
         let is_ours = defined.is_some() || broken.is_some();
         let definition = match defined {
             Some(Definition { state: State::Deleting, .. }) => {
-                // A process may have ended before that was durable. What comes of it now must not be durable first.
+                // A process may have ended before that was durable. What comes of it now must not
+                // be durable first.
                 self.first(&name).sync()?;
                 survey.deleting.push((name, partitions));
                 return Ok(());
@@ -221,8 +222,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether a topic's first partition has nothing but what was about to be written, and never had: a checkpoint
-    /// says that there were records, and where the next ones begin.
+    /// Whether a topic's first partition has nothing but what was about to be written, and never
+    /// had: a checkpoint says that there were records, and where the next ones begin.
     fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
         if Directory::has_lines(topic, 0, checkpoints) {
             return Ok(false);
@@ -241,7 +242,8 @@ impl Directory {
         Ok(self.entries(&self.path_of(topic, partition))?.is_some())
     }
 
-    /// Fails for a directory without an id of a topic that holds other things and nothing of a log. Nothing was written in it yet.
+    /// Fails for a directory without an id of a topic that holds other things and nothing of a
+    /// log. Nothing was written in it yet.
     pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
         let path = self.path_of(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
@@ -264,9 +266,10 @@ impl Directory {
         }
     }
 
-    /// Fails if the directory of a partition that is to be made is there and may be of something else: of another topic, say, whose
-    /// name differs in case, where the file system does not see the difference. With an id, what an interrupted call has
-    /// begun to make for that topic is its own.
+    /// Fails if the directory of a partition that is to be made is there and may be of something
+    /// else: of another topic, say, whose name differs in case, where the file system does not see
+    /// the difference. With an id, what an interrupted call has begun to make for that topic is
+    /// its own.
     pub(crate) fn check_free(
         &self,
         topic: &str,
@@ -327,7 +330,8 @@ impl Directory {
         )
     }
 
-    /// Opens the log of a partition. Says whether it took over checkpoints from beside its segments.
+    /// Opens the log of a partition. Says whether it took over checkpoints from beside its
+    /// segments.
     pub(crate) fn open_log(
         &self,
         topic: &str,
@@ -338,8 +342,8 @@ impl Directory {
         Log::open_shared(&self.path_of(topic, partition), config.clone(), within)
     }
 
-    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last. One that is not there was never
-    /// made, or has been removed.
+    /// Removes partitions, in this order: partition 0, which knows that the topic is to go, last.
+    /// One that is not there was never made, or has been removed.
     pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
         for partition in partitions {
             let from = self.path_of(topic, partition);
@@ -368,7 +372,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes what is in the directory of a partition but for what says that its topic is to be deleted.
+    /// Removes what is in the directory of a partition but for what says that its topic is to be
+    /// deleted.
     fn empty(&self, path: &Path) -> io::Result<()> {
         let fs = &self.dir.fs;
         for entry in fs.list(path)?.iter().filter(|entry| entry.name != TOPIC_PROPERTIES) {
@@ -377,7 +382,8 @@ impl Directory {
         fs.sync_dir(path)
     }
 
-    /// Removes the directory of a deleted log. What will not go is reported, and tried again when the store is opened.
+    /// Removes the directory of a deleted log. What will not go is reported, and tried again when
+    /// the store is opened.
     fn remove_deleted(&self, name: &str) -> Result<()> {
         let path = self.dir.path.join(name);
         let fs = &self.dir.fs;
@@ -394,8 +400,8 @@ impl Directory {
     }
 }
 
-/// How a topic is set up that a broker made: only its controller knows. So nothing of it is deleted until somebody says when. Of
-/// internal topics everybody knows: they are compacted.
+/// How a topic is set up that a broker made: only its controller knows. So nothing of it is
+/// deleted until somebody says when. Of internal topics everybody knows: they are compacted.
 pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_compacted(topic) {

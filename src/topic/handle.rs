@@ -1,4 +1,4 @@
-//! A topic of a store, as its users hold it.
+//! The handle of a topic of a store.
 
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::log::Log;
@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 /// A topic: a name for a number of [logs](Log), its partitions.
 ///
-/// Clones are handles to the same topic. What happens to it is seen through all of them.
+/// Clones are handles to the same topic, and all of them see its changes.
 #[derive(Clone)]
 pub struct Topic {
     shared: Arc<TopicShared>,
 }
 
-/// A partition, as its store has it.
+/// The state of a partition in its store.
 #[derive(Debug, Clone)]
 pub(crate) enum Slot {
     Open(Log),
@@ -45,7 +45,7 @@ impl Slot {
 #[derive(Debug, Clone)]
 struct Partitions {
     all: Arc<[Slot]>,
-    /// Those of them that are open.
+    /// The open ones among them.
     open: Arc<[Log]>,
 }
 
@@ -55,7 +55,7 @@ impl Partitions {
     }
 }
 
-/// What all handles of a topic share.
+/// The state that all handles of a topic share.
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
     id: TopicId,
@@ -79,12 +79,12 @@ impl TopicShared {
         }
     }
 
-    /// Those that are open.
+    /// Returns the open partitions.
     pub(crate) fn partitions(&self) -> Arc<[Log]> {
         Arc::clone(&self.partitions.read().open)
     }
 
-    /// All of them, by their numbers.
+    /// Returns all partitions, in the order of their numbers.
     pub(crate) fn slots(&self) -> Arc<[Slot]> {
         Arc::clone(&self.partitions.read().all)
     }
@@ -99,40 +99,44 @@ impl Topic {
         Topic { shared: Arc::clone(shared) }
     }
 
-    /// Its name.
+    /// Returns the name of the topic.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
-    /// Its id, which a topic of the same name that is made later does not have.
+    /// Returns the id of the topic. If you delete the topic and create one with the same name, the
+    /// new topic has another id.
     #[must_use]
     pub fn id(&self) -> TopicId {
         self.shared.id
     }
 
-    /// Whether the store keeps it for itself.
+    /// Returns whether the topic is internal to the store or a broker, such as
+    /// `__consumer_offsets`.
     #[must_use]
     pub fn is_internal(&self) -> bool {
         name::is_internal(self.name())
     }
 
-    /// How many partitions it has, those among them that are offline or elsewhere.
+    /// Returns the number of partitions, including partitions that are offline or elsewhere.
     ///
-    /// Of a topic that a broker made, and that has partitions elsewhere, only the broker knows how many there are: this is one
-    /// more than the highest number in the directory.
+    /// If a broker created the topic and some of its partitions are elsewhere, only the cluster
+    /// knows how many there are. The number is then one more than the highest partition number in
+    /// the directory.
     #[must_use]
     pub fn partition_count(&self) -> u32 {
         u32::try_from(self.shared.partitions.read().all.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns a partition, by its number.
+    /// Returns a partition by its number. Once the store is closed, or the topic deleted, that log
+    /// is closed.
     ///
     /// # Errors
     ///
-    /// - [`TopicError::UnknownPartition`] if there are not as many.
-    /// - [`TopicError::PartitionOffline`] if it could not be opened; [`Store::reopen_partition`](crate::Store::reopen_partition)
-    ///   tries again.
+    /// - [`TopicError::UnknownPartition`] if the topic has no partition of that number.
+    /// - [`TopicError::PartitionOffline`] if it could not be opened;
+    ///   [`Store::reopen_partition`](crate::Store::reopen_partition) tries again.
     /// - [`TopicError::PartitionElsewhere`] if it is on another disk.
     pub fn partition(&self, number: u32) -> Result<Log> {
         let slots = self.shared.slots();
@@ -142,7 +146,7 @@ impl Topic {
         }
     }
 
-    /// Why a partition cannot be used.
+    /// Returns why a partition cannot be used.
     fn unavailable(&self, slots: &[Slot], partition: u32) -> TopicError {
         let topic = self.name().to_owned();
         match slots.get(partition as usize) {
@@ -177,7 +181,7 @@ impl Topic {
         closed.map(|(number, _)| (number, self.unavailable(&slots, number))).collect()
     }
 
-    /// Those that can be used, with their numbers.
+    /// Returns the partitions that can be used, with their numbers.
     pub(crate) fn numbered(&self) -> Vec<(u32, Log)> {
         let slots = self.shared.slots();
         (0..).zip(slots.iter()).filter_map(|(n, slot)| Some((n, slot.log()?.clone()))).collect()
@@ -187,7 +191,7 @@ impl Topic {
         self.shared.slots()
     }
 
-    /// Fails if it has no partition of that number, here or elsewhere.
+    /// Fails if the topic has no partition of that number, here or elsewhere.
     pub(crate) fn check_has(&self, number: u32) -> Result<()> {
         let slots = self.shared.slots();
         if (number as usize) < slots.len() {
@@ -196,7 +200,7 @@ impl Topic {
         Err(self.unavailable(&slots, number).into())
     }
 
-    /// Whether some of its partitions are on other disks.
+    /// Returns whether some of its partitions are on other disks.
     pub(crate) fn is_spread(&self) -> bool {
         self.shared.slots().iter().any(|slot| matches!(slot, Slot::Elsewhere))
     }
@@ -209,7 +213,7 @@ impl Topic {
         Ok(())
     }
 
-    /// Adds partitions to it. One change at a time is made.
+    /// Adds partitions. The caller holds the lock of changes.
     pub(crate) fn grow(&self, added: Vec<Log>, config: TopicConfig) {
         let added = added.into_iter().map(Slot::Open);
         let all: Vec<Slot> = self.shared.slots().iter().cloned().chain(added).collect();
@@ -217,7 +221,7 @@ impl Topic {
         *self.shared.partitions.write() = Partitions::new(all);
     }
 
-    /// A partition can be used from now on, or for another reason not. One change at a time is made.
+    /// Sets the state of a partition. The caller holds the lock of changes.
     pub(crate) fn set_slot(&self, number: u32, slot: Slot) {
         let mut all: Vec<Slot> = self.shared.slots().to_vec();
         if let Some(known) = all.get_mut(number as usize) {
@@ -230,7 +234,7 @@ impl Topic {
         *self.shared.config.write() = Arc::new(config);
     }
 
-    /// How it is set up now.
+    /// Returns the present settings of the topic.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
         TopicConfig::clone(&self.shared.config())

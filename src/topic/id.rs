@@ -4,13 +4,14 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
-/// The id of a topic: another topic of the same name, made after the first was deleted, has another.
+/// The id of a topic: another topic of the same name, made after the first was deleted, has
+/// another.
 pub type TopicId = Uuid;
 
 /// 16 bytes that no two things share. Kafka: `Uuid`.
 ///
-/// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in the alphabet for URLs,
-/// without padding.
+/// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in
+/// the alphabet for URLs, without padding.
 ///
 /// ```
 /// use annals::Uuid;
@@ -40,8 +41,8 @@ impl Uuid {
     /// No id: what Kafka has where there is none yet.
     pub const ZERO: Uuid = Uuid(0);
 
-    /// An id from the operating system's randomness, as Kafka makes them: a version 4 UUID whose text does not begin with `-`, so that no
-    /// tool takes it for an option.
+    /// An id from the operating system's randomness, as Kafka makes them: a version 4 UUID whose
+    /// text does not begin with `-`, so that no tool takes it for an option.
     ///
     /// Not for secrets.
     #[must_use]
@@ -76,7 +77,8 @@ impl Uuid {
         self.0 == 0
     }
 
-    /// Whether Kafka keeps it for a meaning of its own: the first hundred ids cannot be those of directories.
+    /// Whether Kafka keeps it for a meaning of its own: the first hundred ids cannot be those of
+    /// directories.
     pub(crate) const fn is_reserved(self) -> bool {
         self.0 < 100
     }

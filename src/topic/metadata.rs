@@ -109,7 +109,8 @@ impl MetaVersion {
     }
 }
 
-/// Reads `partition.metadata`: the id of the topic. A version above 0 may have more to say behind it, which is left alone.
+/// Reads `partition.metadata`: the id of the topic. A version above 0 may have more to say behind
+/// it, which is left alone.
 ///
 /// # Errors
 ///

@@ -8,7 +8,8 @@
 //!  remote-log-index-cache, __cluster_metadata-0         a broker's own
 //! ```
 //!
-//! A broker does not start when its data directory has a directory of any other name, so a store makes none and takes none.
+//! A broker does not start when its data directory has a directory of any other name, so a store
+//! makes none and takes none.
 
 use crate::error::TopicError;
 use crate::topic::id::Uuid;
@@ -59,26 +60,27 @@ fn fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether two topics cannot be in one store: names that differ in nothing but `.` and `_`, as those are the
-/// same in the names of Kafka's metrics. A name collides with itself.
+/// Whether two topics cannot be in one store: names that differ in nothing but `.` and `_`, as
+/// those are the same in the names of Kafka's metrics. A name collides with itself.
 pub(crate) fn collides(one: &str, other: &str) -> bool {
     let unified = |b: u8| if b == b'.' { b'_' } else { b };
     one.bytes().map(unified).eq(other.bytes().map(unified))
 }
 
-/// Whether a topic of that name is kept by a store or a broker for itself. Kafka: `Topic.isInternal`, and the topics that its
-/// own plugins keep.
+/// Whether a topic of that name is kept by a store or a broker for itself.
+/// Kafka: `Topic.isInternal`, and the topics that its own plugins keep.
 pub(crate) fn is_internal(name: &str) -> bool {
     is_compacted(name) || matches!(name, SHARE_GROUP_STATE | REMOTE_LOG_METADATA | CLUSTER_METADATA)
 }
 
-/// Whether a broker compacts that topic of its own. The records of all other ones count although others have the same key.
+/// Whether a broker compacts that topic of its own. The records of all other ones count although
+/// others have the same key.
 pub(crate) fn is_compacted(name: &str) -> bool {
     matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
 }
 
-/// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits, perhaps with an id and
-/// what is to become of it. All others are something else.
+/// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits,
+/// perhaps with an id and what is to become of it. All others are something else.
 pub(crate) fn is_like_partition(name: &str) -> bool {
     let staged = Stage::SUFFIXES.iter().find_map(|(suffix, _)| {
         let (base, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
@@ -135,7 +137,8 @@ impl PartitionDir {
         PartitionDir { topic: topic.to_owned(), partition, stage: Stage::Current }
     }
 
-    /// What the name of a directory in a data directory says; `None` for a broker's own, which are no logs of topics.
+    /// What the name of a directory in a data directory says; `None` for a broker's own, which are
+    /// no logs of topics.
     ///
     /// # Errors
     ///
@@ -194,8 +197,8 @@ fn number(text: &str) -> Result<u32, &'static str> {
     }
 }
 
-/// The name of the directory. With `-delete` and `-stray` the topic is cut where that is more than 255 characters; a
-/// `-future` is not cut, as Kafka does not.
+/// The name of the directory. With `-delete` and `-stray` the topic is cut where that is more than
+/// 255 characters; a `-future` is not cut, as Kafka does not.
 impl fmt::Display for PartitionDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = format!("-{}{}", self.partition, self.stage.suffix());

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::sync::atomic::Ordering;
-use crate::topic::definition::{Definition, State};
+use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
 use crate::topic::handle::{Slot, TopicShared};
 use crate::topic::id::TopicId;
@@ -26,7 +26,8 @@ struct Prepared<'a> {
     config: LogConfig,
 }
 
-/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is not.
+/// Whether what is wrong is wrong with one log. A full disk, too many open files, or a lock is
+/// not.
 fn is_of_one(error: &Error) -> bool {
     let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Io];
     matches!(error, Error::Topic(_)) || kinds.contains(&error.kind())
@@ -93,7 +94,8 @@ impl Store {
         self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
     }
 
-    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all directories of one are gone.
+    /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
+    /// directories of one are gone.
     fn check_missing(&self, survey: &Survey) -> Result<()> {
         let shared = self.shared();
         if shared.config.log.on_corruption != OnCorruption::Fail {
@@ -125,8 +127,8 @@ impl Store {
         Ok(Prepared { found, id, config })
     }
 
-    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not to be. The log is given, too, if
-    /// it took over checkpoints from beside its segments.
+    /// Opens a partition, if it is here. One that cannot be opened is offline, unless that is not
+    /// to be. The log is given, too, if it took over checkpoints from beside its segments.
     fn open_found(&self, job: &Job<'_>) -> Result<(Slot, Option<Log>)> {
         let (shared, number) = (self.shared(), job.number);
         let Prepared { found, id, config } = job.topic;
@@ -167,86 +169,11 @@ impl Store {
         if may_be { Ok((self.set_offline(topic, number, &error), None)) } else { Err(error) }
     }
 
-    fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
+    pub(super) fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
         let (path, reason) = (self.shared().directory.path_of(topic, number), error.to_string());
         let event = Event::PartitionOffline { path, error: reason };
         self.shared().directory.dir.events.emit(&event);
         Slot::offline(error)
-    }
-
-    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or restored, or to have its damage
-    /// taken out by this choice. Returns its log, also if it is open already.
-    ///
-    /// Producers and consumers that have the topic go on with it; a member of a group needs no rebalance for that. A
-    /// partition of `__consumer_offsets` may still have offsets of a topic that was
-    /// [deleted](Store::delete_topic) meanwhile.
-    ///
-    /// ```
-    /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
-    ///
-    /// let store = Store::in_memory(StoreConfig::default())?;
-    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
-    /// for partition in orders.unavailable_partitions().into_keys() {
-    ///     store.reopen_partition("orders", partition, OnCorruption::Quarantine)?;
-    /// }
-    /// # Ok::<(), annals::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
-    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory is not there.
-    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays offline.
-    pub fn reopen_partition(
-        &self,
-        topic: &str,
-        partition: u32,
-        on_corruption: OnCorruption,
-    ) -> Result<Log> {
-        self.shared().change(|| self.reopen(topic, partition, on_corruption))
-    }
-
-    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
-        let shared = self.shared();
-        let found = self.topic(topic)?;
-        found.check_has(partition)?;
-        if let Ok(log) = found.partition(partition) {
-            return Ok(log);
-        }
-        if !shared.directory.is_there(topic, partition)? {
-            return found.partition(partition);
-        }
-        let config = match shared.directory.definition(topic)? {
-            Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
-                let path = shared.directory.path_of(topic, partition);
-                return Err(TopicError::InvalidDirectory { path, reason }.into());
-            }
-            Some(definition) => definition.config.partitions(found.partition_count()),
-            None => found.config(),
-        };
-        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
-        let keys = [(topic.to_owned(), partition.cast_signed())];
-        shared.checkpoints.hold_all(&keys);
-        let opened = self.open_partition(topic, partition, found.id(), &log);
-        let released = shared.checkpoints.release(&keys);
-        match opened {
-            Ok((log, from_beside)) => {
-                released?;
-                if from_beside {
-                    log.remove_own_checkpoints()?;
-                }
-                found.set_config(config);
-                found.set_slot(partition, Slot::Open(log));
-            }
-            Err(error) => {
-                found.set_slot(partition, Slot::offline(&error));
-                return Err(error);
-            }
-        }
-        shared.note_change();
-        self.maintain_topic(&found)?;
-        found.partition(partition)
     }
 
     /// Makes durable what the opening has found.
@@ -266,8 +193,8 @@ impl Store {
         Ok(())
     }
 
-    /// The id of a topic: what was decided before its partitions were made, or what any of them has. A topic without one, as
-    /// brokers before Kafka 2.8 made them, gets a new id.
+    /// The id of a topic: what was decided before its partitions were made, or what any of them
+    /// has. A topic without one, as brokers before Kafka 2.8 made them, gets a new id.
     fn id_of(&self, topic: &Found) -> Result<TopicId> {
         if let State::Creating(Some(id)) = topic.state {
             return Ok(id);
@@ -284,7 +211,8 @@ impl Store {
         Ok(TopicId::random())
     }
 
-    /// Opens the log of a partition whose directory is there. Says whether it took over checkpoints from beside its segments.
+    /// Opens the log of a partition whose directory is there. Says whether it took over
+    /// checkpoints from beside its segments.
     pub(super) fn open_partition(
         &self,
         topic: &str,
@@ -313,6 +241,7 @@ impl Store {
             lock: shared.write_lock()?,
             checkpoints: Arc::clone(&shared.checkpoints),
             is_for_one: false,
+            topic: Some(id.to_bytes()),
         };
         shared.directory.open_log(topic, partition, &config, &within)
     }

@@ -6,9 +6,10 @@
 //!  it has none                           the sticky one: a random partition, for about one batch
 //! ```
 //!
-//! The hash is Kafka's, so a key goes where a Kafka producer would send it. It goes elsewhere once the number of partitions
-//! changes. Records without keys could go round in a circle, and every partition would get small
-//! batches. Therefore they stay with one partition until it has got a batch:
+//! The hash is Kafka's, so a key goes where a Kafka producer would send it. It goes elsewhere once
+//! the number of partitions changes. Records without keys could go round in a circle, and every
+//! partition would get small batches. Therefore they stay with one partition until it has got a
+//! batch:
 //!
 //! ```text
 //!  batch size 100     bytes 40    60      30      80        50
@@ -23,7 +24,8 @@
 ///
 /// Closures with the same arguments are partitioners.
 pub trait Partitioner: Send + Sync {
-    /// The partition for a record: below `partitions`, which is at least 1. A producer refuses the record otherwise.
+    /// The partition for a record: below `partitions`, which is at least 1. A producer refuses the
+    /// record otherwise.
     fn partition(
         &self,
         topic: &str,
@@ -55,7 +57,8 @@ pub(crate) fn of_key(key: &[u8], partitions: u32) -> Option<u32> {
     (murmur2(key) & !SIGN).checked_rem(partitions)
 }
 
-/// The partition of a group or a transactional id in the topic that keeps them. `None` if that has no partitions.
+/// The partition of a group or a transactional id in the topic that keeps them. `None` if that has
+/// no partitions.
 pub(crate) fn of_id(id: &str, partitions: u32) -> Option<u32> {
     // The one hash whose absolute value is not an `i32` counts as 0.
     java_hash(id).checked_abs().unwrap_or(0).unsigned_abs().checked_rem(partitions)
@@ -93,7 +96,8 @@ pub(crate) struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// The next of those that can be written to; the next of all if none can. `None` if there are none at all.
+    /// The next of those that can be written to; the next of all if none can. `None` if there are
+    /// none at all.
     pub(crate) fn choose(&mut self, available: &[u32], partitions: u32) -> Option<u32> {
         let turn = self.next & !SIGN;
         self.next = self.next.wrapping_add(1);
@@ -114,8 +118,8 @@ pub(crate) struct Queue {
 
 /// Where the records without keys go. One for each topic.
 ///
-/// The caller asks for the partition, appends the record to its batch, and says so; all three without another
-/// record between.
+/// The caller asks for the partition, appends the record to its batch, and says so; all three
+/// without another record between.
 #[derive(Debug, Clone)]
 pub(crate) struct Sticky {
     batch_bytes: u64,
@@ -132,8 +136,8 @@ impl Sticky {
 
     /// The partition for the next record. `None` if there are none.
     ///
-    /// `queues` are those that can be written to; when none can, any of all `partitions` is drawn. `random` is asked only when
-    /// a partition is drawn, and any number will do.
+    /// `queues` are those that can be written to; when none can, any of all `partitions` is drawn.
+    /// `random` is asked only when a partition is drawn, and any number will do.
     pub(crate) fn choose(
         &mut self,
         partitions: u32,
@@ -152,8 +156,8 @@ impl Sticky {
         drawn
     }
 
-    /// Says that a record was appended to the partition chosen: how many bytes it took, and whether the
-    /// batch that it is in is complete.
+    /// Says that a record was appended to the partition chosen: how many bytes it took, and
+    /// whether the batch that it is in is complete.
     ///
     /// A batch that others still lengthen is not left behind half full, unless the partition
     /// has got twice what is enough.

@@ -1,12 +1,12 @@
 //! The ids of producers: each is given out once, by the process that has the directory.
 //!
 //! Ids are reserved a thousand at a time. The file says, durably and before the first of them is
-//! given out, where the next thousand begins; a crash loses the rest of one. Without the file, they
-//! begin above all of a store that the logs know.
+//! given out, where the next thousand begins; a crash loses the rest of one. Without the file,
+//! they begin above all of a store that the logs know.
 //!
 //! A broker that takes over the directory, or one whose batches are copied here, gives out ids of
-//! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch for
-//! one that it has, and never store it. So ids of a store begin where no broker ever comes.
+//! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch
+//! for one that it has, and never store it. So ids of a store begin where no broker ever comes.
 
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::log::Log;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 const FILE: &str = "producer-ids.properties";
 const NEXT: &str = "next.producer.id";
 const RESERVED: ProducerId = 1000;
-/// Half of those above the first: no store comes so far. What lies above was made up by a client, and
-/// must not move the next one to where there are none left.
+/// Half of those above the first: no store comes so far. What lies above was made up by a client,
+/// and must not move the next one to where there are none left.
 const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
 /// What ids there are to give out.
@@ -89,7 +89,7 @@ fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
     let mut highest = None;
     for log in logs {
         let known = match log.producers() {
-            Err(Error::Closed | Error::Poisoned { .. }) => continue,
+            Err(Error::Closed { .. } | Error::Poisoned { .. }) => continue,
             known => known?,
         };
         let ids = known.iter().map(|state| state.producer_id);

@@ -8,8 +8,8 @@
 //!         a continued line
 //! ```
 //!
-//! What is written here is ASCII, so that it is the same to a reader who takes the file for ISO 8859-1, as Java does, and
-//! to one who takes it for UTF-8.
+//! What is written here is ASCII, so that it is the same to a reader who takes the file for ISO
+//! 8859-1, as Java does, and to one who takes it for UTF-8.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -55,7 +55,8 @@ pub(crate) fn format<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)
 
 const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
 
-/// The lines without comments and blank ones, each with those that continue it; escapes are left as they are.
+/// The lines without comments and blank ones, each with those that continue it; escapes are left
+/// as they are.
 fn logical_lines(text: &str) -> impl Iterator<Item = String> {
     let mut lines = natural_lines(text);
     std::iter::from_fn(move || {
@@ -78,8 +79,8 @@ fn logical_lines(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines that end with `\n`, `\r` or `\r\n`. What is empty between them does no harm but behind a continued line, so
-/// the two characters of `\r\n` must be one end.
+/// Lines that end with `\n`, `\r` or `\r\n`. What is empty between them does no harm but behind a
+/// continued line, so the two characters of `\r\n` must be one end.
 fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

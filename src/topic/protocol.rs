@@ -12,9 +12,11 @@
 //!  rack           length 2 (-1: none), name
 //! ```
 //!
-//! A later version has its new fields at the end, so it is read as the last one known here, and what follows is left alone.
+//! A later version has its new fields at the end, so it is read as the last one known here, and
+//! what follows is left alone.
 //!
-//! User data belongs to the assignor. The sticky ones keep in it what was assigned to the member last:
+//! User data belongs to the assignor. The sticky ones keep in it what was assigned to the member
+//! last:
 //!
 //! ```text
 //!  sticky               partitions | generation 4 (members of before Kafka 2.3 have none)
@@ -120,9 +122,11 @@ impl Subscription {
         Ok(read)
     }
 
-    /// The message of that version, or of the last one. Topics and partitions are sorted, as Kafka sends them.
+    /// The message of that version, or of the last one. Topics and partitions are sorted, as Kafka
+    /// sends them.
     ///
-    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be counted.
+    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be
+    /// counted.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
         let version = version.clamp(0, LAST_VERSION);
         let mut output = version.to_be_bytes().to_vec();
@@ -159,9 +163,11 @@ impl Assignment {
         Ok(Assignment { partitions: input.partitions()?, user_data: input.bytes()? })
     }
 
-    /// The message of that version, or of the last one. Topics come in the order in which they are first named.
+    /// The message of that version, or of the last one. Topics come in the order in which they are
+    /// first named.
     ///
-    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be counted.
+    /// `None` if a name is longer than 32767 bytes, or there is more of something than can be
+    /// counted.
     pub(crate) fn encode(&self, version: i16) -> Option<Vec<u8>> {
         let mut output = version.clamp(0, LAST_VERSION).to_be_bytes().to_vec();
         put_partitions(&mut output, &self.partitions.iter().collect::<Vec<_>>())?;
@@ -178,7 +184,8 @@ pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Opti
     Some(output)
 }
 
-/// Reads the user data of the sticky assignor. As in Kafka, who sends what cannot be read has had nothing.
+/// Reads the user data of the sticky assignor. As in Kafka, who sends what cannot be read has had
+/// nothing.
 pub(crate) fn read_sticky_user_data(bytes: &[u8]) -> (Vec<TopicPartition>, i32) {
     let mut input = Input::new(bytes);
     let Ok(last) = input.partitions() else { return (Vec::new(), NO_GENERATION) };

@@ -1,12 +1,12 @@
 //! A store: a directory of topics.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result, TopicError};
+use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
     CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
-    WriteLock,
+    WriteLock, hold_wakers, wake_after, wake_all,
 };
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,19 +29,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Waker;
 
-/// A directory of topics: what a Kafka broker has in its `log.dirs`, in one process and without a broker.
+/// A directory of topics, as in the `log.dirs` of a Kafka broker, in one process and without a
+/// broker.
 ///
-/// Clones are handles to the same store, for any number of threads. [One process at a time](crate::docs::limits#who-may-have-it-open)
-/// has a directory open, a broker included.
+/// Clones are handles to the same store, and any thread can use them. Only [one process at a
+/// time](crate::docs::limits#one-writer-many-readers) can open a directory for writing; a broker
+/// counts as one.
 ///
-/// | call | returns when | survives |
+/// | call | returns when | the result survives |
 /// |---|---|---|
-/// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the medium has it | loss of power; a crash before that leaves it undone, or done when the store is opened again, never in part |
+/// | [`create_topic`](Store::create_topic), [`add_partitions`](Store::add_partitions), [`alter_topic`](Store::alter_topic), [`delete_topic`](Store::delete_topic) | the disk has the change | loss of power; after an earlier crash the change is undone, or done when the store is opened again, never in part |
 /// | [`close`](Store::close) | all logs are flushed and closed | loss of power, and the next opening reads no log |
 ///
-/// Topics, logs, readers and clients of a store are handles to it, too: while any of them lives, the directory stays locked
-/// and maintained. Dropping the last one is as if the process had ended there: the next opening reads what was not flushed.
+/// Topics, logs, readers and clients of a store are handles to it, too: while any of them lives,
+/// the directory stays locked and maintained. Dropping the last one has the same effect as a
+/// process crash: the next opening recovers everything that was not flushed.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig};
@@ -63,67 +67,75 @@ pub struct Store {
     shared: Arc<StoreShared>,
 }
 
-/// What all handles of a store share. Lock order: `changes`, a partition of the coordinator, then what the logs have, then
-/// `topics`. Events are delivered with none of them held.
+/// The state that all handles of a store share. Lock order: `changes`, a partition of the
+/// coordinator, then the locks of the logs, then `topics`. Events are delivered with none of them
+/// held.
 pub(crate) struct StoreShared {
     pub(super) directory: Directory,
     pub(crate) config: StoreConfig,
     pub(super) checkpoints: Arc<DataCheckpoints>,
     pub(super) maintainer: Option<Maintainer>,
     producer_ids: ProducerIds,
-    /// One topic at a time is made, changed or deleted: see [`change`](StoreShared::change).
+    /// Held while a topic is created, changed or deleted: see [`change`](StoreShared::change).
     changes: Mutex<()>,
-    /// Leaf lock. That of the directory, which each open log of the store keeps, too; `None` once the store is closed.
+    /// Leaf lock. The lock of the directory, which each open log of the store keeps, too; `None`
+    /// once the store is closed.
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
     /// Whether it is known which topics there are.
     pub(super) is_surveyed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
     pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
-    /// Directories that are no partition's, left alone.
+    /// Directories that belong to no topic, left alone.
     pub(super) unknown: RwLock<Vec<PathBuf>>,
-    /// The topics whose deletion, or failed creation, is still to be finished, and how many partitions they had. Leaf lock; only
-    /// changed with `changes` held.
+    /// The topics whose deletion, or failed creation, is still to be finished, with their number
+    /// of partitions. Leaf lock; only changed with `changes` held.
     pub(super) interrupted: Mutex<BTreeMap<String, u32>>,
     /// A leaf lock, taken within `topics`.
     pub(super) births: Births,
-    /// How often topics or partitions came or went.
+    /// Rises with each change of topics or partitions.
     version: AtomicU64,
-    /// Raised, with nothing held, when they did.
+    /// Raised when `version` rises, with no lock held.
     changed: Signal,
-    /// Told of each topic that is deleted.
+    /// They are told of each topic that is deleted.
     watchers: Watchers,
-    /// Leaf lock. What runs the groups, made when the first is needed.
+    /// Leaf lock. The coordinator of the groups, created for the first consumer of a group.
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
 impl Store {
     /// Opens a directory of topics, creating it if there is none.
     ///
-    /// After a [`close`](Store::close) no log is read. After a crash, the logs that were written to since they were last flushed
-    /// are recovered, [several at once](StoreConfig::recovery_threads), as [`Log::open`] does it. What a crash left of
-    /// a topic that was being made, or deleted, is done first. A directory that a Kafka broker has left is taken over as it is.
+    /// After a [`close`](Store::close), opening reads no log. After a crash, it first finishes the
+    /// creation or deletion of topics that was interrupted. Then it recovers the logs that were
+    /// written to since their last flush, [several at once](StoreConfig::recovery_threads), as
+    /// [`Log::open`] does. It opens the directory of a Kafka broker as it is.
     ///
-    /// Files and directories that are no partition's, such as `lost+found`, are left alone: see
+    /// Other files and directories, such as `lost+found`, are left alone: see
     /// [`unknown_directories`](Store::unknown_directories).
     ///
-    /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all others can be used:
-    /// [`Topic::unavailable_partitions`] lists such partitions, [`reopen_partition`](Store::reopen_partition) opens one
-    /// after a repair, and [`StoreConfig::offline_partitions`] chooses otherwise.
+    /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all
+    /// others can be used: [`Topic::unavailable_partitions`] lists such partitions,
+    /// [`reopen_partition`](Store::reopen_partition) opens one after a repair, and
+    /// [`StoreConfig::offline_partitions`] changes this.
     ///
-    /// A broker of a cluster has some of a topic's partitions, say 143 alone. Those that are here are served, and the others
-    /// answer [`TopicError::PartitionElsewhere`]. How many there are only the cluster knows: a producer needs the
-    /// partition of each record then, as a key cannot tell it, and such a topic cannot be altered, grown or deleted
-    /// here ([`TopicError::Spread`]). Consumers read what is here.
+    /// A broker of a cluster may have only some of a topic's partitions, for example only number 143.
+    /// You can use the partitions that are here; the others fail with
+    /// [`TopicError::PartitionElsewhere`]. Only the cluster knows how many there are. So you must
+    /// give a producer the partition of each record, because the key does not determine it, and
+    /// you cannot alter, grow or delete such a topic here ([`TopicError::Spread`]). Consumers read
+    /// the partitions that are here.
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`] while another store or a broker has it open, one of its logs is open by itself, or a handle of an
-    ///   earlier store lives that was not closed.
-    /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something else, or has one in it that is
-    ///   named like a partition's and is none.
+    /// - [`Error::Locked`] while another store or a broker has the directory open, while one of
+    ///   its logs is open without a store, or while a handle of an earlier store lives that was
+    ///   not closed.
+    /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something
+    ///   else, or has one in it that is named like a partition's and is none.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
-    /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with [`OfflinePartitions::Never`].
+    /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with
+    ///   [`OfflinePartitions::Never`].
     /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Store> {
         config.validate()?;
@@ -164,17 +176,19 @@ impl Store {
         match store.open_topics() {
             Ok(()) => Ok(store),
             Err(error) => {
-                // Those that opened are closed again, so that the next opening finds of all logs what this one found.
+                // Those that opened are closed again, so that the next opening finds of all logs
+                // what this one found.
                 store.close().ok();
                 Err(error)
             }
         }
     }
 
-    /// A store of its own in memory, gone with its last handle.
+    /// Creates an empty store in memory, which is gone with its last handle.
     ///
-    /// The same code as for a disk, over a [`MemFs`], without threads of its own. Keep a [`MemFs`] and give it to
-    /// [`StoreConfig::fs`] and [`Store::open`] to open what is in it again.
+    /// It runs the same code as a store on disk, over a [`MemFs`], without threads of its own. To
+    /// open the store again, pass a [`MemFs`] of yours to [`StoreConfig::fs`], and use
+    /// [`Store::open`].
     ///
     /// ```
     /// use annals::{Store, StoreConfig, TopicConfig};
@@ -192,13 +206,13 @@ impl Store {
         Store::open("data", config.fs(MemFs::new()).maintenance(None).recovery_threads(1))
     }
 
-    /// What runs the groups, if there ever were any in this directory.
+    /// Returns the coordinator of the groups, if this directory ever had any.
     pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
         let topic = self.topic(OFFSETS_TOPIC).ok();
         topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()
     }
 
-    /// A topic, by its name.
+    /// Returns a topic by its name.
     ///
     /// # Errors
     ///
@@ -210,16 +224,20 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// All topics, in the order of their names, with those that the store keeps for itself.
+    /// Returns all topics, in the order of their names, including the internal ones. After a close,
+    /// these are the topics that there were.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.shared.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Sets a topic up otherwise, while it is in use. Its number of partitions stays as it is.
+    /// Changes the settings of a topic while it is in use, but not the number of its partitions:
+    /// that in `config` is ignored, and [`add_partitions`](Store::add_partitions) changes it.
     ///
-    /// What is not set holds by default again, so begin with [`Topic::config`]. Of all settings only `index.interval.bytes` waits
-    /// for the next opening; `preallocate`, `segment.jitter.ms` and the like hold for the next segment.
+    /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
+    /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
+    /// settings of a segment, such as `preallocate` and `segment.jitter.ms`, apply to the next
+    /// segment.
     ///
     /// ```
     /// use annals::{Store, StoreConfig, TopicConfig};
@@ -233,9 +251,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`], [`Error::Io`]: nothing was altered.
-    /// - [`TopicError::Internal`] for the offsets of groups without compaction, [`TopicError::Spread`] for a topic that has
-    ///   partitions elsewhere.
+    /// - [`TopicError::Unknown`], [`TopicError::InvalidSetting`], [`Error::StoreClosed`],
+    ///   [`Error::Io`]: nothing was altered.
+    /// - [`TopicError::Internal`] for a policy without compaction on `__consumer_offsets`;
+    ///   [`TopicError::Spread`] for a topic that has partitions elsewhere.
     pub fn alter_topic(&self, topic: &str, config: TopicConfig) -> Result<()> {
         self.shared.change(|| self.alter(topic, config))
     }
@@ -250,7 +269,8 @@ impl Store {
             let reason = "all it has is the last record of each key, which only compaction keeps";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
-        // Partitions whose making failed are made at the next opening, whatever is altered meanwhile.
+        // Partitions whose making failed are made at the next opening, whatever is altered
+        // meanwhile.
         let (count, state) = match shared.directory.definition(topic)? {
             Some(Definition { config, state: State::Creating(id) }) => {
                 (config.partitions, State::Creating(id))
@@ -266,7 +286,8 @@ impl Store {
         Ok(())
     }
 
-    /// Does retention and compaction for all logs, now, one after the other. The first error is returned when all were tried.
+    /// Runs retention and compaction for all logs now, one after the other. If some fail, it tries
+    /// all of them and returns the first error.
     ///
     /// # Errors
     ///
@@ -278,7 +299,7 @@ impl Store {
             for (number, log) in topic.numbered() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    Err(Error::Closed) if self.is_gone(&log)? => {}
+                    Err(Error::Closed { .. }) if self.is_gone(&log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -286,17 +307,18 @@ impl Store {
         failed.map_or(Ok(reports), Err)
     }
 
-    /// Makes durable all that was appended to any topic.
+    /// Makes everything that was appended to any topic durable.
     ///
     /// # Errors
     ///
-    /// As [`Log::flush`], of the first log that fails, when all were tried; [`Error::StoreClosed`].
+    /// As [`Log::flush`]: the error of the first log that fails, after all logs were tried;
+    /// [`Error::StoreClosed`].
     pub fn flush(&self) -> Result<()> {
         self.shared.check_open()?;
         let logs = self.shared.logs();
         let flushed = self.shared.in_parallel(&logs, Log::flush);
         logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
-            Err(Error::Closed) if self.is_gone(log)? => Ok(()),
+            Err(Error::Closed { .. }) if self.is_gone(log)? => Ok(()),
             flushed => flushed.map(drop),
         })
     }
@@ -307,34 +329,36 @@ impl Store {
         Ok(!self.shared.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
     }
 
-    /// Closes all logs in order, for everyone who holds one, and lets go of the directory. The next opening reads none of them.
-    /// On a full disk that succeeds, too, and the next opening recovers the logs. No file and no directory stays open,
-    /// whatever handles live on: see [`Log::close`].
+    /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening
+    /// reads none of them. On a full disk `close` succeeds, too, and the next opening recovers the
+    /// logs. All files and directories are closed, even while handles live: see [`Log::close`].
     ///
-    /// Close producers and consumers first: what they hold back is not in the logs yet.
+    /// Close producers and consumers first: the records that wait in a producer, and the positions
+    /// that a consumer has not committed, are not in the logs yet.
     ///
     /// # Errors
     ///
-    /// - [`Error::StoreClosed`] if it is closed.
-    /// - What the first log that could not be closed in order says. The directory is let go of all the same, and such logs are
-    ///   recovered when it is opened again.
+    /// - [`Error::StoreClosed`] if the store is already closed.
+    /// - As [`Log::close`]: the error of the first log that could not be closed cleanly. The
+    ///   directory is unlocked all the same, and the next opening recovers such logs.
     pub fn close(&self) -> Result<()> {
         self.shared.change(|| self.shared.close())
     }
 
-    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`. They are left alone.
+    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`.
+    /// They are left alone.
     #[must_use]
     pub fn unknown_directories(&self) -> Vec<PathBuf> {
         self.shared.unknown.read().clone()
     }
 
-    /// The directory.
+    /// Returns the directory of the store.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.directory.dir.path
     }
 
-    /// The options of the logs of a topic that sets nothing itself.
+    /// Returns the options of the logs of a topic without settings of its own.
     pub(crate) fn log_defaults(&self) -> &LogConfig {
         &self.shared.config.log
     }
@@ -343,46 +367,48 @@ impl Store {
         &self.shared.config.log.clock
     }
 
-    /// How often topics or partitions came or went: while it stays, they are the same.
+    /// Returns a number that rises with each change of topics or partitions.
     pub(crate) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
     }
 
-    /// A moment between the births of partitions that can be found now and those that cannot yet.
+    /// Returns a moment between the creation of the partitions that exist now and of any later
+    /// ones.
     pub(crate) fn moment(&self) -> Moment {
         let _topics = self.shared.topics.read();
         self.shared.births.now()
     }
 
-    /// A partition, and when it was made.
+    /// Returns a partition, and when it was created.
     pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, Moment)> {
         let topic = self.topic(topic)?;
         Ok((topic.partition(number)?, self.shared.births.of(topic.id(), number)))
     }
 
-    /// Raised when the version rises.
+    /// Returns the signal that is raised when the version rises.
     pub(crate) fn changed(&self) -> &Signal {
         &self.shared.changed
     }
 
-    /// A producer id that was never given out before, whatever happened since, by any store in this directory. For those who make
-    /// numbered batches themselves: a broker for its clients. Kafka: `InitProducerId`.
+    /// Returns a producer id that no store in this directory has ever given out, whatever happened
+    /// since. Use it if you number batches yourself, as a broker does for its clients.
+    /// Kafka: `InitProducerId`.
     ///
-    /// A thousand are reserved at a time, durably; of those a crash loses the rest. All are at or above
-    /// [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is ever taken for an id that
-    /// a broker gave out: logs of a store can be moved to a broker, and batches of a broker's clients
-    /// copied into a store.
+    /// The store reserves a thousand ids at a time, durably; a crash loses the unused ones. All
+    /// ids are at or above [`FIRST_STORE_PRODUCER_ID`](crate::FIRST_STORE_PRODUCER_ID), so none is
+    /// ever taken for an id that a broker gave out: logs of a store can be moved to a broker, and
+    /// batches of a broker's clients copied into a store.
     ///
     /// # Errors
     ///
     /// - [`Error::StoreClosed`], [`Error::Io`].
-    /// - [`Error::Corrupt`] if the file that says which is next cannot be read.
+    /// - [`Error::Corrupt`] if `producer-ids.properties` is damaged.
     pub fn new_producer_id(&self) -> Result<ProducerId> {
         self.shared.check_open()?;
         self.shared.producer_ids.next(|| self.shared.logs())
     }
 
-    /// Those that keep something of topics.
+    /// Returns the watchers that are told of deleted topics.
     pub(crate) fn watchers(&self) -> &Watchers {
         &self.shared.watchers
     }
@@ -392,22 +418,26 @@ impl Store {
     }
 }
 
+/// What was done on a thread, with the events and the wakers that it held back.
+type Done<T> = ((T, Vec<Event>), Vec<Waker>);
+
 impl StoreShared {
     /// The lock of the directory.
     pub(super) fn write_lock(&self) -> Result<Arc<WriteLock>> {
         self.lock.lock().clone().ok_or(Error::StoreClosed)
     }
 
-    /// Changes topics, one call at a time. Who waits for a change is woken, and events are delivered, with the lock
-    /// released: either may call the store.
+    /// Changes topics, one call at a time. Wakes waiting consumers and delivers events after it
+    /// has released the lock, because both may call the store.
     pub(super) fn change<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let events = &self.directory.dir.events;
-        let ((done, changed), held) = events.hold(|| {
+        let changing = || {
             let _changes = self.changes.lock();
             let before = self.version.load(Ordering::Acquire);
             let done = self.check_open().and_then(|()| work());
             (done, self.version.load(Ordering::Acquire) != before)
-        });
+        };
+        let ((done, changed), held) = wake_after(|| events.hold(changing));
         if changed {
             self.changed.notify();
         }
@@ -415,20 +445,21 @@ impl StoreShared {
         done
     }
 
-    /// Says that topics or partitions came or went. Those who wait for that are woken when the [change](StoreShared::change)
-    /// is done.
+    /// Records that topics or partitions have changed. Waiting consumers are woken when the
+    /// [change](StoreShared::change) is done.
     pub(super) fn note_change(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Closes all logs in order, and lets go of the directory.
+    /// Closes all logs cleanly, and unlocks the directory.
     fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let logs = self.logs();
-        let closed = self.in_parallel(&logs, Log::close_with_others);
+        let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
+        let closed = self.in_parallel(&logs, close);
         let failed = closed.into_iter().find_map(|closed| match closed {
-            // Somebody who holds it came first.
-            Ok(()) | Err(Error::Closed) => None,
+            // Another handle of the log has closed it.
+            Ok(()) | Err(Error::Closed { .. }) => None,
             Err(error) => Some(error),
         });
         // Lines of logs that could not be opened stay.
@@ -444,10 +475,11 @@ impl StoreShared {
         failed.map_or(marked, Err)
     }
 
-    /// What an error of a log means to the caller of a store: its logs are closed with it.
+    /// Translates an error of a log for the caller of a store: the logs of a closed store are
+    /// closed, too.
     pub(crate) fn closed_with_store(&self, error: Error) -> Error {
         match error {
-            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            Error::Closed { .. } => self.check_open().err().unwrap_or(error),
             other => other,
         }
     }
@@ -456,7 +488,8 @@ impl StoreShared {
         if self.closed.load(Ordering::Acquire) { Err(Error::StoreClosed) } else { Ok(()) }
     }
 
-    /// Does something to each, with as many threads as there are to be.
+    /// Applies `work` to each item, on up to [`recovery_threads`](StoreConfig::recovery_threads)
+    /// threads.
     pub(super) fn in_parallel<T: Sync, R: Send>(
         &self,
         items: &[T],
@@ -466,7 +499,7 @@ impl StoreShared {
         self.with_events(work, |work| in_parallel(fs, threads, items, work))
     }
 
-    /// The same for what is short.
+    /// Applies `work` to each item, on few threads: for short work.
     pub(super) fn in_few_threads<T: Sync, R: Send>(
         &self,
         items: &[T],
@@ -476,18 +509,24 @@ impl StoreShared {
         self.with_events(work, |work| in_few_threads(fs, threads, items, work))
     }
 
-    /// Does something on several threads. If this thread holds its events back, it gets those of the others, too.
+    /// Runs `work` on several threads. If this thread holds its events and wakers back, it also
+    /// gets those of the others.
     fn with_events<T, R>(
         &self,
         work: impl Fn(&T) -> R + Sync,
-        on_threads: impl FnOnce(&(dyn Fn(&T) -> (R, Vec<Event>) + Sync)) -> Vec<(R, Vec<Event>)>,
+        on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
         let events = &self.directory.dir.events;
         let are_held_back = Events::are_held_back();
         let done = on_threads(&|item| {
-            if are_held_back { events.hold(|| work(item)) } else { (work(item), Vec::new()) }
+            if are_held_back {
+                hold_wakers(|| events.hold(|| work(item)))
+            } else {
+                ((work(item), Vec::new()), Vec::new())
+            }
         });
-        let deliver = |(done, held): (R, Vec<Event>)| {
+        let deliver = |((done, held), wakers): Done<R>| {
+            wake_all(wakers);
             events.emit_all(&held);
             done
         };
@@ -499,7 +538,7 @@ impl StoreShared {
         topics.iter().flat_map(|topic| topic.partitions().to_vec()).collect()
     }
 
-    /// All partitions but those that are elsewhere, as checkpoints name them.
+    /// Returns all partitions that are here, as checkpoints name them.
     pub(super) fn partitions(&self) -> Vec<(String, i32)> {
         let topics = self.topics.read();
         let of = |(name, topic): (&Arc<str>, &Arc<TopicShared>)| {

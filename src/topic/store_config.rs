@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// What the logs of a topic have that sets nothing itself. The file system, the clock and the listener are here, too.
+    /// The options of the logs of a topic without settings of its own. The file system, the clock
+    /// and the listener are here, too.
     pub(crate) log: LogConfig,
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
@@ -29,17 +30,18 @@ pub struct StoreConfig {
     pub(crate) offline: OfflinePartitions,
 }
 
-/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is opened, so that all others can be used.
+/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is
+/// opened, so that all others can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OfflinePartitions {
-    /// None: the first partition that cannot be opened keeps the store from opening.
+    /// None: the store does not open if one of its partitions cannot be opened.
     Never,
-    /// Those whose files are damaged, cannot be read, or have a format before v2. A directory that is gone is an error: what was in
-    /// it is lost, and nobody is to find that out later.
+    /// Partitions whose files are damaged, cannot be read, or have a format before v2. A directory
+    /// that is gone is an error, because its records are lost, and you should learn that at once.
     #[default]
     Damaged,
-    /// Those, and partitions whose directories are gone.
+    /// The same partitions, and partitions whose directories are gone.
     DamagedOrMissing,
 }
 
@@ -56,35 +58,37 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    /// The file system the directory lies in.
+    /// The file system of the directory.
     ///
-    /// *Default* the disk. *Effect*: a [`MemFs`](crate::fs::MemFs) that is kept can be opened again, also as a crash would have left it.
+    /// *Default* the disk. *Effect*: if you keep a [`MemFs`](crate::fs::MemFs), you can open the
+    /// store in it again, also as a crash would have left it.
     #[must_use]
     pub fn fs(mut self, fs: impl Fs) -> Self {
         self.log = self.log.fs(fs);
         self
     }
 
-    /// Where time comes from, for all that the store does.
+    /// The clock of the store, its logs and its clients.
     ///
-    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock) nothing happens by itself before it is moved.
+    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock), time
+    /// passes only when you move it.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.log = self.log.clock(clock);
         self
     }
 
-    /// Who is told what happens, in all logs.
+    /// The listener that receives the events of the store and of all its logs.
     #[must_use]
     pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.log = self.log.listener(listener);
         self
     }
 
-    /// What is done where a log turns out to be damaged when the store is opened.
+    /// The reaction to damage in a log when the store is opened.
     ///
-    /// *Default* [`OnCorruption::Fail`]: the damaged partition is [offline](StoreConfig::offline_partitions), and nothing in it is
-    /// changed.
+    /// *Default* [`OnCorruption::Fail`]: the damaged partition is
+    /// [offline](StoreConfig::offline_partitions), and nothing in it is changed.
     #[must_use]
     pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
         self.log = self.log.on_corruption(choice);
@@ -93,8 +97,9 @@ impl StoreConfig {
 
     /// Which partitions may stay offline when the store is opened.
     ///
-    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with the reason, a consumer gets nothing
-    /// from it, and [`Event::PartitionOffline`](crate::Event::PartitionOffline) tells of it;
+    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with
+    /// the reason, a consumer gets no records from it, and
+    /// [`Event::PartitionOffline`](crate::Event::PartitionOffline) reports it;
     /// [`Store::reopen_partition`](crate::Store::reopen_partition) brings it back.
     #[must_use]
     pub fn offline_partitions(mut self, which: OfflinePartitions) -> Self {
@@ -102,39 +107,41 @@ impl StoreConfig {
         self
     }
 
-    /// The options of the logs of topics that do not set them themselves.
+    /// The options of the logs of a topic that does not set its own.
     ///
-    /// *Default* Kafka's, with 7 days of retention. *Effect*: the file system, the clock, the listener and the choice for damage
-    /// given before are replaced, too. Kafka: `log.*` of a broker.
+    /// *Default* Kafka's, with 7 days of retention. *Effect*: also replaces the file system, the
+    /// clock, the listener and the reaction to damage that were set before. Kafka: `log.*` of a
+    /// broker.
     #[must_use]
     pub fn log_defaults(mut self, log: LogConfig) -> Self {
         self.log = log;
         self
     }
 
-    /// How retention and compaction are done in the background, by one [`Maintainer`](crate::Maintainer) for all logs; `None` leaves
-    /// them to [`Store::maintain`](crate::Store::maintain).
+    /// The background maintenance, by one [`Maintainer`](crate::Maintainer) for all logs. With
+    /// `None`, only [`Store::maintain`](crate::Store::maintain) does retention and compaction.
     ///
-    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none. Kafka: `log.cleaner.threads`,
-    /// `log.retention.check.interval.ms`.
+    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none.
+    /// Kafka: `log.cleaner.threads`, `log.retention.check.interval.ms`.
     #[must_use]
     pub fn maintenance(mut self, maintenance: Option<MaintainerConfig>) -> Self {
         self.maintenance = maintenance;
         self
     }
 
-    /// How many logs are opened, and closed, at once.
+    /// The number of threads that open, flush and close logs.
     ///
-    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64. Kafka: `num.recovery.threads.per.data.dir`.
+    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64.
+    /// Kafka: `num.recovery.threads.per.data.dir`.
     #[must_use]
     pub fn recovery_threads(mut self, threads: usize) -> Self {
         self.recovery_threads = threads;
         self
     }
 
-    /// How groups of consumers are run.
+    /// The options of consumer groups.
     ///
-    /// *Default* as [`CoordinatorConfig`] says.
+    /// *Default* `CoordinatorConfig::default()`.
     #[must_use]
     pub fn coordinator(mut self, coordinator: CoordinatorConfig) -> Self {
         self.coordinator = coordinator;

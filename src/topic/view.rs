@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::fs::EntryKind;
-use crate::log::{Log, LogConfig, Place};
+use crate::log::{Log, LogConfig, Place, WriteLock};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::admin::{PartitionDescription, TopicDescription};
@@ -18,11 +18,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A store that is only read, while another process may have it open.
+/// A read-only view of a store, which another process may have open.
 ///
-/// It locks nothing and changes nothing. Each call looks at the directory again, so it sees topics come and go, and
-/// a log follows its writer as [`Log::open_read_only`] does. What writes is not here, and a log fails with
-/// [`Error::ReadOnly`].
+/// It changes nothing. Each call looks at the directory again, so it sees new and deleted topics,
+/// and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that write, and
+/// writes to one of its logs fail with [`Error::ReadOnly`]. It locks nothing, but for a moment when
+/// [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups) finds
+/// members, to see whether a process has the directory open for writing.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig, fs::MemFs};
@@ -45,7 +47,7 @@ pub struct StoreView {
     log: LogConfig,
 }
 
-/// What is known of a topic.
+/// The known state of a topic.
 struct Known {
     config: TopicConfig,
     here: BTreeSet<u32>,
@@ -54,12 +56,12 @@ struct Known {
 impl Store {
     /// Opens a directory of topics for reading, while another process may be writing it.
     ///
-    /// Of the options, the file system, the listener and those of logs count.
+    /// It uses only the file system, the listener and the options of logs in `config`.
     ///
     /// # Errors
     ///
     /// - [`Error::Io`] if there is no such directory.
-    /// - [`TopicError::InvalidDirectory`] for a directory that is something else.
+    /// - [`TopicError::InvalidDirectory`] for a directory that is not a store.
     /// - [`Error::InvalidConfig`].
     pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
         config.validate()?;
@@ -74,13 +76,13 @@ impl Store {
 }
 
 impl StoreView {
-    /// The directory.
+    /// Returns the directory of the store.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.directory.dir.path
     }
 
-    /// Lists the names of all topics, in order, those that the store keeps for itself among them.
+    /// Lists the names of all topics in alphabetical order, including the internal ones.
     ///
     /// # Errors
     ///
@@ -94,7 +96,7 @@ impl StoreView {
         Ok(found.filter(is_there).collect())
     }
 
-    /// The partitions whose directories are there.
+    /// Returns the partitions whose directories are there.
     fn found(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
         let path = self.path();
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
@@ -160,8 +162,9 @@ impl StoreView {
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if it cannot be read how the topic is set up; [`Error::Io`]. A partition
-    /// that cannot be read is in [`unavailable`](TopicDescription::unavailable).
+    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if the settings of the topic cannot be read;
+    /// [`Error::Io`]. A partition that cannot be read is in
+    /// [`unavailable`](TopicDescription::unavailable).
     pub fn describe_topic(&self, topic: &str) -> Result<TopicDescription> {
         let Known { config, here } = self.known(topic)?;
         let ids = here.iter().filter_map(|number| self.directory.topic_id(topic, *number).ok()?);
@@ -196,16 +199,22 @@ impl StoreView {
         })
     }
 
-    /// Returns how many partitions a topic has, those that are elsewhere included.
+    /// Returns the number of partitions of a topic, including partitions that are elsewhere.
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if it cannot be read how the topic is set up; [`Error::Io`].
+    /// [`TopicError::Unknown`]; [`Error::Corrupt`] if the settings of the topic cannot be read;
+    /// [`Error::Io`].
     pub fn partition_count(&self, topic: &str) -> Result<u32> {
         Ok(self.known(topic)?.config.partitions)
     }
 
-    /// How many partitions a topic has; 0 for one that is not there.
+    /// Returns whether a process has the directory open for writing, or that cannot be found out.
+    pub(crate) fn has_writer(&self) -> bool {
+        WriteLock::check_free(&*self.directory.dir.fs, self.path()).is_err()
+    }
+
+    /// Returns the number of partitions of a topic; 0 if there is no such topic.
     pub(crate) fn count(&self, topic: &str) -> Result<u32> {
         match self.partition_count(topic) {
             Err(Error::Topic(_)) => Ok(0),

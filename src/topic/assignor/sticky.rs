@@ -1,7 +1,7 @@
 //! Partitions stay where they are, as far as that is fair.
 //!
-//! With equal subscriptions each member gets as many as every other, or one more. So a partition moves only when its member has left,
-//! or has more than its share:
+//! With equal subscriptions each member gets as many as every other, or one more. So a partition
+//! moves only when its member has left, or has more than its share:
 //!
 //! ```text
 //!  before       A: 0 1 2 3      B: 4 5 6         7 partitions
@@ -12,25 +12,30 @@
 //! With unequal ones an even number for all may be out of reach. What is promised then: nobody
 //! has two more than somebody who could take one of them.
 //!
-//! What a member had, it says itself, with the generation in which it got it. Of two that claim one partition the later one is
-//! right. Two of one generation cannot both be, so neither is believed.
+//! What a member had, it says itself, with the generation in which it got it. Of two that claim
+//! one partition the later one is right. Two of one generation cannot both be, so neither is
+//! believed.
 //!
-//! The cooperative kind hands out in two steps. A partition that goes from one member to another is nobody's in the first. Its
-//! member sees that it is not its own any more, lets go of it, and joins again:
+//! The cooperative kind hands out in two steps. A partition that goes from one member to another
+//! is nobody's in the first. Its member sees that it is not its own any more, lets go of it, and
+//! joins again:
 //!
 //! ```text
 //!  C joins      A: 0 1 2        B: 4 5           C: -           3 and 6 are let go of
 //!  again        A: 0 1 2        B: 4 5           C: 3 6
 //! ```
 //!
-//! With unequal subscriptions, what was nobody's may then go to another member than was meant, and a third step follows.
+//! With unequal subscriptions, what was nobody's may then go to another member than was meant, and
+//! a third step follows.
 //!
 //! The results are Kafka's, but for this:
-//! - Who of several members keeps the larger share, and which of several moves is undone, follows from a hash
-//!   map's order in Kafka. Here the first in order is taken.
-//! - Kafka may give a partition back to an older owner that left its topic, or fail over it. Here it goes to who subscribes.
-//! - With unequal subscriptions Kafka believes whoever claims a partition at its word that nobody else reads it. Here it is held back
-//!   while somebody with a better claim, or an equal one, may have it.
+//! - Who of several members keeps the larger share, and which of several moves is undone, follows
+//!   from a hash map's order in Kafka. Here the first in order is taken.
+//! - Kafka may give a partition back to an older owner that left its topic, or fail over it. Here
+//!   it goes to who subscribes.
+//! - With unequal subscriptions Kafka believes whoever claims a partition at its word that nobody
+//!   else reads it. Here it is held back while somebody with a better claim, or an equal one, may
+//!   have it.
 
 mod equal;
 mod unequal;

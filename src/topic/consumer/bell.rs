@@ -1,4 +1,4 @@
-//! What a consumer waits for: anything at all.
+//! The wakeup of a consumer.
 
 use crate::clock::Clock;
 use crate::log::Signal;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::Wake;
 use std::time::Duration;
 
-/// Rings when there is something to look at: records, topics, an answer of the group, somebody who calls.
+/// Rings when there may be work: records, topics, an answer of the group, a call of the waker.
 ///
-/// Who waits takes note of the number of rings, looks at everything, and then waits for another number.
+/// A poll notes the number of rings, looks at everything, and then waits until the number changes.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     signal: Signal,
@@ -27,12 +27,13 @@ impl Bell {
         self.rings.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has rung since, but for no longer than that; says whether it has.
+    /// Waits until the bell has rung since `since`, or the time is up; returns whether it has
+    /// rung.
     pub(super) fn wait(&self, since: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
         self.signal.wait(timeout, clock, || self.rings() != since)
     }
 
-    /// Whether somebody has called, which is forgotten with that.
+    /// Returns whether the waker was called, and clears that.
     pub(super) fn take_call(&self) -> bool {
         self.woken.swap(false, Ordering::SeqCst)
     }
@@ -54,7 +55,7 @@ impl Trigger {
         &self.bell
     }
 
-    /// Says whether it was not armed.
+    /// Arms the trigger; returns whether it was not armed before.
     pub(super) fn arm(&self) -> bool {
         !self.armed.swap(true, Ordering::SeqCst)
     }
@@ -67,10 +68,11 @@ impl Wake for Trigger {
     }
 }
 
-/// Wakes a [`Consumer`](crate::Consumer) from any thread: a poll in progress, or the next one, returns at once.
+/// Wakes a [`Consumer`](crate::Consumer) from any thread: a poll in progress, or the next one,
+/// returns at once.
 ///
-/// The poll returns no records and says that it [was woken](crate::ConsumerRecords::is_woken), where Kafka throws a
-/// `WakeupException`. Several calls before that count as one.
+/// The poll returns no records, and [`is_woken`](crate::ConsumerRecords::is_woken) is true; Kafka
+/// throws a `WakeupException`. Several calls before that poll count as one.
 ///
 /// ```
 /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -97,7 +99,7 @@ impl ConsumerWaker {
         ConsumerWaker { bell: Arc::clone(bell) }
     }
 
-    /// Makes a poll return.
+    /// Ends the poll in progress, or else the next one.
     pub fn wake(&self) {
         self.bell.woken.store(true, Ordering::SeqCst);
         self.bell.ring();

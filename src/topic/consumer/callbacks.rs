@@ -8,20 +8,20 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Is told when the group gives partitions to a consumer, and takes them.
+/// A user-supplied listener for the partitions that the group assigns to a consumer, or revokes.
 ///
-/// It is called inside of a poll, on the thread that polls; for what is taken also inside of
+/// It is called inside a poll, on the thread that polls; for revoked partitions also inside
 /// [`unsubscribe`](Consumer::unsubscribe) and [`close`](Consumer::close). No lock is held. Through
-/// [`PartitionAccess`] it can commit, and move to where it wants to begin.
+/// [`PartitionAccess`] it can commit, and seek.
 ///
 /// | | before the group assigns anew | after it |
 /// |---|---|---|
-/// | eager | revoked: all | assigned: all that are its own now |
-/// | cooperative | | revoked: those that move, if any; then assigned: those that are new |
-/// | was taken for dead | lost: all, which others may read already | assigned |
+/// | eager | revoked: all partitions | assigned: all partitions that it has now |
+/// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
+/// | the group had removed the member | lost: all partitions; other members may already read them | assigned |
 ///
-/// One that panics makes the poll return [`ConsumeError::CallbackPanicked`]; the consumer goes on as if it had returned.
-/// Kafka: `ConsumerRebalanceListener`.
+/// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
+/// consumer goes on as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
 /// use annals::{ConsumerConfig, PartitionAccess, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -44,7 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub trait RebalanceListener: Send {
-    /// These partitions are about to be somebody else's. Last chance to commit.
+    /// Called before these partitions go to another member: the last chance to commit.
     fn on_partitions_revoked(
         &mut self,
         consumer: &mut PartitionAccess<'_>,
@@ -53,7 +53,7 @@ pub trait RebalanceListener: Send {
         let _ = (consumer, partitions);
     }
 
-    /// These partitions are the consumer's from now on.
+    /// Called when these partitions are assigned to the consumer.
     fn on_partitions_assigned(
         &mut self,
         consumer: &mut PartitionAccess<'_>,
@@ -62,7 +62,8 @@ pub trait RebalanceListener: Send {
         let _ = (consumer, partitions);
     }
 
-    /// These partitions are somebody else's already: nothing can be committed for them. By default as if they were revoked.
+    /// Called when these partitions already belong to another member: you cannot commit for them.
+    /// By default it calls `on_partitions_revoked`.
     fn on_partitions_lost(
         &mut self,
         consumer: &mut PartitionAccess<'_>,
@@ -72,64 +73,64 @@ pub trait RebalanceListener: Send {
     }
 }
 
-/// What a [`RebalanceListener`] can do with the consumer.
+/// The access of a [`RebalanceListener`] to its consumer.
 #[derive(Debug)]
 pub struct PartitionAccess<'a>(&'a mut Consumer);
 
 impl PartitionAccess<'_> {
-    /// As [`Consumer::commit`].
+    /// Calls [`Consumer::commit`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::commit`].
     pub fn commit(&mut self) -> Result<()> {
         self.0.commit()
     }
 
-    /// As [`Consumer::commit_offsets`].
+    /// Calls [`Consumer::commit_offsets`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::commit_offsets`].
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.0.commit_offsets(offsets)
     }
 
-    /// As [`Consumer::seek`].
+    /// Calls [`Consumer::seek`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::seek`].
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
         self.0.seek(partition, to)
     }
 
-    /// As [`Consumer::position`].
+    /// Calls [`Consumer::position`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::position`].
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.0.position(partition)
     }
 
-    /// As [`Consumer::committed`].
+    /// Calls [`Consumer::committed`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::committed`].
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.0.committed(partition)
     }
 
-    /// As [`Consumer::pause`].
+    /// Calls [`Consumer::pause`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Consumer::pause`].
     pub fn pause(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
         self.0.pause(partitions)
     }
 }
 
-/// What happens to partitions in a rebalance.
+/// The change of partitions in a rebalance.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Happening {
     Revoked,
@@ -138,7 +139,7 @@ pub(super) enum Happening {
 }
 
 impl Consumer {
-    /// Calls the listener, if there is one. It is not there for as long as it runs.
+    /// Calls the listener, if there is one. The field is `None` while it runs.
     pub(super) fn tell_listener(&mut self, what: Happening, partitions: &[TopicPartition]) {
         let Some(mut listener) = self.listener.take() else { return };
         let mut access = PartitionAccess(self);
@@ -162,7 +163,7 @@ impl Consumer {
         }
     }
 
-    /// Lets the interceptors see records before the application does. One that panics is passed over.
+    /// Passes records through the interceptors. The result of one that panics is ignored.
     pub(super) fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
         if records.is_empty() {
             return records;
@@ -181,22 +182,25 @@ impl Consumer {
     }
 }
 
-/// Sees all records of a consumer, and all that it commits. Kafka: `ConsumerInterceptor`.
+/// A user-supplied observer of all records and all commits of a consumer.
+/// Kafka: `ConsumerInterceptor`.
 ///
-/// Interceptors are called in their order, with no lock held. One that panics is passed over, as in Kafka.
+/// Interceptors are called in the order in which they were added, with no lock held. If one
+/// panics, its result is ignored, as in Kafka.
 pub trait ConsumerInterceptor: Send + Sync {
-    /// The records that a poll is about to return, and what it is to return in their place. What is left out is not read again.
+    /// Called with the records that a poll is about to return; the poll returns the result
+    /// instead. Records that are left out are not read again.
     fn on_consume(&self, records: ConsumerRecords) -> ConsumerRecords {
         records
     }
 
-    /// What was committed.
+    /// Called with the offsets that were committed.
     fn on_commit(&self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
         let _ = offsets;
     }
 }
 
-/// Calls what is not ours; a panic is an error.
+/// Calls user-supplied code; a panic becomes an error.
 pub(super) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Result<T> {
     caught(call).map_err(|message| ConsumeError::CallbackPanicked { callback, message }.into())
 }

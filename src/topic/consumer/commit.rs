@@ -1,4 +1,4 @@
-//! Saying how far one has come.
+//! Committing positions.
 
 use crate::error::{CommitRefusal, ConsumeError, Error, ErrorKind, GroupError, Result};
 use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Consumer {
-    /// Commits the positions of all partitions: everything that polls have returned counts as processed. Without any, it does nothing.
+    /// Commits the positions of all assigned partitions: everything that polls have returned
+    /// counts as processed.
     ///
-    /// When it returns, the commit is in `__consumer_offsets`: it survives the end of the process, and with
-    /// [`flush_commits`](crate::ConsumerConfig::flush_commits) loss of power. All offsets are committed or none. Kafka: `commitSync`.
+    /// When the call returns, the commit is in `__consumer_offsets`: it survives a process crash,
+    /// and with [`flush_commits`](crate::ConsumerConfig::flush_commits) loss of power. All offsets
+    /// are committed or none. If no partition is assigned, the call does nothing.
+    /// Kafka: `commitSync`.
     ///
     /// ```
     /// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -35,35 +38,42 @@ impl Consumer {
     ///
     /// # Errors
     /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`], [`Error::StoreClosed`].
-    /// - [`ConsumeError::CommitFailed`], when partitions have been assigned anew since the last poll, or another took over. What was
-    ///   read may be read by others again; poll to go on.
-    /// - [`Error::Io`]: it is not committed. When the disk was full, try again once there is room.
+    /// - [`ConsumeError::CommitFailed`] if the group has assigned its partitions anew since the
+    ///   last poll, or another consumer has taken over. Other members may read the records again;
+    ///   poll to go on.
+    /// - [`Error::Io`]: nothing is committed. If the disk was full, commit again once there is
+    ///   room.
     pub fn commit(&mut self) -> Result<()> {
         self.store.shared().check_open()?;
         let positions = self.there().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
-        let positions = positions.collect();
+        let positions: Vec<_> = positions.collect();
         self.commit_offsets(positions)
     }
 
-    /// Commits these offsets, each the next to read.
+    /// Commits these offsets. Each is the offset of the next record to read, so one more than the
+    /// last processed one. If a partition comes twice, the last offset counts.
     ///
-    /// A consumer that chose its partitions by itself may commit for any partition that exists, as long as its group has
-    /// no members.
+    /// With [assigned](Consumer::assign) partitions, a consumer may commit for any partition that
+    /// exists, as long as its group has no members.
     ///
     /// # Errors
-    /// As [`commit`](Consumer::commit). [`ConsumeError::CommitFailed`], too, with one of these reasons:
-    /// - [`UnknownTopicOrPartition`](CommitRefusal::UnknownTopicOrPartition): it does not exist, or was deleted.
-    /// - [`NotSubscribed`](CommitRefusal::NotSubscribed): a topic that this member of the group does not subscribe to.
-    /// - [`NotAssigned`](CommitRefusal::NotAssigned): another member's partition. Poll, and look at
-    ///   [`assignment`](Consumer::assignment).
+    /// As [`commit`](Consumer::commit). Also [`ConsumeError::CommitFailed`] with one of these
+    /// reasons:
+    /// - [`UnknownTopicOrPartition`](CommitRefusal::UnknownTopicOrPartition): the partition does
+    ///   not exist, or was deleted.
+    /// - [`NotSubscribed`](CommitRefusal::NotSubscribed): this member does not subscribe to the
+    ///   topic.
+    /// - [`NotAssigned`](CommitRefusal::NotAssigned): another member's partition. Poll, and look
+    ///   at [`assignment`](Consumer::assignment).
     /// - [`MetadataTooLarge`](CommitRefusal::MetadataTooLarge): metadata of more than 4096 bytes.
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.check_open()?;
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
         let group = self.group_for("commit")?;
         if let Some(reason) = offsets.keys().find_map(|name| self.refusal(name)) {
             let group = group.name.to_string();
@@ -78,7 +88,8 @@ impl Consumer {
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
         if offsets.is_empty() {
-            // A loop that commits after each poll has nothing yet while partitions are being assigned.
+            // A loop that commits after each poll has no positions while partitions are being
+            // assigned.
             return Ok(());
         }
         let committer = self.committer();
@@ -99,20 +110,24 @@ impl Consumer {
         Ok(())
     }
 
-    /// Why it may not commit for a partition, as far as topics and assignments tell.
+    /// Returns why the consumer may not commit for a partition, as far as topics and assignments
+    /// tell.
     fn refusal(&self, name: &TopicPartition) -> Option<CommitRefusal> {
         let own = self.index(name).and_then(|index| self.partitions.get(index));
         if own.is_some_and(|partition| !partition.log.is_closed()) {
             return None;
         }
         let (topic, partition) = ((*name.topic).to_owned(), name.partition);
-        let found = self.store.topic(&topic).and_then(|known| known.partition(partition));
-        if found.is_err() {
+        let found = self.store.topic(&topic);
+        let Some(found) = found.ok().filter(|found| found.check_has(partition).is_ok()) else {
             return Some(CommitRefusal::UnknownTopicOrPartition { topic, partition });
-        }
-        if own.is_some() {
-            // Its topic was made again, and what it has read was in the one before.
-            return Some(CommitRefusal::NotAssigned { topic, partition });
+        };
+        match own {
+            // It is being reopened, or offline.
+            Some(own) if own.is_of(&found) => return None,
+            // The topic was created again, and the positions belong to the previous one.
+            Some(_) => return Some(CommitRefusal::NotAssigned { topic, partition }),
+            None => {}
         }
         let subscribed = self.interest.is_subscription();
         match subscribed.then(|| self.subscribes_to(&topic)) {
@@ -122,24 +137,28 @@ impl Consumer {
         }
     }
 
-    /// The partitions whose topics were not deleted.
+    /// Returns the partitions whose topics were not deleted.
     fn there(&self) -> impl Iterator<Item = &Partition> {
-        self.partitions.iter().filter(|partition| !partition.log.is_closed())
+        let is_known = |own: &Partition| {
+            self.store.topic(&own.name.topic).is_ok_and(|topic| own.is_of(&topic))
+        };
+        self.partitions.iter().filter(move |own| !own.log.is_closed() || is_known(own))
     }
 
-    /// Positions that are not committed.
+    /// Returns the positions that are not committed.
     fn dirty(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         let dirty = self.there().filter(|partition| partition.is_dirty());
         dirty.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
     }
 
-    /// The group of a consumer that is no member of it, and when it has to be shown that the consumer reads.
+    /// Returns the group of a consumer that is not a member of it, and when it next has to learn
+    /// that the consumer reads.
     fn sign_of_life(&self) -> Option<(&GroupHandle, Duration)> {
         let group = self.group.as_ref().filter(|_| !self.interest.is_subscription())?;
         Some((group, self.next_sign_of_life))
     }
 
-    /// When a poll that waits has to show its group that it reads.
+    /// Returns when a poll that waits has to show its group that it reads.
     pub(super) fn sign_of_life_due(&self) -> Option<Duration> {
         self.sign_of_life().map(|(_, due)| due)
     }
@@ -168,13 +187,14 @@ impl Consumer {
         self.auto_commit()
     }
 
-    /// When a poll that waits has to commit; `None` if there is nothing to commit.
+    /// Returns when a poll that waits has to commit; `None` if there is nothing to commit.
     pub(super) fn auto_commit_due(&self) -> Option<Duration> {
         let due = self.auto_commits() && self.there().any(Partition::is_dirty);
         due.then_some(self.next_auto_commit)
     }
 
-    /// Commits what the polls so far have returned. That the group refuses is found out, and dealt with, elsewhere.
+    /// Commits the records that polls have returned. A rejection by the group is left to the next
+    /// join.
     pub(super) fn auto_commit(&mut self) -> Result<()> {
         match self.auto_commit_all() {
             Err(Error::Consume(error))
@@ -186,7 +206,7 @@ impl Consumer {
         }
     }
 
-    /// Commits what the polls so far have returned, or says why not.
+    /// Commits the records that polls have returned.
     pub(super) fn auto_commit_all(&mut self) -> Result<()> {
         if !self.auto_commits() {
             return Ok(());
@@ -195,14 +215,14 @@ impl Consumer {
         self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
         loop {
             if self.partitions.iter().any(Partition::is_dirty) {
-                // In a closed store all logs are closed, as those of deleted topics are.
+                // In a closed store no topic is known, as those that were deleted are not.
                 self.store.shared().check_open()?;
             }
             let offsets = self.dirty();
             let group = self.group.clone().filter(|_| !offsets.is_empty());
             let Some(group) = group else { return Ok(()) };
             match self.commit_to(&group, &offsets) {
-                // A topic was deleted just now. Nothing is committed for it, and the rest is all the same.
+                // A topic was deleted just now. Commit the other positions without it.
                 Err(_) if self.dirty().len() < offsets.len() => {}
                 done => return done,
             }

@@ -7,16 +7,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a consumer begins in a partition for which nothing is committed, or from which what it would read next was deleted.
+/// Where a consumer begins in a partition without a committed offset, or in which its next records
+/// were deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoOffsetReset {
-    /// With the first record there is.
+    /// At the first record of the partition.
     Earliest,
-    /// With what comes from now on. In a partition that is made while the topic is being read, this is its first record:
-    /// see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+    /// At the end of the partition, so with the next record that is appended. In a partition that
+    /// is created while the topic is being read, that is its first record: see
+    /// [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
     #[default]
     Latest,
-    /// Nowhere: the poll is an error until the application seeks.
+    /// Nowhere: the poll fails until you seek.
     None,
 }
 
@@ -29,7 +31,7 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
-/// The options of a [`Consumer`](crate::Consumer), by the names of Kafka's.
+/// The options of a [`Consumer`](crate::Consumer), with Kafka's names.
 #[derive(Clone)]
 pub struct ConsumerConfig {
     pub(super) group_id: Option<String>,
@@ -51,7 +53,7 @@ pub struct ConsumerConfig {
     pub(super) interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
 }
 
-/// A consumer without a group: it chooses its partitions by itself and commits nothing.
+/// The options of a consumer without a group: you assign its partitions, and it commits nothing.
 impl Default for ConsumerConfig {
     fn default() -> ConsumerConfig {
         ConsumerConfig {
@@ -77,36 +79,39 @@ impl Default for ConsumerConfig {
 }
 
 impl ConsumerConfig {
-    /// The options of a member of this group.
+    /// Creates the options of a member of this group.
     ///
-    /// *Limits* 1 to 32767 bytes. *Effect*: members of a group share the partitions of the topics they subscribe to, and
-    /// what a group has read is kept under its name. Kafka: `group.id`.
+    /// *Limits* 1 to 32767 bytes. *Effect*: members of a group share the partitions of the topics
+    /// they subscribe to, and the group's commits are stored under its name. Kafka: `group.id`.
     #[must_use]
     pub fn new(group_id: impl Into<String>) -> ConsumerConfig {
         ConsumerConfig { group_id: Some(group_id.into()), ..ConsumerConfig::default() }
     }
 
-    /// The name that a static member keeps over restarts.
+    /// The name of a static member, which stays the same over restarts.
     ///
-    /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: a member that is closed or dropped and comes back with the same name within
-    /// its session timeout has its partitions again, and nobody else notices. Of two at once the
-    /// second takes over, and the first gets [`FencedInstanceId`](crate::GroupError::FencedInstanceId). Kafka: `group.instance.id`.
+    /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: if a member is closed or dropped and
+    /// comes back with the same name within its session timeout, it has its partitions again,
+    /// without a rebalance. If two members use the same name, the second takes over, and the first
+    /// fails with [`FencedInstanceId`](crate::GroupError::FencedInstanceId).
+    /// Kafka: `group.instance.id`.
     #[must_use]
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
         self
     }
 
-    /// What the consumer is called in descriptions of its group.
+    /// The name of the consumer in descriptions of its group.
     ///
-    /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it. Kafka: `client.id`.
+    /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it.
+    /// Kafka: `client.id`.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
         self
     }
 
-    /// Where to begin where nothing is committed.
+    /// Where to begin in a partition without a committed offset.
     ///
     /// *Default* latest. *Effect*: see [`AutoOffsetReset`]. Kafka: `auto.offset.reset`.
     #[must_use]
@@ -115,22 +120,24 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition that was made after the
-    /// topic began to be read.
+    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition
+    /// that was created after the consumer began to read the topic.
     ///
-    /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation of a partition and the
-    /// next poll. This concerns partitions that are [added](crate::Store::add_partitions), topics that are created
-    /// after the consumer subscribed to them by name or by a pattern, and topics that are deleted and created again. With
-    /// automatic commits, where it begins is committed before the first record is read, so that a crash does not
-    /// change it.
+    /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation
+    /// of a partition and the next poll. This concerns partitions that are
+    /// [added](crate::Store::add_partitions), topics that are created after the consumer
+    /// subscribed to them by name or by a pattern, and topics that are deleted and created again.
+    /// With automatic commits, the start is committed before the first record is read, so that a
+    /// crash does not change it.
     ///
-    /// A group has been reading a topic since the first of its present members subscribed to it; a consumer with
-    /// [`assign`](crate::Consumer::assign) has been reading a partition since that call. What was made earlier, while the
-    /// group had no members, or before the store was opened begins at its end. So after a crash between the
-    /// creation of a partition and the next poll, the partition begins at its end, too.
+    /// A group has been reading a topic since the first of its present members subscribed to it; a
+    /// consumer with [`assign`](crate::Consumer::assign) has been reading a partition since that
+    /// call. A partition that was created earlier, while the group had no members, or before the
+    /// store was opened, begins at its end. So after a crash between the creation of a partition
+    /// and the next poll, the partition begins at its end, too.
     ///
-    /// With `false` it is as in Kafka, which has no such setting: such a partition begins at its end as of the first poll
-    /// after the rebalance.
+    /// With `false` the consumer behaves as in Kafka, which has no such setting: a new partition
+    /// begins at its end as of the first poll after the rebalance.
     ///
     /// ```
     /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig};
@@ -152,69 +159,78 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether polls commit what the polls before returned.
+    /// Whether polls commit the records that earlier polls have returned.
     ///
-    /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next poll begins, or the consumer is closed. With
-    /// a crash between, it is read again. Kafka: `enable.auto.commit`.
+    /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next
+    /// poll begins, or the consumer is closed. After a crash in between, it is read again.
+    /// Kafka: `enable.auto.commit`.
     #[must_use]
     pub fn enable_auto_commit(mut self, enable: bool) -> Self {
         self.enable_auto_commit = enable;
         self
     }
 
-    /// How often polls commit.
+    /// The time between automatic commits.
     ///
-    /// *Default* 5 seconds. *Limits* any; zero is with every poll. *Effect*: what is read again after a crash. There is no timer: a poll looks at
-    /// the clock. Before partitions are given up, and at the close, it is done in any case. Kafka: `auto.commit.interval.ms`.
+    /// *Default* 5 seconds. *Limits* any; with zero, every poll commits. *Effect*: a group reads
+    /// the records since the last commit again after a crash. There is no timer: a poll looks at
+    /// the clock. The consumer also commits before it gives up partitions, and at the close.
+    /// Kafka: `auto.commit.interval.ms`.
     #[must_use]
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.auto_commit_interval = interval;
         self
     }
 
-    /// Whether what is committed is on the medium before the commit returns.
+    /// Whether a commit is durable when it returns.
     ///
-    /// *Default* no: a commit survives the end of the process, however it comes, and loss of power only once the system has
-    /// written it. *Effect*: a commit costs a sync; commits of other groups go on meanwhile. Kafka has no such setting for consumers.
+    /// *Default* no: a commit survives a process crash, and loss of power only once the operating
+    /// system has written it. *Effect*: a commit costs an fsync; commits of other groups go on
+    /// meanwhile. Kafka has no such setting for consumers.
     #[must_use]
     pub fn flush_commits(mut self, flush: bool) -> Self {
         self.flush_commits = flush;
         self
     }
 
-    /// The most records of a poll.
+    /// The largest number of records that a poll returns.
     ///
-    /// *Default* 500. *Limits* 1 and up. *Effect*: how much is to be done before the next poll. Kafka: `max.poll.records`.
+    /// *Default* 500. *Limits* 1 and up. *Effect*: how much you process between two polls.
+    /// Kafka: `max.poll.records`.
     #[must_use]
     pub fn max_poll_records(mut self, records: usize) -> Self {
         self.max_poll_records = records;
         self
     }
 
-    /// The bytes of keys, values and headers at which a poll has enough.
+    /// The bytes of keys, values and headers at which a poll returns.
     ///
-    /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches it is the last one, so a poll always gets on, however large a
-    /// record is. Kafka: `fetch.max.bytes`, which counts batches as they are stored.
+    /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches the limit is the
+    /// last one, so a poll always makes progress, however large a record is.
+    /// Kafka: `fetch.max.bytes`, which counts batches as they are stored.
     #[must_use]
     pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
         self.max_poll_bytes = bytes;
         self
     }
 
-    /// The same for what a poll takes from one partition.
+    /// The bytes of keys, values and headers at which a poll stops reading a partition.
     ///
-    /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: more partitions get their turn in a poll. Kafka: `max.partition.fetch.bytes`.
+    /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: a lower value lets more partitions take
+    /// their turn in one poll.
+    /// Kafka: `max.partition.fetch.bytes`.
     #[must_use]
     pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
         self.max_partition_fetch_bytes = bytes;
         self
     }
 
-    /// How long a static member that went may stay away.
+    /// How long a static member that left may stay away.
     ///
-    /// *Default* 45 seconds. *Limits* those of the store: 6 seconds to 30 minutes. *Effect*: after it, its partitions
-    /// are assigned to others. Members of this process send no heartbeats: one that is dropped or closed leaves at
-    /// once, unless it is static. Kafka: `session.timeout.ms`.
+    /// *Default* 45 seconds. *Limits* the bounds of the store: 6 seconds to 30 minutes. *Effect*:
+    /// after that, the group assigns its partitions to others. Members of this process send no
+    /// heartbeats: a member that is dropped or closed leaves at once, unless it is static.
+    /// Kafka: `session.timeout.ms`.
     #[must_use]
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session_timeout = timeout;
@@ -223,16 +239,17 @@ impl ConsumerConfig {
 
     /// The longest time between two polls.
     ///
-    /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: a member that does not poll in time is taken for hung, and its
-    /// partitions are assigned to others; a static one has its session timeout on top. A rebalance waits for
-    /// a member as long. Kafka: `max.poll.interval.ms`.
+    /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: if a member does not poll in time, the
+    /// group assumes that it hangs, and assigns its partitions to others; a static member has its
+    /// session timeout in addition. A rebalance waits as long for a member.
+    /// Kafka: `max.poll.interval.ms`.
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;
         self
     }
 
-    /// Which records of transactions are seen.
+    /// The records of transactions that the consumer returns.
     ///
     /// *Default* all. Kafka: `isolation.level`.
     #[must_use]
@@ -241,18 +258,19 @@ impl ConsumerConfig {
         self
     }
 
-    /// How partitions may be assigned, the most preferred way first.
+    /// The assignors that the consumer accepts, the most preferred one first.
     ///
-    /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once. *Effect*: the group takes
-    /// what all members have and most prefer. Partitions are handed over cooperatively if that
-    /// is what all of these do. Kafka: `partition.assignment.strategy`.
+    /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once.
+    /// *Effect*: the group uses the assignor that all members accept and most of them prefer.
+    /// Partitions are handed over cooperatively if all of these assignors support it.
+    /// Kafka: `partition.assignment.strategy`.
     #[must_use]
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Arc<dyn Assignor>>) -> Self {
         self.assignors = assignors.into_iter().collect();
         self
     }
 
-    /// Whether patterns leave out the topics that the store keeps for itself.
+    /// Whether patterns leave out internal topics, such as `__consumer_offsets`.
     ///
     /// *Default* yes. Kafka: `exclude.internal.topics`.
     #[must_use]
@@ -261,7 +279,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// Adds what sees all records and all commits. Kafka: `interceptor.classes`.
+    /// Adds an interceptor, which sees all records and all commits. Kafka: `interceptor.classes`.
     #[must_use]
     pub fn interceptor(mut self, interceptor: impl ConsumerInterceptor + 'static) -> Self {
         self.interceptors.push(Arc::new(interceptor));

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Topics by their names, those that are made later among them.
+/// A set of topics, chosen by a function of their names. It includes topics that are created
+/// later.
 ///
-/// There is no language of patterns here: a function says which names match, and what it uses for that is its own affair.
-/// Kafka takes a regular expression.
+/// There is no pattern language: your function decides which names match, with any library you
+/// like. Kafka takes a regular expression.
 ///
 /// ```
 /// use annals::TopicPattern;
@@ -25,18 +26,19 @@ use std::sync::Arc;
 pub struct TopicPattern(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl TopicPattern {
-    /// The names for which a function says so. It is called when topics came or went; it should say the same each time.
+    /// Creates a pattern from a function. It is called whenever topics change, and must return the
+    /// same result for the same name each time.
     pub fn new(matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> TopicPattern {
         TopicPattern(Arc::new(matches))
     }
 
-    /// The names that begin so.
+    /// Creates a pattern of all names with this prefix.
     pub fn prefix(prefix: impl Into<String>) -> TopicPattern {
         let prefix = prefix.into();
         TopicPattern::new(move |name| name.starts_with(&prefix))
     }
 
-    /// Whether a name matches.
+    /// Returns whether a name matches.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         (self.0)(name)
@@ -49,7 +51,7 @@ impl fmt::Debug for TopicPattern {
     }
 }
 
-/// What a consumer reads, and how that was said.
+/// The topics or partitions that a consumer reads, and how they were chosen.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Interest {
     #[default]
@@ -66,7 +68,7 @@ impl Interest {
         matches!(self, Interest::Topics(_) | Interest::Pattern(_))
     }
 
-    /// Whether it names this topic.
+    /// Returns whether it names this topic.
     pub(super) fn names(&self, topic: &str) -> bool {
         matches!(self, Interest::Topics(topics) if topics.contains(topic))
     }
@@ -80,7 +82,7 @@ impl Interest {
         }
     }
 
-    /// Whether another may take its place.
+    /// Fails if the other kind of interest may not replace this one.
     pub(super) fn check_next(&self, next: &Interest) -> Result<()> {
         let same = std::mem::discriminant(self) == std::mem::discriminant(next);
         if same || matches!(self, Interest::Nothing) {
@@ -89,7 +91,7 @@ impl Interest {
         Err(ConsumeError::MixedSubscription { has: self.name(), wanted: next.name() }.into())
     }
 
-    /// The topics that are subscribed to, whether they are there or not.
+    /// Returns the topics that are subscribed to, whether they exist or not.
     pub(super) fn topics(&self, store: &Store, with_internal: bool) -> Result<BTreeSet<String>> {
         let pattern = match self {
             Interest::Nothing | Interest::Assigned => return Ok(BTreeSet::new()),

@@ -8,8 +8,9 @@
 //!   └────────────────────── was taken for dead: all is lost ────────────────────────────────┘
 //! ```
 //!
-//! A step that fails leaves the state as it was, so the next poll takes it again.
-//! No step waits. A poll makes all that can be made, reads what may be read meanwhile, and waits for everything at once.
+//! A step that fails leaves the state as it was, so the next poll takes it again. No step waits. A
+//! poll makes all that can be made, reads what may be read meanwhile, and waits for everything at
+//! once.
 
 use crate::error::{GroupError, Result};
 use crate::topic::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
@@ -112,7 +113,8 @@ impl Consumer {
         }
     }
 
-    /// Tells the group until when this poll may wait; returns when the group has to be looked at before.
+    /// Tells the group until when this poll may wait; returns when the group has to be looked at
+    /// before.
     pub(super) fn say_waiting(&self, deadline: Option<Duration>) -> Result<Option<Duration>> {
         let Some(group) = self.group.as_ref().filter(|_| self.is_member()) else {
             return Ok(None);
@@ -130,6 +132,7 @@ impl Consumer {
     /// Does all that the group waits for, as far as it goes without waiting.
     pub(super) fn follow_group(&mut self) -> Result<()> {
         if !self.interest.is_subscription() {
+            self.look_for_gone();
             return Ok(());
         }
         let group = self.group_for("subscribe")?;
@@ -164,6 +167,15 @@ impl Consumer {
                 }
                 State::Assigned => self.take_over()?,
             }
+        }
+    }
+
+    /// Looks again for partitions that were being reopened, if anything has changed.
+    fn look_for_gone(&mut self) {
+        let version = self.store.version();
+        if version != self.seen_version {
+            self.partitions.iter_mut().for_each(|partition| partition.gone = false);
+            self.seen_version = version;
         }
     }
 
@@ -312,7 +324,8 @@ impl Consumer {
         let there: BTreeMap<String, u32> =
             seen.iter().filter_map(|(name, seen)| Some((name.clone(), (*seen)?.1))).collect();
         if joined.skip_assignment {
-            // It was made by an earlier leader, or before this one came back, of the topics of then.
+            // It was made by an earlier leader, or before this one came back, of the topics of
+            // then.
             self.membership.rejoin |= !covers(joined, &there);
             self.membership.leads = Some(seen);
             return Ok(BTreeMap::new());

@@ -1,14 +1,15 @@
-//! Reading topics, alone or as one of a group.
+//! Reading topics, alone or as a member of a group.
 //!
-//! A consumer has partitions, and in each a *position*: the offset of the next record that a poll returns. It gets the
-//! partitions in one of two ways:
+//! A consumer has partitions, and in each a *position*: the offset of the next record that a poll
+//! returns. It gets its partitions in one of two ways:
 //!
 //! ```text
-//!  assign(orders-0, orders-1)          these, and nobody else is asked
-//!  subscribe("orders"), group billing  a share: the members of the group have all partitions, each has one member
+//!  assign(orders-0, orders-1)          exactly these, without a group
+//!  subscribe("orders"), group billing  a share: the group has all partitions, and each partition has one member
 //! ```
 //!
-//! A group remembers how far it has come. What is *committed* is where a member goes on that gets the partition next:
+//! A group remembers its progress. The next member that gets a partition continues at the
+//! *committed* offset:
 //!
 //! ```text
 //!   0   1   2   3   4   5   6   7   8        orders-0
@@ -18,19 +19,23 @@
 //!             after a crash
 //! ```
 //!
-//! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. There is no thread behind a consumer: one that waits is
-//! woken by who appends, by the other members of its group, and by its [waker](Consumer::waker).
+//! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. A consumer has no
+//! thread of its own. An append, the other members of its group, or its [waker](Consumer::waker)
+//! wake a consumer that waits.
 //!
-//! # Where it differs from Kafka
+//! # Differences from Kafka
 //!
-//! - Records are read from the log when a poll asks for them, nothing is fetched ahead but the rest of a batch.
-//! - [`seek`](Consumer::seek) to an offset that is not in the log is refused at once. Kafka notices in the next poll, and resets.
-//! - A consumer that is dropped leaves its group at once, for everybody knows that it is gone. One that is static may come back.
-//! - A commit by a member names its own partitions only, and no commit names a partition that does not exist.
-//! - With latest, a partition that is made while its topic is being read begins with its first record: see
-//!   [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
-//! - Automatic commits leave out what is committed already. A consumer that polls keeps its group's offsets from expiring,
-//!   whether it commits or not: see [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
+//! - A poll reads records from the log when you call it. Only the rest of a batch is read ahead.
+//! - [`seek`](Consumer::seek) rejects an offset that is not in the log at once. Kafka notices in
+//!   the next poll, and resets.
+//! - A consumer that is dropped leaves its group at once. A static member may come back.
+//! - A member commits only for its own partitions, and a commit for a partition that does not
+//!   exist is rejected.
+//! - With latest, a partition that is created while its topic is being read begins with its first
+//!   record: see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+//! - Automatic commits leave out positions that are already committed. A consumer that polls keeps
+//!   its group's offsets from expiring, whether it commits or not: see
+//!   [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
 
 mod bell;
 mod callbacks;
@@ -68,7 +73,8 @@ use std::time::Duration;
 
 /// Reads records from the partitions of topics, alone or as a member of a group.
 ///
-/// It belongs to one thread at a time; only its [waker](Consumer::waker) is for others. Kafka: `KafkaConsumer`.
+/// A consumer belongs to one thread at a time; only its [waker](Consumer::waker) is for other
+/// threads. Kafka: `KafkaConsumer`.
 ///
 /// ```
 /// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig};
@@ -83,7 +89,7 @@ use std::time::Duration;
 /// let mut consumer = store.consumer(config.clone())?;
 /// consumer.subscribe(["orders"])?;
 /// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 2);
-/// consumer.close()?; // commits what was read
+/// consumer.close()?; // commits the records that were read
 ///
 /// let mut next = store.consumer(config)?;
 /// next.subscribe(["orders"])?;
@@ -100,23 +106,24 @@ pub struct Consumer {
     bell: Arc<Bell>,
     group: Option<GroupHandle>,
     interest: Interest,
-    /// What it reads, in the order of turns.
+    /// The partitions that it reads, in the order of turns.
     partitions: Vec<Partition>,
-    /// Whose turn it is first in the next poll.
+    /// The partition that the next poll begins with.
     next_turn: usize,
-    /// Not there while it is called.
+    /// `None` while it is called.
     listener: Option<Box<dyn RebalanceListener>>,
-    /// What a poll has to tell of the listener yet.
+    /// A panic of the listener that the next poll reports.
     panicked: Option<ConsumeError>,
     membership: Membership,
     /// When it began to read what it subscribes to.
     since: Since,
-    /// Whether it has decided to begin in a new partition, which is to be committed before anything is read.
+    /// Whether it begins in a new partition, whose position must be committed before any record is
+    /// read.
     begins_new_partition: bool,
     next_auto_commit: Duration,
-    /// When a consumer that is no member has to show its group that it reads.
+    /// When a consumer that is not a member next has to show its group that it reads.
     next_sign_of_life: Duration,
-    /// The topics that it knows of: see [`Store::version`].
+    /// The version of the topics that it has seen: see [`Store::version`].
     seen_version: u64,
     topics_trigger: Arc<Trigger>,
     topics_waker: Waker,
@@ -124,7 +131,7 @@ pub struct Consumer {
     closed: bool,
 }
 
-/// The group of a consumer, and what runs it.
+/// The group of a consumer, and its coordinator.
 #[derive(Debug, Clone)]
 struct GroupHandle {
     name: Arc<str>,
@@ -132,17 +139,24 @@ struct GroupHandle {
 }
 
 impl Store {
-    /// A consumer. It reads nothing yet: [subscribe](Consumer::subscribe) it, or [assign](Consumer::assign) partitions to it.
+    /// Creates a consumer. It reads nothing until you [subscribe](Consumer::subscribe) it, or
+    /// [assign](Consumer::assign) partitions to it.
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an option that cannot be as it is;
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an invalid option;
     ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
-    /// - With a group: [`Error::Io`](crate::Error::Io) and others, when `__consumer_offsets` cannot be made.
+    /// - With a group:
+    ///   [`GroupError::InvalidSessionTimeout`](crate::GroupError::InvalidSessionTimeout) outside
+    ///   the [bounds](crate::CoordinatorConfig::session_timeout_bounds) of the store;
+    ///   [`Error::Io`](crate::Error::Io) and others, if `__consumer_offsets` does not exist yet
+    ///   and cannot be created, for example on a full disk.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.validate()?;
         self.shared().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
+                let groups = &self.shared().config.coordinator;
+                groups.check_session_timeout(config.session_timeout)?;
                 let coordinator = self.coordinator()?;
                 Some(GroupHandle { name: name.as_str().into(), coordinator })
             }
@@ -176,15 +190,17 @@ impl Store {
     }
 }
 
-/// What is read.
+/// Topics and partitions.
 impl Consumer {
-    /// Reads these topics as a member of the group, in place of those it read before. No topics is [`unsubscribe`](Consumer::unsubscribe).
+    /// Subscribes to these topics as a member of the group, in place of the previous ones.
     ///
-    /// The next poll joins. A topic need not be there yet: its partitions are assigned once it is.
+    /// The next poll joins the group. A topic need not exist yet: the group assigns its partitions
+    /// once it does. Without any topic, the call is [`unsubscribe`](Consumer::unsubscribe).
     ///
     /// # Errors
     /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`].
-    /// - [`ConsumeError::MixedSubscription`], when it has assigned partitions, or subscribes to a pattern.
+    /// - [`ConsumeError::MixedSubscription`] if the consumer has assigned partitions, or
+    ///   subscribes to a pattern.
     pub fn subscribe<T: Into<String>>(
         &mut self,
         topics: impl IntoIterator<Item = T>,
@@ -196,7 +212,8 @@ impl Consumer {
         self.set_interest(Interest::Topics(topics))
     }
 
-    /// The same, with a listener that is told of partitions that come and go.
+    /// [Subscribes](Consumer::subscribe) to topics, with a listener that is called when partitions
+    /// are assigned or revoked.
     ///
     /// # Errors
     /// As [`subscribe`](Consumer::subscribe).
@@ -210,7 +227,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads the topics whose names match, those that are made later among them.
+    /// Subscribes to all topics whose names match, including topics that are created later.
     ///
     /// # Errors
     /// As [`subscribe`](Consumer::subscribe).
@@ -218,18 +235,21 @@ impl Consumer {
         self.set_interest(Interest::Pattern(pattern))
     }
 
-    /// Sets who is told of partitions that come and go.
+    /// Sets the listener that is called when partitions are assigned or revoked.
     pub fn set_listener(&mut self, listener: impl RebalanceListener + 'static) {
         self.listener = Some(Box::new(listener));
     }
 
-    /// Reads these partitions, in place of those it read before, and asks no group. Those it had keep their position.
+    /// Assigns these partitions, in place of the previous ones, without a group deciding.
+    /// Partitions that stay assigned keep their position.
     ///
-    /// With a group, its committed offsets are where to begin, and it can commit, as long as nobody is a member.
+    /// If the consumer has a group, it begins at the group's committed offsets, and can commit as
+    /// long as the group has no members.
     ///
     /// # Errors
-    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
-    /// - [`ConsumeError::MixedSubscription`], when it subscribes to topics; [`ConsumeError::Closed`].
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
+    /// - [`ConsumeError::MixedSubscription`] if the consumer subscribes to topics;
+    ///   [`ConsumeError::Closed`].
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
         self.check_open()?;
         self.interest.check_next(&Interest::Assigned)?;
@@ -246,13 +266,16 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads nothing any more, and leaves the group. With automatic commits, what was read is committed.
+    /// Gives up all partitions and leaves the group. With automatic commits, it first commits the
+    /// records that polls have returned.
     ///
     /// # Errors
-    /// It is out of the group all the same.
-    /// - [`ConsumeError::CommitFailed`], when what was read could not be committed: the group took this member for dead,
-    ///   or another consumer took its place. Another member reads it again.
-    /// - [`Error::Io`](crate::Error::Io), when something cannot be written; [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// The consumer has left the group all the same.
+    /// - [`ConsumeError::CommitFailed`] if the commit was rejected, because the group had removed
+    ///   this member, or another consumer has taken its place. Another member reads the records
+    ///   again.
+    /// - [`Error::Io`](crate::Error::Io) if the commit or the group cannot be written;
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
     /// - [`ConsumeError::CallbackPanicked`].
     pub fn unsubscribe(&mut self) -> Result<()> {
         if self.closed {
@@ -272,15 +295,16 @@ impl Consumer {
         done.map_err(|error| self.store.shared().closed_with_store(error))
     }
 
-    /// The topics that it subscribes to; with a pattern, those that match now.
+    /// Returns the topics that the consumer subscribes to; with a pattern, the topics that match
+    /// now.
     ///
     /// # Errors
-    /// [`ConsumeError::CallbackPanicked`], when the pattern does.
+    /// [`ConsumeError::CallbackPanicked`] if the pattern panics.
     pub fn subscription(&self) -> Result<BTreeSet<String>> {
         self.interest.topics(&self.store, !self.config.exclude_internal_topics)
     }
 
-    /// The partitions that it has now, in their order.
+    /// Returns the partitions that the consumer has now, in the order of topics and numbers.
     #[must_use]
     pub fn assignment(&self) -> Vec<TopicPartition> {
         let mut names: Vec<_> =
@@ -289,7 +313,7 @@ impl Consumer {
         names
     }
 
-    /// Who it is in its group, as of the last poll.
+    /// Returns the identity of the consumer in its group, as of the last poll.
     ///
     /// # Errors
     /// [`ConsumeError::NoGroup`]
@@ -303,19 +327,21 @@ impl Consumer {
         })
     }
 
-    /// What wakes it from any thread.
+    /// Returns a handle with which any thread can end a poll of this consumer.
     #[must_use]
     pub fn waker(&self) -> ConsumerWaker {
         ConsumerWaker::new(&self.bell)
     }
 
-    /// Leaves the group and ends. With automatic commits, what was read is committed, or the error says why not. A static member's partitions stay its own for
-    /// its session timeout.
+    /// Leaves the group and closes the consumer. With automatic commits, it first commits the
+    /// records that polls have returned. A static member keeps its partitions for its session
+    /// timeout.
     ///
-    /// Closing twice does nothing. Dropping a consumer does the same, but commits nothing and tells no listener.
+    /// A second `close` does nothing. Dropping a consumer without `close` also leaves the group,
+    /// but commits nothing and calls no listener.
     ///
     /// # Errors
-    /// As [`unsubscribe`](Consumer::unsubscribe). It is closed all the same.
+    /// As [`unsubscribe`](Consumer::unsubscribe). The consumer is closed all the same.
     pub fn close(&mut self) -> Result<()> {
         if self.closed {
             return Ok(());
@@ -342,7 +368,7 @@ impl Consumer {
         self.store.shared().check_open()
     }
 
-    /// Whether it has told its group of a topic, or is about to.
+    /// Returns whether the consumer has told its group of a topic, or is about to.
     fn subscribes_to(&self, topic: &str) -> bool {
         self.membership.topics.contains(topic) || self.interest.names(topic)
     }
@@ -369,18 +395,20 @@ impl Consumer {
     }
 }
 
-/// Where it is.
+/// Positions and offsets.
 impl Consumer {
-    /// Goes on from somewhere else in a partition: an offset, a [`Timestamp`], or a [`StartAt`].
+    /// Moves the position in a partition to an offset, a [`Timestamp`] or a [`StartAt`].
     ///
     /// # Errors
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start or above the end of the partition.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start
+    ///   or above the end of the partition.
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
         self.assigned(partition)?.seek(to.into())
     }
 
-    /// Goes to the first record of these partitions; of all if none is named.
+    /// Moves the position in these partitions to their first record. Without any partition,
+    /// applies to all assigned ones.
     ///
     /// # Errors
     /// As [`seek`](Consumer::seek).
@@ -391,7 +419,8 @@ impl Consumer {
         self.seek_all(partitions, StartAt::Earliest)
     }
 
-    /// Goes to the end of these partitions; of all if none is named.
+    /// Moves the position in these partitions to their end. Without any partition, applies to all
+    /// assigned ones.
     ///
     /// # Errors
     /// As [`seek`](Consumer::seek).
@@ -414,7 +443,8 @@ impl Consumer {
         named.iter().try_for_each(|partition| self.seek(partition, to))
     }
 
-    /// Polls return nothing of these partitions until they are [resumed](Consumer::resume). They stay assigned, and positions stay.
+    /// Pauses these partitions: polls return no records from them until you
+    /// [resume](Consumer::resume) them. They stay assigned, and keep their positions.
     ///
     /// # Errors
     /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
@@ -422,7 +452,7 @@ impl Consumer {
         self.set_paused(partitions, true)
     }
 
-    /// Polls return records of these partitions again.
+    /// Resumes these partitions: polls return records from them again.
     ///
     /// # Errors
     /// As [`pause`](Consumer::pause).
@@ -441,7 +471,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The partitions that are paused.
+    /// Returns the partitions that are paused.
     #[must_use]
     pub fn paused(&self) -> Vec<TopicPartition> {
         let mut paused = self.assignment();
@@ -452,10 +482,12 @@ impl Consumer {
         paused
     }
 
-    /// The offset of the next record that a poll returns from a partition.
+    /// Returns the offset of the next record that a poll returns from a partition.
     ///
     /// # Errors
-    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`]; [`ConsumeError::NoOffset`], when nothing says where to begin.
+    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`]; [`ConsumeError::NoOffset`] if
+    /// there is no committed offset and [`auto_offset_reset`](ConsumerConfig::auto_offset_reset)
+    /// is none.
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         if self.assigned(partition)?.position().is_none() {
             self.decide_positions_of(std::slice::from_ref(partition))?;
@@ -465,8 +497,8 @@ impl Consumer {
         position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
     }
 
-    /// How many offsets are left to read in a partition: those from the position to the end, without those that were
-    /// deleted.
+    /// Returns the number of offsets left to read in a partition: from the position to the end,
+    /// without deleted records.
     ///
     /// # Errors
     /// As [`position`](Consumer::position).
@@ -475,10 +507,11 @@ impl Consumer {
         Ok(self.assigned(partition)?.log.offsets().behind(position))
     }
 
-    /// What the group has committed for a partition, whoever it is assigned to.
+    /// Returns the offset that the group has committed for a partition, whichever member has it.
     ///
     /// # Errors
-    /// [`ConsumeError::NoGroup`], [`ConsumeError::Closed`]; [`GroupError::Unreadable`](crate::GroupError::Unreadable).
+    /// [`ConsumeError::NoGroup`], [`ConsumeError::Closed`];
+    /// [`GroupError::Unreadable`](crate::GroupError::Unreadable).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.check_open()?;
         let group = self.group_for("look at what is committed")?;
@@ -487,10 +520,11 @@ impl Consumer {
         Ok(committed.remove(partition))
     }
 
-    /// The offsets of the first records of these partitions, whether it reads them or not.
+    /// Returns the start offsets of these partitions, assigned or not.
     ///
     /// # Errors
-    /// [`TopicError`](crate::TopicError) for a partition that is not there; [`ConsumeError::Closed`].
+    /// [`TopicError`](crate::TopicError) for a partition that does not exist;
+    /// [`ConsumeError::Closed`].
     pub fn beginning_offsets(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
@@ -498,7 +532,7 @@ impl Consumer {
         self.each(partitions, |log| Ok(log.offsets().start))
     }
 
-    /// The ends of these partitions, whether it reads them or not.
+    /// Returns the end offsets of these partitions, assigned or not.
     ///
     /// # Errors
     /// As [`beginning_offsets`](Consumer::beginning_offsets).
@@ -509,10 +543,12 @@ impl Consumer {
         self.each(partitions, |log| Ok(log.offsets().end))
     }
 
-    /// The first record with this timestamp or a later one in each of these partitions, and its timestamp; `None` if all are earlier.
+    /// Returns for each partition the first offset with the given timestamp or a later one, and
+    /// its timestamp; `None` if all are earlier.
     ///
     /// # Errors
-    /// As [`beginning_offsets`](Consumer::beginning_offsets), and as [`Log::offset_for_time`](crate::Log::offset_for_time).
+    /// As [`beginning_offsets`](Consumer::beginning_offsets), and as
+    /// [`Log::offset_for_time`](crate::Log::offset_for_time).
     pub fn offsets_for_times(
         &self,
         times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,

@@ -6,6 +6,7 @@ use crate::record::StoredRecord;
 use crate::topic::births::Moment;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
+use crate::topic::handle::Topic;
 use crate::topic::protocol::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
@@ -20,10 +21,11 @@ pub(super) struct Partition {
     pub(super) born: Moment,
     /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
     pub(super) since: Option<Moment>,
-    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next poll.
+    /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
+    /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted. It is looked up again when topics come or go.
+    /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics come or go.
     pub(super) gone: bool,
     /// What this consumer committed last.
     pub(super) committed: Option<Offset>,
@@ -65,6 +67,11 @@ impl Partition {
         }
     }
 
+    /// Whether it is a partition of this topic, and not of another that had the name.
+    pub(super) fn is_of(&self, topic: &Topic) -> bool {
+        self.log.shared().topic_id() == Some(topic.id().to_bytes())
+    }
+
     /// The offset of the next record to read, once that was decided.
     pub(super) fn position(&self) -> Option<Offset> {
         self.reader.as_ref().map(Reader::offset)
@@ -86,14 +93,20 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now, as the topic was deleted and made again. Where to begin in it is to be decided.
+    /// Another log has the name now. If the topic was deleted and made again, where to begin in it
+    /// is to be decided; if the partition was reopened, it is read on where it was.
     pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
+        if log.shared().is_same_partition(self.log.shared()) {
+            // Beyond the end, if the log has lost its last records, the next read finds that out.
+            self.reader = self.position().map(|at| Reader::at(log.shared(), at));
+        } else {
+            (self.reader, self.committed) = (None, None);
+        }
         self.log.forget_waker(self.waker_id);
         let fresh = Trigger::new(self.trigger.bell());
         self.waker = Waker::from(Arc::clone(&fresh));
         self.trigger = fresh;
         self.waker_id = log.waker_id();
-        (self.reader, self.committed) = (None, None);
         (self.log, self.born) = (log, born);
     }
 
@@ -117,10 +130,12 @@ impl Partition {
         }
     }
 
-    /// Takes records, as many as there is room for. Says how many bytes they have; the one that fills the room is the last.
+    /// Takes records, as many as there is room for. Says how many bytes they have; the one that
+    /// fills the room is the last.
     ///
-    /// An error comes after the records before it, which are taken. If the log is truncated or compacted
-    /// meanwhile, what was taken is dropped and read again: all records of one call are of one history.
+    /// An error comes after the records before it, which are taken. If the log is truncated or
+    /// compacted meanwhile, what was taken is dropped and read again: all records of one call are
+    /// of one history.
     pub(super) fn take(
         &mut self,
         room: Room,
@@ -159,7 +174,8 @@ impl Partition {
         (bytes, Ok(()))
     }
 
-    /// What is wrong with the partition at its position, or where it was meant to go on without one.
+    /// What is wrong with the partition at its position, or where it was meant to go on without
+    /// one.
     pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
         let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
@@ -182,7 +198,7 @@ fn in_range(log: &Log, requested: Offset) -> Result<()> {
     let ends = log.offsets();
     let (start, end) = (ends.start, ends.end);
     if requested < start || requested > end {
-        return Err(Error::OffsetOutOfRange { requested, start, end });
+        return Err(log.shared().outside(requested, start, end));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Reading: what there is, or what comes until the time is up.
+//! Polling: returns the records that are there, or waits for some.
 
-use crate::error::{ConsumeError, Error, Result};
+use crate::error::{CloseReason, ConsumeError, Error, Result};
 use crate::topic::consumer::config::AutoOffsetReset;
 use crate::topic::consumer::interest::Interest;
 use crate::topic::consumer::partition::{Partition, Room};
@@ -12,24 +12,29 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Consumer {
-    /// The next records, as soon as there are any; none when there are none after `timeout`.
+    /// Returns the next records as soon as there are any; none if there are none after `timeout`.
     ///
-    /// Partitions have their turn one after the other: the one that was read last is the next poll's last. A member of a
-    /// group does its part in it here and nowhere else: it joins, gets and gives up partitions, commits, and shows
-    /// that it is alive. So poll again within [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
+    /// Partitions take turns: the partition that was read last comes last in the next poll. A
+    /// member of a group does its part only in `poll`: it joins, gets and gives up partitions,
+    /// commits, and shows that it is alive. So poll again within
+    /// [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
     ///
-    /// A timeout of zero takes what is there. [`Duration::MAX`] waits for as long as it takes.
+    /// With a timeout of zero, the poll returns the records that are there. With [`Duration::MAX`]
+    /// it waits without a limit.
     ///
     /// # Errors
-    /// Positions are then where they were before the call. Poll again to go on with other partitions.
+    /// After an error, positions are as before the call. Poll again to go on with other
+    /// partitions.
     /// - [`ConsumeError::NotSubscribed`], [`ConsumeError::Closed`].
-    /// - [`ConsumeError::NoOffset`], when nothing says where to begin in a partition.
-    /// - [`ConsumeError::Partition`], when one cannot be read: it is damaged, its topic was deleted, or the records
-    ///   to be read next were and [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::NoOffset`] if a partition has no committed offset and
+    ///   [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::Partition`] if a partition cannot be read: it is damaged, its topic was
+    ///   deleted, or the next records were deleted and `auto_offset_reset` is none.
     /// - [`ConsumeError::CallbackPanicked`].
-    /// - [`GroupError::FencedInstanceId`](crate::GroupError::FencedInstanceId), when another consumer took this one's place:
-    ///   close it. Other [`GroupError`](crate::GroupError)s when the group does not take it as it is.
-    /// - [`Error::Io`], when the group's record or an automatic commit cannot be written.
+    /// - [`GroupError::FencedInstanceId`](crate::GroupError::FencedInstanceId) if another consumer
+    ///   has taken this one's place: close it. Another [`GroupError`](crate::GroupError) if the
+    ///   group rejects the member.
+    /// - [`Error::Io`] if the group's record or an automatic commit cannot be written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         if let Err(closed) = self.check_open() {
             self.partitions.iter_mut().for_each(Partition::rest);
@@ -53,12 +58,14 @@ impl Consumer {
                 return Ok(ConsumerRecords::woken());
             }
             self.follow_group()?;
-            // What was returned before this poll: nothing that it is about to return.
+            // Commits what earlier polls have returned, and no record that this poll is about to
+            // return.
             self.auto_commit_if_due()?;
             self.show_life_if_due()?;
             self.decide_positions()?;
             if std::mem::take(&mut self.begins_new_partition) {
-                // After a crash the partition is not new any more, and would be begun at its end.
+                // Without the commit, the partition is not new after a crash, and would begin at
+                // its end.
                 self.auto_commit()?;
             }
             let records = self.take_records()?;
@@ -69,18 +76,20 @@ impl Consumer {
         }
     }
 
-    /// Waits until there may be something to do; false if the time is up.
+    /// Waits until there may be work; returns false if the time is up.
     fn wait(&mut self, rings: u64, deadline: Option<Duration>) -> Result<bool> {
         let now = self.clock.monotonic();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(false);
         }
         self.partitions.iter().for_each(Partition::watch);
-        if self.interest.is_subscription() && self.topics_trigger.arm() {
+        let awaits_topics =
+            self.interest.is_subscription() || self.partitions.iter().any(|one| one.gone);
+        if awaits_topics && self.topics_trigger.arm() {
             self.store.changed().register(self.topics_id, &self.topics_waker);
         }
         let came = self.partitions.iter().any(Partition::is_ready);
-        if came || self.seen_version != self.store.version() {
+        if came || (awaits_topics && self.seen_version != self.store.version()) {
             return Ok(true);
         }
         let group = self.say_waiting(deadline)?;
@@ -93,7 +102,7 @@ impl Consumer {
         Ok(rang || sooner.is_some())
     }
 
-    /// Finds out where to begin in partitions that are new.
+    /// Determines the position in new partitions.
     pub(super) fn decide_positions(&mut self) -> Result<()> {
         let undecided =
             |partition: &&Partition| partition.position().is_none() && partition.is_ready();
@@ -149,8 +158,8 @@ impl Consumer {
         }
     }
 
-    /// Whether a partition was made after the consumer, or its group, began to read the topic. Nothing that is in it
-    /// was there when they began.
+    /// Whether a partition was made after the consumer, or its group, began to read the topic.
+    /// Nothing that is in it was there when they began.
     fn is_new(&self, index: usize) -> Result<bool> {
         let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
         let Some(partition) = self.partitions.get(index) else { return Ok(false) };
@@ -208,7 +217,8 @@ impl Consumer {
         Ok(records.into_iter().collect())
     }
 
-    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has no position.
+    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has
+    /// no position.
     fn recover(&mut self, index: usize, meant: Option<Offset>, error: Error) -> Result<()> {
         let reset = match self.config.auto_offset_reset {
             AutoOffsetReset::Earliest => Some(StartAt::Earliest),
@@ -220,13 +230,17 @@ impl Consumer {
             (Error::OffsetOutOfRange { .. }, Some(start)) => {
                 partition.seek(start).map_err(|error| partition.failed(meant, error))
             }
-            (Error::Closed, _) => {
+            (Error::Closed { .. }, _) => {
                 self.store.shared().check_open()?;
-                // Its topic was deleted. One of that name may be there again.
+                // Its topic was deleted, and one of that name may be there again, or the partition was reopened.
                 let name = partition.name.clone();
                 match self.store.partition(&name.topic, name.partition) {
                     Ok((log, born)) if !log.is_closed() => {
                         partition.replace_log((log, born));
+                        Ok(())
+                    }
+                    Ok((log, _)) if log.shared().close_reason() == CloseReason::Reopened => {
+                        partition.gone = true;
                         Ok(())
                     }
                     Ok(_) => Err(error),

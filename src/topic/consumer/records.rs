@@ -1,4 +1,4 @@
-//! What a poll returns.
+//! The records that a poll returns.
 
 use crate::record::StoredRecord;
 use crate::topic::protocol::TopicPartition;
@@ -6,7 +6,7 @@ use crate::types::{LeaderEpoch, Offset};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A record, and where it comes from. It can be used as the [`StoredRecord`] that it is.
+/// A record with its topic and partition. It dereferences to a [`StoredRecord`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// The topic.
@@ -25,7 +25,7 @@ impl Deref for ConsumerRecord {
     }
 }
 
-/// The records of a poll: those of a partition together, in the order of their offsets.
+/// The records of a poll, grouped by partition, in the order of their offsets.
 ///
 /// ```
 /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -58,30 +58,31 @@ impl ConsumerRecords {
         ConsumerRecords { records: Vec::new(), woken: true }
     }
 
-    /// How many there are.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none: the time was up, or the poll [was woken](ConsumerRecords::is_woken).
+    /// Returns whether there are no records: the time was up, or the poll [was
+    /// woken](ConsumerRecords::is_woken).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Whether there are none because a [`ConsumerWaker`](crate::ConsumerWaker) said so.
+    /// Returns whether a [`ConsumerWaker`](crate::ConsumerWaker) ended the poll.
     #[must_use]
     pub fn is_woken(&self) -> bool {
         self.woken
     }
 
-    /// All of them.
+    /// Returns an iterator over all records.
     pub fn iter(&self) -> std::slice::Iter<'_, ConsumerRecord> {
         self.records.iter()
     }
 
-    /// The partitions that there are records of, and these.
+    /// Returns an iterator over the partitions that have records, each with its records.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &[ConsumerRecord])> {
         let same = |a: &ConsumerRecord, b: &ConsumerRecord| {
             a.partition == b.partition && a.topic == b.topic
@@ -92,7 +93,7 @@ impl ConsumerRecords {
         })
     }
 
-    /// The records of a partition.
+    /// Returns the records of a partition.
     #[must_use]
     pub fn of(&self, partition: &TopicPartition) -> &[ConsumerRecord] {
         let found = self.partitions().find(|(at, _)| at == partition);
@@ -125,28 +126,28 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
     }
 }
 
-/// An offset to go on from, and what is kept with it. An [`Offset`] converts into it.
+/// A committed offset with its metadata. An [`Offset`] converts into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetAndMetadata {
     /// The offset of the next record to read.
     pub offset: Offset,
     /// The leader epoch of the last record that was read, if known.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// Anything, up to 4096 bytes.
+    /// Any text, up to 4096 bytes.
     pub metadata: String,
 }
 
-/// Who a consumer is in its group.
+/// The identity of a consumer in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerGroupMetadata {
     /// The group.
     pub group_id: String,
-    /// In which generation of the group its partitions were assigned; -1 if none were.
+    /// The generation of the group in which its partitions were assigned; -1 if none were.
     pub generation: i32,
-    /// Its id in the group; empty if it is no member.
+    /// Its id in the group; empty if it is not a member.
     pub member_id: String,
-    /// The name that it keeps over restarts.
+    /// The name of a static member, which stays the same over restarts.
     pub instance_id: Option<String>,
 }
 

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::topic::group::GroupConfig;
 use std::time::Duration;
 
-/// How a [`Store`](crate::Store) runs groups of consumers: Kafka's broker settings `group.*` and `offsets.*`.
+/// The options of the consumer groups of a [`Store`](crate::Store): Kafka's broker settings
+/// `group.*` and `offsets.*`.
 ///
 /// ```
 /// use annals::{CoordinatorConfig, Store, StoreConfig};
@@ -38,65 +39,71 @@ impl Default for CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
-    /// How many partitions `__consumer_offsets` is made with.
+    /// The number of partitions with which `__consumer_offsets` is created.
     ///
-    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are spread over them by their names, and groups that share one
-    /// wait for each other's commits. A topic that is there already stays as it is.
-    /// Kafka: `offsets.topic.num.partitions`.
+    /// *Default* 50. *Limits* 1 and up. *Effect*: groups are distributed over them by name, and
+    /// groups that share one wait for each other's commits. The partitions of an existing topic
+    /// do not change. Kafka: `offsets.topic.num.partitions`.
     #[must_use]
     pub fn offsets_partitions(mut self, partitions: u32) -> Self {
         self.offsets_partitions = partitions;
         self
     }
 
-    /// How long offsets are kept that nobody uses.
+    /// How long unused offsets are kept.
     ///
-    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of the topics they
-    /// subscribe to never expire. Other offsets expire this long after the latest of
+    /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of
+    /// the topics they subscribe to never expire. Other offsets expire this long after the latest
+    /// of
     ///
     /// - the commit, by a consumer or by [`Admin::alter_offsets`](crate::Admin::alter_offsets),
     /// - the moment when the group lost its last member,
     /// - the last poll of a consumer of this process that names the group and has the partition
     ///   [assigned](crate::Consumer::assign), whether it commits or not,
-    /// - the last time such a consumer asked what is [committed](crate::Consumer::committed) for the partition.
+    /// - the last call of [`committed`](crate::Consumer::committed) by such a consumer for the
+    ///   partition.
     ///
-    /// So a consumer that is in use never loses its offsets, and one that commits after its group became empty does
-    /// not lose them early, as it does in Kafka. Looking at a group with [`Admin`](crate::Admin) keeps nothing. Polls and
-    /// questions are remembered in memory, and stored once half of this time has passed: after a restart, an offset that
-    /// was in use has at least half of it left. Offsets that a Kafka broker stored with an expiry time of their own go by
-    /// that time. Kafka: `offsets.retention.minutes`.
+    /// So a consumer that is in use never loses its offsets. A consumer that commits after its
+    /// group became empty does not lose them early, as it does in Kafka. Calls of
+    /// [`Admin`](crate::Admin) do not extend the time. The times of polls and look-ups are in
+    /// memory, and stored once half of the retention has passed: after a restart, an offset that
+    /// was in use has at least half of it left. Offsets that a Kafka broker stored with an expiry
+    /// time of their own expire at that time. Kafka: `offsets.retention.minutes`.
     #[must_use]
     pub fn offsets_retention(mut self, retention: Duration) -> Self {
         self.offsets_retention = retention;
         self
     }
 
-    /// How often it is looked whether offsets have expired.
+    /// The time between checks for expired offsets.
     ///
-    /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. Whoever uses a group after that long looks
-    /// first, at the partition that the group is kept in; [`Admin::expire_offsets`](crate::Admin::expire_offsets) looks at
-    /// all at once. Kafka: `offsets.retention.check.interval.ms`.
+    /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. The next call
+    /// that uses a group after this time first checks the partition that the group is stored in;
+    /// [`Admin::expire_offsets`](crate::Admin::expire_offsets) checks all of them.
+    /// Kafka: `offsets.retention.check.interval.ms`.
     #[must_use]
     pub fn offsets_retention_check_interval(mut self, interval: Duration) -> Self {
         self.offsets_retention_check_interval = interval;
         self
     }
 
-    /// How long a group that was empty waits for more members before it assigns partitions.
+    /// How long an empty group waits for more members before it assigns partitions.
     ///
-    /// *Default* zero, where Kafka has 3 seconds: consumers of one process are there at once, and a test or a service
-    /// that starts one should not wait for others that never come. *Limits* any. *Effect*: set it where many consumers start one
-    /// after the other and each would make the others rebalance. Kafka: `group.initial.rebalance.delay.ms`.
+    /// *Default* zero; Kafka has 3 seconds. The consumers of one process join at once, and a test
+    /// or a service that starts one should not wait for others that never join. *Limits* any.
+    /// *Effect*: set it if many consumers start one after the other, so that they do not rebalance
+    /// with each start. Kafka: `group.initial.rebalance.delay.ms`.
     #[must_use]
     pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
         self.group.initial_rebalance_delay = delay;
         self
     }
 
-    /// The shortest and the longest session timeout that a consumer may have.
+    /// The bounds for the session timeout of a consumer.
     ///
-    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest. *Effect*: a consumer with another
-    /// cannot join. Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
+    /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest.
+    /// *Effect*: a consumer with a timeout outside of the bounds cannot join.
+    /// Kafka: `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
     #[must_use]
     pub fn session_timeout_bounds(mut self, shortest: Duration, longest: Duration) -> Self {
         self.group.min_session_timeout = shortest;
@@ -104,13 +111,19 @@ impl CoordinatorConfig {
         self
     }
 
-    /// The most members of a group.
+    /// The largest number of members of a group.
     ///
-    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: one more cannot join. Kafka: `group.max.size`.
+    /// *Default* 2147483647. *Limits* 1 and up. *Effect*: a further member cannot join.
+    /// Kafka: `group.max.size`.
     #[must_use]
     pub fn max_members(mut self, members: usize) -> Self {
         self.group.max_members = members;
         self
+    }
+
+    /// Whether a member may ask for this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<()> {
+        Ok(self.group.check_session_timeout(given)?)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

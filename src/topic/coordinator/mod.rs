@@ -1,34 +1,38 @@
-//! What runs the groups of a store, and keeps their offsets.
+//! The coordinator runs the groups of a store, and stores their offsets.
 //!
-//! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. What is in that partition is read
-//! when the first of its groups is used. From then on a change is written there first, and then holds:
+//! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. The
+//! coordinator reads that partition when the first of its groups is used. From then on, a change
+//! is written there before it takes effect:
 //!
 //! ```text
-//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            who is in it, which generation
+//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            its members and generation
 //!  consumer b ── begins to poll ──────┼─▶ Shard (one lock) ───┼─▶ __consumer_offsets-7
-//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      what its records come to
-//!                                           └─ answers, by member; the bell of who has one rings
+//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      its committed offsets
+//!                                           └─ answers, by member; an answer rings the member's bell
 //! ```
 //!
-//! Nobody waits in here. A consumer leaves its wish, goes on with its poll, and waits there for its
-//! bell, for records, or for the next deadline of its group, all at once. So there is no thread either: the
-//! deadlines of a group are met by who polls, and if nobody does, by who comes next.
+//! No call blocks in here. A consumer leaves its request, goes on with its poll, and waits there
+//! for its bell, for records, or for the next deadline of its group, all at once. So the
+//! coordinator needs no thread: each poll checks the deadlines of its group, and so does any other
+//! call that uses the group.
 //!
-//! A partition has one lock, which is held while its log is appended to, as a commit is checked and written in one step: between the two
-//! no other generation may begin, or a commit of the one before would come after the commits of this one. Appends to a
-//! log come one after the other anyway, so a lock for each group would win nothing but polls that need not wait for the page cache. Syncing,
-//! which takes long, is done with nothing locked. A [`Listener`](crate::Listener) is told of events of the offsets topic when
-//! the lock is released, so it may use groups.
+//! A partition has one lock, which is held while its log is appended to, because a commit is
+//! checked and written in one step. No other generation may begin between the two, or a commit of
+//! the previous generation would follow the commits of the new one. Appends to a log are
+//! serialized anyway, so a lock for each group would only save polls that wait for the page cache.
+//! An fsync, which takes long, happens without the lock. A [`Listener`](crate::Listener) receives
+//! the events of the offsets topic after the lock is released, so it may use groups.
 //!
-//! # Where it differs from Kafka
+//! # Differences from Kafka
 //!
-//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of what it says, with no lock held:
-//! by the [`Maintainer`] of the store, or without one on the thread that used the group. Kafka waits until a segment of
-//! 100 MiB is full. So the first use of a group reads little. A group without members is not held in memory beside what
-//! is stored of it.
+//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its live
+//! records, without a lock: by the [`Maintainer`] of the store or, without one, on the thread that
+//! used the group. Kafka waits until a segment of 100 MiB is full. So the first use of a group
+//! reads little. A group without members takes no memory beyond its stored state.
 //!
-//! A process that ends takes its consumers with it. So dynamic members of a group are gone when the store is opened again,
-//! where Kafka waits for their session to end. Static ones have it to come back.
+//! When a process ends, its consumers end. So dynamic members of a group are gone when the store
+//! is opened again, where Kafka waits for their session to end. Static members have their session
+//! timeout to come back.
 
 mod admin;
 mod config;
@@ -43,7 +47,7 @@ pub use config::CoordinatorConfig;
 
 use crate::clock::Clock;
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, wake_after};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -69,7 +73,8 @@ use std::time::Duration;
 /// The topic that offsets and groups are kept in.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all of it holds or nothing.
+/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all
+/// of it holds or nothing.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
 
 /// The groups of a store.
@@ -91,8 +96,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Partition {
     number: u32,
-    /// `None` until it was read. Taken with no other lock of the crate held but that of changes to topics; held while its log is
-    /// appended to.
+    /// `None` until it was read. Taken with no other lock of the crate held but that of changes to
+    /// topics; held while its log is appended to.
     shard: Mutex<Option<Shard>>,
 }
 
@@ -142,7 +147,7 @@ impl Coordinator {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
-        found.ok_or(Error::Closed)
+        found.ok_or(Error::StoreClosed)
     }
 
     /// The log of a partition, unless that is offline.
@@ -156,15 +161,17 @@ impl Coordinator {
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
     ) -> Result<T> {
-        let (done, events) = self.events.hold(|| {
+        let acting = || {
             let mut slot = partition.shard.lock();
             let now = self.now();
             let shard = self.loaded(&mut slot, partition, now)?;
             shard.expire_if_due(&self.config, now);
             let done = act(shard, now);
             Ok::<_, Error>((done, shard.is_bloated()))
-        });
-        // With the lock released: a listener may use groups. A panic of one is not to keep members from their answers.
+        };
+        // With the lock released: a listener may use groups, and so may a task that waits at the
+        // end of the log. A panic of one is not to keep members from their answers.
+        let (done, events) = wake_after(|| self.events.hold(acting));
         for event in &events {
             catch_unwind(AssertUnwindSafe(|| self.events.emit(event))).ok();
         }
@@ -195,8 +202,8 @@ impl Coordinator {
 
     /// Makes a log small that has grown far beyond what it says. No lock is held.
     ///
-    /// The caller is done with its own part and is not to fail over this. If the log cannot be compacted, it reports an
-    /// event, and so does the next attempt.
+    /// The caller is done with its own part and is not to fail over this. If the log cannot be
+    /// compacted, it reports an event, and so does the next attempt.
     fn compact(&self, log: &Log) {
         if log.roll().is_err() {
             return;
@@ -213,11 +220,21 @@ impl Coordinator {
         partition: &Partition,
         now: Now,
     ) -> Result<&'a mut Shard> {
-        if slot.is_none() {
-            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
-            return Ok(slot.insert(loaded));
+        match &mut **slot {
+            Some(shard) if shard.log.is_closed() => {
+                let log = self.log(partition)?;
+                // In a closed store there is no other.
+                if !log.is_closed() {
+                    shard.go_on_with(partition.number, &log, now)?;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let log = self.log(partition)?;
+                **slot = Some(Shard::load(partition.number, &log, &self.config, now)?);
+            }
         }
-        slot.as_mut().ok_or(Error::Closed)
+        slot.as_mut().ok_or(Error::StoreClosed)
     }
 
     /// Makes a step of a group, and does what comes of it.
@@ -241,8 +258,9 @@ impl Coordinator {
 
     /// Joins a group; returns the member id.
     ///
-    /// The second result says whether what the group wrote meanwhile was stored. The member is one in any case: if it
-    /// did not learn its id, the group would wait for a member that no consumer holds.
+    /// The second result says whether what the group wrote meanwhile was stored. The member is one
+    /// in any case: if it did not learn its id, the group would wait for a member that no consumer
+    /// holds.
     pub(crate) fn join(
         &self,
         group: &str,
@@ -354,7 +372,8 @@ impl Coordinator {
         self.step(group, |group, now| group.leave(caller, now))
     }
 
-    /// Says until when the member will wait, at the longest; returns when the group has to be looked at before that.
+    /// Says until when the member will wait, at the longest; returns when the group has to be
+    /// looked at before that.
     ///
     /// `None` says that it waits no more.
     pub(crate) fn waits(
@@ -375,9 +394,10 @@ impl Coordinator {
 
     /// Commits offsets, all of them or none; returns the log they are in, and where.
     ///
-    /// They survive the end of the process. What is to survive loss of power must be flushed. `check` says of each
-    /// partition why nothing may be committed for it. It is asked when no deletion of a topic can come in between: an
-    /// offset for a partition that is not there would hold for the next topic of that name.
+    /// They survive the end of the process. What is to survive loss of power must be flushed.
+    /// `check` says of each partition why nothing may be committed for it. It is asked when no
+    /// deletion of a topic can come in between: an offset for a partition that is not there would
+    /// hold for the next topic of that name.
     pub(crate) fn commit(
         &self,
         group: &str,
@@ -415,8 +435,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes what all groups have committed for a topic, durably. The first error is returned when all partitions were
-    /// tried; of one that cannot be read nobody can go on from anything.
+    /// Removes what all groups have committed for a topic, durably. The first error is returned
+    /// when all partitions were tried; of one that cannot be read nobody can go on from anything.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
@@ -439,7 +459,8 @@ impl Coordinator {
         forgotten
     }
 
-    /// What a group has committed for some partitions, which a consumer is about to go on from, or is reading.
+    /// What a group has committed for some partitions, which a consumer is about to go on from, or
+    /// is reading.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -467,7 +488,8 @@ impl Coordinator {
         })
     }
 
-    /// How often a consumer that is no member shows that it reads, so that what is committed does not expire.
+    /// How often a consumer that is no member shows that it reads, so that what is committed does
+    /// not expire.
     pub(crate) fn sign_of_life(&self) -> Duration {
         self.config.offsets_retention.checked_div(4).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! A partition of the offsets topic, and the groups that are kept in it.
 
-use crate::error::{Error, GroupError, Result};
+use crate::error::{CloseReason, Error, ErrorKind, GroupError, LogLocation, Result, TopicError};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
 use crate::topic::births::Moment;
@@ -36,7 +36,8 @@ pub(super) struct Now {
 pub(super) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
-    /// The groups that have members, or whose end is not stored. All others are what the table says.
+    /// The groups that have members, or whose end is not stored. All others are what the table
+    /// says.
     pub(super) groups: BTreeMap<String, Entry>,
     /// How many bytes the log has, about.
     written: u64,
@@ -51,8 +52,8 @@ pub(super) struct Shard {
 pub(super) struct Entry {
     pub(super) group: Group,
     pub(super) slots: BTreeMap<String, Slot>,
-    /// The topics that its members read, and since when: the first of those that are still there, or were followed
-    /// by another without the group becoming empty.
+    /// The topics that its members read, and since when: the first of those that are still there,
+    /// or were followed by another without the group becoming empty.
     pub(super) since: BTreeMap<String, Moment>,
 }
 
@@ -82,7 +83,8 @@ impl Entry {
         }
     }
 
-    /// The group has come into this state: forgets since when it reads what it does not read any more.
+    /// The group has come into this state: forgets since when it reads what it does not read any
+    /// more.
     pub(super) fn forget_unread(&mut self, state: GroupState) {
         match state {
             // A map that is empty keeps memory.
@@ -107,7 +109,8 @@ impl Entry {
 }
 
 impl Shard {
-    /// Reads the partition from its start to its end: what its records come to, and how many bytes they have.
+    /// Reads the partition from its start to its end: what its records come to, and how many bytes
+    /// they have.
     pub(super) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
@@ -149,7 +152,26 @@ impl Shard {
         Ok(shard)
     }
 
-    /// Groups whose members are gone with the process that had them, but for static ones, which may come back.
+    /// Continues with the log of the partition after it was reopened, and reads what is in it now.
+    /// The members of its groups are as they were: no other process could become one. What the log
+    /// has lost of the groups is stored again.
+    pub(super) fn go_on_with(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, written) = Shard::read(number, log)?;
+        (self.table, self.written, self.next_look) = (table, written, SMALLEST_LOG);
+        self.log = log.clone();
+        let lost = self.groups.iter().filter(|(name, entry)| {
+            let stored = self.table.group(name).map(|stored| stored.generation);
+            // One whose members are just joining is stored when it has assigned its partitions.
+            let is_settled = matches!(entry.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && entry.group.generation() != stored.unwrap_or(0)
+        });
+        let lost: Vec<_> =
+            lost.map(|(name, entry)| (name.clone(), entry.group.metadata(now.calendar))).collect();
+        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
+    }
+
+    /// Groups whose members are gone with the process that had them, but for static ones, which
+    /// may come back.
     fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
         let names = self.table.group_names().into_iter().map(str::to_owned);
         for name in names.collect::<Vec<_>>() {
@@ -192,8 +214,8 @@ impl Shard {
         }
     }
 
-    /// Whether the log has many times the bytes of what it says, so that it should be compacted: who reads it next
-    /// reads all of it. Looks from time to time only, as counting takes long.
+    /// Whether the log has many times the bytes of what it says, so that it should be compacted:
+    /// who reads it next reads all of it. Looks from time to time only, as counting takes long.
     pub(super) fn is_bloated(&mut self) -> bool {
         if self.written < self.next_look {
             return false;
@@ -252,17 +274,21 @@ impl Shard {
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = catch_unwind(AssertUnwindSafe(|| self.log.append_all(records)));
-        appended.unwrap_or_else(|_| {
+        let appended = appended.unwrap_or_else(|_| {
             let last = first.saturating_add(count).saturating_sub(1);
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(Error::Closed) }
+            if written { Ok(appended) } else { Err(self.log.shared().closed()) }
+        });
+        appended.map_err(|error| match error {
+            Error::Closed { log, reason: CloseReason::Reopened } => being_reopened(&log),
+            other => other,
         })
     }
 
-    /// Removes what has expired, if it is time to look. What cannot be written is tried again the next time: whoever
-    /// comes by is not to fail over it.
+    /// Removes what has expired, if it is time to look. What cannot be written is tried again the
+    /// next time: whoever comes by is not to fail over it.
     pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();
@@ -301,6 +327,13 @@ impl Shard {
         }
         Ok(removed)
     }
+}
+
+/// The error of a partition that is about to be open again.
+fn being_reopened(log: &LogLocation) -> Error {
+    let (topic, partition) = log.partition().unwrap_or_default();
+    let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
+    TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
 }
 
 fn end_transaction(

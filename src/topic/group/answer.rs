@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// The end of a call: what the caller gets, and what has become of others meanwhile.
 ///
-/// The changes are to be acted upon even if the call was refused: it may have been the first one after a deadline.
+/// The changes are to be acted upon even if the call was refused: it may have been the first one
+/// after a deadline.
 #[derive(Debug)]
 #[must_use = "members may wait for what is in it"]
 pub(crate) struct Step<T> {

@@ -14,11 +14,7 @@ impl Group {
     /// Whether somebody may join so.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
         self.check_alive()?;
-        let (least, most) = (self.config.min_session_timeout, self.config.max_session_timeout);
-        let given = join.session_timeout;
-        if given < least || given > most {
-            return Err(GroupError::InvalidSessionTimeout { given, least, most });
-        }
+        self.config.check_session_timeout(join.session_timeout)?;
         let differs = |reason| Err(GroupError::InconsistentGroupProtocol { reason });
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
             return differs("it has no protocol type, or no protocols");
@@ -302,7 +298,8 @@ impl Group {
                 Phase::Completing { .. } => {
                     let all = changes.removed.len();
                     self.remove_unsynced(now, changes);
-                    // The leader at least has not synced. Were it otherwise, time would stand still.
+                    // The leader at least has not synced. Were it otherwise, time would stand
+                    // still.
                     if changes.removed.len() == all {
                         self.prepare(now, changes);
                     }
@@ -373,8 +370,8 @@ impl Group {
         members.fold(first, |common, next| common.intersection(&next).copied().collect())
     }
 
-    /// The protocol that most members prefer among those all support. Of two with as many votes, the
-    /// leader prefers one.
+    /// The protocol that most members prefer among those all support. Of two with as many votes,
+    /// the leader prefers one.
     fn elect(&self) -> Option<String> {
         let candidates = self.candidates();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();

@@ -10,7 +10,8 @@
 //!                                           └───────────────────────────────────────────── Stable
 //! ```
 //!
-//! Each end of `PreparingRebalance` begins a generation. Any state becomes `Dead` when the group is deleted.
+//! Each end of `PreparingRebalance` begins a generation. Any state becomes `Dead` when the group
+//! is deleted.
 
 use std::time::Duration;
 

@@ -11,21 +11,22 @@ use std::time::Duration;
 /// A record must leave room for the header of its batch.
 const MAX_REQUEST_BYTES: u64 = 1 << 30;
 
-/// When a record counts as sent. Kafka: `acks`, for a log in the same process.
+/// When a record counts as sent. Kafka: `acks`, here for a log in the same process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Acks {
-    /// The producer has taken it. Its offset stays unknown, and it is lost with the process. Kafka: `acks=0`.
+    /// When the producer has accepted it. Its offset stays unknown, and a process crash loses it.
+    /// Kafka: `acks=0`.
     HandedOver,
-    /// The log has it: it survives the end of the process, however that comes. Kafka: `acks=1`.
+    /// When the log has it: it survives a process crash. Kafka: `acks=1`.
     #[default]
     Written,
-    /// It is on the medium: it survives loss of power. Those who send at the same time share a sync. Kafka: `acks=all`, and
-    /// more, as Kafka's brokers do not wait for their disks.
+    /// When the disk has it: it survives loss of power. Threads that send at the same time share
+    /// an fsync. Kafka: `acks=all`, and more, because Kafka's brokers do not wait for their disks.
     Flushed,
 }
 
-/// Who chooses the partition of a record that names none.
+/// The choice of a partition for a record that names none.
 ///
 /// ```
 /// use annals::{PartitionerChoice, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -44,18 +45,18 @@ pub enum Acks {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum PartitionerChoice {
-    /// By the hash of its key, the same as Kafka's. Without a key it goes where those before it went, until that partition
-    /// has got a batch; then another is drawn.
+    /// By the hash of the key, the same as Kafka's. Records without a key go to one random
+    /// partition until it has received a batch, and then to another.
     #[default]
     ByKey,
     /// One partition after the other, whatever the key.
     RoundRobin,
-    /// One of your own.
+    /// A partitioner of your own.
     Custom(Arc<dyn Partitioner>),
 }
 
 impl PartitionerChoice {
-    /// One of your own. A closure will do.
+    /// Uses a partitioner of your own, for example a closure.
     pub fn custom(partitioner: impl Partitioner + 'static) -> PartitionerChoice {
         PartitionerChoice::Custom(Arc::new(partitioner))
     }
@@ -71,10 +72,11 @@ impl fmt::Debug for PartitionerChoice {
     }
 }
 
-/// How a [`Producer`](crate::Producer) gathers, writes and tries again.
+/// The options of a [`Producer`](crate::Producer).
 ///
-/// `ProducerConfig::default()` is Kafka's configuration of a producer. A value that cannot be is refused as
-/// [`Error::InvalidConfig`] when the producer is made, never adjusted.
+/// `ProducerConfig::default()` is Kafka's configuration of a producer.
+/// [`Store::producer`](crate::Store::producer) rejects an invalid value with
+/// [`Error::InvalidConfig`]; it is never adjusted.
 ///
 /// ```
 /// use annals::{Acks, Codec, ProducerConfig, Store, StoreConfig};
@@ -125,7 +127,7 @@ impl Default for ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// When a record counts as sent: what a handle waits for, and a callback is called after.
+    /// When a record counts as sent, so that its handle is done and its callback is called.
     ///
     /// *Default:* [`Acks::Written`]. Kafka: `acks`, whose default is `all`.
     #[must_use]
@@ -134,21 +136,25 @@ impl ProducerConfig {
         self
     }
 
-    /// A batch is written once it has this many bytes, before compression. A larger record gets a batch of its own.
+    /// The number of bytes at which a batch is written, before compression. A larger record gets a
+    /// batch of its own.
     ///
-    /// Larger batches are written faster: each costs a system call. *Default:* 16 KiB. *Limits:* at most
-    /// [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A topic whose
-    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes) is less gets smaller ones. Kafka: `batch.size`.
+    /// Larger batches are faster, because each batch costs a system call. *Default:* 16 KiB.
+    /// *Limits:* at most [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A
+    /// topic with a lower [`max_message_bytes`](crate::LogConfig::max_message_bytes) gets smaller
+    /// batches. Kafka: `batch.size`.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = bytes;
         self
     }
 
-    /// How long the first record of a batch waits for others, unless somebody waits for it: then it is written at once.
+    /// How long the first record of a batch waits for others. If a thread or task waits for a
+    /// record, its batch is written at once.
     ///
-    /// With zero, what is there is written by whoever sends, and two who meet share a batch. Up to 10 ms a record
-    /// without a time gets that at which its batch was begun; above, that at which it is sent. *Default:* 5 ms.
+    /// With zero, the sending thread writes the batch, and threads that send at the same moment
+    /// share one. A record without a timestamp gets the time at which its batch was begun, if
+    /// `linger` is at most 10 ms, and otherwise the time at which it is sent. *Default:* 5 ms.
     /// *Limits:* at most [`delivery_timeout`](Self::delivery_timeout). Kafka: `linger.ms`.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -156,7 +162,8 @@ impl ProducerConfig {
         self
     }
 
-    /// How many bytes may wait to be written. A batch counts with [`batch_bytes`](Self::batch_bytes) from its first record on.
+    /// The number of bytes that may wait to be written. A batch counts with
+    /// [`batch_bytes`](Self::batch_bytes) from its first record on.
     ///
     /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`. Kafka: `buffer.memory`.
     #[must_use]
@@ -165,7 +172,8 @@ impl ProducerConfig {
         self
     }
 
-    /// How long `send` waits for room before it fails with [`ProduceError::BufferFull`](crate::ProduceError::BufferFull).
+    /// How long `send` waits for room before it fails with
+    /// [`ProduceError::BufferFull`](crate::ProduceError::BufferFull).
     ///
     /// *Default:* 60 s. *Limits:* none; zero never waits. Kafka: `max.block.ms`.
     #[must_use]
@@ -174,7 +182,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The largest record that is taken: its encoding at the most, as a batch of its own, before compression.
+    /// The largest record that `send` accepts, as the upper bound of its encoding in a batch of
+    /// its own, before compression.
     ///
     /// *Default:* 1 MiB. *Limits:* 1 to 1 GiB. Kafka: `max.request.size`.
     #[must_use]
@@ -183,56 +192,61 @@ impl ProducerConfig {
         self
     }
 
-    /// How batches are compressed, by the thread that writes them. A topic with a codec of its own has the last word.
+    /// The compression of batches, done by the thread that writes them. A topic with a codec of
+    /// its own overrides it.
     ///
-    /// *Default:* not at all. *Limits:* a codec that this build has. Kafka: `compression.type`.
+    /// *Default:* none. *Limits:* the codecs of this build. Kafka: `compression.type`.
     #[must_use]
     pub fn compression(mut self, compression: impl Into<Compression>) -> Self {
         self.compression = compression.into();
         self
     }
 
-    /// Whether batches are numbered, so that one that is tried again is stored once.
+    /// Whether batches are numbered, so that a retried batch is stored once.
     ///
-    /// *Default:* on. *Limits:* none. Without, a batch may be stored twice when it is not known whether a try succeeded, which
-    /// within one process is after a panic of a [`Listener`](crate::Listener) only. Kafka: `enable.idempotence`.
+    /// *Default:* on. *Limits:* none. Without it, a batch may be stored twice if it is not known
+    /// whether a write succeeded. Within one process, that happens only after a panic of a
+    /// [`Listener`](crate::Listener). Kafka: `enable.idempotence`.
     #[must_use]
     pub fn idempotence(mut self, on: bool) -> Self {
         self.idempotence = on;
         self
     }
 
-    /// For how long a batch that fails is tried again, from its first record on. It fails then with
-    /// [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
+    /// How long a failing batch is retried, counted from its first record. Then it fails
+    /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
-    /// What is tried again is what [`Error::is_retryable`] says can be: a full disk, too many files. *Default:* 120 s.
-    /// *Limits:* at least [`linger`](Self::linger). Kafka: `delivery.timeout.ms`, and `retries` without limit.
+    /// The producer retries errors that are [retryable](Error::is_retryable), such as a full disk
+    /// or too many open files. *Default:* 120 s. *Limits:* at least [`linger`](Self::linger).
+    /// Kafka: `delivery.timeout.ms`, and `retries` without limit.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
         self
     }
 
-    /// How long to wait before a batch is tried again: this, then each time twice as long.
+    /// The pause before the first retry of a batch; each further pause is twice as long.
     ///
-    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max). Kafka: `retry.backoff.ms`, which is spread
-    /// at random so that clients do not meet; here there is no one to meet.
+    /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max).
+    /// Kafka: `retry.backoff.ms`, which adds random jitter so that clients do not retry at
+    /// the same time; here there are no other clients.
     #[must_use]
     pub fn retry_backoff(mut self, wait: Duration) -> Self {
         self.retry_backoff = wait;
         self
     }
 
-    /// The longest to wait before a batch is tried again.
+    /// The longest pause before a retry of a batch.
     ///
-    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff). Kafka: `retry.backoff.max.ms`.
+    /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff).
+    /// Kafka: `retry.backoff.max.ms`.
     #[must_use]
     pub fn retry_backoff_max(mut self, wait: Duration) -> Self {
         self.retry_backoff_max = wait;
         self
     }
 
-    /// Who chooses the partition of a record that names none.
+    /// The choice of a partition for a record that names none.
     ///
     /// *Default:* [`PartitionerChoice::ByKey`]. Kafka: `partitioner.class`.
     #[must_use]
@@ -241,7 +255,8 @@ impl ProducerConfig {
         self
     }
 
-    /// Adds one who sees each record before it is sent and hears what became of it, after those there are.
+    /// Adds an interceptor, which sees each record before it is sent, and its result. It is called
+    /// after the interceptors added before.
     ///
     /// *Default:* none. Kafka: `interceptor.classes`.
     #[must_use]
@@ -250,11 +265,11 @@ impl ProducerConfig {
         self
     }
 
-    /// Checks what [`Store::producer`](crate::Store::producer) checks.
+    /// Validates the options, as [`Store::producer`](crate::Store::producer) does.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`]; [`Error::Unsupported`] for a codec this build leaves out.
+    /// [`Error::InvalidConfig`]; [`Error::Unsupported`] for a codec that is not in this build.
     pub fn validate(&self) -> Result<()> {
         let refuse =
             |option, reason: &str| Err(Error::InvalidConfig { option, reason: reason.to_owned() });

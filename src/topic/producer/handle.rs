@@ -1,4 +1,4 @@
-//! What becomes of a batch, and how those who sent its records learn of it.
+//! The result of a batch, and the handles through which the senders of its records learn of it.
 
 use crate::error::{ProduceError, Result};
 use crate::log::{Appended, Signal};
@@ -15,22 +15,22 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// What became of a batch, once it is known. All records of the batch share it.
+/// The result of a batch, once it is known. All records of the batch share it.
 pub(super) struct Outcome {
     producer: Weak<Shared>,
     queue: Weak<Queue>,
     topic: Arc<str>,
     partition: u32,
-    /// Nobody is to wait for it.
+    /// Set with [`Acks::HandedOver`](crate::Acks::HandedOver): no handle waits for the result.
     handed_over: bool,
     result: OnceLock<Settled>,
-    /// What is known of the parts of a batch that was split. Leaf lock.
+    /// The results so far of a batch that was split. Leaf lock.
     parts: Mutex<Vec<(Part, Result<Appended, ProduceError>)>>,
     /// Raised once the result is there.
     done: Signal,
 }
 
-/// What became of the records of a batch.
+/// The result of the records of a batch.
 #[derive(Debug)]
 enum Settled {
     Whole(Result<Appended, ProduceError>),
@@ -39,7 +39,7 @@ enum Settled {
 }
 
 impl Settled {
-    /// What became of the batch that a record was written with, and its index there.
+    /// Returns the result of the batch that a record was written with, and its index there.
     fn of_record(&self, index: u32) -> Option<(&Result<Appended, ProduceError>, u32)> {
         match self {
             Settled::Whole(result) => Some((result, index)),
@@ -88,12 +88,12 @@ impl Outcome {
         self.result.get()?.error()
     }
 
-    /// The first result stays.
+    /// Sets the result, unless there is one.
     pub(super) fn complete(&self, result: Result<Appended, ProduceError>) {
         self.settle(Settled::Whole(result));
     }
 
-    /// Notes what became of a part of so many records. The last to come settles the batch.
+    /// Stores the result of a part with `records` records. The last part completes the batch.
     pub(super) fn complete_part(
         &self,
         part: Part,
@@ -102,7 +102,7 @@ impl Outcome {
     ) {
         let mut parts = self.parts.lock();
         parts.push((part, result));
-        // They come in order.
+        // Parts are completed in order.
         if part.first.saturating_add(records) >= part.total {
             let all = std::mem::take(&mut *parts);
             drop(parts);
@@ -116,7 +116,7 @@ impl Outcome {
         }
     }
 
-    /// Where a record is of which nothing more is known.
+    /// Returns the metadata of a record without a known offset.
     pub(super) fn unknown(&self, timestamp: Timestamp) -> RecordMetadata {
         let (topic, partition) = (Arc::clone(&self.topic), self.partition);
         RecordMetadata { topic, partition, offset: None, timestamp }
@@ -143,7 +143,7 @@ impl Outcome {
         }
     }
 
-    /// Has the batch written by this thread, unless another is at it.
+    /// Writes the batch on this thread, unless another thread is writing it.
     fn hurry(self: &Arc<Self>) -> Option<Arc<Shared>> {
         let producer = self.producer.upgrade()?;
         if let Some(queue) = self.queue.upgrade() {
@@ -153,7 +153,7 @@ impl Outcome {
         Some(producer)
     }
 
-    /// Has the batch written by the thread of the producer.
+    /// Lets the producer's thread write the batch.
     fn hurry_elsewhere(self: &Arc<Self>) -> Result<()> {
         let (Some(producer), Some(queue)) = (self.producer.upgrade(), self.queue.upgrade()) else {
             return Ok(());
@@ -166,10 +166,12 @@ impl Outcome {
     }
 }
 
-/// A record on its way. Kafka: the `Future` that `send` returns.
+/// A handle to a record that is being sent. Kafka: the `Future` that `send` returns.
 ///
-/// It can be [waited for](SendHandle::wait), looked at, or awaited as a [`Future`] under any executor. The batch of a record
-/// that somebody waits for does not linger. Dropping the handle takes nothing back.
+/// You can [wait](SendHandle::wait) for it, check it, or await it as a [`Future`] under any
+/// executor. A batch does not linger while a thread or task waits for one of its records. Dropping
+/// the handle does not cancel the send, before or after it was polled: the record is still
+/// written, or still fails.
 ///
 /// ```
 /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -190,13 +192,13 @@ pub struct SendHandle {
     outcome: Arc<Outcome>,
     index: u32,
     timestamp: Timestamp,
-    /// Where its task waits, if one does.
+    /// The registration of its task, if one waits.
     task: Option<u64>,
 }
 
-/// What is got for a record that was sent.
+/// The value that a send returns.
 pub(super) trait Receipt {
-    /// A claim on the outcome of a batch.
+    /// A claim on the result of a batch.
     type Claim;
     fn claim(outcome: &Arc<Outcome>) -> Self::Claim;
     fn of(claim: Self::Claim, index: u32, timestamp: Timestamp) -> Self;
@@ -216,7 +218,7 @@ impl Receipt for SendHandle {
     }
 }
 
-/// For who does not want to know: a claim costs two atomic operations a record.
+/// For sends without a handle: a claim would cost two atomic operations for each record.
 impl Receipt for () {
     type Claim = ();
 
@@ -228,19 +230,19 @@ impl Receipt for () {
 }
 
 impl SendHandle {
-    /// Whether it is known what became of the record.
+    /// Returns whether the result of the record is known.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.outcome.handed_over || self.outcome.is_done()
     }
 
-    /// Waits until the record is sent, as [`Acks`](crate::Acks) has it. The batch is written by this thread, if no other is
-    /// at it.
+    /// Blocks until the record is sent, as [`Acks`](crate::Acks) has it. This thread writes the
+    /// batch, unless another thread is writing it.
     ///
     /// # Errors
     ///
-    /// [`Error::Produce`](crate::Error::Produce): with [`ProduceError::Batch`] what the log answered,
-    /// [`ProduceError::DeliveryTimeout`], [`ProduceError::Aborted`].
+    /// [`Error::Produce`](crate::Error::Produce): [`ProduceError::Batch`] with the error of the
+    /// log, [`ProduceError::DeliveryTimeout`], [`ProduceError::Aborted`].
     pub fn wait(&self) -> Result<RecordMetadata> {
         loop {
             if let Some(sent) = self.wait_until(None)? {
@@ -249,7 +251,8 @@ impl SendHandle {
         }
     }
 
-    /// As [`wait`](Self::wait), but not for longer than this: then `None`, and the record is still on its way.
+    /// Blocks until the record is sent, for at most `timeout`; returns `None` if the record is
+    /// still being sent.
     ///
     /// # Errors
     ///

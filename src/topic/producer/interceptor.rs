@@ -3,10 +3,12 @@
 use crate::error::Error;
 use crate::topic::producer::record::{ProducerRecord, RecordMetadata};
 
-/// Sees each record before it is sent, and hears what became of it. Kafka: `ProducerInterceptor`.
+/// A user-supplied observer of each record before it is sent, and of its result.
+/// Kafka: `ProducerInterceptor`.
 ///
-/// Interceptors are called in the order they were added, with no lock held. One that panics is left out of that call, and
-/// the panic is reported as [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
+/// Interceptors are called in the order they were added, with no lock held. One that panics is
+/// left out of that call, and the panic is reported as
+/// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
 ///
 /// ```
 /// use annals::*;
@@ -34,8 +36,8 @@ pub trait ProducerInterceptor: Send + Sync {
         record
     }
 
-    /// Called when a record is written, or has failed for good, before its own callback; in the order of the records of a
-    /// partition. It is not called for records that `send` refused.
+    /// Called when a record is written, or has failed for good, before its own callback; in the
+    /// order of the records of a partition. It is not called for records that `send` refused.
     fn on_acknowledgement(&self, metadata: &RecordMetadata, error: Option<&Error>) {
         // Most only look at what is sent.
         let _ = (metadata, error);

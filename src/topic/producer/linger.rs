@@ -1,4 +1,5 @@
-//! The thread that does what is due when nobody else does: it writes batches that have lingered, and tries again.
+//! The thread that does what is due when nobody else does: it writes batches that have lingered,
+//! and tries again.
 
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,8 +14,8 @@ const NEVER: u64 = u64::MAX;
 
 /// When something is due, and who sees to it.
 pub(super) struct Linger {
-    /// In nanoseconds of the clock that never goes back. Set to never before all queues are looked at: a queue that gets something
-    /// after it was looked at lowers it again.
+    /// In nanoseconds of the clock that never goes back. Set to never before all queues are looked
+    /// at: a queue that gets something after it was looked at lowers it again.
     due: AtomicU64,
     started: AtomicBool,
     /// Leaf lock.

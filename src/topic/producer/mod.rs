@@ -1,4 +1,4 @@
-//! Writing to topics: records are gathered into batches, and batches written in order.
+//! Writing to topics: a producer collects records into batches, and writes the batches in order.
 //!
 //! ```text
 //!  send ─► interceptors ─► partition? ─► its open batch ─► closed batches ─► Log::append ─► handles, callbacks
@@ -6,13 +6,13 @@
 //!                           key, sticky   or waited for      time, in order
 //! ```
 //!
-//! There is no network, so a thread that has a reason to write does: one that fills a batch,
-//! waits for one, or finds the buffer full. A thread of the producer's own does what is left:
-//! batches that have lingered, and retries. It is started when there is the first of either. A
-//! thread that writes calls back once nothing is left to write; the producer's own leaves that to
-//! another ([callbacks]), so that no callback keeps it from writing.
+//! There is no network, so the threads of the caller write: a thread that fills a batch, waits for
+//! one, or finds the buffer full. The producer's own thread writes the rest: batches that have
+//! lingered, and retries. It is started for the first of either. A thread that has written calls
+//! the callbacks once nothing is left to write. The producer's own thread leaves them to another
+//! ([callbacks]), so that no callback keeps it from writing.
 //!
-//! Records of a partition are written in the order in which they were sent, also when some are
+//! Records of a partition are written in the order in which they were sent, even if some are
 //! retried: later ones wait. Each batch is numbered ([numbering]), so none is stored twice.
 
 mod buffer;
@@ -51,23 +51,24 @@ use std::time::Duration;
 
 /// Writes records to the topics of a store. Kafka: `KafkaProducer`.
 ///
-/// Clones are handles to the same producer, for any number of threads. All methods take `&self`.
+/// Clones are handles to the same producer, and any thread can use them. All methods take `&self`.
 ///
-/// | a record is sent when, by [`Acks`] | it survives |
-/// |---|---|
-/// | `HandedOver`: it was taken | nothing |
-/// | `Written`: the log has it | the end of this process, however it comes |
-/// | `Flushed`: it is on the medium | loss of power |
+/// | [`Acks`] | a record is sent when | it survives |
+/// |---|---|---|
+/// | `HandedOver` | the producer has accepted it | nothing |
+/// | `Written` | the log has it | a process crash |
+/// | `Flushed` | the disk has it | loss of power |
 ///
-/// A batch that fails is tried again if that can help: a full disk stops the records of a
-/// partition, and they go on once there is room, in order and each once. What is not written by
-/// [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and its place is taken by what
-/// comes behind. A partition that is closed or poisoned fails at once, and others go on.
+/// The producer retries a batch if that can help. A full disk stops the records of a partition;
+/// once there is room, the producer writes them, in order and each once. A batch that is not
+/// written within [`delivery_timeout`](ProducerConfig::delivery_timeout) fails, and the next ones
+/// take its place. Records for a closed or poisoned partition fail at once, and other partitions
+/// go on.
 ///
-/// When the last handle is dropped without [`close`](Producer::close), what has been gathered is
-/// tried once more: the drop waits for a thread that is writing, then writes the rest itself,
-/// without waiting for the time of a retry. What fails then is
-/// [`Aborted`](ProduceError::Aborted); handles and callbacks tell, the drop does not.
+/// If you drop the last handle without [`close`](Producer::close), the drop tries to write the
+/// remaining records once: it waits for a thread that is writing, then writes the rest itself,
+/// without waiting for the time of a retry. Records that fail then get
+/// [`Aborted`](ProduceError::Aborted) in their handles and callbacks; the drop returns no error.
 ///
 /// ```
 /// use annals::{ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
@@ -102,31 +103,33 @@ impl Drop for Handle {
     }
 }
 
-/// What a [`Producer`] has done since it was made.
+/// The counters of a [`Producer`] since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ProducerStats {
-    /// The records that were written.
+    /// The number of records written.
     pub records: u64,
-    /// The batches that they were written in.
+    /// The number of batches written.
     pub batches: u64,
-    /// The bytes of these, before compression.
+    /// The bytes of these batches, before compression.
     pub bytes: u64,
-    /// The part of [`buffer_bytes`](ProducerConfig::buffer_bytes) that is taken now.
+    /// The part of [`buffer_bytes`](ProducerConfig::buffer_bytes) in use now.
     pub buffered_bytes: u64,
-    /// How often a batch was tried again.
+    /// The number of retries of a batch.
     pub retries: u64,
-    /// The records that failed for good. Not those that `send` refused.
+    /// The number of records that failed for good, without those that `send` rejected.
     pub errors: u64,
 }
 
 impl Store {
-    /// A producer for the topics of this store.
+    /// Creates a producer for the topics of this store.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`], and [`Error::Unsupported`] for a codec that this build leaves out.
-    /// - [`Error::Io`] when no producer id can be had, [`Error::StoreClosed`].
+    /// - [`Error::InvalidConfig`], and [`Error::Unsupported`] for a codec that is not in this
+    ///   build.
+    /// - [`Error::Io`] if no producer id can be reserved, for example on a full disk;
+    ///   [`Error::StoreClosed`].
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
         let shared = Arc::new(Shared::new(self.clone(), config)?);
@@ -141,24 +144,28 @@ impl Producer {
     ///
     /// Blocks its thread while the buffer is full, up to
     /// [`max_block`](ProducerConfig::max_block), 60 seconds by default. In async code set that to
-    /// zero, or see [`docs::async_use`](crate::docs::async_use). When it fails, nothing was
+    /// zero, and see [`docs::async_use`](crate::docs::async_use). If it fails, nothing was
     /// changed.
     ///
     /// # Errors
     ///
     /// - [`Error::Topic`]: there is no such topic, or no such partition.
-    /// - [`Error::InvalidRecord`] for no key in a topic that is compacted, and a timestamp that the topic does not take.
+    /// - [`Error::InvalidRecord`] for a record without a key in a compacted topic, and for a
+    ///   timestamp outside of the topic's limits.
     /// - [`Error::Produce`]: [`ProduceError::RecordTooLarge`], [`ProduceError::BufferFull`], and
-    ///   [`ProduceError::NoSuchPartition`] or [`ProduceError::PartitionerPanicked`] of a partitioner; [`ProduceError::Closed`].
+    ///   [`ProduceError::NoSuchPartition`] or [`ProduceError::PartitionerPanicked`] of a
+    ///   partitioner; [`ProduceError::Closed`].
     /// - [`Error::Io`] when the producer's thread cannot be started.
     #[inline]
     pub fn send(&self, record: impl Into<ProducerRecord>) -> Result<SendHandle> {
         self.handle.shared.send(record.into(), None)
     }
 
-    /// Sends a record of which nobody wants to know more: [`flush`](Self::flush) and
-    /// [`close`](Self::close) tell whether it failed while they waited for it, and
-    /// [`stats`](Self::stats) count it. A little faster than [`send`](Self::send).
+    /// Sends a record without a handle for its result. It is a little faster than
+    /// [`send`](Self::send).
+    ///
+    /// [`flush`](Self::flush) and [`close`](Self::close) fail if the record fails while they wait
+    /// for it, and [`stats`](Self::stats) counts it.
     ///
     /// ```
     /// use annals::{ProducerConfig, ProducerRecord, Store, StoreConfig, TopicConfig};
@@ -184,18 +191,18 @@ impl Producer {
         self.handle.shared.send(record.into(), None)
     }
 
-    /// Sends a record, and calls back when it is sent or has failed for good.
+    /// Sends a record, and calls `callback` when it is sent or has failed for good.
     ///
     /// The callbacks of a partition are called in the order of its records, by a thread that
-    /// sends, waits or flushes, or by one that the producer starts for them. No lock is held: a
-    /// callback may send, wait, flush, and close the producer. It may also block; the callbacks
-    /// behind it wait, writing goes on. In a callback, `flush`, `close` and `poll` wait for
+    /// sends, waits or flushes, or by a thread that the producer starts for them. No lock is held:
+    /// a callback may send, wait, flush, and close the producer. It may also block: later
+    /// callbacks wait, and writing goes on. In a callback, `flush`, `close` and `poll` wait for
     /// records, and not for callbacks, which might wait for this one.
     ///
     /// A callback that panics is reported as
-    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). It is not called when this
-    /// returns an error. A [handle](SendHandle) may be done before; [`flush`](Self::flush) waits
-    /// for callbacks, too.
+    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). If `send_with` returns an
+    /// error, the callback is not called. The [handle](SendHandle) may be done before the callback
+    /// is called; [`flush`](Self::flush) waits for callbacks, too.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -224,8 +231,8 @@ impl Producer {
         self.handle.shared.send(record.into(), Some(Box::new(callback)))
     }
 
-    /// The same producer, for one topic: for who sends many records to it. [`TopicProducer`] has
-    /// an example.
+    /// Returns a handle to this producer for one topic, which is faster if you send many records
+    /// to it. [`TopicProducer`] has an example.
     ///
     /// # Errors
     ///
@@ -235,23 +242,24 @@ impl Producer {
         TopicProducer::new(self, &name.into())
     }
 
-    /// Writes all that was sent before this call, and waits until it is known what became of it,
-    /// and callbacks were called. In a [callback](Self::send_with) it waits for no callbacks.
+    /// Writes everything that was sent before this call. Blocks until every record is sent or has
+    /// failed, and the callbacks were called. In a [callback](Self::send_with) it waits for no
+    /// callbacks.
     ///
     /// # Errors
     ///
-    /// [`Error::Produce`] with the first failure of a batch that this waited for. It waits for
-    /// all of them all the same.
+    /// [`Error::Produce`] with the first failure of a batch that it waited for. It waits for all
+    /// of them all the same.
     pub fn flush(&self) -> Result<()> {
         self.handle.shared.flush(None).map(|_| ())
     }
 
-    /// Does what is due: writes batches that have lingered, tries again what failed, and gives up
-    /// what has failed for too long. Returns how long it is until there is something to do;
-    /// `None` if nothing waits.
+    /// Does the work that is due: writes batches that have lingered, retries failed ones, and
+    /// gives up batches past their delivery timeout. Returns the time until there is more work;
+    /// `None` if there is none.
     ///
-    /// The producer's thread does the same, and what it is at is waited for. Call it after a
-    /// [`ManualClock`](crate::ManualClock) was advanced.
+    /// The producer's thread does the same work, and `poll` waits for its current step. Call it
+    /// after you have advanced a [`ManualClock`](crate::ManualClock).
     ///
     /// ```
     /// use annals::{ManualClock, ProducerConfig, Store, StoreConfig, Timestamp, TopicConfig};
@@ -275,7 +283,7 @@ impl Producer {
         if met_others { shared.poll().0 } else { next }
     }
 
-    /// What it has done.
+    /// Returns the counters of the producer.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
         let shared = &self.handle.shared;
@@ -290,25 +298,26 @@ impl Producer {
         }
     }
 
-    /// [Flushes](Self::flush), and ends the producer for all its handles. With the last handle, the logs
-    /// forget it: nothing of it can be resent.
+    /// [Flushes](Self::flush), and closes the producer for all its handles. When the last handle
+    /// is dropped, the logs forget the producer, because it resends nothing.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush), and [`ProduceError::Closed`] when it was closed before.
+    /// As [`flush`](Self::flush), and [`ProduceError::Closed`] if it is already closed.
     pub fn close(self) -> Result<()> {
         self.close_until(None)
     }
 
-    /// [Closes](Self::close) the producer, but gives up what is not written within this time.
+    /// [Closes](Self::close) the producer, but gives up the records that are not written within
+    /// `timeout`.
     ///
-    /// A batch that another thread is writing by then cannot be called back: its handles tell
-    /// whether it was written. Callbacks that have not been called by then are called later.
+    /// A batch that another thread is writing by then cannot be given up: its handles tell whether
+    /// it was written. Callbacks that have not been called by then are called later.
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close), and [`ProduceError::Aborted`] when something was given up, or
-    /// is still being written.
+    /// As [`close`](Self::close), and [`ProduceError::Aborted`] if records were given up, or are
+    /// still being written.
     pub fn close_within(self, timeout: Duration) -> Result<()> {
         self.close_until(Some(timeout))
     }

@@ -1,13 +1,13 @@
-//! What is sent, and what is known of it once it was.
+//! Records to send, and their metadata once they are sent.
 
 use crate::record::{Header, Record};
 use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A record, and where it is to go.
+/// A record with its topic and, optionally, its partition.
 ///
-/// A topic's name that is sent to often is best kept as an `Arc<str>`: making a record copies no name then.
+/// If you send to a topic often, keep its name as an `Arc<str>`: a record then copies no name.
 ///
 /// ```
 /// use annals::{ProducerRecord, Record, Timestamp};
@@ -22,21 +22,21 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerRecord {
-    /// The topic it goes to.
+    /// The topic.
     pub topic: Arc<str>,
-    /// The partition it goes to, if that is not to be chosen.
+    /// The partition; `None` lets the producer choose it.
     pub partition: Option<u32>,
-    /// Key, value, headers and time.
+    /// Key, value, headers and timestamp.
     pub record: Record,
 }
 
 impl ProducerRecord {
-    /// A record for a topic, whose partition the producer chooses.
+    /// Creates a record for a topic. The producer chooses the partition.
     pub fn new(topic: impl Into<Arc<str>>, record: impl Into<Record>) -> ProducerRecord {
         ProducerRecord { topic: topic.into(), partition: None, record: record.into() }
     }
 
-    /// Names the partition.
+    /// Sets the partition.
     #[must_use]
     pub fn partition(mut self, partition: u32) -> ProducerRecord {
         self.partition = Some(partition);
@@ -50,7 +50,7 @@ impl<T: Into<Arc<str>>, R: Into<Record>> From<(T, R)> for ProducerRecord {
     }
 }
 
-/// A record as it is encoded: whoever sends it keeps what it is made of.
+/// A record that borrows its parts from the caller while it is encoded.
 #[derive(Clone, Copy)]
 pub(super) struct Lent<'a> {
     pub(super) key: Option<&'a [u8]>,
@@ -72,7 +72,7 @@ impl<'a> From<&'a Record> for Lent<'a> {
 }
 
 impl Lent<'_> {
-    /// A copy that is the sender's no more.
+    /// Returns an owned copy.
     pub(super) fn to_record(self) -> Record {
         let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let (key, value) = (copy(self.key), copy(self.value));
@@ -80,7 +80,7 @@ impl Lent<'_> {
     }
 }
 
-/// Where a record went. Kafka: `RecordMetadata`.
+/// The partition, offset and timestamp of a record that was sent. Kafka: `RecordMetadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordMetadata {
@@ -88,8 +88,9 @@ pub struct RecordMetadata {
     pub topic: Arc<str>,
     /// The partition.
     pub partition: u32,
-    /// Its offset. `None` if it failed, and with [`Acks::HandedOver`](crate::Acks::HandedOver), where nobody waits to know.
+    /// The offset. `None` if the record failed, and with
+    /// [`Acks::HandedOver`](crate::Acks::HandedOver), where no result is awaited.
     pub offset: Option<Offset>,
-    /// Its time: its own, or that of the log if the topic's times are the log's.
+    /// The timestamp: the record's own, or the append time if the topic uses append times.
     pub timestamp: Timestamp,
 }

@@ -179,13 +179,15 @@ impl Shared {
     pub(super) fn send<R: Receipt>(
         self: &Arc<Self>,
         mut record: ProducerRecord,
-        callback: Option<Callback>,
+        mut callback: Option<Callback>,
     ) -> Result<R> {
         if self.has_interceptors() {
             record = deliver::intercept(self, record);
         }
-        let topic = self.topics.find(&record.topic, self)?;
-        self.send_to(&topic, record.partition, &Lent::from(&record.record), callback)
+        let lent = Lent::from(&record.record);
+        self.topics.with(&record.topic, self, |topic| {
+            self.send_to(topic, record.partition, &lent, &mut callback)
+        })
     }
 
     /// Sends what interceptors have seen.
@@ -195,13 +197,15 @@ impl Shared {
         topic: &TopicEntry,
         partition: Option<u32>,
         record: &Lent<'_>,
-        mut callback: Option<Callback>,
-    ) -> Result<R> {
+        callback: &mut Option<Callback>,
+    ) -> Result<Option<R>> {
         let mut deadline = None;
         loop {
-            topic.look_up(self)?;
+            if !topic.look_up(self)? {
+                return Ok(None);
+            }
             let mut choice = topic.choose(partition, record, self)?;
-            match choice.queue.add::<R>(self, record, &mut callback)? {
+            match choice.queue.add::<R>(self, record, callback)? {
                 Added::Accepted { claim, index, timestamp, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
                         sticky.note(bytes, complete);
@@ -218,7 +222,7 @@ impl Shared {
                     if self.hands_over() {
                         self.call_back(choice.queue);
                     }
-                    return Ok(R::of(claim, index, timestamp));
+                    return Ok(Some(R::of(claim, index, timestamp)));
                 }
                 Added::NoRoom(bytes) => {
                     drop(choice.sticky);

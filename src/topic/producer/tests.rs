@@ -1,4 +1,5 @@
-//! What cannot be reached from outside: panics between writing and being told, topics that grow and are made again.
+//! What cannot be reached from outside: panics between writing and being told, topics that grow
+//! and are made again.
 
 use super::*;
 use crate::event::{Event, Listener};
@@ -74,7 +75,7 @@ fn numbers_go_round_in_the_log_too() {
     let producer = store.producer(ProducerConfig::default()).unwrap();
     producer.send(to(0, "first")).unwrap();
     let shared = &producer.handle.shared;
-    let entry = shared.topics.find(&"orders".into(), shared).unwrap();
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
     let choice = entry.choose(Some(0), &Lent::from(&Record::default()), shared).unwrap();
     let mut numbering = Numbering::of(77);
     numbering.advance(i32::MAX as usize - 1);
@@ -107,7 +108,7 @@ fn partitions_are_added_and_exchanged() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let shared = &producer.handle.shared;
-    let entry = shared.topics.find(&"orders".into(), shared).unwrap();
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
     entry.look_up(shared).unwrap();
     let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
     let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
@@ -133,8 +134,9 @@ fn partitions_are_added_and_exchanged() {
     assert!(queue_of(1).is_err());
 }
 
-/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic is bound to keeps its
-/// entry, so that all records of the next topic of that name are in one queue.
+/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic
+/// is bound to keeps its entry, so that all records of the next topic of that name are in one
+/// queue.
 #[test]
 fn deleted_topics_leave_no_entry() {
     let (_, store, _) = scene(0);
@@ -172,4 +174,32 @@ fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
     drop(producer);
     assert!(shared.upgrade().is_none());
     assert_eq!(handle.wait().unwrap().offset, Some(0));
+}
+
+/// A sender that has found a topic when that is deleted and created again does not go on with what
+/// it found: the records of two entries of one topic would not be in one order.
+#[test]
+fn topic_is_looked_for_anew_when_retired() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let name = "orders".into();
+    let mut found = 0;
+    let record = Record::new("x");
+    let handle: SendHandle = shared
+        .topics
+        .with(&name, shared, |topic| {
+            found += 1;
+            if found == 1 {
+                topic.look_up(shared)?;
+                store.delete_topic("orders")?;
+                assert_eq!(shared.topics.len(), 0);
+                store.create_topic("orders", TopicConfig::default())?;
+            }
+            shared.send_to(topic, Some(0), &Lent::from(&record), &mut None)
+        })
+        .unwrap();
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+    assert_eq!(found, 2);
+    assert_eq!(shared.topics.len(), 1);
 }

@@ -1,6 +1,6 @@
 //! Sending to one topic.
 
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::record::Record;
 use crate::topic::producer::Producer;
 use crate::topic::producer::deliver::Callback;
@@ -10,11 +10,13 @@ use crate::topic::producer::topics::TopicEntry;
 use std::fmt;
 use std::sync::Arc;
 
-/// A [`Producer`] bound to a topic: the topic is looked up once, and records need not name it.
+/// A [`Producer`] bound to a topic: it looks the topic up once, and records need not name it.
 ///
-/// It is a handle to the same producer: its records are in order with those that were sent to the topic otherwise, and
-/// [`flush`](Producer::flush) and [`close`](Producer::close) are the producer's. That the topic grows, is deleted or made
-/// again is noticed as by [`Producer::send`]. For small records it is faster than that: no name is copied, hashed and compared. Where there are interceptors it is not.
+/// It is a handle to the same producer. Its records are in order with those that you send to the
+/// topic through the producer, and [`flush`](Producer::flush) and [`close`](Producer::close) are
+/// the producer's. It notices as [`Producer::send`] does that the topic grows, is deleted or is
+/// created again. For small records it is faster than `send`, because no name is copied, hashed
+/// and compared; with interceptors it is not.
 ///
 /// ```
 /// use annals::{ProducerConfig, Record, Store, StoreConfig, TopicConfig};
@@ -46,28 +48,28 @@ impl TopicProducer {
         if shared.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        let topic = shared.topics.find(name, shared)?;
+        let topic = shared.topics.hold(name, shared)?;
         topic.look_up(shared)?;
         Ok(TopicProducer { producer: producer.clone(), topic })
     }
 
-    /// The name of the topic.
+    /// Returns the name of the topic.
     #[must_use]
     pub fn name(&self) -> &str {
         self.topic.name()
     }
 
-    /// The producer, to flush and close.
+    /// Returns the producer, to flush or close it.
     #[must_use]
     pub fn producer(&self) -> &Producer {
         &self.producer
     }
 
-    /// Sends a record, as [`Producer::send`].
+    /// Sends a record, as [`Producer::send`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Producer::send`].
     #[inline]
     pub fn send(&self, record: impl Into<Record>) -> Result<SendHandle> {
         self.add(None, &Lent::from(&record.into()), None)
@@ -94,7 +96,8 @@ impl TopicProducer {
         self.add(Some(partition), &Lent::from(&record.into()), None)
     }
 
-    /// Sends a record without headers, of a key and a value that are copied straight into the batch: nothing is allocated for it, but for interceptors.
+    /// Sends a key and a value without headers. They are copied straight into the batch; nothing
+    /// is allocated unless there are interceptors.
     ///
     /// ```
     /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig};
@@ -122,7 +125,7 @@ impl TopicProducer {
         self.add(None, &record, None)
     }
 
-    /// Sends a record of which nobody wants to know more, as [`Producer::send_and_forget`].
+    /// Sends a record without a handle for its result, as [`Producer::send_and_forget`] does.
     ///
     /// # Errors
     ///
@@ -132,7 +135,7 @@ impl TopicProducer {
         self.add(None, &Lent::from(&record.into()), None)
     }
 
-    /// Sends a record, and calls back, as [`Producer::send_with`].
+    /// Sends a record, and calls `callback` with its result, as [`Producer::send_with`] does.
     ///
     /// # Errors
     ///
@@ -150,7 +153,7 @@ impl TopicProducer {
         &self,
         partition: Option<u32>,
         record: &Lent<'_>,
-        callback: Option<Callback>,
+        mut callback: Option<Callback>,
     ) -> Result<R> {
         let shared = &self.producer.handle.shared;
         if shared.has_interceptors() {
@@ -159,7 +162,9 @@ impl TopicProducer {
             let record = ProducerRecord { topic, partition, record: record.to_record() };
             return shared.send(record, callback);
         }
-        shared.send_to(&self.topic, partition, record, callback)
+        let sent = shared.send_to(&self.topic, partition, record, &mut callback)?;
+        // An entry that is held is not retired.
+        sent.ok_or_else(|| TopicError::Unknown { topic: self.name().to_owned() }.into())
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     option!("flush.ms", AGE, flush_interval, millis),
     option!("retention.bytes", Rule::Limit(i64::MIN), retention_bytes, size_limit),
     option!("retention.ms", Rule::Limit(-1), retention_age, age_limit),
-    option!("max.message.bytes", Rule::Number(0, INT), max_message_bytes, bytes),
+    option!("max.message.bytes", Rule::Number(68, INT), max_message_bytes, bytes),
     option!("cleanup.policy", Rule::Policy, cleanup_policy, policy),
     option!("delete.retention.ms", AGE, delete_retention, millis),
     option!("min.compaction.lag.ms", AGE, min_compaction_lag, millis),

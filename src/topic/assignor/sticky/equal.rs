@@ -4,8 +4,9 @@
 //!  8 partitions, 3 members      everybody 2, and two of them one more
 //! ```
 //!
-//! Members keep what they have up to their quota. The larger one goes to the first that can use all of it. Then the
-//! rest is dealt: in turn to those below the small quota, after that one each to those who may have the large one.
+//! Members keep what they have up to their quota. The larger one goes to the first that can use
+//! all of it. Then the rest is dealt: in turn to those below the small quota, after that one each
+//! to those who may have the large one.
 
 use super::{Group, Place, Share};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

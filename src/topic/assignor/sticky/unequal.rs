@@ -1,11 +1,13 @@
-//! Not all subscribe to the same topics: partitions go to who has least, and move while that makes it fairer.
+//! Not all subscribe to the same topics: partitions go to who has least, and move while that makes
+//! it fairer.
 //!
-//! Everybody keeps what they have. Each partition without a member goes to the one with the fewest of those that
-//! subscribe to its topic; topics with few subscribers come first, as there is less choice. Then partitions move, one at a
-//! time, from a member to one that has at least two fewer. Each such move brings two numbers closer to each other, so it ends.
+//! Everybody keeps what they have. Each partition without a member goes to the one with the fewest
+//! of those that subscribe to its topic; topics with few subscribers come first, as there is less
+//! choice. Then partitions move, one at a time, from a member to one that has at least two fewer.
+//! Each such move brings two numbers closer to each other, so it ends.
 //!
-//! That two members give each other partitions of one topic would be of no use to anybody. Before a partition goes
-//! from A to B, one that came from B to A goes back:
+//! That two members give each other partitions of one topic would be of no use to anybody. Before
+//! a partition goes from A to B, one that came from B to A goes back:
 //!
 //! ```text
 //!  t0-1 went from B to A, and t0-7 is to go from A to B:    t0-1 goes to B, t0-7 stays
@@ -25,7 +27,8 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
             balance.put(*place, member);
         }
     }
-    // Where the new ones can even it out, the others stay. That is not tried when some must move anyway.
+    // Where the new ones can even it out, the others stay. That is not tried when some must move
+    // anyway.
     if !balance.lost {
         balance.even_out(&free);
     }
