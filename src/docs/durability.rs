@@ -154,6 +154,10 @@
 //! btrfs and zfs, the reserve promises nothing. A partition that was being created when the
 //! process ended is created by the next opening, which needs room.
 //!
+//! Deleted segments and topics leave the disk at once, even while handles to the log or the topic
+//! live. An idle reader, tail or consumer keeps at most the one segment that it is in, until its
+//! next call.
+//!
 //! # The state of a store after a failed call
 //!
 //! | failure | the call | the store afterwards |

@@ -41,7 +41,8 @@
 //!
 //! A segment is one to three files. A log keeps at most 16 log files open. In addition, it holds
 //! its directory, its lock file if it has one of its own, and the files that readers are in at the
-//! moment. So a store has two descriptors for each partition that is only written to. A file is
+//! moment. So a store has two descriptors for each partition that is only written to. A closed log
+//! has none, even while handles to it live; a log opened read-only keeps two files open. A file is
 //! opened when it is first needed. If the process has no descriptors left, the call fails with
 //! [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!

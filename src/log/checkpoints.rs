@@ -205,6 +205,15 @@ impl Checkpoints {
         }
     }
 
+    /// Closes the data directory, if it was opened for this log alone.
+    pub(crate) fn let_go(&self) {
+        match &self.kept {
+            Kept::Shared { all, is_alone: true, .. } => all.let_go(),
+            Kept::Above { dir, .. } => dir.let_go(),
+            Kept::Own(_) | Kept::Shared { .. } => {}
+        }
+    }
+
     /// Whether files of a log by itself lie beside the segments: its lock file is the last of them
     /// to be removed.
     fn has_own(&self) -> Result<bool> {

@@ -457,6 +457,11 @@ impl DataCheckpoints {
         self.state.lock().closed.insert(name_of(log), marker);
     }
 
+    /// Closes the directory, when all logs of it are closed.
+    pub(crate) fn let_go(&self) {
+        self.dir.let_go();
+    }
+
     /// The room that is set aside for when the disk is full.
     pub(crate) fn reserve(&self) -> Option<Arc<Reserve>> {
         self.dir.reserve().cloned()

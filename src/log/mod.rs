@@ -198,6 +198,10 @@ impl Log {
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
     ///
+    /// A file that the writer deletes keeps its room on disk while this process has it open.
+    /// Between two calls, the log keeps at most two files open, and each reader the one that it is
+    /// in.
+    ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
     ///
@@ -546,10 +550,14 @@ impl Log {
     /// Removes all records below `start`, durably, and returns the new start of the log: `start`,
     /// or the present start if that is above.
     ///
-    /// Reads below get [`Error::OffsetOutOfRange`] from now on; who is reading a segment goes on
-    /// to its end. Segments that lie wholly below leave the disk when the last reader lets go of
-    /// them; the room of other records below goes with the rest of their segment. What is deleted
-    /// is made durable first, so this waits for the disk. Kafka: `DeleteRecords`.
+    /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
+    /// wholly below it leave the disk before this returns, except for segments that are being
+    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
+    /// that segment to its end, and releases it when it goes on. A running call, such as
+    /// [`verify`](Log::verify), releases its segments when it returns; a running compaction
+    /// releases them within 256 KiB of work. Other records below `start` keep their room until the
+    /// rest of their segment is deleted. `delete_before` first makes durable what it deletes, so
+    /// it waits for the disk. Kafka: `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -746,6 +754,10 @@ impl Log {
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
+    ///
+    /// All files and the directory are closed then, even while handles to the log live. Only a
+    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
+    /// until its next call.
     ///
     /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
     /// full disk it succeeds without them: everything appended is durable, an

@@ -105,10 +105,14 @@ impl Opening {
         self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
-    /// The offset from which on none may be missing between two segments, as this file's head says.
+    /// The offset from which on a hole between two segments makes the log unusable.
     fn dense_from(&self) -> Offset {
+        if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
+    }
+
+    /// The offset from which on none was left out between two segments, as this file's head says.
+    fn written_dense_from(&self) -> Offset {
         match self.point.uncompacted {
-            _ if self.keeps_gaps() => Offset::MAX,
             _ if !self.may_have_holes => 0,
             Some(uncompacted) if self.lost_power => uncompacted,
             _ => Offset::MAX,
@@ -256,7 +260,8 @@ impl Opening {
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            if *next > self.dense_from()
+            // Where gaps are kept, it is covered as one.
+            if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {
                 return Ok(Some(index));

@@ -3,15 +3,15 @@
 //! ```text
 //!  data/
 //!    .lock                               one process at a time
-//!    meta.properties                     whose directory it is
+//!    meta.properties                     the ids of cluster, node and directory
 //!    recovery-point-offset-checkpoint    a line a log, as are the next two
 //!    log-start-offset-checkpoint
 //!    cleaner-offset-checkpoint
-//!    .kafka_cleanshutdown                only while nobody has it open
-//!    producer-ids.properties             which were given out
+//!    .kafka_cleanshutdown                only while no process has it open for writing
+//!    producer-ids.properties             the next producer ids
 //!    orders-0/                           a log: partition 0 of `orders`
 //!      partition.metadata                the topic's id
-//!      topic.properties                  how the topic is set up, in partition 0 alone
+//!      topic.properties                  the settings of the topic, only in partition 0
 //!    orders-1/
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
@@ -83,9 +83,9 @@ impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
-        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
-        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
-        Directory { dir: Arc::new(dir) }
+        let dir = SegmentDir::new(fs, path, events, 0, true);
+        let reserve = Arc::new(Reserve::new(&dir.fs, &dir.path, &dir.events));
+        Directory { dir: Arc::new(dir.with_reserve(Some(reserve))) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -422,7 +422,7 @@ impl Directory {
             if !renamed.map_err(|error| Error::io("rename", &from, error))? {
                 continue;
             }
-            // Nobody must find partition 0 gone and another there.
+            // No opening may find partition 0 gone and another partition there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
@@ -457,8 +457,9 @@ impl Directory {
     }
 }
 
-/// How a topic is set up that a broker made: only its controller knows. So nothing of it is
-/// deleted until somebody says when. Of internal topics everybody knows: they are compacted.
+/// Returns the settings of a topic that a broker created. Only its controller knows them, so
+/// nothing is deleted until the user alters them. Internal topics are compacted, as in every
+/// broker.
 pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_compacted(topic) {

@@ -341,7 +341,7 @@ impl Store {
 
     /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening
     /// reads none of them. On a full disk `close` succeeds, too, and the next opening recovers the
-    /// logs.
+    /// logs. All files and directories are closed, even while handles live: see [`Log::close`].
     ///
     /// Close producers and consumers first: the records that wait in a producer, and the positions
     /// that a consumer has not committed, are not in the logs yet.
@@ -481,6 +481,7 @@ impl StoreShared {
         let ended = failed.map_or(done, Err);
         let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
+        self.directory.dir.let_go();
         self.note_change();
         ended
     }
