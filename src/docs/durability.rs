@@ -155,11 +155,15 @@
 //! btrfs and zfs, the reserve promises nothing. A partition that was being created when the
 //! process ended is created by the next opening, which needs room.
 //!
+//! Deleted segments and topics leave the disk at once, even while handles to the log or the topic
+//! live. An idle reader, tail or consumer keeps at most the one segment that it is in, until its
+//! next call.
+//!
 //! # The state of a store after a failed call
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
-//! | `open` | the logs that were already open are closed again; nothing was truncated except by their recovery | there is none |
+//! | `open` | the logs that were already open are closed again; nothing was truncated except by their recovery. A directory that was closed cleanly still is | there is none |
 //! | `create_topic`, `add_partitions`, `delete_topic` | undone, or finished by the next opening | works; other topics are as they were |
 //! | `alter_topic` | nothing was altered | works |
 //! | no room, too many files, on the write of a batch | the producer retries it, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
@@ -339,7 +343,9 @@
 //! # What opening does
 //!
 //! 1. It creates and lists the directory. If the directory holds files of another program and no
-//!    file of a log, opening fails.
+//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as `lost+found`,
+//!    do not count. In the directory of a store or a broker, which has a `meta.properties`, it
+//!    creates nothing: a partition that does not exist is an error.
 //! 2. It locks the directory, then reads and locks `.lock`. If another writer has either, it fails
 //!    with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a store or a
 //!    broker, it takes the locks of that directory, and locks the log's own directory. All
@@ -359,10 +365,10 @@
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
-//! 5. It reads the marker of a clean shutdown, removes it, and syncs the removal. If the marker
-//!    describes the last segment as it is, the log is open and no batch was read. If not, opening
-//!    continues as after a crash. A log that has no segment and never had a record is new: there
-//!    is nothing to recover.
+//! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
+//!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
+//!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
+//!    that has no segment and never had a record is new: there is nothing to recover.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point it uses the
 //!    stored indexes to find the way, if they agree with the log; otherwise it begins at the
 //!    segment's first byte. It reads every batch from there on and checks its length, magic and
@@ -394,6 +400,7 @@
 //! | damage | error | truncated, with everything after it |
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
+//! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
 //! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
@@ -420,23 +427,28 @@
 //!
 //! # What opening a store does
 //!
-//! 1. It creates and lists the directory. If the directory holds a file of a log, or a directory
-//!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails.
-//!    Nothing was written yet.
+//! 1. It creates and lists the directory. If the directory holds a segment file, or a directory
+//!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
+//!    also fails if the directory belongs to something else: it holds files or directories, other
+//!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
+//!    a checkpoint, a lock or a marker. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
-//!    fails. It reads the marker of a clean shutdown, removes it, and syncs the removal.
+//!    fails. It reads the marker of a clean shutdown.
 //! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
 //!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
-//!    missing partition is an error.
+//!    missing partition is an error. An empty directory that only has [the
+//!    name](super::format#a-directory-of-topics) of a partition is left alone.
 //! 5. It opens the logs, [several at once](crate::StoreConfig::recovery_threads), each as
 //!    described above from step 3 on, after it has locked the log's own directory. It does not
 //!    read the logs that are still as the marker describes them. If a log was last opened without
 //!    a store above it, the store takes over what the log kept beside its segments: its
-//!    checkpoints, and whether the machine has crashed since.
+//!    checkpoints, and whether the machine has crashed since. When all logs are open, it removes
+//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays, or
+//!    is written again: the next opening has the same information.
 //! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
 //!    point is known, the next opening relies on the other two files. Then it writes the present
 //!    boot id to `.lock`.
