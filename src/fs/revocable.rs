@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file system that can be used until access to it is [revoked](Revocable::revoke), by whoever
-/// still has it. A directory that it [holds](Fs::hold_dir) is closed with that.
+/// A file system that can be used until access to it is [revoked](Revocable::revoke). A directory
+/// that it [holds](Fs::hold_dir) is closed with that.
 ///
 /// Files that were opened before stay open.
 #[derive(Debug)]

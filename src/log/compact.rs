@@ -1,9 +1,10 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
-//! A pass holds no lock while it reads and writes, only the right to be the one pass. What it makes is put in place
-//! by [`replace`](Shared::replace), one group of segments after the other. Whoever truncates
-//! goes ahead of it, but for its first sync and the moment of a replacement; whoever closes or pauses waits until it has noticed,
-//! which it does every 256 KiB. What it was making goes then.
+//! A pass holds no lock while it reads and writes, only the right to be the one pass.
+//! [`replace`](Shared::replace) puts its result in place, one group of segments after the other. A
+//! truncation does not wait for the pass, except for its first fsync and the moment of a
+//! replacement. A close or a pause waits until the pass has noticed it, which it checks every 256
+//! KiB. The pass then discards what it was writing.
 
 use crate::clean::key_map::KeyMap;
 use crate::clean::map::build_map;
@@ -67,19 +68,20 @@ enum Outcome {
     Stopped,
 }
 
-/// Told how many bytes a pass has read or written since it told last. It may take its time, to slow the pass
-/// down; with `false` the pass ends.
+/// Told how many bytes a pass has read or written since it told last. It may take its time, to
+/// slow the pass down; with `false` the pass ends.
 pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 /// A pass over a log as it was at one moment.
 struct Pass<'a> {
     shared: &'a Shared,
-    /// The log's revision as long as nobody but this pass replaces or cuts anything.
+    /// The log's revision while only this pass replaces or truncates anything.
     revision: Cell<u64>,
-    /// Whether somebody who was asked to go on did not want to.
+    /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
     now: Timestamp,
-    /// What it knows of the segments. Those that it has done it does not keep: they may be deleted.
+    /// What it knows of the segments. Those that it has done it does not keep: they may be
+    /// deleted.
     parts: Vec<Part>,
     /// The number of the first that it still has to read.
     next: Cell<usize>,
@@ -151,7 +153,8 @@ impl Shared {
         self.cleaning.lock().pauses > 0
     }
 
-    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a deletion that is running.
+    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a
+    /// deletion that is running.
     pub(crate) fn rest(&self) {
         let mut state = self.cleaning.lock();
         state.pauses = state.pauses.saturating_add(1);
@@ -165,7 +168,8 @@ impl Shared {
         state.pauses = state.pauses.saturating_sub(1);
     }
 
-    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no time.
+    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no
+    /// time.
     pub(crate) fn dirty_ratio(&self) -> f64 {
         if !self.live.config().cleanup_policy.compacts() {
             return f64::INFINITY;
@@ -193,7 +197,8 @@ impl Shared {
         Ok(())
     }
 
-    /// What fails for what is stored will fail again: such a log is left alone until it is opened again.
+    /// What fails for what is stored will fail again: such a log is left alone until it is opened
+    /// again.
     fn give_up(&self, error: &Error) {
         if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
             self.emit(&self.set_uncleanable(&error.to_string()));
@@ -213,7 +218,7 @@ impl Shared {
         pace: Pace<'_>,
         disposal: &mut Disposal,
     ) -> Result<Outcome> {
-        // The clock is somebody else's code: it is asked with nothing held but the cleaner lock.
+        // `Clock` is user-supplied: read it with only the cleaner lock held.
         let now = self.clock().now();
         let (end, start) = (self.end(), self.start());
         let view = self.view()?;
@@ -245,8 +250,8 @@ impl Shared {
         }
     }
 
-    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above that, offsets that are
-    /// missing would be taken for lost.
+    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above
+    /// that, offsets that are missing would be taken for lost.
     fn vouch_below(&self, upto: Offset, revision: u64) -> Result<()> {
         let _change = self.change.lock();
         // A log that was cut ends below: nothing may vouch for what will be appended there.
@@ -321,8 +326,8 @@ impl Pass<'_> {
                 self.shared.discard_replacement(base)?;
                 continue;
             }
-            // Of a file that somebody has open the name alone goes, which takes no time under the lock. One that
-            // cannot be opened only takes longer.
+            // If the file stays open, its removal only removes the name, which takes no time under
+            // the lock. For a file that cannot be opened, it takes longer.
             let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
             let large = members.iter().filter(is_large);
             let files = large.filter_map(|source| source.segment.file().ok()).collect();
@@ -364,8 +369,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Whether any of the segments that it still has to read was cut, replaced or deleted by another. A deleted one
-    /// keeps its room on disk until this pass ends.
+    /// Whether any of the segments that it still has to read was cut, replaced or deleted by
+    /// another. A deleted one keeps its room on disk until this pass ends.
     fn is_outdated(&self) -> bool {
         let start = self.shared.start();
         let is_deleted = |first: &Part| !first.active && first.next <= start;
@@ -393,7 +398,8 @@ impl Pass<'_> {
         Ok(parts)
     }
 
-    /// Puts what was written in the place of what it was made from, unless that has changed meanwhile.
+    /// Puts what was written in the place of what it was made from, unless that has changed
+    /// meanwhile.
     fn replace(&self, old: &[Arc<Segment>], done: &Rewritten, indexes: Indexes) -> Result<bool> {
         let shared = self.shared;
         let dir = Arc::clone(&shared.dir);
@@ -466,7 +472,7 @@ fn parts(view: &View, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// What keys are hashed with in one pass: nobody who writes keys can know it.
+/// Returns the seed for the hashes of one pass, unknown to clients that choose keys.
 fn seed() -> [u8; 16] {
     let halves = [(); 2].map(|()| RandomState::new().hash_one(0));
     let [first, second] = halves.map(u64::to_ne_bytes);

@@ -85,11 +85,12 @@ struct State {
     held: BTreeSet<Key>,
 }
 
-/// Tells the logs that this crate had last from those of another program, which writes each line once.
+/// Tells the logs that this crate had last from those of another program, which writes each line
+/// once.
 #[derive(Debug, Default)]
 struct Foreign {
-    /// Whether another program had the directory last, or there were recovery points when it was opened: then what
-    /// has none came from elsewhere. Otherwise they are lost.
+    /// Whether another program had the directory last, or there were recovery points when it was
+    /// opened: then what has none came from elsewhere. Otherwise they are lost.
     is_any: bool,
     ours: BTreeSet<Key>,
 }
@@ -363,8 +364,8 @@ impl DataCheckpoints {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed in order, and not opened since. A marker may list those that were deleted, too,
-    /// but these have no recovery point.
+    /// The topics whose logs were closed in order, and not opened since. A marker may list those
+    /// that were deleted, too, but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
         let [recovery, ..] = &state.lines;
@@ -372,7 +373,8 @@ impl DataCheckpoints {
         closed.filter(|key| recovery.offsets.contains_key(key)).map(|(topic, _)| topic).collect()
     }
 
-    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held
+    /// back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (before, set, takes_over) = {
             let mut state = self.state.lock();
@@ -399,7 +401,7 @@ impl DataCheckpoints {
             (before, set, takes_over)
         };
         self.write(checkpoint, set).inspect_err(|_| {
-            // What is not durable must not look as if it were: who asks relies on it.
+            // A value that is not durable must not look durable, because callers rely on it.
             let mut state = self.state.lock();
             if takes_over {
                 state.foreign.ours.remove(log);

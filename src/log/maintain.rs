@@ -36,7 +36,7 @@ impl Shared {
         if self.is_resting() {
             return flushed.map(|_| report);
         }
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let now = self.clock().monotonic();
         if let Some(writer) = self.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
@@ -48,7 +48,7 @@ impl Shared {
         } else {
             Ok(CompactionReport::default())
         };
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
             // A pause that began meanwhile waits for this, or finds it not done.

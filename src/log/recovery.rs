@@ -2,19 +2,22 @@
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So offsets that no batch covers are either what compaction left, which must stay as
-//! it is, or what a crash or a mishap took, behind which nothing may be served as if nothing were missing.
+//! Appends leave no offset out. So offsets that no batch covers are either what compaction left,
+//! which must stay as it is, or what a crash or a mishap took, behind which nothing may be served
+//! as if nothing were missing.
 //!
-//! - Nothing was compacted in a log without a policy that compacts and without a cleaner checkpoint. This crate writes
-//!   that checkpoint with the first pass, and never removes it. There, all offsets must have their batch, within
-//!   segments and between them: no checksum covers a base offset, and this is what shows that one is wrong.
-//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before a pass changes a file,
-//!   all that it will clean is synced and the recovery point raised above it, durably; a truncation lowers it to the
-//!   end of what it keeps. That holds for a point that this crate wrote, and as it wrote it: each line is there twice, so
-//!   that a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a minute, and
-//!   writes a line once.
-//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as they are, as in Kafka,
-//!   and that it may have been compacted is kept in its cleaner checkpoint.
+//! - Nothing was compacted in a log without a policy that compacts and without a cleaner
+//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it.
+//!   There, all offsets must have their batch, within segments and between them: no checksum
+//!   covers a base offset, and this is what shows that one is wrong.
+//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before
+//!   a pass changes a file, all that it will clean is synced and the recovery point raised above
+//!   it, durably; a truncation lowers it to the end of what it keeps. That holds for a point that
+//!   this crate wrote, and as it wrote it: each line is there twice, so that a damaged digit is
+//!   noticed. A broker cleans above its recovery point, which it writes once a minute, and writes
+//!   a line once.
+//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as
+//!   they are, as in Kafka, and that it may have been compacted is kept in its cleaner checkpoint.
 //!
 //! The front of a log is known, too. Each deletion stores the start before it removes a segment,
 //! and an opening that finds a log of another program stores where that begins, before the first
@@ -22,14 +25,15 @@
 //! has lost its front. On a full disk that has no room for the start, the recovery point is made
 //! unknown first, which needs none.
 //!
-//! And where this crate leaves offsets out at the end of a segment, it covers them with an
-//! [empty batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such a segment
-//! needs no proof.
+//! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
+//! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
+//! a segment needs no proof.
 //!
-//! A loss of power takes the end of a segment that was not synced. That explains offsets which are missing between two
-//! segments, above the recovery point, if the power was lost. What lies behind them was never acknowledged as durable,
-//! since a sync goes through the segments in order, and is cut. Without a loss of power, offsets that are missing in a
-//! log that may have been compacted stay so; in any other they are damage.
+//! A loss of power takes the end of a segment that was not synced. That explains offsets which are
+//! missing between two segments, above the recovery point, if the power was lost. What lies behind
+//! them was never acknowledged as durable, since a sync goes through the segments in order, and is
+//! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
+//! stay so; in any other they are damage.
 
 use crate::error::{Corruption, Damage, Error, ErrorKind, Result};
 use crate::event::Event;
@@ -119,7 +123,8 @@ impl Opening {
         }
     }
 
-    /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
+    /// Opens a log that was not closed in order: reads every segment that reaches above the
+    /// recovery point.
     pub(crate) fn recover(
         &mut self,
         listing: &Listing,
@@ -133,7 +138,7 @@ impl Opening {
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
         let (mut last, mut end_before) = (None, None);
-        // Of what was deleted, a loss of power may bring some back without the rest. It is owed to nobody.
+        // A loss of power may bring back some of the deleted segments. They need not be complete.
         let owed = if self.lost_power && recovery_point <= start { 0 } else { recovery_point };
         for (index, (base, _)) in logs.iter().enumerate().skip(first) {
             let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
@@ -195,7 +200,8 @@ impl Opening {
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
 
-    /// Writes down that everything is synced. On a full disk a lower point may stay: the next recovery begins there.
+    /// Writes down that everything is synced. On a full disk a lower point may stay: the next
+    /// recovery begins there.
     pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
@@ -229,8 +235,8 @@ impl Opening {
         self.config.on_corruption == OnCorruption::Quarantine
     }
 
-    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is missing between them
-    /// that must have a batch. Zeros in the place of offsets are never right.
+    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is
+    /// missing between them that must have a batch. Zeros in the place of offsets are never right.
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
@@ -240,8 +246,8 @@ impl Opening {
         }
     }
 
-    /// Covers the offsets behind a segment with an empty batch: they are known to be gone, and no later opening is to
-    /// take them for a loss that nobody has seen.
+    /// Covers the offsets after a segment with an empty batch: they are known to be lost, and no
+    /// later opening may report them as a new loss.
     fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
         let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
             return Ok(());
@@ -255,8 +261,8 @@ impl Opening {
         Ok(())
     }
 
-    /// The first of these segments, none of which recovery need read but the last, with a hole before the one after it: that
-    /// one is gone, or its end is.
+    /// The first of these segments, none of which recovery need read but the last, with a hole
+    /// before the one after it: that one is gone, or its end is.
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {

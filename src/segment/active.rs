@@ -59,7 +59,7 @@ impl ActiveLog {
     ///
     /// A failed write may have left a part of it. That part is taken back; only a
     /// full disk, quota or file leaves the log usable afterwards, as any other
-    /// failure of a write says that the medium is not to be trusted.
+    /// failure of a write means that the disk cannot be trusted.
     #[inline(always)]
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<u64, AppendFailure> {
         let position = self.position;
