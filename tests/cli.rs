@@ -411,6 +411,30 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len() as u64, lost);
 }
 
+/// Opening the log was refused, and every command that only reads said that all was well.
+#[test]
+fn lost_segment_of_log_that_was_not_closed_is_told_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
+    let append = ["append", "t-0", "--batch-records", "10", "--segment-bytes", "300"];
+    run_with(dir.path(), &append, lines.as_bytes()).ok();
+    let log = dir.path().join("t-0");
+    fs::remove_file(log.join(".kafka_cleanshutdown")).unwrap();
+    fs::remove_file(log.join("00000000000000000020.log")).unwrap();
+    run(dir.path(), &["append", "t-0"]).refused(2, "offset 20");
+    for command in ["read", "info", "verify", "repair"] {
+        let ran = run(dir.path(), &[command, "t-0"]);
+        let told = ran.stderr.clone() + &String::from_utf8(ran.stdout.clone()).unwrap();
+        assert!(ran.code == 3 && told.contains("20 to 29 are missing"), "{command}: {told}");
+    }
+    run(dir.path(), &["repair", "t-0", "--execute"]).ok();
+    fs::remove_file(log.join(".kafka_cleanshutdown")).unwrap();
+    run(dir.path(), &["append", "t-0"]).ok();
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+    let read = offsets(&run(dir.path(), &["read", "t-0"]).ok());
+    assert_eq!(read, (0..20).chain(30..100).collect::<Vec<_>>());
+}
+
 /// A log of ten batches of ten records, the fourth of which has a flipped bit.
 fn damaged() -> tempfile::TempDir {
     let dir = many(100);

@@ -17,6 +17,7 @@ mod data;
 mod dump;
 mod failure;
 mod groups;
+mod holes;
 mod info;
 mod input;
 mod json;

@@ -6,7 +6,7 @@ use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::rehearsal::Rehearsal;
 use crate::verify;
-use annals::{Log, LogConfig, Offset, OnCorruption, Recovery};
+use annals::{Log, LogConfig, Offset, Offsets, OnCorruption, Recovery};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,9 +17,9 @@ struct Moved {
     file: PathBuf,
     position: u64,
     bytes: u64,
-    /// The offsets that have no record any more.
-    first_offset: Offset,
-    last_offset: Offset,
+    /// The offsets that have no record any more, if there were any.
+    first_offset: Option<Offset>,
+    last_offset: Option<Offset>,
     problem: String,
     /// Where the bytes are now.
     moved_to: PathBuf,
@@ -33,28 +33,31 @@ pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> 
     if !args.execute {
         return rehearse(&args.dir, output);
     }
-    for moved in repair(&args.dir, LogConfig::default().listener(Arc::new(Notices)))?.quarantined {
+    let (found, ends) = repair(&args.dir, LogConfig::default().listener(Arc::new(Notices)))?;
+    for moved in found.quarantined {
+        let had_any = !moved.offsets.is_empty();
         output.json(&Moved {
             file: moved.segment,
             position: moved.position,
             bytes: moved.bytes,
-            first_offset: moved.offsets.start,
-            last_offset: moved.offsets.end.saturating_sub(1),
+            first_offset: had_any.then_some(moved.offsets.start),
+            last_offset: had_any.then_some(moved.offsets.end.saturating_sub(1)),
             problem: moved.reason.to_string(),
             moved_to: moved.path,
         })?;
     }
+    warn(&format!("the log starts at {} and ends at {}", ends.start, ends.end));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the damage out of the log in a directory; returns what went.
-fn repair(dir: &Path, config: LogConfig) -> Result<Recovery, Failure> {
+/// Takes the damage out of the log in a directory; returns what went, and where the log is now.
+fn repair(dir: &Path, config: LogConfig) -> Result<(Recovery, Offsets), Failure> {
     let progress = spinner("repairing");
     let log = Log::open(dir, config.on_corruption(OnCorruption::Quarantine))?;
     progress.finish_and_clear();
-    let found = log.recovery().clone();
+    let (found, ends) = (log.recovery().clone(), log.offsets());
     log.close()?;
-    Ok(found)
+    Ok((found, ends))
 }
 
 /// Prints the problems, and says of each byte that would go where it would go.
@@ -64,7 +67,7 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
         output.json(problem)?;
     }
     let rehearsal = Rehearsal::of(dir)?;
-    let found = repair(rehearsal.dir(), LogConfig::default())
+    let (found, ends) = repair(rehearsal.dir(), LogConfig::default())
         .map_err(|failure| rehearsal.failed(failure))?;
     for moved in &found.quarantined {
         warn(&format!(
@@ -85,6 +88,7 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     if problems.is_empty() && found.quarantined.is_empty() && found.dropped_at.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
+    warn(&format!("the log would start at {} and end at {}", ends.start, ends.end));
     warn("nothing was changed; --execute does it");
     Ok(ExitCode::from(DAMAGED))
 }

@@ -323,9 +323,9 @@
 //!
 //! | works beside a writer | opens for writing |
 //! |---|---|
-//! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `clean`, `consume --group` |
+//! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
 //! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
-//! | `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|

@@ -17,6 +17,7 @@ mod fault;
 mod held;
 mod memory;
 mod random;
+mod revocable;
 mod view;
 
 pub use disk::DiskFs;
@@ -25,6 +26,7 @@ pub(crate) use fault::Place;
 pub use fault::Turns;
 pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
+pub(crate) use revocable::Revocable;
 pub use view::FileView;
 
 use crate::types::Timestamp;

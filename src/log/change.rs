@@ -179,7 +179,7 @@ impl Shared {
 
     /// Says whether it left offsets without a record below the new end.
     fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
-        let view = self.view();
+        let view = self.view()?;
         let index = view.find(target);
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
         let limit = view.limit(index, self.end());
@@ -420,6 +420,7 @@ impl Shared {
 
     fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
         let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
+        self.let_go();
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -501,7 +502,7 @@ impl Shared {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
-            segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
+            segments: self.view()?.segments.iter().map(|s| (s.base, s.published())).collect(),
         };
         self.unless_full(self.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
     }

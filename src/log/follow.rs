@@ -24,6 +24,7 @@ use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -398,9 +399,10 @@ impl Shared {
     /// On a read-only log, looks at the files again; does nothing on any other.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
-        let mut follower = follower.lock();
+        let mut slot = follower.lock();
+        let follower = slot.as_mut().ok_or_else(|| self.closed())?;
         let (before, revision) = (follower.end, self.revision());
-        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(&mut follower));
+        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(follower));
         let end = follower.end;
         if let Ok(start) = looked {
             self.start.store(start, Ordering::Release);
@@ -408,7 +410,7 @@ impl Shared {
             self.set_first_unstable(follower.first_unstable());
             self.end.store(end, Ordering::Release);
         }
-        drop(follower);
+        drop(slot);
         if looked.is_ok() && (end != before || self.revised_since(revision)) {
             self.signal.notify();
         }
@@ -420,13 +422,18 @@ impl Shared {
     /// since it was looked at last is of the same log if there was no revision.
     pub(crate) fn recheck(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
-        let anchor = follower.lock().anchor.clone();
-        if anchor.map_or(Ok(true), |anchor| anchor.is_there())? { Ok(()) } else { self.refresh() }
+        let anchor = match follower.lock().as_ref() {
+            Some(follower) => follower.anchor.clone(),
+            None => return Err(self.closed()),
+        };
+        let is_there = anchor.map_or(Ok(true), |anchor| anchor.is_there());
+        if is_there.map_err(|error| self.unless_closed(error))? { Ok(()) } else { self.refresh() }
     }
 
     /// How many truncations of a read-only log have been noticed.
     pub(crate) fn truncations(&self) -> u64 {
-        self.follower.as_ref().map_or(0, |follower| follower.lock().truncations)
+        let follower = self.follower.as_ref().map(Mutex::lock);
+        follower.and_then(|follower| Some(follower.as_ref()?.truncations)).unwrap_or(0)
     }
 
     /// Looks whether more was appended, the last segment is the last no more, or anything was cut, and where the log begins.
@@ -439,7 +446,7 @@ impl Shared {
             // It may have been put in place meanwhile.
             Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
-        let view = self.view();
+        let view = self.view()?;
         let (active, position) = (follower.segment.base, follower.position);
         // The last one grows. Another one that is not as long as it was has been replaced.
         let is_same = |((file, len), known): (&(SegmentFile, u64), &Arc<Segment>)| {
@@ -470,7 +477,7 @@ impl Shared {
             };
             view.segments.iter().any(same)
         };
-        let known = self.view();
+        let known = self.view()?;
         let lost = match &follower.anchor {
             Some(anchor) if !anchor.is_there()? => Some(anchor),
             _ => None,

@@ -71,7 +71,7 @@ impl Shared {
         // The end first: the last segment of an older view may have become one in the middle, and
         // what was appended behind it since is not its own.
         let end = self.end();
-        let view = self.view();
+        let view = self.view()?;
         let segments = extents(&view, end);
         let count = expired(&segments, limits, |number| {
             self.latest(&view, number, end, limits.now, monotonic)

@@ -12,7 +12,9 @@ use crate::record::layout;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{can_begin_batch, has_message_after, is_zero, next_batch_after};
+use crate::segment::recover::{
+    begins_segment, can_begin_batch, has_message_after, is_zero, next_batch_after,
+};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
@@ -134,7 +136,8 @@ fn find_holes(
             return Err(Unreadable::Foreign(unsupported));
         }
         let synced = lowest < explained.recovery_point;
-        if !synced && explained.lost_power && whole.is_none() {
+        let is_torn = position > 0 || begins_segment(&**file, base)?;
+        if !synced && explained.lost_power && whole.is_none() && is_torn {
             return Ok(holes);
         }
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?

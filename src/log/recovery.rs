@@ -43,8 +43,10 @@ use crate::segment::dir::Room;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
-    Heed as _, Recovered, ScanRules, Tail, end_of_sealed, recover_segment,
+    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
+    recover_segment,
 };
+use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -103,10 +105,14 @@ impl Opening {
         self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
-    /// The offset from which on none may be missing between two segments, as this file's head says.
+    /// The offset from which on a hole between two segments makes the log unusable.
     fn dense_from(&self) -> Offset {
+        if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
+    }
+
+    /// The offset from which on none was left out between two segments, as this file's head says.
+    fn written_dense_from(&self) -> Offset {
         match self.point.uncompacted {
-            _ if self.keeps_gaps() => Offset::MAX,
             _ if !self.may_have_holes => 0,
             Some(uncompacted) if self.lost_power => uncompacted,
             _ => Offset::MAX,
@@ -126,19 +132,20 @@ impl Opening {
         let first = self.first_with_a_hole(logs.get(..=first).unwrap_or(&logs))?.unwrap_or(first);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
-        let mut last: Option<(Offset, Recovered)> = None;
+        let (mut last, mut end_before) = (None, None);
         // Of what was deleted, a loss of power may bring some back without the rest. It is owed to nobody.
         let owed = if self.lost_power && recovery_point <= start { 0 } else { recovery_point };
         for (index, (base, _)) in logs.iter().enumerate().skip(first) {
             let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
             let rules = self.rules(next, recovery_point);
             let mut found = recover_segment(&self.dir, *base, rules, replay)?;
-            self.recovery.scanned_bytes =
-                self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            let scanned = self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            self.recovery.scanned_bytes = scanned;
             let whole = self.is_whole(&found, next);
             if !whole || (next.is_none() && found.end < owed) {
                 self.judge(*base, &found, next, owed)?;
             }
+            self.check_start(*base, &found, end_before.replace(found.end))?;
             if whole && self.keeps_gaps() {
                 self.cover(*base, &mut found, next)?;
             }
@@ -253,7 +260,8 @@ impl Opening {
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            if *next > self.dense_from()
+            // Where gaps are kept, it is covered as one.
+            if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {
                 return Ok(Some(index));
@@ -285,7 +293,47 @@ impl Opening {
         {
             return Ok(());
         }
+        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
         Err(damage(&self.dir, base, found, next, recovery_point))
+    }
+
+    /// Fails for a file without a batch that does not begin at the end of the log before it,
+    /// unless it can be a segment.
+    fn check_start(&self, base: Offset, found: &Recovered, before: Option<Offset>) -> Result<()> {
+        let is_apart = found.valid_bytes == 0 && before.is_some_and(|end| end < base);
+        if is_apart { self.check_begins(base) } else { Ok(()) }
+    }
+
+    /// Fails for a file that only has the name of a segment. Where it does not begin at the end
+    /// of the log, no torn write explains it, and it is neither cut nor removed, unless that is
+    /// chosen.
+    fn check_begins(&self, base: Offset) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.open_log(base)?;
+        let begins = begins_segment(&*file, base).map_err(|e| Error::io("read", &path, e))?;
+        if begins || self.config.on_corruption == OnCorruption::Truncate {
+            return Ok(());
+        }
+        let reason = Damage::Malformed(NOT_A_SEGMENT);
+        Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
+    }
+
+    /// Fails for a segment behind a gap that has no batch: it is the one that does not belong
+    /// there, and not the sound segment before it.
+    fn check_follows(&self, base: Offset, end: Offset) -> Result<()> {
+        self.check_begins(base)?;
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let fail = |e| Error::io("read", &path, e);
+        let file = self.dir.open_log(base)?;
+        let bytes = file.len().map_err(fail)?;
+        let first = BatchStream::new(file, 0, base).advance(bytes, Offset::MAX).map_err(fail)?;
+        if matches!(first, Step::Batch(_)) {
+            return Ok(());
+        }
+        let reason = Damage::OffsetsMissing { from: end, to: base };
+        let corruption = Corruption { path, position: 0, offset: Some(end), reason };
+        Err(Error::Corrupt(Box::new(corruption)))
     }
 
     /// Judges where the log begins. Says whether all that is left of it was removed.
@@ -324,6 +372,7 @@ impl Opening {
 
     /// Removes segments, the last first, and returns how many bytes they had.
     fn remove_segments(&self, segments: &[(Offset, u64)]) -> Result<u64> {
+        segments.iter().try_for_each(|(base, _)| self.check_begins(*base))?;
         for (base, _) in segments.iter().rev() {
             for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
                 let path = self.dir.path_of(SegmentFile::live(*base, kind));

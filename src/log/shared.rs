@@ -55,8 +55,8 @@ pub(crate) struct Shared {
     /// Leaf lock. What poisoned the log; set before the latch.
     poison: Mutex<Option<Arc<str>>>,
 
-    /// Leaf lock: held to clone or to store one pointer, never across I/O.
-    view: RwLock<Arc<View>>,
+    /// Leaf lock: held to clone or to store one pointer, never across I/O. `None` once the log is closed.
+    view: RwLock<Option<Arc<View>>>,
     /// Counts the views. Bumped after each is stored.
     generation: AtomicU64,
     /// Counts how often stored batches were taken from under readers, by truncation or by compaction. Bumped
@@ -94,8 +94,8 @@ pub(crate) struct Shared {
     pub(crate) gathered: Condvar,
     /// Who waits for the end to move.
     pub(crate) signal: Signal,
-    /// Leaf lock. What a read-only log knows of the files another process writes.
-    pub(crate) follower: Option<Mutex<Follower>>,
+    /// What a read-only log knows of the files another process writes; `None` within once it is closed.
+    pub(crate) follower: Option<Mutex<Option<Follower>>>,
     /// Whether a thread looks at the files of a read-only log for those who wait.
     pub(crate) watched: AtomicBool,
     /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
@@ -156,7 +156,7 @@ impl Shared {
             latch: AtomicU8::new(OPEN),
             closed_by: AtomicU8::new(BY_HANDLE),
             poison: Mutex::new(None),
-            view: RwLock::new(Arc::new(parts.view)),
+            view: RwLock::new(Some(Arc::new(parts.view))),
             generation: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             start: AtomicU64::new(parts.start),
@@ -172,7 +172,7 @@ impl Shared {
             synced: Condvar::new(),
             gathered: Condvar::new(),
             signal: Signal::default(),
-            follower: parts.follower.map(Mutex::new),
+            follower: parts.follower.map(|follower| Mutex::new(Some(follower))),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
             #[cfg(feature = "futures")]
@@ -270,6 +270,11 @@ impl Shared {
         self.closed_by.store(reason, Ordering::Release);
     }
 
+    /// What a read says that failed: that the log was closed meanwhile, if it was, and with it the directory.
+    pub(crate) fn unless_closed(&self, error: Error) -> Error {
+        if self.is_closed() && matches!(error, Error::Io { .. }) { self.closed() } else { error }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.latch.load(Ordering::Acquire) == CLOSED
     }
@@ -292,8 +297,10 @@ impl Shared {
 
     // The view.
 
-    pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read())
+    /// The segments as they are now. Whoever keeps them keeps their files on disk, also those that are deleted: so they
+    /// are kept for one look, and looked up again for the next.
+    pub(crate) fn view(&self) -> Result<Arc<View>> {
+        self.view.read().clone().ok_or_else(|| self.closed())
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -304,7 +311,7 @@ impl Shared {
     pub(crate) fn update_view(&self, change: impl FnOnce(&View) -> View) {
         let old = {
             let mut view = self.view.write();
-            let next = Arc::new(change(&view));
+            let next = view.as_deref().map(|view| Arc::new(change(view)));
             std::mem::replace(&mut *view, next)
         };
         self.generation.fetch_add(1, Ordering::Release);
@@ -325,6 +332,18 @@ impl Shared {
     pub(crate) fn announce_revision(&self) {
         self.revision.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
+    }
+
+    /// Lets go of all that a closed log has open or keeps in memory, whatever handles to it live on. A reader lets
+    /// go of its segment when it is asked next.
+    pub(crate) fn let_go(&self) {
+        let view = self.view.write().take();
+        let follower = self.follower.as_ref().and_then(|follower| follower.lock().take());
+        let unsynced = std::mem::take(&mut self.sync.lock().segments);
+        // With no lock held: what is closed here may be of a file system of the caller's.
+        drop((view, follower, unsynced));
+        self.checkpoints.let_go();
+        self.dir.let_go();
     }
 
     // Offsets.

@@ -70,7 +70,7 @@ impl Shared {
         self.check_range(start)?;
         // A log that ended below its start would give out again what was deleted.
         self.sync_below(start)?;
-        let view = self.view();
+        let view = self.view()?;
         let count = view.find(start);
         if start == self.start() && count == 0 {
             return Ok(Removed::default());
@@ -104,7 +104,7 @@ impl Shared {
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             // From here on it is gone, whatever comes next.
-            let next = self.view().segments.get(1).map_or(start, |next| next.base);
+            let next = self.view()?.segments.get(1).map_or(start, |next| next.base);
             removed =
                 removed.and(self.leave_behind(std::slice::from_ref(segment), next.min(start)));
             segment.let_go();
@@ -156,6 +156,6 @@ impl Shared {
 
     /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile, that.
     pub(crate) fn unless_deleted(&self, offset: Offset, error: Error) -> Error {
-        if offset < self.start() { self.out_of_range(offset) } else { error }
+        if offset < self.start() { self.out_of_range(offset) } else { self.unless_closed(error) }
     }
 }

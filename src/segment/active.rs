@@ -1,6 +1,6 @@
 //! The way of a batch into a file: the only place where log bytes are written.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_storage_full};
 use crate::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +30,21 @@ impl ActiveLog {
     /// A file filled up to `position`, with room up to `reserved` if that is more.
     pub(crate) fn new(file: Arc<dyn File>, path: PathBuf, position: u64, reserved: u64) -> Self {
         ActiveLog { file, path, position, reserved }
+    }
+
+    /// Reserves room, so that the file has so many bytes. A full disk does not keep a log from
+    /// being opened: then there is none. Where that fails, the file is as long as before, as the
+    /// marker of a clean shutdown has it.
+    pub(crate) fn reserve(&mut self, upto: u64) -> Result<()> {
+        let Err(error) = self.file.allocate(upto) else {
+            self.reserved = upto;
+            return Ok(());
+        };
+        let trimmed = self.file.set_len(self.position);
+        if !is_storage_full(&error) {
+            return Err(Error::io("preallocate", &self.path, error));
+        }
+        trimmed.map_err(|error| Error::io("trim", &self.path, error))
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn File> {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
 use crate::event::{Event, Listener};
-use crate::fs::{File, FileView, Fs, Open};
+use crate::fs::{File, FileView, Fs, Open, Revocable};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::reserve::Reserve;
@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 /// How many log files of one log stay open when nobody is reading them.
 const OPEN_FILES: usize = 16;
+
+/// The same for a log that another process writes: it does not tell when it removes them, so each keeps its room on
+/// disk until the next look at the directory.
+const FOLLOWED_FILES: usize = 1;
 
 /// What is wrong with an index file that is not there.
 pub(crate) const MISSING: &str = "it is missing";
@@ -100,7 +104,10 @@ pub(crate) enum Room {
 /// A log's directory, as its segments see it.
 #[derive(Debug)]
 pub(crate) struct SegmentDir {
+    /// All calls fail once the directory was [let go of](SegmentDir::let_go).
     pub(crate) fs: Arc<dyn Fs>,
+    /// The same.
+    access: Arc<Revocable>,
     pub(crate) path: PathBuf,
     pub(crate) events: Events,
     pub(crate) index_interval_bytes: u64,
@@ -112,9 +119,17 @@ pub(crate) struct SegmentDir {
     /// What is given up when the disk is full. That of the data directory, where the log is one of many.
     reserve: Option<Arc<Reserve>>,
     /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
-    open_files: Mutex<VecDeque<(SegmentId, Arc<dyn File>)>>,
+    open_files: Mutex<OpenFiles>,
     /// How many segments there have been.
     segments: AtomicU64,
+}
+
+/// The log files that stay open, the one opened longest ago first.
+#[derive(Debug)]
+struct OpenFiles {
+    files: VecDeque<(SegmentId, Arc<dyn File>)>,
+    /// How many there may be: none once the directory was let go of.
+    most: usize,
 }
 
 /// Tells segments apart. A base does not: after a truncation or a compaction, another segment has the same.
@@ -129,10 +144,14 @@ impl SegmentDir {
         index_interval_bytes: u64,
         writable: bool,
     ) -> SegmentDir {
-        let (open_files, segments) = (Mutex::default(), AtomicU64::new(0));
+        let most = if writable { OPEN_FILES } else { FOLLOWED_FILES };
+        let open_files = Mutex::new(OpenFiles { files: VecDeque::new(), most });
+        let segments = AtomicU64::new(0);
         let (reserve, owned) = (None, RwLock::new(writable));
+        let access = Arc::new(Revocable::new(fs));
         SegmentDir {
-            fs,
+            fs: Arc::clone(&access) as Arc<dyn Fs>,
+            access,
             path,
             events,
             index_interval_bytes,
@@ -149,6 +168,19 @@ impl SegmentDir {
         *self.owned.write() = false;
     }
 
+    /// Closes the directory and all files that are kept open, however many still have this. What is tried in it from
+    /// here on fails, except in files that are in use.
+    pub(crate) fn let_go(&self) {
+        self.disown();
+        let files = {
+            let mut open = self.open_files.lock();
+            open.most = 0;
+            std::mem::take(&mut open.files)
+        };
+        drop(files);
+        self.access.revoke();
+    }
+
     /// The same directory, with room set aside for when the disk is full.
     pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
         SegmentDir { reserve, ..self }
@@ -160,7 +192,8 @@ impl SegmentDir {
 
     /// Makes the reserve again, if it is missing or too small and there is room.
     pub(crate) fn fill_reserve(&self) {
-        if let Some(reserve) = &self.reserve {
+        let is_owned = *self.owned.read();
+        if let Some(reserve) = self.reserve.as_ref().filter(|_| is_owned) {
             reserve.fill();
         }
     }
@@ -202,17 +235,18 @@ impl SegmentDir {
     /// The log file of a segment, if it is open.
     pub(crate) fn opened(&self, segment: SegmentId) -> Option<Arc<dyn File>> {
         let open = self.open_files.lock();
-        open.iter().find(|(open, _)| *open == segment).map(|(_, file)| Arc::clone(file))
+        let found = open.files.iter().find(|(open, _)| *open == segment);
+        found.map(|(_, file)| Arc::clone(file))
     }
 
     /// Keeps a log file open, and lets go of the one opened longest ago when there are many.
     pub(crate) fn remember(&self, segment: SegmentId, file: &Arc<dyn File>) {
         let mut open = self.open_files.lock();
-        if open.iter().any(|(other, _)| *other == segment) {
+        if open.most == 0 || open.files.iter().any(|(other, _)| *other == segment) {
             return;
         }
-        let evicted = if open.len() >= OPEN_FILES { open.pop_front() } else { None };
-        open.push_back((segment, Arc::clone(file)));
+        let evicted = if open.files.len() >= open.most { open.files.pop_front() } else { None };
+        open.files.push_back((segment, Arc::clone(file)));
         drop(open);
         drop(evicted);
     }
@@ -220,8 +254,8 @@ impl SegmentDir {
     /// Lets go of the log file of a segment that is no more.
     pub(crate) fn forget(&self, segment: SegmentId) {
         let mut open = self.open_files.lock();
-        let at = open.iter().position(|(open, _)| *open == segment);
-        let forgotten = at.and_then(|at| open.remove(at));
+        let at = open.files.iter().position(|(open, _)| *open == segment);
+        let forgotten = at.and_then(|at| open.files.remove(at));
         drop(open);
         drop(forgotten);
     }

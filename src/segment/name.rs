@@ -42,6 +42,23 @@ const KNOWN: [&str; 8] = [
     CLEANED,
 ];
 
+/// What a file system or a system makes at the top of a volume.
+const OF_VOLUMES: [&str; 6] = [
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    "@eaDir",
+    "aquota.user",
+    "aquota.group",
+];
+
+/// Whether a system or a tool puts a file or directory of that name into any directory or fresh
+/// volume: it does not tell that the directory is of something else. What is hidden is such,
+/// `.git` or `.DS_Store`.
+pub(crate) fn is_of_system(name: &str) -> bool {
+    name.starts_with('.') || OF_VOLUMES.contains(&name)
+}
+
 /// Which of a segment's files it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {

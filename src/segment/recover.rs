@@ -353,7 +353,7 @@ fn classify(
     })
 }
 
-const NOT_A_SEGMENT: &str =
+pub(crate) const NOT_A_SEGMENT: &str =
     "its first bytes cannot begin a batch, so it is no log segment, or its start is overwritten";
 
 /// Whether the rest of a file can be the beginning of a batch, cut anywhere: what a write leaves whose process died. Zeros
@@ -377,6 +377,18 @@ pub(crate) fn can_begin_batch(
         && (length >= layout::MIN_LENGTH || !is_written(layout::LEADER_EPOCH_AT))
         && (start.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned())
             || !is_written(layout::MAGIC_END)))
+}
+
+/// Whether a file can be what is left of a segment with this base: it begins with a batch of
+/// ours, whole or not, or with zeros, as if later sectors had been written first. No crash
+/// leaves less of the first sector.
+pub(crate) fn begins_segment(file: &dyn File, base: Offset) -> io::Result<bool> {
+    let mut start = [0; layout::MAGIC_END];
+    let wanted = file.len()?.min(start.len() as u64) as usize;
+    file.read_exact_at(start.get_mut(..wanted).unwrap_or_default(), 0)?;
+    let is_ours = start.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned());
+    let is_in_range = size_of_message(&start, base, base.saturating_add(SPAN)).is_some();
+    Ok(start.iter().all(|byte| *byte == 0) || (is_ours && is_in_range))
 }
 
 /// Whether all bytes of a piece of a file are zero. Its holes are not read.

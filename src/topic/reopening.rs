@@ -114,10 +114,10 @@ impl Store {
 
     /// Opens the log of a partition that is closed, and makes durable what that found.
     fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
-        let checkpoints = &self.shared().checkpoints;
+        let (checkpoints, id) = (&self.shared().checkpoints, self.known_id(topic)?);
         let keys = [(topic.name().to_owned(), partition.cast_signed())];
         checkpoints.hold_all(&keys);
-        let opened = self.open_partition(topic.name(), partition, topic.id(), config);
+        let opened = self.open_partition(topic.name(), partition, id, config);
         let released = checkpoints.release(&keys);
         let (log, from_beside) = opened?;
         released?;

@@ -116,6 +116,13 @@ impl Partition {
         !self.paused && !self.gone && self.position().is_none_or(has_more)
     }
 
+    /// Keeps nothing on disk that was deleted, as nothing is read from it for now.
+    pub(super) fn rest(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.leave_if_changed();
+        }
+    }
+
     /// Sees to it that the bell rings when there is more.
     pub(super) fn watch(&self) {
         if !self.paused && !self.gone && self.trigger.arm() {

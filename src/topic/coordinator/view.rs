@@ -17,10 +17,10 @@ impl StoreView {
     /// Lists all groups that something is stored of, as
     /// [`Admin::list_groups`](crate::Admin::list_groups) does.
     ///
-    /// A group with members counts as stable: whether they are just joining, or have ended, is known
-    /// only to the process that runs it. If no process has the directory open for writing, the
-    /// members have ended with the last one that had, and the group is empty. Only static members
-    /// remain, as their place is kept for them.
+    /// A group with members counts as stable: whether they are just joining, or have ended, is
+    /// known only to the process that runs it. If no process has the directory open for writing,
+    /// the members have ended with the last one that had, and the group is empty. Only static
+    /// members remain, as their place is kept for them.
     ///
     /// # Errors
     ///
@@ -84,7 +84,8 @@ impl StoreView {
         table.group_names().into_iter().map(listing).collect()
     }
 
-    /// What is stored of a group, with the members that there can be: what the next opening would leave.
+    /// What is stored of a group, with the members that there can be: what the next opening would
+    /// leave.
     fn with_members(&self, stored: Option<&GroupMetadata>) -> Option<GroupMetadata> {
         let mut stored = stored?.clone();
         if !stored.members.is_empty() && !self.has_writer() {
