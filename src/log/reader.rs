@@ -196,6 +196,22 @@ impl Reader {
         }
     }
 
+    /// Returns the next record of the batch that is decoded already; `None` if
+    /// [`next_record`](Reader::next_record) is to be asked. It does not look whether the log was
+    /// truncated since the record before, which was then read just before that.
+    pub(crate) fn next_decoded(&mut self) -> Option<StoredRecord> {
+        match self.pending.as_mut()?.next()? {
+            Ok(record) => {
+                self.cursor.pass(record.offset.saturating_add(1));
+                Some(record)
+            }
+            Err(problem) => {
+                self.failed = Some((problem, self.cursor.revision()));
+                None
+            }
+        }
+    }
+
     /// Returns the revision of the log to which the last record belongs.
     pub(crate) fn revision(&self) -> u64 {
         self.cursor.revision()

@@ -152,7 +152,11 @@ impl Partition {
             {
                 return (0, Err(error));
             }
-            let next = reader.next_record_or_end();
+            let decoded = if out.len() > before { reader.next_decoded() } else { None };
+            let next = match decoded {
+                Some(record) => Ok(Some(record)),
+                None => reader.next_record_or_end(),
+            };
             if *revision.get_or_insert(reader.revision()) != reader.revision() {
                 (bytes, revision) = (0, None);
                 out.truncate(before);
