@@ -5,7 +5,7 @@
 //! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
 //! | `log-start-offset-checkpoint` | the same | where the log starts |
 //! | `cleaner-offset-checkpoint` | the same | everything below was compacted |
-//! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed in order, and what its active segment looked like |
+//! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed cleanly, and what its active segment looked like |
 //! | `.lock` | text | the process that has, or had, the directory open, and the run of the machine it ran in |
 //!
 //! A broker and a store keep them one directory higher, for all their logs; a broker
@@ -103,7 +103,7 @@ pub(crate) fn topic_partition(dir: &Path) -> (String, i32) {
     (if name.is_empty() { "log".to_owned() } else { name }, 0)
 }
 
-/// What the log looked like when it was closed in order.
+/// What the log looked like when it was closed cleanly.
 ///
 /// The marker alone only says that the last stop was clean. These members say of
 /// what: when they do not match the files, something else has written there

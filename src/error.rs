@@ -266,7 +266,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// What to do about it.
+    /// Returns the kind of the error, which tells how to react.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -294,7 +294,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call can succeed later without anything being corrected: true when the
+    /// Returns whether the same call can succeed later without a correction: true if the
     /// disk or a quota was full, the directory locked, descriptors had run out, a group was being
     /// assigned anew, or time had run out.
     #[must_use]

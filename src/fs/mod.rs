@@ -6,7 +6,7 @@
 //! | type | what it is for |
 //! |---|---|
 //! | [`DiskFs`] | the operating system's file system: what a log uses unless told otherwise |
-//! | [`MemFs`] | a file system in memory that keeps what was synced apart from what was only written, so that [`MemFs::crash`] can show every disk a power failure could leave |
+//! | [`MemFs`] | a file system in memory that keeps what was synced apart from what was only written, so that [`MemFs::crash`] can show every disk a loss of power could leave |
 //! | [`FaultFs`] | wraps another and fails, shortens or garbles calls by rule, keeping a trace |
 //!
 //! This floor knows no format: it moves bytes and names.

@@ -72,7 +72,7 @@ enum Mark {
 #[derive(Debug, Default)]
 struct State {
     lines: [Lines; 3],
-    /// The logs that were closed in order, by the name of their directory.
+    /// The logs that were closed cleanly, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
     /// Whose recovery point another program wrote last, where there are recovery points at all.
     foreign: Foreign,
@@ -268,7 +268,7 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Says, durably, that all logs were closed in order, if they were: these, or where none are
+    /// Says, durably, that all logs were closed cleanly, if they were: these, or where none are
     /// given, those that were when the directory was opened.
     pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
@@ -364,7 +364,7 @@ impl DataCheckpoints {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed in order, and not opened since. A marker may list those
+    /// The topics whose logs were closed cleanly, and not opened since. A marker may list those
     /// that were deleted, too, but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
@@ -443,7 +443,7 @@ impl DataCheckpoints {
         self.state.lock().held.insert(log.clone());
     }
 
-    /// What is known of a log that was closed in order, if no log of the directory has been open
+    /// What is known of a log that was closed cleanly, if no log of the directory has been open
     /// since.
     pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
         self.state.lock().closed.get(&name_of(log)).cloned()
@@ -454,7 +454,7 @@ impl DataCheckpoints {
         self.state.lock().closed.remove(&name_of(log));
     }
 
-    /// Notes that a log was closed in order.
+    /// Notes that a log was closed cleanly.
     pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
         self.state.lock().closed.insert(name_of(log), marker);
     }
@@ -522,7 +522,7 @@ fn agreed_offsets(
     Ok(offsets)
 }
 
-/// What the logs of a data directory looked like when it was closed in order, if it was.
+/// What the logs of a data directory looked like when it was closed cleanly, if it was.
 pub(crate) fn read_clean_shutdowns(
     dir: &SegmentDir,
 ) -> Result<Option<BTreeMap<String, CleanShutdown>>> {

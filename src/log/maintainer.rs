@@ -38,7 +38,7 @@ impl Default for MaintainerConfig {
 }
 
 impl MaintainerConfig {
-    /// The number of threads, and so of logs maintained at the same time.
+    /// Sets the number of threads, and so of logs maintained at the same time.
     ///
     /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the
     /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is compacting.
@@ -49,7 +49,7 @@ impl MaintainerConfig {
         self
     }
 
-    /// The time from the beginning of one round to that of the next.
+    /// Sets the time from the beginning of one round to that of the next.
     ///
     /// *Default* 15 seconds. *Limits* 1 ms and up. *Effect*: records that are due stay for up to
     /// this much longer. If a round takes longer, the next one begins at once.
@@ -60,7 +60,7 @@ impl MaintainerConfig {
         self
     }
 
-    /// The number of bytes that all threads together may read and write in one second of
+    /// Sets the number of bytes that all threads together may read and write in one second of
     /// compaction.
     ///
     /// *Default* no limit. *Limits* 1 and up. *Effect*: leaves the rest of the disk's bandwidth to

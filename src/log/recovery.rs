@@ -1,4 +1,4 @@
-//! Recovery: opening a log that was not closed in order.
+//! Recovery: opening a log that was not closed cleanly.
 //!
 //! # Offsets without a batch
 //!
@@ -123,7 +123,7 @@ impl Opening {
         }
     }
 
-    /// Opens a log that was not closed in order: reads every segment that reaches above the
+    /// Opens a log that was not closed cleanly: reads every segment that reaches above the
     /// recovery point.
     pub(crate) fn recover(
         &mut self,

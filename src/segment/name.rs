@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Held while the directory is open for writing; its content names the holder.
 pub(crate) const LOCK: &str = ".lock";
-/// Present when the log was closed in order.
+/// Present when the log was closed cleanly.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Everything below the offset in it was synced.
 pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
@@ -158,7 +158,8 @@ impl fmt::Display for SegmentFile {
     }
 }
 
-/// The file for what stood in a segment's log from `position` on: `00000000000000000000.log.1234.quarantined`.
+/// The file for what stood in a segment's log from `position` on:
+/// `00000000000000000000.log.1234.quarantined`.
 pub(crate) fn quarantine_name(base: Offset, position: u64) -> String {
     format!("{}.{position}.quarantined", SegmentFile::live(base, Kind::Log))
 }

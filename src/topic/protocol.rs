@@ -43,7 +43,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// A partition, by its topic and its number.
+    /// Creates a partition, by its topic and its number.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
         TopicPartition { topic: topic.into(), partition }

@@ -24,7 +24,7 @@ impl Store {
     /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way
     /// to set damage aside that a reader found: with [`OnCorruption::Quarantine`] all of the
     /// partition is read. With the other choices, opening looks as little as [`Log::open`] does,
-    /// so a partition that could be closed in order is not read.
+    /// so a partition that could be closed cleanly is not read.
     ///
     /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
     /// Producers and consumers of the store continue with the new log: a record that waits to be

@@ -150,7 +150,7 @@ impl Content {
         Content::settled(self.synced_blocks(), self.synced_len, self.synced_reserved)
     }
 
-    /// A file that a power failure may leave: of each block or sector one of its two
+    /// A file that a loss of power may leave: of each block or sector one of its two
     /// versions, and a length it had or that a write torn between two sectors gives it.
     pub(super) fn survivor(&self, luck: &mut Luck) -> Content {
         if self.is_synced() {
