@@ -859,6 +859,48 @@ fn a_maintainer_and_its_logs_may_go_in_any_order() {
     });
 }
 
+/// Trap: a log that is closed has no segments any more, and looks empty.
+#[test]
+fn close_is_not_taken_for_end_of_log() {
+    check(|| {
+        let log = four_segments();
+        let reading = log.clone();
+        let reader = thread::spawn(move || {
+            let Ok(mut reader) = reading.reader(0) else { return };
+            for next in 0..4 {
+                match reader.next_record() {
+                    Ok(record) => assert_eq!(record.unwrap().offset, next),
+                    Err(Error::Closed { .. }) => break,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        let looking = log.clone();
+        let looks = thread::spawn(move || {
+            let is_closed = |error| assert!(matches!(error, Error::Closed { .. }), "{error}");
+            match looking.get(1) {
+                Ok(found) => assert_eq!(found.unwrap().offset, 1),
+                Err(error) => is_closed(error),
+            }
+            match looking.offset_for_time(Timestamp::from_millis(2)) {
+                Ok(found) => assert_eq!(found.unwrap().0, 2),
+                Err(error) => is_closed(error),
+            }
+            match looking.read(3, ReadLimits::bytes(1)) {
+                Ok(fetched) => assert!(!fetched.is_empty()),
+                Err(error) => is_closed(error),
+            }
+            match looking.stats() {
+                Ok(stats) => assert_eq!(stats.segments.len(), 5),
+                Err(error) => is_closed(error),
+            }
+        });
+        log.close().unwrap();
+        reader.join().unwrap();
+        looks.join().unwrap();
+    });
+}
+
 #[test]
 fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
     check(|| {

@@ -72,8 +72,8 @@ pub enum Error {
         bytes: u64,
         /// The largest the log takes.
         limit: u64,
-        /// The option that sets the limit, as the method that sets it is named. The setting of a topic has dots in it:
-        /// `max.message.bytes`.
+        /// The option that sets the limit, as the method that sets it is named. The setting of a
+        /// topic has dots in it: `max.message.bytes`.
         option: &'static str,
     },
 
@@ -127,7 +127,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// Another `Log` or `Store`, in this process or another, or a broker has the directory open for writing.
+    /// Another `Log` or `Store`, in this process or another, or a broker has the directory open
+    /// for writing.
     #[error(
         "{} is open for writing{}; close it there, or open it read-only here",
         path.display(),
@@ -149,7 +150,7 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// An earlier failure left it unknown what is on the medium, so the log refuses to go on.
+    /// After an earlier failure it is not known what is durable, so the log rejects all changes.
     #[error("log {log} stopped accepting writes after an I/O error ({cause}); {}", Recover(.log))]
     Poisoned {
         /// The log.
@@ -205,7 +206,8 @@ struct Holder(Option<u32>);
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // The log that is open may be another one of the directory, and its handle one that no name says.
+            // The log that is open may be another one of the directory, and its handle one that no
+            // name says.
             Some(pid) if pid == std::process::id() => f.write_str(
                 " in this process, by a store or a log in it that still has a handle, such as a topic, reader or consumer",
             ),
@@ -228,10 +230,11 @@ pub enum ErrorKind {
     Corrupt,
     /// This build or this version cannot read it: use one that can.
     Unsupported,
-    /// Somebody else has the log: try again when they are done.
+    /// Another process or handle has the log or the store open: try again when it is closed.
     Busy,
     /// The disk is full, a quota used up, or the file as large as files may be: make room, raise
-    /// the limit, or in the last case [`roll`](crate::Log::roll), and try again; the log is usable.
+    /// the limit, or in the last case [`roll`](crate::Log::roll), and try again; the log is
+    /// usable.
     StorageFull,
     /// Too many files are open: close some, or raise the limit, and try again.
     TooManyFiles,
@@ -243,24 +246,27 @@ pub enum ErrorKind {
     Closed,
     /// The log was opened read-only: open it for writing, if no other process does.
     ReadOnly,
-    /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members) them.
+    /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members)
+    /// them.
     InUse,
     /// Another has taken over from this producer: close it.
     Fenced,
-    /// Records of this producer are missing before these: send them, or begin again with a higher epoch.
+    /// Records of this producer are missing before these: send them, or begin again with a higher
+    /// epoch.
     OutOfOrder,
     /// What was named is not there: create it, or name another.
     NotFound,
     /// What was to be made is there already.
     Exists,
-    /// The partitions of the group are being assigned anew: join again, and leave to others what was theirs meanwhile.
+    /// The partitions of the group are being assigned anew: join again, and leave to others what
+    /// was theirs meanwhile.
     Rebalancing,
     /// It took too long: try again, or give it more time.
     TimedOut,
 }
 
 impl Error {
-    /// What to do about it.
+    /// Returns the kind of the error, which tells how to react.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -288,8 +294,9 @@ impl Error {
         }
     }
 
-    /// Whether the same call can succeed later without anything being corrected:
-    /// true when the disk or a quota was full, the directory locked, descriptors had run out, a group was being assigned anew, or time had run out.
+    /// Returns whether the same call can succeed later without a correction: true if the
+    /// disk or a quota was full, the directory locked, descriptors had run out, a group was being
+    /// assigned anew, or time had run out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -367,7 +374,8 @@ pub enum Damage {
         found: Offset,
     },
 
-    /// The offsets of a batch reach into those of what comes behind it, or past the end of the log.
+    /// The offsets of a batch reach into those of what comes behind it, or past the end of the
+    /// log.
     #[error("a batch ends at offset {found}, but what comes behind it begins at {limit}")]
     OffsetsBeyondNext {
         /// The base offset of the next batch or segment, or the end of the log.
@@ -376,7 +384,7 @@ pub enum Damage {
         found: Offset,
     },
 
-    /// Data that was known to be on the medium is not there.
+    /// Data that was known to be durable is missing.
     #[error("the data ends at offset {found}, but everything below {expected} was synced")]
     MissingData {
         /// Everything below this offset had been synced.
@@ -385,7 +393,8 @@ pub enum Damage {
         found: Offset,
     },
 
-    /// Offsets have no batch, in a log, or a part of one, where nothing was compacted: what held them is gone.
+    /// Offsets have no batch, in a log, or a part of one, where nothing was compacted: what held
+    /// them is gone.
     #[error("the batches of offsets {from} to {before} are missing; nothing was compacted there", before = to.saturating_sub(1))]
     OffsetsMissing {
         /// The first of them.
@@ -403,8 +412,8 @@ pub enum Damage {
         found: u64,
     },
 
-    /// An index entry contradicts the log. No harm to the log: what needs the index makes it again, and who has the log
-    /// open for writing replaces the file.
+    /// An index entry contradicts the log. The log is not harmed: the next read that needs the
+    /// index rebuilds it, and the process that has the log open for writing replaces the file.
     #[error("index entry {entry} contradicts the log: {what}")]
     IndexEntry {
         /// The number of the entry in its file.
@@ -556,7 +565,8 @@ pub enum Unsupported {
     /// Messages of another format than version 2. The log is whole, and nothing in it was changed.
     #[error("message format v{magic} is not supported: {way}", magic = .0, way = way_to_v2(*.0))]
     MessageFormat(i8),
-    /// A batch with a codec that this version does not know. The log is whole, and nothing in it was changed.
+    /// A batch with a codec that this version does not know. The log is whole, and nothing in it
+    /// was changed.
     #[error(
         "codec {0} is not known to this version of annals: update annals, or let a broker that knows it write the topic anew"
     )]
@@ -564,13 +574,14 @@ pub enum Unsupported {
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}: enable the cargo feature of that name")]
     Codec(Codec),
-    /// Compaction of a log with transactions in it: which of them were aborted is not known to this version.
+    /// Compaction of a log with transactions in it: which of them were aborted is not known to
+    /// this version.
     #[error(
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
-    /// A batch of a transaction, or a control batch, for [`Log::append_batch`](crate::Log::append_batch):
-    /// nothing could end the transaction yet.
+    /// A batch of a transaction, or a control batch, for
+    /// [`Log::append_batch`](crate::Log::append_batch): nothing could end the transaction yet.
     #[error(
         "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
     )]
@@ -603,7 +614,8 @@ pub enum ProducerRefusal {
         /// The one that has taken over.
         current: ProducerEpoch,
     },
-    /// Batches before it are missing, or it repeats one that was stored too long ago to tell. Kafka: `OutOfOrderSequenceException`.
+    /// Batches before it are missing, or it repeats one that was stored too long ago to tell.
+    /// Kafka: `OutOfOrderSequenceException`.
     #[error(
         "producer {producer_id} goes on with sequence number {found} where {expected} is next; send what is missing, or raise the epoch and begin at 0"
     )]
@@ -615,7 +627,8 @@ pub enum ProducerRefusal {
         /// The one that it begins with.
         found: Sequence,
     },
-    /// The producer has an open transaction, to which the batch does not belong. Kafka: `InvalidTxnStateException`.
+    /// The producer has an open transaction, to which the batch does not belong.
+    /// Kafka: `InvalidTxnStateException`.
     #[error(
         "producer {producer_id} has a transaction open and the batch is not part of it; end the transaction first"
     )]
@@ -635,7 +648,8 @@ impl ProducerRefusal {
     }
 }
 
-/// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else [`Error::InvalidBatch`].
+/// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else
+/// [`Error::InvalidBatch`].
 impl From<InvalidBatch> for Error {
     fn from(reason: InvalidBatch) -> Error {
         match reason {

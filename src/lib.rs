@@ -430,7 +430,7 @@
 //! ## In memory, for tests
 //!
 //! [`fs::MemFs`] is a disk in memory that distinguishes synced bytes from bytes that were only
-//! written. A crash is a clone: the disk as a power failure at this moment could leave it, while
+//! written. A crash is a clone: the disk as a loss of power at this moment could leave it, while
 //! the original goes on. So a test can crash at every step of a program and check what is left.
 //!
 //! ```

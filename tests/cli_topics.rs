@@ -283,6 +283,18 @@ fn a_group_goes_on_where_it_was() {
     assert!(!run(dir.path(), &own).ok().stdout.is_empty());
 }
 
+/// A typo made another topic in the store, or a partition that it could not place.
+#[test]
+fn append_creates_no_partition_in_store() {
+    let dir = with_topic("weather", "2");
+    let before = content(dir.path());
+    run_with(dir.path(), &["append", "d/weathr-0"], b"a\n").refused(2, "no topic `weathr`");
+    run_with(dir.path(), &["append", "d/weather-2"], b"a\n").refused(2, "no partition 2");
+    assert_eq!(content(dir.path()), before);
+    run_with(dir.path(), &["append", "d/weather-1"], b"a\n").ok();
+    run(dir.path(), &["topics", "d", "describe", "weather"]).ok();
+}
+
 /// Looking takes no lock, so a group can be looked at while its members are at work.
 #[test]
 fn group_is_described_beside_its_members() {

@@ -582,7 +582,9 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
 #[test]
 fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     let disk = MemFs::new();
-    open(&disk).unwrap().close().unwrap();
+    let store = open(&disk).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    store.close().unwrap();
     // The lock file of the store, then its directory, then that of the log.
     for (operation, nth) in [(Operation::Lock, 1), (Operation::LockDir, 1), (Operation::LockDir, 2)]
     {

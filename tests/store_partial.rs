@@ -97,6 +97,7 @@ fn directories_of_others_are_left_alone_and_reported() {
         "System Volume Information",
         "my-photos",
     ];
+    open(&fs).unwrap().close().unwrap();
     for name in others {
         fs.create_dir(&Path::new(DATA).join(name)).unwrap();
         write_file(&fs, &format!("{DATA}/{name}"), "what", b"ever");
@@ -132,6 +133,7 @@ fn what_is_named_like_a_partition_and_is_none_is_refused() {
         assert_eq!(fs.list(Path::new(DATA)).unwrap().len(), 1, "{name}");
     }
     let fs = MemFs::new();
+    open(&fs).unwrap().close().unwrap();
     fs.create_dir(Path::new("data/backup-2024")).unwrap();
     write_file(&fs, "data/backup-2024", "photo.jpeg", b"x");
     let error = open(&fs).unwrap_err();
@@ -447,6 +449,7 @@ fn empty_partition_is_kept_when_a_checkpoint_knows_it() {
     assert_eq!((offsets.start, offsets.end), (5, 5));
     // Without one, nothing was ever acknowledged in it.
     let fs = MemFs::new();
+    open(&fs).unwrap().close().unwrap();
     fs.create_dir(Path::new("data/orders-0")).unwrap();
     assert!(open(&fs).unwrap().topics().is_empty());
 }

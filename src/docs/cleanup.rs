@@ -210,8 +210,8 @@
 //! **When is a value gone from the disk?** Once a later record of its key, or a tombstone, is in a
 //! closed segment, and a pass has covered both. At the latest, that is `segment_age` or
 //! `max_compaction_lag`, whichever is longer, after the value was superseded. This assumes that
-//! there are appends, which close segments, and calls of `maintain`. Old files are removed when
-//! the last reader releases them.
+//! there are appends, which close segments, and calls of `maintain`. A reader that is in the
+//! middle of an old file keeps that file on disk until its next call.
 //!
 //! # Running maintenance
 //!

@@ -1,13 +1,13 @@
-//! Why a group says no.
+//! The errors of consumer groups.
 
 use crate::error::ErrorKind;
 use std::time::Duration;
 
-/// Why a group refused a call, or what somebody waited for. The names are those of Kafka's errors.
+/// The reason why a group rejected a call, with the names of Kafka's errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The group is no more.
+    /// The group does not exist any more.
     #[error("the group was deleted, or its store closed; poll again, or open the store again")]
     CoordinatorNotAvailable,
     /// Kafka: `UnknownMemberIdException`.

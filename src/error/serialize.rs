@@ -23,7 +23,8 @@ impl fmt::Display for RecordPart {
     }
 }
 
-/// A record whose key or value could not become bytes, or the other way round. Kafka: `SerializationException`.
+/// A record whose key or value could not become bytes, or the other way round.
+/// Kafka: `SerializationException`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializationError {
@@ -37,7 +38,8 @@ pub enum SerializationError {
         /// Why.
         reason: SerializeError,
     },
-    /// It was read, and is not of the type that the consumer expects. Kafka: `RecordDeserializationException`.
+    /// It was read, and is not of the type that the consumer expects.
+    /// Kafka: `RecordDeserializationException`.
     #[error(
         "the {part} of the record at offset {offset} of partition {partition} of `{topic}`: {reason}"
     )]
@@ -69,7 +71,7 @@ pub struct SerializeError {
 }
 
 impl SerializeError {
-    /// An error with this reason, such as one of a library that writes a format.
+    /// Creates an error with this reason, such as one of a library that writes a format.
     pub fn new(reason: impl fmt::Display) -> SerializeError {
         SerializeError { reason: reason.to_string() }
     }

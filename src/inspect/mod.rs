@@ -89,7 +89,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// What a file of this name holds; `None` when the name is none of a log directory's.
+    /// Returns the kind of a file by its name; `None` if the name does not belong to a log
+    /// directory.
     ///
     /// The suffixes of files that are being replaced or removed make no difference.
     #[must_use]

@@ -42,10 +42,11 @@ fn text(fs: &dyn Fs, path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| malformed(path, 0, "it is not text"))
 }
 
-/// The producers of a snapshot.
+/// Reads the producers of a snapshot.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it was written.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it
+/// was written.
 pub fn producer_snapshot(fs: &dyn Fs, path: &Path) -> Result<Vec<ProducerState>> {
     let bytes = Window::open(fs, path)?.whole(snapshot::MAX_BYTES)?;
     snapshot::decode(&bytes).map_err(|(at, reason)| malformed(path, at as u64, reason))
@@ -70,11 +71,13 @@ pub struct RecentBatch {
     pub timestamp: Timestamp,
 }
 
-/// The last batches of each producer, of up to five the latest first, from a `.recent` file and the snapshot beside it.
+/// Reads the last batches of each producer, of up to five the latest first, from a `.recent` file
+/// and the snapshot beside it.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io), also without the snapshot; [`Error::Corrupt`](crate::Error::Corrupt) when either file is
-/// not as it was written, or belongs to another.
+/// [`Error::Io`](crate::Error::Io), also without the snapshot;
+/// [`Error::Corrupt`](crate::Error::Corrupt) when either file is not as it was written, or belongs
+/// to another.
 pub fn recent_batches(fs: &dyn Fs, path: &Path) -> Result<Vec<RecentBatch>> {
     let beside = path.with_extension("snapshot");
     let states = producer_snapshot(fs, &beside)?;
@@ -97,19 +100,21 @@ pub fn recent_batches(fs: &dyn Fs, path: &Path) -> Result<Vec<RecentBatch>> {
     Ok(batches.collect())
 }
 
-/// The entries of an offset checkpoint.
+/// Reads the entries of an offset checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn offset_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<OffsetCheckpointEntry>> {
     checkpoint::parse_offset_checkpoint(&text(fs, path)?)
         .map_err(|reason| malformed(path, 0, reason))
 }
 
-/// The entries of a leader epoch checkpoint.
+/// Reads the entries of a leader epoch checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     let entries = checkpoint::parse_epoch_checkpoint(&text(fs, path)?)
         .map_err(|reason| malformed(path, 0, reason))?;
@@ -117,10 +122,12 @@ pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     Ok(entries.into_iter().map(entry).collect())
 }
 
-/// The marker of a clean shutdown. That it is there is what counts; members that are no numbers are left out.
+/// Reads the marker of a clean shutdown. Its presence is what counts; members that are not numbers
+/// are left out.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is neither empty nor an object.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is neither
+/// empty nor an object.
 pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
     let text = text(fs, path)?;
     let text = text.trim();
@@ -137,10 +144,11 @@ pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
     Ok(ShutdownMarker { members: members.collect() })
 }
 
-/// The content of `partition.metadata`.
+/// Reads the content of `partition.metadata`.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn partition_metadata(fs: &dyn Fs, path: &Path) -> Result<PartitionMetadata> {
     let text = text(fs, path)?;
     let member = |name: &str| {

@@ -205,6 +205,15 @@ impl Checkpoints {
         }
     }
 
+    /// Closes the data directory, if it was opened for this log alone.
+    pub(crate) fn let_go(&self) {
+        match &self.kept {
+            Kept::Shared { all, is_alone: true, .. } => all.let_go(),
+            Kept::Above { dir, .. } => dir.let_go(),
+            Kept::Own(_) | Kept::Shared { .. } => {}
+        }
+    }
+
     /// Whether files of a log by itself lie beside the segments: its lock file is the last of them
     /// to be removed.
     fn has_own(&self) -> Result<bool> {
@@ -288,19 +297,34 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs was removed before the first of them was
-    /// opened.
+    /// Forgets the marker, as the log is open. Of a log by itself it is removed, durably; that
+    /// of many logs is removed when all of them are open.
+    pub(crate) fn opened(&self) -> Result<()> {
+        match &self.kept {
+            Kept::Shared { all, key, .. } => {
+                all.opened(key);
+                Ok(())
+            }
+            Kept::Own(_) | Kept::Above { .. } => self.remove_clean_shutdown(),
+        }
+    }
+
+    /// Removes the marker, durably, before what it describes is changed.
     pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
+                all.unmark()?;
                 all.opened(key);
                 Ok(())
             }
             Kept::Above { .. } => Err(self.read_only()),
             Kept::Own(_) => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-                self.dir.sync()
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(Error::io("remove", &path, error)),
+                    Ok(()) => self.dir.sync(),
+                }
             }
         }
     }

@@ -8,15 +8,15 @@ use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
 use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
-use crate::types::Offset;
+use crate::types::{Offset, StartAt};
 use std::io;
 use std::sync::Arc;
 
 /// A place in the log, and what has been read ahead from there.
 ///
-/// It holds a view of the segments and goes on in it until it has read it to its
-/// end. If anything was truncated or compacted since, what was read ahead is thrown away and the place is
-/// looked up again: so nobody sees a mixture of what was there before and after.
+/// It keeps the segment that it is in, and no other on disk: the list of segments is looked up to go on to the
+/// next one, and not kept. If anything was truncated or compacted since, what was read ahead is dropped and the
+/// place is looked up again, so no reader sees a mixture of what was there before and after.
 ///
 /// On a read-only log a truncation is found out only by looking at the files: after each read of a file, and with
 /// the batch that was returned last. If that is gone, the reader has returned records that
@@ -24,11 +24,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
-    /// `None` at the end of the log: a reader that waits there keeps no deleted segment but its own.
-    view: Option<Arc<View>>,
+    /// The list of segments that was looked at last: a counter, loaded before the list.
     generation: u64,
     revision: u64,
-    /// The segment being read, by its number in the view. `None` before the first read and after a revision.
+    /// The segment being read. `None` before the first read, after a revision, and once the log is closed.
     at: Option<Place>,
     /// The next offset to be read.
     next: Offset,
@@ -63,21 +62,19 @@ impl Trail {
 
 #[derive(Debug)]
 struct Place {
-    /// The number in the view of the segment after it.
-    after: usize,
     segment: Arc<Segment>,
+    /// The base of the segment after it, which stays what it is until a revision. `None` in the last one.
+    next_base: Option<Offset>,
     stream: BatchStream,
 }
 
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
-        // The counters first: a view that is newer than they say is looked up once more, no harm done.
         let revision = shared.revision();
         let generation = shared.generation();
-        let view = Some(shared.view());
         let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare, trail }
+        Cursor { shared, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
     /// Reads at most this much at a time, but for batches that are larger.
@@ -91,6 +88,22 @@ impl Cursor {
         if let Some(place) = self.at.take() {
             self.spare = place.stream.into_buffer();
         }
+    }
+
+    /// Leaves the place if the list of segments has changed: its own may have been deleted, and would keep its room on
+    /// disk for as long as nothing is read.
+    pub(crate) fn leave_if_changed(&mut self) {
+        if self.check_open().is_ok() && self.shared.generation() != self.generation {
+            self.leave();
+        }
+    }
+
+    /// Fails when the log is closed: then nothing of it is kept.
+    fn check_open(&mut self) -> Result<()> {
+        self.shared.check_readable().inspect_err(|_| {
+            self.at = None;
+            self.spare = Vec::new();
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -113,9 +126,15 @@ impl Cursor {
     }
 
     /// Fails when the log is closed, or the next offset not in it.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.shared.check_readable()?;
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.check_open()?;
         self.shared.check_range(self.next)
+    }
+
+    /// The offset that a start stands for.
+    pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
+        self.check_open()?;
+        self.shared.resolve(start)
     }
 
     /// Goes to an offset, which the next read looks up.
@@ -130,21 +149,21 @@ impl Cursor {
         self.next = self.next.max(next);
     }
 
-    fn refresh_view(&mut self) {
+    /// Leaves the place if anything was truncated or compacted.
+    fn note_revision(&mut self) {
         let revision = self.shared.revision();
         if revision != self.revision {
             self.revision = revision;
             self.leave();
         }
-        let generation = self.shared.generation();
-        if generation != self.generation || self.view.is_none() {
-            self.generation = generation;
-            let view = self.shared.view();
-            if let Some(place) = &mut self.at {
-                place.after = view.after(place.segment.base);
-            }
-            self.view = Some(view);
-        }
+    }
+
+    /// The list of segments, for one look.
+    fn look(&mut self) -> Result<Arc<View>> {
+        // The counters first: a list that is newer than they say is looked up once more, no harm done.
+        self.note_revision();
+        self.generation = self.shared.generation();
+        self.shared.view()
     }
 
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end of the log.
@@ -152,15 +171,18 @@ impl Cursor {
     /// The batch is [`batch`](Cursor::batch) until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
-            self.shared.check_readable()?;
-            if self.view.is_none() || self.shared.revised_since(self.revision) {
-                self.refresh_view();
+            self.check_open()?;
+            if self.shared.revised_since(self.revision) {
+                self.note_revision();
             }
             if self.at.is_none() {
-                self.refresh_view();
-                self.shared.check_range(self.next)?;
-                let placed = self.check_trail().and_then(|()| self.place());
-                // What was not found may have been truncated away: then the view is old.
+                let placed = {
+                    let view = self.look()?;
+                    // A list without the segments below the start is no older than the start.
+                    self.shared.check_range(self.next)?;
+                    self.check_trail(&view).and_then(|()| self.place(&view))
+                };
+                // What was not found may have been truncated away: then the list is old.
                 if self.shared.revised_since(self.revision) {
                     self.leave();
                     continue;
@@ -176,7 +198,6 @@ impl Cursor {
                     if self.more_was_written()? {
                         continue;
                     }
-                    self.view = None;
                     return Ok(None);
                 }
             }
@@ -195,10 +216,7 @@ impl Cursor {
                 }
                 Ok(Stepped::NextSegment) => continue,
                 Ok(Stepped::End) if self.more_was_written()? => continue,
-                Ok(Stepped::End) => {
-                    self.view = None;
-                    return Ok(None);
-                }
+                Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
@@ -213,7 +231,7 @@ impl Cursor {
     /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the place is left.
     fn unless_revised(&mut self, error: Error) -> Option<Error> {
         let error = self.explain(error);
-        // A file may be missing that the next view does not need.
+        // A file may be missing that the next list does not need.
         let outdated = self.is_outdated()
             || (error.is_not_found() && self.shared.generation() != self.generation);
         if outdated {
@@ -223,12 +241,12 @@ impl Cursor {
     }
 
     /// On a read-only log, fails when the batch that was returned last was truncated.
-    fn check_trail(&mut self) -> Result<()> {
+    fn check_trail(&mut self, view: &View) -> Result<()> {
         let truncations = self.shared.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
-        if let (Some(read), Some(view)) = (self.trail.last_read(self.next), &self.view) {
+        if let Some(read) = self.trail.last_read(self.next) {
             let index = view.find(read.base_offset);
             let limit = view.limit(index, self.shared.end());
             let segment = view.segments.get(index);
@@ -256,7 +274,7 @@ impl Cursor {
     fn explain(&self, error: Error) -> Error {
         match self.shared.refresh() {
             Ok(()) => self.shared.unless_deleted(self.next, error),
-            Err(_) => error,
+            Err(_) => self.shared.unless_closed(error),
         }
     }
 
@@ -271,23 +289,20 @@ impl Cursor {
     }
 
     /// Looks up the next offset; false when there is nothing at or after it.
-    fn place(&mut self) -> Result<bool> {
+    fn place(&mut self, view: &View) -> Result<bool> {
         let end = self.shared.end();
         if self.next >= end {
             return Ok(false);
         }
-        let Some(view) = &self.view else { return Ok(false) };
         let mut index = view.find(self.next);
         while let Some(segment) = view.segments.get(index) {
             let limit = view.limit(index, end);
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
-                self.at = Some(Place {
-                    after: index.saturating_add(1),
-                    stream: BatchStream::new(segment.file()?, located.position, located.lowest)
-                        .with_buffer(std::mem::take(&mut self.spare), self.read_ahead),
-                    segment: Arc::clone(segment),
-                });
+                let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+                    .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
+                let next_base = view.base_after(index);
+                self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
                 return Ok(true);
             }
             index = index.saturating_add(1);
@@ -296,11 +311,9 @@ impl Cursor {
     }
 
     fn step(&mut self) -> Result<Stepped> {
-        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
-            return Ok(Stepped::End);
-        };
+        let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
-        let mut limit = view.begin_of(place.after, self.shared.end());
+        let mut limit = place.limit(&self.shared);
         let fills = place.stream.fills();
         loop {
             let step = place.stream.advance(bytes, limit);
@@ -315,7 +328,7 @@ impl Cursor {
                 {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
-                    limit = view.begin_of(place.after, self.shared.end());
+                    limit = place.limit(&self.shared);
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -333,11 +346,15 @@ impl Cursor {
 
     /// Goes on to the next segment, if there is one.
     fn step_segment(&mut self) -> Result<Stepped> {
-        self.refresh_view();
-        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
-            return Ok(Stepped::NextSegment);
-        };
-        let here = place.after.checked_sub(1).and_then(|n| view.segments.get(n));
+        let is_last = self.at.as_ref().is_some_and(|place| place.next_base.is_none());
+        if is_last && self.shared.generation() == self.generation {
+            self.shared.check_range(self.next)?;
+            return Ok(Stepped::End);
+        }
+        let view = self.look()?;
+        let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
+        let index = view.find(place.segment.base);
+        let here = view.segments.get(index);
         // Another one in its place may have grown before it was closed, or hold what others held that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
@@ -345,11 +362,16 @@ impl Cursor {
         }
         // What follows may have been deleted: then the next there is lies behind a gap.
         self.shared.check_range(self.next)?;
-        let Some(next) = view.segments.get(place.after) else { return Ok(Stepped::End) };
-        place.after = place.after.saturating_add(1);
-        place.segment = Arc::clone(next);
+        let behind = index.saturating_add(1);
+        let Some(next) = view.segments.get(behind) else {
+            place.next_base = None;
+            return Ok(Stepped::End);
+        };
+        // Should it not open, the place stays where it is.
+        let file = next.file()?;
         let lowest = place.stream.lowest().max(next.base);
-        place.stream.seek(next.file()?, 0, lowest);
+        place.stream.seek(file, 0, lowest);
+        (place.segment, place.next_base) = (Arc::clone(next), view.base_after(behind));
         Ok(Stepped::NextSegment)
     }
 }
@@ -361,6 +383,11 @@ enum Stepped {
 }
 
 impl Place {
+    /// What all offsets of the segment lie below.
+    fn limit(&self, shared: &Shared) -> Offset {
+        self.next_base.unwrap_or_else(|| shared.end())
+    }
+
     fn damage(&self, damage: Damage) -> Error {
         self.segment.corrupt(self.stream.position(), Some(self.stream.lowest()), damage)
     }

@@ -316,7 +316,7 @@ mod tests {
         state.group.end(took);
     }
 
-    /// Who leads does not begin before those are there who are expected.
+    /// A leader does not begin before the expected threads have arrived.
     #[test]
     fn one_sync_serves_who_comes_while_its_leader_waits() {
         let fs = FaultFs::new(MemFs::new());

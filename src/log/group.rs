@@ -151,7 +151,7 @@ mod tests {
         assert!(group.is_complete());
         group.waited();
         group.begin(3);
-        // Who asks for what is being synced already is released with the others.
+        // A thread that asks for what is already being synced is released with the others.
         group.join(3, true, &mut None);
         group.end(TOOK);
         assert_eq!(group.expected, 3);

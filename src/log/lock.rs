@@ -228,7 +228,7 @@ fn not_locked(dir: &Path, session: Option<&Session>, error: io::Error) -> Error 
     if error.kind() != io::ErrorKind::WouldBlock {
         return Error::io("lock", &dir.join(LOCK), error);
     }
-    // A holder of another kind has not written into the file who it is.
+    // A holder of another kind has not written its identity into the file.
     let session = session.filter(|_| error.get_ref().is_none());
     let holder = session.and_then(|session| session.process);
     Error::Locked { path: dir.into(), holder }

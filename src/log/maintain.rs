@@ -36,7 +36,7 @@ impl Shared {
         if self.is_resting() {
             return flushed.map(|_| report);
         }
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let now = self.clock().monotonic();
         if let Some(writer) = self.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
@@ -48,7 +48,7 @@ impl Shared {
         } else {
             Ok(CompactionReport::default())
         };
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
             // A pause that began meanwhile waits for this, or finds it not done.
@@ -71,7 +71,7 @@ impl Shared {
         // The end first: the last segment of an older view may have become one in the middle, and
         // what was appended behind it since is not its own.
         let end = self.end();
-        let view = self.view();
+        let view = self.view()?;
         let segments = extents(&view, end);
         let count = expired(&segments, limits, |number| {
             self.latest(&view, number, end, limits.now, monotonic)

@@ -38,7 +38,7 @@ impl Default for MaintainerConfig {
 }
 
 impl MaintainerConfig {
-    /// The number of threads, and so of logs maintained at the same time.
+    /// Sets the number of threads, and so of logs maintained at the same time.
     ///
     /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the
     /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is compacting.
@@ -49,7 +49,7 @@ impl MaintainerConfig {
         self
     }
 
-    /// The time from the beginning of one round to that of the next.
+    /// Sets the time from the beginning of one round to that of the next.
     ///
     /// *Default* 15 seconds. *Limits* 1 ms and up. *Effect*: records that are due stay for up to
     /// this much longer. If a round takes longer, the next one begins at once.
@@ -60,7 +60,7 @@ impl MaintainerConfig {
         self
     }
 
-    /// The number of bytes that all threads together may read and write in one second of
+    /// Sets the number of bytes that all threads together may read and write in one second of
     /// compaction.
     ///
     /// *Default* no limit. *Limits* 1 and up. *Effect*: leaves the rest of the disk's bandwidth to
@@ -356,7 +356,7 @@ impl Rounds {
                 let queue = in_order(logs);
                 state = self.state.lock();
                 state.ordering = false;
-                // Who came meanwhile comes first.
+                // Logs that were added meanwhile come first.
                 state.queue.splice(0..0, queue);
                 self.changed.notify_all();
             }
@@ -396,7 +396,7 @@ impl Rounds {
 
     /// Maintains one log. An error is reported as an event of that log.
     fn pass(&self, shared: &Arc<Shared>) {
-        // A pass that somebody else is making is not waited for.
+        // Do not wait for a pass that another thread runs.
         let idle = shared.cleaner.try_lock().is_some();
         if shared.is_closed() {
             let mut state = self.state.lock();
@@ -407,7 +407,7 @@ impl Rounds {
             return;
         }
         self.passes.fetch_add(1, Ordering::Relaxed);
-        // Whoever panics below leaves no lock behind: the log can be used, and closed.
+        // A panic below leaves no lock held: the log can be used, and closed.
         let done = catch_unwind(AssertUnwindSafe(|| {
             shared.maintain(&mut |bytes| self.may_go_on(shared, bytes))
         }));
@@ -431,7 +431,7 @@ impl Rounds {
             state = self.flush_logs(state);
         }
         loop {
-            // The one who holds it is this pass: nobody else has the log any more.
+            // If only this pass holds a reference, the log has no other handle any more.
             let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();
             if state.stopped || !wanted {
                 return false;

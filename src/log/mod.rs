@@ -60,7 +60,8 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
-pub(crate) use place::DataDir;
+pub(crate) use open::NOT_A_DIRECTORY;
+pub(crate) use place::{DataDir, create};
 use shared::Shared;
 pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
 use std::fmt;
@@ -111,7 +112,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Opens the log in a directory, creating both if there is none.
+    /// Opens the log in a directory, creating both if there is none. In the directory of a store
+    /// or a broker it creates nothing: [`Store::create_topic`](crate::Store::create_topic) does.
     ///
     /// Opening first recovers the log from an interrupted run; [`recovery`](Log::recovery) tells
     /// what it found. After a clean close it reads no batch; after a crash, the batches above the
@@ -136,7 +138,13 @@ impl Log {
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
     /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs.
+    ///   such as a directory of logs. Hidden files and what a fresh volume has, such as
+    ///   `lost+found`, do not count.
+    /// - [`TopicError::Unknown`](crate::TopicError::Unknown),
+    ///   [`UnknownPartition`](crate::TopicError::UnknownPartition),
+    ///   [`MissingPartition`](crate::TopicError::MissingPartition),
+    ///   [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere) if the directory above is
+    ///   that of a store or a broker, which does not have this partition.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was truncated: see
     ///   [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
@@ -189,6 +197,10 @@ impl Log {
     /// The log recognises a truncation by its last batch, so one that is followed by a compaction
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
+    ///
+    /// A file that the writer deletes keeps its room on disk while this process has it open.
+    /// Between two calls, the log keeps at most two files open, and each reader the one that it is
+    /// in.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -538,10 +550,14 @@ impl Log {
     /// Removes all records below `start`, durably, and returns the new start of the log: `start`,
     /// or the present start if that is above.
     ///
-    /// Reads below get [`Error::OffsetOutOfRange`] from now on; who is reading a segment goes on
-    /// to its end. Segments that lie wholly below leave the disk when the last reader lets go of
-    /// them; the room of other records below goes with the rest of their segment. What is deleted
-    /// is made durable first, so this waits for the disk. Kafka: `DeleteRecords`.
+    /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
+    /// wholly below it leave the disk before this returns, except for segments that are being
+    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
+    /// that segment to its end, and releases it when it goes on. A running call, such as
+    /// [`verify`](Log::verify), releases its segments when it returns; a running compaction
+    /// releases them within 256 KiB of work. Other records below `start` keep their room until the
+    /// rest of their segment is deleted. `delete_before` first makes durable what it deletes, so
+    /// it waits for the disk. Kafka: `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -738,6 +754,10 @@ impl Log {
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
+    ///
+    /// All files and the directory are closed then, even while handles to the log live. Only a
+    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
+    /// until its next call.
     ///
     /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
     /// full disk it succeeds without them: everything appended is durable, an

@@ -7,7 +7,7 @@
 //! is after everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result, is_storage_full};
+use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::{Event, Quarantined};
 use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
@@ -26,7 +26,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage};
+use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -134,6 +134,13 @@ impl Listing {
             .map(|((base, _), len)| (*base, *len))
     }
 
+    /// Whether nothing of a log is in the directory, and nothing of others.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Listing { live, staged, temporary, unknown, known, partitions: _ } = self;
+        let is_ours = *known || !live.is_empty() || !staged.is_empty() || !temporary.is_empty();
+        !is_ours && unknown.iter().all(|name| is_of_system(name))
+    }
+
     /// Whether the same files are there, whatever their lengths.
     pub(crate) fn names_same(&self, other: &Listing) -> bool {
         self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
@@ -160,7 +167,7 @@ impl Listing {
             });
         }
         let ours = self.known || has_segments;
-        if !ours && !self.unknown.is_empty() {
+        if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
             return Err(Error::NotALog {
                 path: dir.path.as_path().into(),
                 reason: "it holds other files and no segment; give the log a directory of its own",
@@ -300,10 +307,12 @@ impl Opening {
         // Without a point that vouches for what was synced, nothing is known to have been at the
         // mercy of the power.
         self.lost_power &= self.point.uncompacted.is_some();
-        let mut clean = self.take_clean_marker(&listing, start)?;
+        let mut clean = self.clean_marker(&listing, start)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
             // All of it is read anyway, so the marker saves nothing.
-            clean = None;
+            if clean.take().is_some() {
+                self.checkpoints.remove_clean_shutdown()?;
+            }
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
@@ -339,6 +348,9 @@ impl Opening {
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
+        if self.config.preallocate {
+            writer.log.reserve(self.config.segment_bytes)?;
+        }
         Ok(Shared::new(Parts {
             dir: self.dir,
             partition: self.partition,
@@ -506,13 +518,10 @@ impl Opening {
         Ok(())
     }
 
-    /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files
-    /// that are there.
-    fn take_clean_marker(
-        &mut self,
-        listing: &Listing,
-        start: Offset,
-    ) -> Result<Option<CleanShutdown>> {
+    /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
+    /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
+    /// other marker is removed now, because the files that it is compared with are about to change.
+    fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
             && self.config.on_corruption == OnCorruption::Fail
@@ -520,13 +529,17 @@ impl Opening {
         {
             return Err(Error::Corrupt(Box::new(lost)));
         }
-        let ours = marker.filter(|m| listing.logs().last() == Some((m.base, m.bytes)));
-        // Another program has written here, and may have truncated the compacted part and appended
-        // in its place.
-        if ours.is_none() && self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
-            self.checkpoints.set(Checkpoint::Cleaned, 0)?;
+        let describes =
+            |m: &CleanShutdown| listing.logs().last() == Some((m.base, m.bytes)) && m.end >= start;
+        let ours = marker.filter(describes);
+        if ours.is_none() {
+            // Another program has written here, and may have truncated the compacted part and
+            // appended in its place.
+            if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+                self.checkpoints.set(Checkpoint::Cleaned, 0)?;
+            }
+            self.checkpoints.remove_clean_shutdown()?;
         }
-        self.checkpoints.remove_clean_shutdown()?;
         Ok(ours)
     }
 
@@ -594,19 +607,7 @@ impl Opening {
             Arc::clone(&indexes),
         );
         let path = segment.path(Kind::Log);
-        let mut reserved = 0;
-        if self.config.preallocate {
-            reserved = self.config.segment_bytes;
-            match file.allocate(reserved) {
-                // A full disk must not keep a log from being opened.
-                Err(error) if is_storage_full(&error) => {
-                    reserved = 0;
-                    file.set_len(found.valid_bytes).map_err(|e| Error::io("trim", &path, e))?;
-                }
-                allocated => allocated.map_err(|e| Error::io("preallocate", &path, e))?,
-            }
-        }
-        let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
+        let log = ActiveLog::new(file, path, found.valid_bytes, 0);
         let roll_age = roll_age(&self.config, &self.dir.path, base);
         let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
         let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };

@@ -179,7 +179,7 @@ impl Shared {
     }
 
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        let view = self.view();
+        let view = self.view()?;
         let end = self.end();
         // A view without the segments below the start is no older than the start.
         if offset < self.start() {

@@ -50,18 +50,20 @@ pub(crate) struct Shared {
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
     latch: AtomicU8,
-    /// Why it is closed, or about to be: see [`Shared::close_reason`]. Set with `change` held, before the latch.
+    /// Why it is closed, or about to be: see [`Shared::close_reason`]. Set with `change` held,
+    /// before the latch.
     closed_by: AtomicU8,
     /// Leaf lock. What poisoned the log; set before the latch.
     poison: Mutex<Option<Arc<str>>>,
 
-    /// Leaf lock: held to clone or to store one pointer, never across I/O.
-    view: RwLock<Arc<View>>,
+    /// Leaf lock: held to clone or to store one pointer, never across I/O. `None` once the log is
+    /// closed.
+    view: RwLock<Option<Arc<View>>>,
     /// Counts the views. Bumped after each is stored.
     generation: AtomicU64,
-    /// Counts how often stored batches were taken from under readers, by truncation or by compaction. Bumped
-    /// after the view without them is stored and before any file is touched: who reads bytes and then finds
-    /// it unchanged read nothing that was being cut, written over or put in the place of something else.
+    /// Counts the truncations and replacements of stored batches. Raised after the view without
+    /// them is stored and before any file is touched: a reader that finds it unchanged after a
+    /// read has read nothing that was being truncated, overwritten or replaced.
     revision: AtomicU64,
 
     /// The first offset of the log.
@@ -69,14 +71,14 @@ pub(crate) struct Shared {
     /// The offset after the last record. Stored with release ordering after the bytes,
     /// the index entry and `Segment::published`.
     pub(crate) end: AtomicU64,
-    /// Everything below this offset is on the medium.
+    /// Everything below this offset is durable.
     pub(crate) durable: AtomicU64,
     /// Where the earliest open transaction begins, beyond all offsets if none is. Only what others
     /// have written can open one.
     pub(crate) first_unstable: AtomicU64,
 
-    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`. What the pass before
-    /// replaced may still be being closed.
+    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before
+    /// `change`. What the pass before replaced may still be being closed.
     pub(crate) cleaner: Mutex<Disposal>,
     /// Leaf lock. How far the cleaner got, and whether it may go on.
     pub(crate) cleaning: Mutex<CleaningState>,
@@ -84,21 +86,23 @@ pub(crate) struct Shared {
     pub(crate) change: Mutex<()>,
     /// One append at a time. `None` when the log is read-only, and once it is closed.
     pub(crate) writer: Mutex<Option<Writer>>,
-    /// The batches of those who found the writer busy.
+    /// The batches of threads that found the writer lock taken.
     pub(crate) queue: Queue,
-    /// Which segments have bytes that are not durable, and whether somebody is syncing them.
+    /// The segments with bytes that are not durable, and whether an fsync is running.
     pub(crate) sync: Mutex<SyncState>,
     /// Waits with `sync` for a running sync to end.
     pub(crate) synced: Condvar,
     /// Waits with `sync`, as the leader of a sync, for others to join.
     pub(crate) gathered: Condvar,
-    /// Who waits for the end to move.
+    /// The threads and tasks that wait for the end to move.
     pub(crate) signal: Signal,
-    /// Leaf lock. What a read-only log knows of the files another process writes.
-    pub(crate) follower: Option<Mutex<Follower>>,
-    /// Whether a thread looks at the files of a read-only log for those who wait.
+    /// The state of the files of a read-only log that another process writes; `None` within once
+    /// it is closed.
+    pub(crate) follower: Option<Mutex<Option<Follower>>>,
+    /// Whether a thread looks at the files of a read-only log for waiting tails.
     pub(crate) watched: AtomicBool,
-    /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
+    /// Counts the failed looks of that thread: each waiting tail then looks itself, and gets the
+    /// error.
     pub(crate) failed_looks: AtomicU64,
     #[cfg(feature = "futures")]
     pub(crate) syncer: crate::log::durable::Syncer,
@@ -156,7 +160,7 @@ impl Shared {
             latch: AtomicU8::new(OPEN),
             closed_by: AtomicU8::new(BY_HANDLE),
             poison: Mutex::new(None),
-            view: RwLock::new(Arc::new(parts.view)),
+            view: RwLock::new(Some(Arc::new(parts.view))),
             generation: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             start: AtomicU64::new(parts.start),
@@ -172,7 +176,7 @@ impl Shared {
             synced: Condvar::new(),
             gathered: Condvar::new(),
             signal: Signal::default(),
-            follower: parts.follower.map(Mutex::new),
+            follower: parts.follower.map(|follower| Mutex::new(Some(follower))),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
             #[cfg(feature = "futures")]
@@ -236,7 +240,8 @@ impl Shared {
         Error::ReadOnly { log: self.location() }
     }
 
-    /// Whether it is the same partition of the same topic as another log, which was opened earlier or later.
+    /// Whether it is the same partition of the same topic as another log, which was opened earlier
+    /// or later.
     pub(crate) fn is_same_partition(&self, other: &Shared) -> bool {
         self.partition.is_some() && self.partition == other.partition
     }
@@ -259,7 +264,8 @@ impl Shared {
         }
     }
 
-    /// Says why it is about to be closed, or why it does not come back: a log that was closed by a handle can be gone later.
+    /// Says why it is about to be closed, or why it does not come back: a log that was closed by a
+    /// handle can be gone later.
     pub(crate) fn set_close_reason(&self, reason: CloseReason) {
         let reason = match reason {
             CloseReason::WithStore => WITH_STORE,
@@ -268,6 +274,12 @@ impl Shared {
             CloseReason::ByHandle => BY_HANDLE,
         };
         self.closed_by.store(reason, Ordering::Release);
+    }
+
+    /// What a read says that failed: that the log was closed meanwhile, if it was, and with it the
+    /// directory.
+    pub(crate) fn unless_closed(&self, error: Error) -> Error {
+        if self.is_closed() && matches!(error, Error::Io { .. }) { self.closed() } else { error }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -292,8 +304,10 @@ impl Shared {
 
     // The view.
 
-    pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read())
+    /// Returns the present segments. A caller that keeps them keeps their files on disk, even the
+    /// deleted ones, so use them for one look, and call this again for the next.
+    pub(crate) fn view(&self) -> Result<Arc<View>> {
+        self.view.read().clone().ok_or_else(|| self.closed())
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -304,7 +318,7 @@ impl Shared {
     pub(crate) fn update_view(&self, change: impl FnOnce(&View) -> View) {
         let old = {
             let mut view = self.view.write();
-            let next = Arc::new(change(&view));
+            let next = view.as_deref().map(|view| Arc::new(change(view)));
             std::mem::replace(&mut *view, next)
         };
         self.generation.fetch_add(1, Ordering::Release);
@@ -327,6 +341,18 @@ impl Shared {
         fence(Ordering::SeqCst);
     }
 
+    /// Lets go of all that a closed log has open or keeps in memory, whatever handles to it live
+    /// on. A reader lets go of its segment when it is asked next.
+    pub(crate) fn let_go(&self) {
+        let view = self.view.write().take();
+        let follower = self.follower.as_ref().and_then(|follower| follower.lock().take());
+        let unsynced = std::mem::take(&mut self.sync.lock().segments);
+        // With no lock held: what is closed here may be of a file system of the caller's.
+        drop((view, follower, unsynced));
+        self.checkpoints.let_go();
+        self.dir.let_go();
+    }
+
     // Offsets.
 
     pub(crate) fn start(&self) -> Offset {
@@ -337,10 +363,10 @@ impl Shared {
         self.end.load(Ordering::Acquire)
     }
 
-    /// The end once the append that is in progress, if one is, has moved it.
+    /// Returns the end once a running append has moved it.
     ///
-    /// A batch is published just before the end is. Who has met a batch beyond the end asks
-    /// here whether it was that, or damage.
+    /// A batch is published just before the end is. A reader that has met a batch beyond the end
+    /// calls this to tell that from damage.
     pub(crate) fn settled_end(&self) -> Offset {
         match &self.follower {
             Some(follower) => drop(follower.lock()),

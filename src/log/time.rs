@@ -91,7 +91,7 @@ impl Shared {
     pub(crate) fn unrevised<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
         loop {
             let (revision, generation) = (self.revision(), self.generation());
-            let found = look(&self.view(), self.end());
+            let found = self.view().and_then(|view| look(&view, self.end()));
             match found {
                 Ok(_) => self.recheck()?,
                 // Another process may have cut or compacted the log it writes.
@@ -101,7 +101,7 @@ impl Shared {
                 found.as_ref().is_err_and(Error::is_not_found) && generation != self.generation();
             // What was not there, or was not whole, may have been cut off or replaced.
             if !deleted && !self.revised_since(revision) {
-                return found;
+                return found.map_err(|error| self.unless_closed(error));
             }
         }
     }

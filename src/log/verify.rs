@@ -27,7 +27,8 @@ impl Shared {
             from = next;
         }
         if self.is_read_only() {
-            found.extend(lost_since_close(&self.dir, &self.checkpoints)?);
+            let lost = lost_since_close(&self.dir, &self.checkpoints);
+            found.extend(lost.map_err(|error| self.unless_closed(error))?);
         }
         Ok(found)
     }

@@ -14,15 +14,18 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
 use std::sync::OnceLock;
 
-/// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the file was opened.
+/// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the
+/// file was opened.
 #[derive(Debug)]
 pub(crate) struct Entries<const WORDS: usize, const BYTES: usize> {
     file: FileView,
     file_len: usize,
     added: EntryList<WORDS>,
-    /// How many entries at the front somebody else made, so that they must be checked before use.
+    /// The number of entries at the start that come from the file, so that they must be checked
+    /// before use.
     doubted: usize,
-    /// One bit for each of them and one for what follows, set once it was checked; made when first needed.
+    /// One bit for each of them and one for what follows, set once it was checked; made when first
+    /// needed.
     checked: OnceLock<Box<[AtomicU64]>>,
 }
 

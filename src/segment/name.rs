@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Held while the directory is open for writing; its content names the holder.
 pub(crate) const LOCK: &str = ".lock";
-/// Present when the log was closed in order.
+/// Present when the log was closed cleanly.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Everything below the offset in it was synced.
 pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
@@ -41,6 +41,23 @@ const KNOWN: [&str; 8] = [
     TOPIC_PROPERTIES,
     CLEANED,
 ];
+
+/// What a file system or a system makes at the top of a volume.
+const OF_VOLUMES: [&str; 6] = [
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    "@eaDir",
+    "aquota.user",
+    "aquota.group",
+];
+
+/// Whether a system or a tool puts a file or directory of that name into any directory or fresh
+/// volume: it does not tell that the directory is of something else. What is hidden is such,
+/// `.git` or `.DS_Store`.
+pub(crate) fn is_of_system(name: &str) -> bool {
+    name.starts_with('.') || OF_VOLUMES.contains(&name)
+}
 
 /// Which of a segment's files it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,7 +158,8 @@ impl fmt::Display for SegmentFile {
     }
 }
 
-/// The file for what stood in a segment's log from `position` on: `00000000000000000000.log.1234.quarantined`.
+/// The file for what stood in a segment's log from `position` on:
+/// `00000000000000000000.log.1234.quarantined`.
 pub(crate) fn quarantine_name(base: Offset, position: u64) -> String {
     format!("{}.{position}.quarantined", SegmentFile::live(base, Kind::Log))
 }

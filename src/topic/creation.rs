@@ -190,15 +190,16 @@ impl Store {
         {
             return Err(invalid("a call that failed has begun to add more; add as many or more"));
         }
+        let id = self.known_id(&found)?;
         for number in before..partitions {
-            shared.directory.check_free(topic, number, Some(found.id()))?;
+            shared.directory.check_free(topic, number, Some(id))?;
         }
         let config = config.partitions(partitions);
         let log = config.apply(&shared.config.log)?;
-        let added = self.make_partitions(topic, before, found.id(), &config, &log)?;
+        let added = self.make_partitions(topic, before, id, &config, &log)?;
         {
             let _topics = shared.topics.write();
-            shared.births.note(found.id(), before);
+            shared.births.note(id, before);
             found.grow(added, config);
         }
         shared.note_change();

@@ -13,8 +13,9 @@ type Told = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
     /// Deletes a topic with all its records, and the offsets that groups have committed for it. A
-    /// later topic of the same name begins without either. The logs of the topic are closed for
-    /// all their handles.
+    /// later topic of the same name begins without either. The logs of the topic are
+    /// [closed](Log::close) for all their handles, and its room on disk is free when this returns,
+    /// except for the one segment that each reader, tail or consumer is in until its next call.
     ///
     /// ```text
     ///  1  mark the topic in topic.properties     from here on it is gone: after a crash, the next opening does the rest

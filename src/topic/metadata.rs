@@ -54,6 +54,10 @@ impl MetaProperties {
     /// What is wrong with it, in words.
     pub(crate) fn parse(bytes: &[u8]) -> Result<MetaProperties, &'static str> {
         let mut others = properties::parse(&properties::text(bytes))?;
+        let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
+        if !others.is_empty() && !keys.iter().any(|key| others.contains_key(*key)) {
+            return Err("it names no version, node, cluster or directory");
+        }
         let version = match others.remove(VERSION).as_deref() {
             None | Some("0") => MetaVersion::V0,
             Some("1") => MetaVersion::V1,

@@ -1,15 +1,15 @@
-//! What topics and the directories of their partitions are called.
+//! Names of topics, and of the directories of their partitions.
 //!
 //! ```text
 //!  orders-0                                             partition 0 of topic `orders`
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-delete     the same, deleted, and not removed yet
-//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, which nobody here owns any more
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, not assigned to this broker any more
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy of it, being made for a move
 //!  remote-log-index-cache, __cluster_metadata-0         a broker's own
 //! ```
 //!
-//! A broker does not start when its data directory has a directory of any other name, so a store
-//! makes none and takes none.
+//! A broker does not start if its data directory has a directory of any other name, so a store
+//! creates none.
 
 use crate::error::TopicError;
 use crate::topic::id::Uuid;

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The version of what is written unless somebody cannot read it.
+/// The version that is written, unless a member cannot read it.
 pub(crate) const LAST_VERSION: i16 = 3;
 
 /// No generation.
@@ -43,7 +43,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// A partition, by its topic and its number.
+    /// Creates a partition, by its topic and its number.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
         TopicPartition { topic: topic.into(), partition }
@@ -184,8 +184,8 @@ pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Opti
     Some(output)
 }
 
-/// Reads the user data of the sticky assignor. As in Kafka, who sends what cannot be read has had
-/// nothing.
+/// Reads the user data of the sticky assignor. As in Kafka, a member whose data cannot be read
+/// counts as one without partitions.
 pub(crate) fn read_sticky_user_data(bytes: &[u8]) -> (Vec<TopicPartition>, i32) {
     let mut input = Input::new(bytes);
     let Ok(last) = input.partitions() else { return (Vec::new(), NO_GENERATION) };

@@ -24,7 +24,7 @@ impl Store {
     /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way
     /// to set damage aside that a reader found: with [`OnCorruption::Quarantine`] all of the
     /// partition is read. With the other choices, opening looks as little as [`Log::open`] does,
-    /// so a partition that could be closed in order is not read.
+    /// so a partition that could be closed cleanly is not read.
     ///
     /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
     /// Producers and consumers of the store continue with the new log: a record that waits to be
@@ -114,10 +114,10 @@ impl Store {
 
     /// Opens the log of a partition that is closed, and makes durable what that found.
     fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
-        let checkpoints = &self.shared().checkpoints;
+        let (checkpoints, id) = (&self.shared().checkpoints, self.known_id(topic)?);
         let keys = [(topic.name().to_owned(), partition.cast_signed())];
         checkpoints.hold_all(&keys);
-        let opened = self.open_partition(topic.name(), partition, topic.id(), config);
+        let opened = self.open_partition(topic.name(), partition, id, config);
         let released = checkpoints.release(&keys);
         let (log, from_beside) = opened?;
         released?;

@@ -125,7 +125,7 @@ pub(crate) fn default_log() -> LogConfig {
 }
 
 impl TopicConfig {
-    /// The number of partitions.
+    /// Sets the number of partitions.
     ///
     /// *Default* 1. *Limits* 1 and up; you can raise it later, and never lower it. *Effect*:
     /// records with the same key go to the same partition and stay in order, until there are more
@@ -298,7 +298,7 @@ impl TopicConfig {
 
 /// Methods for common settings.
 impl TopicConfig {
-    /// The age at which records are deleted.
+    /// Sets the age at which records are deleted.
     ///
     /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one,
     /// there is no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
@@ -308,7 +308,7 @@ impl TopicConfig {
         self.put("retention.ms", if unlimited { "-1".to_owned() } else { keys::millis::text(age) })
     }
 
-    /// The size of a partition at which its oldest records are deleted.
+    /// Sets the size of a partition at which its oldest records are deleted.
     ///
     /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*:
     /// [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
@@ -317,7 +317,7 @@ impl TopicConfig {
         self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
     }
 
-    /// Whether old records are deleted, or superseded ones, or both.
+    /// Sets whether old records are deleted, or superseded ones, or both.
     ///
     /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
     /// Kafka: `cleanup.policy`.
@@ -326,7 +326,7 @@ impl TopicConfig {
         self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
     }
 
-    /// The size at which a segment is closed and the next begun.
+    /// Sets the size at which a segment is closed and the next begun.
     ///
     /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`].
     /// Kafka: `segment.bytes`.
@@ -335,7 +335,7 @@ impl TopicConfig {
         self.put("segment.bytes", bytes.to_string())
     }
 
-    /// The age at which a segment is closed even if it is not full.
+    /// Sets the age at which a segment is closed even if it is not full.
     ///
     /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`].
     /// Kafka: `segment.ms`.
@@ -344,7 +344,7 @@ impl TopicConfig {
         self.put("segment.ms", keys::millis::text(age))
     }
 
-    /// The largest batch that the topic accepts.
+    /// Sets the largest batch that the topic accepts.
     ///
     /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`].
     /// Kafka: `max.message.bytes`.
@@ -365,7 +365,7 @@ impl TopicConfig {
         names.into_iter().fold(self, |config, key| config.read(key, &log))
     }
 
-    /// Which timestamps records carry: those of their producer, or the time of the append.
+    /// Sets which timestamps records carry: those of their producer, or the time of the append.
     ///
     /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`].
     /// Kafka: `message.timestamp.type`.
@@ -374,7 +374,7 @@ impl TopicConfig {
         self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
     }
 
-    /// The share of a partition that must be dirty for it to be compacted.
+    /// Sets the share of a partition that must be dirty for it to be compacted.
     ///
     /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`].
     /// Kafka: `min.cleanable.dirty.ratio`.
@@ -383,7 +383,7 @@ impl TopicConfig {
         self.put("min.cleanable.dirty.ratio", ratio.to_string())
     }
 
-    /// The shortest time for which a record stays, even if a later one supersedes it.
+    /// Sets the shortest time for which a record stays, even if a later one supersedes it.
     ///
     /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag).
     /// *Effect*: [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
@@ -392,7 +392,7 @@ impl TopicConfig {
         self.put("min.compaction.lag.ms", keys::millis::text(lag))
     }
 
-    /// The longest time for which a superseded record stays.
+    /// Sets the longest time for which a superseded record stays.
     ///
     /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`].
     /// Kafka: `max.compaction.lag.ms`.
@@ -401,7 +401,7 @@ impl TopicConfig {
         self.put("max.compaction.lag.ms", keys::millis::text(lag))
     }
 
-    /// How long a tombstone stays after the pass that first met it.
+    /// Sets how long a tombstone stays after the pass that first met it.
     ///
     /// *Default* 1 day. *Effect*: [`LogConfig::delete_retention`]. Kafka: `delete.retention.ms`.
     #[must_use]

@@ -101,7 +101,7 @@ impl Consumer {
 
     pub(super) fn begin_poll(&mut self) -> Result<()> {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
-            // Who is no member any more finds out when it does its part.
+            // A consumer that is no longer a member learns that when it follows the group.
             group.coordinator.begin_poll(&group.name, self.caller())?.ok();
         }
         Ok(())
@@ -304,7 +304,8 @@ impl Consumer {
         }
     }
 
-    /// As the leader: who gets what, as messages. None if the group has its assignment already.
+    /// As the leader, returns the assignments as messages; none if the group already has its
+    /// assignment.
     fn lead(&mut self, joined: &Joined) -> Result<BTreeMap<String, Bytes>> {
         let known = self.config.assignors.iter();
         let Some(assignor) = known.into_iter().find(|known| known.name() == joined.protocol) else {

@@ -116,6 +116,13 @@ impl Partition {
         !self.paused && !self.gone && self.position().is_none_or(has_more)
     }
 
+    /// Keeps nothing on disk that was deleted, as nothing is read from it for now.
+    pub(super) fn rest(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.leave_if_changed();
+        }
+    }
+
     /// Sees to it that the bell rings when there is more.
     pub(super) fn watch(&self) {
         if !self.paused && !self.gone && self.trigger.arm() {
@@ -145,7 +152,11 @@ impl Partition {
             {
                 return (0, Err(error));
             }
-            let next = reader.next_record_or_end();
+            let decoded = if out.len() > before { reader.next_decoded() } else { None };
+            let next = match decoded {
+                Some(record) => Ok(Some(record)),
+                None => reader.next_record_or_end(),
+            };
             if *revision.get_or_insert(reader.revision()) != reader.revision() {
                 (bytes, revision) = (0, None);
                 out.truncate(before);

@@ -36,7 +36,10 @@ impl Consumer {
     ///   group rejects the member.
     /// - [`Error::Io`] if the group's record or an automatic commit cannot be written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
-        self.check_open()?;
+        if let Err(closed) = self.check_open() {
+            self.partitions.iter_mut().for_each(Partition::rest);
+            return Err(closed);
+        }
         if matches!(self.interest, Interest::Nothing) {
             return Err(ConsumeError::NotSubscribed.into());
         }
@@ -184,6 +187,7 @@ impl Consumer {
         for index in (first..count).chain(0..first) {
             let Some(partition) = self.partitions.get_mut(index) else { break };
             if !partition.is_ready() {
+                partition.rest();
                 continue;
             }
             let room = Room {

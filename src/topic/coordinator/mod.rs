@@ -107,7 +107,7 @@ impl Store {
         if let Some(coordinator) = &*self.shared().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
         }
-        // Each caller who finds none makes one, with no lock held; the first of them stays.
+        // Each caller that finds none creates one, with no lock held; the first one stays.
         let made = Arc::new(Coordinator::new(self)?);
         Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
     }
@@ -435,8 +435,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes what all groups have committed for a topic, durably. The first error is returned
-    /// when all partitions were tried; of one that cannot be read nobody can go on from anything.
+    /// Removes the committed offsets of all groups for a topic, durably. Tries all partitions,
+    /// then returns the first error. Groups of a partition that cannot be read cannot continue
+    /// anyway.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
@@ -527,7 +528,7 @@ fn follow(
     }
     let Some(entry) = shard.groups.get_mut(name) else { return stored };
     if stored.is_err() {
-        // Nobody is to read what an assignment says that is not stored.
+        // No member may read by an assignment that is not stored.
         for (_, answer) in &mut changes.answers {
             if matches!(answer, Answer::Synced(_)) {
                 *answer = Answer::Refused(GroupError::RebalanceInProgress);
@@ -559,7 +560,7 @@ fn follow(
         if let Some((first, slot)) = waiting.by_ref().min_by_key(|(until, _)| *until)
             && first > due
         {
-            // Somebody has to look when it is due.
+            // One waiting member must wake up when the deadline is due.
             slot.waits_until = Some(due);
             bells.push(Arc::clone(&slot.bell));
         }
@@ -600,7 +601,7 @@ fn key(group: &str, at: &TopicPartition) -> OffsetKey {
 }
 
 impl OffsetAndMetadata {
-    /// `None` for an offset that nobody can go on from.
+    /// Returns `None` for an offset from which no consumer can continue.
     fn from_stored(stored: &CommittedOffset) -> Option<OffsetAndMetadata> {
         let offset: Offset = stored.next()?;
         let leader_epoch = (stored.leader_epoch >= 0).then_some(stored.leader_epoch);

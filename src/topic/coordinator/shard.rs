@@ -214,8 +214,9 @@ impl Shard {
         }
     }
 
-    /// Whether the log has many times the bytes of what it says, so that it should be compacted:
-    /// who reads it next reads all of it. Looks from time to time only, as counting takes long.
+    /// Returns whether the log has many times the bytes of its live records, so that it should be
+    /// compacted, because the next load reads all of it. Checks only from time to time, because
+    /// counting takes long.
     pub(super) fn is_bloated(&mut self) -> bool {
         if self.written < self.next_look {
             return false;
@@ -232,7 +233,7 @@ impl Shard {
     pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
         let restored = || {
             let stored = self.table.group(group);
-            // It has no members, for whom the time would matter.
+            // The time does not matter, because a stored group has no members.
             let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
             stored.map_or_else(|| Entry::new(config), restore)
         };
@@ -287,8 +288,8 @@ impl Shard {
         })
     }
 
-    /// Removes what has expired, if it is time to look. What cannot be written is tried again the
-    /// next time: whoever comes by is not to fail over it.
+    /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
+    /// again: the present caller must not fail because of it.
     pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();

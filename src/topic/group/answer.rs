@@ -15,13 +15,13 @@ pub(crate) struct Step<T> {
     pub(crate) changes: Changes,
 }
 
-/// What has changed, for whoever holds the group to act upon.
+/// The changes of a step, for the owner of the group to act upon.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "members may wait for what is in it"]
 pub(crate) struct Changes {
-    /// What members waited for, each of them once. The caller may be among them.
+    /// The answers that members waited for, one for each. The caller may be among them.
     pub(crate) answers: Vec<(String, Answer)>,
-    /// Who is a member no more, and why.
+    /// The members that were removed, each with the reason.
     pub(crate) removed: Vec<(String, Removal)>,
     /// Whether the group's record is to be written, before any answer is given.
     pub(crate) store: bool,
@@ -64,7 +64,7 @@ pub(crate) struct JoinedMember {
     pub(crate) assignment: Bytes,
 }
 
-/// Why somebody is a member no more.
+/// The reason for the removal of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Removal {
     /// It left, or was told to.

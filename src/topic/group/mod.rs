@@ -216,7 +216,7 @@ impl Group {
         self.step(now, |_, _| Ok(())).changes
     }
 
-    /// When something will be due that nobody calls for.
+    /// Returns when a [`tick`](Group::tick) is due next.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let own = self.phase.until();
         let members = self.members.values();

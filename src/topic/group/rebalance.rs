@@ -11,7 +11,7 @@ use std::time::Duration;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 impl Group {
-    /// Whether somebody may join so.
+    /// Fails if a member may not join with these options.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
         self.check_alive()?;
         self.config.check_session_timeout(join.session_timeout)?;
@@ -86,7 +86,7 @@ impl Group {
         Ok(id)
     }
 
-    /// Somebody comes with the instance id of a member, and takes its place.
+    /// Replaces a static member by a new one with the same instance id.
     pub(super) fn replace(
         &mut self,
         old: &str,
@@ -197,7 +197,8 @@ impl Group {
         }
     }
 
-    /// Begins a generation of those who have joined, and of static members that may still come.
+    /// Begins a generation of the members that have joined, and of static members that may still
+    /// join.
     fn complete(&mut self, now: Duration, changes: &mut Changes) {
         let gone: Vec<String> = self
             .members
@@ -271,7 +272,7 @@ impl Group {
         self.phase = Phase::Stable { until: self.phase.until() };
     }
 
-    /// Gives their assignment to those who wait for it, once there is one.
+    /// Answers the members that wait for their assignment, once there is one.
     pub(super) fn answer_syncs(&mut self, now: Duration, changes: &mut Changes) {
         let Phase::Stable { until } = &mut self.phase else { return };
         for (id, member) in &mut self.members {
@@ -313,7 +314,7 @@ impl Group {
         }
     }
 
-    /// Takes out who has not polled or was not heard of.
+    /// Removes members that have not polled, or whose session has ended.
     fn expire(&mut self, now: Duration, changes: &mut Changes) {
         let due = |end: Option<Duration>| end.is_some_and(|end| end <= now);
         for member in self.members.values_mut() {

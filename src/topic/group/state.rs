@@ -5,7 +5,7 @@
 //!      Empty ─────────────────────▶ PreparingRebalance ─────────────────────▶ CompletingRebalance
 //!        ▲                           │      ▲      ▲                           │             │
 //!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader hands in
-//!              nobody is left               │        a member comes, goes or changes         │ the assignment
+//!              the last member leaves       │        a member joins, leaves or changes       │ the assignment
 //!                                           │                                                ▼
 //!                                           └───────────────────────────────────────────── Stable
 //! ```
@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-/// What a group is doing.
+/// The state of a group. Kafka: `ConsumerGroupState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
     /// It has no members. It may have committed offsets.
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Preparing {
     pub(super) until: Duration,
-    /// In a group that was empty: it waits for others, whoever is there already.
+    /// In a group that was empty: it waits for more members, even if all known ones have joined.
     pub(super) first: Option<First>,
 }
 

@@ -1,6 +1,7 @@
 //! Keys and values of the offsets topic, as bytes.
 //!
-//! Both begin with a version of two bytes. That of a key tells what the record is about, that of a value how it is laid out.
+//! Both begin with a version of two bytes. That of a key tells what the record is about, that of a
+//! value how it is laid out.
 //!
 //! ```text
 //! key 0, 1   group | topic | partition 4                                         a committed offset; 1 is written
@@ -18,14 +19,16 @@
 //! member             id | instance id? | client id | client host | rebalance timeout 4 | session timeout 4 | subscription | assignment
 //! ```
 //!
-//! The offset 42 that group `g1` committed for partition 3 of `orders`, with leader epoch 7 and the metadata `m`:
+//! The offset 42 that group `g1` committed for partition 3 of `orders`, with leader epoch 7 and
+//! the metadata `m`:
 //!
 //! ```text
 //! 0001 0002 6731 0006 6f7264657273 00000003
 //! 0003 000000000000002a 00000007 0001 6d 0000018bcfe56800
 //! ```
 //!
-//! Kafka skips what may follow a message's last field; here that is malformed, as nobody writes any.
+//! Kafka skips what may follow a message's last field; here that is malformed, because no program
+//! writes any.
 
 use super::wire::{Malformed, Reader, TooLong, Writer};
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
@@ -40,7 +43,8 @@ const FLEXIBLE: i16 = 4;
 const WITH_EXPIRY: i16 = 1;
 /// The versions of both values that are written otherwise.
 const DEFAULT: i16 = 3;
-/// The least bytes of a member, which is one of version 4 with six empty fields, two timeouts and no tags.
+/// The least bytes of a member, which is one of version 4 with six empty fields, two timeouts and
+/// no tags.
 const LEAST_MEMBER: usize = 15;
 
 /// A key and a value, as they are stored.

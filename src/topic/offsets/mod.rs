@@ -1,8 +1,8 @@
 //! What groups of consumers have read: the records of Kafka's topic `__consumer_offsets`.
 //!
-//! A group commits, for each partition it reads, the offset to go on from. A commit is a record of a compacted topic, so the
-//! topic is a table: the last record of a key is what holds, and one without a value removes it. The group itself has a
-//! record in it too.
+//! A group commits, for each partition it reads, the offset to go on from. A commit is a record of
+//! a compacted topic, so the topic is a table: the last record of a key is what holds, and one
+//! without a value removes it. The group itself has a record in it too.
 //!
 //! ```text
 //!  offset  key                    value
@@ -52,7 +52,7 @@ pub(crate) struct OffsetKey {
 /// An offset that a group goes on from, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommittedOffset {
-    /// The next one to read. Nobody commits one below 0, though it could be stored.
+    /// The next offset to read. No consumer commits one below 0, though it could be stored.
     pub(crate) offset: i64,
     /// The leader epoch of the last record that was read; -1 if that is not known.
     pub(crate) leader_epoch: LeaderEpoch,

@@ -253,8 +253,8 @@ impl Shared {
                 Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
-                // The log looks at the size before the numbers, and a closed one at neither: whether
-                // the batch is there stays unknown.
+                // The log looks at the size before the numbers, and a closed one at neither:
+                // whether the batch is there stays unknown.
                 Ok(Err(error)) if !(in_doubt && is_about_the_call(&error)) => {
                     return Err(error);
                 }
@@ -311,7 +311,8 @@ impl Shared {
         state.draining = false;
         drop(state);
         self.drained.notify();
-        // Looked at with the batches in place: whoever gives up looks for them later.
+        // Check this after the batches are back in place: a thread that gives up looks for them
+        // later.
         if self.is_aborted() {
             self.abort(queue);
         } else if let Some(retry_at) = retry_at

@@ -29,11 +29,11 @@ const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// takes longer than encoding a small record.
 const NEAR_ENOUGH: Duration = Duration::from_millis(10);
 
-/// A partition, as a producer sees it.
+/// The batches of a producer for one partition.
 pub(super) struct Queue {
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
-    /// Held for a moment, never across I/O or a call to somebody else's code. Before `Listed`,
+    /// Held for a moment, never across I/O or a call of user-supplied code. Taken before `Listed`
     /// and the spare builders.
     pub(super) state: Mutex<QueueState>,
     /// Callbacks that are due.
@@ -45,11 +45,11 @@ pub(super) struct QueueState {
     pub(super) log: Option<Log>,
     pub(super) open: Option<Batch>,
     pub(super) closed: VecDeque<Batch>,
-    /// Whether a thread is writing. What it took is in neither of the above.
+    /// Whether a thread is writing. Its batches are in neither of the above.
     pub(super) draining: bool,
-    /// What is being written.
+    /// The batches that are being written.
     pub(super) in_flight: Vec<Arc<Outcome>>,
-    /// Whether somebody waits for the open batch.
+    /// Whether a thread or task waits for the open batch.
     pub(super) hurried: bool,
     /// Set while batches fail that are tried again.
     pub(super) failing: Option<Failing>,
@@ -148,7 +148,7 @@ impl QueueState {
             let first = self.closed.front().or(self.open.as_ref())?;
             return Some(failing.retry_at.min(first.begun.saturating_add(timeout)));
         }
-        // Whoever drains takes along what is not to linger.
+        // The thread that drains also writes batches that need not linger.
         let open = self.open.as_ref().filter(|_| !(self.draining && linger.is_zero()));
         open.map(|open| open.begun.saturating_add(linger))
     }
@@ -211,7 +211,7 @@ impl Queue {
         let mut state = self.state.lock();
         let is_open = state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
         if is_open && state.draining {
-            // Whoever drains takes it along, with what joins it until then.
+            // The thread that drains writes it, too, with the records that join it until then.
             state.hurried = true;
         } else if is_open {
             state.close_open();

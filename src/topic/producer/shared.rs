@@ -1,8 +1,8 @@
-//! What all handles of a producer share.
+//! The state that all handles of a producer share.
 //!
 //! Lock order: `TopicEntry::logs` or `TopicEntry::sticky`, then the state of a queue, then the
-//! list of queues. All others are leaves. None is held while a log is written to, or somebody
-//! else's code is called.
+//! list of queues. All others are leaves. None is held while a log is written to, or
+//! user-supplied code is called.
 
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
@@ -165,10 +165,10 @@ impl Shared {
         self.listed.lock().clone()
     }
 
-    /// Strikes off the list those that have nothing any more.
+    /// Removes the queues that are idle from the list.
     fn unlist(&self) {
         self.listed.lock().retain(|queue| {
-            // Whoever holds it is adding something.
+            // Another thread that holds it is adding a record.
             let Some(mut state) = queue.state.try_lock() else { return true };
             state.listed = !state.is_idle() || !queue.deliveries.is_idle();
             state.listed
@@ -295,7 +295,7 @@ impl Shared {
         (next.map(|next| next.saturating_sub(self.clock.monotonic())), met_others)
     }
 
-    /// Waits for those who are writing, and calling back, now.
+    /// Waits for the threads that are writing or calling back now.
     pub(super) fn wait_for_others(&self) {
         if within::is_writing() {
             return;

@@ -3,10 +3,10 @@
 //! They are in a few chains by the hash of their names. A sender finds its topic there without a
 //! lock and without a counter that it shares with other senders; a change puts a new chain in the
 //! place of the old one. A [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for
-//! none. The partitions of a topic are found without a lock, in stretches as they came. That topics
-//! come and grow is noticed by the version of the store. A topic that is deleted is let go of at
-//! once: its logs hold files open, and these their space on disk. Its entry is retired: a sender
-//! that has found it before looks for the topic anew.
+//! none. The partitions of a topic are found without a lock, in stretches as they came. That
+//! topics come and grow is noticed by the version of the store. A topic that is deleted is let go
+//! of at once: its logs hold files open, and these their space on disk. Its entry is retired: a
+//! sender that has found it before looks for the topic anew.
 
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
@@ -112,8 +112,8 @@ impl Topics {
         Ok(self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?)
     }
 
-    /// Works on a topic, by its name: on the next entry of that name when the work returns nothing,
-    /// because this one was retired.
+    /// Works on a topic, by its name: on the next entry of that name when the work returns
+    /// nothing, because this one was retired.
     #[inline]
     pub(super) fn with<T>(
         &self,
@@ -150,7 +150,8 @@ impl Topics {
             if let Some(entry) = entries.iter().find(|entry| *entry.name == **name) {
                 return Ok(Arc::clone(entry));
             }
-            // With the chain held: a topic that is deleted behind this look is let go of behind it.
+            // With the chain held: a topic that is deleted behind this look is let go of behind
+            // it.
             producer.store.topic(name)?;
             let entry = Arc::new(TopicEntry::new(name, producer));
             let mut next = without_retired(&entries);
@@ -179,7 +180,7 @@ impl Topics {
     }
 }
 
-/// Retires the entries that nobody needs, and returns the others.
+/// Retires the entries that no handle needs, and returns the others.
 fn without_retired(entries: &[Arc<TopicEntry>]) -> Chain {
     entries.iter().filter(|entry| !TopicEntry::retire(entry)).cloned().collect()
 }

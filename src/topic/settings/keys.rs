@@ -1,7 +1,7 @@
 //! The settings of a topic, by Kafka's keys: what each may be, and which option of a log it is.
 //!
-//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log is opened with it.
-//! The table below serves both directions.
+//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log
+//! is opened with it. The table below serves both directions.
 
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::Compression;
@@ -46,7 +46,7 @@ pub(super) enum Meaning {
         /// Gives a log a value. `None` if it is none.
         write: fn(&mut LogConfig, &str) -> Option<()>,
     },
-    /// Nothing: it is kept for whoever asks for it. Kafka's default.
+    /// No effect: the value is stored and described. Contains Kafka's default.
     Carried(&'static str),
 }
 
@@ -155,7 +155,8 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The name that somebody may have meant: the one that the fewest letters make of it, unless that is half of them.
+/// Returns the name that was probably meant: the one with the fewest changed letters, unless these
+/// are half of them.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     // Longer ones are no slip of the pen, and the distance takes the product of the lengths.
     let name = if name.len() <= 100 { name } else { return None };
@@ -268,7 +269,8 @@ mod count {
     }
 }
 
-/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most that it can.
+/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most
+/// that it can.
 pub(super) mod millis {
     use super::Duration;
 
