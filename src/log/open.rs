@@ -36,7 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What opening a log found and did.
+/// The result of opening a log: what it found and did.
 /// [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
 ///
 /// ```
@@ -340,7 +340,8 @@ impl Opening {
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
         if is_recovered {
-            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            // It vouches for the index of aborted transactions, too, which is made of what was
+            // read.
             self.reach_recovery_point(recovery_point, end)?;
         }
         let mut segments = sealed;
@@ -520,7 +521,8 @@ impl Opening {
 
     /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
     /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
-    /// other marker is removed now, because the files that it is compared with are about to change.
+    /// other marker is removed now, because the files that it is compared with are about to
+    /// change.
     fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
