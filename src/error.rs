@@ -217,7 +217,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What the caller of a failed call can do about it.
+/// The kind of an error: what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -254,14 +254,14 @@ pub enum ErrorKind {
     /// Records of this producer are missing before these: send them, or begin again with a higher
     /// epoch.
     OutOfOrder,
-    /// What was named is not there: create it, or name another.
+    /// The topic, partition, group or directory does not exist: create it, or name another.
     NotFound,
-    /// What was to be made is there already.
+    /// It already exists: use it, or name another.
     Exists,
     /// The partitions of the group are being assigned anew: join again, and leave to others what
     /// was theirs meanwhile.
     Rebalancing,
-    /// It took too long: try again, or give it more time.
+    /// The call took too long: retry, or give it more time.
     TimedOut,
 }
 
@@ -342,7 +342,7 @@ pub struct Corruption {
     pub position: u64,
     /// The offset the log had reached there, where it is known.
     pub offset: Option<Offset>,
-    /// What is wrong.
+    /// The damage.
     pub reason: Damage,
 }
 
@@ -357,7 +357,7 @@ impl fmt::Display for AtOffset {
     }
 }
 
-/// What is wrong with stored bytes.
+/// The damage of stored bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
@@ -550,7 +550,7 @@ pub enum InvalidRecord {
     },
     /// It has no key, and the log is compacted by key.
     #[error(
-        "a compacted log takes no record without a key: give it one, or open the log with CleanupPolicy::Delete"
+        "a compacted log takes no record without a key: give it one, or write it to a log with `CleanupPolicy::Delete`"
     )]
     NoKey,
     /// The record, encoded, is larger than 2 GiB, which is what the format can say.
@@ -558,7 +558,7 @@ pub enum InvalidRecord {
     TooLarge,
 }
 
-/// What this build or this version cannot do.
+/// A format or a feature that this build or this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {

@@ -164,7 +164,7 @@ impl From<Timestamp> for OffsetSpec {
     }
 }
 
-/// How a batch's records section is compressed: the lowest three bits of its attributes.
+/// The codec of a batch's records section: the lowest three bits of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Codec {
@@ -228,13 +228,13 @@ impl fmt::Display for Codec {
     }
 }
 
-/// Whose clock a batch's timestamps come from: bit 3 of its attributes.
+/// The type of a batch's timestamps: bit 3 of its attributes.
 /// Kafka: `message.timestamp.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TimestampType {
-    /// Each record keeps the time its producer gave it.
+    /// Each record keeps the timestamp of its producer.
     #[default]
     CreateTime,
-    /// Every record of a batch reads as the time the log took it.
+    /// Every record of a batch reads as the time of its append.
     LogAppendTime,
 }

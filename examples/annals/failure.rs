@@ -103,7 +103,7 @@ impl From<Error> for Failure {
             Error::Locked { .. } => {
                 let told = error.to_string();
                 let told = told.split(';').next().unwrap_or(&told);
-                Failure::Refused(format!("{told}; try again when it has closed that"))
+                Failure::Refused(format!("{told}; try again when that process has closed it"))
             }
             Error::Topic(refused) => of_topic(refused),
             Error::Produce(refused) => of_record(refused),

@@ -18,7 +18,8 @@ pub enum ConsumeError {
         /// The partition.
         partition: u32,
     },
-    /// Nothing is committed for the partition, and nothing says where else to begin. Kafka: `NoOffsetForPartitionException`.
+    /// Nothing is committed for the partition, and nothing says where else to begin.
+    /// Kafka: `NoOffsetForPartitionException`.
     #[error(
         "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
     )]
@@ -28,10 +29,12 @@ pub enum ConsumeError {
         /// The partition.
         partition: u32,
     },
-    /// The consumer neither subscribes nor has partitions assigned. Kafka: `IllegalStateException`.
+    /// The consumer neither subscribes nor has partitions assigned.
+    /// Kafka: `IllegalStateException`.
     #[error("the consumer reads nothing yet: subscribe to topics, or assign partitions, first")]
     NotSubscribed,
-    /// Topics by name, topics by pattern and assigned partitions exclude each other. Kafka: `IllegalStateException`.
+    /// Topics by name, topics by pattern and assigned partitions exclude each other.
+    /// Kafka: `IllegalStateException`.
     #[error("the consumer reads {has} already, and cannot read {wanted} too: unsubscribe first")]
     MixedSubscription {
         /// What it reads.
@@ -55,7 +58,8 @@ pub enum ConsumeError {
         /// Why.
         reason: CommitRefusal,
     },
-    /// A partition cannot be read on from where the consumer is. It stays there: seek past it, pause the partition, or restore what is damaged.
+    /// A partition cannot be read on from where the consumer is. It stays there: seek past it,
+    /// pause the partition, or restore what is damaged.
     #[error("partition {partition} of `{topic}` cannot be read at offset {offset}: {source}")]
     Partition {
         /// The topic.
@@ -67,8 +71,11 @@ pub enum ConsumeError {
         /// What is wrong.
         source: Arc<Error>,
     },
-    /// What the application gave to the consumer to be called has panicked. The consumer goes on: poll again.
-    #[error("{callback} has panicked: {message}; the consumer is as if it had returned")]
+    /// What the application gave to the consumer to be called has panicked. The consumer goes on:
+    /// poll again.
+    #[error(
+        "{callback} has panicked: {message}; the consumer goes on as if it had returned: poll again"
+    )]
     CallbackPanicked {
         /// What was called.
         callback: &'static str,
@@ -76,7 +83,7 @@ pub enum ConsumeError {
         message: String,
     },
     /// The consumer was closed. Kafka: `IllegalStateException`.
-    #[error("the consumer is closed: make another")]
+    #[error("the consumer is closed: create a new one with `Store::consumer`")]
     Closed,
 }
 
@@ -105,7 +112,8 @@ pub enum CommitRefusal {
         /// The topic.
         topic: String,
     },
-    /// The topic does not exist, or has no such partition. Kafka: `UnknownTopicOrPartitionException`.
+    /// The topic does not exist, or has no such partition.
+    /// Kafka: `UnknownTopicOrPartitionException`.
     #[error(
         "partition {partition} of `{topic}` does not exist, or its topic was deleted; correct the name, or create the topic first"
     )]
@@ -115,7 +123,7 @@ pub enum CommitRefusal {
         /// The partition.
         partition: u32,
     },
-    /// What is to be kept with an offset is too long. Kafka: `OffsetMetadataTooLarge`.
+    /// The metadata of an offset are too long. Kafka: `OffsetMetadataTooLarge`.
     #[error("its metadata has {bytes} bytes, and {limit} is the most there may be; shorten it")]
     MetadataTooLarge {
         /// How long it is.

@@ -12,7 +12,7 @@ pub enum GroupError {
     CoordinatorNotAvailable,
     /// Kafka: `UnknownMemberIdException`.
     #[error(
-        "the group has no member `{member_id}`: it left, or was not heard of for too long; join anew, without a member id"
+        "the group has no member `{member_id}`: it left, or did not poll for too long; poll again to join as a new member"
     )]
     UnknownMemberId {
         /// The member.
@@ -20,7 +20,7 @@ pub enum GroupError {
     },
     /// Kafka: `IllegalGenerationException`, and for commits `CommitFailedException`.
     #[error(
-        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; join again, and give up what was assigned before"
+        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; poll again, and leave to others what was assigned before"
     )]
     IllegalGeneration {
         /// What was given.
@@ -37,7 +37,7 @@ pub enum GroupError {
         instance_id: String,
     },
     /// Kafka: `RebalanceInProgressException`.
-    #[error("partitions are about to be assigned anew; join again")]
+    #[error("partitions are about to be assigned anew; poll again")]
     RebalanceInProgress,
     /// Kafka: `InconsistentGroupProtocolException`.
     #[error(
@@ -60,7 +60,9 @@ pub enum GroupError {
         most: Duration,
     },
     /// Kafka: `GroupMaxSizeReachedException`.
-    #[error("the group has {limit} members, which is the most it may have; let one leave first")]
+    #[error(
+        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `CoordinatorConfig::max_members`"
+    )]
     GroupMaxSizeReached {
         /// The limit.
         limit: usize,

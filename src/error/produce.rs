@@ -75,7 +75,7 @@ pub enum ProduceError {
     #[error("the producer was closed before the record was written: give `close` more time")]
     Aborted,
     /// The producer was closed before this call. Kafka: `IllegalStateException`.
-    #[error("the producer is closed: make another")]
+    #[error("the producer is closed: create a new one with `Store::producer`")]
     Closed,
 }
 

@@ -28,7 +28,7 @@ impl fmt::Display for RecordPart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializationError {
-    /// It was not sent. Kafka: `SerializationException`.
+    /// A record could not be serialized, and was not sent. Kafka: `SerializationException`.
     #[error("the {part} of a record for `{topic}` cannot be sent: {reason}")]
     Serialize {
         /// The topic it was for.

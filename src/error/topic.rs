@@ -64,7 +64,7 @@ pub enum TopicError {
     },
     /// All directories of a topic are gone that was there when the store was closed.
     #[error(
-        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store with `OnCorruption::Truncate` to go on without the topic"
+        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store once with `OnCorruption::Quarantine` to go on without the topic"
     )]
     Missing {
         /// The topic.

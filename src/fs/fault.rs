@@ -32,7 +32,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a call asks for: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
+/// The operation of a call: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -82,17 +82,18 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// What was asked for.
+    /// The operation.
     pub operation: Operation,
-    /// Of which file or directory. For an open file, the path it was opened by.
+    /// The file or directory. For an open file, the path by which it was opened.
     pub path: Arc<Path>,
     /// The new path of a rename.
     pub to: Option<Arc<Path>>,
-    /// Where a read or a write begins; 0 otherwise.
+    /// The position at which a read or a write begins; 0 otherwise.
     pub at: u64,
-    /// How many bytes a read or a write asks for, or the length another call gives; 0 otherwise.
+    /// The number of bytes that a read or a write requests, or the length that another call sets;
+    /// 0 otherwise.
     pub len: u64,
-    /// What came of it: `Ok` with the number of bytes a read or a write did (0 otherwise), or
+    /// The result: `Ok` with the number of bytes that were read or written (0 otherwise), or
     /// the kind of error. `Ok(0)` while the call is still to be made.
     pub result: Result<u64, io::ErrorKind>,
 }

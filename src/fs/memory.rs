@@ -38,7 +38,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is left of unsynced writes after a loss of power. Synced writes are always there.
+/// The part of the unsynced writes that survives a loss of power. Synced writes always survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Survive {

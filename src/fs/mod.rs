@@ -1,12 +1,12 @@
-//! The file system, as a log needs it: a seam of two small traits.
+//! The file system of a log: an interface of two small traits.
 //!
 //! Everything a log does to a disk goes through [`Fs`] and [`File`]. Three
 //! implementations come with the crate, and all pass one suite of tests:
 //!
-//! | type | what it is for |
+//! | type | purpose |
 //! |---|---|
-//! | [`DiskFs`] | the operating system's file system: what a log uses unless told otherwise |
-//! | [`MemFs`] | a file system in memory that keeps what was synced apart from what was only written, so that [`MemFs::crash`] can show every disk a loss of power could leave |
+//! | [`DiskFs`] | the operating system's file system: the default of a log |
+//! | [`MemFs`] | a file system in memory that distinguishes synced bytes from bytes that were only written, so that [`MemFs::crash`] can produce every disk that a loss of power could leave |
 //! | [`FaultFs`] | wraps another and fails, shortens or garbles calls by rule, keeping a trace |
 //!
 //! This floor knows no format: it moves bytes and names.
@@ -35,7 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a file is opened.
+/// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Open {
     /// Create it for reading and writing; `AlreadyExists` if there is something of that name.
@@ -46,7 +46,7 @@ pub enum Open {
     ReadOnly,
 }
 
-/// What a directory entry names.
+/// The kind of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A regular file.
@@ -63,7 +63,7 @@ pub struct Entry {
     /// The name, without its directory. A name that is not UTF-8 is given with replacement
     /// characters.
     pub name: String,
-    /// What it names.
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// The length of a file; 0 for everything else.
     pub len: u64,

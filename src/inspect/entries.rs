@@ -31,7 +31,7 @@ pub struct TimeEntry {
 pub struct TxnEntry {
     /// The version of the entry, 0.
     pub version: i16,
-    /// Whose transaction it was.
+    /// The producer of the transaction.
     pub producer_id: ProducerId,
     /// Its first offset.
     pub first_offset: i64,

@@ -1,9 +1,9 @@
-//! Looking into any one file of a log directory, without opening a log.
+//! Inspecting single files of a log directory, without opening a log.
 //!
-//! This is for tools: to see what is there when a log will not open, or what a
-//! broker wrote. Nothing is locked, nothing is changed, nothing is trusted. Files
-//! are read through a small buffer however long they are; a length field is believed
-//! only as far as the file reaches.
+//! This is for tools: to see the content of a log that does not open, or of a broker's
+//! files. It locks nothing, changes nothing and trusts nothing. It reads files through a
+//! small buffer, however long they are, and never reads beyond the end of the file,
+//! whatever a length field says.
 //!
 //! | file | read with |
 //! |---|---|
@@ -62,7 +62,7 @@ use crate::error::{Corruption, Damage, Error};
 use crate::types::{MAX_OFFSET, Offset};
 use std::path::Path;
 
-/// What a file of a log directory holds.
+/// The kind of a file of a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileKind {
@@ -80,7 +80,7 @@ pub enum FileKind {
     Recent,
     /// Offsets of partitions, as text.
     OffsetCheckpoint,
-    /// Where each leader epoch began, as text.
+    /// The offset at which each leader epoch began, as text.
     EpochCheckpoint,
     /// The marker of a clean shutdown.
     ShutdownMarker,

@@ -18,7 +18,7 @@ const STEP_BYTES: usize = 64 << 10;
 /// Base offset and length: what the length does not count.
 const PREFIX_BYTES: u64 = 12;
 
-/// What lies at a position of a log file.
+/// A piece of a log file: a batch, or bytes that are not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
     /// A batch with a readable header.
@@ -31,7 +31,7 @@ pub enum Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundBatch {
-    /// Where in the file it begins.
+    /// Its position in the file.
     pub position: u64,
     /// Its header.
     pub header: BatchHeader,
@@ -44,9 +44,9 @@ pub struct FoundBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedPiece {
-    /// Where in the file they begin.
+    /// Their position in the file.
     pub position: u64,
-    /// How many they are: up to where the next batch may begin, else to the end of the file.
+    /// Their number: up to the next possible beginning of a batch, or to the end of the file.
     pub bytes: u64,
     /// Why they are no batch.
     pub reason: InvalidBatch,

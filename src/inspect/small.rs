@@ -12,7 +12,7 @@ use std::path::Path;
 /// No checkpoint of a broker is larger.
 const TEXT_BYTES: u64 = 16 << 20;
 
-/// Where a leader epoch began.
+/// A leader epoch, and the offset at which it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochEntry {
     /// The epoch.

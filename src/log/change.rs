@@ -222,16 +222,14 @@ impl Shared {
         let cut_files = self.cut_files(segment, cut, batch, removed);
         *writer = next;
         let done = cut_files.and_then(|is_covered| {
-            // The recovery point may lie in this segment, and vouches for its indexes as for the
-            // log.
+            // The recovery point may lie in this segment, and then also covers its indexes.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             writer.tracked = replay.finish(target)?.at(cut);
             self.set_first_unstable(writer.tracked.first_unstable());
-            // A target inside a batch is kept as the name of a segment, or the end would
-            // move back when the log is opened again.
+            // Keep a target inside a batch as a segment's name, or the next opening moves back.
             if end_of_data == target {
                 return Ok(());
             }

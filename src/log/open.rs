@@ -36,7 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What opening a log found and did.
+/// The result of opening a log: what it found and did.
 /// [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
 ///
 /// ```
@@ -304,8 +304,7 @@ impl Opening {
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         self.may_have_holes = self.may_have_holes(&listing)?;
-        // Without a point that vouches for what was synced, nothing is known to have been at the
-        // mercy of the power.
+        // Without a recovery point, it is not known which bytes were not synced.
         self.lost_power &= self.point.uncompacted.is_some();
         let mut clean = self.clean_marker(&listing, start)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
@@ -326,8 +325,7 @@ impl Opening {
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
-                // Where it is lost, damaged or of another program, a crash from here on could not
-                // be told from damage.
+                // Without it, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
                     self.reach_recovery_point(recovery_point, marker.end)?;
                 }
@@ -340,7 +338,7 @@ impl Opening {
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
         if is_recovered {
-            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            // Set it last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
         }
         let mut segments = sealed;
@@ -520,7 +518,8 @@ impl Opening {
 
     /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
     /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
-    /// other marker is removed now, because the files that it is compared with are about to change.
+    /// other marker is removed now, because the files that it is compared with are about to
+    /// change.
     fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker

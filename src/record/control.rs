@@ -8,7 +8,7 @@ use super::input::take;
 use crate::error::{Error, InvalidBatch};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
-/// What a control record says, from the type in its key.
+/// The type of a control record, from its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlType {
@@ -65,7 +65,7 @@ impl ControlType {
 /// A control record, decoded as far as a log needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlRecord {
-    /// What it says.
+    /// Its type.
     pub control_type: ControlType,
     /// The marker it is, if it ends a transaction.
     pub marker: Option<EndTxnMarker>,

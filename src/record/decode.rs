@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::iter::FusedIterator;
 
-/// How far a batch may expand unless another limit is set: 128 MiB.
+/// The default limit for the expanded size of a batch: 128 MiB.
 ///
 /// It is a limit, not a reservation: memory is taken as the data turns out to
 /// need it, so that 1 KiB of hostile data never takes more than 44 MiB.

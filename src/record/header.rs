@@ -41,7 +41,7 @@ pub struct BatchHeader {
     /// The last offset of the batch less its base offset. It stays when compaction removes that
     /// record.
     pub last_offset_delta: i32,
-    /// What timestamp deltas are added to: the first record's timestamp, or the delete horizon if
+    /// The base of the timestamp deltas: the first record's timestamp, or the delete horizon if
     /// the batch has one.
     pub base_timestamp: Timestamp,
     /// The largest timestamp of the records, or the append time; none if they have none.
@@ -52,7 +52,7 @@ pub struct BatchHeader {
     pub producer_epoch: ProducerEpoch,
     /// The sequence number of the record with the base offset; -1 is none.
     pub base_sequence: Sequence,
-    /// How many records are in the batch. Compaction makes it smaller than
+    /// The number of records in the batch. Compaction makes it smaller than
     /// [`offset_count`](Self::offset_count).
     pub record_count: i32,
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Record {
-    /// What compaction and partitioning go by; none is not the same as empty.
+    /// The key, by which compaction and partitioning work; no key differs from an empty one.
     pub key: Option<Bytes>,
     /// The content; none is a tombstone, which is not the same as empty.
     pub value: Option<Bytes>,

@@ -63,18 +63,18 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// What a member wants, and what it has.
+/// The subscription of a member: the topics it wants, and the partitions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The topics.
     pub topics: Vec<String>,
-    /// For the assignor.
+    /// Data for the assignor.
     pub user_data: Option<Vec<u8>>,
     /// The partitions that it has.
     pub owned: Vec<TopicPartition>,
     /// The generation of the group in which it got them; -1 is none.
     pub generation: i32,
-    /// Where it is.
+    /// Its rack.
     pub rack: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Default for Subscription {
 pub(crate) struct Assignment {
     /// The partitions.
     pub(crate) partitions: Vec<TopicPartition>,
-    /// For the assignor.
+    /// Data for the assignor.
     pub(crate) user_data: Option<Vec<u8>>,
 }
 

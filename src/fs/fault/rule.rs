@@ -6,13 +6,13 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// What happens to a call.
+/// A fault: what happens to a call.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails with this kind of error and does nothing. A sync that fails syncs nothing.
+    /// The call fails with this kind of error and does nothing. A sync that fails syncs nothing.
     Error(io::ErrorKind),
-    /// It fails with this error number of the operating system and does nothing. `Os(24)` is
+    /// The call fails with this error number of the operating system and does nothing. `Os(24)` is
     /// Linux's "too many open files".
     Os(i32),
     /// A read or a write does at most so many bytes. 0 makes a read see the end of the file.
@@ -40,7 +40,7 @@ pub enum Fault {
     Call(Hook),
 }
 
-/// What a [`Fault::Call`] runs.
+/// The function of a [`Fault::Call`].
 pub type Hook = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Fault {

@@ -30,7 +30,7 @@ use crate::types::Codec;
 use expanded::Expanded;
 use std::fmt;
 
-/// How a [`BatchBuilder`](super::BatchBuilder) compresses: a codec and, where it has one, its
+/// The compression of a [`BatchBuilder`](super::BatchBuilder): a codec and, where it has one, its
 /// level.
 ///
 /// ```

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The state of a group. Kafka: `ConsumerGroupState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
-    /// It has no members. It may have committed offsets.
+    /// The group has no members. It may have committed offsets.
     Empty,
     /// Members are asked to join.
     PreparingRebalance,
@@ -26,7 +26,7 @@ pub enum GroupState {
     CompletingRebalance,
     /// Each member has an assignment, or can get it.
     Stable,
-    /// It was deleted.
+    /// The group was deleted.
     Dead,
 }
 
