@@ -3,9 +3,9 @@
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
 use annals::{
-    AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error, ErrorKind,
-    Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord, Record,
-    Store, StoreConfig, TopicConfig, TopicPartition,
+    Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
+    ErrorKind, Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
+    Record, Store, StoreConfig, TopicConfig, TopicPartition,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -33,8 +33,12 @@ fn store() -> (FaultFs, Store) {
 }
 
 fn producer(store: &Store) -> Producer {
+    producer_with(store, Acks::Written)
+}
+
+fn producer_with(store: &Store, acks: Acks) -> Producer {
     let config = ProducerConfig::default().linger(NOW).retry_backoff(Duration::from_millis(1));
-    store.producer(config).unwrap()
+    store.producer(config.acks(acks)).unwrap()
 }
 
 fn send(producer: &Producer, value: &str) -> annals::Result<()> {
@@ -200,6 +204,39 @@ fn sends_and_polls_wait_while_partition_is_reopened() {
     consumer.commit().unwrap();
 }
 
+/// A partition that is closed in order is back before a client has to give up anything.
+#[test]
+fn clients_at_work_do_not_notice_partition_that_is_reopened() {
+    const RECORDS: usize = 200;
+    let (_, store) = store();
+    for acks in [Acks::Written, Acks::Flushed] {
+        let (producer, mut consumer) = (producer_with(&store, acks), consumer(&store));
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                (0..RECORDS).for_each(|n| send(&producer, &n.to_string()).unwrap());
+            });
+            let polling = scope.spawn(|| {
+                let mut polled = Vec::new();
+                while polled.len() < RECORDS {
+                    let records = consumer.poll(Duration::from_secs(60)).unwrap();
+                    assert!(!records.is_empty(), "{} came", polled.len());
+                    polled.extend(
+                        records.iter().map(|record| record.value_str().unwrap().to_owned()),
+                    );
+                }
+                polled
+            });
+            while !sending.is_finished() {
+                store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+                std::thread::yield_now();
+            }
+            sending.join().unwrap();
+            let polled = polling.join().unwrap();
+            assert!(polled.iter().cloned().eq((0..RECORDS).map(|n| n.to_string())));
+        });
+    }
+}
+
 /// The members of a group are in memory, and what it has committed is in a log that may fail like any other.
 #[test]
 fn group_goes_on_when_its_offsets_are_reopened() {
@@ -301,7 +338,8 @@ fn acknowledged_records_are_polled_once_whatever_is_reopened() {
     for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
         let mut chance = Chance(seed);
         let (fs, store) = store();
-        let (producer, mut consumer) = (producer(&store), consumer(&store));
+        let acks = if seed % 2 == 0 { Acks::Written } else { Acks::Flushed };
+        let (producer, mut consumer) = (producer_with(&store, acks), consumer(&store));
         let (mut acknowledged, mut polled) = (Vec::new(), Vec::new());
         for step in 0..60 {
             let topic = store.topic("orders").unwrap();
