@@ -1,4 +1,4 @@
-//! What handles that nobody uses at the moment keep on disk, and open: a reader the segment that it is in, and a
+//! What idle handles keep on disk, and open: a reader the segment that it is in, and a handle to a
 //! closed log nothing.
 #![allow(
     dropping_copy_types,
@@ -46,7 +46,7 @@ fn partition() -> TopicPartition {
 fn small_disk() -> (MemFs, Store, Topic, Log) {
     let fs = MemFs::with_capacity(DISK);
     let store = store(fs.clone());
-    // A log that keeps a megabyte and a half, if retention is asked.
+    // Retention, once it runs, keeps 300 kB.
     let config = TopicConfig::default().segment_bytes(SEGMENT).retention_bytes(3 * SEGMENT);
     let topic = store.create_topic("t", config).unwrap();
     let log = topic.partition(0).unwrap();
@@ -147,10 +147,12 @@ enum Deletes {
     Records,
     Before,
     Retention,
+    /// The end of it, in this case.
+    Truncation,
 }
 
-/// A producer filled the disk while a consumer stood in the middle of the log, or at its end. What was deleted then kept
-/// its room for as long as the consumer did not go on, and the producer had none.
+/// A producer fills the disk while a consumer is in the middle of the log, or at its end. Deleted
+/// segments used to keep their room until the consumer went on, so the producer could not append.
 fn delete_beside(deletes: Deletes) {
     for kind in KINDS {
         for at in [At::Start, At::Middle, At::End] {
@@ -168,6 +170,7 @@ fn delete_beside(deletes: Deletes) {
                 Deletes::Records => drop(store.admin().delete_records("t", 0, end - 5).unwrap()),
                 Deletes::Before => drop(log.delete_before(end - 5).unwrap()),
                 Deletes::Retention => drop(log.maintain().unwrap()),
+                Deletes::Truncation => log.truncate_to(5).unwrap(),
             }
             let gone = segments - log.stats().unwrap().segments.len() as u64;
             assert!(gone >= 10, "{case}: {gone} of {segments}");
@@ -197,7 +200,12 @@ fn retention_frees_full_disk_while_readers_are_idle() {
     delete_beside(Deletes::Retention);
 }
 
-/// A consumer that is paused, or has read everything, does not look at its partition when it polls.
+#[test]
+fn truncate_to_frees_full_disk_while_readers_are_idle() {
+    delete_beside(Deletes::Truncation);
+}
+
+/// A poll does not read from a partition that is paused, or that the consumer has read to its end.
 #[test]
 fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
     for pauses in [false, true] {
@@ -225,8 +233,8 @@ fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
     }
 }
 
-/// The next segment cannot be opened, as the process has no descriptor left. It was read on in the file of the one before,
-/// which looked like damage.
+/// The next segment cannot be opened, for example because the process has no descriptor left. The
+/// reader used to go on in the file of the segment before, and reported damage.
 #[test]
 fn reader_goes_on_when_next_segment_opens_later() {
     let fs = FaultFs::new(MemFs::new());
@@ -248,7 +256,8 @@ fn reader_goes_on_when_next_segment_opens_later() {
     assert!(reader.next_record().unwrap().is_none());
 }
 
-/// A pass of compaction that is held to a rate takes hours. What is deleted meanwhile must not wait for it.
+/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait for
+/// its end.
 #[test]
 fn compaction_lets_go_of_deleted_segments() {
     let memory = MemFs::new();
@@ -266,7 +275,7 @@ fn compaction_lets_go_of_deleted_segments() {
     let logs =
         |fs: &MemFs| files(fs, DIR).into_keys().filter(|name| name.ends_with(".log")).count();
     assert_eq!(logs(&memory), 7);
-    // Records are deleted as the pass reads the first segment. It looks at the directory as it begins to write.
+    // The first read of the pass deletes records. The first write looks at the directory.
     let deletes = log.clone();
     let delete = Fault::call(move |_| drop(deletes.delete_before(9).unwrap()));
     fs.add(Rule::new(Operation::Read, delete).path(".log").nth(1));
@@ -278,7 +287,7 @@ fn compaction_lets_go_of_deleted_segments() {
     assert_eq!(told.try_recv().unwrap(), 4);
 }
 
-/// Handles to a topic that is deleted kept its files open: a full disk stayed full for as long as any of them lived.
+/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.
 #[test]
 fn deleted_topic_frees_disk_while_handles_live() {
     for kind in KINDS {
@@ -296,7 +305,7 @@ fn deleted_topic_frees_disk_while_handles_live() {
             store.delete_topic("t").unwrap();
             let held = fs.used_bytes().saturating_sub(empty);
             assert!(held <= SEGMENT * 3 / 2, "{kind:?} at {at:?} and others hold {held} bytes");
-            // What they say after that is the last that they hold.
+            // The next call fails, and releases the segment.
             match &mut idle {
                 Idle::Reader(reader) => {
                     assert!(matches!(reader.next_batch(), Err(Error::Closed { .. })))
@@ -343,7 +352,7 @@ mod descriptors {
         (from..from + 10).for_each(|offset| drop(log.get(offset).unwrap()));
     }
 
-    /// Readers in the middle, at the end and behind an end of a log.
+    /// Readers in the middle and at the end of a log.
     fn readers(log: &Log) -> (Vec<Reader>, Tail) {
         let mut readers: Vec<_> = [0, 3, 7].map(|from| log.reader(from).unwrap()).into();
         readers.iter_mut().for_each(|reader| drop(reader.next_record().unwrap().unwrap()));
@@ -353,7 +362,7 @@ mod descriptors {
         (readers, tail)
     }
 
-    /// What is open after a close is what readers are in, and nothing when they have been told.
+    /// After a close, only the files that readers are in are open, and none after their next call.
     fn check_closed(dir: &Path, log: &Log, readers: &mut (Vec<Reader>, Tail)) {
         let left = open_below(dir);
         assert!(left.len() <= 4 && left.iter().all(|file| file.ends_with(".log")), "{left:?}");
@@ -429,14 +438,14 @@ mod descriptors {
         store.close().unwrap();
         // Each partition of the consumer counts.
         assert!(open_below(dir.path()).len() <= 4 + 3);
-        assert!(matches!(consumer.poll(Duration::ZERO), Err(_)));
+        assert!(matches!(consumer.poll(Duration::ZERO), Err(Error::StoreClosed)));
         check_closed(dir.path(), &logs[1], &mut readers);
         let again = Store::open(dir.path(), StoreConfig::default().maintenance(None)).unwrap();
         assert_eq!(again.topic("t").unwrap().partition(2).unwrap().offsets().end, 10);
         drop((topic, producer, admin, logs));
     }
 
-    /// Another process removes what it reads, and does not tell.
+    /// The process that deletes these files cannot tell this one.
     #[test]
     fn idle_read_only_log_keeps_two_files_open() {
         let dir = tempfile::tempdir().unwrap();

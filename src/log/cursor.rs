@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 /// A place in the log, and what has been read ahead from there.
 ///
-/// It keeps the segment that it is in, and no other on disk: the list of segments is looked up to go on to the
-/// next one, and not kept. If anything was truncated or compacted since, what was read ahead is dropped and the
-/// place is looked up again, so no reader sees a mixture of what was there before and after.
+/// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go on
+/// to the next one, and does not keep the list. If anything was truncated or compacted since, the
+/// cursor drops what it has read ahead and looks up its place again, so no reader sees a mixture of
+/// the log before and after.
 ///
 /// On a read-only log a truncation is found out only by looking at the files: after each read of a file, and with
 /// the batch that was returned last. If that is gone, the reader has returned records that
@@ -24,7 +25,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
-    /// The list of segments that was looked at last: a counter, loaded before the list.
+    /// The generation of the list of segments, loaded before the last look at it.
     generation: u64,
     revision: u64,
     /// The segment being read. `None` before the first read, after a revision, and once the log is closed.
@@ -63,7 +64,7 @@ impl Trail {
 #[derive(Debug)]
 struct Place {
     segment: Arc<Segment>,
-    /// The base of the segment after it, which stays what it is until a revision. `None` in the last one.
+    /// The base of the next segment, which no change but a revision moves. `None` in the last.
     next_base: Option<Offset>,
     stream: BatchStream,
 }
@@ -90,15 +91,15 @@ impl Cursor {
         }
     }
 
-    /// Leaves the place if the list of segments has changed: its own may have been deleted, and would keep its room on
-    /// disk for as long as nothing is read.
+    /// Leaves the place if the list of segments has changed. The segment may have been deleted, and
+    /// would keep its room on disk until the next read.
     pub(crate) fn leave_if_changed(&mut self) {
         if self.check_open().is_ok() && self.shared.generation() != self.generation {
             self.leave();
         }
     }
 
-    /// Fails when the log is closed: then nothing of it is kept.
+    /// Fails when the log is closed, and releases the segment then.
     fn check_open(&mut self) -> Result<()> {
         self.shared.check_readable().inspect_err(|_| {
             self.at = None;
@@ -131,7 +132,7 @@ impl Cursor {
         self.shared.check_range(self.next)
     }
 
-    /// The offset that a start stands for.
+    /// Returns the offset that a start means.
     pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
         self.check_open()?;
         self.shared.resolve(start)
@@ -158,9 +159,9 @@ impl Cursor {
         }
     }
 
-    /// The list of segments, for one look.
+    /// Returns the list of segments. Drop it before the cursor waits.
     fn look(&mut self) -> Result<Arc<View>> {
-        // The counters first: a list that is newer than they say is looked up once more, no harm done.
+        // The counters first: a list that is newer than they say is looked up once more.
         self.note_revision();
         self.generation = self.shared.generation();
         self.shared.view()
@@ -178,7 +179,7 @@ impl Cursor {
             if self.at.is_none() {
                 let placed = {
                     let view = self.look()?;
-                    // A list without the segments below the start is no older than the start.
+                    // After the list: one without the deleted segments comes with the new start.
                     self.shared.check_range(self.next)?;
                     self.check_trail(&view).and_then(|()| self.place(&view))
                 };
@@ -367,7 +368,7 @@ impl Cursor {
             place.next_base = None;
             return Ok(Stepped::End);
         };
-        // Should it not open, the place stays where it is.
+        // If it cannot be opened, the place stays as it is.
         let file = next.file()?;
         let lowest = place.stream.lowest().max(next.base);
         place.stream.seek(file, 0, lowest);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 /// An immutable list of segments in the order of their offsets; the last one is active.
 ///
-/// A change of the list makes a new view. The segments of the old one stay readable, and on disk, until it is dropped:
-/// so it is held for one look, and never by what waits.
+/// A change of the list makes a new view. The segments of the old one stay readable, and on disk,
+/// until it is dropped: so a call holds a view while it looks, and nothing holds one while it waits.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) segments: Vec<Arc<Segment>>,
@@ -19,7 +19,7 @@ impl View {
         self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
     }
 
-    /// The base of the segment after one; `None` for the last.
+    /// The base of the segment after the one of this number; `None` for the last.
     pub(crate) fn base_after(&self, index: usize) -> Option<Offset> {
         self.segments.get(index.saturating_add(1)).map(|segment| segment.base)
     }

@@ -136,7 +136,7 @@ pub(super) const KEYS: &[Key] = &[
     option!("message.timestamp.after.max.ms", AGE, timestamp_after_max, millis),
     // There is one level of LZ4 here.
     carried("compression.lz4.level", Rule::Number(1, 17), "9"),
-    // What a log deletes is gone when its last reader is done with it.
+    // A log removes a file at once, or when the reader that is in it goes on.
     carried("file.delete.delay.ms", AGE, "60000"),
     // There is one copy of everything, and it is here.
     carried("min.insync.replicas", Rule::Number(1, INT), "1"),
