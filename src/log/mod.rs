@@ -138,13 +138,10 @@ impl Log {
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
     /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs. Hidden files and what a fresh volume has, such as
-    ///   `lost+found`, do not count.
-    /// - [`TopicError::Unknown`](crate::TopicError::Unknown),
-    ///   [`UnknownPartition`](crate::TopicError::UnknownPartition),
-    ///   [`MissingPartition`](crate::TopicError::MissingPartition),
-    ///   [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere) if the directory above is
-    ///   that of a store or a broker, which does not have this partition.
+    ///   such as a directory of logs. Hidden files and `lost+found` and the like do not count.
+    /// - [`TopicError`](crate::TopicError) `Unknown`, `UnknownPartition`, `MissingPartition` or
+    ///   `PartitionElsewhere` if the directory above is that of a store or a broker, and it does
+    ///   not have this partition.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was truncated: see
     ///   [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
@@ -198,9 +195,8 @@ impl Log {
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
     ///
-    /// A file that the writer deletes keeps its room on disk while this process has it open.
-    /// Between two calls, the log keeps at most two files open, and each reader the one that it is
-    /// in.
+    /// A file that the writer deletes keeps its room on disk while this process has it open. Between
+    /// calls, the log keeps at most two files open, and each reader the one that it is in.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
