@@ -226,10 +226,16 @@ fn clients_at_work_do_not_notice_partition_that_is_reopened() {
                 }
                 polled
             });
-            while !sending.is_finished() {
-                store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
-                std::thread::yield_now();
+            let reopening = scope.spawn(|| {
+                for _ in 0..50 {
+                    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+                }
+            });
+            while !sending.is_finished() || !reopening.is_finished() {
+                store.flush().unwrap();
+                store.maintain().unwrap();
             }
+            reopening.join().unwrap();
             sending.join().unwrap();
             let polled = polling.join().unwrap();
             assert!(polled.iter().cloned().eq((0..RECORDS).map(|n| n.to_string())));
