@@ -38,6 +38,11 @@ fn store(fs: MemFs) -> Store {
     Store::open("d", config.coordinator(groups)).unwrap()
 }
 
+/// How many segments a log has on disk.
+fn logs(fs: &MemFs) -> usize {
+    files(fs, DIR).into_keys().filter(|name| name.ends_with(".log")).count()
+}
+
 fn partition() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
@@ -272,8 +277,6 @@ fn compaction_lets_go_of_deleted_segments() {
         log.append_all(records).unwrap();
         log.roll().unwrap();
     }
-    let logs =
-        |fs: &MemFs| files(fs, DIR).into_keys().filter(|name| name.ends_with(".log")).count();
     assert_eq!(logs(&memory), 7);
     // The first read of the pass deletes records. The first write looks at the directory.
     let deletes = log.clone();
@@ -285,6 +288,28 @@ fn compaction_lets_go_of_deleted_segments() {
     fs.add(Rule::new(Operation::CreateNew, look).path(".log.cleaned"));
     log.compact().unwrap();
     assert_eq!(told.try_recv().unwrap(), 4);
+}
+
+/// A large log takes hours to verify. Segments deleted meanwhile do not wait for its end.
+#[test]
+fn verify_lets_go_of_deleted_segments() {
+    let memory = MemFs::new();
+    let fs = FaultFs::new(memory.clone());
+    let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
+    for value in ["a", "b", "c", "d"] {
+        log.append(value).unwrap();
+        log.roll().unwrap();
+    }
+    let (tell, told) = channel();
+    let (deletes, tell) = (log.clone(), Mutex::new(tell));
+    let delete = Fault::call(move |_| {
+        deletes.delete_before(3).unwrap();
+        tell.lock().unwrap().send(logs(&memory)).unwrap();
+    });
+    fs.add(Rule::new(Operation::Read, delete).path(".log").nth(1));
+    assert_eq!(log.verify().unwrap(), []);
+    // The one that is being read, and those that stay.
+    assert_eq!(told.try_recv().unwrap(), 3);
 }
 
 /// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.

@@ -226,10 +226,16 @@ fn clients_at_work_do_not_notice_partition_that_is_reopened() {
                 }
                 polled
             });
-            while !sending.is_finished() {
-                store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
-                std::thread::yield_now();
+            let reopening = scope.spawn(|| {
+                for _ in 0..50 {
+                    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+                }
+            });
+            while !sending.is_finished() || !reopening.is_finished() {
+                store.flush().unwrap();
+                store.maintain().unwrap();
             }
+            reopening.join().unwrap();
             sending.join().unwrap();
             let polled = polling.join().unwrap();
             assert!(polled.iter().cloned().eq((0..RECORDS).map(|n| n.to_string())));
@@ -274,6 +280,32 @@ fn group_goes_on_when_its_offsets_are_reopened() {
     let store = open(&fs);
     let described = store.admin().describe_group("billing").unwrap();
     assert_eq!(described.offsets[&at].committed.offset, 4);
+}
+
+/// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
+#[test]
+fn group_is_stored_again_when_its_log_lost_it() {
+    let disk = MemFs::new();
+    let config = || {
+        let groups = CoordinatorConfig::default().offsets_partitions(1);
+        StoreConfig::default().fs(disk.clone()).maintenance(None).coordinator(groups)
+    };
+    let store = Store::open("data", config()).unwrap();
+    store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    let member = ConsumerConfig::new("billing").instance_id("one");
+    let mut consumer = store.consumer(member).unwrap();
+    consumer.subscribe(["orders"]).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    let generation = consumer.group_metadata().unwrap().generation;
+    store.topic("__consumer_offsets").unwrap().partition(0).unwrap().close().unwrap();
+    let path = Path::new("data/__consumer_offsets-0/00000000000000000000.log");
+    disk.open(path, Open::ReadWrite).unwrap().set_len(0).unwrap();
+    store.reopen_partition("__consumer_offsets", 0, OnCorruption::Truncate).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    let killed = StoreConfig::default().fs(disk.kill());
+    let view = Store::open_read_only("data", killed).unwrap();
+    let stored = view.describe_group("billing").unwrap();
+    assert_eq!((stored.members.len(), stored.generation), (1, generation));
 }
 
 /// With a thousand partitions, an error that does not say which is of no use, nor is one whose advice cannot be followed.

@@ -138,13 +138,10 @@ impl Log {
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
     /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs. Hidden files and what a fresh volume has, such as
-    ///   `lost+found`, do not count.
-    /// - [`TopicError::Unknown`](crate::TopicError::Unknown),
-    ///   [`UnknownPartition`](crate::TopicError::UnknownPartition),
-    ///   [`MissingPartition`](crate::TopicError::MissingPartition),
-    ///   [`PartitionElsewhere`](crate::TopicError::PartitionElsewhere) if the directory above is
-    ///   that of a store or a broker, which does not have this partition.
+    ///   such as a directory of logs. Hidden files and `lost+found` and the like do not count.
+    /// - [`TopicError`](crate::TopicError) `Unknown`, `UnknownPartition`, `MissingPartition` or
+    ///   `PartitionElsewhere` if the directory above is that of a store or a broker, and it does
+    ///   not have this partition.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was truncated: see
     ///   [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
@@ -198,9 +195,8 @@ impl Log {
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
     ///
-    /// A file that the writer deletes keeps its room on disk while this process has it open.
-    /// Between two calls, the log keeps at most two files open, and each reader the one that it is
-    /// in.
+    /// A file that the writer deletes keeps its room on disk while this process has it open. Between
+    /// calls, the log keeps at most two files open, and each reader the one that it is in.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -553,11 +549,12 @@ impl Log {
     /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
     /// wholly below it leave the disk before this returns, except for segments that are being
     /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
-    /// that segment to its end, and releases it when it goes on. A running call, such as
-    /// [`verify`](Log::verify), releases its segments when it returns; a running compaction
-    /// releases them within 256 KiB of work. Other records below `start` keep their room until the
-    /// rest of their segment is deleted. `delete_before` first makes durable what it deletes, so
-    /// it waits for the disk. Kafka: `DeleteRecords`.
+    /// that segment to its end, and releases it when it goes on. A running
+    /// [`verify`](Log::verify) keeps the segment that it reads, a running lookup by time keeps its
+    /// segments until it returns, and a running compaction releases them within 256 KiB of work.
+    /// Other records below `start` keep their room until the rest of their segment is deleted.
+    /// `delete_before` first makes durable what it deletes, so it waits for the disk. Kafka:
+    /// `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};

@@ -2,11 +2,11 @@
 //!
 //! The start offset moves at once, to any offset. The segments wholly below it leave the log at
 //! that moment. Their files are removed with it, except for segments that a reader is in: those
-//! files are removed when it goes on. The new start is durable before any file is removed: if a crash leaves some of them, with holes between, the
-//! next opening knows that they are deleted, and removes them. If a full disk has no room for the
-//! new start, they are removed one by one from the start of the log, and the first remaining
-//! segment tells where the log starts. The recovery point is made unknown before that, so that no
-//! opening regards them as lost.
+//! files are removed when it goes on. The new start is durable before any file is removed: if a
+//! crash leaves some of them, with holes between, the next opening knows that they are deleted,
+//! and removes them. If a full disk has no room for the new start, they are removed one by one
+//! from the start of the log, and the first remaining segment tells where the log starts. The
+//! recovery point is made unknown before that, so that no opening regards them as lost.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;

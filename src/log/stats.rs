@@ -97,7 +97,7 @@ impl Shared {
     pub(crate) fn stats(&self) -> Result<LogStats> {
         self.check_readable()?;
         self.refresh()?;
-        self.unrevised(|view, _| self.stats_of(view))
+        self.unrevised(|view, _| self.stats_of(&view))
     }
 
     fn stats_of(&self, view: &View) -> Result<LogStats> {

@@ -11,6 +11,7 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Shared {
     /// Checks every batch, every record and every index entry that is stored.
@@ -53,7 +54,7 @@ impl Shared {
 
     fn verify_in(
         &self,
-        view: &View,
+        view: Arc<View>,
         end: Offset,
         from: Offset,
     ) -> Result<(Vec<Corruption>, Option<Offset>)> {
@@ -61,20 +62,24 @@ impl Shared {
         let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
         let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
         let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
-        let Some(segment) = view.segments.get(index) else { return Ok((found, next)) };
+        let Some(segment) = view.segments.get(index).map(Arc::clone) else {
+            return Ok((found, next));
+        };
         let bytes = segment.published();
         let mut limit = view.limit(index, end);
+        // This reads for a while: segments that are deleted meanwhile must leave the disk.
+        drop(view);
         if limit == end {
             // Appends go on: what they have published lies below the end that they leave.
             limit = self.settled_end().max(end);
         }
-        if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)? {
+        if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
-                self.verify_stored_indexes(segment, &batches, &mut found)?;
+                self.verify_stored_indexes(&segment, &batches, &mut found)?;
             } else if !self.is_read_only() {
                 // Those of the active segment are in memory. What was appended meanwhile is left to the next time.
                 let indexes = segment.indexes(limit)?;
-                self.verify_indexes(segment, &indexes, bytes, &batches, &mut found);
+                self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
             }
         }
         Ok((found, next))

@@ -333,9 +333,13 @@ impl Store {
         })
     }
 
-    /// Whether a log is closed because its topic was deleted meanwhile.
+    /// Whether a log is closed because its topic was deleted, or its partition reopened, meanwhile.
     fn is_gone(&self, log: &Log) -> Result<bool> {
         self.shared.check_open()?;
+        if log.shared().close_reason() == CloseReason::Reopened {
+            // Its records are durable once the call that reopens it has ended.
+            drop(self.shared.changes.lock());
+        }
         Ok(!self.shared.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
     }
 
