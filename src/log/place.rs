@@ -111,7 +111,7 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
             Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
         }
         None => {
-            let reason = "it would be created in the directory of a store, but its name is not that of a partition";
+            let reason = "it would be created in the directory of a store, but its name is not that of a partition; create topics with `Store::create_topic`";
             Err(Error::NotALog { path: path.into(), reason })
         }
     }

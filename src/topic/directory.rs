@@ -152,7 +152,7 @@ impl Directory {
                 None => {}
             }
         }
-        let reason = "nothing beside it is of a store or a broker, so the directory is of something else; give the store one of its own";
+        let reason = "the directory holds nothing of a store or a broker, so it belongs to something else; give the store a directory of its own";
         Err(self.invalid(&other.name, reason))
     }
 
@@ -287,7 +287,7 @@ impl Directory {
             return Ok(false);
         }
         if is_defined && !entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
-            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`: move it out of the store's directory, where it can be opened as a log";
+            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`; move it out of the store, and open it there as a log if you need its records";
             let name = PartitionDir::current(topic, number).to_string();
             return Err(self.invalid(&name, reason));
         }
