@@ -1,4 +1,4 @@
-//! Where time comes from. Nothing else in the crate asks the operating system what time it is.
+//! Clocks. No other module reads the operating system's time.
 
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::Timestamp;

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the caller knows what to do next.
+//! The errors of the crate, with the way out of each.
 
 mod consume;
 mod group;
@@ -145,7 +145,7 @@ pub enum Error {
     NotALog {
         /// The path that was opened.
         path: Box<Path>,
-        /// What was found instead.
+        /// What the path is instead.
         reason: &'static str,
     },
 
@@ -181,7 +181,7 @@ pub enum Error {
     StoreClosed,
 }
 
-/// What to do about damage in a file: only a log file holds what nothing else does.
+/// The way out for damage in a file: only a log file cannot be rebuilt.
 struct Advice<'a>(&'a Path);
 
 impl fmt::Display for Advice<'_> {

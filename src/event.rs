@@ -37,7 +37,7 @@ pub enum Event {
     CheckpointIgnored {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
     /// The torn end of the log, never acknowledged as durable, was truncated.
@@ -58,7 +58,7 @@ pub enum Event {
     IndexRebuilt {
         /// The index file.
         path: PathBuf,
-        /// What was wrong with it.
+        /// The problem.
         reason: &'static str,
     },
     /// A new segment was begun.
@@ -72,7 +72,7 @@ pub enum Event {
     Flushed {
         /// The durable end of the log.
         through: Offset,
-        /// How long the disk took.
+        /// The duration of the fsync.
         took: Duration,
     },
     /// Records were removed from the end of the log.
@@ -119,14 +119,14 @@ pub enum Event {
     CleanupFailed {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
     /// A checkpoint could not be written. Nothing is lost: after a crash, more has to be read.
     CheckpointFailed {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
     /// User-supplied code that a producer or consumer called has panicked. The panic was caught.

@@ -38,7 +38,7 @@ impl Keying {
         Keying { hasher, spread: [h1, h2] }
     }
 
-    /// What stands for a key.
+    /// Returns the id of a key.
     #[inline]
     pub(crate) fn id(&self, key: &[u8]) -> KeyId {
         short(key).unwrap_or_else(|| {

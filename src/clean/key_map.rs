@@ -83,23 +83,23 @@ impl KeyMap {
         Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), keying, len: 0 })
     }
 
-    /// How many keys it has.
+    /// Returns the number of keys.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many keys it can have.
+    /// Returns the number of keys that it can have.
     pub(crate) fn capacity(&self) -> usize {
         room_in(self.slots.len())
     }
 
-    /// How much memory it takes.
+    /// Returns the memory that it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.len().saturating_mul(SLOT_BYTES)
     }
 
-    /// What stands for a key in this map.
+    /// Returns the id of a key in this map.
     #[inline]
     pub(crate) fn id(&self, key: &[u8]) -> KeyId {
         self.keying.id(key)

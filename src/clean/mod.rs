@@ -127,9 +127,9 @@ impl Transactions for NoTransactions {
 /// The memory of a pass, besides the map: used for one segment after the other.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// What is read ahead.
+    /// The bytes that are read ahead.
     input: Vec<u8>,
-    /// What is to be written.
+    /// The bytes to be written.
     output: Vec<u8>,
     decode: DecodeBuffer,
     builder: BatchBuilder,
@@ -182,7 +182,7 @@ pub(crate) fn marker_of(
     Ok(ControlRecord::parse(record.key, record.value)?.marker)
 }
 
-/// What is wrong with a batch, and where it is.
+/// Returns the error for a damaged batch, with its position.
 #[cold]
 fn damaged(
     source: &Source<'_>,

@@ -74,7 +74,7 @@ pub enum CloseReason {
     Reopened,
 }
 
-/// What to do about a log that is closed.
+/// The way out for a closed log.
 pub(super) struct Closed<'a>(pub(super) &'a LogLocation, pub(super) CloseReason);
 
 impl fmt::Display for Closed<'_> {
@@ -100,7 +100,7 @@ impl fmt::Display for Closed<'_> {
     }
 }
 
-/// How a log is recovered that stopped accepting writes.
+/// The way out for a log that stopped accepting writes.
 pub(super) struct Recover<'a>(pub(super) &'a LogLocation);
 
 impl fmt::Display for Recover<'_> {

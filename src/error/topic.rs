@@ -143,7 +143,7 @@ pub enum TopicError {
     },
 }
 
-/// How to come by a topic.
+/// The way out for a missing topic.
 struct WayToTopic<'a>(&'a str);
 
 impl fmt::Display for WayToTopic<'_> {
@@ -158,7 +158,7 @@ impl fmt::Display for WayToTopic<'_> {
     }
 }
 
-/// How a partition can be used again.
+/// The way out for an offline partition.
 struct WayOnline<'a>(&'a str, u32, ErrorKind);
 
 impl fmt::Display for WayOnline<'_> {

@@ -1,4 +1,4 @@
-//! How a read-only log notices that its files were truncated and written on by another process.
+//! Detects that another process has truncated the files of a read-only log and written on.
 //!
 //! Nothing tells it, and lengths do not: other records may take the same room. So it remembers the
 //! last batch it knows of. A truncation of anything below removes that batch, and what is appended

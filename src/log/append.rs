@@ -63,7 +63,7 @@ pub(crate) struct Writer {
     pub(crate) begun: Duration,
     /// The age at which this segment is closed: the configured one less its share of the jitter.
     pub(crate) roll_age: Duration,
-    /// How many entries of the indexes are in their files.
+    /// The number of entries of the indexes that are in their files.
     pub(crate) stored_offset_entries: usize,
     pub(crate) stored_time_entries: usize,
     /// When an append last led to a flush.
@@ -117,7 +117,7 @@ crate::sync::thread_local! {
     /// A builder for appends of records, kept so that its memory is. Taken while in use: an
     /// iterator of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
-    /// The same for looking into compressed batches.
+    /// A buffer for reading compressed batches, kept in the same way.
     static SCRATCH: Cell<Option<Box<DecodeBuffer>>> = const { Cell::new(None) };
 }
 

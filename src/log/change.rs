@@ -415,7 +415,7 @@ impl Shared {
         self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
-    /// The same for one of many logs of a directory that are closed together.
+    /// Closes one of many logs of a directory that are closed together.
     pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
         self.close_by(Closes::WithOthers, reason)
     }

@@ -30,7 +30,7 @@ const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub(crate) enum Checkpoint {
     /// All below it was synced.
     RecoveryPoint,
-    /// Where the log starts.
+    /// The start of the log.
     Start,
     /// All below it was compacted.
     Cleaned,
@@ -71,23 +71,25 @@ impl Checkpoint {
     }
 }
 
-/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a damaged digit the two
-/// do not agree, and neither is believed. A broker reads the second over the first, and writes one.
+/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a
+/// damaged digit the two do not agree, and neither is believed. A broker reads the second over the
+/// first, and writes one.
 pub(crate) const LINES: usize = 2;
 
-/// What is known of what was synced.
+/// The recovery point, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RecoveryPoint {
     /// Everything below was synced: recovery need not read it. 0 where nothing is known.
     pub(crate) synced: Offset,
-    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None` where that is not known,
-    /// because the recovery point is lost, or a broker wrote it.
+    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None`
+    /// where that is not known, because the recovery point is lost, or a broker wrote it.
     pub(crate) uncompacted: Option<Offset>,
-    /// Whether another program had the log last, or may have: what the log should look like is not known then.
+    /// Whether another program had the log last, or may have: what the log should look like is not
+    /// known then.
     pub(crate) is_foreign: bool,
 }
 
-/// Where the checkpoints of one log are.
+/// The checkpoints of one log.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkpoints {
     dir: Arc<SegmentDir>,
@@ -106,7 +108,7 @@ enum Kept {
 }
 
 impl Checkpoints {
-    /// Of a log that has them beside its segments.
+    /// Creates the checkpoints of a log that has them beside its segments.
     pub(crate) fn own(dir: &Arc<SegmentDir>) -> Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept: Kept::Own(Arc::default()) }
     }
@@ -123,7 +125,7 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
-    /// Of a log that is only read, and may be one of many.
+    /// Creates the checkpoints of a log that is opened read-only, with or without a store.
     pub(crate) fn to_read(
         dir: &Arc<SegmentDir>,
         above: Option<(Arc<SegmentDir>, Key)>,
@@ -224,7 +226,8 @@ impl Checkpoints {
         Ok(self.read_own(checkpoint)?.map(|(offset, _)| offset))
     }
 
-    /// What is known of what was synced. `was_foreign` says that another program held the lock last, if any did.
+    /// What is known of what was synced. `was_foreign` says that another program held the lock
+    /// last, if any did.
     pub(crate) fn recovery_point(&self, was_foreign: bool) -> Result<RecoveryPoint> {
         let (point, is_foreign) = match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -346,8 +349,9 @@ impl Checkpoints {
 
     /// Takes over what a log by itself has left beside the segments of one of many.
     ///
-    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the higher one was
-    /// compacted, and what was deleted stays deleted. `None` where there is nothing to take over.
+    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the
+    /// higher one was compacted, and what was deleted stays deleted. `None` where there is nothing
+    /// to take over.
     pub(crate) fn take_over_own(&self) -> Result<Option<RecoveryPoint>> {
         let Kept::Shared { all, key, .. } = &self.kept else { return Ok(None) };
         if !self.has_own()? {
@@ -427,8 +431,8 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-/// The offset in the lines of this log, which must not contradict each other, and how many they are. 0 if there is another
-/// beside it, as if one bit of its name had flipped.
+/// The offset in the lines of this log, which must not contradict each other, and how many they
+/// are. 0 if there is another beside it, as if one bit of its name had flipped.
 fn agreed(
     dir: &Path,
     entries: &[OffsetCheckpointEntry],

@@ -45,12 +45,12 @@ impl CleaningState {
     }
 }
 
-/// What is to be compacted.
+/// The part of the log to compact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// What is dirty, if it is worth it by the log's options.
+    /// The dirty part, if the log's options require it.
     Due,
-    /// What is dirty.
+    /// The dirty part.
     Dirty,
     /// All that can be, whether or not it was before.
     All,

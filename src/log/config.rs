@@ -595,7 +595,7 @@ impl LogConfig {
         }
     }
 
-    /// What appends are held to; the time is left open.
+    /// Returns the rules for appends, without the present time.
     pub(crate) fn append_rules(&self) -> AppendRules {
         let millis = |distance: Duration| u64::try_from(distance.as_millis()).unwrap_or(u64::MAX);
         AppendRules {

@@ -14,25 +14,26 @@ use std::sync::Arc;
 
 /// A place in the log, and what has been read ahead from there.
 ///
-/// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go on
-/// to the next one, and does not keep the list. If anything was truncated or compacted since, the
-/// cursor drops what it has read ahead and looks up its place again, so no reader sees a mixture of
-/// the log before and after.
+/// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go
+/// on to the next one, and does not keep the list. If anything was truncated or compacted since,
+/// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
+/// mixture of the log before and after.
 ///
-/// On a read-only log a truncation is found out only by looking at the files: after each read of a file, and with
-/// the batch that was returned last. If that is gone, the reader has returned records that
-/// were truncated, and does not go on with those of another history.
+/// On a read-only log a truncation is found out only by looking at the files: after each read of a
+/// file, and with the batch that was returned last. If that is gone, the reader has returned
+/// records that were truncated, and does not go on with those of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
     /// The generation of the list of segments, loaded before the last look at it.
     generation: u64,
     revision: u64,
-    /// The segment being read. `None` before the first read, after a revision, and once the log is closed.
+    /// The segment being read. `None` before the first read, after a revision, and once the log is
+    /// closed.
     at: Option<Place>,
     /// The next offset to be read.
     next: Offset,
-    /// How much is read at a time.
+    /// The number of bytes to read at a time.
     read_ahead: usize,
     /// The memory of the last place, for the next one.
     spare: Vec<u8>,
@@ -91,8 +92,8 @@ impl Cursor {
         }
     }
 
-    /// Leaves the place if the list of segments has changed. The segment may have been deleted, and
-    /// would keep its room on disk until the next read.
+    /// Leaves the place if the list of segments has changed. The segment may have been deleted,
+    /// and would keep its room on disk until the next read.
     pub(crate) fn leave_if_changed(&mut self) {
         if self.check_open().is_ok() && self.shared.generation() != self.generation {
             self.leave();
@@ -167,7 +168,8 @@ impl Cursor {
         self.shared.view()
     }
 
-    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end of the log.
+    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
+    /// of the log.
     ///
     /// The batch is [`batch`](Cursor::batch) until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
@@ -229,7 +231,8 @@ impl Cursor {
         }
     }
 
-    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the place is left.
+    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the
+    /// place is left.
     fn unless_revised(&mut self, error: Error) -> Option<Error> {
         let error = self.explain(error);
         // A file may be missing that the next list does not need.
@@ -270,8 +273,8 @@ impl Cursor {
         self.at.as_ref()?.stream.batch()
     }
 
-    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this is where it is found out
-    /// that its writer has cut or compacted it.
+    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
+    /// is where it is found out that its writer has cut or compacted it.
     fn explain(&self, error: Error) -> Error {
         match self.shared.refresh() {
             Ok(()) => self.shared.unless_deleted(self.next, error),
@@ -356,7 +359,8 @@ impl Cursor {
         let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
         let index = view.find(place.segment.base);
         let here = view.segments.get(index);
-        // Another one in its place may have grown before it was closed, or hold what others held that are gone.
+        // Another one in its place may have grown before it was closed, or hold what others held
+        // that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
             return Ok(Stepped::NextSegment);
@@ -384,7 +388,7 @@ enum Stepped {
 }
 
 impl Place {
-    /// What all offsets of the segment lie below.
+    /// Returns the limit of the segment's offsets.
     fn limit(&self, shared: &Shared) -> Offset {
         self.next_base.unwrap_or_else(|| shared.end())
     }

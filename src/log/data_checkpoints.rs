@@ -58,7 +58,7 @@ impl Lines {
     }
 }
 
-/// What has become of the marker of a clean shutdown since the directory was opened.
+/// The state of the marker of a clean shutdown since the directory was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mark {
     #[default]
@@ -354,7 +354,7 @@ impl DataCheckpoints {
 }
 
 impl DataCheckpoints {
-    /// What is stored of a log.
+    /// Returns the stored value of a log.
     pub(crate) fn get(&self, log: &Key, checkpoint: Checkpoint) -> Option<Offset> {
         self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
@@ -470,7 +470,7 @@ impl DataCheckpoints {
     }
 }
 
-/// What only spares the next opening work need not be written on a full disk: that is reported.
+/// Ignores a full disk for a file that only saves the next opening work, and reports it.
 fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::StorageFull => {

@@ -36,7 +36,7 @@ use std::time::Duration;
 /// How often the files are looked at while a tail waits.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is known of the files.
+/// The known state of the files.
 #[derive(Debug)]
 pub(crate) struct Follower {
     segment: Arc<Segment>,

@@ -86,7 +86,7 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// Of a log whose directory has a lock file.
+    /// The ownership of a log whose directory has a lock file.
     pub(crate) fn alone(lock: Arc<WriteLock>) -> Ownership {
         Ownership { _guard: None, _lock: lock }
     }
@@ -198,7 +198,7 @@ fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
     before.boot.is_none() || before.boot.as_deref() != boot
 }
 
-/// What a lock file says, if there is one.
+/// Returns the content of a lock file, if there is one.
 fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
     let file = match fs.open(path, crate::fs::Open::ReadOnly) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

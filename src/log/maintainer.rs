@@ -308,7 +308,7 @@ struct State {
 }
 
 impl Rounds {
-    /// What a thread does.
+    /// The work of a thread.
     fn work(&self) {
         while let Some(log) = self.next() {
             if let Some(shared) = log.upgrade() {

@@ -278,7 +278,7 @@ pub(crate) struct Opening {
     /// Whether the machine stopped since the log was last open. Then what was not synced may be
     /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
     pub(crate) lost_power: bool,
-    /// What was synced when the log was last open.
+    /// The recovery point: what was synced when the log was last open.
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,

@@ -1,4 +1,4 @@
-//! What the writer of a log knows of its producers, and where that is kept.
+//! The writer's state of the producers, and its snapshots.
 //!
 //! A snapshot lies beside the segments for each offset at which one begins, one in between every
 //! 64 MiB, and one for the end of a log that was closed. Beside each is a `.recent` file with what
@@ -43,7 +43,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    /// For producers of which there are none.
+    /// The timeline of an empty state.
     const NONE: Timeline = Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
 
     fn at(self, monotonic: Duration) -> Timestamp {
@@ -81,7 +81,7 @@ impl Tracked {
         Tracked::new(Producers::none(base), Timeline::NONE, None)
     }
 
-    /// For a segment that already has so many bytes.
+    /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
     pub(crate) fn at(mut self, position: u64) -> Tracked {
         self.due = position.saturating_add(EVERY_BYTES);
         self
@@ -106,7 +106,7 @@ impl Tracked {
         self.producers.states()
     }
 
-    /// Those that were heard lately enough, in no order.
+    /// Returns the producers that have not expired, in no order.
     pub(crate) fn active(
         &mut self,
         now: Duration,
@@ -271,10 +271,10 @@ pub(crate) struct Replay {
     recents: BTreeSet<Offset>,
     txn_indexes: TxnIndexes,
     max_expanded_bytes: usize,
-    /// What is replayed counts as heard when this begins.
+    /// Replayed batches count as heard when this begins.
     timeline: Timeline,
     expire_after: Duration,
-    /// What it knows, once it has begun.
+    /// The state, once the replay has begun.
     producers: Option<Producers>,
     /// Whether that is only what is in the log, which was deleted in part: a snapshot may know
     /// more.
@@ -503,7 +503,7 @@ impl Replay {
     }
 }
 
-/// What recovery reads anyway need not be read again.
+/// Takes the batches that recovery reads anyway.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
         let below = self.logs.iter().rev().find(|(base, _)| *base <= at);

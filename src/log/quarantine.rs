@@ -34,7 +34,7 @@ pub(crate) struct Explained {
     pub(crate) dense: bool,
 }
 
-/// What is wrong with a segment: pieces of its file, in order.
+/// The damage of a segment: pieces of its file, in order.
 struct Hole {
     bytes: Range<u64>,
     offsets: Range<Offset>,
@@ -89,7 +89,7 @@ pub(crate) fn quarantine_segment(
 
 enum Unreadable {
     Io(io::Error),
-    /// What is of another kind is not damaged.
+    /// A whole message of another kind, which is not damage.
     Foreign(Unsupported),
 }
 

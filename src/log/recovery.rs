@@ -57,7 +57,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What is wrong with a segment whose valid part ends too early.
+/// Returns the damage of a segment whose valid part ends too early.
 pub(crate) fn damage(
     dir: &SegmentDir,
     base: Offset,

@@ -1,4 +1,4 @@
-//! What all handles of one log share, and the protocol by which it changes.
+//! The state that all handles of a log share, and the protocol by which it changes.
 //!
 //! Lock order: `cleaner`, then `change`, then `writer`, then `sync`, then `view`. The signal is
 //! raised, and events are delivered, with none of them held.
@@ -38,14 +38,14 @@ const REOPENED: u8 = 3;
 
 pub(crate) struct Shared {
     pub(crate) dir: Arc<SegmentDir>,
-    /// What errors say of it.
+    /// The location that errors name.
     location: LogLocation,
     partition: Option<PartitionOf>,
-    /// As it was opened. What can be altered since is read from `live`.
+    /// The options at the opening. Options that can be altered are read from `live`.
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
-    /// What appends are held to, but for the time that it is.
+    /// The rules for appends, without the present time.
     pub(crate) live: Live,
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
@@ -110,7 +110,7 @@ pub(crate) struct Shared {
     pub(crate) ownership: Mutex<Option<Ownership>>,
 }
 
-/// What [`Shared::new`] puts together.
+/// The parts of a new [`Shared`].
 pub(crate) struct Parts {
     pub(crate) dir: Arc<SegmentDir>,
     /// Which partition it is, if a store opened it.

@@ -20,7 +20,7 @@ use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::sync::Arc;
 
-/// What went from the front of a log.
+/// The segments that were deleted from the start of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Removed {
     pub(crate) segments: usize,

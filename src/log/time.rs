@@ -9,7 +9,7 @@ use crate::segment::scan::BatchStream;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
-/// What is looked for lies within an index interval or a batch of where the search begins, as a rule.
+/// The target usually lies within an index interval or a batch of the start of the search.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
 impl Shared {
@@ -86,8 +86,9 @@ impl Shared {
         })
     }
 
-    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was missing that the
-    /// next view does not need: a segment may be rolled and deleted while it is looked for.
+    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was
+    /// missing that the next view does not need: a segment may be rolled and deleted while it is
+    /// looked for.
     pub(crate) fn unrevised<T>(&self, look: impl Fn(Arc<View>, Offset) -> Result<T>) -> Result<T> {
         loop {
             let (revision, generation) = (self.revision(), self.generation());

@@ -34,7 +34,8 @@ impl Shared {
         Ok(found)
     }
 
-    /// Checks the segment in which an offset lies, or the last. Says where the one after it begins.
+    /// Checks the segment in which an offset lies, or the last. Says where the one after it
+    /// begins.
     ///
     /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
@@ -77,7 +78,8 @@ impl Shared {
             if segment.is_sealed() {
                 self.verify_stored_indexes(&segment, &batches, &mut found)?;
             } else if !self.is_read_only() {
-                // Those of the active segment are in memory. What was appended meanwhile is left to the next time.
+                // Those of the active segment are in memory. What was appended meanwhile is left
+                // to the next time.
                 let indexes = segment.indexes(limit)?;
                 self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
             }
@@ -195,7 +197,7 @@ impl Shared {
     }
 }
 
-/// What is remembered of a batch.
+/// The facts to remember of a batch.
 struct Seen {
     last_offset: Offset,
     largest: Timestamp,

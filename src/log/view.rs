@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// An immutable list of segments in the order of their offsets; the last one is active.
 ///
 /// A change of the list makes a new view. The segments of the old one stay readable, and on disk,
-/// until it is dropped: so a call holds a view while it looks, and nothing holds one while it waits.
+/// until it is dropped: so a call holds a view while it looks, and nothing holds one while it
+/// waits.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) segments: Vec<Arc<Segment>>,
@@ -24,7 +25,8 @@ impl View {
         self.segments.get(index.saturating_add(1)).map(|segment| segment.base)
     }
 
-    /// What all offsets of a segment lie below: the base of the one after it, or the end of the log.
+    /// Returns the limit of a segment's offsets: the base of the next segment, or the end of the
+    /// log.
     pub(crate) fn limit(&self, index: usize, end: Offset) -> Offset {
         self.base_after(index).unwrap_or(end)
     }

@@ -228,7 +228,7 @@ impl Producers {
         states
     }
 
-    /// Those of a snapshot that was taken at an offset, heard at that time.
+    /// Creates the producers of a snapshot that was taken at an offset, heard at that time.
     pub(crate) fn restore(states: &[ProducerState], end: Offset, heard: Timestamp) -> Producers {
         let known = states.iter().map(|state| (state.producer_id, Producer::restore(state, heard)));
         Producers { known: known.collect(), end }

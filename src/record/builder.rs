@@ -60,7 +60,7 @@ pub struct BatchBuilder {
     batch: Batch,
 }
 
-/// What stays from batch to batch.
+/// The settings that stay from batch to batch.
 #[derive(Debug)]
 struct Settings {
     compression: Compression,
@@ -74,7 +74,7 @@ struct Settings {
     control: bool,
 }
 
-/// What belongs to one batch.
+/// The state of one batch.
 #[derive(Debug)]
 struct Batch {
     count: i32,

@@ -148,7 +148,7 @@ pub(crate) struct Progress {
     min_delta: i64,
     last_delta: i64,
     base_offset: Offset,
-    /// What timestamp deltas are added to, or the time of all records if `append_time`.
+    /// The base of the timestamp deltas, or the time of all records if `append_time`.
     time: i64,
     append_time: bool,
     /// The end, or a problem, has been reported.
@@ -288,7 +288,7 @@ impl<'a> Records<'a> {
         InvalidBatch::Record { index, what }
     }
 
-    /// What is wrong with the end of the records, said once.
+    /// Returns the problem at the end of the records, once.
     #[inline]
     fn end(&mut self) -> Option<InvalidBatch> {
         let over = !self.rest.is_empty() && !self.progress.done;

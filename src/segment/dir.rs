@@ -22,10 +22,10 @@ const OPEN_FILES: usize = 16;
 /// keeps its room on disk until the next look at the directory.
 const FOLLOWED_FILES: usize = 1;
 
-/// What is wrong with an index file that is not there.
+/// The problem of an index file that is not there.
 pub(crate) const MISSING: &str = "it is missing";
 
-/// What was tried when a file could not be opened.
+/// The operation in the error of a file that could not be opened.
 pub(crate) const OPEN: &str = "open";
 
 /// Where events go.
@@ -83,7 +83,7 @@ impl Events {
     }
 }
 
-/// What was held back before, put back on every way out.
+/// The events held back before, restored on every way out.
 struct Outer(Option<Vec<Event>>);
 
 impl Drop for Outer {
@@ -185,7 +185,7 @@ impl SegmentDir {
         self.access.revoke();
     }
 
-    /// The same directory, with room set aside for when the disk is full.
+    /// Returns the directory with a reserve for a full disk.
     pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
         SegmentDir { reserve, ..self }
     }

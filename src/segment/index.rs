@@ -129,7 +129,7 @@ impl Indexes {
     }
 }
 
-/// What an append leaves behind in the indexes: one rule for appending, recovering and rebuilding.
+/// The index entries of an append: one rule for appending, recovering and rebuilding.
 ///
 /// Before an append is counted, an entry is added if more than the interval has
 /// been written since the last one. So the first append of a segment never gets
@@ -148,7 +148,7 @@ impl IndexCadence {
         IndexCadence { interval_bytes, bytes_since_entry: 0, largest }
     }
 
-    /// The same, going on from where an earlier opening of the log stopped.
+    /// Continues from where an earlier opening of the log stopped.
     pub(crate) fn resumed(mut self, bytes_since_entry: u64) -> IndexCadence {
         self.bytes_since_entry = bytes_since_entry;
         self

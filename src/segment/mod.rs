@@ -84,7 +84,7 @@ pub(crate) struct Segment {
     retired: OnceLock<Retired>,
 }
 
-/// What becomes of the files of a segment that left the log.
+/// The fate of the files of a segment that left the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retired {
     /// They go when the last holder lets go of it, under the names of this stage.
@@ -384,7 +384,7 @@ impl Segment {
             .map_err(|reason| self.corrupt(position, Some(header.base_offset), reason.into()))
     }
 
-    /// What a step of a stream over this segment found: a batch, the end, or why neither.
+    /// Returns the result of a step of a stream over this segment: a batch, the end, or an error.
     pub(crate) fn batch_of(
         &self,
         stream: &BatchStream,

@@ -1,4 +1,4 @@
-//! What the files of a log directory are called, and what a name says about a file.
+//! The names of the files of a log directory, and their meaning.
 
 use crate::types::{MAX_OFFSET, Offset};
 use std::fmt;
@@ -14,7 +14,7 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
-/// Whose directory of logs it is.
+/// The ids of a directory of logs.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// Room that is set aside for a full disk.
 pub(crate) const RESERVES: [&str; 4] = [
@@ -42,7 +42,7 @@ const KNOWN: [&str; 8] = [
     CLEANED,
 ];
 
-/// What a file system or a system makes at the top of a volume.
+/// The names that a file system or an operating system creates at the top of a volume.
 const OF_VOLUMES: [&str; 6] = [
     "lost+found",
     "System Volume Information",
@@ -67,7 +67,7 @@ pub(crate) enum Kind {
     TimeIndex,
     TxnIndex,
     Snapshot,
-    /// What a snapshot leaves out. Kafka has no such file.
+    /// The state that a snapshot leaves out. Kafka has no such file.
     Recent,
 }
 
@@ -172,7 +172,7 @@ fn is_quarantine_name(name: &str) -> bool {
     )
 }
 
-/// What a name in a log directory is.
+/// The meaning of a name in a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Segment(SegmentFile),

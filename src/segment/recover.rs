@@ -19,7 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What follows the last valid batch of a segment.
+/// The bytes after the last valid batch of a segment.
 #[derive(Debug)]
 pub(crate) enum Tail {
     /// Nothing.
@@ -32,7 +32,7 @@ pub(crate) enum Tail {
     Damaged(Damage),
 }
 
-/// What a scan of a segment found.
+/// The result of a scan of a segment.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     /// The length of the valid batches.
@@ -78,7 +78,7 @@ impl Heed for () {
     fn forget(&mut self) {}
 }
 
-/// What a segment is scanned by.
+/// The rules for the scan of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScanRules {
     /// All its offsets lie below: where the next segment begins.
@@ -90,7 +90,7 @@ pub(crate) struct ScanRules {
 }
 
 impl ScanRules {
-    /// For a segment of which nothing is known.
+    /// The rules for a segment of which nothing is known.
     pub(crate) const NONE: ScanRules =
         ScanRules { limit: Offset::MAX, trusted: 0, dense_from: Offset::MAX };
 

@@ -16,7 +16,7 @@ use std::io;
 pub(crate) enum Whole {
     /// In our format, or but for a bit that no checksum covers.
     Ours,
-    /// Of a kind that this crate does not read.
+    /// A message of a kind that this crate does not read.
     Foreign(Unsupported),
 }
 

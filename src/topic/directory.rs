@@ -51,7 +51,7 @@ pub(crate) struct Directory {
     pub(crate) dir: Arc<SegmentDir>,
 }
 
-/// What lies in a directory.
+/// The content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) found: Vec<Found>,
@@ -69,7 +69,8 @@ pub(crate) struct Found {
     pub(crate) state: State,
     /// The partitions whose directories are there.
     pub(crate) partitions: BTreeSet<u32>,
-    /// Those that were there and are not any more. What is neither here nor gone is elsewhere.
+    /// The partitions that were here and are gone. A partition that is neither here nor gone is
+    /// elsewhere.
     pub(crate) gone: BTreeSet<u32>,
     /// Its id, once that was looked for, if it is known.
     pub(crate) id: Option<TopicId>,
@@ -156,7 +157,7 @@ impl Directory {
         Err(self.invalid(&other.name, reason))
     }
 
-    /// Whose directory it is. One that is new gets ids of its own.
+    /// Reads the ids of the directory. A new directory gets random ids.
     pub(crate) fn identify(&self) -> Result<()> {
         let path = self.dir.path.join(META_PROPERTIES);
         match self.dir.read_small(&path, SMALL_FILE_BYTES)? {
@@ -346,7 +347,7 @@ impl Directory {
         Err(TopicError::InvalidDirectory { path, reason }.into())
     }
 
-    /// What is written down of a topic.
+    /// Returns the stored definition of a topic.
     pub(crate) fn definition(&self, topic: &str) -> Result<Option<Definition>> {
         Definition::read(&self.dir, &self.path_of(topic, 0))
     }

@@ -97,11 +97,11 @@ pub(crate) struct PartitionDir {
     pub(crate) topic: String,
     /// The number of the partition.
     pub(crate) partition: u32,
-    /// What is to become of the directory.
+    /// The stage of the directory.
     pub(crate) stage: Stage,
 }
 
-/// What is to become of a partition's directory.
+/// The stage of a partition's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It is in use.
@@ -175,7 +175,7 @@ impl PartitionDir {
         Ok(Some(PartitionDir { topic: topic.to_owned(), partition, stage }))
     }
 
-    /// The same directory at another stage.
+    /// Returns the name of the directory at another stage.
     pub(crate) fn at(self, stage: Stage) -> PartitionDir {
         PartitionDir { stage, ..self }
     }

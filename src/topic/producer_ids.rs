@@ -23,7 +23,7 @@ const RESERVED: ProducerId = 1000;
 /// and must not move the next one to where there are none left.
 const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
-/// What ids there are to give out.
+/// The producer ids that are reserved and not given out yet.
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     dir: Arc<SegmentDir>,

@@ -41,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Properties, &'static str> {
     Ok(properties)
 }
 
-/// What [`parse`] reads as these keys and values.
+/// Returns text that [`parse`] reads as these keys and values.
 pub(crate) fn format<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (key, value) in properties {

@@ -1,4 +1,4 @@
-//! What the members of a group tell each other: subscriptions to the leader, assignments from it.
+//! The messages between the members of a group: subscriptions to the leader, assignments from it.
 //!
 //! The group carries them as bytes and does not look into them.
 //!
@@ -57,7 +57,7 @@ impl<T: Into<Arc<str>>> From<(T, u32)> for TopicPartition {
 }
 
 impl fmt::Display for TopicPartition {
-    /// As its directory is called.
+    /// Writes the name of its directory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
     }
@@ -90,7 +90,7 @@ impl Default for Subscription {
     }
 }
 
-/// What a member gets.
+/// The assignment of a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// The partitions.

@@ -101,7 +101,7 @@ pub(crate) struct StoreShared {
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
-/// What ends with a close.
+/// The reason for a close: the end of use, or an opening that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
     /// An opening that failed. The directory counts as closed cleanly if it did before.
@@ -140,12 +140,12 @@ impl Store {
     /// - [`Error::Locked`] while another store or a broker has the directory open, while one of
     ///   its logs is open without a store, or while a handle of an earlier store lives that was
     ///   not closed.
-    /// - [`Error::NotALog`] if the path is a file, or if the directory holds one that is named like
-    ///   a partition's and holds other files.
+    /// - [`Error::NotALog`] if the path is a file, or if the directory holds one that is named
+    ///   like a partition's and holds other files.
     /// - [`TopicError::InvalidDirectory`] if the directory belongs to something else: it holds
-    ///   files or directories, other than hidden ones and what a fresh volume has, and nothing of a
-    ///   store or a broker. Nothing was written. Also if a partition is beyond those that its topic
-    ///   has, or is a symbolic link.
+    ///   files or directories, other than hidden ones and what a fresh volume has, and nothing of
+    ///   a store or a broker. Nothing was written. Also if a partition is beyond those that its
+    ///   topic has, or is a symbolic link.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
     /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with
     ///   [`OfflinePartitions::Never`].
@@ -234,8 +234,8 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// Returns all topics, in the order of their names, including the internal ones. After a close,
-    /// these are the topics that there were.
+    /// Returns all topics, in the order of their names, including the internal ones. After a
+    /// close, these are the topics that there were.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.shared.topics.read().values().map(Topic::new).collect()
@@ -333,7 +333,8 @@ impl Store {
         })
     }
 
-    /// Whether a log is closed because its topic was deleted, or its partition reopened, meanwhile.
+    /// Whether a log is closed because its topic was deleted, or its partition reopened,
+    /// meanwhile.
     fn is_gone(&self, log: &Log) -> Result<bool> {
         self.shared.check_open()?;
         if log.shared().close_reason() == CloseReason::Reopened {

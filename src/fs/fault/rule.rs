@@ -257,7 +257,7 @@ impl Active {
     }
 }
 
-/// What becomes of one call.
+/// The effect of a rule on one call.
 pub(super) enum Effect {
     Error(Failure),
     Short(usize),

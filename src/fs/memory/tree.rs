@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub(super) type DirId = u64;
 pub(super) const ROOT: DirId = 0;
 
-/// What a name stands for.
+/// The object that a name leads to.
 #[derive(Clone)]
 pub(super) enum Node {
     File(Arc<FileNode>),
@@ -98,7 +98,7 @@ impl Tree {
         Tree::settled(Names::from([(ROOT, BTreeMap::new())]))
     }
 
-    /// What is at a path.
+    /// Returns the object at a path.
     pub(super) fn find(&self, at: At<'_>) -> io::Result<Node> {
         let mut node = Node::Dir(at.dir);
         for name in components(at.path) {

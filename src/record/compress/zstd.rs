@@ -133,9 +133,9 @@ fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
 
 /// How large the content of a frame can be.
 struct Frame {
-    /// What the header says it is.
+    /// The content size from the header.
     content_size: Option<u64>,
-    /// What the blocks can expand to.
+    /// The largest size to which the blocks can expand.
     bound: u64,
 }
 

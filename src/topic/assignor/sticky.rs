@@ -118,11 +118,11 @@ impl Assignor for CooperativeSticky {
 /// A partition: the place of its topic among all, and its number.
 type Place = (usize, u32);
 
-/// What goes to a member.
+/// The partitions of a member.
 #[derive(Debug, Default, Clone)]
 struct Share {
     places: Vec<Place>,
-    /// Those that another member must let go of first.
+    /// The partitions that another member must give up first.
     moving: BTreeSet<Place>,
 }
 
@@ -134,13 +134,13 @@ struct Group<'a> {
     claims: Claims,
 }
 
-/// What the members say that they have.
+/// The partitions that the members claim.
 struct Claims {
     /// By member, without repetitions and partitions that are not there.
     all: Vec<BTreeSet<Place>>,
     /// The part of it that they are believed.
     valid: Vec<BTreeSet<Place>>,
-    /// What several members claim for the same generation.
+    /// The partitions that several members claim for the same generation.
     contested: BTreeSet<Place>,
 }
 

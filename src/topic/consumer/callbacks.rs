@@ -1,4 +1,4 @@
-//! What an application gives to a consumer to be called.
+//! User-supplied callbacks of a consumer.
 
 use crate::error::{ConsumeError, Result};
 use crate::topic::consumer::{Consumer, ConsumerRecords, OffsetAndMetadata};

@@ -25,9 +25,10 @@ pub(super) struct Partition {
     /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics come or go.
+    /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics
+    /// come or go.
     pub(super) gone: bool,
-    /// What this consumer committed last.
+    /// The offset that this consumer committed last.
     pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
     waker: Waker,

@@ -1,4 +1,4 @@
-//! What is done to groups from outside: what Kafka's `kafka-consumer-groups` does.
+//! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
 
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::topic::admin::Admin;
@@ -495,7 +495,7 @@ fn unknown(group: &str) -> Error {
     GroupError::UnknownGroup { group: group.to_owned() }.into()
 }
 
-/// Those that anything is stored of, and those that have members though nothing is yet.
+/// Returns the groups with stored state, and the groups with members and no stored state yet.
 fn known_groups(shard: &Shard) -> BTreeSet<String> {
     let mut known: BTreeSet<String> =
         shard.table.group_names().into_iter().map(str::to_owned).collect();

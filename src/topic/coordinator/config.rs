@@ -1,4 +1,4 @@
-//! What holds for all groups of a store.
+//! The options of all groups of a store.
 
 use crate::error::{Error, Result};
 use crate::topic::group::GroupConfig;

@@ -85,7 +85,7 @@ pub(crate) struct Coordinator {
     topic: Topic,
     /// Where events go.
     events: Events,
-    /// What compacts the logs of the store, if it has that.
+    /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
@@ -102,7 +102,7 @@ struct Partition {
 }
 
 impl Store {
-    /// What runs its groups.
+    /// Returns the coordinator of its groups.
     pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
         if let Some(coordinator) = &*self.shared().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
@@ -182,7 +182,7 @@ impl Coordinator {
         done
     }
 
-    /// The same, unless there is nothing in a partition, which is not read for that.
+    /// Does the work unless the partition is empty, without reading it for that.
     fn with_any<T: Default>(
         &self,
         partition: &Partition,
@@ -311,7 +311,7 @@ impl Coordinator {
         format!("{client_id}-{:x}-{number}", self.since.as_millis())
     }
 
-    /// What the member waits for, if it is there.
+    /// Returns the answer that the member waits for, if it is there.
     pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
         let partition = self.partition(group)?;
         self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
@@ -502,7 +502,7 @@ fn is_offline(error: &Error) -> bool {
     matches!(error, Error::Topic(error) if is_offline(error))
 }
 
-/// What of a group tells whether its members have to join again.
+/// The state that tells whether the members of a group have to join again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stage(GroupState, i32);
 

@@ -21,17 +21,17 @@ const SMALLEST_LOG: u64 = 4 << 20;
 /// How many times the bytes of what it says a log may have, above that.
 const MOST_TIMES: u64 = 16;
 
-/// What a record has in a log besides its key and its value, with a small batch around it, about.
+/// The approximate size of a record without its key and value, with a small batch around it.
 const RECORD_OVERHEAD: u64 = 70;
 
-/// What the time is, on both clocks.
+/// The present time, on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) monotonic: Duration,
     pub(super) calendar: Timestamp,
 }
 
-/// What is known of the groups of one partition.
+/// The state of the groups of one partition.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) log: Log,

@@ -1,4 +1,4 @@
-//! What is stored of groups, read beside the process that runs them.
+//! The stored state of groups, read beside the process that runs them.
 
 use crate::error::{Error, GroupError, Result, TopicError};
 use crate::topic::consumer::OffsetAndMetadata;

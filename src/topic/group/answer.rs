@@ -1,4 +1,4 @@
-//! What a call to a group comes to.
+//! The result of a call to a group.
 
 use super::GroupError;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub(crate) struct Changes {
     pub(crate) next_deadline: Option<Duration>,
 }
 
-/// What a member gets that waited.
+/// The answer to a waiting member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// A generation has begun.
@@ -58,9 +58,9 @@ pub(crate) struct Joined {
 pub(crate) struct JoinedMember {
     pub(crate) member_id: String,
     pub(crate) instance_id: Option<String>,
-    /// What it said of itself under the protocol that was chosen.
+    /// Its metadata under the chosen protocol.
     pub(crate) metadata: Bytes,
-    /// What it has, if the leader came back to a generation that has its assignment.
+    /// Its assignment, if the leader came back to a generation that already has one.
     pub(crate) assignment: Bytes,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Protocol {
     pub(crate) metadata: Bytes,
 }
 
-/// What a member waits for.
+/// The answer that a member waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaits {
     Nothing,
@@ -31,7 +31,7 @@ pub(super) enum Presence {
     Away,
 }
 
-/// What a member of this process must do to stay one.
+/// The condition for a member of this process to stay one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Polling {
     /// Nothing: it polls, or need not.
@@ -159,7 +159,7 @@ impl Member {
         names.into_iter().find(|name| candidates.contains(name))
     }
 
-    /// What it says of itself under this protocol.
+    /// Returns its metadata under this protocol.
     pub(super) fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|known| known.name == protocol);
         found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()

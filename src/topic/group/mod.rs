@@ -205,7 +205,7 @@ impl Group {
         self.members.keys().map(String::as_str)
     }
 
-    /// What each member says of itself under the protocol of this generation, by member id.
+    /// Returns the metadata of each member under the protocol of this generation, by member id.
     pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (&str, Bytes)> {
         let protocol = self.protocol.as_deref().unwrap_or_default();
         self.members.iter().map(move |(id, member)| (id.as_str(), member.metadata(protocol)))
@@ -412,7 +412,7 @@ impl Group {
         self.members.get_mut(member_id).ok_or_else(unknown)
     }
 
-    /// The same, if it also knows the generation.
+    /// Fails if the caller is not a member, or names another generation.
     fn check_member(
         &mut self,
         caller: Caller<'_>,

@@ -51,7 +51,7 @@ const LEAST_MEMBER: usize = 15;
 pub(crate) type Stored = (Vec<u8>, Option<Vec<u8>>);
 
 impl OffsetsRecord {
-    /// What the key and the value of a record say.
+    /// Decodes the key and the value of a record.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl CommittedOffset {
         self.encode_as(if self.expire_timestamp.is_some() { WITH_EXPIRY } else { DEFAULT })
     }
 
-    /// What the version has no field for is left out.
+    /// Encodes it in this version, without the fields that the version does not have.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
         let mut output = Writer::default();
         output.i16(version);
@@ -191,7 +191,7 @@ impl GroupMetadata {
         self.encode_as(DEFAULT)
     }
 
-    /// What the version has no field for is left out.
+    /// Encodes it in this version, without the fields that the version does not have.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
         let mut output = Writer::default();
         output.i16(version);

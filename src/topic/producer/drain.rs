@@ -29,14 +29,14 @@ use std::time::Duration;
 /// has work of its own.
 const ROUNDS: usize = 4;
 
-/// What one thread has taken to write it.
+/// The batches that one thread has taken to write.
 struct Work {
     batches: VecDeque<Batch>,
     numbering: Numbering,
     failing: Option<Failing>,
 }
 
-/// What came of trying.
+/// The reason why a write failed.
 enum Failure {
     Again(Failing),
     ForGood(ProduceError),

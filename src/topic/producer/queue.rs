@@ -1,4 +1,4 @@
-//! What waits to be written to one partition.
+//! The batches that wait to be written to one partition.
 //!
 //! ```text
 //!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
@@ -21,9 +21,9 @@ use std::time::Duration;
 
 /// The most that a record takes beside its key, value and headers.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
-/// The same if the record has a batch of its own.
+/// The overhead of a record in a batch of its own.
 const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
-/// The same for a header of a record.
+/// The overhead of a header of a record.
 const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// Up to this linger the time at which a batch was begun will do for its records: asking a clock
 /// takes longer than encoding a small record.
@@ -80,7 +80,7 @@ pub(super) struct Batch {
     pub(super) pending: Vec<Pending>,
 }
 
-/// What came of adding a record.
+/// The result of adding a record.
 pub(super) enum Added<C> {
     Accepted {
         claim: C,
@@ -88,7 +88,7 @@ pub(super) enum Added<C> {
         index: u32,
         /// Its own, or the one it has got.
         timestamp: Timestamp,
-        /// What its batch grew by.
+        /// The growth of its batch.
         bytes: u64,
         /// Whether its batch takes no more.
         complete: bool,

@@ -43,12 +43,12 @@ pub(super) struct Shared {
     pub(super) buffer: Buffer,
     pub(super) linger: Linger,
     pub(super) callbacks: Callbacks,
-    /// With what the numbers of a partition begin.
+    /// The first epoch and sequence number for a new partition.
     pub(super) numbering: Numbering,
     pub(super) seed: u64,
     /// Set with `listed` held.
     closed: AtomicBool,
-    /// What could not be written is not tried again.
+    /// Set when batches that cannot be written are not retried any more.
     aborted: AtomicBool,
     /// The queues that have something, and perhaps some that had.
     listed: Mutex<Vec<Arc<Queue>>>,

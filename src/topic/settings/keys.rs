@@ -14,7 +14,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Which values it may have.
     pub(super) rule: Rule,
-    /// What it does here.
+    /// Its effect here.
     pub(super) meaning: Meaning,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Rule {
     Replicas,
 }
 
-/// What a setting does.
+/// The effect of a setting.
 pub(super) enum Meaning {
     /// It is an option of the topic's logs.
     Option {

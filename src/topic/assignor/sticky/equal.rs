@@ -36,7 +36,7 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
 struct Deal {
     shares: Vec<Share>,
     kept: BTreeSet<Place>,
-    /// What is more than the quota of its member.
+    /// The partitions above the quota of their member.
     let_go: BTreeMap<Place, usize>,
     small: usize,
     /// How many more may have one more than the small quota.

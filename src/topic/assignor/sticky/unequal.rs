@@ -186,7 +186,7 @@ impl Balance {
         self.load(from) > self.load(to).saturating_add(1)
     }
 
-    /// What each member gets, and which of it another says that it has.
+    /// Returns the partitions of each member, and which of them another member claims.
     fn shares(self, group: &Group<'_>) -> Vec<Share> {
         let claims = &group.claims;
         let mut claimed_by: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
