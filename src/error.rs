@@ -21,25 +21,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The result of everything that can fail in this crate.
+/// The result of a call that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. [`kind`](Error::kind) says what to do about it.
+/// The error of a failed call. Its [`kind`](Error::kind) tells how to react.
 ///
-/// Every message names what failed, where, and the way out. An error never
-/// leaves the log in a half state: a call that fails has either changed nothing
-/// or says in its documentation what it left.
+/// Every message names what failed, where, and the way out. A failed call never leaves the log
+/// in an intermediate state: it has changed nothing, or its documentation describes the state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system refused an operation.
+    /// An operation of the file system failed.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb: "open", "write", "sync".
+        /// The operation, as a verb: "open", "write", "sync".
         operation: &'static str,
-        /// The file or directory it was tried on.
+        /// The file or directory.
         path: Box<Path>,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
@@ -52,15 +51,15 @@ pub enum Error {
     OffsetOutOfRange {
         /// The log.
         log: LogLocation,
-        /// The offset asked for.
+        /// The requested offset.
         requested: Offset,
         /// The first offset of the log.
         start: Offset,
-        /// The offset after its last.
+        /// The offset after the last one.
         end: Offset,
     },
 
-    /// The batch is larger than the log takes.
+    /// The batch is larger than the limit of the log.
     #[error(
         "a batch of {bytes} bytes is over the limit of {limit} {}; send smaller batches or raise it",
         Limit(.option, .log.as_ref())
@@ -70,7 +69,7 @@ pub enum Error {
         log: Option<LogLocation>,
         /// The size of the batch, its header included, compressed if it is compressed.
         bytes: u64,
-        /// The largest the log takes.
+        /// The limit.
         limit: u64,
         /// The option that sets the limit, as the method that sets it is named. The setting of a
         /// topic has dots in it: `max.message.bytes`.
@@ -80,50 +79,50 @@ pub enum Error {
     /// A record cannot be stored.
     #[error("record {index} of the batch: {reason}")]
     InvalidRecord {
-        /// Which record of the append, counted from 0.
+        /// The index of the record in the append, counted from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem.
         reason: InvalidRecord,
     },
 
-    /// Bytes given to the log are not a batch it can take.
+    /// The bytes to append are not a valid batch.
     #[error("not a valid record batch: {0}")]
     InvalidBatch(InvalidBatch),
 
-    /// The batch of an idempotent producer is not the next of that producer.
+    /// The batch of an idempotent producer is not the next one of that producer.
     #[error("{0}")]
     Producer(ProducerRefusal),
 
-    /// Something cannot be done with a topic, or there is none.
+    /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]
     Topic(Box<TopicError>),
 
-    /// A producer could not get a record into its topic.
+    /// A producer could not send a record.
     #[error("{0}")]
     Produce(Box<ProduceError>),
 
-    /// A consumer cannot go on.
+    /// A call of a consumer failed.
     #[error("{0}")]
     Consume(Box<ConsumeError>),
 
-    /// A group of consumers refused a call.
+    /// A consumer group rejected a call.
     #[error("{0}")]
     Group(Box<GroupError>),
 
-    /// A key or a value could not become bytes, or bytes could not become one.
+    /// A key or a value could not be serialized or deserialized.
     #[error("{0}")]
     Serialization(Box<SerializationError>),
 
-    /// A legacy message format, or a codec that this build leaves out.
+    /// A legacy message format, or a codec that is not in this build.
     #[error("{0}")]
     Unsupported(Unsupported),
 
-    /// An option has a value it cannot have.
+    /// An option has an invalid value.
     #[error("option `{option}`: {reason}")]
     InvalidConfig {
         /// The option, as the method that sets it is named.
         option: &'static str,
-        /// What is wrong with the value and what would be right.
+        /// The problem with the value, and what is valid.
         reason: String,
     },
 
@@ -137,7 +136,7 @@ pub enum Error {
     Locked {
         /// The directory.
         path: Box<Path>,
-        /// The process that holds it, where it could be found out.
+        /// The process that holds it, if known.
         holder: Option<u32>,
     },
 
@@ -155,7 +154,7 @@ pub enum Error {
     Poisoned {
         /// The log.
         log: LogLocation,
-        /// The failure that did it.
+        /// The failure that caused it.
         cause: Arc<str>,
     },
 
@@ -173,7 +172,7 @@ pub enum Error {
     Closed {
         /// The log.
         log: LogLocation,
-        /// What closed it.
+        /// The reason.
         reason: CloseReason,
     },
 
@@ -238,9 +237,9 @@ pub enum ErrorKind {
     StorageFull,
     /// Too many files are open: close some, or raise the limit, and try again.
     TooManyFiles,
-    /// The operating system refused for another reason.
+    /// Another error of the operating system: end, and inform an operator.
     Io,
-    /// Close the log and open it again.
+    /// The log stopped accepting writes: close it and open it again.
     Poisoned,
     /// The log, the store, the producer or the consumer is closed: nothing to retry.
     Closed,
@@ -249,7 +248,7 @@ pub enum ErrorKind {
     /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members)
     /// them.
     InUse,
-    /// Another has taken over from this producer: close it.
+    /// Another producer or consumer has taken over from this one: close this one.
     Fenced,
     /// Records of this producer are missing before these: send them, or begin again with a higher
     /// epoch.
@@ -258,8 +257,8 @@ pub enum ErrorKind {
     NotFound,
     /// It already exists: use it, or name another.
     Exists,
-    /// The partitions of the group are being assigned anew: join again, and leave to others what
-    /// was theirs meanwhile.
+    /// The partitions of the group are being assigned anew: poll again, and do not commit for
+    /// partitions that other members have by now.
     Rebalancing,
     /// The call took too long: retry, or give it more time.
     TimedOut,
@@ -313,7 +312,7 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
-    /// Whether a file is missing.
+    /// Returns whether a file is missing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -332,7 +331,7 @@ pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Damage found on disk: which file, where in it, and what was expected there.
+/// Damage on disk: the file, the position, and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is damaged at byte {position}{}: {reason}", path.display(), AtOffset(*.offset))]
 pub struct Corruption {
@@ -340,7 +339,7 @@ pub struct Corruption {
     pub path: PathBuf,
     /// The byte at which the damaged batch or entry begins.
     pub position: u64,
-    /// The offset the log had reached there, where it is known.
+    /// The offset that the log had reached there, if known.
     pub offset: Option<Offset>,
     /// The damage.
     pub reason: Damage,
@@ -365,16 +364,16 @@ pub enum Damage {
     #[error("{0}")]
     Batch(#[from] InvalidBatch),
 
-    /// The offsets of a batch do not lie after those of the batch before it.
+    /// The offsets of a batch are not above those of the batch before it.
     #[error("a batch begins at offset {found}, below {expected} where the one before it ended")]
     OffsetsOverlap {
-        /// The lowest offset the batch may begin with.
+        /// The lowest valid base offset.
         expected: Offset,
-        /// The one it begins with.
+        /// The base offset of the batch.
         found: Offset,
     },
 
-    /// The offsets of a batch reach into those of what comes behind it, or past the end of the
+    /// The offsets of a batch overlap those of the next batch or segment, or exceed the end of the
     /// log.
     #[error("a batch ends at offset {found}, but what comes behind it begins at {limit}")]
     OffsetsBeyondNext {
@@ -389,17 +388,16 @@ pub enum Damage {
     MissingData {
         /// Everything below this offset had been synced.
         expected: Offset,
-        /// The end of what is there.
+        /// The end of the data that is there.
         found: Offset,
     },
 
-    /// Offsets have no batch, in a log, or a part of one, where nothing was compacted: what held
-    /// them is gone.
+    /// Offsets have no batch in a part of a log that was never compacted: their batches are lost.
     #[error("the batches of offsets {from} to {before} are missing; nothing was compacted there", before = to.saturating_sub(1))]
     OffsetsMissing {
-        /// The first of them.
+        /// The first missing offset.
         from: Offset,
-        /// Where the next batch or segment begins.
+        /// The offset at which the next batch or segment begins.
         to: Offset,
     },
 
@@ -418,7 +416,7 @@ pub enum Damage {
     IndexEntry {
         /// The number of the entry in its file.
         entry: u64,
-        /// How.
+        /// The contradiction.
         what: &'static str,
     },
 
@@ -434,9 +432,9 @@ pub enum InvalidBatch {
     /// The bytes end before the batch does.
     #[error("{available} bytes where {needed} are needed")]
     Truncated {
-        /// How many bytes the batch, or its header, takes.
+        /// The number of bytes that the batch, or its header, takes.
         needed: u64,
-        /// How many there are.
+        /// The number of bytes that are there.
         available: u64,
     },
     /// The length field is below what a batch needs.
@@ -444,7 +442,7 @@ pub enum InvalidBatch {
     Length {
         /// The stored length.
         length: i32,
-        /// The least it can be.
+        /// The smallest valid length.
         minimum: i32,
     },
     /// The magic byte belongs to no format.
@@ -473,7 +471,7 @@ pub enum InvalidBatch {
         /// The id in the attributes.
         id: u8,
     },
-    /// The batch is compressed with a codec this build leaves out.
+    /// The batch is compressed with a codec that is not in this build.
     #[error("this build cannot decode {codec}: enable the cargo feature of that name")]
     CodecUnavailable {
         /// The codec.
@@ -498,21 +496,21 @@ pub enum InvalidBatch {
     RecordsMissing {
         /// The stored count.
         expected: u32,
-        /// The records that were there.
+        /// The number of records that were there.
         found: u32,
     },
     /// Bytes are left over after the last record.
     #[error("{bytes} bytes are left over after the last record")]
     TrailingBytes {
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
     /// A record's fields do not fit its length, or a length is impossible.
     #[error("record {index}: {what}")]
     Record {
-        /// Which record of the batch, counted from 0.
+        /// The index of the record in the batch, counted from 0.
         index: u32,
-        /// What is wrong.
+        /// The problem.
         what: &'static str,
     },
     /// The compressed data cannot be decompressed.
@@ -520,7 +518,7 @@ pub enum InvalidBatch {
     Compression {
         /// The codec.
         codec: Codec,
-        /// What is wrong.
+        /// The problem.
         what: &'static str,
     },
     /// The batch expands to more than the configured limit.
@@ -543,17 +541,17 @@ pub enum InvalidRecord {
     Timestamp {
         /// The record's timestamp.
         timestamp: Timestamp,
-        /// The earliest the log takes now.
+        /// The earliest valid timestamp at present.
         earliest: Timestamp,
-        /// The latest the log takes now.
+        /// The latest valid timestamp at present.
         latest: Timestamp,
     },
-    /// It has no key, and the log is compacted by key.
+    /// The record has no key, and the log is compacted by key.
     #[error(
         "a compacted log takes no record without a key: give it one, or write it to a log with `CleanupPolicy::Delete`"
     )]
     NoKey,
-    /// The record, encoded, is larger than 2 GiB, which is what the format can say.
+    /// The encoded record is larger than 2 GiB, the limit of the format.
     #[error("the record is too large for the format")]
     TooLarge,
 }
@@ -574,21 +572,21 @@ pub enum Unsupported {
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}: enable the cargo feature of that name")]
     Codec(Codec),
-    /// Compaction of a log with transactions in it: which of them were aborted is not known to
-    /// this version.
+    /// The compaction of a log with transactions: this version does not know which of them were
+    /// aborted.
     #[error(
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
     /// A batch of a transaction, or a control batch, for
-    /// [`Log::append_batch`](crate::Log::append_batch): nothing could end the transaction yet.
+    /// [`Log::append_batch`](crate::Log::append_batch): transactions are not implemented yet.
     #[error(
         "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
     )]
     AppendingTransactions,
 }
 
-/// What to do with messages of a format.
+/// The way out for messages of a legacy format.
 fn way_to_v2(magic: i8) -> &'static str {
     match magic {
         0 | 1 => "convert it with Kafka, which rewrites it as v2",
@@ -598,11 +596,11 @@ fn way_to_v2(magic: i8) -> &'static str {
     }
 }
 
-/// Why a log refused the batch of an idempotent producer. Nothing of it was stored.
+/// The reason why a log rejected the batch of an idempotent producer. Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerRefusal {
-    /// Another has taken over the producer's id. Kafka: `InvalidProducerEpochException`.
+    /// Another producer has taken over the producer id. Kafka: `InvalidProducerEpochException`.
     #[error(
         "producer {producer_id} has epoch {epoch}, and the log has seen epoch {current}: another has taken over; close this producer"
     )]
@@ -611,11 +609,11 @@ pub enum ProducerRefusal {
         producer_id: ProducerId,
         /// The epoch of the batch.
         epoch: ProducerEpoch,
-        /// The one that has taken over.
+        /// The epoch of the producer that has taken over.
         current: ProducerEpoch,
     },
-    /// Batches before it are missing, or it repeats one that was stored too long ago to tell.
-    /// Kafka: `OutOfOrderSequenceException`.
+    /// Batches before this one are missing, or it repeats one that was stored too long ago to be
+    /// recognised. Kafka: `OutOfOrderSequenceException`.
     #[error(
         "producer {producer_id} goes on with sequence number {found} where {expected} is next; send what is missing, or raise the epoch and begin at 0"
     )]
@@ -624,7 +622,7 @@ pub enum ProducerRefusal {
         producer_id: ProducerId,
         /// The sequence number that the next batch must begin with.
         expected: Sequence,
-        /// The one that it begins with.
+        /// The sequence number of the batch.
         found: Sequence,
     },
     /// The producer has an open transaction, to which the batch does not belong.
@@ -648,8 +646,8 @@ impl ProducerRefusal {
     }
 }
 
-/// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else
-/// [`Error::InvalidBatch`].
+/// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
+/// problem [`Error::InvalidBatch`].
 impl From<InvalidBatch> for Error {
     fn from(reason: InvalidBatch) -> Error {
         match reason {

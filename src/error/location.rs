@@ -25,7 +25,7 @@ pub struct LogLocation(Arc<Location>);
 #[derive(Debug, PartialEq, Eq)]
 struct Location {
     path: PathBuf,
-    /// Its topic and its number in that, if a store opened it.
+    /// The topic and the number of the partition, if a store opened it.
     partition: Option<(String, u32)>,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Debug for LogLocation {
     }
 }
 
-/// Why a log is closed.
+/// The reason why a log is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
