@@ -78,8 +78,9 @@ fn unknown_partition_is_not_created_in_store() {
         ("d/orders-7", not_found, "topic `orders` has no partition 7"),
         ("d/orders-9", not_found, "topic `orders` has no partition 9"),
         ("d/order-0", not_found, "there is no topic `order`"),
-        ("d/orders", ErrorKind::InvalidInput, "not that of a partition"),
-        ("d/orders-01", ErrorKind::InvalidInput, "not that of a partition"),
+        ("d/orders", ErrorKind::InvalidInput, "none of its partitions"),
+        ("d/orders-01", ErrorKind::InvalidInput, "none of its partitions"),
+        ("d/old/orders-0", ErrorKind::InvalidInput, "none of its partitions"),
     ] {
         let error = Log::open(name, plain(&fs)).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
@@ -109,6 +110,24 @@ fn rejected_log_leaves_no_directory_when_a_call_fails() {
             break;
         }
     }
+}
+
+/// A directory in which a process may create others, and which it may not list.
+#[test]
+fn log_is_created_when_directory_above_may_not_be_read() {
+    let fs = closed_store();
+    mkdir(&fs, "other");
+    let open = |path: &str, above: &str| {
+        let failing = FaultFs::new(fs.clone());
+        let denied = Fault::Error(io::ErrorKind::PermissionDenied);
+        let rule = failing.add(Rule::new(Operation::HoldDir, denied).path(above).nth(1));
+        let opened = Log::open(path, LogConfig::default().fs(failing.clone()));
+        assert_eq!(failing.fired(rule), 1);
+        opened
+    };
+    open("other/new-0", "other").unwrap().append("a").unwrap();
+    open("d/new-0", "d").unwrap_err();
+    assert!(!names(&fs, "d").contains(&"new-0".to_owned()));
 }
 
 /// The store said that partition 3 of 8 is gone, which never was, and not a word of the directory that is one too many.

@@ -46,11 +46,16 @@ impl Place {
         if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
             return Ok(Place { fs, path: to_owned, above, name, is_mount, is_held: true });
         }
+        Ok(Place::at(fs, path))
+    }
+
+    /// A directory as its path says where it is.
+    pub(crate) fn at(fs: &Arc<dyn Fs>, path: &Path) -> Place {
         // Of `.`, `..` and the root the text says neither.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
         let (is_mount, is_held) = (false, false);
-        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_mount, is_held })
+        Place { fs: Arc::clone(fs), path: path.to_owned(), above, name, is_mount, is_held }
     }
 
     /// Locks the directory itself, if it is held.

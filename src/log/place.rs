@@ -82,24 +82,15 @@ pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
 /// Fails if a directory that is not there yet would be one of a data directory that is open, or
 /// of a store or broker: its owner would find a partition that it knows nothing of.
 fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
-    let Some((name, above)) = path.file_name().zip(path.parent()) else { return Ok(()) };
     match fs.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         // A file is an error of what follows.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
         listed => return listed.map(drop).map_err(|e| Error::io("list", path, e)),
     }
-    let text = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    let above = match Place::hold(fs, text) {
-        // Without a directory above there is none of a store.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(());
-        }
-        held => held.map_err(|e| Error::io("open", text, e))?,
-    };
-    let (fs, key) = (&above.fs, key_of(&name.to_string_lossy()));
+    let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
+    let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
+    let (fs, key) = (&above.fs, name.and_then(|name| key_of(&name)));
     if key.is_some() && is_data_dir(&**fs, &above.path)? {
         drop(above.guard()?);
         WriteLock::check_free(&**fs, &above.path)?;
@@ -111,10 +102,30 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
             Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
         }
         None => {
-            let reason = "it would be created in the directory of a store, but its name is not that of a partition; create topics with `Store::create_topic`";
+            let reason = "it would lie in the directory of a store and be none of its partitions; create topics with `Store::create_topic`";
             Err(Error::NotALog { path: path.into(), reason })
         }
     }
+}
+
+/// The nearest directory above a path that is there, and whether it is the one that the path itself
+/// lies in.
+fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
+    for (distance, above) in path.ancestors().skip(1).enumerate() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match Place::hold(fs, above) {
+            Ok(place) => return Ok(Some((place, distance == 0))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A file is an error of what follows.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            // Directories can be created in one that may not be listed.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Some((Place::at(fs, above), distance == 0)));
+            }
+            Err(error) => return Err(Error::io("open", above, error)),
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a checkpoint of a data directory has a line for a log.
