@@ -356,6 +356,7 @@
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
+//!    The same is true of a copy whose files were taken while the log was open.
 //! 5. It reads the marker of a clean shutdown, removes it, and syncs the removal. If the marker
 //!    describes the last segment as it is, the log is open and no batch was read. If not, opening
 //!    continues as after a crash. A log that has no segment and never had a record is new: there
