@@ -145,9 +145,8 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before the first segment goes, the log makes its recovery point unknown, so that no opening
-//! takes the segments for lost. If the process ends before there is room, the next opening reads
-//! the whole log.
+//! Before the first segment goes, the log makes the two lines of its recovery point differ by one,
+//! which needs no room: then no opening takes the segments for lost.
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
 //! much, only four such calls succeed. On a file system that writes nothing in place, such as
@@ -348,9 +347,11 @@
 //!    next relies on it.
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
-//!    recovery point counts as 0. A malformed start is an error, because deleted records would
-//!    reappear without it: restore the file, or remove it if those records may reappear. Segments
-//!    wholly below the start are left from an interrupted deletion; it removes them.
+//!    recovery point counts as 0. If its lines differ by one, the lower one counts, and the start
+//!    may be missing in its file, for lack of room on [a full disk](#a-full-disk). A malformed start
+//!    is an error, because deleted records would reappear without it: restore the file, or remove it
+//!    if those records may reappear. Segments wholly below the start are left from an interrupted
+//!    deletion; it removes them.
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
 //!    front of the log was lost, and opening fails: each deletion stores the start before it
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a

@@ -5,8 +5,8 @@
 //! start is on the medium before any file goes: should a crash leave some of
 //! them, with holes between, the next opening knows that they are to go, and removes them. Where a full disk
 //! has no room for that, they go one by one from the front, and the first that is left says where
-//! the log starts. The recovery point is made unknown before that, so that no opening takes them
-//! for lost.
+//! the log starts. The recovery point is changed before that to vouch for the start no more, so
+//! that no opening takes them for lost.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -88,8 +88,8 @@ impl Shared {
 
     /// Removes the first segments where there is no room to write down that they are to go. The files go one by one
     /// from the front, each durably, so that a crash leaves no hole, until there is room.
-    /// Meanwhile no recovery point of ours stands beside them: with one, the next opening would
-    /// take what went for lost.
+    /// Meanwhile the recovery point does not vouch for the start: with one that does, the next
+    /// opening would take what went for lost.
     fn remove_in_order(
         &self,
         front: &[Arc<Segment>],
