@@ -96,7 +96,7 @@ impl EventStore {
     /// Where a stream is. This must stay as it is for as long as there are streams.
     fn place(&self, stream: &str) -> Result<(&Partition, Log), annals::Error> {
         let number = crc32c(stream.as_bytes()) % PARTITIONS;
-        let partition = self.partitions.get(number as usize).ok_or(annals::Error::Closed)?;
+        let partition = self.partitions.get(number as usize).ok_or(annals::Error::StoreClosed)?;
         Ok((partition, self.topic.partition(number)?))
     }
 

@@ -99,7 +99,7 @@ impl Relay {
             None => {
                 // Before the first message goes out it is known whose number it has.
                 let numbering = Numbering { id: store.new_producer_id()?, next: 0 };
-                consumer.commit_offsets([(from, numbering.at(0))].into())?;
+                consumer.commit_offsets([(from, numbering.at(0))])?;
                 numbering
             }
         };
@@ -135,7 +135,7 @@ impl Relay {
             }
             let from = TopicPartition::new(ACCOUNTS, 0);
             let done = self.numbering.at(last.offset + 1);
-            self.consumer.commit_offsets([(from, done)].into())?;
+            self.consumer.commit_offsets([(from, done)])?;
         }
     }
 }

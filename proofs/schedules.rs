@@ -196,10 +196,10 @@ fn a_tail_and_a_task_miss_no_close() {
     check(|| {
         let log = open(config());
         let (mut one, mut other) = (log.tail(0).unwrap(), log.tail(0).unwrap());
-        let tail = thread::spawn(move || assert!(matches!(one.next_record(None), Err(Error::Closed))));
+        let tail = thread::spawn(move || assert!(matches!(one.next_record(None), Err(Error::Closed { .. }))));
         let task = thread::spawn(move || {
             let next = std::future::poll_fn(|context| other.poll_next(context));
-            assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed)));
+            assert!(matches!(shuttle::future::block_on(next), Err(Error::Closed { .. })));
         });
         log.close().unwrap();
         tail.join().unwrap();
@@ -824,7 +824,7 @@ fn a_close_ends_a_compaction_before_it_lets_go_of_the_directory() {
         let (log, fs) = superseded(compacting());
         let cleaner = log.clone();
         let compaction = thread::spawn(move || match cleaner.compact() {
-            Ok(_) | Err(Error::Closed) => {}
+            Ok(_) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{error}"),
         });
         log.close().unwrap();
@@ -859,6 +859,48 @@ fn a_maintainer_and_its_logs_may_go_in_any_order() {
     });
 }
 
+/// Trap: a log that is closed has no segments any more, and looks empty.
+#[test]
+fn close_is_not_taken_for_end_of_log() {
+    check(|| {
+        let log = four_segments();
+        let reading = log.clone();
+        let reader = thread::spawn(move || {
+            let Ok(mut reader) = reading.reader(0) else { return };
+            for next in 0..4 {
+                match reader.next_record() {
+                    Ok(record) => assert_eq!(record.unwrap().offset, next),
+                    Err(Error::Closed { .. }) => break,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        let looking = log.clone();
+        let looks = thread::spawn(move || {
+            let is_closed = |error| assert!(matches!(error, Error::Closed { .. }), "{error}");
+            match looking.get(1) {
+                Ok(found) => assert_eq!(found.unwrap().offset, 1),
+                Err(error) => is_closed(error),
+            }
+            match looking.offset_for_time(Timestamp::from_millis(2)) {
+                Ok(found) => assert_eq!(found.unwrap().0, 2),
+                Err(error) => is_closed(error),
+            }
+            match looking.read(3, ReadLimits::bytes(1)) {
+                Ok(fetched) => assert!(!fetched.is_empty()),
+                Err(error) => is_closed(error),
+            }
+            match looking.stats() {
+                Ok(stats) => assert_eq!(stats.segments.len(), 5),
+                Err(error) => is_closed(error),
+            }
+        });
+        log.close().unwrap();
+        reader.join().unwrap();
+        looks.join().unwrap();
+    });
+}
+
 #[test]
 fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
     check(|| {
@@ -868,7 +910,7 @@ fn a_close_leaves_nobody_waiting_and_nothing_acknowledged_behind() {
         fn closed<T>(result: annals::Result<T>) -> Option<T> {
             match result {
                 Ok(done) => Some(done),
-                Err(Error::Closed) => None,
+                Err(Error::Closed { .. }) => None,
                 Err(other) => panic!("{other}"),
             }
         }

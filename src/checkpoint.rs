@@ -5,7 +5,7 @@
 //! | `recovery-point-offset-checkpoint` | Kafka's text checkpoint | everything below was synced |
 //! | `log-start-offset-checkpoint` | the same | where the log starts |
 //! | `cleaner-offset-checkpoint` | the same | everything below was compacted |
-//! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed in order, and what its active segment looked like |
+//! | `.kafka_cleanshutdown` | Kafka's JSON, with members of our own | the log was closed cleanly, and what its active segment looked like |
 //! | `.lock` | text | the process that has, or had, the directory open, and the run of the machine it ran in |
 //!
 //! A broker and a store keep them one directory higher, for all their logs; a broker
@@ -27,7 +27,8 @@ pub struct OffsetCheckpointEntry {
     pub offset: Offset,
 }
 
-/// Reads a text checkpoint of offsets: version 0, a count, and that many lines `topic partition offset`.
+/// Reads a text checkpoint of offsets: version 0, a count, and that many lines `topic partition
+/// offset`.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -45,7 +46,8 @@ pub(crate) fn parse_offset_checkpoint(
     })
 }
 
-/// Reads a text checkpoint of leader epochs: version 0, a count, and that many lines `epoch start-offset`.
+/// Reads a text checkpoint of leader epochs: version 0, a count, and that many lines `epoch
+/// start-offset`.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -101,7 +103,7 @@ pub(crate) fn topic_partition(dir: &Path) -> (String, i32) {
     (if name.is_empty() { "log".to_owned() } else { name }, 0)
 }
 
-/// What the log looked like when it was closed in order.
+/// What the log looked like when it was closed cleanly.
 ///
 /// The marker alone only says that the last stop was clean. These members say of
 /// what: when they do not match the files, something else has written there
@@ -125,16 +127,17 @@ pub(crate) struct CleanShutdown {
     pub(crate) time_entries: u64,
     /// How many producers the log knows, if that was written down.
     pub(crate) producers: Option<u64>,
-    /// The base offset and length of every segment: nothing else would show that one is missing, or was cut where a batch
-    /// ends, as a gap in the offsets is what compaction leaves. Empty when there are more than [`MAX_LISTED`].
+    /// The base offset and length of every segment: nothing else would show that one is missing,
+    /// or was cut where a batch ends, as a gap in the offsets is what compaction leaves. Empty
+    /// when there are more than [`MAX_LISTED`].
     pub(crate) segments: Vec<(Offset, u64)>,
 }
 
 /// More segments than this are not listed, so that the marker stays a small file.
 const MAX_LISTED: usize = 20_000;
 
-/// Begins the last member: the CRC-32C of all before it. No batch is read below a marker, so nothing
-/// else would tell that a digit of it is wrong.
+/// Begins the last member: the CRC-32C of all before it. No batch is read below a marker, so
+/// nothing else would tell that a digit of it is wrong.
 const CHECKSUM: &str = ",\"checksum\":";
 
 impl CleanShutdown {
@@ -167,7 +170,7 @@ impl CleanShutdown {
         json
     }
 
-    /// The members, or `None` when it is somebody else's marker, or damaged.
+    /// Returns the members, or `None` if another program wrote the marker, or it is damaged.
     pub(crate) fn parse(json: &str) -> Option<CleanShutdown> {
         let (summed, checksum) = json.rsplit_once(CHECKSUM)?;
         if checksum.strip_suffix('}')?.parse() != Ok(crc_fast::crc32_iscsi(summed.as_bytes())) {
@@ -193,8 +196,8 @@ impl CleanShutdown {
     }
 }
 
-/// The marker of a directory of logs: what each of them looked like when it was closed, by the name of its directory.
-/// A broker reads no more of it than that it is there.
+/// The marker of a directory of logs: what each of them looked like when it was closed, by the
+/// name of its directory. A broker reads no more of it than that it is there.
 pub(crate) fn format_clean_shutdowns<'a>(
     logs: impl IntoIterator<Item = (&'a str, &'a CleanShutdown)>,
 ) -> String {
@@ -237,7 +240,7 @@ fn pairs(json: &str, name: &str) -> Option<Vec<(u64, u64)>> {
     numbers?.chunks(2).map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect()
 }
 
-/// Who has the directory open, or had it last: the content of the lock file.
+/// The content of the lock file: the process that has the directory open, or had it last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Session {
     pub(crate) process: Option<u32>,

@@ -1,4 +1,4 @@
-//! Where time comes from. Nothing else in the crate asks the operating system what time it is.
+//! Clocks. No other module reads the operating system's time.
 
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::types::Timestamp;
@@ -25,10 +25,11 @@ pub trait Clock: Send + Sync + Debug + 'static {
     /// Time since some fixed moment; it never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Whether a thread that sleeps for some time finds that [`monotonic`](Clock::monotonic) has gone on by as much.
+    /// Whether a thread that sleeps for some time finds that [`monotonic`](Clock::monotonic) has
+    /// gone on by as much.
     ///
-    /// *Default* false: threads that wait for a moment of this clock look at it 50 times a second. A clock that passes on
-    /// what [`SystemClock`] says can answer true, and spare that.
+    /// *Default* false: threads that wait for a moment of this clock look at it 50 times a second.
+    /// A clock that passes on what [`SystemClock`] says can answer true, and spare that.
     fn runs_by_itself(&self) -> bool {
         false
     }
@@ -41,7 +42,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time starts now.
+    /// Creates a clock whose monotonic time starts now.
     #[must_use]
     pub fn new() -> SystemClock {
         SystemClock { started: Instant::now() }
@@ -87,7 +88,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`, and zero as its monotonic time.
+    /// Creates a clock that shows `now`, and zero as its monotonic time.
     #[must_use]
     pub fn new(now: Timestamp) -> ManualClock {
         ManualClock {

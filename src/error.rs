@@ -1,42 +1,44 @@
-//! What can go wrong, said so that the caller knows what to do next.
+//! The errors of the crate, with the way out of each.
 
 mod consume;
 mod group;
+mod location;
 mod produce;
 mod serialize;
 mod topic;
 
 pub use consume::{CommitRefusal, ConsumeError};
 pub use group::GroupError;
+pub use location::{CloseReason, LogLocation};
 pub use produce::ProduceError;
 pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeError};
 pub use topic::TopicError;
 
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use location::{Closed, Limit, Range, Recover};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The result of everything that can fail in this crate.
+/// The result of a call that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. [`kind`](Error::kind) says what to do about it.
+/// The error of a failed call. Its [`kind`](Error::kind) tells how to react.
 ///
-/// Every message names what failed, where, and the way out. An error never
-/// leaves the log in a half state: a call that fails has either changed nothing
-/// or says in its documentation what it left.
+/// Every message names what failed, where, and the way out. A failed call never leaves the log
+/// in an intermediate state: it has changed nothing, or its documentation describes the state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system refused an operation.
+    /// An operation of the file system failed.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb: "open", "write", "sync".
+        /// The operation, as a verb: "open", "write", "sync".
         operation: &'static str,
-        /// The file or directory it was tried on.
+        /// The file or directory.
         path: Box<Path>,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
@@ -45,87 +47,96 @@ pub enum Error {
     Corrupt(Box<Corruption>),
 
     /// The offset is below the start or above the end of the log.
-    #[error(
-        "offset {requested} is out of range: the log starts at {start} and ends at {end}; take one of these, or an offset between"
-    )]
+    #[error("offset {requested} is out of range: log {log} {}", Range(*.start, *.end))]
     OffsetOutOfRange {
-        /// The offset asked for.
+        /// The log.
+        log: LogLocation,
+        /// The requested offset.
         requested: Offset,
         /// The first offset of the log.
         start: Offset,
-        /// The offset after its last.
+        /// The offset after the last one.
         end: Offset,
     },
 
-    /// The batch is larger than the log takes.
+    /// The batch is larger than the limit of the log.
     #[error(
-        "a batch of {bytes} bytes is over the limit of {limit} set by `{option}`; send smaller batches or raise it"
+        "a batch of {bytes} bytes is over the limit of {limit} {}; send smaller batches or raise it",
+        Limit(.option, .log.as_ref())
     )]
     BatchTooLarge {
+        /// The log. `None` where a batch is read from a file.
+        log: Option<LogLocation>,
         /// The size of the batch, its header included, compressed if it is compressed.
         bytes: u64,
-        /// The largest the log takes.
+        /// The limit.
         limit: u64,
-        /// The option that sets the limit.
+        /// The option that sets the limit, as the method that sets it is named. The setting of a
+        /// topic has dots in it: `max.message.bytes`.
         option: &'static str,
     },
 
     /// A record cannot be stored.
     #[error("record {index} of the batch: {reason}")]
     InvalidRecord {
-        /// Which record of the append, counted from 0.
+        /// The index of the record in the append, counted from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem.
         reason: InvalidRecord,
     },
 
-    /// Bytes given to the log are not a batch it can take.
+    /// The bytes to append are not a valid batch.
     #[error("not a valid record batch: {0}")]
     InvalidBatch(InvalidBatch),
 
-    /// The batch of an idempotent producer is not the next of that producer.
+    /// The batch of an idempotent producer is not the next one of that producer.
     #[error("{0}")]
     Producer(ProducerRefusal),
 
-    /// Something cannot be done with a topic, or there is none.
+    /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]
     Topic(Box<TopicError>),
 
-    /// A producer could not get a record into its topic.
+    /// A producer could not send a record.
     #[error("{0}")]
     Produce(Box<ProduceError>),
 
-    /// A consumer cannot go on.
+    /// A call of a consumer failed.
     #[error("{0}")]
     Consume(Box<ConsumeError>),
 
-    /// A group of consumers refused a call.
+    /// A consumer group rejected a call.
     #[error("{0}")]
     Group(Box<GroupError>),
 
-    /// A key or a value could not become bytes, or bytes could not become one.
+    /// A key or a value could not be serialized or deserialized.
     #[error("{0}")]
     Serialization(Box<SerializationError>),
 
-    /// A legacy message format, or a codec that this build leaves out.
+    /// A legacy message format, or a codec that is not in this build.
     #[error("{0}")]
     Unsupported(Unsupported),
 
-    /// An option has a value it cannot have.
+    /// An option has an invalid value.
     #[error("option `{option}`: {reason}")]
     InvalidConfig {
         /// The option, as the method that sets it is named.
         option: &'static str,
-        /// What is wrong with the value and what would be right.
+        /// The problem with the value, and what is valid.
         reason: String,
     },
 
-    /// Another `Log` or `Store`, in this process or another, or a broker has the directory open for writing.
-    #[error("{} is open for writing{}; close it there, or open it read-only here", path.display(), Holder(*.holder))]
+    /// Another `Log` or `Store`, in this process or another, or a broker has the directory open
+    /// for writing.
+    #[error(
+        "{} is open for writing{}; close it there, or open it read-only here",
+        path.display(),
+        Holder(*.holder)
+    )]
     Locked {
         /// The directory.
         path: Box<Path>,
-        /// The process that holds it, where it could be found out.
+        /// The process that holds it, if known.
         holder: Option<u32>,
     },
 
@@ -134,31 +145,43 @@ pub enum Error {
     NotALog {
         /// The path that was opened.
         path: Box<Path>,
-        /// What was found instead.
+        /// What the path is instead.
         reason: &'static str,
     },
 
-    /// An earlier failure left it unknown what is on the medium, so the log refuses to go on.
-    #[error("the log is poisoned since: {cause}; close it and open it again to recover")]
+    /// After an earlier failure it is not known what is durable, so the log rejects all changes.
+    #[error("log {log} stopped accepting writes after an I/O error ({cause}); {}", Recover(.log))]
     Poisoned {
-        /// The failure that did it.
+        /// The log.
+        log: LogLocation,
+        /// The failure that caused it.
         cause: Arc<str>,
     },
 
     /// The log was opened read-only.
-    #[error("the log was opened read-only")]
-    ReadOnly,
+    #[error(
+        "log {log} is open read-only; to write, open it with `Log::open` or its store with `Store::open`"
+    )]
+    ReadOnly {
+        /// The log.
+        log: LogLocation,
+    },
 
-    /// The log was closed, by this handle or a clone of it.
-    #[error("the log is closed: open it again")]
-    Closed,
+    /// The log is closed, for all its handles.
+    #[error("{}", Closed(.log, *.reason))]
+    Closed {
+        /// The log.
+        log: LogLocation,
+        /// The reason.
+        reason: CloseReason,
+    },
 
     /// The store was closed, by this handle or a clone of it.
     #[error("the store is closed: open it again")]
     StoreClosed,
 }
 
-/// What to do about damage in a file: only a log file holds what nothing else does.
+/// The way out for damage in a file: only a log file cannot be rebuilt.
 struct Advice<'a>(&'a Path);
 
 impl fmt::Display for Advice<'_> {
@@ -168,8 +191,9 @@ impl fmt::Display for Advice<'_> {
                 "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "restore the file from a copy, or open the log with `OnCorruption::Quarantine`: \
-                 it moves the damaged bytes aside and keeps every sound batch"
+                "restore the file from a copy, or open the log with `OnCorruption::Quarantine` (in an \
+                 open store, with `Store::reopen_partition`): it moves the damaged bytes aside and \
+                 keeps every sound batch"
             }
             _ => "restore the file from a copy",
         })
@@ -181,14 +205,18 @@ struct Holder(Option<u32>);
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(pid) if pid == std::process::id() => f.write_str(" in this process"),
+            // The log that is open may be another one of the directory, and its handle one that no
+            // name says.
+            Some(pid) if pid == std::process::id() => f.write_str(
+                " in this process, by a store or a log in it that still has a handle, such as a topic, reader or consumer",
+            ),
             Some(pid) => write!(f, " by process {pid}"),
             None => Ok(()),
         }
     }
 }
 
-/// What the caller of a failed call can do about it.
+/// The kind of an error: what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -201,35 +229,43 @@ pub enum ErrorKind {
     Corrupt,
     /// This build or this version cannot read it: use one that can.
     Unsupported,
-    /// Somebody else has the log: try again when they are done.
+    /// Another process or handle has the log or the store open: try again when it is closed.
     Busy,
     /// The disk is full, a quota used up, or the file as large as files may be: make room, raise
-    /// the limit, or in the last case [`roll`](crate::Log::roll), and try again; the log is usable.
+    /// the limit, or in the last case [`roll`](crate::Log::roll), and try again; the log is
+    /// usable.
     StorageFull,
     /// Too many files are open: close some, or raise the limit, and try again.
     TooManyFiles,
-    /// The operating system refused for another reason.
+    /// Another error of the operating system: end, and inform an operator.
     Io,
-    /// Close the log and open it again.
+    /// The log stopped accepting writes: close it and open it again.
     Poisoned,
-    /// The log, the store, the producer or the consumer is closed, or the log read-only: nothing to retry.
+    /// The log, the store, the producer or the consumer is closed: nothing to retry.
     Closed,
-    /// Another has taken over from this producer: close it.
+    /// The log was opened read-only: open it for writing, if no other process does.
+    ReadOnly,
+    /// A consumer group still has members: close them, or [remove](crate::Admin::remove_members)
+    /// them.
+    InUse,
+    /// Another producer or consumer has taken over from this one: close this one.
     Fenced,
-    /// Records of this producer are missing before these: send them, or begin again with a higher epoch.
+    /// Records of this producer are missing before these: send them, or begin again with a higher
+    /// epoch.
     OutOfOrder,
-    /// What was named is not there: create it, or name another.
+    /// The topic, partition, group or directory does not exist: create it, or name another.
     NotFound,
-    /// What was to be made is there already.
+    /// It already exists: use it, or name another.
     Exists,
-    /// The partitions of the group are being assigned anew: join again, and leave to others what was theirs meanwhile.
+    /// The partitions of the group are being assigned anew: poll again, and do not commit for
+    /// partitions that other members have by now.
     Rebalancing,
-    /// It took too long: try again, or give it more time.
+    /// The call took too long: retry, or give it more time.
     TimedOut,
 }
 
 impl Error {
-    /// What to do about it.
+    /// Returns the kind of the error, which tells how to react.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -252,12 +288,14 @@ impl Error {
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Locked { .. } => ErrorKind::Busy,
             Error::Poisoned { .. } => ErrorKind::Poisoned,
-            Error::ReadOnly | Error::Closed | Error::StoreClosed => ErrorKind::Closed,
+            Error::ReadOnly { .. } => ErrorKind::ReadOnly,
+            Error::Closed { .. } | Error::StoreClosed => ErrorKind::Closed,
         }
     }
 
-    /// Whether the same call can succeed later without anything being corrected:
-    /// true when the disk or a quota was full, the directory locked, descriptors had run out, a group was being assigned anew, or time had run out.
+    /// Returns whether the same call can succeed later without a correction: true if the
+    /// disk or a quota was full, the directory locked, descriptors had run out, a group was being
+    /// assigned anew, or time had run out.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -274,7 +312,7 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
-    /// Whether a file is missing.
+    /// Returns whether a file is missing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -293,7 +331,7 @@ pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Damage found on disk: which file, where in it, and what was expected there.
+/// Damage on disk: the file, the position, and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is damaged at byte {position}{}: {reason}", path.display(), AtOffset(*.offset))]
 pub struct Corruption {
@@ -301,9 +339,9 @@ pub struct Corruption {
     pub path: PathBuf,
     /// The byte at which the damaged batch or entry begins.
     pub position: u64,
-    /// The offset the log had reached there, where it is known.
+    /// The offset that the log had reached there, if known.
     pub offset: Option<Offset>,
-    /// What is wrong.
+    /// The damage.
     pub reason: Damage,
 }
 
@@ -318,7 +356,7 @@ impl fmt::Display for AtOffset {
     }
 }
 
-/// What is wrong with stored bytes.
+/// The damage of stored bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
@@ -326,16 +364,17 @@ pub enum Damage {
     #[error("{0}")]
     Batch(#[from] InvalidBatch),
 
-    /// The offsets of a batch do not lie after those of the batch before it.
+    /// The offsets of a batch are not above those of the batch before it.
     #[error("a batch begins at offset {found}, below {expected} where the one before it ended")]
     OffsetsOverlap {
-        /// The lowest offset the batch may begin with.
+        /// The lowest valid base offset.
         expected: Offset,
-        /// The one it begins with.
+        /// The base offset of the batch.
         found: Offset,
     },
 
-    /// The offsets of a batch reach into those of what comes behind it, or past the end of the log.
+    /// The offsets of a batch overlap those of the next batch or segment, or exceed the end of the
+    /// log.
     #[error("a batch ends at offset {found}, but what comes behind it begins at {limit}")]
     OffsetsBeyondNext {
         /// The base offset of the next batch or segment, or the end of the log.
@@ -344,21 +383,21 @@ pub enum Damage {
         found: Offset,
     },
 
-    /// Data that was known to be on the medium is not there.
+    /// Data that was known to be durable is missing.
     #[error("the data ends at offset {found}, but everything below {expected} was synced")]
     MissingData {
         /// Everything below this offset had been synced.
         expected: Offset,
-        /// The end of what is there.
+        /// The end of the data that is there.
         found: Offset,
     },
 
-    /// Offsets have no batch, in a log, or a part of one, where nothing was compacted: what held them is gone.
+    /// Offsets have no batch in a part of a log that was never compacted: their batches are lost.
     #[error("the batches of offsets {from} to {before} are missing; nothing was compacted there", before = to.saturating_sub(1))]
     OffsetsMissing {
-        /// The first of them.
+        /// The first missing offset.
         from: Offset,
-        /// Where the next batch or segment begins.
+        /// The offset at which the next batch or segment begins.
         to: Offset,
     },
 
@@ -371,13 +410,13 @@ pub enum Damage {
         found: u64,
     },
 
-    /// An index entry contradicts the log. No harm to the log: what needs the index makes it again, and who has the log
-    /// open for writing replaces the file.
+    /// An index entry contradicts the log. The log is not harmed: the next read that needs the
+    /// index rebuilds it, and the process that has the log open for writing replaces the file.
     #[error("index entry {entry} contradicts the log: {what}")]
     IndexEntry {
         /// The number of the entry in its file.
         entry: u64,
-        /// How.
+        /// The contradiction.
         what: &'static str,
     },
 
@@ -393,9 +432,9 @@ pub enum InvalidBatch {
     /// The bytes end before the batch does.
     #[error("{available} bytes where {needed} are needed")]
     Truncated {
-        /// How many bytes the batch, or its header, takes.
+        /// The number of bytes that the batch, or its header, takes.
         needed: u64,
-        /// How many there are.
+        /// The number of bytes that are there.
         available: u64,
     },
     /// The length field is below what a batch needs.
@@ -403,7 +442,7 @@ pub enum InvalidBatch {
     Length {
         /// The stored length.
         length: i32,
-        /// The least it can be.
+        /// The smallest valid length.
         minimum: i32,
     },
     /// The magic byte belongs to no format.
@@ -432,7 +471,7 @@ pub enum InvalidBatch {
         /// The id in the attributes.
         id: u8,
     },
-    /// The batch is compressed with a codec this build leaves out.
+    /// The batch is compressed with a codec that is not in this build.
     #[error("this build cannot decode {codec}: enable the cargo feature of that name")]
     CodecUnavailable {
         /// The codec.
@@ -457,21 +496,21 @@ pub enum InvalidBatch {
     RecordsMissing {
         /// The stored count.
         expected: u32,
-        /// The records that were there.
+        /// The number of records that were there.
         found: u32,
     },
     /// Bytes are left over after the last record.
     #[error("{bytes} bytes are left over after the last record")]
     TrailingBytes {
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
     /// A record's fields do not fit its length, or a length is impossible.
     #[error("record {index}: {what}")]
     Record {
-        /// Which record of the batch, counted from 0.
+        /// The index of the record in the batch, counted from 0.
         index: u32,
-        /// What is wrong.
+        /// The problem.
         what: &'static str,
     },
     /// The compressed data cannot be decompressed.
@@ -479,7 +518,7 @@ pub enum InvalidBatch {
     Compression {
         /// The codec.
         codec: Codec,
-        /// What is wrong.
+        /// The problem.
         what: &'static str,
     },
     /// The batch expands to more than the configured limit.
@@ -502,29 +541,30 @@ pub enum InvalidRecord {
     Timestamp {
         /// The record's timestamp.
         timestamp: Timestamp,
-        /// The earliest the log takes now.
+        /// The earliest valid timestamp at present.
         earliest: Timestamp,
-        /// The latest the log takes now.
+        /// The latest valid timestamp at present.
         latest: Timestamp,
     },
-    /// It has no key, and the log is compacted by key.
+    /// The record has no key, and the log is compacted by key.
     #[error(
-        "a compacted log takes no record without a key: give it one, or open the log with CleanupPolicy::Delete"
+        "a compacted log takes no record without a key: give it one, or write it to a log with `CleanupPolicy::Delete`"
     )]
     NoKey,
-    /// The record, encoded, is larger than 2 GiB, which is what the format can say.
+    /// The encoded record is larger than 2 GiB, the limit of the format.
     #[error("the record is too large for the format")]
     TooLarge,
 }
 
-/// What this build or this version cannot do.
+/// A format or a feature that this build or this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
     /// Messages of another format than version 2. The log is whole, and nothing in it was changed.
     #[error("message format v{magic} is not supported: {way}", magic = .0, way = way_to_v2(*.0))]
     MessageFormat(i8),
-    /// A batch with a codec that this version does not know. The log is whole, and nothing in it was changed.
+    /// A batch with a codec that this version does not know. The log is whole, and nothing in it
+    /// was changed.
     #[error(
         "codec {0} is not known to this version of annals: update annals, or let a broker that knows it write the topic anew"
     )]
@@ -532,20 +572,21 @@ pub enum Unsupported {
     /// A codec that was not compiled in.
     #[error("this build of annals has no {0}: enable the cargo feature of that name")]
     Codec(Codec),
-    /// Compaction of a log with transactions in it: which of them were aborted is not known to this version.
+    /// The compaction of a log with transactions: this version does not know which of them were
+    /// aborted.
     #[error(
         "a log with transactions cannot be compacted yet: leave it to a broker, or set a policy without compaction"
     )]
     CompactingTransactions,
-    /// A batch of a transaction, or a control batch, for [`Log::append_batch`](crate::Log::append_batch):
-    /// nothing could end the transaction yet.
+    /// A batch of a transaction, or a control batch, for
+    /// [`Log::append_batch`](crate::Log::append_batch): transactions are not implemented yet.
     #[error(
         "a batch of a transaction cannot be appended yet, nor a control batch: send the records without a transaction"
     )]
     AppendingTransactions,
 }
 
-/// What to do with messages of a format.
+/// The way out for messages of a legacy format.
 fn way_to_v2(magic: i8) -> &'static str {
     match magic {
         0 | 1 => "convert it with Kafka, which rewrites it as v2",
@@ -555,11 +596,11 @@ fn way_to_v2(magic: i8) -> &'static str {
     }
 }
 
-/// Why a log refused the batch of an idempotent producer. Nothing of it was stored.
+/// The reason why a log rejected the batch of an idempotent producer. Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerRefusal {
-    /// Another has taken over the producer's id. Kafka: `InvalidProducerEpochException`.
+    /// Another producer has taken over the producer id. Kafka: `InvalidProducerEpochException`.
     #[error(
         "producer {producer_id} has epoch {epoch}, and the log has seen epoch {current}: another has taken over; close this producer"
     )]
@@ -568,10 +609,11 @@ pub enum ProducerRefusal {
         producer_id: ProducerId,
         /// The epoch of the batch.
         epoch: ProducerEpoch,
-        /// The one that has taken over.
+        /// The epoch of the producer that has taken over.
         current: ProducerEpoch,
     },
-    /// Batches before it are missing, or it repeats one that was stored too long ago to tell. Kafka: `OutOfOrderSequenceException`.
+    /// Batches before this one are missing, or it repeats one that was stored too long ago to be
+    /// recognised. Kafka: `OutOfOrderSequenceException`.
     #[error(
         "producer {producer_id} goes on with sequence number {found} where {expected} is next; send what is missing, or raise the epoch and begin at 0"
     )]
@@ -580,10 +622,11 @@ pub enum ProducerRefusal {
         producer_id: ProducerId,
         /// The sequence number that the next batch must begin with.
         expected: Sequence,
-        /// The one that it begins with.
+        /// The sequence number of the batch.
         found: Sequence,
     },
-    /// The producer has an open transaction, to which the batch does not belong. Kafka: `InvalidTxnStateException`.
+    /// The producer has an open transaction, to which the batch does not belong.
+    /// Kafka: `InvalidTxnStateException`.
     #[error(
         "producer {producer_id} has a transaction open and the batch is not part of it; end the transaction first"
     )]
@@ -603,7 +646,8 @@ impl ProducerRefusal {
     }
 }
 
-/// A format or codec this build cannot decode becomes [`Error::Unsupported`], all else [`Error::InvalidBatch`].
+/// A format or codec that this build cannot decode becomes [`Error::Unsupported`], any other
+/// problem [`Error::InvalidBatch`].
 impl From<InvalidBatch> for Error {
     fn from(reason: InvalidBatch) -> Error {
         match reason {

@@ -1,4 +1,4 @@
-//! What a log reports about itself while it works.
+//! Events of logs and stores.
 
 use crate::error::{Corruption, Damage};
 use crate::types::Offset;
@@ -7,16 +7,16 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Something a log did or found that no call returns.
+/// An event: something a log or a store did or found that no call returns.
 ///
-/// Events are delivered on the thread that caused them, after the log, and the store it is in, have
-/// released their locks: a [`Listener`] may call either. One that panics takes the call with it whose
-/// event it was, after that call's work was done; in calls of a group, the panic ends there.
+/// Events are delivered on the thread that caused them, after the log and its store have released
+/// their locks, so a [`Listener`] may call either. If a listener panics, the call that caused the
+/// event unwinds after its work is done; in calls of a group, the panic is caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file whose name means nothing to a log lies in its directory, or a directory in that of a store which is named like no
-    /// partition's: `lost+found`, say. It is left alone.
+    /// The directory of a log has a file with an unknown name, or the directory of a store has a
+    /// directory that is not a partition, such as `lost+found`. It is left alone.
     UnknownFile {
         /// The file or directory.
         path: PathBuf,
@@ -26,36 +26,39 @@ pub enum Event {
         /// The file.
         path: PathBuf,
     },
-    /// A replacement for segments that had been written completely was put in their place.
+    /// A complete replacement of segments, left by an interrupted compaction, was put in their
+    /// place.
     SwapCompleted {
         /// The segment file that now has its final name.
         path: PathBuf,
     },
-    /// A checkpoint could not be read, so the log was recovered as if it did not exist. That of the log's start is an error instead.
+    /// A checkpoint could not be read, so the log was recovered as if it did not exist. A damaged
+    /// checkpoint of the log's start is an error instead.
     CheckpointIgnored {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
-    /// The torn end of the log, never acknowledged as durable, was cut off.
+    /// The torn end of the log, never acknowledged as durable, was truncated.
     TailCut {
-        /// The file that was cut.
+        /// The file that was truncated.
         path: PathBuf,
         /// Its length now.
         position: u64,
-        /// The bytes cut off it, and those of segments after it that went with it.
+        /// The bytes that were truncated, including those of removed segments after it.
         bytes: u64,
         /// The end of the log now.
         end: Offset,
     },
-    /// Damage was taken out of the log, as [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) asks.
+    /// Damage was moved out of the log, because of
+    /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Quarantined(Quarantined),
-    /// An index was missing or wrong and was made again from the log.
+    /// An index was missing or wrong, and was rebuilt from the log.
     IndexRebuilt {
         /// The index file.
         path: PathBuf,
-        /// What was wrong with it.
+        /// The problem.
         reason: &'static str,
     },
     /// A new segment was begun.
@@ -69,7 +72,7 @@ pub enum Event {
     Flushed {
         /// The durable end of the log.
         through: Offset,
-        /// How long the disk took.
+        /// The duration of the fsync.
         took: Duration,
     },
     /// Records were removed from the end of the log.
@@ -77,112 +80,119 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
-    /// The start of the log moved up: deleted records are gone for readers, whole segments of them also from the disk.
+    /// The start of the log moved up: readers no longer see the deleted records, and whole
+    /// segments leave the disk.
     StartMoved {
         /// The start of the log now.
         start: Offset,
-        /// How many segments left the log.
+        /// The number of segments removed from the log.
         segments: usize,
         /// The bytes of their batches.
         bytes: u64,
     },
     /// The log was compacted.
     Compacted(CompactionReport),
-    /// The log cannot be compacted, and is not until it is opened again: what is stored makes it fail. Everything else goes on.
+    /// The log cannot be compacted until it is opened again, because of its stored records.
+    /// Everything else goes on.
     Uncleanable {
         /// The failure.
         cause: String,
     },
-    /// A [`Maintainer`](crate::Maintainer) could not maintain the log, and tries again in its next round.
+    /// A [`Maintainer`](crate::Maintainer) could not maintain the log. It tries again in its next
+    /// round.
     MaintenanceFailed {
         /// Why.
         error: String,
     },
-    /// A partition of a store could not be opened, and is [offline](crate::OfflinePartitions). All others can be used.
+    /// A partition of a store could not be opened, and is [offline](crate::OfflinePartitions). All
+    /// others can be used.
     PartitionOffline {
         /// Its directory.
         path: PathBuf,
         /// Why.
         error: String,
     },
-    /// Damage was met while reading.
+    /// A read found damage.
     Damaged(Corruption),
-    /// A file that is no longer needed could not be removed or trimmed. Opening the log tries again.
+    /// A file that is no longer needed could not be removed or trimmed. Opening the log tries
+    /// again.
     CleanupFailed {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
     /// A checkpoint could not be written. Nothing is lost: after a crash, more has to be read.
     CheckpointFailed {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
-    /// Code of yours that a producer or consumer called has panicked. It was left at that.
+    /// User-supplied code that a producer or consumer called has panicked. The panic was caught.
     CallbackPanicked {
         /// The topic of the record that it was called for.
         topic: String,
-        /// What it was.
+        /// The kind of callback.
         what: &'static str,
     },
-    /// Records that nobody waits for, as they were [handed over](crate::Acks::HandedOver), could not be written.
+    /// Records of a producer with [`Acks::HandedOver`](crate::Acks::HandedOver) could not be
+    /// written.
     RecordsLost {
         /// The topic.
         topic: String,
         /// The partition.
         partition: u32,
-        /// How many.
+        /// The number of records.
         records: u64,
         /// Why.
         error: String,
     },
-    /// The log stopped taking calls: close it and open it again.
+    /// The log stopped accepting writes: close it and open it again, in a store with
+    /// [`reopen_partition`](crate::Store::reopen_partition).
     Poisoned {
-        /// The failure that did it.
+        /// The failure that caused it.
         cause: String,
     },
 }
 
-/// Damage that was taken out of a log when it was opened with
+/// Damage that was moved out of a log when it was opened with
 /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quarantined {
-    /// Where the bytes are now. Nothing reads this file: look into it, and delete it when you like.
+    /// The file that has the bytes now. annals never reads it: you can inspect it, and delete it.
     pub path: PathBuf,
-    /// The log file they were taken from.
+    /// The log file that they were moved from.
     pub segment: PathBuf,
-    /// Where in it they began.
+    /// The position in that file at which they began.
     pub position: u64,
-    /// How many there were.
+    /// The number of bytes.
     pub bytes: u64,
-    /// The offsets that have no record any more, as far as they had one.
+    /// The offsets that no longer have a record, as far as they had one.
     pub offsets: Range<Offset>,
-    /// What was found at the position.
+    /// The damage at the position.
     pub reason: Damage,
 }
 
-/// What compaction did to a log.
+/// The result of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CompactionReport {
-    /// How often the log was gone through. More than once when its keys do not fit into
-    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) together; 0 when there was nothing to do.
+    /// The number of passes over the log: more than one if its keys do not all fit into
+    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes); 0 if there was nothing to do.
     pub passes: usize,
-    /// How many segments fewer there are.
+    /// The number of segments removed.
     pub segments_removed: usize,
-    /// How many bytes fewer their batches take.
+    /// The number of bytes removed.
     pub bytes_removed: u64,
-    /// The records that stayed, of those the last pass looked at.
+    /// The number of records kept, of those that the last pass covered.
     pub records_kept: u64,
-    /// The records that went, tombstones included.
+    /// The number of records removed, including tombstones.
     pub records_removed: u64,
-    /// The tombstones that had stayed for as long as they have to.
+    /// The number of tombstones removed, after their time.
     pub tombstones_removed: u64,
-    /// Every key is in the log once below this offset.
+    /// The offset below which each key is in the log once.
     pub clean_until: Offset,
 }
 

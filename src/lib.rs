@@ -390,9 +390,11 @@
 //! | `Fenced` | close the producer: another has taken over |
 //! | `OutOfRange` | seek to the start or the end of the log |
 //! | `StorageFull`, `TooManyFiles`, `Busy`, `TimedOut` | remove the cause, then retry: [`is_retryable`](Error::is_retryable) |
+//! | `InUse` | let the members of the group leave, or remove them |
 //! | `Rebalancing` | poll again: the group is assigning its partitions |
 //! | `NotFound`, `Exists` | create it, or use the one that is there |
-//! | `Poisoned` | close the log and open it again |
+//! | `Poisoned` | close the log and open it again, in a store with [`Store::reopen_partition`] |
+//! | `ReadOnly` | open the log for writing |
 //! | `Corrupt` | restore the file, or set the damage aside with [`Quarantine`](OnCorruption::Quarantine) |
 //! | `Unsupported` | enable the codec, or convert the old format |
 //! | `Closed` | open it again, or end |
@@ -405,7 +407,7 @@
 //! assert_eq!(error.kind(), ErrorKind::OutOfRange);
 //! assert_eq!(
 //!     error.to_string(),
-//!     "offset 7 is out of range: the log starts at 0 and ends at 0; take one of these, or an offset between",
+//!     "offset 7 is out of range: log orders-0 is empty and ends at 0; 0 is the only offset in range",
 //! );
 //! # Ok::<(), Error>(())
 //! ```
@@ -428,7 +430,7 @@
 //! ## In memory, for tests
 //!
 //! [`fs::MemFs`] is a disk in memory that distinguishes synced bytes from bytes that were only
-//! written. A crash is a clone: the disk as a power failure at this moment could leave it, while
+//! written. A crash is a clone: the disk as a loss of power at this moment could leave it, while
 //! the original goes on. So a test can crash at every step of a program and check what is left.
 //!
 //! ```
@@ -539,9 +541,9 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error, ErrorKind,
-    GroupError, InvalidBatch, InvalidRecord, ProduceError, ProducerRefusal, RecordPart, Result,
-    SerializationError, SerializeError, TopicError, Unsupported,
+    CloseReason, CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error,
+    ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError, ProducerRefusal,
+    RecordPart, Result, SerializationError, SerializeError, TopicError, Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]

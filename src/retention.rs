@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::record::BatchHeader;
 use crate::types::{Offset, Timestamp};
 
-/// What the rules look at in a segment.
+/// The facts about a segment that the rules use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     /// The base of the segment after it, or the end of the log.
@@ -17,7 +17,7 @@ pub(crate) struct Extent {
     pub(crate) bytes: u64,
 }
 
-/// What a log may keep.
+/// The retention limits of a log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// The first offset of the log.
@@ -69,7 +69,8 @@ pub(crate) fn expired(
     }
     if let Some(most) = limits.age_millis {
         loop {
-            // One that compaction has emptied has no time of its own: it goes with what is behind it.
+            // One that compaction has emptied has no time of its own: it goes with what is behind
+            // it.
             let mut next = gone;
             while segments.get(next).is_some_and(|segment| segment.bytes <= EMPTY_BYTES)
                 && largest(next)?.is_none()

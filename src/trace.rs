@@ -2,7 +2,8 @@
 
 use crate::event::{Event, Listener};
 
-/// A [`Listener`] that turns every [`Event`] into a `tracing` event. Needs the cargo feature `tracing`.
+/// A [`Listener`] that turns every [`Event`] into a `tracing` event. Needs the cargo feature
+/// `tracing`.
 ///
 /// The target is `annals`, so a filter like `annals=debug` selects them. Each has a message and
 /// fields of the names that the variants of [`Event`] use: `path`, `bytes`, `end`. The levels:
@@ -32,7 +33,7 @@ pub struct TracingListener {
 }
 
 impl TracingListener {
-    /// A listener whose events carry this text in their field `log`, to tell logs apart.
+    /// Creates a listener whose events carry this text in their field `log`, to tell logs apart.
     pub fn new(log: impl Into<String>) -> TracingListener {
         TracingListener { log: log.into() }
     }

@@ -32,7 +32,8 @@ pub type LeaderEpoch = i32;
 pub const NO_PRODUCER_ID: ProducerId = -1;
 
 /// The first producer id that a [`Store`](crate::Store) gives out. No broker reaches it: a cluster
-/// gives out ids from 0 on, a thousand at a time, and at a million a second would take 146,000 years.
+/// gives out ids from 0 on, a thousand at a time, and at a million a second would take 146,000
+/// years.
 pub const FIRST_STORE_PRODUCER_ID: ProducerId = 1 << 62;
 
 /// Milliseconds since the Unix epoch, as Kafka stores them.
@@ -51,7 +52,7 @@ impl Timestamp {
     /// "This record has no timestamp": Kafka's -1.
     pub const NONE: Timestamp = Timestamp(-1);
 
-    /// The time this many milliseconds after the Unix epoch.
+    /// Returns the time this many milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Timestamp {
         Timestamp(millis)
@@ -63,13 +64,13 @@ impl Timestamp {
         self.0
     }
 
-    /// Whether this is [`Timestamp::NONE`].
+    /// Returns whether this is [`Timestamp::NONE`].
     #[must_use]
     pub const fn is_none(self) -> bool {
         self.0 == Timestamp::NONE.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time since `earlier`; zero if this is not later.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
@@ -148,7 +149,8 @@ pub enum OffsetSpec {
     Latest,
     /// The first record with the largest timestamp of the log. Kafka: -3.
     MaxTimestamp,
-    /// The first offset held on this disk: the same as `Earliest`, as nothing is held elsewhere. Kafka: -4.
+    /// The first offset held on this disk: the same as `Earliest`, as nothing is held elsewhere.
+    /// Kafka: -4.
     EarliestLocal,
     /// The last offset held in remote storage: never any. Kafka: -5.
     LatestTiered,
@@ -162,7 +164,7 @@ impl From<Timestamp> for OffsetSpec {
     }
 }
 
-/// How a batch's records section is compressed: the lowest three bits of its attributes.
+/// The codec of a batch's records section: the lowest three bits of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Codec {
@@ -182,7 +184,7 @@ impl Codec {
     /// Every codec, in the order of their ids.
     pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
-    /// The name Kafka's configuration and tools use, which is also the cargo feature's.
+    /// Returns the name Kafka's configuration and tools use, which is also the cargo feature's.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -194,7 +196,7 @@ impl Codec {
         }
     }
 
-    /// The codec with this id, if there is one.
+    /// Returns the codec with this id, if there is one.
     #[must_use]
     pub const fn from_id(id: u8) -> Option<Codec> {
         Some(match id {
@@ -207,7 +209,7 @@ impl Codec {
         })
     }
 
-    /// Whether this build can compress and decompress with it.
+    /// Returns whether this build can compress and decompress with it.
     #[must_use]
     pub const fn is_available(self) -> bool {
         match self {
@@ -226,12 +228,13 @@ impl fmt::Display for Codec {
     }
 }
 
-/// Whose clock a batch's timestamps come from: bit 3 of its attributes. Kafka: `message.timestamp.type`.
+/// The type of a batch's timestamps: bit 3 of its attributes.
+/// Kafka: `message.timestamp.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TimestampType {
-    /// Each record keeps the time its producer gave it.
+    /// Each record keeps the timestamp of its producer.
     #[default]
     CreateTime,
-    /// Every record of a batch reads as the time the log took it.
+    /// Every record of a batch reads as the time of its append.
     LogAppendTime,
 }

@@ -256,7 +256,7 @@ impl Listener for Caller {
             Ok(())
         };
         match call() {
-            Ok(()) | Err(Error::Closed) => {}
+            Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{event:?}: {error}"),
         }
         self.calling.store(false, Ordering::SeqCst);
@@ -464,7 +464,7 @@ impl Listener for Table {
             log.truncate_to(log.offsets().end)
         };
         match call() {
-            Ok(()) | Err(Error::Closed) => {}
+            Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => panic!("{event:?}: {error}"),
         }
         self.calling.store(false, Ordering::SeqCst);

@@ -166,8 +166,28 @@ fn keyed(rounds: u64) -> tempfile::TempDir {
     dir
 }
 
+/// Cleans a log, and checks that it was told before what comes of it.
 fn clean(dir: &Path, args: &[&str]) -> Ran {
-    run(dir, &[&["clean", "t-0"], args].concat())
+    let before = files_of(&dir.join("t-0"));
+    let told = run(dir, &[&["clean", "t-0"], args].concat());
+    assert_eq!(files_of(&dir.join("t-0")), before, "nothing is changed without --execute");
+    let done = run(dir, &[&["clean", "t-0", "--execute"], args].concat());
+    assert_eq!((told.code, done.code == 0), (done.code, told.stderr.contains("--execute")));
+    for (told, done) in told.lines().iter().zip(done.lines()) {
+        let mut done = done.clone();
+        done["executed"] = json!(false);
+        assert_eq!(told, &done);
+    }
+    assert_eq!(told.lines().len(), done.lines().len());
+    done
+}
+
+fn files_of(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> =
+        entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect();
+    files.sort();
+    files
 }
 
 fn info(dir: &Path) -> Value {
@@ -391,6 +411,30 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len() as u64, lost);
 }
 
+/// Opening the log was refused, and every command that only reads said that all was well.
+#[test]
+fn lost_segment_of_log_that_was_not_closed_is_told_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
+    let append = ["append", "t-0", "--batch-records", "10", "--segment-bytes", "300"];
+    run_with(dir.path(), &append, lines.as_bytes()).ok();
+    let log = dir.path().join("t-0");
+    fs::remove_file(log.join(".kafka_cleanshutdown")).unwrap();
+    fs::remove_file(log.join("00000000000000000020.log")).unwrap();
+    run(dir.path(), &["append", "t-0"]).refused(2, "offset 20");
+    for command in ["read", "info", "verify", "repair"] {
+        let ran = run(dir.path(), &[command, "t-0"]);
+        let told = ran.stderr.clone() + &String::from_utf8(ran.stdout.clone()).unwrap();
+        assert!(ran.code == 3 && told.contains("20 to 29 are missing"), "{command}: {told}");
+    }
+    run(dir.path(), &["repair", "t-0", "--execute"]).ok();
+    fs::remove_file(log.join(".kafka_cleanshutdown")).unwrap();
+    run(dir.path(), &["append", "t-0"]).ok();
+    assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+    let read = offsets(&run(dir.path(), &["read", "t-0"]).ok());
+    assert_eq!(read, (0..20).chain(30..100).collect::<Vec<_>>());
+}
+
 /// A log of ten batches of ten records, the fourth of which has a flipped bit.
 fn damaged() -> tempfile::TempDir {
     let dir = many(100);
@@ -434,6 +478,36 @@ fn everything_sound_is_read_around_damage() {
     assert!(fs::metadata(dir.path().join(repaired[0]["moved_to"].as_str().unwrap())).is_ok());
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()), sound);
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
+}
+
+/// It promised to move what it then removed, and said nothing.
+#[test]
+fn repair_says_of_each_byte_what_becomes_of_it() {
+    let garbage: [(&str, &[u8]); 2] = [("text", b"garbage text\n"), ("cut", &[0; 0])];
+    for (what, bytes) in garbage {
+        let dir = many(100);
+        let path = dir.path().join("t-0/00000000000000000000.log");
+        let sound = fs::read(&path).unwrap();
+        let tail = if what == "cut" { &sound[..sound.len() / 20] } else { bytes };
+        fs::write(&path, [&sound, tail].concat()).unwrap();
+        let before = files_of(&dir.path().join("t-0"));
+        let told = run(dir.path(), &["repair", "t-0"]);
+        assert_eq!((told.code, files_of(&dir.path().join("t-0"))), (3, before), "{what}");
+        let done = run(dir.path(), &["repair", "t-0", "--execute"]).ok();
+        let mut gone = tail.len();
+        for moved in done.lines() {
+            let to = moved["moved_to"].as_str().unwrap();
+            assert!(told.stderr.contains(&format!("would be moved to {to}")), "{}", told.stderr);
+            let kept = fs::read(dir.path().join(to)).unwrap();
+            assert!(kept == tail[tail.len() - gone..][..kept.len()], "{what}");
+            gone -= kept.len();
+        }
+        let (removed, tells) = (format!("{gone} bytes of writes that were cut short"), gone > 0);
+        assert_eq!(told.stderr.contains(&removed), tells, "{what}: {}", told.stderr);
+        assert_eq!(done.stderr.contains(&removed), tells, "{what}: {}", done.stderr);
+        assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 100);
+        assert!(run(dir.path(), &["repair", "t-0"]).ok().stdout.is_empty());
+    }
 }
 
 #[test]
@@ -802,7 +876,7 @@ fn a_second_writer_is_told_who_has_the_log() {
     let holder = format!("process {}", writer.id());
     run(dir.path(), &["append", "t-0"]).refused(2, &holder);
     run(dir.path(), &["truncate", "t-0", "--to", "0", "--execute"]).refused(2, &holder);
-    run(dir.path(), &["clean", "t-0", "--policy", "compact"]).refused(2, &holder);
+    run(dir.path(), &["clean", "t-0", "--policy", "compact", "--execute"]).refused(2, &holder);
     assert_eq!(values(&run(dir.path(), &["read", "t-0"]).ok()), ["x"]);
     drop(writer.stdin.take());
     assert!(writer.wait().unwrap().success());

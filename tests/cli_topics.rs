@@ -283,6 +283,18 @@ fn a_group_goes_on_where_it_was() {
     assert!(!run(dir.path(), &own).ok().stdout.is_empty());
 }
 
+/// A typo made another topic in the store, or a partition that it could not place.
+#[test]
+fn append_creates_no_partition_in_store() {
+    let dir = with_topic("weather", "2");
+    let before = content(dir.path());
+    run_with(dir.path(), &["append", "d/weathr-0"], b"a\n").refused(2, "no topic `weathr`");
+    run_with(dir.path(), &["append", "d/weather-2"], b"a\n").refused(2, "no partition 2");
+    assert_eq!(content(dir.path()), before);
+    run_with(dir.path(), &["append", "d/weather-1"], b"a\n").ok();
+    run(dir.path(), &["topics", "d", "describe", "weather"]).ok();
+}
+
 /// Looking takes no lock, so a group can be looked at while its members are at work.
 #[test]
 fn group_is_described_beside_its_members() {
@@ -309,6 +321,20 @@ fn group_is_described_beside_its_members() {
     run(dir.path(), &[&reset[..], &["--execute"]].concat()).refused(2, "d");
     run(dir.path(), &["topics", "d", "describe", "orders"]).ok();
     assert!(before == content(dir.path()));
+    // What is left when the process is killed: members live in it, so nobody reads any more.
+    fs::create_dir(dir.path().join("killed")).unwrap();
+    for (path, bytes) in content(&dir.path().join("d")) {
+        let copy = dir.path().join("killed").join(path.strip_prefix(dir.path().join("d")).unwrap());
+        if path.is_dir() {
+            fs::create_dir_all(copy).unwrap()
+        } else {
+            fs::write(copy, bytes).unwrap()
+        }
+    }
+    let listed = run(dir.path(), &["groups", "killed", "list"]).ok().lines().remove(0);
+    assert_eq!(listed["state"], "Empty");
+    let described = run(dir.path(), &["groups", "killed", "describe", "g"]).ok().lines().remove(0);
+    assert_eq!((&described["state"], &described["members"]), (&json!("Empty"), &json!([])));
     member.close().unwrap();
     store.close().unwrap();
 }
@@ -416,7 +442,11 @@ fn wrong_usage_is_told_in_one_line() {
         (1, &["consume", "d"], "TOPICS"),
         (2, &["consume", "d", "orders", "nope"], "no topic `nope`"),
         (2, &["consume", "d", "orders", "--partition", "2"], "no partition 2"),
-        (2, &["consume", "d", "orders", "--from", "1"], "orders-0: offset 1 is out of range"),
+        (
+            2,
+            &["consume", "d", "orders", "--from", "1"],
+            "offset 1 is out of range: log d/orders-0 ",
+        ),
         (1, &["consume", "d", "orders", "--from", "first"], "a position is earliest"),
         (1, &["consume", "d", "orders", "--group", ""], "the name of a group"),
         (1, &["consume", "d", "orders", "--max", "-1"], "'-1' for '--max"),

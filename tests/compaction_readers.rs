@@ -208,7 +208,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
     let closed = fired && change == Change::Close;
     match &compacted {
         Ok(_) => {}
-        Err(Error::Closed) => assert!(closed),
+        Err(Error::Closed { .. }) => assert!(closed),
         Err(other) => panic!("{other}"),
     }
     let log = if closed {

@@ -125,7 +125,7 @@ fn everything_at_once() {
                         Err(Error::OffsetOutOfRange { .. }) => {
                             tail.seek(annals::StartAt::Latest).unwrap()
                         }
-                        Err(Error::Closed) => return,
+                        Err(Error::Closed { .. }) => return,
                         other => panic!("{other:?}"),
                     }
                 }
@@ -226,7 +226,7 @@ fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
                     let record = record.unwrap();
                     witness.see(record.offset, record.value_str().unwrap());
                 }
-                Err(Error::Closed) => return witness.next,
+                Err(Error::Closed { .. }) => return witness.next,
                 Err(other) => panic!("{other}"),
             }
             continue;
@@ -239,7 +239,7 @@ fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
                     witness.see(record.offset, value);
                 }
             }
-            Err(Error::Closed) => return witness.next,
+            Err(Error::Closed { .. }) => return witness.next,
             Err(other) => panic!("{other}"),
         }
     }
@@ -385,7 +385,7 @@ fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
     assert!(tail.poll_next(&mut context).is_pending());
     log.clone().close().unwrap();
     assert_eq!(woken(), 3);
-    assert!(matches!(tail.poll_next(&mut context), Poll::Ready(Err(Error::Closed))));
+    assert!(matches!(tail.poll_next(&mut context), Poll::Ready(Err(Error::Closed { .. }))));
 }
 
 #[cfg(feature = "futures")]

@@ -134,7 +134,7 @@ fn a_damage_that_is_gone_is_not_said_again() {
     };
     let (log, mut reader) = damaged();
     log.close().unwrap();
-    assert!(matches!(reader.next_record(), Err(Error::Closed)));
+    assert!(matches!(reader.next_record(), Err(Error::Closed { .. })));
 
     let (log, mut reader) = damaged();
     log.delete_before(6).unwrap();

@@ -729,7 +729,8 @@ fn groups_are_reset_as_kafkas_tools_do() {
         admin.delete_group(GROUP),
         admin.alter_offsets(GROUP, BTreeMap::from([(at("orders", 0), 1.into())])),
     ] {
-        assert_eq!(refusal(refused.unwrap_err()), GroupError::NonEmptyGroup);
+        let used = GroupError::NonEmptyGroup { group: GROUP.to_owned() };
+        assert_eq!(refusal(refused.unwrap_err()), used);
     }
     let used = refusal(admin.delete_offsets(GROUP, one.clone()).unwrap_err());
     assert!(matches!(used, GroupError::Subscribed { .. }));

@@ -750,7 +750,7 @@ fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
     let mine = consumers[2].assignment()[0].clone();
     let committed =
         OffsetAndMetadata { offset: 3, leader_epoch: Some(7), metadata: "\u{e9}".into() };
-    consumers[2].commit_offsets([(mine, committed)].into()).unwrap();
+    consumers[2].commit_offsets([(mine, committed)]).unwrap();
     let admin = store.admin();
     for group in ["audit", "gone"] {
         let offsets = [(at(0), 1.into()), (at(2), 5.into())].into();

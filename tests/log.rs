@@ -204,7 +204,7 @@ fn a_read_only_log_follows_its_writer() {
     for i in 0..400 {
         assert_eq!(tail.next_record(None).unwrap().unwrap().offset, i);
     }
-    assert!(matches!(follower.append("no"), Err(Error::ReadOnly)));
+    assert!(matches!(follower.append("no"), Err(Error::ReadOnly { .. })));
     log.truncate_to(100).unwrap();
     assert_eq!(values(&follower), expected(100));
     assert!(matches!(Log::open(&path, small()), Err(Error::Locked { holder: Some(_), .. })));

@@ -396,7 +396,7 @@ fn options_that_cannot_be_are_named() {
     let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
     let reading = Log::open_read_only("t-0", LogConfig::default().fs(fs)).unwrap();
     let maintainer = Maintainer::new(rare()).unwrap();
-    assert_eq!(maintainer.add(&reading).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(maintainer.add(&reading).unwrap_err().kind(), ErrorKind::ReadOnly);
     let handle = log.clone();
     log.close().unwrap();
     assert_eq!(maintainer.add(&handle).unwrap_err().kind(), ErrorKind::Closed);

@@ -180,7 +180,7 @@ fn close_lets_go_while_handles_live() {
     first.close().unwrap();
     let second = store(fs.clone());
     assert!(second.topic("t").unwrap().partition(0).unwrap().recovery().clean);
-    assert!(matches!(log.append("late"), Err(Error::Closed)));
+    assert!(matches!(log.append("late"), Err(Error::Closed { .. })));
     drop((log, tail, first));
     assert!(is_locked(Store::open("d", StoreConfig::default().fs(fs))));
 }
@@ -482,7 +482,7 @@ fn unreadable_start_brings_no_deleted_record_back() {
                 if within {
                     Store::open(dir, StoreConfig::default().fs(fs.clone())).map(drop)
                 } else {
-                    Err(Error::Closed)
+                    Err(Error::StoreClosed)
                 },
             ];
             for refused in &refused[..if within { 3 } else { 2 }] {

@@ -524,7 +524,7 @@ fn closing_from_several_threads_while_all_is_in_use() {
             assert_eq!(closed.filter(Result::is_ok).count(), 1);
         });
         let end = log.offsets().end;
-        assert!(matches!(log.append("no"), Err(Error::Closed)));
+        assert!(matches!(log.append("no"), Err(Error::Closed { .. })));
         let log = open(&fs).unwrap();
         assert!(log.recovery().clean);
         assert_eq!(log.offsets().end, end);

@@ -58,6 +58,13 @@ fn store(fs: impl Fs) -> Store {
     Store::open("d", config).unwrap()
 }
 
+/// Leaves a closed store with the topic `t`: a log creates no partition in one.
+fn close_with_topic(fs: &MemFs) {
+    let store = store(fs.clone());
+    store.create_topic("t", TopicConfig::default()).unwrap();
+    store.close().unwrap();
+}
+
 fn change_digit(fs: &MemFs, path: &str, from_end: u64, bits: u8) {
     let file = fs.open(Path::new(path), Open::ReadWrite).unwrap();
     let at = file.len().unwrap() - from_end;
@@ -210,7 +217,7 @@ fn torn_records_are_cut_when_point_was_lost() {
     for dir in [DIR, "d/t-0"] {
         let fs = MemFs::new();
         if dir != DIR {
-            store(fs.clone()).close().unwrap();
+            close_with_topic(&fs);
         }
         let open = |fs: &MemFs| Log::open(dir, tiny(fs)).unwrap();
         let log = open(&fs);
@@ -228,7 +235,7 @@ fn torn_records_are_cut_when_point_was_lost() {
 #[test]
 fn torn_records_are_cut_when_broker_had_compacted() {
     let fs = MemFs::new();
-    store(fs.clone()).close().unwrap();
+    close_with_topic(&fs);
     let open = |fs: &MemFs| Log::open("d/t-0", tiny(fs)).unwrap();
     let log = open(&fs);
     append(&log, 0..10);
@@ -355,7 +362,7 @@ fn known_holes_are_no_damage_later() {
 fn killed(dir: &str, start: u64) -> MemFs {
     let fs = MemFs::new();
     if dir != DIR {
-        store(fs.clone()).close().unwrap();
+        close_with_topic(&fs);
     }
     let log = Log::open(dir, tiny(&fs)).unwrap();
     append(&log, 0..12);

@@ -281,7 +281,8 @@ fn a_closed_store_says_so() {
         assert_eq!(refused.to_string(), "the store is closed: open it again");
     }
     let refused = topic.partition(0).unwrap().append("x").unwrap_err();
-    assert_eq!(refused.to_string(), "the log is closed: open it again");
+    let told = "log data/orders-0 was closed with its store; open the store again";
+    assert_eq!(refused.to_string(), told);
     open(&fs).unwrap();
 }
 
@@ -581,7 +582,9 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
 #[test]
 fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     let disk = MemFs::new();
-    open(&disk).unwrap().close().unwrap();
+    let store = open(&disk).unwrap();
+    store.create_topic("orders", TopicConfig::default()).unwrap();
+    store.close().unwrap();
     // The lock file of the store, then its directory, then that of the log.
     for (operation, nth) in [(Operation::Lock, 1), (Operation::LockDir, 1), (Operation::LockDir, 2)]
     {
@@ -841,5 +844,5 @@ fn every_call_says_that_the_store_is_closed() {
     }
     is_closed("close of a member", member.close().err());
     assigned.close().unwrap();
-    assert!(matches!(log.append("y"), Err(Error::Closed)));
+    assert!(matches!(log.append("y"), Err(Error::Closed { .. })));
 }

@@ -3,9 +3,9 @@
 
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
-    AutoOffsetReset, ConsumerConfig, CoordinatorConfig, Error, ErrorKind, Event, Listener, Log,
-    LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord, Record, Store,
-    StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
+    AutoOffsetReset, ConsumerConfig, CoordinatorConfig, Error, ErrorKind, Event, GroupState,
+    Listener, Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord,
+    Record, Store, StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::Path;
@@ -97,6 +97,7 @@ fn directories_of_others_are_left_alone_and_reported() {
         "System Volume Information",
         "my-photos",
     ];
+    open(&fs).unwrap().close().unwrap();
     for name in others {
         fs.create_dir(&Path::new(DATA).join(name)).unwrap();
         write_file(&fs, &format!("{DATA}/{name}"), "what", b"ever");
@@ -132,6 +133,7 @@ fn what_is_named_like_a_partition_and_is_none_is_refused() {
         assert_eq!(fs.list(Path::new(DATA)).unwrap().len(), 1, "{name}");
     }
     let fs = MemFs::new();
+    open(&fs).unwrap().close().unwrap();
     fs.create_dir(Path::new("data/backup-2024")).unwrap();
     write_file(&fs, "data/backup-2024", "photo.jpeg", b"x");
     let error = open(&fs).unwrap_err();
@@ -333,6 +335,35 @@ fn damage_is_quarantined_in_offline_partition_alone() {
     assert!(strict(&fs).unwrap().topic("orders").unwrap().unavailable_partitions().is_empty());
 }
 
+/// Members live in the process that has the store open: once it is gone, a view must not show them as if they still read.
+#[test]
+fn view_shows_no_members_once_their_process_is_gone() {
+    let fs = MemFs::new();
+    let store = open(&fs).unwrap();
+    store.create_topic("orders", partitions(2)).unwrap();
+    let state = |fs: &MemFs, group: &str| {
+        let view = Store::open_read_only(DATA, config(fs)).unwrap();
+        let described = view.describe_group(group).unwrap();
+        let listed = view.list_groups().unwrap().groups;
+        let listed = listed.iter().find(|listed| listed.group == group).unwrap();
+        assert_eq!(listed.state, described.state);
+        (described.state, described.members.len())
+    };
+    let member = |config: ConsumerConfig| {
+        let mut consumer = store.consumer(config).unwrap();
+        consumer.subscribe(["orders"]).unwrap();
+        consumer.poll(Duration::from_secs(20)).unwrap();
+        consumer
+    };
+    let dynamic = member(ConsumerConfig::new("dynamic"));
+    let fixed = member(ConsumerConfig::new("static").instance_id("one"));
+    assert_eq!(state(&fs, "dynamic"), (GroupState::Stable, 1));
+    let killed = fs.kill();
+    assert_eq!(state(&killed, "dynamic"), (GroupState::Empty, 0));
+    assert_eq!(state(&killed, "static"), (GroupState::Stable, 1));
+    drop((dynamic, fixed));
+}
+
 /// What decides which topic a directory belongs to, or how long its records stay, is not guessed at: the others open.
 #[test]
 fn partition_is_offline_when_its_small_files_are_damaged() {
@@ -418,6 +449,7 @@ fn empty_partition_is_kept_when_a_checkpoint_knows_it() {
     assert_eq!((offsets.start, offsets.end), (5, 5));
     // Without one, nothing was ever acknowledged in it.
     let fs = MemFs::new();
+    open(&fs).unwrap().close().unwrap();
     fs.create_dir(Path::new("data/orders-0")).unwrap();
     assert!(open(&fs).unwrap().topics().is_empty());
 }
@@ -650,7 +682,7 @@ fn view_follows_a_live_writer_and_changes_nothing() {
     assert_eq!(log.offsets().end, 3);
     orders.partition(1).unwrap().append("d").unwrap();
     assert_eq!(log.get(3).unwrap().unwrap().value_str(), Some("d"));
-    assert_eq!(log.append("no").unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(log.append("no").unwrap_err().kind(), ErrorKind::ReadOnly);
     let described = view.describe_topic("orders").unwrap();
     assert_eq!(described.id, orders.id());
     assert_eq!((described.partitions[1].start, described.partitions[1].end), (1, 4));

@@ -783,7 +783,7 @@ fn record_reaches_recreated_topic() {
     // A log that was closed by itself is a closed log.
     again.partition(1).unwrap().close().unwrap();
     let closed = produce_error(producer.send(to(1, "x")).unwrap().wait());
-    assert!(matches!(closed, ProduceError::Batch(cause) if matches!(*cause, Error::Closed)));
+    assert!(matches!(closed, ProduceError::Batch(cause) if matches!(*cause, Error::Closed { .. })));
 }
 
 /// Topics are deleted and created again among the records of one producer, while the disk is full now and

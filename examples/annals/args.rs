@@ -35,12 +35,14 @@ pub enum Command {
     ///
     /// One pass of maintenance: compacts all that may be compacted, then deletes what the log may not keep. The last
     /// segment, which is appended to, is not compacted. Where a segment is, its records without a key go. Prints how
-    /// much was removed, and how many records are left.
+    /// much would be removed, and how many records would be left, from a pass over a copy of the log. Only --execute
+    /// removes them.
     Clean(CleanArgs),
     /// Move damaged bytes out of a log, and keep everything else
     ///
-    /// Prints the damage there is. With --execute, the damaged bytes go to files beside their segments, and their
-    /// offsets stay without records; everything that is sound can be read again.
+    /// Prints the damage there is, and what would become of each byte of it. With --execute, the damaged bytes go to
+    /// files beside their segments, and their offsets stay without records; everything that is sound can be read
+    /// again. The end of a write that was cut short is removed.
     Repair(RepairArgs),
     /// Remove the records at and above an offset
     ///
@@ -170,6 +172,9 @@ pub struct CleanArgs {
     /// What time it is, in milliseconds since the epoch; the system's time unless given
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub now: Option<i64>,
+    /// Clean the log, not a copy of it
+    #[arg(long)]
+    pub execute: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

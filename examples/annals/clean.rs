@@ -1,9 +1,10 @@
-//! `clean`: one pass of maintenance.
+//! `clean`: one pass of maintenance, on a copy that says what it would do, or with `--execute` on the log.
 
 use crate::args::CleanArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::notices::Notices;
 use crate::output::{Output, spinner};
+use crate::rehearsal::Rehearsal;
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
 use annals::inspect::{Batches, Piece};
@@ -25,17 +26,29 @@ struct Report {
     tombstones_removed: u64,
     start: Offset,
     end: Offset,
+    /// Given where it is `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executed: Option<bool>,
 }
 
 pub fn run(args: &CleanArgs, output: &mut Output) -> Result<(), Failure> {
     refuse_idle(args)?;
-    let trouble = Arc::new(Trouble::default());
-    let config = config(args).listener(trouble.clone());
     // Opening for writing would make a log where there is none.
-    drop(Log::open_read_only(&args.dir, config.clone())?);
-    let log = Log::open(&args.dir, config)?;
+    drop(Log::open_read_only(&args.dir, config(args))?);
+    if args.execute {
+        return clean_in(&args.dir, args, output);
+    }
+    let rehearsal = Rehearsal::of(&args.dir)?;
+    clean_in(rehearsal.dir(), args, output).map_err(|failure| rehearsal.failed(failure))?;
+    warn("nothing was removed; --execute removes it");
+    Ok(())
+}
+
+fn clean_in(dir: &Path, args: &CleanArgs, output: &mut Output) -> Result<(), Failure> {
+    let trouble = Arc::new(Trouble::default());
+    let log = Log::open(dir, config(args).listener(trouble.clone()))?;
     let progress = spinner("cleaning");
-    let result = clean(args, &log);
+    let result = clean(dir, args, &log);
     progress.finish_and_clear();
     let closed = log.close();
     output.json(&result?)?;
@@ -84,10 +97,10 @@ fn config(args: &CleanArgs) -> LogConfig {
     config
 }
 
-fn clean(args: &CleanArgs, log: &Log) -> Result<Report, Failure> {
-    let before = records(&args.dir, log)?;
-    let (compacted, maintained) = pass(args.policy, log).map_err(Failure::within(&args.dir))?;
-    let records_kept = records(&args.dir, log)?;
+fn clean(dir: &Path, args: &CleanArgs, log: &Log) -> Result<Report, Failure> {
+    let before = records(dir, log)?;
+    let (compacted, maintained) = pass(args.policy, log).map_err(Failure::within(dir))?;
+    let records_kept = records(dir, log)?;
     let offsets = log.offsets();
     Ok(Report {
         segments_removed: compacted.segments_removed.saturating_add(maintained.segments_deleted),
@@ -97,6 +110,7 @@ fn clean(args: &CleanArgs, log: &Log) -> Result<Report, Failure> {
         tombstones_removed: compacted.tombstones_removed,
         start: offsets.start,
         end: offsets.end,
+        executed: (!args.execute).then_some(false),
     })
 }
 

@@ -171,11 +171,7 @@ impl Source {
             StartAt::Time(time) => {
                 log.offset_for_time(time)?.map_or(end, |(offset, _)| offset.max(start))
             }
-            StartAt::Offset(offset) if (start..=end).contains(&offset) => offset,
-            StartAt::Offset(requested) => {
-                let error = annals::Error::OffsetOutOfRange { requested, start, end };
-                return Err(Failure::refused(format!("{at}: {error}")));
-            }
+            StartAt::Offset(offset) => offset,
             _ => start,
         };
         Ok(Source { records: Records::Log(Box::new(log.reader(from)?)), at, end })

@@ -32,10 +32,8 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<(), Failure>
     let offsets = looked.offsets();
     if !args.execute {
         let (start, end) = (offsets.start, args.to);
-        if !(start..=offsets.end).contains(&end) {
-            let error = Error::OffsetOutOfRange { requested: end, start, end: offsets.end };
-            return Err(Failure::within(&args.dir)(error));
-        }
+        // Fails for an offset that is not in the log.
+        looked.reader(end)?;
         // A batch that reaches beyond the new end goes as a whole.
         let records_removed =
             count(
@@ -67,18 +65,17 @@ fn at_most_damaged_from(
 }
 
 pub fn delete_before(args: &DeleteBeforeArgs, output: &mut Output) -> Result<(), Failure> {
-    let offsets = Log::open_read_only(&args.dir, LogConfig::default())?.offsets();
+    let looked = Log::open_read_only(&args.dir, LogConfig::default())?;
+    let offsets = looked.offsets();
     let before = args.offset;
     let goes = |header: &BatchHeader| before.saturating_sub(header.base_offset);
     if !args.execute {
         let (start, end) = (before.max(offsets.start), offsets.end);
-        if start > end {
-            let error = Error::OffsetOutOfRange { requested: start, start: offsets.start, end };
-            return Err(Failure::within(&args.dir)(error));
-        }
+        looked.reader(start)?;
         let records_removed = count(&args.dir, offsets.start, goes)?;
         return preview(output, &Preview { start, end, records_removed, executed: false });
     }
+    drop(looked);
     let log = Log::open(&args.dir, config())?;
     let result = log.delete_before(args.offset).map(drop);
     finish(log, result.map_err(Failure::within(&args.dir)), output)

@@ -210,9 +210,11 @@ impl Dump<'_> {
             }
             Some(FileKind::TxnIndex) => self.transactions(path),
             Some(FileKind::Snapshot) => self.snapshot(path),
+            Some(FileKind::Recent) => self.recent(path),
             Some(_) => self.small(path),
             None => {
-                let known = "give a .log, .index, .timeindex, .txnindex, .snapshot or checkpoint";
+                let known =
+                    "give a .log, .index, .timeindex, .txnindex, .snapshot, .recent or checkpoint";
                 let path = path.display();
                 Err(Failure::Refused(format!("{path} is not a file of a log by its name; {known}")))
             }
@@ -259,6 +261,21 @@ impl Dump<'_> {
                 "last_timestamp": producer.last_timestamp.as_millis(),
                 "coordinator_epoch": producer.coordinator_epoch,
                 "current_txn_first_offset": producer.current_txn_first_offset,
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn recent(&mut self, path: &Path) -> Result<(), Failure> {
+        for batch in inspect::recent_batches(&DiskFs, path)? {
+            self.output.json(&json!({
+                "producer_id": batch.producer_id,
+                "heard": batch.heard.as_millis(),
+                "first_sequence": batch.first_sequence,
+                "last_sequence": batch.last_sequence,
+                "first_offset": batch.first_offset,
+                "last_offset": batch.last_offset,
+                "timestamp": batch.timestamp.as_millis(),
             }))?;
         }
         Ok(())

@@ -48,7 +48,7 @@ impl Failure {
     /// What went wrong with the log in this directory, where the error does not name it.
     pub fn within(dir: &Path) -> impl Fn(Error) -> Failure {
         move |error| match &error {
-            Error::OffsetOutOfRange { .. } | Error::Unsupported(_) | Error::InvalidBatch(_) => {
+            Error::Unsupported(_) | Error::InvalidBatch(_) => {
                 Failure::Refused(format!("{}: {error}", dir.display()))
             }
             _ => error.into(),
@@ -94,7 +94,7 @@ impl From<Error> for Failure {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Failure::Refused(format!("{error}; a log there can be read, not changed"))
             }
-            Error::BatchTooLarge { bytes, limit, option } => {
+            Error::BatchTooLarge { bytes, limit, option, .. } => {
                 let flag = flag_of(option);
                 Failure::Refused(format!(
                     "a batch of {bytes} bytes is over the limit of {limit}; raise --{flag}"
@@ -103,7 +103,7 @@ impl From<Error> for Failure {
             Error::Locked { .. } => {
                 let told = error.to_string();
                 let told = told.split(';').next().unwrap_or(&told);
-                Failure::Refused(format!("{told}; wait for it to end, or end it"))
+                Failure::Refused(format!("{told}; try again when that process has closed it"))
             }
             Error::Topic(refused) => of_topic(refused),
             Error::Produce(refused) => of_record(refused),

@@ -3,6 +3,7 @@
 use crate::args::DirArgs;
 use crate::dump::Problem;
 use crate::failure::{DAMAGED, Failure, warn};
+use crate::holes::holes;
 use crate::output::Output;
 use crate::salvage::{Salvage, start_of};
 use crate::scan::{Transactions, marker};
@@ -63,7 +64,11 @@ struct Producer {
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     let (start, end, damaged) = match Log::open_read_only(&args.dir, LogConfig::default()) {
-        Ok(log) => (log.offsets().start, log.offsets().end, None),
+        Ok(log) => {
+            let found = holes(&args.dir, &log)?;
+            found.iter().for_each(|hole| warn(&hole.to_string()));
+            (log.offsets().start, log.offsets().end, found.first().map(Problem::from))
+        }
         Err(Error::Corrupt(damage)) => {
             warn(&format!("{damage}; `annals read` prints what is sound around it"));
             let start = start_of(&args.dir);

@@ -11,18 +11,24 @@ impl Listener for Notices {
     fn on_event(&self, event: &Event) {
         match event {
             Event::TailCut { path, position, bytes, end } => warn(&format!(
-                "{} ended in a write that was cut short: {bytes} bytes at byte {position} were removed, and the log ends at offset {end}",
+                "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of writes that were cut short were removed, behind that and in later files",
                 path.display()
             )),
-            Event::Quarantined(taken) => warn(&format!(
-                "{} is damaged at byte {}: {} bytes were moved to {}, and offsets {} to {} have no records",
-                taken.segment.display(),
-                taken.position,
-                taken.bytes,
-                taken.path.display(),
-                taken.offsets.start,
-                taken.offsets.end.saturating_sub(1),
-            )),
+            Event::Quarantined(taken) => {
+                let (first, last) = (taken.offsets.start, taken.offsets.end.saturating_sub(1));
+                let lost = if taken.offsets.is_empty() {
+                    String::new()
+                } else {
+                    format!(", and offsets {first} to {last} have no records")
+                };
+                warn(&format!(
+                    "{} is damaged at byte {}: {} bytes were moved to {}{lost}",
+                    taken.segment.display(),
+                    taken.position,
+                    taken.bytes,
+                    taken.path.display(),
+                ));
+            }
             Event::CheckpointIgnored { path, reason } => {
                 warn(&format!("{} was ignored: {reason}", path.display()));
             }

@@ -2,6 +2,7 @@
 
 use crate::args::{Isolation, OutputFormat, ReadArgs};
 use crate::failure::{DAMAGED, Failure, warn};
+use crate::holes::holes;
 use crate::json::Shown;
 use crate::output::Output;
 use crate::salvage::{Salvage, start_of};
@@ -62,7 +63,13 @@ pub fn run(args: &ReadArgs, output: &mut Output) -> Result<ExitCode, Failure> {
             read_files(args, &mut printer)?;
             Ok(ExitCode::from(DAMAGED))
         }
-        read => read.map(|()| ExitCode::SUCCESS),
+        read => {
+            read?;
+            let log = Log::open_read_only(&args.dir, LogConfig::default())?;
+            let found = holes(&args.dir, &log)?;
+            found.iter().for_each(|hole| warn(&hole.to_string()));
+            Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+        }
     }
 }
 

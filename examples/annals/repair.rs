@@ -4,10 +4,11 @@ use crate::args::RepairArgs;
 use crate::failure::{DAMAGED, Failure, warn};
 use crate::notices::Notices;
 use crate::output::{Output, spinner};
+use crate::rehearsal::Rehearsal;
 use crate::verify;
-use annals::{Log, LogConfig, Offset, OnCorruption};
+use annals::{Log, LogConfig, Offset, Offsets, OnCorruption, Recovery};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,46 +17,78 @@ struct Moved {
     file: PathBuf,
     position: u64,
     bytes: u64,
-    /// The offsets that have no record any more.
-    first_offset: Offset,
-    last_offset: Offset,
+    /// The offsets that have no record any more, if there were any.
+    first_offset: Option<Offset>,
+    last_offset: Option<Offset>,
     problem: String,
     /// Where the bytes are now.
     moved_to: PathBuf,
 }
 
 pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> {
-    if !args.execute {
-        let problems = verify::problems(&args.dir)?;
-        for problem in &problems {
-            output.json(problem)?;
-        }
-        if problems.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        warn(
-            "nothing was changed; --execute moves the damaged bytes to files beside their segments, and removes a write that was cut short",
-        );
-        return Ok(ExitCode::from(DAMAGED));
-    }
     // Opening for writing would make a log where there is none.
     verify::segments(&args.dir)?;
-    let config = LogConfig::default().listener(Arc::new(Notices));
-    drop(Log::open_read_only(&args.dir, config.clone().on_corruption(OnCorruption::Truncate))?);
-    let progress = spinner("repairing");
-    let log = Log::open(&args.dir, config.on_corruption(OnCorruption::Quarantine))?;
-    progress.finish_and_clear();
-    for moved in &log.recovery().quarantined {
+    let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
+    drop(Log::open_read_only(&args.dir, config)?);
+    if !args.execute {
+        return rehearse(&args.dir, output);
+    }
+    let (found, ends) = repair(&args.dir, LogConfig::default().listener(Arc::new(Notices)))?;
+    for moved in found.quarantined {
+        let had_any = !moved.offsets.is_empty();
         output.json(&Moved {
-            file: moved.segment.clone(),
+            file: moved.segment,
             position: moved.position,
             bytes: moved.bytes,
-            first_offset: moved.offsets.start,
-            last_offset: moved.offsets.end.saturating_sub(1),
+            first_offset: had_any.then_some(moved.offsets.start),
+            last_offset: had_any.then_some(moved.offsets.end.saturating_sub(1)),
             problem: moved.reason.to_string(),
-            moved_to: moved.path.clone(),
+            moved_to: moved.path,
         })?;
     }
-    log.close()?;
+    warn(&format!("the log starts at {} and ends at {}", ends.start, ends.end));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the damage out of the log in a directory; returns what went, and where the log is now.
+fn repair(dir: &Path, config: LogConfig) -> Result<(Recovery, Offsets), Failure> {
+    let progress = spinner("repairing");
+    let log = Log::open(dir, config.on_corruption(OnCorruption::Quarantine))?;
+    progress.finish_and_clear();
+    let (found, ends) = (log.recovery().clone(), log.offsets());
+    log.close()?;
+    Ok((found, ends))
+}
+
+/// Prints the problems, and says of each byte that would go where it would go.
+fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
+    let problems = verify::problems(dir)?;
+    for problem in &problems {
+        output.json(problem)?;
+    }
+    let rehearsal = Rehearsal::of(dir)?;
+    let (found, ends) = repair(rehearsal.dir(), LogConfig::default())
+        .map_err(|failure| rehearsal.failed(failure))?;
+    for moved in &found.quarantined {
+        warn(&format!(
+            "{} bytes at byte {} of {} would be moved to {}",
+            moved.bytes,
+            moved.position,
+            rehearsal.original(&moved.segment).display(),
+            rehearsal.original(&moved.path).display(),
+        ));
+    }
+    if let Some((path, position)) = &found.dropped_at {
+        warn(&format!(
+            "{} bytes of writes that were cut short would be removed, behind byte {position} of {} and in later files",
+            found.dropped_bytes,
+            rehearsal.original(path).display(),
+        ));
+    }
+    if problems.is_empty() && found.quarantined.is_empty() && found.dropped_at.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    warn(&format!("the log would start at {} and end at {}", ends.start, ends.end));
+    warn("nothing was changed; --execute does it");
+    Ok(ExitCode::from(DAMAGED))
 }

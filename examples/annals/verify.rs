@@ -3,6 +3,7 @@
 use crate::args::DirArgs;
 use crate::dump::Problem;
 use crate::failure::{DAMAGED, Failure};
+use crate::holes::holes;
 use crate::output::{Output, spinner};
 use crate::salvage::Salvage;
 use annals::fs::{DiskFs, EntryKind, Fs as _};
@@ -37,7 +38,12 @@ pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
         opened => opened?,
     };
     let progress = spinner("verifying");
-    let mut problems: Vec<Problem> = log.verify()?.iter().map(Problem::from).collect();
+    let found = log.verify()?;
+    let mut problems: Vec<Problem> = found.iter().map(Problem::from).collect();
+    // What was there when it was closed, `verify` knows.
+    let missing = holes(dir, &log)?;
+    let is_new = |hole: &&Corruption| !found.iter().any(|known| known.offset == hole.offset);
+    problems.extend(missing.iter().filter(is_new).map(Problem::from));
     let end = if let Some(base) = last_segment(dir)? {
         check_active_indexes(dir, base, &mut problems)?;
         check_tail(&log, &segment_file(dir, base, "log"), &mut problems)?

@@ -1,43 +1,44 @@
-//! What stands for a key in the map: 16 bytes, whatever its length.
+//! The id of a key in the map: 16 bytes, whatever the length of the key.
 //!
-//! A key of up to 15 bytes stands for itself, with its length in the last byte. No two of them can be
-//! taken for each other, and there is nothing to compute.
+//! The id of a key of up to 15 bytes is the key itself, with its length in the last byte. Two such
+//! keys never collide, and there is nothing to compute.
 //!
-//! Longer ones are hashed, and what is left of that is 120 bits, as the last byte says that it is a hash. Two keys with one hash
-//! would be taken for one, and the record of one of them lost. That does not happen by chance: among a
-//! thousand million keys the odds are one in 10^18. To make it happen on purpose, somebody who chooses keys would
-//! need two that SipHash maps to one value under a key that is drawn for each pass and never
-//! leaves the process, which is what that function was designed to prevent. It takes some 10
-//! to 15 ns for a short key. XXH3 takes 5 to 10, but its 128 bits are not as many to
-//! somebody who chooses keys: of keys of 32 bytes that differ in their first two words, and not in
-//! the sum of those, one half of its hash is the same whatever the seed. The other half alone meets by chance among
-//! a few thousand millions of keys, and nobody has promised that it takes chance.
+//! Longer keys are hashed to 120 bits; the last byte marks the id as a hash. Two keys with the
+//! same hash would count as one, and the record of one of them would be lost. That does not happen
+//! by chance: among a thousand million keys the odds are one in 10^18. To force a collision, an
+//! attacker who chooses keys would need two that SipHash maps to one value under a random seed
+//! that is new for each pass and never leaves the process. That function was designed to prevent
+//! this. It takes some 10 to 15 ns for a short key. XXH3 takes 5 to 10, but its 128 bits are worth
+//! less against an attacker: for keys of 32 bytes that differ in their first two words, and not in
+//! the sum of those, one half of its hash is the same whatever the seed. The other half alone
+//! collides by chance among a few thousand millions of keys, and there is no proof that an
+//! attacker needs chance.
 
 use siphasher::sip128::{Hash128, SipHasher13};
 
-/// The last byte of what stands for a key that is hashed; for others it is their length.
+/// The last byte of the id of a hashed key; for other keys it is their length.
 const HASHED: u64 = 0xff << 56;
 
-/// Stands for a key.
+/// The id of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(pub(crate) u64, pub(crate) u64);
 
-/// How keys are turned into what stands for them, and spread over a map.
+/// Computes the ids of keys, and spreads them over a map.
 pub(crate) struct Keying {
     hasher: SipHasher13,
-    /// Nobody who chooses keys knows which of them meet in one place.
+    /// Secret, so that an attacker who chooses keys cannot make them meet in one slot.
     spread: [u64; 2],
 }
 
 impl Keying {
-    /// The seed must be one that nobody who chooses keys knows.
+    /// The seed must not be known to a client that chooses keys.
     pub(crate) fn new(seed: [u8; 16]) -> Keying {
         let hasher = SipHasher13::new_with_key(&seed);
         let Hash128 { h1, h2 } = hasher.hash(b"where keys go");
         Keying { hasher, spread: [h1, h2] }
     }
 
-    /// What stands for a key.
+    /// Returns the id of a key.
     #[inline]
     pub(crate) fn id(&self, key: &[u8]) -> KeyId {
         short(key).unwrap_or_else(|| {
@@ -65,13 +66,14 @@ fn folded(one: u64, other: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-/// What stands for a key that stands for itself. Its first bytes and its last ones may overlap: of one length,
-/// no other key has the same.
+/// What stands for a key that stands for itself. Its first bytes and its last ones may overlap: of
+/// one length, no other key has the same.
 #[inline]
 fn short(key: &[u8]) -> Option<KeyId> {
     let length = key.len() as u64;
     let (first, second) = if let (Some(head), Some(tail)) = (key.first_chunk(), key.last_chunk()) {
-        // Of the last eight bytes those that are not among the first ones, which are seven at most.
+        // Of the last eight bytes those that are not among the first ones, which are seven at
+        // most.
         let new_bits = u32::try_from(length).ok()?.checked_sub(8)?.checked_mul(8)?;
         let new = 1u64.checked_shl(new_bits)?.wrapping_sub(1);
         (u64::from_be_bytes(*head), u64::from_be_bytes(*tail) & new)

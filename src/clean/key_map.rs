@@ -1,15 +1,16 @@
 //! The last offset of each key, in a fixed piece of memory.
 //!
-//! Keys can be of any length, so a slot has a [`KeyId`] in place of its key: 16 bytes, and 8 for the
-//! offset.
+//! Keys can be of any length, so a slot has a [`KeyId`] in place of its key: 16 bytes, and 8 for
+//! the offset.
 //!
 //! Slots are searched from the one the key names onwards. Neighbours share a cache line, and as
 //! a tenth of the slots stays free the way is short.
 //!
-//! What costs time is waiting for memory, and there are two remedies. A map in use has only as many slots as its keys need:
-//! it begins with a small part of its memory and spreads over more of it, in place, as it fills. And keys come in
-//! crowds: the slots of all are looked at first, so that the processor fetches them side by side.
-//! Looking at each as soon as it is known is three times slower: then what is computed waits for memory too.
+//! What costs time is waiting for memory, and there are two remedies. A map in use has only as
+//! many slots as its keys need: it begins with a small part of its memory and spreads over more of
+//! it, in place, as it fills. And keys come in crowds: the slots of all are looked at first, so
+//! that the processor fetches them side by side. Looking at each as soon as it is known is three
+//! times slower: then what is computed waits for memory too.
 
 use crate::clean::key_id::{KeyId, Keying};
 use crate::error::{Error, Result};
@@ -49,9 +50,10 @@ fn room_in(slots: usize) -> usize {
 }
 
 impl KeyMap {
-    /// A map in at most `memory_bytes`, or in what as many keys as `offsets` has numbers need, if that is less.
+    /// A map in at most `memory_bytes`, or in what as many keys as `offsets` has numbers need, if
+    /// that is less.
     ///
-    /// The seed must be one that nobody who writes to the log knows.
+    /// The seed must not be known to a client that writes to the log.
     ///
     /// # Errors
     ///
@@ -71,7 +73,8 @@ impl KeyMap {
                 "{memory_bytes} bytes hold no key; give it {least} or more"
             )));
         }
-        // Memory that comes as zeros need not be written, but there is no way to ask for it and hear a no.
+        // Memory that comes as zeros need not be written, but there is no way to ask for it and
+        // hear a no.
         if Vec::<Slot>::new().try_reserve_exact(slots).is_err() {
             let bytes = slots.saturating_mul(SLOT_BYTES);
             return Err(refuse(format!("there are no {bytes} bytes to be had; give it less")));
@@ -80,29 +83,30 @@ impl KeyMap {
         Ok(KeyMap { slots: vec![[0; 3]; slots], used: slots.min(FIRST_SLOTS), keying, len: 0 })
     }
 
-    /// How many keys it has.
+    /// Returns the number of keys.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many keys it can have.
+    /// Returns the number of keys that it can have.
     pub(crate) fn capacity(&self) -> usize {
         room_in(self.slots.len())
     }
 
-    /// How much memory it takes.
+    /// Returns the memory that it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.len().saturating_mul(SLOT_BYTES)
     }
 
-    /// What stands for a key in this map.
+    /// Returns the id of a key in this map.
     #[inline]
     pub(crate) fn id(&self, key: &[u8]) -> KeyId {
         self.keying.id(key)
     }
 
-    /// Looks at the slots of keys that are about to be inserted, at both ends, as a slot can lie across two cache lines.
+    /// Looks at the slots of keys that are about to be inserted, at both ends, as a slot can lie
+    /// across two cache lines.
     #[inline]
     pub(crate) fn touch(&self, keys: impl Iterator<Item = KeyId>) {
         let mut seen = 0;
@@ -112,7 +116,8 @@ impl KeyMap {
         std::hint::black_box(seen);
     }
 
-    /// Takes this for the last offset of the key. False, and nothing done, if the key is new and there is no room.
+    /// Takes this for the last offset of the key. False, and nothing done, if the key is new and
+    /// there is no room.
     #[inline]
     pub(crate) fn insert(&mut self, key: KeyId, offset: Offset) -> bool {
         let mut at = self.find(key);
@@ -153,8 +158,8 @@ impl KeyMap {
         self.slots.iter().take(self.used).filter_map(|[_, _, place]| place.checked_sub(1))
     }
 
-    /// How many keys the slots in use may have. As long as there are more slots to take into use, that
-    /// is half as many: the way is shorter then.
+    /// How many keys the slots in use may have. As long as there are more slots to take into use,
+    /// that is half as many: the way is shorter then.
     #[inline]
     fn room(&self) -> usize {
         if self.used == self.slots.len() { self.capacity() } else { self.used / 2 }

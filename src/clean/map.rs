@@ -15,10 +15,11 @@ const CROWD: usize = 256;
 /// What is noted of batches takes no more than this part of the map's memory.
 const MAP_SHARE: usize = 8;
 
-/// What was read into a map.
+/// The content that was read into a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapped {
-    /// Up to here the log can be cleaned with the map: the offset after the last that it knows about.
+    /// Up to here the log can be cleaned with the map: the offset after the last that it knows
+    /// about.
     pub(crate) end: Offset,
     /// Whether the map was full before everything had been read.
     pub(crate) full: bool,
@@ -26,19 +27,21 @@ pub(crate) struct Mapped {
     pub(crate) records: u64,
     pub(crate) batches: u64,
     pub(crate) bytes_read: u64,
-    /// Where they lie.
+    /// The positions of their batches.
     pub(crate) stretches: Stretches,
 }
 
-/// Notes the last offset of each key from `from` on. `sources` are the dirty segments in order, from the one that holds `from`.
+/// Notes the last offset of each key from `from` on. `sources` are the dirty segments in order,
+/// from the one that holds `from`.
 ///
-/// Control records, records without a key, and those of aborted transactions do not count: none of them
-/// supersedes anything. Every batch is checked against its checksum and its neighbours,
-/// and all its records are decoded.
+/// Control records, records without a key, and those of aborted transactions do not count: none of
+/// them supersedes anything. Every batch is checked against its checksum and its neighbours, and
+/// all its records are decoded.
 ///
 /// # Errors
 ///
-/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what `report` says.
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
+/// `report` says.
 pub(crate) fn build_map(
     sources: &[Source<'_>],
     from: Offset,
@@ -144,7 +147,8 @@ impl Reading<'_> {
 }
 
 impl Reading<'_> {
-    /// Inserts the keys that wait. False when there is no room for one of them: the pass ends before it.
+    /// Inserts the keys that wait. False when there is no room for one of them: the pass ends
+    /// before it.
     fn insert_all(&mut self) -> bool {
         self.map.touch(self.crowd.iter().map(|(key, _)| *key));
         for (key, offset) in self.crowd.drain(..) {

@@ -13,16 +13,19 @@
 //!    segments become one.
 //! 2. [`map`] reads the dirty part and notes for each key the offset of its last record, in a
 //!    [`key_map`] of bounded memory. If that fills up, the pass ends there, and another follows.
-//!    [`winners`] turns the map into what the rewrite wants to know, and [`stretch`] has where the batches lie, so that
-//!    those of which nothing stays need not be read again.
-//! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without a value, a
-//!    *tombstone*, deletes its key. It stays for a while, so that readers who lag see the deletion:
-//!    the pass that first meets it sets a time in its batch, the *delete horizon*, and a pass after that time drops it.
+//!    [`winners`] turns the map into what the rewrite wants to know, and [`stretch`] has where the
+//!    batches lie, so that those of which nothing stays need not be read again.
+//! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without
+//!    a value, a *tombstone*, deletes its key. It stays for a while, so that slow readers see the
+//!    deletion: the pass that first meets it sets a time in its batch, the *delete horizon*, and a
+//!    pass after that time drops it.
 //!
-//! Offsets never change: a batch keeps its range when records in it go, and the log a hole where a batch went.
+//! Offsets never change: a batch keeps its range when records in it go, and the log a hole where a
+//! batch went.
 //!
-//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output are files with the suffix
-//! `.cleaned`, which opening a log removes; to put them in place is up to the log.
+//! Nothing here replaces a live file, takes a lock, reads a clock or starts a thread. The output
+//! are files with the suffix `.cleaned`, which opening a log removes; to put them in place is up
+//! to the log.
 
 pub(crate) mod aborted;
 mod key_id;
@@ -44,10 +47,12 @@ use crate::record::{
 use crate::segment::Segment;
 use crate::types::Offset;
 
-/// How much is read at a time: little enough to be in the processor's cache still when it is checked and decoded.
+/// How much is read at a time: little enough to be in the processor's cache still when it is
+/// checked and decoded.
 const READ_BYTES: usize = 256 << 10;
 
-/// How many bytes may be read and written before progress is reported: often enough to throttle by.
+/// How many bytes may be read and written before progress is reported: often enough to throttle
+/// by.
 const REPORT_BYTES: u64 = 256 << 10;
 
 /// A segment to read, all of whose offsets lie below `next`.
@@ -58,8 +63,8 @@ pub(crate) struct Source<'a> {
     pub(crate) next: Offset,
 }
 
-/// What the cleaner has to know about transactions and producers. Batches are shown to it in order; when they are rewritten, some of
-/// those that have to do with neither are left out.
+/// What the cleaner has to know about transactions and producers. Batches are shown to it in
+/// order; when they are rewritten, some of those that have to do with neither are left out.
 pub(crate) trait Transactions {
     /// Takes note of a batch of the dirty part, before any is rewritten.
     fn note(&mut self, header: &BatchHeader) -> Result<()>;
@@ -67,7 +72,8 @@ pub(crate) trait Transactions {
     /// Whether a batch of records belongs to a transaction that was aborted.
     fn is_aborted(&mut self, header: &BatchHeader) -> bool;
 
-    /// Whether nothing is left of the transaction that this marker ends, so that the marker says nothing any more.
+    /// Whether nothing is left of the transaction that this marker ends, so that the marker says
+    /// nothing any more.
     fn is_marker_discardable(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> bool;
 
     /// Whether the batch holds the last sequence number, or the last epoch, of a producer that
@@ -79,8 +85,8 @@ pub(crate) trait Transactions {
 ///
 /// Of each active producer, the last batch stays, empty if need be: nothing else would tell its
 /// sequence number once the snapshots are lost. Which producers are active, and which batch is the
-/// last of each, is what the log knows when the pass begins, however far the pass comes. A producer
-/// that is forgotten leaves nothing.
+/// last of each, is what the log knows when the pass begins, however far the pass comes. A
+/// producer that is forgotten leaves nothing.
 #[derive(Debug, Default)]
 pub(crate) struct NoTransactions {
     /// By id.
@@ -121,9 +127,9 @@ impl Transactions for NoTransactions {
 /// The memory of a pass, besides the map: used for one segment after the other.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// What is read ahead.
+    /// The bytes that are read ahead.
     input: Vec<u8>,
-    /// What is to be written.
+    /// The bytes to be written.
     output: Vec<u8>,
     decode: DecodeBuffer,
     builder: BatchBuilder,
@@ -144,7 +150,7 @@ impl Scratch {
     }
 }
 
-/// Reports bytes in portions. Whoever gets the reports may wait, or end the pass with an error.
+/// Reports bytes in portions. The receiver may wait, or end the pass with an error.
 struct Meter<'a> {
     pending: u64,
     report: &'a mut dyn FnMut(u64) -> Result<()>,
@@ -165,7 +171,8 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// The marker in a control batch. `None` for control records of other kinds, and for a batch that was emptied.
+/// The marker in a control batch. `None` for control records of other kinds, and for a batch that
+/// was emptied.
 pub(crate) fn marker_of(
     batch: &BatchRef<'_>,
     decode: &mut DecodeBuffer,
@@ -175,7 +182,7 @@ pub(crate) fn marker_of(
     Ok(ControlRecord::parse(record.key, record.value)?.marker)
 }
 
-/// What is wrong with a batch, and where it is.
+/// Returns the error for a damaged batch, with its position.
 #[cold]
 fn damaged(
     source: &Source<'_>,

@@ -42,9 +42,11 @@ pub(crate) struct Rules {
 pub(crate) struct Dirty {
     /// The first dirty offset.
     pub(crate) from: Offset,
-    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` when nothing can.
+    /// The first offset that cannot be cleaned: the start of a segment. Not above `from` when
+    /// nothing can.
     pub(crate) upto: Offset,
-    /// The bytes below the first dirty offset. As in Kafka, a segment that holds it counts here and in `dirty_bytes`.
+    /// The bytes below the first dirty offset. As in Kafka, a segment that holds it counts here
+    /// and in `dirty_bytes`.
     pub(crate) clean_bytes: u64,
     /// The bytes that can be cleaned.
     pub(crate) dirty_bytes: u64,
@@ -67,10 +69,10 @@ impl Dirty {
 
 /// Finds the dirty part of a log that begins at `start` and was cleaned up to `checkpoint`.
 ///
-/// `parts` are its segments in order. A checkpoint outside of the log is of no use, and the dirty part
-/// begins at the start then. Three things cannot be cleaned: what transactions may
-/// still undo, which lies at or above the last stable offset, the active segment,
-/// and everything from the first segment that has a record younger than `min_lag`.
+/// `parts` are its segments in order. A checkpoint outside of the log is of no use, and the dirty
+/// part begins at the start then. Three things cannot be cleaned: what transactions may still
+/// undo, which lies at or above the last stable offset, the active segment, and everything from
+/// the first segment that has a record younger than `min_lag`.
 pub(crate) fn dirty(
     parts: &[Part],
     start: Offset,
@@ -115,18 +117,20 @@ fn before(now: Timestamp, lag: Duration) -> Timestamp {
     Timestamp::from_millis(now.as_millis().saturating_sub(lag))
 }
 
-/// How large a segment may become.
+/// The size limits of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GroupLimits {
     pub(crate) segment_bytes: u64,
-    /// For either index.
+    /// The limit of each index.
     pub(crate) index_bytes: u64,
 }
 
-/// Divides the segments that begin below `upto` into groups, each of which is to become one segment.
+/// Divides the segments that begin below `upto` into groups, each of which is to become one
+/// segment.
 ///
-/// What is left of a segment can be small, so neighbours are joined, as long as what goes into a group is within the
-/// limits for one segment, and its offsets can be expressed relative to the first.
+/// What is left of a segment can be small, so neighbours are joined, as long as what goes into a
+/// group is within the limits for one segment, and its offsets can be expressed relative to the
+/// first.
 pub(crate) fn groups(parts: &[Part], upto: Offset, limits: &GroupLimits) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut sizes = Sizes::default();
@@ -273,7 +277,7 @@ mod tests {
         assert_eq!((none.from, none.ratio(), none.is_due(&RULES)), (7, 0.0, false));
     }
 
-    /// Where each group ends; the next begins there.
+    /// Returns the ends of the groups; each next group begins there.
     fn ends(parts: &[Part], upto: Offset, limits: &GroupLimits) -> Vec<usize> {
         let groups = groups(parts, upto, limits);
         let starts = std::iter::once(0).chain(groups.iter().map(|group| group.end));

@@ -1,10 +1,10 @@
 //! Writing segments anew, without the records that are superseded.
 //!
-//! A batch comes out in one of four ways. Where nothing changes it is copied byte for byte, so that a second
-//! pass over the same log changes nothing. Where records go, it is built again, with the same
-//! offsets, epoch, producer and sequence numbers. Where all go, it goes too, unless a
-//! producer or the end of the round needs its header: then that stays, with no records.
-//! And where a tombstone stays for the first time, the batch gets its delete horizon.
+//! A batch comes out in one of four ways. Where nothing changes it is copied byte for byte, so
+//! that a second pass over the same log changes nothing. Where records go, it is built again, with
+//! the same offsets, epoch, producer and sequence numbers. Where all go, it goes too, unless a
+//! producer or the end of the round needs its header: then that stays, with no records. And where
+//! a tombstone stays for the first time, the batch gets its delete horizon.
 
 use crate::clean::aborted::AbortedEntries;
 use crate::clean::map::Failure;
@@ -33,7 +33,7 @@ pub(crate) struct Group<'a> {
     pub(crate) sources: &'a [Source<'a>],
 }
 
-/// What holds for all groups of a pass.
+/// The terms for all groups of a pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) now: Timestamp,
@@ -43,7 +43,7 @@ pub(crate) struct Terms {
     pub(crate) compression: Option<Compression>,
 }
 
-/// What came of a group.
+/// The result of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rewritten {
     pub(crate) base: Offset,
@@ -66,7 +66,8 @@ pub(crate) struct Rewritten {
     pub(crate) bytes_written: u64,
 }
 
-/// Writes the `.cleaned` files of a group, durably but for their names, and returns the indexes that are in them.
+/// Writes the `.cleaned` files of a group, durably but for their names, and returns the indexes
+/// that are in them.
 ///
 /// The sources are only read. On any error no output is left, if it can be removed.
 ///
@@ -119,8 +120,8 @@ pub(crate) fn rewrite(
 struct Pass<'a> {
     winners: &'a Winners<'a>,
     terms: &'a Terms,
-    /// Where the segment behind the group begins. The last batch before it stays, if without records, so that what
-    /// was removed can be told from what a crash took: see [`placeholder`].
+    /// Where the segment behind the group begins. The last batch before it stays, if without
+    /// records, so that what was removed can be told from what a crash took: see [`placeholder`].
     end: Offset,
     /// That of the last batch written.
     leader_epoch: LeaderEpoch,
@@ -130,7 +131,7 @@ struct Pass<'a> {
     done: Rewritten,
 }
 
-/// What is to become of a batch.
+/// The decision about a batch.
 struct Verdict {
     /// Whether all of its records go.
     discard: bool,
@@ -176,7 +177,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The stretch that begins at this position, if nothing of it is to stay. Takes those off that lie before.
+    /// The stretch that begins at this position, if nothing of it is to stay. Takes those off that
+    /// lie before.
     fn superseded(&self, stretches: &mut &[Stretch], position: u64) -> Option<Stretch> {
         while let Some((stretch, rest)) = stretches.split_first()
             && stretch.position <= position
@@ -341,7 +343,8 @@ impl Pass<'_> {
         if wanted == own || bytes.len() <= header.size_bytes() {
             return Ok(self.write(&rebuilt, bytes)?);
         }
-        // Batches that are packed worse than they were could make of a group more than a segment may hold.
+        // Batches that are packed worse than they were could make of a group more than a segment
+        // may hold.
         like(&mut scratch.builder, header);
         scratch.builder.compression(own).delete_horizon(horizon);
         push_kept(batch, scratch)?;
@@ -363,7 +366,8 @@ impl Pass<'_> {
         Ok(self.write(&header, bytes)?)
     }
 
-    /// Covers the offsets up to the next segment where the last batch does not: another program has left them out.
+    /// Covers the offsets up to the next segment where the last batch does not: another program
+    /// has left them out.
     fn cover_the_end(&mut self) -> Result<()> {
         let fits = self.end <= self.done.base.saturating_add(SPAN)
             && self.output.has_room_for(BatchHeader::SIZE as u64);

@@ -1,12 +1,12 @@
-//! What reading the keys learned about the batches themselves, for the rewrite to use.
+//! The facts about batches that the reading of keys found, for the rewrite to use.
 //!
-//! When the rewrite comes to a part of the log all of whose records are superseded, it need not read it again. That is
-//! as safe as reading it: which offsets lie there, and where, was taken from batches whose checksums and
-//! neighbours were right, and nothing of their bytes is to stay. A producer or a marker may need its header, so only
-//! batches without either are noted.
+//! When the rewrite comes to a part of the log all of whose records are superseded, it need not
+//! read it again. That is as safe as reading it: which offsets lie there, and where, was taken
+//! from batches whose checksums and neighbours were right, and nothing of their bytes is to stay.
+//! A producer or a marker may need its header, so only batches without either are noted.
 //!
-//! Neighbours are noted together, as many small ones would take much memory and save nothing: the bytes between two
-//! that stay are read in one go with them.
+//! Neighbours are noted together, as many small ones would take much memory and save nothing: the
+//! bytes between two that stay are read in one go with them.
 
 use crate::record::BatchHeader;
 use crate::types::Offset;
@@ -52,7 +52,8 @@ impl Stretches {
         Stretches { found: Vec::new(), most, open: false }
     }
 
-    /// What was noted so far ends here: what follows lies in another segment, or is not to be noted.
+    /// What was noted so far ends here: what follows lies in another segment, or is not to be
+    /// noted.
     pub(crate) fn close(&mut self) {
         self.open = false;
     }

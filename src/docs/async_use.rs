@@ -48,6 +48,31 @@
 //!
 //! So do not send a record again because a timeout dropped its handle: it may be stored twice.
 //!
+//! ```
+//! # #[cfg(feature = "futures")] {
+//! use annals::{ProducerConfig, StartAt, Store, StoreConfig, TopicConfig};
+//! use futures_util::{FutureExt, StreamExt};
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! let store = Store::in_memory(StoreConfig::default())?;
+//! let log = store.create_topic("orders", TopicConfig::default())?.partition(0)?;
+//! let producer = store.producer(ProducerConfig::default())?;
+//!
+//! // `now_or_never` polls a future once, and drops it.
+//! let mut tail = log.tail(StartAt::Earliest)?;
+//! assert!(tail.next().now_or_never().is_none());
+//! producer.send(("orders", "paid"))?.now_or_never();
+//! let record = tail.next().await.expect("the log is open")?;
+//! assert_eq!(record.value_str(), Some("paid")); // sent, and not lost by the tail
+//!
+//! log.flush_async().now_or_never();
+//! assert_eq!(log.flush_async().await?, 1);
+//! # Ok::<(), annals::Error>(())
+//! # }).unwrap();
+//! # }
+//! ```
+//!
 //! # Following a log in a task
 //!
 //! The task ends when it is told to stop, or when the log is closed: the stream then ends.

@@ -210,8 +210,8 @@
 //! **When is a value gone from the disk?** Once a later record of its key, or a tombstone, is in a
 //! closed segment, and a pass has covered both. At the latest, that is `segment_age` or
 //! `max_compaction_lag`, whichever is longer, after the value was superseded. This assumes that
-//! there are appends, which close segments, and calls of `maintain`. Old files are removed when
-//! the last reader releases them.
+//! there are appends, which close segments, and calls of `maintain`. A reader that is in the
+//! middle of an old file keeps that file on disk until its next call.
 //!
 //! # Running maintenance
 //!
@@ -312,4 +312,5 @@
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | the size at which a segment is closed; the largest size to which compaction joins segments | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!
-//! On the command line, `annals clean` does one pass on a directory: see `examples/annals/`.
+//! On the command line, `annals clean` tells what one pass would do to a directory, and does it with
+//! `--execute`: see `examples/annals/`.

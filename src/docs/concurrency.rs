@@ -82,7 +82,8 @@
 //!
 //! A reader loads with acquire ordering, so everything below an end that it has seen is there. It
 //! takes no lock. The segments of a log are an immutable list, the *view*; a change creates a new
-//! one. A reader keeps its list until a counter tells it that there is a new one.
+//! one. A reader keeps only the segment that it is in. It looks at the list to go on to the next
+//! segment.
 //!
 //! # Changes under a reader
 //!
@@ -93,8 +94,8 @@
 //! for its place again. After a compaction it finds its place, because offsets do not change;
 //! after a truncation it may fail with [`OffsetOutOfRange`](crate::Error::OffsetOutOfRange). So a
 //! race with either is never reported as damage, and a reader never sees half of the old and half
-//! of the new content. Segments deleted from the start of the log keep their files until the last
-//! reader releases them. After the log is closed no file is removed; the next opening does that.
+//! of the new content. A segment deleted from the start of the log keeps its files while a reader
+//! is in it. After the log is closed no file is removed; the next opening does that.
 //!
 //! # What each call of a store waits for
 //!

@@ -130,7 +130,7 @@
 //! |---|---|
 //! | append, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
 //! | `roll` | fails with `StorageFull` if the file system has no room for another file; succeeds if it has, for an empty file takes no data block |
-//! | a commit, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
+//! | a commit, a poll that ends a rebalance of its group, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
 //! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds while the store has reserved ids left. It reserves a thousand at a time, in `producer-ids.properties`; the first call after opening has to reserve, and fails with `StorageFull`, also for a producer without idempotence |
 //! | [`consumer`](crate::Store::consumer) of a group | succeeds if the directory has a topic `__consumer_offsets`. If it has none, the call has to create it, 50 directories by default, and fails with `StorageFull` |
 //! | a consumer without a group, a read | succeeds |
@@ -145,19 +145,24 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before the first segment goes, the log makes the two lines of its recovery point differ by one,
-//! which needs no room: then no opening takes the segments for lost.
+//! Before it removes the first segment, the log makes the two lines of its recovery point differ by
+//! one, which needs no room: then no opening regards the segments as lost.
+//!
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
 //! much, only four such calls succeed. On a file system that writes nothing in place, such as
 //! btrfs and zfs, the reserve promises nothing. A partition that was being created when the
 //! process ended is created by the next opening, which needs room.
 //!
+//! Deleted segments and topics leave the disk at once, even while handles to the log or the topic
+//! live. An idle reader, tail or consumer keeps at most the one segment that it is in, until its
+//! next call.
+//!
 //! # The state of a store after a failed call
 //!
 //! | failure | the call | the store afterwards |
 //! |---|---|---|
-//! | `open` | the logs that were already open are closed again; nothing was truncated except by their recovery | there is none |
+//! | `open` | the logs that were already open are closed again; nothing was truncated except by their recovery. A directory that was closed cleanly still is | there is none |
 //! | `create_topic`, `add_partitions`, `delete_topic` | undone, or finished by the next opening | works; other topics are as they were |
 //! | `alter_topic` | nothing was altered | works |
 //! | no room, too many files, on the write of a batch | the producer retries it, in order, until [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) | works; appends to other partitions go on |
@@ -246,6 +251,15 @@
 //! | the directory of a partition is gone | the store does not open, unless [`DamagedOrMissing`](crate::OfflinePartitions::DamagedOrMissing) | restore it | `store_partial.rs`: `missing_partition_is_an_error_unless_allowed` |
 //! | a partition of `__consumer_offsets` is damaged | its groups fail; other groups, and topics, go on | quarantine it | `store_partial.rs`: `store_opens_when_offsets_are_damaged` |
 //! | `lost+found` and the like lie in the directory | they are left alone and listed | nothing | `store_partial.rs`: `directories_of_others_are_left_alone_and_reported` |
+//! | a log is opened at the path of a partition that its store or broker does not have | an error; nothing is created | create the topic, or give the right partition | `openings.rs`: `unknown_partition_is_not_created_in_store`, `rejected_log_leaves_no_directory_when_a_call_fails` |
+//! | a log lies in a store under a number that its topic does not have | an error that names the directory; nothing is changed | move it out of the store, and open it as a log | `openings.rs`: `directory_beyond_the_count_is_named` |
+//! | an empty directory has the name of a partition | it is left alone and listed | nothing | `openings.rs`: `empty_directory_is_no_partition` |
+//! | any call of an opening fails | the next opening knows everything that this one knew | remove the cause, open again | `openings.rs`: `failed_opening_changes_nothing_for_the_next`, `failed_opening_of_a_log_changes_nothing_for_the_next` |
+//! | a file of another program has the name of a segment | an error that names the file; it is not changed | move it away, or quarantine it | `openings.rs`: `foreign_last_segment_is_never_emptied` |
+//! | a symbolic link has the name of a segment or a partition | an error that names the link | put the file or directory itself there | `openings.rs`: `link_is_named_wherever_it_lies` |
+//! | the id of a topic cannot be read | the topic is offline; the id is never replaced | repair it, then `reopen_partition` | `openings.rs`: `unreadable_id_is_not_replaced` |
+//! | one sync of one partition fails, a handle closes it, or a reader meets damage in it | that partition rejects writes, or fails where it is damaged; all others work | [`reopen_partition`](crate::Store::reopen_partition): producers, consumers and groups continue with it | `reopening.rs`: `acknowledged_records_are_polled_once_whatever_is_reopened` |
+//! | a batch of a numbered producer fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `reopening.rs`: `partition_takes_records_again_after_failed_sync` |
 //! | topics, producers, groups and consumers come and go for a day | memory, descriptors, files and bytes follow what lives | nothing | `churn.rs`: `day_of_churn_holds_what_lives` |
 //! | a topic is deleted and created again, or grows, while its group's leader is busy or away | every member reads the new partitions after its next polls | nothing | `rebalances.rs`: `members_read_topic_recreated_with_same_partitions`, `returning_static_leader_assigns_partitions_that_changed` |
 //! | the disk is full while partitions move between members | the poll fails, and the next one goes on where it stopped | make room, poll again | `rebalances.rs`: `partitions_move_after_revocation_commit_failed`, `failed_join_leaves_no_second_member` |
@@ -264,7 +278,9 @@
 //! a second fsync may succeed without them. So a failed fsync is never retried. The log becomes
 //! *poisoned*: it rejects every change with [`Error::Poisoned`](crate::Error::Poisoned), which
 //! names the first cause. Reads go on. Every thread that waits for the failed fsync gets an error.
-//! Close the log and open it again: opening reads the disk and trusts nothing else.
+//! Close the log and open it again: opening reads the disk and trusts nothing else. In a store,
+//! [`reopen_partition`](crate::Store::reopen_partition) does both for one partition, and the
+//! store's producers and consumers continue with it.
 //!
 //! # Can an append that failed be there later?
 //!
@@ -335,7 +351,9 @@
 //! # What opening does
 //!
 //! 1. It creates and lists the directory. If the directory holds files of another program and no
-//!    file of a log, opening fails.
+//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as `lost+found`,
+//!    do not count. In the directory of a store or a broker, which has a `meta.properties`, it
+//!    creates nothing: a partition that does not exist is an error.
 //! 2. It locks the directory, then reads and locks `.lock`. If another writer has either, it fails
 //!    with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a store or a
 //!    broker, it takes the locks of that directory, and locks the log's own directory. All
@@ -353,15 +371,15 @@
 //!    if those records may reappear. Segments wholly below the start are left from an interrupted
 //!    deletion; it removes them.
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
-//!    front of the log was lost, and opening fails: each deletion stores the start before it
+//!    segments before it were lost, and opening fails: each deletion stores the start before it
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 //!    The same is true of a copy whose files were taken while the log was open.
-//! 5. It reads the marker of a clean shutdown, removes it, and syncs the removal. If the marker
-//!    describes the last segment as it is, the log is open and no batch was read. If not, opening
-//!    continues as after a crash. A log that has no segment and never had a record is new: there
-//!    is nothing to recover.
+//! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
+//!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
+//!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
+//!    that has no segment and never had a record is new: there is nothing to recover.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point it uses the
 //!    stored indexes to find the way, if they agree with the log; otherwise it begins at the
 //!    segment's first byte. It reads every batch from there on and checks its length, magic and
@@ -393,6 +411,7 @@
 //! | damage | error | truncated, with everything after it |
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
+//! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
 //! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
@@ -419,23 +438,28 @@
 //!
 //! # What opening a store does
 //!
-//! 1. It creates and lists the directory. If the directory holds a file of a log, or a directory
-//!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails.
-//!    Nothing was written yet.
+//! 1. It creates and lists the directory. If the directory holds a segment file, or a directory
+//!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
+//!    also fails if the directory belongs to something else: it holds files or directories, other
+//!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
+//!    a checkpoint, a lock or a marker. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
-//!    fails. It reads the marker of a clean shutdown, removes it, and syncs the removal.
+//!    fails. It reads the marker of a clean shutdown.
 //! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
 //!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
-//!    missing partition is an error.
+//!    missing partition is an error. An empty directory that only has [the
+//!    name](super::format#a-directory-of-topics) of a partition is left alone.
 //! 5. It opens the logs, [several at once](crate::StoreConfig::recovery_threads), each as
 //!    described above from step 3 on, after it has locked the log's own directory. It does not
 //!    read the logs that are still as the marker describes them. If a log was last opened without
 //!    a store above it, the store takes over what the log kept beside its segments: its
-//!    checkpoints, and whether the machine has crashed since.
+//!    checkpoints, and whether the machine has crashed since. When all logs are open, it removes
+//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays, or
+//!    is written again: the next opening has the same information.
 //! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
 //!    point is known, the next opening relies on the other two files. Then it writes the present
 //!    boot id to `.lock`.

@@ -411,9 +411,15 @@
 //! | `producer-ids.properties` | which ids of producers were given out; not Kafka's | the first producer after an opening, and each thousand after it |
 //!
 //! Other directories, such as `lost+found`, are left alone and
-//! [listed](crate::Store::unknown_directories); a broker does not start with them. A directory
-//! whose name ends in `-` and a number is taken for a partition; if it is not a log, it is an
-//! error. Other files are left alone.
+//! [listed](crate::Store::unknown_directories); a broker does not start with them. Other files are
+//! left alone.
+//!
+//! A directory with the name of a partition is a partition if `topic.properties` counts it, if a
+//! checkpoint has a line for it, or if it holds a file of a log. If it is empty otherwise, it is
+//! left alone and listed, and a topic that gets a partition with this name uses it. If it holds
+//! only other files, it is an error. A log beyond the partitions that `topic.properties` counts is
+//! an error, too, unless it has a `partition.metadata`: a broker writes one when it adds a
+//! partition.
 //!
 //! The files that end in `.properties` are Java's text: a key, `=`, and a value in each line; `#`
 //! begins a comment.

@@ -253,7 +253,7 @@
 //! | `message.timestamp.type` | CreateTime | [`timestamp_type`](crate::LogConfig::timestamp_type) | |
 //! | `message.timestamp.before.max.ms` | any | [`timestamp_before_max`](crate::LogConfig::timestamp_before_max) | |
 //! | `message.timestamp.after.max.ms` | 3600000 | [`timestamp_after_max`](crate::LogConfig::timestamp_after_max) | a [`Log`](crate::Log) that you open without a store accepts any time unless you set it |
-//! | `file.delete.delay.ms` | 60000 | | stored; a deleted file is removed with its last reader |
+//! | `file.delete.delay.ms` | 60000 | | stored; a deleted file is removed at once, or when the reader that is in it goes on |
 //! | `min.insync.replicas`, `unclean.leader.election.enable`, `leader.replication.throttled.replicas`, `follower.replication.throttled.replicas` | 1, false, none, none | | stored; there are no replicas |
 //! | `remote.storage.enable`, `remote.log.copy.disable`, `remote.log.delete.on.disable`, `local.retention.ms`, `local.retention.bytes` | false, false, false, -2, -2 | | stored; there is no tiered storage |
 //!
@@ -323,9 +323,9 @@
 //!
 //! | works beside a writer | opens for writing |
 //! |---|---|
-//! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `clean`, `consume --group` |
+//! | `info`, `read`, `seek`, `verify`, `dump`, `consume` without `--group` | `append`, `produce`, `consume --group` |
 //! | `topics list`, `topics describe`, `groups list`, `groups describe` | `topics create`, `topics alter` |
-//! | `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
+//! | `clean`, `truncate`, `delete-before`, `repair`, `topics delete`, `groups reset`, `groups delete`, each without `--execute` | the same commands with `--execute` |
 //!
 //! | Kafka | here |
 //! |---|---|

@@ -41,7 +41,8 @@
 //!
 //! A segment is one to three files. A log keeps at most 16 log files open. In addition, it holds
 //! its directory, its lock file if it has one of its own, and the files that readers are in at the
-//! moment. So a store has two descriptors for each partition that is only written to. A file is
+//! moment. So a store has two descriptors for each partition that is only written to. A closed log
+//! has none, even while handles to it live; a log opened read-only keeps two files open. A file is
 //! opened when it is first needed. If the process has no descriptors left, the call fails with
 //! [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
@@ -98,8 +99,9 @@
 //! **Network file systems** are not supported. Locks, renames and syncs promise less there than
 //! this crate needs.
 //!
-//! **Links.** A symbolic link at the name of one of the log's files is rejected, not followed. The
-//! path of the directory may contain links.
+//! **Links.** A symbolic link at the name of one of the log's files, or of a partition in the
+//! directory of a store, is an error; it is not followed. The path of the directory that you open
+//! may contain links.
 //!
 //! # One writer, many readers
 //!

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, GroupError};
 use crate::types::Offset;
 use std::sync::Arc;
 
-/// Why a consumer could not go on.
+/// The reason why a call of a consumer failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
@@ -18,7 +18,8 @@ pub enum ConsumeError {
         /// The partition.
         partition: u32,
     },
-    /// Nothing is committed for the partition, and nothing says where else to begin. Kafka: `NoOffsetForPartitionException`.
+    /// The partition has no committed offset, and `auto_offset_reset` is none.
+    /// Kafka: `NoOffsetForPartitionException`.
     #[error(
         "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
     )]
@@ -28,15 +29,17 @@ pub enum ConsumeError {
         /// The partition.
         partition: u32,
     },
-    /// The consumer neither subscribes nor has partitions assigned. Kafka: `IllegalStateException`.
+    /// The consumer neither subscribes nor has partitions assigned.
+    /// Kafka: `IllegalStateException`.
     #[error("the consumer reads nothing yet: subscribe to topics, or assign partitions, first")]
     NotSubscribed,
-    /// Topics by name, topics by pattern and assigned partitions exclude each other. Kafka: `IllegalStateException`.
+    /// Topics by name, topics by pattern and assigned partitions exclude each other.
+    /// Kafka: `IllegalStateException`.
     #[error("the consumer reads {has} already, and cannot read {wanted} too: unsubscribe first")]
     MixedSubscription {
-        /// What it reads.
+        /// The present kind of subscription.
         has: &'static str,
-        /// What it was to read.
+        /// The requested kind.
         wanted: &'static str,
     },
     /// The consumer has no group. Kafka: `InvalidGroupIdException`.
@@ -44,7 +47,7 @@ pub enum ConsumeError {
         "the consumer has no group, so it cannot {what}: create its options with `ConsumerConfig::new(group)`"
     )]
     NoGroup {
-        /// What needs one.
+        /// The operation that needs a group.
         what: &'static str,
     },
     /// Offsets were not committed. Kafka: `CommitFailedException`.
@@ -52,10 +55,11 @@ pub enum ConsumeError {
     CommitFailed {
         /// The group.
         group: String,
-        /// Why.
+        /// The reason.
         reason: CommitRefusal,
     },
-    /// A partition cannot be read on from where the consumer is. It stays there: seek past it, pause the partition, or restore what is damaged.
+    /// A partition cannot be read at the consumer's position, which does not change: seek past the
+    /// damage, pause the partition, or restore the file.
     #[error("partition {partition} of `{topic}` cannot be read at offset {offset}: {source}")]
     Partition {
         /// The topic.
@@ -64,30 +68,33 @@ pub enum ConsumeError {
         partition: u32,
         /// The consumer's position.
         offset: Offset,
-        /// What is wrong.
+        /// The error of the read.
         source: Arc<Error>,
     },
-    /// What the application gave to the consumer to be called has panicked. The consumer goes on: poll again.
-    #[error("{callback} has panicked: {message}; the consumer is as if it had returned")]
+    /// User-supplied code that the consumer called has panicked. The consumer goes on: poll again.
+    #[error(
+        "{callback} has panicked: {message}; the consumer goes on as if it had returned: poll again"
+    )]
     CallbackPanicked {
-        /// What was called.
+        /// The kind of callback.
         callback: &'static str,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// The consumer was closed. Kafka: `IllegalStateException`.
-    #[error("the consumer is closed: make another")]
+    #[error("the consumer is closed: create a new one with `Store::consumer`")]
     Closed,
 }
 
-/// Why offsets were not committed.
+/// The reason why offsets were not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitRefusal {
-    /// The group says no: partitions have been assigned anew, or another consumer took over.
+    /// The group rejected the commit: partitions have been assigned anew, or another consumer has
+    /// taken over.
     #[error("{0}")]
     Group(GroupError),
-    /// The consumer is in the group, and the partition is not its own.
+    /// The consumer is a member of the group, and another member has the partition.
     #[error(
         "partition {partition} of `{topic}` is not assigned to this consumer; commit only partitions from `assignment()`"
     )]
@@ -97,7 +104,7 @@ pub enum CommitRefusal {
         /// The partition.
         partition: u32,
     },
-    /// The consumer does not subscribe to the topic, so its partitions can never be its own.
+    /// The consumer does not subscribe to the topic, so it cannot have its partitions.
     #[error(
         "this consumer does not subscribe to `{topic}`; subscribe to it, or commit only partitions from `assignment()`"
     )]
@@ -105,7 +112,8 @@ pub enum CommitRefusal {
         /// The topic.
         topic: String,
     },
-    /// The topic does not exist, or has no such partition. Kafka: `UnknownTopicOrPartitionException`.
+    /// The topic does not exist, or has no such partition.
+    /// Kafka: `UnknownTopicOrPartitionException`.
     #[error(
         "partition {partition} of `{topic}` does not exist, or its topic was deleted; correct the name, or create the topic first"
     )]
@@ -115,10 +123,10 @@ pub enum CommitRefusal {
         /// The partition.
         partition: u32,
     },
-    /// What is to be kept with an offset is too long. Kafka: `OffsetMetadataTooLarge`.
+    /// The metadata of an offset are too long. Kafka: `OffsetMetadataTooLarge`.
     #[error("its metadata has {bytes} bytes, and {limit} is the most there may be; shorten it")]
     MetadataTooLarge {
-        /// How long it is.
+        /// The length in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,

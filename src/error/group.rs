@@ -1,34 +1,35 @@
-//! Why a group says no.
+//! The errors of consumer groups.
 
 use crate::error::ErrorKind;
 use std::time::Duration;
 
-/// Why a group refused a call, or what somebody waited for. The names are those of Kafka's errors.
+/// The reason why a group rejected a call, with the names of Kafka's errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The group is no more.
-    #[error("the group was deleted or its store closed; look the group up again, then join anew")]
+    /// The group does not exist any more.
+    #[error("the group was deleted, or its store closed; poll again, or open the store again")]
     CoordinatorNotAvailable,
-    /// Kafka: `UnknownMemberIdException`.
+    /// The group has no member with this id. Kafka: `UnknownMemberIdException`.
     #[error(
-        "the group has no member `{member_id}`: it left, or was not heard of for too long; join anew, without a member id"
+        "the group has no member `{member_id}`: it left, or did not poll for too long; poll again to join as a new member"
     )]
     UnknownMemberId {
         /// The member.
         member_id: String,
     },
-    /// Kafka: `IllegalGenerationException`, and for commits `CommitFailedException`.
+    /// The call is from an old generation of the group. Kafka: `IllegalGenerationException`, and
+    /// for commits `CommitFailedException`.
     #[error(
-        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; join again, and give up what was assigned before"
+        "generation {given} is not the group's, which is {current}: partitions have been assigned anew; poll again, and leave to others what was assigned before"
     )]
     IllegalGeneration {
-        /// What was given.
+        /// The given value.
         given: i32,
-        /// What holds.
+        /// The present value.
         current: i32,
     },
-    /// Kafka: `FencedInstanceIdException`.
+    /// Another consumer has taken over the instance id. Kafka: `FencedInstanceIdException`.
     #[error(
         "another has joined with the instance id `{instance_id}` and taken over; close this one, or give it an instance id of its own"
     )]
@@ -36,55 +37,70 @@ pub enum GroupError {
         /// The instance id.
         instance_id: String,
     },
-    /// Kafka: `RebalanceInProgressException`.
-    #[error("partitions are about to be assigned anew; join again")]
+    /// The group is assigning its partitions anew. Kafka: `RebalanceInProgressException`.
+    #[error("partitions are about to be assigned anew; poll again")]
     RebalanceInProgress,
+    /// The member has no assignor or protocol type in common with the group.
     /// Kafka: `InconsistentGroupProtocolException`.
     #[error(
         "the members of the group have no protocol in common with what was offered: {reason}; offer one that all members support"
     )]
     InconsistentGroupProtocol {
-        /// In what way.
+        /// The difference.
         reason: &'static str,
     },
+    /// The session timeout is outside of the store's bounds.
     /// Kafka: `InvalidSessionTimeoutException`.
-    #[error("a session timeout of {given:?} is not from {least:?} to {most:?}; choose one that is")]
+    #[error(
+        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `CoordinatorConfig::session_timeout_bounds`"
+    )]
     InvalidSessionTimeout {
-        /// What was given.
+        /// The given value.
         given: Duration,
-        /// The shortest there may be.
+        /// The shortest valid timeout.
         least: Duration,
-        /// The longest there may be.
+        /// The longest valid timeout.
         most: Duration,
     },
-    /// Kafka: `GroupMaxSizeReachedException`.
-    #[error("the group has {limit} members, which is the most it may have; let one leave first")]
+    /// The group is full. Kafka: `GroupMaxSizeReachedException`.
+    #[error(
+        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `CoordinatorConfig::max_members`"
+    )]
     GroupMaxSizeReached {
         /// The limit.
         limit: usize,
     },
-    /// Kafka: `InvalidRequestException`.
+    /// The member id is taken. Kafka: `InvalidRequestException`.
     #[error("the member id `{member_id}` is taken; join with another")]
     InvalidRequest {
         /// The member.
         member_id: String,
     },
-    /// Kafka: `GroupNotEmptyException`.
-    #[error("the group has members; let them leave first")]
-    NonEmptyGroup,
-    /// Kafka: `GroupIdNotFoundException`.
+    /// The group still has members. Kafka: `GroupNotEmptyException`.
+    #[error(
+        "group `{group}` has members; close its consumers, or remove them with `Admin::remove_members`, first"
+    )]
+    NonEmptyGroup {
+        /// The group.
+        group: String,
+    },
+    /// The group does not exist. Kafka: `GroupIdNotFoundException`.
     #[error("there is no group `{group}`: nobody has joined it, and nothing is committed for it")]
     UnknownGroup {
         /// The group.
         group: String,
     },
-    /// Kafka: `GroupSubscribedToTopicException`.
-    #[error("members of the group read `{topic}`; let them leave, or subscribe to others, first")]
+    /// Members of the group subscribe to the topic. Kafka: `GroupSubscribedToTopicException`.
+    #[error(
+        "members of group `{group}` read `{topic}`; close them, let them subscribe to other topics, or remove them with `Admin::remove_members`, first"
+    )]
     Subscribed {
+        /// The group.
+        group: String,
         /// The topic.
         topic: String,
     },
-    /// An offset cannot be moved from where it is if it is nowhere.
+    /// The group has committed no offset for the partition that could be shifted.
     #[error(
         "nothing is committed for partition {partition} of `{topic}`, so there is nothing to shift; name an offset"
     )]
@@ -94,16 +110,16 @@ pub enum GroupError {
         /// The partition.
         partition: u32,
     },
-    /// What is stored in the offsets topic is not what Kafka stores there.
+    /// A record of `__consumer_offsets` is not in Kafka's format.
     #[error(
-        "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the partition, or remove the record"
+        "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the directory of the partition from a copy"
     )]
     Unreadable {
         /// The partition.
         partition: u32,
         /// The offset of the record.
         offset: u64,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
 }
@@ -116,7 +132,7 @@ impl GroupError {
             | GroupError::IllegalGeneration { .. }
             | GroupError::RebalanceInProgress => ErrorKind::Rebalancing,
             GroupError::FencedInstanceId { .. } => ErrorKind::Fenced,
-            GroupError::NonEmptyGroup | GroupError::Subscribed { .. } => ErrorKind::Busy,
+            GroupError::NonEmptyGroup { .. } | GroupError::Subscribed { .. } => ErrorKind::InUse,
             GroupError::UnknownGroup { .. } | GroupError::NothingCommitted { .. } => {
                 ErrorKind::NotFound
             }

@@ -4,29 +4,29 @@ use crate::error::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a producer could not get a record into its topic.
+/// The reason why a producer could not send a record.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProduceError {
-    /// The batch that the record was in failed; so did all records of that batch. A batch of
-    /// several records that is too large, because the limit was lowered meanwhile, is split first:
-    /// then it is the record that is too large.
+    /// The batch of the record failed, with all its records. If a batch of several records is too
+    /// large because the limit was lowered meanwhile, it is split first; then only the record
+    /// itself is too large.
     #[error("{0}")]
     Batch(Arc<Error>),
-    /// The record is larger than a producer takes, or than its topic does. Kafka: `RecordTooLargeException`.
+    /// The record is larger than the limit of the producer or of its topic.
+    /// Kafka: `RecordTooLargeException`.
     #[error(
         "a record of up to {bytes} bytes is over the limit of {limit} set by `{option}`; send less in one record, or raise it"
     )]
     RecordTooLarge {
-        /// The most that the record can take as a batch of its own, before compression.
+        /// The upper bound of its size in a batch of its own, before compression.
         bytes: u64,
-        /// The largest that is taken.
+        /// The limit.
         limit: u64,
         /// The option that sets the limit.
         option: &'static str,
     },
-    /// What waits to be written took up all the memory there is for it, for as long as `send` may wait. Kafka:
-    /// `BufferExhaustedException`.
+    /// The buffer was full for as long as `send` may wait. Kafka: `BufferExhaustedException`.
     #[error(
         "no room for the record within {waited:?}: {buffer_bytes} bytes wait to be written{}; try again, or raise `buffer_bytes` or `max_block`",
         Because(.cause)
@@ -34,12 +34,13 @@ pub enum ProduceError {
     BufferFull {
         /// How long `send` waited.
         waited: Duration,
-        /// How much may wait.
+        /// The size of the buffer.
         buffer_bytes: u64,
-        /// Why the partition could not be written to, if that is why.
+        /// The error of the last write to the partition, if that is the cause.
         cause: Option<Arc<Error>>,
     },
-    /// The record could not be written in time; it was tried again until then. Kafka: `TimeoutException`.
+    /// The record could not be written within the delivery timeout, in spite of retries.
+    /// Kafka: `TimeoutException`.
     #[error(
         "not written to partition {partition} of `{topic}` within {timeout:?}: {cause}; send it again, or raise `delivery_timeout`"
     )]
@@ -48,9 +49,9 @@ pub enum ProduceError {
         topic: Arc<str>,
         /// The partition.
         partition: u32,
-        /// How long was tried.
+        /// The time since the first record of the batch.
         timeout: Duration,
-        /// Why the last try failed.
+        /// The error of the last try.
         cause: Arc<Error>,
     },
     /// A partitioner chose a partition that the topic does not have.
@@ -60,9 +61,9 @@ pub enum ProduceError {
     NoSuchPartition {
         /// The topic.
         topic: Arc<str>,
-        /// What was chosen.
+        /// The chosen partition.
         chosen: u32,
-        /// How many there are.
+        /// The number of partitions.
         partitions: u32,
     },
     /// A partitioner panicked; the record was not sent.
@@ -75,11 +76,11 @@ pub enum ProduceError {
     #[error("the producer was closed before the record was written: give `close` more time")]
     Aborted,
     /// The producer was closed before this call. Kafka: `IllegalStateException`.
-    #[error("the producer is closed: make another")]
+    #[error("the producer is closed: create a new one with `Store::producer`")]
     Closed,
 }
 
-/// The reason behind a reason, if there is one.
+/// Displays the cause, if there is one.
 struct Because<'a>(&'a Option<Arc<Error>>);
 
 impl std::fmt::Display for Because<'_> {

@@ -5,7 +5,7 @@ use crate::types::Offset;
 use std::fmt;
 use std::sync::Arc;
 
-/// One of the two parts of a record that have a type of their own.
+/// The part of a record: its key or its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecordPart {
     /// Its key.
@@ -23,34 +23,36 @@ impl fmt::Display for RecordPart {
     }
 }
 
-/// A record whose key or value could not become bytes, or the other way round. Kafka: `SerializationException`.
+/// A record whose key or value could not be serialized or deserialized.
+/// Kafka: `SerializationException`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializationError {
-    /// It was not sent. Kafka: `SerializationException`.
+    /// A record could not be serialized, and was not sent. Kafka: `SerializationException`.
     #[error("the {part} of a record for `{topic}` cannot be sent: {reason}")]
     Serialize {
-        /// The topic it was for.
+        /// The topic.
         topic: Arc<str>,
-        /// Which part of it.
+        /// The part of the record.
         part: RecordPart,
-        /// Why.
+        /// The reason.
         reason: SerializeError,
     },
-    /// It was read, and is not of the type that the consumer expects. Kafka: `RecordDeserializationException`.
+    /// A stored record could not be deserialized into the consumer's types.
+    /// Kafka: `RecordDeserializationException`.
     #[error(
         "the {part} of the record at offset {offset} of partition {partition} of `{topic}`: {reason}"
     )]
     Deserialize {
-        /// The topic it is in.
+        /// The topic.
         topic: Arc<str>,
         /// The partition.
         partition: u32,
         /// Its offset.
         offset: Offset,
-        /// Which part of it.
+        /// The part of the record.
         part: RecordPart,
-        /// Why.
+        /// The reason.
         reason: DeserializeError,
     },
 }
@@ -61,7 +63,7 @@ impl SerializationError {
     }
 }
 
-/// Why a value cannot become bytes.
+/// The reason why a value cannot be serialized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SerializeError {
@@ -69,49 +71,49 @@ pub struct SerializeError {
 }
 
 impl SerializeError {
-    /// An error with this reason, such as one of a library that writes a format.
+    /// Creates an error with this reason, such as one of a library that writes a format.
     pub fn new(reason: impl fmt::Display) -> SerializeError {
         SerializeError { reason: reason.to_string() }
     }
 }
 
-/// Why bytes are no value of a type.
+/// The reason why bytes cannot be deserialized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeserializeError {
-    /// The type always takes the same number of bytes, and these are not as many.
+    /// The number of bytes is not the fixed size of the type.
     #[error("expected {expected}, which is {bytes} bytes, found {found} bytes")]
     Length {
         /// The type.
         expected: &'static str,
-        /// How many bytes it takes.
+        /// The size of the type.
         bytes: usize,
-        /// How many there are.
+        /// The number of bytes found.
         found: usize,
     },
-    /// There is nothing, and the type has no value for that.
+    /// The record has null, and the type has no value for null.
     #[error("expected {expected}, found null; where that may be, take an `Option`")]
     Null {
         /// The type.
         expected: &'static str,
     },
-    /// There is something, and the only value of the type is nothing.
+    /// The record has bytes, and the only value of the type is null.
     #[error("expected null, found {found} bytes")]
     NotNull {
-        /// How many bytes there are.
+        /// The number of bytes found.
         found: usize,
     },
-    /// The bytes are none that the type writes.
+    /// The bytes are not a value of the type.
     #[error("expected {expected}, found {found} bytes that are not: {reason}")]
     Invalid {
         /// The type or format.
         expected: &'static str,
-        /// How many bytes there are.
+        /// The number of bytes found.
         found: usize,
-        /// What is wrong with them.
+        /// The problem.
         reason: String,
     },
-    /// The code that was to read them panicked.
+    /// The deserializer of the type panicked.
     #[error("reading it panicked: {reason}")]
     Panicked {
         /// The message of the panic.
@@ -120,7 +122,7 @@ pub enum DeserializeError {
 }
 
 impl DeserializeError {
-    /// Bytes that are not of this type or format, for this reason.
+    /// Creates an error for bytes that are not of this type or format, with the reason.
     pub fn invalid(
         expected: &'static str,
         bytes: &[u8],

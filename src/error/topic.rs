@@ -4,30 +4,28 @@ use crate::error::ErrorKind;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a store refused what was asked of a topic.
+/// The reason why a store rejected a call for a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopicError {
-    /// There is no topic of that name. Kafka: `UnknownTopicOrPartitionException`.
-    #[error(
-        "there is no topic `{topic}`: create it, or look at `Store::topics` for those there are"
-    )]
+    /// The topic does not exist. Kafka: `UnknownTopicOrPartitionException`.
+    #[error("there is no topic `{topic}`: {}", WayToTopic(.topic))]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         topic: String,
     },
-    /// There is one already. Kafka: `TopicExistsException`.
+    /// The topic already exists. Kafka: `TopicExistsException`.
     #[error("there is a topic `{topic}` already: use it, or take another name")]
     Exists {
-        /// Its name.
+        /// The name of the topic.
         topic: String,
     },
-    /// A topic cannot have that name. Kafka: `InvalidTopicException`.
+    /// The name is invalid. Kafka: `InvalidTopicException`.
     #[error("`{topic}` cannot be the name of a topic: {reason}")]
     InvalidName {
         /// The name.
         topic: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
     /// The topic has no partition of that number. Kafka: `UnknownTopicOrPartitionException`.
@@ -37,42 +35,44 @@ pub enum TopicError {
     UnknownPartition {
         /// The topic.
         topic: String,
-        /// The number asked for.
+        /// The requested number.
         partition: u32,
-        /// How many there are.
+        /// The number of partitions.
         partitions: u32,
     },
-    /// A topic cannot have that many partitions, or not any more. Kafka: `InvalidPartitionsException`.
+    /// The number of partitions is invalid, or lower than before.
+    /// Kafka: `InvalidPartitionsException`.
     #[error("topic `{topic}` cannot have {given} partitions: {reason}")]
     InvalidPartitions {
         /// The topic.
         topic: String,
-        /// How many were asked for.
+        /// The requested number.
         given: u32,
-        /// Why it cannot have them.
+        /// The reason.
         reason: &'static str,
     },
     /// The directory of a partition is gone: it was there before, or `topic.properties` counts it.
     #[error(
-        "the directory of partition {partition} of topic `{topic}` is gone, of {partitions}: restore it, or open the store with `OfflinePartitions::DamagedOrMissing`"
+        "the directory of partition {partition} of topic `{topic}`, which has {partitions}, is gone: restore it, or open the store with `OfflinePartitions::DamagedOrMissing` to use the others"
     )]
     MissingPartition {
         /// The topic.
         topic: String,
-        /// The partition that is not there.
+        /// The missing partition.
         partition: u32,
-        /// How many partitions the topic has.
+        /// The number of partitions of the topic.
         partitions: u32,
     },
-    /// All directories of a topic are gone that was there when the store was closed.
+    /// All directories of the topic are gone, although it was there when the store was closed.
     #[error(
-        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or go on without with OnCorruption::Truncate"
+        "topic `{topic}` was there when the store was closed, and its directories are gone: restore them, or open the store once with `OnCorruption::Quarantine` to go on without the topic"
     )]
     Missing {
         /// The topic.
         topic: String,
     },
-    /// The partition is on another disk or broker: this directory has others of its topic.
+    /// The partition is on another disk or broker; this directory has other partitions of the
+    /// topic.
     #[error(
         "partition {partition} of topic `{topic}` is not in this directory, which has others of its partitions: use the directory or the broker that has it"
     )]
@@ -82,9 +82,11 @@ pub enum TopicError {
         /// The partition that is elsewhere.
         partition: u32,
     },
-    /// The partition could not be opened, and all others can be used. Kafka: `KafkaStorageException`.
+    /// The partition could not be opened, and all others can be used.
+    /// Kafka: `KafkaStorageException`.
     #[error(
-        "partition {partition} of topic `{topic}` is offline ({reason}): repair it, then call `Store::reopen_partition`"
+        "partition {partition} of topic `{topic}` is offline: {reason}; {}",
+        WayOnline(.topic, *.partition, *.kind)
     )]
     PartitionOffline {
         /// The topic.
@@ -93,41 +95,42 @@ pub enum TopicError {
         partition: u32,
         /// The kind of the error that opening it failed with.
         kind: ErrorKind,
-        /// That error.
+        /// The message of that error.
         reason: String,
     },
-    /// Some partitions of the topic are elsewhere, so that this cannot be done here.
+    /// Some partitions of the topic are elsewhere, so this call is not possible here.
     #[error("topic `{topic}` has partitions that are not in this directory: {reason}")]
     Spread {
         /// The topic.
         topic: String,
-        /// Why all of them are needed, and what to do.
+        /// The reason why all of them are needed, and the way out.
         reason: &'static str,
     },
-    /// The store, or a broker, keeps the topic for itself.
+    /// The topic is internal to the store or a broker.
     #[error("`{topic}` is an internal topic: {reason}")]
     Internal {
-        /// Its name.
+        /// The name of the topic.
         topic: String,
-        /// Why it cannot be changed like that.
+        /// The reason.
         reason: &'static str,
     },
-    /// Something lies in the directory of a store, or where one is to be, that cannot.
+    /// The directory of the store has an entry that cannot be there, or is not a directory of a
+    /// store.
     #[error("{} does not belong in the directory of a store: {reason}", path.display())]
     InvalidDirectory {
-        /// What lies there.
+        /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
-    /// A setting of a topic has a value that it cannot have. Kafka: `InvalidConfigurationException`.
+    /// A setting of the topic has an invalid value. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]
     InvalidSetting {
         /// The setting, by Kafka's name.
         key: String,
         /// The value.
         value: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
     /// Topics have no setting of that name. Kafka: `InvalidConfigurationException`.
@@ -135,9 +138,44 @@ pub enum TopicError {
     UnknownSetting {
         /// The name.
         key: String,
-        /// The setting whose name is most like it, if one is.
+        /// The setting with the most similar name, if there is one.
         nearest: Option<&'static str>,
     },
+}
+
+/// The way out for a missing topic.
+struct WayToTopic<'a>(&'a str);
+
+impl fmt::Display for WayToTopic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            "__consumer_offsets" => "the store creates it with the first consumer of a group",
+            topic if topic.starts_with("__") => {
+                "it may be one that brokers keep for themselves; `topics` lists those there are"
+            }
+            _ => "`topics` lists those there are, and `Store::create_topic` creates one",
+        })
+    }
+}
+
+/// The way out for an offline partition.
+struct WayOnline<'a>(&'a str, u32, ErrorKind);
+
+impl fmt::Display for WayOnline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WayOnline(topic, number, kind) = self;
+        match kind {
+            ErrorKind::Busy => f.write_str("try again"),
+            ErrorKind::Corrupt => write!(
+                f,
+                "`Store::reopen_partition(\"{topic}\", {number}, ..)` opens it after either"
+            ),
+            _ => write!(
+                f,
+                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, ..)`"
+            ),
+        }
+    }
 }
 
 struct Nearest(Option<&'static str>);

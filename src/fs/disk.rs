@@ -1,12 +1,12 @@
 //! The operating system's file system: the only code of the crate that names `std::fs`.
 //!
-//! Three things are done here that a plain use of `std::fs` would leave out:
+//! It does three things that a plain use of `std::fs` would leave out:
 //!
-//! - **Links are not followed.** A symbolic link that sits where a file should be
-//!   is refused, so that one planted in a log's directory cannot make the log read,
-//!   write or lock a file elsewhere. Links *above* the file are the administrator's
-//!   business and are followed. A named pipe cannot hang an open either.
-//! - **Names are made durable.** A new name is on the medium only after its
+//! - **Links are not followed.** A symbolic link in the place of a file is rejected, so that a
+//!   link planted in a log's directory cannot make the log read, write or lock a file elsewhere.
+//!   Links *above* the file belong to the administrator, and are followed. A named pipe cannot
+//!   hang an open either.
+//! - **Names are made durable.** A new name is durable only after its
 //!   *directory* was synced ([`Fs::sync_dir`]). Windows has no such call, and its
 //!   file systems journal their names themselves: there it does nothing.
 //! - **Errors have one kind on every system.** A directory in the place of a file is
@@ -23,12 +23,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The operating system's file system: what a log uses unless told otherwise.
+/// The operating system's file system: the default of a log.
 ///
-/// What survives: everything written survives the end of the process, however it
-/// ends. After a power failure, what was synced is there, and of the rest any part.
-/// That much rests on the disk keeping its word about flushing, and on a local
-/// file system: network file systems promise less.
+/// Everything written survives a process crash. After a loss of power, synced bytes are
+/// there, and any part of the rest. This requires a disk that does not lie about
+/// flushing, and a local file system: network file systems promise less.
 ///
 /// ```
 /// use annals::fs::{DiskFs, File, Fs, Open};
@@ -92,8 +91,8 @@ impl Fs for DiskFs {
             sync_parent(dir)?;
         }
         if missing.is_empty() {
-            // Whoever created it may have died before this step. A parent that may
-            // not be read cannot be synced; that alone is no reason to refuse the directory.
+            // The process that created it may have died before this step. A parent that may
+            // not be read cannot be synced; that alone is no reason to reject the directory.
             match sync_parent(dir) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                 other => other?,
@@ -150,7 +149,8 @@ impl Fs for DiskFs {
         held::hold(dir, &fs::canonicalize(dir)?)?.fs.lock_dir(dir)
     }
 
-    /// Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems and where `/proc` is not mounted.
+    /// Linux's `/proc/sys/kernel/random/boot_id`; `None` on other systems and where `/proc` is not
+    /// mounted.
     fn boot_id(&self) -> Option<String> {
         if cfg!(any(target_os = "linux", target_os = "android")) {
             let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -165,8 +165,8 @@ impl Fs for DiskFs {
 /// How often a lock file is opened that was removed or replaced while it was being locked.
 const LOCK_FILES: usize = 100;
 
-/// Takes the lock of a file that `open` opens, and makes sure that it is still the one of its name: a lock on a file that was
-/// removed meanwhile keeps out nobody who comes later.
+/// Takes the lock of a file that `open` opens, and makes sure that it is still the one of its
+/// name: a lock on a file that was removed meanwhile keeps no later process out.
 pub(super) fn lock_file(
     mut open: impl FnMut() -> io::Result<DiskFile>,
     is_named: impl Fn(&DiskFile) -> io::Result<bool>,
@@ -203,9 +203,10 @@ fn leads_to(_: &Path, _: &fs::File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the lock of a file that a broker looks at. On Linux there are two kinds, and neither kind sees the other: that of
-/// `flock`, which std takes, and that of `fcntl`, which Java takes. Of the latter this is the one that belongs to the open
-/// file: that of the process would go with the first handle of the file that is closed.
+/// Takes the lock of a file that a broker looks at. On Linux there are two kinds, and neither kind
+/// sees the other: that of `flock`, which std takes, and that of `fcntl`, which Java takes. Of the
+/// latter this is the one that belongs to the open file: that of the process would go with the
+/// first handle of the file that is closed.
 ///
 /// A file system without such locks is left at the other kind.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -417,7 +418,8 @@ fn check_regular(file: fs::File) -> io::Result<fs::File> {
     }
 }
 
-/// Sets the flags that make `open` fail on a link, and return at once from a pipe without a writer.
+/// Sets the flags that make `open` fail on a link, and return at once from a pipe without a
+/// writer.
 #[cfg(unix)]
 fn refuse_links(options: &mut fs::OpenOptions) {
     use rustix::fs::OFlags;
@@ -479,7 +481,8 @@ fn sync_names(dir: &Path) -> io::Result<()> {
     if fs::metadata(dir)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-/// Reserves room for the first `len` bytes, extending the file to them; `false` if that is not to be had.
+/// Reserves room for the first `len` bytes, extending the file to them; `false` if that is not to
+/// be had.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &fs::File, len: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};

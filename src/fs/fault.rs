@@ -32,7 +32,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a call asks for: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
+/// The operation of a call: one for each method of [`Fs`] and [`File`], two for [`Fs::open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -82,17 +82,18 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// What was asked for.
+    /// The operation.
     pub operation: Operation,
-    /// Of which file or directory. For an open file, the path it was opened by.
+    /// The file or directory. For an open file, the path by which it was opened.
     pub path: Arc<Path>,
     /// The new path of a rename.
     pub to: Option<Arc<Path>>,
-    /// Where a read or a write begins; 0 otherwise.
+    /// The position at which a read or a write begins; 0 otherwise.
     pub at: u64,
-    /// How many bytes a read or a write asks for, or the length another call gives; 0 otherwise.
+    /// The number of bytes that a read or a write requests, or the length that another call sets;
+    /// 0 otherwise.
     pub len: u64,
-    /// What came of it: `Ok` with the number of bytes a read or a write did (0 otherwise), or
+    /// The result: `Ok` with the number of bytes that were read or written (0 otherwise), or
     /// the kind of error. `Ok(0)` while the call is still to be made.
     pub result: Result<u64, io::ErrorKind>,
 }
@@ -102,7 +103,7 @@ impl Call {
         Call { operation, path, to: None, at: 0, len: 0, result: Ok(0) }
     }
 
-    /// Whether it succeeded.
+    /// Returns whether the call succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.result.is_ok()
@@ -179,12 +180,13 @@ impl FaultFs {
         FaultFs { inner: Arc::new(inner), faults: Arc::new(Faults { state, turns }) }
     }
 
-    /// From now on, work that the crate spreads over several threads makes its calls one at a time, in an order that the
-    /// seed chooses.
+    /// Orders calls by a seed: work that the crate spreads over several threads makes its calls
+    /// one at a time, in an order that the seed chooses.
     ///
-    /// A [`Store`](crate::Store) creates, opens, flushes and closes partitions on
-    /// [several threads](crate::StoreConfig::recovery_threads). With the same seed, two runs make the same calls in the
-    /// same order; other seeds show other orders. See [`together`](FaultFs::together) for threads of your own.
+    /// A [`Store`](crate::Store) creates, opens, flushes and closes partitions on [several
+    /// threads](crate::StoreConfig::recovery_threads). With the same seed, two runs make the same
+    /// calls in the same order; other seeds show other orders. See [`together`](FaultFs::together)
+    /// for threads of your own.
     ///
     /// ```
     /// use annals::fs::{FaultFs, MemFs};
@@ -206,11 +208,11 @@ impl FaultFs {
         self.faults.turns.begin(seed);
     }
 
-    /// Runs jobs on a thread each, making their calls to this file system one at a time in an order that the seed chooses.
-    /// Returns when all jobs have ended.
+    /// Runs jobs on a thread each, making their calls to this file system one at a time in an
+    /// order that the seed chooses. Returns when all jobs have ended.
     ///
-    /// A job that waits for a lock of another job is left out until it goes on: only such a run may differ from the next
-    /// one with the same seed.
+    /// A job that waits for a lock of another job is left out until it goes on: only such a run
+    /// may differ from the next one with the same seed.
     ///
     /// # Panics
     ///
@@ -235,7 +237,8 @@ impl FaultFs {
         id
     }
 
-    /// Takes a rule away; nothing happens if it is gone already. A call it holds goes on being held.
+    /// Takes a rule away; nothing happens if it is gone already. A call it holds goes on being
+    /// held.
     pub fn remove_rule(&self, id: RuleId) {
         self.faults.state.lock().rules.remove(&id);
     }
@@ -245,13 +248,13 @@ impl FaultFs {
         self.faults.state.lock().rules.clear();
     }
 
-    /// How many calls a rule struck; 0 for one that was taken away.
+    /// Returns the number of calls that a rule struck; 0 for a rule that was removed.
     #[must_use]
     pub fn fired(&self, id: RuleId) -> u64 {
         self.faults.state.lock().rules.get(&id).map_or(0, |rule| rule.fired)
     }
 
-    /// The calls so far, in the order in which they ended.
+    /// Returns the calls so far, in the order in which they ended.
     #[must_use]
     pub fn trace(&self) -> Vec<Call> {
         self.faults.state.lock().trace.clone()
@@ -269,7 +272,7 @@ impl FaultFs {
         self.faults.state.lock().tracing = on;
     }
 
-    /// How many calls of an operation were begun, whether they are traced or not.
+    /// Returns the number of calls of an operation that were begun, traced or not.
     #[must_use]
     pub fn count(&self, operation: Operation) -> u64 {
         self.faults.state.lock().counts.get(&operation).copied().unwrap_or(0)

@@ -1,10 +1,10 @@
-//! A file system in memory that knows what a power failure would take.
+//! A file system in memory that knows what a loss of power would take.
 //!
-//! A real disk keeps two truths: what programs see, and what is on the medium. They
-//! differ by everything that was written and not yet synced, and of that a power
-//! failure keeps any part. [`MemFs`] keeps both truths, so a test need not pull a
-//! plug: [`MemFs::crash`] returns, as a file system of its own, one disk that could
-//! be found after the power came back, while the original goes on undisturbed.
+//! A real disk has two states: the content that programs see, and the durable content. They
+//! differ by everything that was written and not yet synced, and a loss of power keeps any
+//! part of that. [`MemFs`] keeps both states, so a test need not pull a plug:
+//! [`MemFs::crash`] returns, as a file system of its own, one disk that could be found after
+//! the power came back, while the original goes on undisturbed.
 //!
 //! ```text
 //!             write_at, set_len             open, rename, remove
@@ -16,8 +16,8 @@
 //!   synced:   bytes and length                 names of a directory
 //! ```
 //!
-//! The two columns are independent, and that is where most crash bugs live: the
-//! synced bytes of a file whose *name* was never synced are gone all the same.
+//! The two columns are independent, and most crash bugs come from that: the synced bytes of a
+//! file whose *name* was never synced are lost all the same.
 
 mod content;
 mod crash;
@@ -38,11 +38,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is left of the unsynced after a power failure. What was synced always is.
+/// The part of the unsynced writes that survives a loss of power. Synced writes always survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Survive {
-    /// Nothing: every file and every directory is as it was synced last.
+    /// Nothing: every file and every directory is as it was last synced.
     SyncedOnly,
     /// All of it.
     Everything,
@@ -62,8 +62,8 @@ pub enum Survive {
 
 /// A file system in memory. Clones share it.
 ///
-/// It behaves as a POSIX file system does: names and bytes are synced separately, a
-/// removed file lives on in its handles, a rename replaces in one step. Paths start
+/// It behaves like a POSIX file system: names and bytes are synced separately, a removed
+/// file stays readable through its handles, a rename replaces in one step. Paths start
 /// at a root that always exists, with or without a leading `/`; there are no links.
 /// [`Fs::create_dir`] makes the names of new directories durable at once, as
 /// [`DiskFs`](super::DiskFs) does.
@@ -90,7 +90,7 @@ pub enum Survive {
 #[derive(Clone)]
 pub struct MemFs {
     shared: Arc<Shared>,
-    /// The directory that paths begin at, where it is not the root.
+    /// The directory at which paths begin, if it is not the root.
     held: Option<Arc<held::Held>>,
 }
 
@@ -112,8 +112,8 @@ struct FileNode {
 
 struct FileState {
     content: Content,
-    /// The names and the open handles. The room is given back with the last of them,
-    /// although the medium may hold the file for longer: until its directory is synced.
+    /// The names and the open handles. The last of them releases the room, although the file
+    /// stays on the durable disk until its directory is synced.
     holders: u64,
 }
 
@@ -138,18 +138,20 @@ impl FileNode {
 }
 
 impl MemFs {
-    /// An empty file system without a limit.
+    /// Creates an empty file system without a limit.
     #[must_use]
     pub fn new() -> MemFs {
         MemFs::with_capacity(u64::MAX)
     }
 
-    /// An empty file system on a device of this size, of which whole blocks of 4 KiB are usable.
+    /// Creates an empty file system on a device of this size, of which whole blocks of 4 KiB are
+    /// usable.
     ///
-    /// Every block that was written or allocated takes one, and gives it back when it
-    /// is cut off or its file is removed and closed. Extending by [`File::set_len`]
-    /// takes none, nor do names: [`set_file_limit`](MemFs::set_file_limit) limits those. A write that finds too little room writes what fits
-    /// and says so, as a disk does; the next one fails with `StorageFull`.
+    /// Every block that is written or allocated takes room, and releases it when it is truncated,
+    /// or its file is removed and closed. Extending by [`File::set_len`] takes none, nor do names:
+    /// [`set_file_limit`](MemFs::set_file_limit) limits those. A write that finds too little room
+    /// writes what fits, and returns that number, as a disk does; the next one fails with
+    /// `StorageFull`.
     ///
     /// ```
     /// use annals::fs::{File, Fs, MemFs, Open};
@@ -176,17 +178,18 @@ impl MemFs {
         MemFs { shared: Arc::new(Shared { tree, space, boot, locked }), held: None }
     }
 
-    /// Makes the device larger or smaller. One that is smaller than what it holds loses
-    /// nothing, but takes nothing new.
+    /// Makes the device larger or smaller. If it is then smaller than its content, nothing is
+    /// lost, but nothing new can be written.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.space.set_capacity(bytes);
     }
 
-    /// Limits how many files and directories there may be at a time, as the inodes of a file system do. By default there is no limit.
+    /// Limits the number of files and directories at a time, as the inodes of a file system do. By
+    /// default there is no limit.
     ///
-    /// A file counts until its last name is removed and its last handle is closed; the root does not count. At the limit,
-    /// [`Open::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock) of a new file fail with `StorageFull`. A limit below
-    /// what there is removes nothing.
+    /// A file counts until its last name is removed and its last handle is closed; the root does
+    /// not count. At the limit, [`Open::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock)
+    /// of a new file fail with `StorageFull`. A limit below the present number removes nothing.
     ///
     /// ```
     /// use annals::fs::{Fs, MemFs, Open};
@@ -208,23 +211,25 @@ impl MemFs {
         self.shared.space.set_most_files(files);
     }
 
-    /// How many files and directories there are, as [`set_file_limit`](MemFs::set_file_limit) counts them.
+    /// Returns the number of files and directories, as [`set_file_limit`](MemFs::set_file_limit)
+    /// counts them.
     #[must_use]
     pub fn file_count(&self) -> u64 {
         self.shared.space.files()
     }
 
-    /// The room that is taken, in bytes: a multiple of 4096.
+    /// Returns the room that is taken, in bytes: a multiple of 4096.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.shared.space.used_bytes()
     }
 
-    /// A disk as a power failure at this moment could leave it. This one goes on as if nothing was.
+    /// Returns a disk as a loss of power at this moment could leave it. The original goes on
+    /// undisturbed.
     ///
     /// Everything on the new file system is synced, no lock is held, no handle is open,
     /// and its [`boot_id`](Fs::boot_id) is the next one. It costs one reference for each
-    /// file and time only for what is not synced, so taking one after each call is fine.
+    /// file, and time only for unsynced writes, so you can crash after each call.
     #[must_use]
     pub fn crash(&self, how: Survive) -> MemFs {
         let tree = self.shared.tree.write();
@@ -244,11 +249,11 @@ impl MemFs {
         MemFs::build(Tree::settled(names), copies.space, self.shared.boot.saturating_add(1))
     }
 
-    /// The disk as a new process finds it after this one was killed, while the machine
-    /// went on. This one goes on too.
+    /// Returns the disk as a new process finds it after this one was killed, while the machine
+    /// went on. The original goes on, too.
     ///
-    /// Everything written is there, and what was not synced still is not: a
-    /// [`crash`](MemFs::crash) of the copy may lose it. Locks and handles are gone, and
+    /// Everything written is there, and unsynced writes are still unsynced: a
+    /// [`crash`](MemFs::crash) of the copy may lose them. Locks and handles are gone, and
     /// the [`boot_id`](Fs::boot_id) stays.
     ///
     /// ```
@@ -282,8 +287,8 @@ impl MemFs {
         MemFs::build(Tree { live, synced, pending }, copies.space, self.shared.boot)
     }
 
-    /// The files whose bytes and the directories whose names a power failure could change
-    /// now, in order. Empty when everything is synced.
+    /// Returns the files whose bytes, and the directories whose names, a loss of power could
+    /// change now, in order. Empty if everything is synced.
     #[must_use]
     pub fn unsynced(&self) -> Vec<PathBuf> {
         let tree = self.shared.tree.write();
@@ -300,7 +305,8 @@ impl MemFs {
         paths
     }
 
-    /// A handle. The caller holds the tree's lock, so that the file cannot lose its last holder meanwhile.
+    /// A handle. The caller holds the tree's lock, so that the file cannot lose its last holder
+    /// meanwhile.
     fn handle(&self, node: Arc<FileNode>, writable: bool) -> MemFile {
         node.hold();
         MemFile { shared: Arc::clone(&self.shared), node, writable }

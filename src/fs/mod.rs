@@ -1,12 +1,12 @@
-//! The file system, as a log needs it: a seam of two small traits.
+//! The file system of a log: an interface of two small traits.
 //!
 //! Everything a log does to a disk goes through [`Fs`] and [`File`]. Three
 //! implementations come with the crate, and all pass one suite of tests:
 //!
-//! | type | what it is for |
+//! | type | purpose |
 //! |---|---|
-//! | [`DiskFs`] | the operating system's file system: what a log uses unless told otherwise |
-//! | [`MemFs`] | a file system in memory that keeps what was synced apart from what was only written, so that [`MemFs::crash`] can show every disk a power failure could leave |
+//! | [`DiskFs`] | the operating system's file system: the default of a log |
+//! | [`MemFs`] | a file system in memory that distinguishes synced bytes from bytes that were only written, so that [`MemFs::crash`] can produce every disk that a loss of power could leave |
 //! | [`FaultFs`] | wraps another and fails, shortens or garbles calls by rule, keeping a trace |
 //!
 //! This floor knows no format: it moves bytes and names.
@@ -17,6 +17,7 @@ mod fault;
 mod held;
 mod memory;
 mod random;
+mod revocable;
 mod view;
 
 pub use disk::DiskFs;
@@ -25,6 +26,7 @@ pub(crate) use fault::Place;
 pub use fault::Turns;
 pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
 pub use memory::{MemFs, Survive};
+pub(crate) use revocable::Revocable;
 pub use view::FileView;
 
 use crate::types::Timestamp;
@@ -33,7 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a file is opened.
+/// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Open {
     /// Create it for reading and writing; `AlreadyExists` if there is something of that name.
@@ -44,7 +46,7 @@ pub enum Open {
     ReadOnly,
 }
 
-/// What a directory entry names.
+/// The kind of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A regular file.
@@ -58,9 +60,10 @@ pub enum EntryKind {
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name, without its directory. A name that is not UTF-8 is given with replacement characters.
+    /// The name, without its directory. A name that is not UTF-8 is given with replacement
+    /// characters.
     pub name: String,
-    /// What it names.
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// The length of a file; 0 for everything else.
     pub len: u64,
@@ -68,10 +71,10 @@ pub struct Entry {
 
 /// A file system. All methods may be called from any thread at any time.
 ///
-/// What a call changed is on the medium only after the `sync` that covers it:
+/// A change is durable only after the `sync` that covers it:
 /// the bytes and length of a file after [`File::sync_data`], a name that was
 /// created, renamed or removed after [`Fs::sync_dir`] of its directory. Until
-/// then a power failure may keep any part of it and lose the rest.
+/// then a loss of power may keep any part of it and lose the rest.
 pub trait Fs: Send + Sync + Debug + 'static {
     /// Opens a regular file. A symbolic link at the file's own name is not followed.
     ///
@@ -105,17 +108,19 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `NotFound` if there is no such file, `IsADirectory` if it is a directory.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a directory another name, with all that is in it, in one step. Nothing may have that name.
+    /// Gives a directory another name, with all that is in it, in one step. Nothing may have that
+    /// name.
     ///
     /// # Errors
-    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else, `AlreadyExists` if the new
-    /// name is taken.
+    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else,
+    /// `AlreadyExists` if the new name is taken.
     fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else, `DirectoryNotEmpty`.
+    /// `NotFound` if there is no such directory, `NotADirectory` if it is something else,
+    /// `DirectoryNotEmpty`.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
@@ -131,15 +136,16 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// other taker, in this process and in others.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody else has it: with a message in it when that is a program that does not write into the file who
-    /// it is.
+    /// `WouldBlock` if another process or handle has it; with a message if that is a program that
+    /// does not write its identity into the file.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
-    /// Holds a directory: opens it, and returns a file system in which its path, and every path below it, leads to that very
-    /// directory, whatever is renamed, mounted or put in its place meanwhile. A link at the path is followed once, now.
+    /// Holds a directory: opens it, and returns a file system in which its path, and every path
+    /// below it, leads to that very directory, whatever is renamed, mounted or put in its place
+    /// meanwhile. A link at the path is followed once, now.
     ///
-    /// `Ok(None)`, the default, says that this file system cannot do that: then paths are used as they are, and only the lock
-    /// file of a directory keeps a second writer out.
+    /// `Ok(None)`, the default, says that this file system cannot do that: then paths are used as
+    /// they are, and only the lock file of a directory keeps a second writer out.
     ///
     /// ```
     /// use annals::fs::{Fs, MemFs, Open};
@@ -158,15 +164,16 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; what the system says otherwise.
+    /// `NotFound` if it does not exist, `NotADirectory` if it is something else; what the system
+    /// says otherwise.
     fn hold_dir(&self, dir: &Path) -> io::Result<Option<HeldDir>> {
         _ = dir;
         Ok(None)
     }
 
-    /// Takes the exclusive lock of a directory itself, without waiting. It needs no file in it, and excludes every other
-    /// taker by whatever path it reaches the directory, in this process and in others, until the guard is dropped or
-    /// the process ends.
+    /// Takes the exclusive lock of a directory itself, without waiting. It needs no file in it,
+    /// and excludes every other taker by whatever path it reaches the directory, in this process
+    /// and in others, until the guard is dropped or the process ends.
     ///
     /// It is asked for only of file systems that [hold directories](Fs::hold_dir).
     ///
@@ -182,8 +189,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// `None` when it is not known.
     fn boot_id(&self) -> Option<String>;
 
-    /// What decides in which order threads that work together make their calls; `None` lets them run. For
-    /// [`FaultFs`] alone, and for what wraps it.
+    /// What decides in which order threads that work together make their calls; `None` lets them
+    /// run. For [`FaultFs`] alone, and for what wraps it.
     #[doc(hidden)]
     fn turns(&self) -> Option<Arc<Turns>> {
         None
@@ -248,18 +255,20 @@ impl<F: Fs + ?Sized> Fs for Arc<F> {
 /// A directory that is [held](Fs::hold_dir).
 #[derive(Debug, Clone)]
 pub struct HeldDir {
-    /// The file system in which the path that was held leads to this very directory. Paths that lie neither in it nor in
-    /// the directory above it fail.
+    /// The file system in which the path that was held leads to this very directory. Paths that
+    /// lie neither in it nor in the directory above it fail.
     pub fs: Arc<dyn Fs>,
-    /// The directory that it lies in, if it lies in one: a path that [`fs`](HeldDir::fs) follows from the held directory itself.
+    /// The directory that it lies in, if it lies in one: a path that [`fs`](HeldDir::fs) follows
+    /// from the held directory itself.
     pub above: Option<PathBuf>,
     /// Its name there, which is not that of a link it was reached through.
     pub name: Option<String>,
-    /// Whether it is known that something is mounted there. Then it may lie in another directory as well.
+    /// Whether it is known that something is mounted there. Then it may lie in another directory
+    /// as well.
     pub is_mount: bool,
 }
 
-/// Keeps everybody else from locking a directory until it is dropped: [`Fs::lock_dir`].
+/// The lock of a directory, held until dropped: [`Fs::lock_dir`].
 pub trait DirGuard: Send + Sync + Debug {}
 
 /// The lock of a directory, held until dropped, and the file it is a lock on.
@@ -280,13 +289,15 @@ pub trait File: Send + Sync + Debug {
     /// What the system says.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads at most `buf.len()` bytes at a position and says how many; 0 only at or past the end, or for an empty `buf`.
+    /// Reads at most `buf.len()` bytes at a position and says how many; 0 only at or past the end,
+    /// or for an empty `buf`.
     ///
     /// # Errors
     /// What the system says; `Interrupted` may be tried again.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end extends the file; a gap reads as zeros.
+    /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end
+    /// extends the file; a gap reads as zeros.
     ///
     /// # Errors
     /// `StorageFull` when there is no room; `PermissionDenied` through a handle opened for
@@ -299,8 +310,8 @@ pub trait File: Send + Sync + Debug {
     /// What the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// When the file was last written, by the clock of the file system; `None` where that is not known, which is what
-    /// the default says.
+    /// When the file was last written, by the clock of the file system; `None` where that is not
+    /// known, which is what the default says.
     ///
     /// # Errors
     /// What the system says.
@@ -328,15 +339,16 @@ pub trait File: Send + Sync + Debug {
     /// As [`sync_data`](File::sync_data).
     fn sync_all(&self) -> io::Result<()>;
 
-    /// The first `len` bytes as a read-only view, for a file that nothing will change or cut while the view lives.
+    /// The first `len` bytes as a read-only view, for a file that nothing will change or cut while
+    /// the view lives.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file is shorter.
     fn view(&self, len: u64) -> io::Result<FileView>;
 
-    /// The first position from `at` on that does not lie in a hole of the file: everything between reads as zeros. Behind the
-    /// last data it is the length of the file. A file system that does not know its holes returns `at`, as this method does
-    /// unless it is implemented.
+    /// The first position from `at` on that does not lie in a hole of the file: everything between
+    /// reads as zeros. Behind the last data it is the length of the file. A file system that does
+    /// not know its holes returns `at`, as this method does unless it is implemented.
     ///
     /// # Errors
     /// What the system says.
@@ -366,7 +378,8 @@ pub trait File: Send + Sync + Debug {
     /// Writes all of `buf` at a position, repeating short and interrupted writes.
     ///
     /// # Errors
-    /// `WriteZero` when the file takes no more; as [`write_at`](File::write_at) otherwise. Part of `buf` may have been written.
+    /// `WriteZero` when the file takes no more; as [`write_at`](File::write_at) otherwise. Part of
+    /// `buf` may have been written.
     fn write_all_at(&self, mut buf: &[u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match self.write_at(buf, at) {

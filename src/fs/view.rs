@@ -1,14 +1,14 @@
 //! A read-only view of a file's bytes: the one place of the crate with `unsafe` code.
 //!
-//! A view is what a binary search wants: a slice. On a disk it is a memory map,
-//! elsewhere it is bytes of its own; whoever reads it cannot tell.
+//! A view is a slice, as a binary search needs it. On a disk it is a memory map;
+//! elsewhere it owns its bytes. A reader sees no difference.
 //!
-//! A map has a price. The kernel hands out pages of the file as they are at the
-//! moment they are touched, so a file that somebody cuts while it is mapped ends
-//! the process with `SIGBUS`, and one that somebody rewrites changes under a
-//! `&[u8]`. Views are therefore for one kind of file only: one this crate wrote,
-//! sealed (it is never written or cut again, only removed, which a map outlives)
-//! and that lies in a directory whose lock this process holds.
+//! A map has a price. The kernel provides pages of the file as they are at the
+//! moment they are touched. If another program truncates a mapped file, the process
+//! ends with `SIGBUS`; if it rewrites the file, the bytes change under a `&[u8]`. So
+//! views are used for one kind of file only: a sealed file of this crate (it is never
+//! written or truncated again, only removed, which a map outlives), in a directory
+//! whose lock this process holds.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use std::ops::Deref;
 /// A read-only view of the first bytes of a file.
 ///
 /// It stays valid after the file is closed, renamed or removed. It is *not* valid
-/// after another program cut the file: see [`File::view`](super::File::view).
+/// after another program has truncated the file: see [`File::view`](super::File::view).
 ///
 /// ```
 /// use annals::fs::FileView;
@@ -36,7 +36,7 @@ enum Bytes {
 }
 
 impl FileView {
-    /// A view of bytes of its own: for a file system that has nothing to map.
+    /// Creates a view that owns its bytes, for a file system without memory maps.
     #[must_use]
     pub fn from_vec(bytes: Vec<u8>) -> FileView {
         FileView { bytes: Bytes::Owned(bytes) }
@@ -44,9 +44,9 @@ impl FileView {
 
     /// Maps the first `len` bytes of an open file, which must be at least that long.
     ///
-    /// The caller promises that the file is neither written nor cut below `len`
-    /// while the view lives. The promise is checked by nobody: it is kept by mapping
-    /// only sealed files of this crate, under the lock of their directory.
+    /// The caller promises that the file is neither written nor truncated below `len`
+    /// while the view lives. Nothing checks that promise. The crate keeps it by mapping
+    /// only its own sealed files, under the lock of their directory.
     /// A `len` of 0 maps nothing.
     pub(super) fn map(file: impl memmap2::MmapAsRawDesc, len: u64) -> io::Result<FileView> {
         if len == 0 {
@@ -58,14 +58,14 @@ impl FileView {
         // SAFETY: the bytes behind a `&[u8]` must not change, and must be there, while it
         // lives. The map is read-only, so nothing in this process writes through it. The
         // file has at least `len` bytes (the only caller asks it first), and by the
-        // contract above nobody cuts or rewrites it: it is sealed, it is one of this
+        // contract above no code truncates or rewrites it: it is sealed, it is one of this
         // crate's own files, and the lock of its directory keeps other logs out.
         // Removing or renaming it does not touch the mapped pages.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
         Ok(FileView { bytes: Bytes::Mapped(map) })
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match &self.bytes {
@@ -74,13 +74,13 @@ impl FileView {
         }
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the view is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()

@@ -16,7 +16,8 @@ pub struct OffsetEntry {
     pub position: u64,
 }
 
-/// An entry of a time index: the largest timestamp so far was in the batch that ended with this offset.
+/// An entry of a time index: the largest timestamp so far was in the batch that ended with this
+/// offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeEntry {
     /// The largest timestamp so far.
@@ -30,7 +31,7 @@ pub struct TimeEntry {
 pub struct TxnEntry {
     /// The version of the entry, 0.
     pub version: i16,
-    /// Whose transaction it was.
+    /// The producer of the transaction.
     pub producer_id: ProducerId,
     /// Its first offset.
     pub first_offset: i64,
@@ -98,7 +99,7 @@ macro_rules! entries {
         }
 
         impl $name {
-            /// The entries of a file; its name tells the base offset.
+            /// Opens the entries of a file; its name tells the base offset.
             ///
             /// # Errors
             /// [`Error::Io`](crate::Error::Io).

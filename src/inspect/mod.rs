@@ -1,9 +1,9 @@
-//! Looking into any one file of a log directory, without opening a log.
+//! Inspecting single files of a log directory, without opening a log.
 //!
-//! This is for tools: to see what is there when a log will not open, or what a
-//! broker wrote. Nothing is locked, nothing is changed, nothing is trusted. Files
-//! are read through a small buffer however long they are; a length field is believed
-//! only as far as the file reaches.
+//! This is for tools: to see the content of a log that does not open, or of a broker's
+//! files. It locks nothing, changes nothing and trusts nothing. It reads files through a
+//! small buffer, however long they are, and never reads beyond the end of the file,
+//! whatever a length field says.
 //!
 //! | file | read with |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `%020d.timeindex` | [`TimeEntries`], [`check_index`] |
 //! | `%020d.txnindex` | [`TxnEntries`] |
 //! | `%020d.snapshot` | [`producer_snapshot`] |
+//! | `%020d.recent` | [`recent_batches`] |
 //! | `…-offset-checkpoint` | [`offset_checkpoint`] |
 //! | `leader-epoch-checkpoint` | [`epoch_checkpoint`] |
 //! | `.kafka_cleanshutdown` | [`shutdown_marker`] |
@@ -53,15 +54,15 @@ pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
 pub use pieces::{Batches, DamagedPiece, FoundBatch, Piece};
 pub use small::{
-    EpochEntry, PartitionMetadata, ShutdownMarker, epoch_checkpoint, offset_checkpoint,
-    partition_metadata, producer_snapshot, shutdown_marker,
+    EpochEntry, PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint,
+    offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
 };
 
 use crate::error::{Corruption, Damage, Error};
 use crate::types::{MAX_OFFSET, Offset};
 use std::path::Path;
 
-/// What a file of a log directory holds.
+/// The kind of a file of a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileKind {
@@ -75,9 +76,11 @@ pub enum FileKind {
     TxnIndex,
     /// Producers as of an offset.
     Snapshot,
+    /// The last batches of the producers of a snapshot. This crate's own.
+    Recent,
     /// Offsets of partitions, as text.
     OffsetCheckpoint,
-    /// Where each leader epoch began, as text.
+    /// The offset at which each leader epoch began, as text.
     EpochCheckpoint,
     /// The marker of a clean shutdown.
     ShutdownMarker,
@@ -86,7 +89,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// What a file of this name holds; `None` when the name is none of a log directory's.
+    /// Returns the kind of a file by its name; `None` if the name does not belong to a log
+    /// directory.
     ///
     /// The suffixes of files that are being replaced or removed make no difference.
     #[must_use]
@@ -108,6 +112,7 @@ impl FileKind {
             "timeindex" => Some(FileKind::TimeIndex),
             "txnindex" => Some(FileKind::TxnIndex),
             "snapshot" => Some(FileKind::Snapshot),
+            "recent" => Some(FileKind::Recent),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ const STEP_BYTES: usize = 64 << 10;
 /// Base offset and length: what the length does not count.
 const PREFIX_BYTES: u64 = 12;
 
-/// What lies at a position of a log file.
+/// A piece of a log file: a batch, or bytes that are not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
     /// A batch with a readable header.
@@ -31,11 +31,12 @@ pub enum Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundBatch {
-    /// Where in the file it begins.
+    /// Its position in the file.
     pub position: u64,
     /// Its header.
     pub header: BatchHeader,
-    /// Whether its checksum matches its bytes; always so when [`Batches::headers_only`] was asked for.
+    /// Whether its checksum matches its bytes; always so when [`Batches::headers_only`] was asked
+    /// for.
     pub checksum: Result<(), InvalidBatch>,
 }
 
@@ -43,9 +44,9 @@ pub struct FoundBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedPiece {
-    /// Where in the file they begin.
+    /// Their position in the file.
     pub position: u64,
-    /// How many they are: up to where the next batch may begin, else to the end of the file.
+    /// Their number: up to the next possible beginning of a batch, or to the end of the file.
     pub bytes: u64,
     /// Why they are no batch.
     pub reason: InvalidBatch,
@@ -55,8 +56,9 @@ pub struct DamagedPiece {
 
 /// The batches of a log file in the order of their positions.
 ///
-/// A damaged batch does not end the scan: it continues where the stored length leads, if that is plausible, and
-/// otherwise at the next bytes that are a sound batch with higher offsets, if there are any.
+/// A damaged batch does not end the scan: it continues where the stored length leads, if that is
+/// plausible, and otherwise at the next bytes that are a sound batch with higher offsets, if there
+/// are any.
 #[derive(Debug)]
 pub struct Batches {
     window: Window,
@@ -68,7 +70,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The batches of a file, as far as it reaches now.
+    /// Opens the batches of a file, up to its present end.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -92,20 +94,22 @@ impl Batches {
         self
     }
 
-    /// The length the file had when it was opened.
+    /// Returns the length the file had when it was opened.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.window.len()
     }
 
-    /// A batch that was found, whole, if it takes no more than `limit` bytes. Its checksum is not verified here.
+    /// Returns a batch that was found, whole, if it takes no more than `limit` bytes. Its checksum
+    /// is not verified here.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] when the file has changed since.
+    /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] when the
+    /// file has changed since.
     pub fn read(&self, found: &FoundBatch, limit: u64) -> Result<RecordBatch> {
         let bytes = found.header.size_bytes() as u64;
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "limit" });
+            return Err(Error::BatchTooLarge { log: None, bytes, limit, option: "limit" });
         }
         let bytes = self.window.copy(found.position, bytes)?;
         Ok(RecordBatch::parse_unverified(bytes.into())?)
@@ -159,8 +163,8 @@ impl Batches {
 
     /// How far away the next batch is from the damaged one at the position.
     ///
-    /// Its length is believed where it leads to the end of the file or to something that looks like a batch: damage in
-    /// several batches in a row is then told one by one.
+    /// Its length is believed where it leads to the end of the file or to something that looks
+    /// like a batch: damage in several batches in a row is then told one by one.
     fn distance_to_next(&self, length: Option<u64>) -> Result<Option<u64>> {
         let (file, end) = (self.window.file(), self.window.len());
         let look = || -> io::Result<Option<u64>> {
@@ -191,7 +195,8 @@ impl Batches {
         }
     }
 
-    /// Verifies the checksum of the batch at the position, in steps: a batch can be larger than the buffer.
+    /// Verifies the checksum of the batch at the position, in steps: a batch can be larger than
+    /// the buffer.
     fn checksum(&mut self, header: &BatchHeader) -> Result<Result<(), InvalidBatch>> {
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
         let mut at = self.position.saturating_add(CHECKED_FROM);

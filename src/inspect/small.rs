@@ -1,18 +1,18 @@
 //! The small files beside the segments.
 
-use super::malformed;
 use super::window::Window;
+use super::{base_offset, malformed};
 use crate::checkpoint::{self, OffsetCheckpointEntry};
 use crate::error::Result;
 use crate::fs::Fs;
-use crate::producers::{ProducerState, snapshot};
-use crate::types::Offset;
+use crate::producers::{ProducerState, recent, snapshot};
+use crate::types::{Offset, ProducerId, Sequence, Timestamp};
 use std::path::Path;
 
 /// No checkpoint of a broker is larger.
 const TEXT_BYTES: u64 = 16 << 20;
 
-/// Where a leader epoch began.
+/// A leader epoch, and the offset at which it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochEntry {
     /// The epoch.
@@ -42,28 +42,79 @@ fn text(fs: &dyn Fs, path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| malformed(path, 0, "it is not text"))
 }
 
-/// The producers of a snapshot.
+/// Reads the producers of a snapshot.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it was written.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is not as it
+/// was written.
 pub fn producer_snapshot(fs: &dyn Fs, path: &Path) -> Result<Vec<ProducerState>> {
     let bytes = Window::open(fs, path)?.whole(snapshot::MAX_BYTES)?;
     snapshot::decode(&bytes).map_err(|(at, reason)| malformed(path, at as u64, reason))
 }
 
-/// The entries of an offset checkpoint.
+/// A batch of an idempotent producer that its log would recognise if it came again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecentBatch {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// When the log heard of the producer last.
+    pub heard: Timestamp,
+    /// The sequence number of the first record.
+    pub first_sequence: Sequence,
+    /// The sequence number of the last record.
+    pub last_sequence: Sequence,
+    /// The offset of the first record.
+    pub first_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// The largest timestamp.
+    pub timestamp: Timestamp,
+}
+
+/// Reads the last batches of each producer, of up to five the latest first, from a `.recent` file
+/// and the snapshot beside it.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io), also without the snapshot;
+/// [`Error::Corrupt`](crate::Error::Corrupt) when either file is not as it was written, or belongs
+/// to another.
+pub fn recent_batches(fs: &dyn Fs, path: &Path) -> Result<Vec<RecentBatch>> {
+    let beside = path.with_extension("snapshot");
+    let states = producer_snapshot(fs, &beside)?;
+    let snapshot = Window::open(fs, &beside)?.whole(snapshot::MAX_BYTES)?;
+    let bytes = Window::open(fs, path)?.whole(snapshot::MAX_BYTES)?;
+    let (end, now) = (base_offset(path), Timestamp::from_millis(i64::MAX));
+    let producers = recent::restore(&bytes, &states, &snapshot, end, now)
+        .map_err(|reason| malformed(path, 0, reason))?;
+    let batches = producers.recent().into_iter().flat_map(|(producer_id, heard, batches)| {
+        batches.into_iter().map(move |batch| RecentBatch {
+            producer_id,
+            heard,
+            first_sequence: batch.first_sequence,
+            last_sequence: batch.last_sequence,
+            first_offset: batch.first_offset,
+            last_offset: batch.last_offset,
+            timestamp: batch.timestamp,
+        })
+    });
+    Ok(batches.collect())
+}
+
+/// Reads the entries of an offset checkpoint.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn offset_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<OffsetCheckpointEntry>> {
     checkpoint::parse_offset_checkpoint(&text(fs, path)?)
         .map_err(|reason| malformed(path, 0, reason))
 }
 
-/// The entries of a leader epoch checkpoint.
+/// Reads the entries of a leader epoch checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     let entries = checkpoint::parse_epoch_checkpoint(&text(fs, path)?)
         .map_err(|reason| malformed(path, 0, reason))?;
@@ -71,10 +122,12 @@ pub fn epoch_checkpoint(fs: &dyn Fs, path: &Path) -> Result<Vec<EpochEntry>> {
     Ok(entries.into_iter().map(entry).collect())
 }
 
-/// The marker of a clean shutdown. That it is there is what counts; members that are no numbers are left out.
+/// Reads the marker of a clean shutdown. Its presence is what counts; members that are not numbers
+/// are left out.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is neither empty nor an object.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is neither
+/// empty nor an object.
 pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
     let text = text(fs, path)?;
     let text = text.trim();
@@ -91,10 +144,11 @@ pub fn shutdown_marker(fs: &dyn Fs, path: &Path) -> Result<ShutdownMarker> {
     Ok(ShutdownMarker { members: members.collect() })
 }
 
-/// The content of `partition.metadata`.
+/// Reads the content of `partition.metadata`.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is malformed.
+/// [`Error::Io`](crate::Error::Io); [`Error::Corrupt`](crate::Error::Corrupt) when it is
+/// malformed.
 pub fn partition_metadata(fs: &dyn Fs, path: &Path) -> Result<PartitionMetadata> {
     let text = text(fs, path)?;
     let member = |name: &str| {

@@ -1,11 +1,12 @@
-//! How a read-only log notices that its files were truncated and written on by another process.
+//! Detects that another process has truncated the files of a read-only log and written on.
 //!
-//! Nothing tells it, and lengths do not: other records may take the same room. So it remembers
-//! the last batch it knows of. A truncation of anything below removes that batch, and what is appended then
-//! has another header at its place. As long as the batch is there, everything below it is what it was.
+//! Nothing tells it, and lengths do not: other records may take the same room. So it remembers the
+//! last batch it knows of. A truncation of anything below removes that batch, and what is appended
+//! then has another header at its place. As long as the batch is there, everything below it is
+//! what it was.
 //!
-//! The check comes after the bytes were read that it vouches for, and it looks at the file that has the name now:
-//! a handle leads to a removed file, too.
+//! The check comes after the bytes were read that it vouches for, and it looks at the file that
+//! has the name now: a handle leads to a removed file, too.
 
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::File;
@@ -32,7 +33,7 @@ impl Anchor {
         let end = segment.published();
         let fail = |error| Error::io("read", &segment.path(Kind::Log), error);
         let indexes = match segment.indexes(limit) {
-            // Damage is reported to those who read it.
+            // A read of damage reports it.
             Err(Error::Corrupt(_)) => return Ok(None),
             indexes => indexes?,
         };
@@ -70,8 +71,8 @@ fn holds(
     })
 }
 
-/// Checks while a segment is scanned that it is not truncated: whenever its file was read, the last batch of what
-/// was read before must still be there.
+/// Checks while a segment is scanned that it is not truncated: whenever its file was read, the
+/// last batch of what was read before must still be there.
 pub(crate) struct Chain<'a> {
     inner: &'a mut dyn Heed,
     dir: &'a SegmentDir,

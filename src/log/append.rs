@@ -63,7 +63,7 @@ pub(crate) struct Writer {
     pub(crate) begun: Duration,
     /// The age at which this segment is closed: the configured one less its share of the jitter.
     pub(crate) roll_age: Duration,
-    /// How many entries of the indexes are in their files.
+    /// The number of entries of the indexes that are in their files.
     pub(crate) stored_offset_entries: usize,
     pub(crate) stored_time_entries: usize,
     /// When an append last led to a flush.
@@ -117,7 +117,7 @@ crate::sync::thread_local! {
     /// A builder for appends of records, kept so that its memory is. Taken while in use: an
     /// iterator of records may itself append to a log.
     static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
-    /// The same for looking into compressed batches.
+    /// A buffer for reading compressed batches, kept in the same way.
     static SCRATCH: Cell<Option<Box<DecodeBuffer>>> = const { Cell::new(None) };
 }
 
@@ -288,7 +288,7 @@ impl Shared {
         header: &BatchHeader,
     ) -> Result<Appended> {
         self.check_writable()?;
-        let writer = slot.as_mut().ok_or(Error::Closed)?;
+        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
         let appended = self.append_locked(writer, batch, header);
         let flush = appended.is_ok() && self.flush_is_due(writer);
         let events = std::mem::take(&mut writer.events);
@@ -317,13 +317,18 @@ impl Shared {
     fn check_size(&self, bytes: u64) -> Result<()> {
         let limit = self.live.max_message_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "max_message_bytes" });
+            return Err(self.too_large(bytes, limit, "max_message_bytes"));
         }
         let limit = self.live.segment_bytes();
         if bytes > limit {
-            return Err(Error::BatchTooLarge { bytes, limit, option: "segment_bytes" });
+            return Err(self.too_large(bytes, limit, "segment_bytes"));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64, limit: u64, option: &'static str) -> Error {
+        Error::BatchTooLarge { log: Some(self.location()), bytes, limit, option }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //! come before, publish the next view, then retire what it no longer has.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Error, ErrorKind, Result, is_storage_full};
+use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::append::Writer;
@@ -45,7 +45,7 @@ impl Shared {
         if writer.log.position() == 0 && writer.segment.base == base {
             return Ok(());
         }
-        // The clock is somebody else's code, and may panic: it is asked before anything changes.
+        // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = self.clock().monotonic();
         writer.tracked.expire(now, self.config.producer_id_expiration);
         let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now, room));
@@ -91,15 +91,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Brings the index files of the active segment to what they hold when it is closed. What fails
-    /// here is a cache that will be made again.
+    /// Brings the index files of the active segment to what they hold when it is closed. What
+    /// fails here is a cache that will be made again.
     fn settle_files(&self, writer: &mut Writer) {
         if let Err(error) = self.store_indexes(writer) {
             self.discard_indexes(writer.segment.base, &error);
         }
     }
 
-    /// Removes index files that could not be written whole: without them they are made from the log.
+    /// Removes index files that could not be written whole: without them they are made from the
+    /// log.
     fn discard_indexes(&self, base: Offset, error: &Error) {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
             self.dir.discard(SegmentFile::live(base, kind));
@@ -141,7 +142,7 @@ impl Shared {
         let events = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             if writer.log.position() > 0 {
                 self.roll_locked(writer, self.end(), room)?;
             }
@@ -157,7 +158,7 @@ impl Shared {
             let _change = self.change.lock();
             let mut slot = self.writer.lock();
             self.check_writable()?;
-            let writer = slot.as_mut().ok_or(Error::Closed)?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             self.check_range(target)?;
             if target == self.end() {
                 return Ok(());
@@ -179,12 +180,12 @@ impl Shared {
 
     /// Says whether it left offsets without a record below the new end.
     fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
-        let view = self.view();
+        let view = self.view()?;
         let index = view.find(target);
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
         let limit = view.limit(index, self.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
-        // The clock is somebody else's code, and may panic: it is asked before anything changes.
+        // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = writer.tracked.time(self.clock().monotonic());
         let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
@@ -220,15 +221,14 @@ impl Shared {
         let cut_files = self.cut_files(segment, cut, cover.as_ref(), removed);
         *writer = next;
         let done = cut_files.and_then(|is_covered| {
-            // The recovery point may lie in this segment, and vouches for its indexes as for the log.
+            // The recovery point may lie in this segment, and then also covers its indexes.
             if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
                 writer.stored_offset_entries = writer.indexes.offsets.len();
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             writer.tracked = replay.finish(target)?.at(cut);
             self.set_first_unstable(writer.tracked.first_unstable());
-            // A target inside a batch is kept as the name of a segment, or the end would
-            // move back when the log is opened again.
+            // Keep a target inside a batch as a segment's name, or the next opening moves back.
             if end_of_data == target {
                 return Ok(());
             }
@@ -249,8 +249,8 @@ impl Shared {
         done.map(|()| end_of_data < target)
     }
 
-    /// Syncs the indexes of closed segments up to this one, and their names: a recovery point vouches
-    /// for those below it.
+    /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
+    /// vouches for those below it.
     fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
         let closed: Vec<_> =
             segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
@@ -325,7 +325,8 @@ impl Shared {
         sync_dir().map(|()| is_covered)
     }
 
-    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is kept.
+    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is
+    /// kept.
     fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
         let old = segment.indexes(limit)?;
         self.shorten_by(segment, cut, &old).or_else(|error| match error {
@@ -396,7 +397,8 @@ impl Shared {
         Ok((writer, end))
     }
 
-    /// Lets other options hold from now on, of those that [`Live`](crate::log::live::Live) has; the others stay as they are.
+    /// Lets other options hold from now on, of those that [`Live`](crate::log::live::Live) has;
+    /// the others stay as they are.
     pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
         config.validate()?;
         let mut slot = self.writer.lock();
@@ -408,18 +410,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Closes the log for everyone who has it.
+    /// Closes the log for all its handles.
     pub(crate) fn close(&self) -> Result<()> {
-        self.close_by(Closes::Alone)
+        self.close_by(Closes::Alone, CloseReason::ByHandle)
     }
 
-    /// The same for one of many logs of a directory that are closed together.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.close_by(Closes::WithOthers)
+    /// Closes one of many logs of a directory that are closed together.
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.close_by(Closes::WithOthers, reason)
     }
 
-    fn close_by(&self, how: Closes) -> Result<()> {
-        let (closed, events) = self.dir.events.hold(|| self.close_now(how));
+    fn close_by(&self, how: Closes, reason: CloseReason) -> Result<()> {
+        let (closed, events) = self.dir.events.hold(|| self.close_now(how, reason));
+        self.let_go();
         self.signal.notify();
         #[cfg(feature = "futures")]
         self.syncer.wake(self);
@@ -427,19 +430,24 @@ impl Shared {
         closed
     }
 
-    fn close_now(&self, how: Closes) -> Result<()> {
-        // None may write after the lock is released. That one comes between here and there finds the log closed.
+    fn close_now(&self, how: Closes, reason: CloseReason) -> Result<()> {
+        // None may write after the lock is released. That one comes between here and there finds
+        // the log closed.
         self.rest();
         let mut disposal = self.cleaner.lock();
         disposal.wait();
         let _change = self.change.lock();
         let writer = {
             let mut slot = self.writer.lock();
-            self.check_readable()?;
+            let open = self.check_readable();
+            if open.is_ok() || reason != CloseReason::ByHandle {
+                self.set_close_reason(reason);
+            }
+            open?;
             slot.take()
         };
-        // Nobody but this close changes the log any more. A flush that still runs promises its records alone, and they
-        // are durable before its recovery point is set.
+        // Only this close changes the log from here on. A flush that still runs promises only its
+        // own records, and they are durable before its recovery point is set.
         if how == Closes::WithOthers {
             self.checkpoints.hold();
         }
@@ -458,7 +466,8 @@ impl Shared {
         closed
     }
 
-    /// Makes everything durable and says so in a marker, so that the next opening has nothing to read.
+    /// Makes everything durable and says so in a marker, so that the next opening has nothing to
+    /// read.
     fn close_files(&self, mut writer: Writer) -> Result<()> {
         let end = self.end();
         let segment = Arc::clone(&writer.segment);
@@ -471,8 +480,8 @@ impl Shared {
             stored => stored?,
         }
         self.sync_below(end)?;
-        // Who leads a sync raises `durable` before it writes the recovery point: let it finish. And
-        // where all records were durable already, what a roll did to the files may not be.
+        // The leader of an fsync raises `durable` before it writes the recovery point: let it
+        // finish. Even if all records are durable, the file names that a roll created may not be.
         let sync = self.pause_syncs();
         if sync.new_names {
             self.sync_segments(&sync.segments, true)?;
@@ -497,12 +506,13 @@ impl Shared {
             offset_entries: writer.indexes.offsets.len() as u64,
             time_entries: writer.indexes.times.len() as u64,
             producers: Some(writer.tracked.len() as u64),
-            segments: self.view().segments.iter().map(|s| (s.base, s.published())).collect(),
+            segments: self.view()?.segments.iter().map(|s| (s.base, s.published())).collect(),
         };
         self.unless_full(self.checkpoints.set_clean_shutdown(marker), CLEAN_SHUTDOWN)
     }
 
-    /// What only spares the next opening work need not be written on a full disk: that is reported.
+    /// What only spares the next opening work need not be written on a full disk: that is
+    /// reported.
     fn unless_full(&self, written: Result<()>, file: &str) -> Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
@@ -540,8 +550,8 @@ pub(crate) fn begin_segment(
         if let Err(error) = file.allocate(reserved) {
             if room == Room::Reserved && is_storage_full(&error) {
                 reserved = 0;
-            // A file that stayed would claim the offsets that the segment before it takes now: where it
-            // cannot be removed, it is used as it is.
+            // A file that stayed would claim the offsets that the segment before it takes now:
+            // where it cannot be removed, it is used as it is.
             } else if dir.fs.remove(&path).is_ok() {
                 return Err(Error::io("preallocate", &path, error));
             }

@@ -7,7 +7,7 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
     topic_partition,
 };
-use crate::error::{Corruption, Damage, Error, ErrorKind, Result};
+use crate::error::{Corruption, Damage, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::data_checkpoints::{
@@ -30,7 +30,7 @@ const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub(crate) enum Checkpoint {
     /// All below it was synced.
     RecoveryPoint,
-    /// Where the log starts.
+    /// The start of the log.
     Start,
     /// All below it was compacted.
     Cleaned,
@@ -71,19 +71,21 @@ impl Checkpoint {
     }
 }
 
-/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a damaged digit the two
-/// do not agree, and neither is believed. A broker reads the second over the first, and writes one.
+/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a
+/// damaged digit the two do not agree, and neither is believed. A broker reads the second over the
+/// first, and writes one.
 pub(crate) const LINES: usize = 2;
 
-/// What is known of what was synced.
+/// The recovery point, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RecoveryPoint {
     /// Everything below was synced: recovery need not read it. 0 where nothing is known.
     pub(crate) synced: Offset,
-    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None` where that is not known,
-    /// because the recovery point is lost, or a broker wrote it.
+    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None`
+    /// where that is not known, because the recovery point is lost, or a broker wrote it.
     pub(crate) uncompacted: Option<Offset>,
-    /// Whether another program had the log last, or may have: what the log should look like is not known then.
+    /// Whether another program had the log last, or may have: what the log should look like is not
+    /// known then.
     pub(crate) is_foreign: bool,
     /// Whether the start may be missing in its file, because there was no room for it.
     pub(crate) is_doubted: bool,
@@ -109,7 +111,7 @@ pub(crate) fn doubted(lines: &[Offset]) -> Option<Offset> {
     }
 }
 
-/// Where the checkpoints of one log are.
+/// The checkpoints of one log.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkpoints {
     dir: Arc<SegmentDir>,
@@ -128,7 +130,7 @@ enum Kept {
 }
 
 impl Checkpoints {
-    /// Of a log that has them beside its segments.
+    /// Creates the checkpoints of a log that has them beside its segments.
     pub(crate) fn own(dir: &Arc<SegmentDir>) -> Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept: Kept::Own(Arc::default()) }
     }
@@ -145,7 +147,7 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
-    /// Of a log that is only read, and may be one of many.
+    /// Creates the checkpoints of a log that is opened read-only, with or without a store.
     pub(crate) fn to_read(
         dir: &Arc<SegmentDir>,
         above: Option<(Arc<SegmentDir>, Key)>,
@@ -172,12 +174,16 @@ impl Checkpoints {
         }
     }
 
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { log: LogLocation::new(&self.dir.path, None) }
+    }
+
     /// Stores an offset, durably.
     pub(crate) fn set(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         match &self.kept {
             Kept::Own(owed) => self.set_own(owed, checkpoint, offset),
             Kept::Shared { all, key, .. } => all.set(key, checkpoint, offset),
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -196,7 +202,7 @@ impl Checkpoints {
                 all.set_before_point(key, checkpoint, offset);
                 Ok(())
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -212,7 +218,7 @@ impl Checkpoints {
                 Ok(known)
             }
             Kept::Shared { all, key, .. } => all.doubt_point(key),
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
         }
     }
 
@@ -220,6 +226,15 @@ impl Checkpoints {
     pub(crate) fn hold(&self) {
         if let Kept::Shared { all, key, .. } = &self.kept {
             all.hold(key);
+        }
+    }
+
+    /// Closes the data directory, if it was opened for this log alone.
+    pub(crate) fn let_go(&self) {
+        match &self.kept {
+            Kept::Shared { all, is_alone: true, .. } => all.let_go(),
+            Kept::Above { dir, .. } => dir.let_go(),
+            Kept::Own(_) | Kept::Shared { .. } => {}
         }
     }
 
@@ -233,7 +248,8 @@ impl Checkpoints {
         Ok(self.read_own(checkpoint)?.map(|read| read.offset))
     }
 
-    /// What is known of what was synced. `was_foreign` says that another program held the lock last, if any did.
+    /// What is known of what was synced. `was_foreign` says that another program held the lock
+    /// last, if any did.
     pub(crate) fn recovery_point(&self, was_foreign: bool) -> Result<RecoveryPoint> {
         let (point, is_foreign, is_doubted) = match &self.kept {
             Kept::Shared { all, key, .. } => {
@@ -307,19 +323,34 @@ impl Checkpoints {
         }
     }
 
-    /// Removes the marker, durably. That of many logs was removed before the first of them was
-    /// opened.
-    pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
+    /// Forgets the marker, as the log is open. Of a log by itself it is removed, durably; that
+    /// of many logs is removed when all of them are open.
+    pub(crate) fn opened(&self) -> Result<()> {
         match &self.kept {
             Kept::Shared { all, key, .. } => {
                 all.opened(key);
                 Ok(())
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Own(_) | Kept::Above { .. } => self.remove_clean_shutdown(),
+        }
+    }
+
+    /// Removes the marker, durably, before what it describes is changed.
+    pub(crate) fn remove_clean_shutdown(&self) -> Result<()> {
+        match &self.kept {
+            Kept::Shared { all, key, .. } => {
+                all.unmark()?;
+                all.opened(key);
+                Ok(())
+            }
+            Kept::Above { .. } => Err(self.read_only()),
             Kept::Own(_) => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
-                self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-                self.dir.sync()
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(Error::io("remove", &path, error)),
+                    Ok(()) => self.dir.sync(),
+                }
             }
         }
     }
@@ -331,7 +362,7 @@ impl Checkpoints {
                 all.set_clean_shutdown(key, marker);
                 if *is_alone { all.commit_clean_shutdown(None) } else { Ok(()) }
             }
-            Kept::Above { .. } => Err(Error::ReadOnly),
+            Kept::Above { .. } => Err(self.read_only()),
             Kept::Own(_) => {
                 let path = self.dir.path.join(CLEAN_SHUTDOWN);
                 self.dir.replace_if_room(&path, marker.format().as_bytes())
@@ -341,8 +372,9 @@ impl Checkpoints {
 
     /// Takes over what a log by itself has left beside the segments of one of many.
     ///
-    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the higher one was
-    /// compacted, and what was deleted stays deleted. `None` where there is nothing to take over.
+    /// Whichever is newer, no record below the lower recovery point is in doubt, nothing above the
+    /// higher one was compacted, and what was deleted stays deleted. `None` where there is nothing
+    /// to take over.
     pub(crate) fn take_over_own(&self) -> Result<Option<RecoveryPoint>> {
         let Kept::Shared { all, key, .. } = &self.kept else { return Ok(None) };
         if !self.has_own()? {

@@ -1,14 +1,14 @@
-//! Appends that meet: who finds the writer busy hands its batch over, and one write takes all
-//! that were handed over together.
+//! Group append: a thread that finds the writer lock taken queues its batch, and the lock holder
+//! writes all queued batches with one call.
 //!
-//! A thread that finds the lock taken copies its batch to a queue and waits. Whoever gets
-//! the lock next, be it one of those who wait or one that has just come, leads: it takes
-//! the whole queue, gives every batch its place, writes them with one call, and leaves each
-//! thread its outcome. Nobody depends on being served: a thread that is not, in time, blocks on
-//! the lock itself, and leads when it has it.
+//! A thread that finds the lock taken copies its batch to a queue and waits. The next thread that
+//! gets the lock leads, whether it has waited or just arrived: it takes the whole queue, assigns
+//! offsets to each batch, writes them with one call, and leaves each thread its result. No thread
+//! depends on being served: if it is not served in time, it blocks on the lock, and leads when it
+//! gets it.
 //!
-//! Waiting is mostly done by yielding, because a write takes less time than putting a thread
-//! to sleep and waking it.
+//! A waiting thread mostly yields, because a write takes less time than putting a thread to sleep
+//! and waking it.
 
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -23,22 +23,23 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
-/// A larger batch is not handed over: the copy would cost more than the call it saves.
+/// A larger batch is not queued: the copy would cost more than the call it saves.
 const MAX_BATCH_BYTES: usize = 8 << 10;
 
-/// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a write takes.
+/// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a
+/// write takes.
 const YIELDS: usize = if cfg!(shuttle) { 8 } else { 64 };
 
-/// The batches that wait for someone to write them.
+/// The queue of batches that wait to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// How many there are. A hint to those who could take them along.
+    /// The number of queued batches. A hint for lock holders.
     len: AtomicUsize,
     /// Leaf lock, held to copy one batch in or to take all out.
     waiting: Mutex<Group>,
 }
 
-/// Batches one behind the other, and whose they are.
+/// Batches one after the other, with the threads they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     bytes: Vec<u8>,
@@ -58,12 +59,13 @@ struct Placed {
     flush: bool,
 }
 
-/// Where the one who handed over a batch finds its outcome.
+/// The result of a queued batch, for the thread that waits for it.
 #[derive(Debug, Default)]
 struct Ticket {
     /// Set after the outcome, with the writer lock held.
     served: AtomicBool,
-    /// Leaf lock. Still `None` when its owner gets the lock, if whoever led did not come to write the batch.
+    /// Leaf lock. Still `None` when its owner gets the writer lock, if no leader has written the
+    /// batch.
     outcome: Mutex<Option<Result<Placed>>>,
 }
 
@@ -101,7 +103,7 @@ impl Queue {
         ticket
     }
 
-    /// Everything that waits, in exchange for an empty group.
+    /// Takes the whole queue, in exchange for an empty group.
     fn take(&self, empty: Group) -> Group {
         let mut waiting = self.waiting.lock();
         self.len.store(0, Ordering::Relaxed);
@@ -110,7 +112,7 @@ impl Queue {
 }
 
 impl Shared {
-    /// Appends a batch when others are about to, or has one of them append it.
+    /// Appends a batch while other threads append: with the lock, or through the queue.
     #[cold]
     pub(crate) fn append_together(
         &self,
@@ -133,7 +135,7 @@ impl Shared {
         self.settle(appended, flush)
     }
 
-    /// The lock, unless the ticket is served before it is to be had.
+    /// Returns the lock, unless the ticket is served first.
     fn wait_for_writer(&self, ticket: &Ticket) -> Option<MutexGuard<'_, Option<Writer>>> {
         let mut yields = 0;
         let slot = loop {
@@ -153,24 +155,25 @@ impl Shared {
         (!ticket.is_served()).then_some(slot)
     }
 
-    /// What became of a batch that was handed over and served.
+    /// Returns the result of a batch that was queued and served.
     fn outcome(&self, ticket: Arc<Ticket>) -> Result<Placed> {
         let outcome = ticket.outcome.lock().take();
         TICKET.set(Some(ticket));
         outcome.unwrap_or_else(|| {
-            // The log was closed or poisoned first, or it panicked under the leader's hands.
+            // The log was closed or poisoned first, or the leader panicked.
             self.check_writable()?;
             let error = io::Error::other("the thread that wrote for several panicked");
             Err(Error::io("append to", &self.dir.path, error))
         })
     }
 
-    /// Appends everything that waits; the caller has the writer lock. Returns the events to deliver without it.
+    /// Appends the whole queue; the caller has the writer lock. Returns the events to deliver
+    /// without it.
     fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
         let Some(writer) = writer else {
-            // Closing takes the writer before it says that the log is closed.
+            // `close` takes the writer before it marks the log as closed.
             for handed in &self.queue.take(Group::default()).batches {
-                handed.ticket.serve(Err(Error::Closed));
+                handed.ticket.serve(Err(self.closed()));
             }
             return Vec::new();
         };
@@ -184,12 +187,13 @@ impl Shared {
         std::mem::take(&mut writer.events)
     }
 
-    /// Appends a group with one write, if it fits into the segment as a whole; false if nothing was done.
+    /// Appends a group with one write, if it fits into the segment as a whole; false if nothing
+    /// was done.
     fn append_as_one(&self, writer: &mut Writer, group: &mut Group) -> bool {
         let Group { bytes, batches } = group;
         let first = self.end();
         let mut end = first;
-        // All of them are as late as the log says, if it says so.
+        // With append times, all of them have the same timestamp.
         let append_time = (self.live.timestamp_type() == TimestampType::LogAppendTime)
             .then(|| self.clock().now());
         let mut latest = append_time.unwrap_or(Timestamp::NONE);
@@ -211,7 +215,7 @@ impl Shared {
         }
         let mut position = match writer.log.append(bytes) {
             Ok(position) => position,
-            // Alone each may fit where all together do not.
+            // Each batch alone may fit although all together do not.
             Err(failure) if failure.rolled_back => return false,
             Err(failure) => {
                 let error = self.not_appended(writer, failure);
@@ -242,7 +246,8 @@ impl Shared {
         true
     }
 
-    /// Writes its offset, and the time if that is the log's, into each batch; `None` if the bytes are not these batches.
+    /// Writes its offset, and the time if that is the log's, into each batch; `None` if the bytes
+    /// are not these batches.
     fn stamp_places(
         &self,
         bytes: &mut [u8],
@@ -290,7 +295,8 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    /// Old records, appended by threads that meet: the segment is as old as the times that the log stamps on them.
+    /// Old records, appended by threads that meet: the segment is as old as the times that the log
+    /// stamps on them.
     #[test]
     fn group_rolls_by_stamped_time() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));

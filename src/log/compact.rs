@@ -1,9 +1,10 @@
 //! Compacting a log: passes of the cleaner over its closed segments.
 //!
-//! A pass holds no lock while it reads and writes, only the right to be the one pass. What it makes is put in place
-//! by [`replace`](Shared::replace), one group of segments after the other. Whoever truncates
-//! goes ahead of it, but for its first sync and the moment of a replacement; whoever closes or pauses waits until it has noticed,
-//! which it does every 256 KiB. What it was making goes then.
+//! A pass holds no lock while it reads and writes, only the right to be the one pass.
+//! [`replace`](Shared::replace) puts its result in place, one group of segments after the other. A
+//! truncation does not wait for the pass, except for its first fsync and the moment of a
+//! replacement. A close or a pause waits until the pass has noticed it, which it checks every 256
+//! KiB. The pass then discards what it was writing.
 
 use crate::clean::key_map::KeyMap;
 use crate::clean::map::build_map;
@@ -24,7 +25,6 @@ use crate::segment::index::Indexes;
 use crate::types::{Offset, Timestamp};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +45,12 @@ impl CleaningState {
     }
 }
 
-/// What is to be compacted.
+/// The part of the log to compact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// What is dirty, if it is worth it by the log's options.
+    /// The dirty part, if the log's options require it.
     Due,
-    /// What is dirty.
+    /// The dirty part.
     Dirty,
     /// All that can be, whether or not it was before.
     All,
@@ -68,20 +68,23 @@ enum Outcome {
     Stopped,
 }
 
-/// Told how many bytes a pass has read or written since it told last. It may take its time, to slow the pass
-/// down; with `false` the pass ends.
+/// Told how many bytes a pass has read or written since it told last. It may take its time, to
+/// slow the pass down; with `false` the pass ends.
 pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 /// A pass over a log as it was at one moment.
 struct Pass<'a> {
     shared: &'a Shared,
-    /// The log's revision as long as nobody but this pass replaces or cuts anything.
+    /// The log's revision while only this pass replaces or truncates anything.
     revision: Cell<u64>,
-    /// Whether somebody who was asked to go on did not want to.
+    /// Whether the caller has stopped the pass.
     stopped: Cell<bool>,
     now: Timestamp,
-    view: Arc<View>,
+    /// What it knows of the segments. Those that it has done it does not keep: they may be
+    /// deleted.
     parts: Vec<Part>,
+    /// The number of the first that it still has to read.
+    next: Cell<usize>,
 }
 
 impl Shared {
@@ -150,7 +153,8 @@ impl Shared {
         self.cleaning.lock().pauses > 0
     }
 
-    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a deletion that is running.
+    /// Keeps maintenance away until [`end_rest`](Shared::end_rest), and waits for a pass or a
+    /// deletion that is running.
     pub(crate) fn rest(&self) {
         let mut state = self.cleaning.lock();
         state.pauses = state.pauses.saturating_add(1);
@@ -164,7 +168,8 @@ impl Shared {
         state.pauses = state.pauses.saturating_sub(1);
     }
 
-    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no time.
+    /// How large a share of the log is dirty; infinite for one that only deletes, which takes no
+    /// time.
     pub(crate) fn dirty_ratio(&self) -> f64 {
         if !self.live.config().cleanup_policy.compacts() {
             return f64::INFINITY;
@@ -172,7 +177,8 @@ impl Shared {
         let rules = Rules { min_dirty_ratio: 0.0, min_lag: Duration::ZERO, max_lag: FOREVER };
         let (end, start) = (self.end(), self.start());
         // Without lags nothing is read for this.
-        let Ok(parts) = parts(&self.view(), end, &rules) else { return 0.0 };
+        let parts = self.view().and_then(|view| parts(&view, end, &rules));
+        let Ok(parts) = parts else { return 0.0 };
         let cleaned = self.cleaning.lock().cleaned;
         dirty(&parts, start, cleaned, end, Timestamp::NONE, &rules).ratio()
     }
@@ -191,7 +197,8 @@ impl Shared {
         Ok(())
     }
 
-    /// What fails for what is stored will fail again: such a log is left alone until it is opened again.
+    /// What fails for what is stored will fail again: such a log is left alone until it is opened
+    /// again.
     fn give_up(&self, error: &Error) {
         if matches!(error, Error::Corrupt(_) | Error::Unsupported(_) | Error::InvalidBatch(_)) {
             self.emit(&self.set_uncleanable(&error.to_string()));
@@ -211,10 +218,10 @@ impl Shared {
         pace: Pace<'_>,
         disposal: &mut Disposal,
     ) -> Result<Outcome> {
-        // The clock is somebody else's code: it is asked with nothing held but the cleaner lock.
+        // `Clock` is user-supplied: read it with only the cleaner lock held.
         let now = self.clock().now();
         let (end, start) = (self.end(), self.start());
-        let view = self.view();
+        let view = self.view()?;
         let rules = self.cleaning_rules();
         let parts = parts(&view, end, &rules)?;
         let cleaned = self.cleaning.lock().cleaned.filter(|_| scope != Scope::All);
@@ -222,12 +229,14 @@ impl Shared {
         if dirty.dirty_bytes == 0 || (scope == Scope::Due && !dirty.is_due(&rules)) {
             return Ok(Outcome::Nothing);
         }
-        let (revision, stopped) = (Cell::new(revision), Cell::new(false));
-        let pass = Pass { shared: self, revision, stopped, now, view, parts };
-        match pass.run(&dirty, report, pace, disposal) {
+        let segments = view.segments.clone();
+        drop(view);
+        let (revision, stopped, next) = (Cell::new(revision), Cell::new(false), Cell::new(0));
+        let pass = Pass { shared: self, revision, stopped, now, parts, next };
+        match pass.run(segments, &dirty, report, pace, disposal) {
             Err(_) if pass.stopped.get() => Ok(Outcome::Stopped),
-            // What it read may have been cut while it read it.
-            Err(_) if self.revised_since(pass.revision.get()) => Ok(Outcome::Interrupted),
+            // What it read may have been cut or deleted while it read it.
+            Err(_) if pass.is_outdated() => Ok(Outcome::Interrupted),
             done => done,
         }
     }
@@ -241,13 +250,13 @@ impl Shared {
         }
     }
 
-    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above that, offsets that are
-    /// missing would be taken for lost.
+    /// Makes what is to be compacted durable, and lets the recovery point vouch for it: above
+    /// that, offsets that are missing would be taken for lost.
     fn vouch_below(&self, upto: Offset, revision: u64) -> Result<()> {
         let _change = self.change.lock();
         // A log that was cut ends below: nothing may vouch for what will be appended there.
         if self.revised_since(revision) {
-            return Err(Error::Closed);
+            return Err(self.closed());
         }
         let state = self.pause_syncs();
         if state.segments.len() > 1 || self.durable() < upto {
@@ -266,6 +275,7 @@ impl Shared {
 impl Pass<'_> {
     fn run(
         &self,
+        mut segments: Vec<Arc<Segment>>,
         dirty: &Dirty,
         report: &mut CompactionReport,
         pace: Pace<'_>,
@@ -274,7 +284,7 @@ impl Pass<'_> {
         let config = self.shared.live.config();
         self.shared.discard_leftovers()?;
         self.shared.vouch_below(dirty.upto, self.revision.get())?;
-        let sources = self.sources();
+        let sources = self.sources(0, &segments);
         let is_dirty =
             |source: &&Source<'_>| source.next > dirty.from && source.segment.base < dirty.upto;
         let unclean: Vec<Source<'_>> = sources.iter().filter(is_dirty).copied().collect();
@@ -298,8 +308,12 @@ impl Pass<'_> {
         let limits =
             GroupLimits { segment_bytes: config.segment_bytes, index_bytes: config.index_bytes };
         report.records_kept = 0;
-        for range in groups(&self.parts_with_entries(mapped.end)?, mapped.end, &limits) {
-            let members = sources.get(range.clone()).unwrap_or_default();
+        let parts = self.parts_with_entries(&segments, mapped.end)?;
+        for range in groups(&parts, mapped.end, &limits) {
+            let done = range.start.saturating_sub(self.next.replace(range.start));
+            segments = segments.split_off(done.min(segments.len()));
+            let old = segments.get(..range.len()).unwrap_or_default();
+            let members = &self.sources(range.start, old);
             let Some(first) = members.first() else { continue };
             let (dir, base) = (&self.shared.dir, first.segment.base);
             let group = Group { dir, base, sources: members };
@@ -312,12 +326,12 @@ impl Pass<'_> {
                 self.shared.discard_replacement(base)?;
                 continue;
             }
-            // Of a file that somebody has open the name alone goes, which takes no time under the lock. One that
-            // cannot be opened only takes longer.
+            // If the file stays open, its removal only removes the name, which takes no time under
+            // the lock. For a file that cannot be opened, it takes longer.
             let is_large = |source: &&Source<'_>| source.segment.published() >= WORTH_BYTES;
             let large = members.iter().filter(is_large);
             let files = large.filter_map(|source| source.segment.file().ok()).collect();
-            if !self.replace(range, &done, indexes)? {
+            if !self.replace(old, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
             members.iter().for_each(|source| source.segment.let_go());
@@ -349,21 +363,32 @@ impl Pass<'_> {
             self.stopped.set(true);
         }
         // The error is not looked at: it ends the pass.
-        if self.stopped.get() || shared.revised_since(self.revision.get()) {
-            return Err(Error::Closed);
+        if self.stopped.get() || self.is_outdated() {
+            return Err(shared.closed());
         }
         Ok(())
     }
 
-    fn sources(&self) -> Vec<Source<'_>> {
-        let segments = self.view.segments.iter().zip(&self.parts);
+    /// Whether any of the segments that it still has to read was cut, replaced or deleted by
+    /// another. A deleted one keeps its room on disk until this pass ends.
+    fn is_outdated(&self) -> bool {
+        let start = self.shared.start();
+        let is_deleted = |first: &Part| !first.active && first.next <= start;
+        self.shared.revised_since(self.revision.get())
+            || self.parts.get(self.next.get()).is_some_and(is_deleted)
+    }
+
+    /// Segments from a number on, to be read.
+    fn sources<'a>(&self, from: usize, segments: &'a [Arc<Segment>]) -> Vec<Source<'a>> {
+        let parts = self.parts.iter().skip(from);
+        let segments = segments.iter().zip(parts);
         segments.map(|(segment, part)| Source { segment, next: part.next }).collect()
     }
 
     /// The segments with the sizes of their indexes, where those matter.
-    fn parts_with_entries(&self, end: Offset) -> Result<Vec<Part>> {
+    fn parts_with_entries(&self, segments: &[Arc<Segment>], end: Offset) -> Result<Vec<Part>> {
         let mut parts = self.parts.clone();
-        for (part, segment) in parts.iter_mut().zip(&self.view.segments) {
+        for (part, segment) in parts.iter_mut().zip(segments) {
             if part.base < end && !part.active {
                 let indexes = segment.indexes(part.next)?;
                 part.offset_entries = indexes.offsets.len();
@@ -373,10 +398,10 @@ impl Pass<'_> {
         Ok(parts)
     }
 
-    /// Puts what was written in the place of what it was made from, unless that has changed meanwhile.
-    fn replace(&self, range: Range<usize>, done: &Rewritten, indexes: Indexes) -> Result<bool> {
+    /// Puts what was written in the place of what it was made from, unless that has changed
+    /// meanwhile.
+    fn replace(&self, old: &[Arc<Segment>], done: &Rewritten, indexes: Indexes) -> Result<bool> {
         let shared = self.shared;
-        let old = self.view.segments.get(range).unwrap_or_default();
         let dir = Arc::clone(&shared.dir);
         let new =
             Arc::new(Segment::replacement(dir, done.base, done.bytes, Some(Arc::new(indexes))));
@@ -400,7 +425,7 @@ impl Pass<'_> {
         let _change = self.shared.change.lock();
         self.shared.check_writable()?;
         if self.shared.revised_since(self.revision.get()) {
-            return Err(Error::Closed);
+            return Err(self.shared.closed());
         }
         self.shared.keep_cleaned(end)
     }
@@ -447,7 +472,7 @@ fn parts(view: &View, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// What keys are hashed with in one pass: nobody who writes keys can know it.
+/// Returns the seed for the hashes of one pass, unknown to clients that choose keys.
 fn seed() -> [u8; 16] {
     let halves = [(); 2].map(|()| RandomState::new().hash_one(0));
     let [first, second] = halves.map(u64::to_ne_bytes);

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest segment: positions in an index are 31-bit numbers.
+/// A header, and a record that has nothing.
+const SMALLEST_BATCH_BYTES: u64 = 61 + 7;
 const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 /// The largest number of milliseconds Kafka can express.
 pub(crate) const FOREVER: Duration = Duration::from_millis(i64::MAX as u64);
@@ -154,8 +156,9 @@ pub enum OnCorruption {
     /// without them. Their offsets stay without a record, as after a compaction: reads continue
     /// after them, and no offset is reused.
     /// [`Recovery::quarantined`](crate::Recovery::quarantined) lists the moved bytes. If segments
-    /// are missing at the front, the log begins with the first one that is left. One loss cannot be avoided: if the length of a batch is damaged and another batch soon after it, the
-    /// sound bytes between them may be moved, too, because they could be part of a value. And no
+    /// are missing at the front, the log begins with the first one that is left. One loss cannot
+    /// be avoided: if the length of a batch is damaged and another batch soon after it, the sound
+    /// bytes between them may be moved, too, because they could be part of a value. And no
     /// checksum covers a base offset, so it is compared with those of its neighbours: next to a
     /// hole, a wrong one that fits into the gap is not noticed.
     ///
@@ -203,7 +206,7 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// The size at which a segment is closed and the next begun, and so the largest batch.
+    /// Sets the size at which a segment is closed and the next begun, and so the largest batch.
     ///
     /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: segments are the unit in which
     /// old data is deleted and in which recovery works. Kafka: `segment.bytes`.
@@ -213,7 +216,7 @@ impl LogConfig {
         self
     }
 
-    /// The age at which a segment is closed even if it is not full.
+    /// Sets the age at which a segment is closed even if it is not full.
     ///
     /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: the age is the time from the first
     /// timestamp of the segment to that of the batch being appended; without timestamps, a
@@ -224,8 +227,8 @@ impl LogConfig {
         self
     }
 
-    /// The largest reduction of a segment's age limit, so that many logs do not roll at the same
-    /// moment.
+    /// Sets the largest reduction of a segment's age limit, so that many logs do not roll at the
+    /// same moment.
     ///
     /// *Default* none. *Limits* any; a value above the age limit counts as the age limit.
     /// *Effect*: each segment's share follows from its directory and base offset, so it is the
@@ -236,8 +239,8 @@ impl LogConfig {
         self
     }
 
-    /// The largest size of each index of a segment, in bytes; the segment is closed when one index
-    /// is full.
+    /// Sets the largest size of each index of a segment, in bytes; the segment is closed when one
+    /// index is full.
     ///
     /// *Default* 10 MiB. *Limits* 24 bytes to 2 GiB - 1. *Effect*: unlike a broker's, an index
     /// takes no more room on disk than its entries need, and is written when its segment is
@@ -248,7 +251,7 @@ impl LogConfig {
         self
     }
 
-    /// The number of bytes appended between two index entries.
+    /// Sets the number of bytes appended between two index entries.
     ///
     /// *Default* 4096. *Limits* any; with 0 every batch except a segment's first gets an entry.
     /// *Effect*: with a smaller value, seeking reads less, and indexes are larger.
@@ -259,12 +262,12 @@ impl LogConfig {
         self
     }
 
-    /// The largest batch that can be appended, its header included, compressed if it is
+    /// Sets the largest batch that can be appended, its header included, compressed if it is
     /// compressed.
     ///
-    /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: the append of a larger one fails
-    /// with [`Error::BatchTooLarge`]. Batches that are already in the log are read whatever their
-    /// size. Kafka: `max.message.bytes`.
+    /// *Default* 1 MiB + 12. *Limits* 68 bytes, which an empty record takes, to 2 GiB - 1.
+    /// *Effect*: the append of a larger one fails with [`Error::BatchTooLarge`]. Batches that are
+    /// already in the log are read whatever their size. Kafka: `max.message.bytes`.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = bytes;
@@ -295,7 +298,7 @@ impl LogConfig {
         self
     }
 
-    /// Which timestamps records carry: those of their producer, or the time of the append.
+    /// Sets which timestamps records carry: those of their producer, or the time of the append.
     ///
     /// *Default* the producer's. Kafka: `message.timestamp.type`.
     #[must_use]
@@ -304,7 +307,7 @@ impl LogConfig {
         self
     }
 
-    /// How far before the clock's time a record's timestamp may lie.
+    /// Sets how far before the clock's time a record's timestamp may lie.
     ///
     /// *Default* any. *Effect*: an append with an earlier timestamp fails with
     /// [`Error::InvalidRecord`]. Log-append time is not checked.
@@ -315,7 +318,7 @@ impl LogConfig {
         self
     }
 
-    /// How far after the clock's time a record's timestamp may lie.
+    /// Sets how far after the clock's time a record's timestamp may lie.
     ///
     /// *Default* any, because a record is not wrong when the clock of its host is; a topic of a
     /// [`Store`](crate::Store) has Kafka's hour. *Effect*: an append with a later timestamp fails
@@ -352,7 +355,7 @@ impl LogConfig {
         self
     }
 
-    /// Which records [`maintain`](crate::Log::maintain) removes.
+    /// Sets which records [`maintain`](crate::Log::maintain) removes.
     ///
     /// *Default* [`CleanupPolicy::Delete`]. *Limits* limits of retention need a policy that
     /// deletes. *Effect*: with a policy that compacts, the append of a record without a key fails
@@ -364,7 +367,7 @@ impl LogConfig {
         self
     }
 
-    /// The age above which [`maintain`](crate::Log::maintain) deletes segments.
+    /// Sets the age above which [`maintain`](crate::Log::maintain) deletes segments.
     ///
     /// *Default* none, so that the library deletes nothing unless you ask for it; a broker's
     /// default is 7 days. *Limits* any; from `i64::MAX` milliseconds on there is no limit.
@@ -379,7 +382,8 @@ impl LogConfig {
         self
     }
 
-    /// The size above which [`maintain`](crate::Log::maintain) deletes segments, the oldest first.
+    /// Sets the size above which [`maintain`](crate::Log::maintain) deletes segments, the oldest
+    /// first.
     ///
     /// *Default* none. *Limits* any. *Effect*: the log keeps at least this much, so it has up to
     /// one segment more. Kafka: `retention.bytes`.
@@ -389,7 +393,7 @@ impl LogConfig {
         self
     }
 
-    /// The share of the log that must be dirty, which means not compacted yet, for
+    /// Sets the share of the log that must be dirty, which means not compacted yet, for
     /// [`maintain`](crate::Log::maintain) to compact it.
     ///
     /// *Default* 0.5. *Limits* 0 to 1. *Effect*: a pass reads the dirty part twice and the clean
@@ -402,7 +406,7 @@ impl LogConfig {
         self
     }
 
-    /// The time without a batch after which the log forgets a producer. It then stores the
+    /// Sets the time without a batch after which the log forgets a producer. It then stores the
     /// producer's next batch whatever its sequence number.
     ///
     /// The time counts from the arrival of the last batch, whatever timestamps its records have.
@@ -417,7 +421,8 @@ impl LogConfig {
         self
     }
 
-    /// The shortest time for which a record stays in the log, even if a later one supersedes it.
+    /// Sets the shortest time for which a record stays in the log, even if a later one supersedes
+    /// it.
     ///
     /// *Default* none. *Limits* at most [`max_compaction_lag`](LogConfig::max_compaction_lag).
     /// *Effect*: a reader that is never further behind sees every record. The time counts from the
@@ -428,7 +433,7 @@ impl LogConfig {
         self
     }
 
-    /// The longest time for which a record stays dirty: [`maintain`](crate::Log::maintain)
+    /// Sets the longest time for which a record stays dirty: [`maintain`](crate::Log::maintain)
     /// compacts a log with an older dirty record, however little of it is dirty.
     ///
     /// *Default* no limit. *Limits* 1 ms and up. *Effect*: bounds the time until a deleted value
@@ -440,7 +445,7 @@ impl LogConfig {
         self
     }
 
-    /// How long a tombstone stays after the pass that first met it.
+    /// Sets how long a tombstone stays after the pass that first met it.
     ///
     /// *Default* 1 day. *Limits* any. *Effect*: a reader that gets from the start of the log to
     /// its end in less time sees the deletion of everything that it saw. The pass after that time
@@ -451,7 +456,7 @@ impl LogConfig {
         self
     }
 
-    /// The memory that a pass over this log may use for keys.
+    /// Sets the memory that a pass over this log may use for keys.
     ///
     /// *Default* 128 MiB. *Limits* 1 KiB and up. *Effect*: a key takes some 27 bytes, however long
     /// it is. If not all keys fit, further passes do the rest. A pass allocates no more than its
@@ -462,7 +467,7 @@ impl LogConfig {
         self
     }
 
-    /// The maintainer whose threads maintain the log while it is open.
+    /// Sets the maintainer whose threads maintain the log while it is open.
     ///
     /// *Default* none: call [`maintain`](crate::Log::maintain) yourself. *Effect*: opening the log
     /// for writing [adds](Maintainer::add) it to the maintainer.
@@ -472,7 +477,7 @@ impl LogConfig {
         self
     }
 
-    /// The leader epoch stamped on every batch.
+    /// Sets the leader epoch stamped on every batch.
     ///
     /// *Default* -1, unknown. *Limits* -1 and up. *Effect*: none in this library; brokers and
     /// followers use it to distinguish the batches of different leaders.
@@ -482,7 +487,7 @@ impl LogConfig {
         self
     }
 
-    /// The largest size in bytes to which a compressed batch may expand when it is decoded.
+    /// Sets the largest size in bytes to which a compressed batch may expand when it is decoded.
     ///
     /// *Default* [`DEFAULT_MAX_EXPANDED_BYTES`]. *Limits* 1 and up. *Effect*: decoding a batch
     /// beyond it fails; the batch itself is still stored and served.
@@ -492,7 +497,7 @@ impl LogConfig {
         self
     }
 
-    /// The reaction of an opening to damage that no crash explains.
+    /// Sets the reaction of an opening to damage that no crash explains.
     ///
     /// *Default* [`OnCorruption::Fail`].
     #[must_use]
@@ -501,7 +506,7 @@ impl LogConfig {
         self
     }
 
-    /// The file system to use.
+    /// Sets the file system to use.
     ///
     /// *Default* the operating system's. [`MemFs`](crate::fs::MemFs) makes a log that lives in
     /// memory.
@@ -511,7 +516,7 @@ impl LogConfig {
         self
     }
 
-    /// The clock to use.
+    /// Sets the clock to use.
     ///
     /// *Default* the operating system's. Pass an `Arc<`[`ManualClock`](crate::ManualClock)`>` and
     /// keep a clone of it to control time in a test.
@@ -521,7 +526,7 @@ impl LogConfig {
         self
     }
 
-    /// The listener that receives the events of the log.
+    /// Sets the listener that receives the events of the log.
     ///
     /// *Default* none.
     #[must_use]
@@ -546,8 +551,9 @@ impl LogConfig {
         if !(24..=MAX_SEGMENT_BYTES).contains(&self.index_bytes) {
             return invalid("index_bytes", "must lie between 24 bytes and 2 GiB - 1");
         }
-        if self.max_message_bytes > MAX_SEGMENT_BYTES {
-            return invalid("max_message_bytes", "must be at most 2 GiB - 1");
+        if !(SMALLEST_BATCH_BYTES..=MAX_SEGMENT_BYTES).contains(&self.max_message_bytes) {
+            let reason = "must lie between 68 bytes, a batch of an empty record, and 2 GiB - 1";
+            return invalid("max_message_bytes", reason);
         }
         if self.flush_messages == 0 {
             return invalid("flush_messages", "must be at least 1");
@@ -589,7 +595,7 @@ impl LogConfig {
         }
     }
 
-    /// What appends are held to; the time is left open.
+    /// Returns the rules for appends, without the present time.
     pub(crate) fn append_rules(&self) -> AppendRules {
         let millis = |distance: Duration| u64::try_from(distance.as_millis()).unwrap_or(u64::MAX);
         AppendRules {

@@ -8,31 +8,32 @@ use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
 use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
-use crate::types::Offset;
+use crate::types::{Offset, StartAt};
 use std::io;
 use std::sync::Arc;
 
 /// A place in the log, and what has been read ahead from there.
 ///
-/// It holds a view of the segments and goes on in it until it has read it to its
-/// end. If anything was truncated or compacted since, what was read ahead is thrown away and the place is
-/// looked up again: so nobody sees a mixture of what was there before and after.
+/// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go
+/// on to the next one, and does not keep the list. If anything was truncated or compacted since,
+/// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
+/// mixture of the log before and after.
 ///
-/// On a read-only log a truncation is found out only by looking at the files: after each read of a file, and with
-/// the batch that was returned last. If that is gone, the reader has returned records that
-/// were truncated, and does not go on with those of another history.
+/// On a read-only log a truncation is found out only by looking at the files: after each read of a
+/// file, and with the batch that was returned last. If that is gone, the reader has returned
+/// records that were truncated, and does not go on with those of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
-    /// `None` at the end of the log: a reader that waits there keeps no deleted segment but its own.
-    view: Option<Arc<View>>,
+    /// The generation of the list of segments, loaded before the last look at it.
     generation: u64,
     revision: u64,
-    /// The segment being read, by its number in the view. `None` before the first read and after a revision.
+    /// The segment being read. `None` before the first read, after a revision, and once the log is
+    /// closed.
     at: Option<Place>,
     /// The next offset to be read.
     next: Offset,
-    /// How much is read at a time.
+    /// The number of bytes to read at a time.
     read_ahead: usize,
     /// The memory of the last place, for the next one.
     spare: Vec<u8>,
@@ -63,21 +64,19 @@ impl Trail {
 
 #[derive(Debug)]
 struct Place {
-    /// The number in the view of the segment after it.
-    after: usize,
     segment: Arc<Segment>,
+    /// The base of the next segment, which no change but a revision moves. `None` in the last.
+    next_base: Option<Offset>,
     stream: BatchStream,
 }
 
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
-        // The counters first: a view that is newer than they say is looked up once more, no harm done.
         let revision = shared.revision();
         let generation = shared.generation();
-        let view = Some(shared.view());
         let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, view, generation, revision, at: None, next, read_ahead, spare, trail }
+        Cursor { shared, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
     /// Reads at most this much at a time, but for batches that are larger.
@@ -91,6 +90,22 @@ impl Cursor {
         if let Some(place) = self.at.take() {
             self.spare = place.stream.into_buffer();
         }
+    }
+
+    /// Leaves the place if the list of segments has changed. The segment may have been deleted,
+    /// and would keep its room on disk until the next read.
+    pub(crate) fn leave_if_changed(&mut self) {
+        if self.check_open().is_ok() && self.shared.generation() != self.generation {
+            self.leave();
+        }
+    }
+
+    /// Fails when the log is closed, and releases the segment then.
+    fn check_open(&mut self) -> Result<()> {
+        self.shared.check_readable().inspect_err(|_| {
+            self.at = None;
+            self.spare = Vec::new();
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -113,9 +128,15 @@ impl Cursor {
     }
 
     /// Fails when the log is closed, or the next offset not in it.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.shared.check_readable()?;
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.check_open()?;
         self.shared.check_range(self.next)
+    }
+
+    /// Returns the offset that a start means.
+    pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
+        self.check_open()?;
+        self.shared.resolve(start)
     }
 
     /// Goes to an offset, which the next read looks up.
@@ -130,37 +151,41 @@ impl Cursor {
         self.next = self.next.max(next);
     }
 
-    fn refresh_view(&mut self) {
+    /// Leaves the place if anything was truncated or compacted.
+    fn note_revision(&mut self) {
         let revision = self.shared.revision();
         if revision != self.revision {
             self.revision = revision;
             self.leave();
         }
-        let generation = self.shared.generation();
-        if generation != self.generation || self.view.is_none() {
-            self.generation = generation;
-            let view = self.shared.view();
-            if let Some(place) = &mut self.at {
-                place.after = view.after(place.segment.base);
-            }
-            self.view = Some(view);
-        }
     }
 
-    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end of the log.
+    /// Returns the list of segments. Drop it before the cursor waits.
+    fn look(&mut self) -> Result<Arc<View>> {
+        // The counters first: a list that is newer than they say is looked up once more.
+        self.note_revision();
+        self.generation = self.shared.generation();
+        self.shared.view()
+    }
+
+    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
+    /// of the log.
     ///
     /// The batch is [`batch`](Cursor::batch) until the next step.
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
-            self.shared.check_readable()?;
-            if self.view.is_none() || self.shared.revised_since(self.revision) {
-                self.refresh_view();
+            self.check_open()?;
+            if self.shared.revised_since(self.revision) {
+                self.note_revision();
             }
             if self.at.is_none() {
-                self.refresh_view();
-                self.shared.check_range(self.next)?;
-                let placed = self.check_trail().and_then(|()| self.place());
-                // What was not found may have been truncated away: then the view is old.
+                let placed = {
+                    let view = self.look()?;
+                    // After the list: one without the deleted segments comes with the new start.
+                    self.shared.check_range(self.next)?;
+                    self.check_trail(&view).and_then(|()| self.place(&view))
+                };
+                // What was not found may have been truncated away: then the list is old.
                 if self.shared.revised_since(self.revision) {
                     self.leave();
                     continue;
@@ -176,7 +201,6 @@ impl Cursor {
                     if self.more_was_written()? {
                         continue;
                     }
-                    self.view = None;
                     return Ok(None);
                 }
             }
@@ -195,10 +219,7 @@ impl Cursor {
                 }
                 Ok(Stepped::NextSegment) => continue,
                 Ok(Stepped::End) if self.more_was_written()? => continue,
-                Ok(Stepped::End) => {
-                    self.view = None;
-                    return Ok(None);
-                }
+                Ok(Stepped::End) => return Ok(None),
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
@@ -210,10 +231,11 @@ impl Cursor {
         }
     }
 
-    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the place is left.
+    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the
+    /// place is left.
     fn unless_revised(&mut self, error: Error) -> Option<Error> {
         let error = self.explain(error);
-        // A file may be missing that the next view does not need.
+        // A file may be missing that the next list does not need.
         let outdated = self.is_outdated()
             || (error.is_not_found() && self.shared.generation() != self.generation);
         if outdated {
@@ -223,12 +245,12 @@ impl Cursor {
     }
 
     /// On a read-only log, fails when the batch that was returned last was truncated.
-    fn check_trail(&mut self) -> Result<()> {
+    fn check_trail(&mut self, view: &View) -> Result<()> {
         let truncations = self.shared.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
-        if let (Some(read), Some(view)) = (self.trail.last_read(self.next), &self.view) {
+        if let Some(read) = self.trail.last_read(self.next) {
             let index = view.find(read.base_offset);
             let limit = view.limit(index, self.shared.end());
             let segment = view.segments.get(index);
@@ -239,7 +261,7 @@ impl Cursor {
             // Nothing can be said of a batch that was deleted since.
             let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
             if read.last_offset() >= start && now? != Some(read) {
-                return Err(Error::OffsetOutOfRange { requested: self.next, start, end });
+                return Err(self.shared.outside(self.next, start, end));
             }
         }
         self.trail.truncations = truncations;
@@ -251,12 +273,12 @@ impl Cursor {
         self.at.as_ref()?.stream.batch()
     }
 
-    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this is where it is found out
-    /// that its writer has cut or compacted it.
+    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
+    /// is where it is found out that its writer has cut or compacted it.
     fn explain(&self, error: Error) -> Error {
         match self.shared.refresh() {
             Ok(()) => self.shared.unless_deleted(self.next, error),
-            Err(_) => error,
+            Err(_) => self.shared.unless_closed(error),
         }
     }
 
@@ -271,23 +293,20 @@ impl Cursor {
     }
 
     /// Looks up the next offset; false when there is nothing at or after it.
-    fn place(&mut self) -> Result<bool> {
+    fn place(&mut self, view: &View) -> Result<bool> {
         let end = self.shared.end();
         if self.next >= end {
             return Ok(false);
         }
-        let Some(view) = &self.view else { return Ok(false) };
         let mut index = view.find(self.next);
         while let Some(segment) = view.segments.get(index) {
             let limit = view.limit(index, end);
             let located = segment.locate(self.next, limit)?;
             if let Some(located) = located {
-                self.at = Some(Place {
-                    after: index.saturating_add(1),
-                    stream: BatchStream::new(segment.file()?, located.position, located.lowest)
-                        .with_buffer(std::mem::take(&mut self.spare), self.read_ahead),
-                    segment: Arc::clone(segment),
-                });
+                let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+                    .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
+                let next_base = view.base_after(index);
+                self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
                 return Ok(true);
             }
             index = index.saturating_add(1);
@@ -296,11 +315,9 @@ impl Cursor {
     }
 
     fn step(&mut self) -> Result<Stepped> {
-        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
-            return Ok(Stepped::End);
-        };
+        let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
-        let mut limit = view.begin_of(place.after, self.shared.end());
+        let mut limit = place.limit(&self.shared);
         let fills = place.stream.fills();
         loop {
             let step = place.stream.advance(bytes, limit);
@@ -315,7 +332,7 @@ impl Cursor {
                 {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
-                    limit = view.begin_of(place.after, self.shared.end());
+                    limit = place.limit(&self.shared);
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -333,23 +350,33 @@ impl Cursor {
 
     /// Goes on to the next segment, if there is one.
     fn step_segment(&mut self) -> Result<Stepped> {
-        self.refresh_view();
-        let (Some(place), Some(view)) = (&mut self.at, &self.view) else {
-            return Ok(Stepped::NextSegment);
-        };
-        let here = place.after.checked_sub(1).and_then(|n| view.segments.get(n));
-        // Another one in its place may have grown before it was closed, or hold what others held that are gone.
+        let is_last = self.at.as_ref().is_some_and(|place| place.next_base.is_none());
+        if is_last && self.shared.generation() == self.generation {
+            self.shared.check_range(self.next)?;
+            return Ok(Stepped::End);
+        }
+        let view = self.look()?;
+        let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
+        let index = view.find(place.segment.base);
+        let here = view.segments.get(index);
+        // Another one in its place may have grown before it was closed, or hold what others held
+        // that are gone.
         if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
             self.leave();
             return Ok(Stepped::NextSegment);
         }
         // What follows may have been deleted: then the next there is lies behind a gap.
         self.shared.check_range(self.next)?;
-        let Some(next) = view.segments.get(place.after) else { return Ok(Stepped::End) };
-        place.after = place.after.saturating_add(1);
-        place.segment = Arc::clone(next);
+        let behind = index.saturating_add(1);
+        let Some(next) = view.segments.get(behind) else {
+            place.next_base = None;
+            return Ok(Stepped::End);
+        };
+        // If it cannot be opened, the place stays as it is.
+        let file = next.file()?;
         let lowest = place.stream.lowest().max(next.base);
-        place.stream.seek(next.file()?, 0, lowest);
+        place.stream.seek(file, 0, lowest);
+        (place.segment, place.next_base) = (Arc::clone(next), view.base_after(behind));
         Ok(Stepped::NextSegment)
     }
 }
@@ -361,6 +388,11 @@ enum Stepped {
 }
 
 impl Place {
+    /// Returns the limit of the segment's offsets.
+    fn limit(&self, shared: &Shared) -> Offset {
+        self.next_base.unwrap_or_else(|| shared.end())
+    }
+
     fn damage(&self, damage: Damage) -> Error {
         self.segment.corrupt(self.stream.position(), Some(self.stream.lowest()), damage)
     }

@@ -19,6 +19,7 @@ use crate::segment::reserve::Reserve;
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,28 +58,41 @@ impl Lines {
     }
 }
 
+/// The state of the marker of a clean shutdown since the directory was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mark {
+    #[default]
+    Gone,
+    /// It is there as it was. A broker's has more to say than ours.
+    There,
+    /// It may be there: removing it was tried.
+    Doubtful,
+}
+
 #[derive(Debug, Default)]
 struct State {
     lines: [Lines; 3],
-    /// The logs that were closed in order, by the name of their directory.
+    /// The logs that were closed cleanly, by the name of their directory.
     closed: BTreeMap<String, CleanShutdown>,
     /// Whose recovery point another program wrote last, where there are recovery points at all.
     foreign: Foreign,
-    /// Whose recovery point does not vouch for the start.
+    /// The logs whose recovery point does not vouch for the start.
     doubted: BTreeSet<Key>,
-    /// Whether the marker was there when the directory was opened.
+    /// Whether the marker of a clean shutdown was there when the directory was opened.
     was_marked: bool,
+    mark: Mark,
     /// Whether all that is set is written when it is committed: no log has a user yet.
     all_held: bool,
     /// The logs of which that is so, as they are opened or closed with others.
     held: BTreeSet<Key>,
 }
 
-/// Tells the logs that this crate had last from those of another program, which writes each line once.
+/// Tells the logs that this crate had last from those of another program, which writes each line
+/// once.
 #[derive(Debug, Default)]
 struct Foreign {
-    /// Whether another program had the directory last, or there were recovery points when it was opened: then what
-    /// has none came from elsewhere. Otherwise they are lost.
+    /// Whether another program had the directory last, or there were recovery points when it was
+    /// opened: then what has none came from elsewhere. Otherwise they are lost.
     is_any: bool,
     ours: BTreeSet<Key>,
 }
@@ -155,8 +169,9 @@ impl DataCheckpoints {
     /// Reads what is there. What is set is held back until the first
     /// [commit](DataCheckpoints::commit).
     ///
-    /// The marker of a clean shutdown is removed, durably, before anything is opened on its word. `was_foreign` says that
-    /// another program had the directory last, if any did.
+    /// The marker of a clean shutdown stays until it is [removed](DataCheckpoints::unmark): an
+    /// opening that fails leaves it to the next. `was_foreign` says that another program had the
+    /// directory last, if any did.
     pub(crate) fn open(dir: &Arc<SegmentDir>, was_foreign: bool) -> Result<DataCheckpoints> {
         let mut state = State { all_held: true, ..State::default() };
         state.foreign.is_any = was_foreign;
@@ -170,17 +185,35 @@ impl DataCheckpoints {
             }
         }
         if let Some(closed) = read_clean_shutdowns(dir)? {
-            state.was_marked = true;
+            (state.was_marked, state.mark) = (true, Mark::There);
             state.closed = closed;
-            let path = dir.path.join(CLEAN_SHUTDOWN);
-            dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-            dir.sync()?;
         }
         Ok(DataCheckpoints {
             dir: Arc::clone(dir),
             writing: Mutex::default(),
             state: Mutex::new(state),
         })
+    }
+
+    /// Removes the marker of a clean shutdown, durably, if it is still there: before anything
+    /// that it describes is changed, and before a log has a user.
+    pub(crate) fn unmark(&self) -> Result<()> {
+        let _writing = self.writing.lock();
+        {
+            let mut state = self.state.lock();
+            if state.mark == Mark::Gone {
+                return Ok(());
+            }
+            state.mark = Mark::Doubtful;
+        }
+        let path = self.dir.path.join(CLEAN_SHUTDOWN);
+        match self.dir.fs.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|e| Error::io("remove", &path, e))?,
+        }
+        self.dir.sync()?;
+        self.state.lock().mark = Mark::Gone;
+        Ok(())
     }
 
     /// Holds back what is set of logs that are being made.
@@ -246,12 +279,12 @@ impl DataCheckpoints {
         Ok(())
     }
 
-    /// Says, durably, that all logs were closed in order, if they were: these, or where it is not
-    /// known which there are, those that were when the directory was opened.
+    /// Says, durably, that all logs were closed cleanly, if they were: these, or where none are
+    /// given, those that were when the directory was opened.
     pub(crate) fn commit_clean_shutdown(&self, logs: Option<Vec<String>>) -> Result<()> {
         let text = {
             let state = self.state.lock();
-            let all = logs.map_or(state.was_marked, |logs| {
+            let all = logs.map_or(state.was_marked && state.mark != Mark::There, |logs| {
                 logs.iter().all(|name| state.closed.contains_key(name))
             });
             if !all {
@@ -333,7 +366,7 @@ impl DataCheckpoints {
 }
 
 impl DataCheckpoints {
-    /// What is stored of a log.
+    /// Returns the stored value of a log.
     pub(crate) fn get(&self, log: &Key, checkpoint: Checkpoint) -> Option<Offset> {
         self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
@@ -348,8 +381,8 @@ impl DataCheckpoints {
         self.state.lock().foreign.has(log)
     }
 
-    /// The topics whose logs were closed in order, and not opened since. A marker may list those that were deleted, too,
-    /// but these have no recovery point.
+    /// The topics whose logs were closed cleanly, and not opened since. A marker may list those
+    /// that were deleted, too, but these have no recovery point.
     pub(crate) fn closed_topics(&self) -> BTreeSet<String> {
         let state = self.state.lock();
         let [recovery, ..] = &state.lines;
@@ -357,7 +390,8 @@ impl DataCheckpoints {
         closed.filter(|key| recovery.offsets.contains_key(key)).map(|(topic, _)| topic).collect()
     }
 
-    /// Stores an offset of a log. It is durable when this returns, unless the log is [held back](DataCheckpoints::hold).
+    /// Stores an offset of a log. It is durable when this returns, unless the log is [held
+    /// back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (before, set, takes_over, was_doubted) = {
             let mut state = self.state.lock();
@@ -385,7 +419,7 @@ impl DataCheckpoints {
             (before, set, takes_over, was_doubted)
         };
         self.write(checkpoint, set).inspect_err(|_| {
-            // What is not durable must not look as if it were: who asks relies on it.
+            // A value that is not durable must not look durable, because callers rely on it.
             let mut state = self.state.lock();
             if takes_over {
                 state.foreign.ours.remove(log);
@@ -429,7 +463,7 @@ impl DataCheckpoints {
         self.state.lock().held.insert(log.clone());
     }
 
-    /// What is known of a log that was closed in order, if no log of the directory has been open
+    /// What is known of a log that was closed cleanly, if no log of the directory has been open
     /// since.
     pub(crate) fn clean_shutdown(&self, log: &Key) -> Option<CleanShutdown> {
         self.state.lock().closed.get(&name_of(log)).cloned()
@@ -440,9 +474,14 @@ impl DataCheckpoints {
         self.state.lock().closed.remove(&name_of(log));
     }
 
-    /// Notes that a log was closed in order.
+    /// Notes that a log was closed cleanly.
     pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
         self.state.lock().closed.insert(name_of(log), marker);
+    }
+
+    /// Closes the directory, when all logs of it are closed.
+    pub(crate) fn let_go(&self) {
+        self.dir.let_go();
     }
 
     /// The room that is set aside for when the disk is full.
@@ -451,7 +490,7 @@ impl DataCheckpoints {
     }
 }
 
-/// What only spares the next opening work need not be written on a full disk: that is reported.
+/// Ignores a full disk for a file that only saves the next opening work, and reports it.
 fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
@@ -503,7 +542,7 @@ fn agreed_offsets(
     Ok(offsets)
 }
 
-/// What the logs of a data directory looked like when it was closed in order, if it was.
+/// What the logs of a data directory looked like when it was closed cleanly, if it was.
 pub(crate) fn read_clean_shutdowns(
     dir: &SegmentDir,
 ) -> Result<Option<BTreeMap<String, CleanShutdown>>> {

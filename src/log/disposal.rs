@@ -1,7 +1,8 @@
 //! Closing files that were removed.
 //!
-//! Whoever closes a removed file last gives all its pages back, which can take nearly half as long as the pass that made
-//! it superfluous. Nothing waits for that, so it goes on beside what comes next. A file that a reader holds stays until that lets go.
+//! The last close of a removed file frees all its pages, which can take nearly half as long as the
+//! pass that replaced it. No call waits for that, so a thread does it beside the next group. A
+//! file that a reader holds stays until the reader releases it.
 
 use crate::fs::File;
 use crate::sync::thread;
@@ -22,7 +23,8 @@ impl Disposal {
         self.wait();
         if !files.is_empty() {
             let thread = thread::Builder::new().name("annals-close".to_owned());
-            // Where there is no thread to be had, they are closed here: they go with what it was to do.
+            // Where there is no thread to be had, they are closed here: they go with what it was
+            // to do.
             self.thread = thread.spawn(move || drop(files)).ok();
         }
     }
@@ -30,7 +32,8 @@ impl Disposal {
     /// Waits until all files are closed.
     pub(crate) fn wait(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A file of the caller's own kind may panic when it is closed. It is gone as well then, and was removed before.
+            // A file of the caller's own kind may panic when it is closed. It is gone as well
+            // then, and was removed before.
             thread.join().ok();
         }
     }

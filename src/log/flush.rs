@@ -1,13 +1,12 @@
-//! Making appends durable: one thread syncs for all who wait.
+//! Group commit: one thread syncs for all threads that wait.
 //!
-//! Who finds no sync running leads one: it notes the end of the log, syncs every
-//! segment that may hold unsynced bytes below it, and raises `durable` for all.
-//! Those who come meanwhile wait for it, and one of them leads the next if it was
-//! not enough. Appends and reads go on throughout.
+//! A thread that finds no fsync running leads one: it notes the end of the log, syncs every
+//! segment that may hold unsynced bytes below it, and raises `durable` for all. Threads that
+//! arrive meanwhile wait for it, and one of them leads the next if the first did not cover
+//! them. Appends and reads go on throughout.
 //!
-//! A sync that fails is never tried again, as the second try could succeed
-//! without the bytes being there. The log is poisoned, and everyone who waits is
-//! told.
+//! A failed fsync is never retried, because the retry could succeed although the bytes are
+//! lost. The log is poisoned, and all waiting threads get the error.
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,10 +25,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is not on the medium yet.
+/// The bytes and names that are not durable yet.
 #[derive(Debug)]
 pub(crate) struct SyncState {
-    /// A sync is running, or its leader waits for others to join. Reset by [`Lead`] on every way out.
+    /// A sync is running, or its leader waits for others to join. Reset by [`Lead`] on every way
+    /// out.
     running: bool,
     group: Group,
     /// The segments that may hold unsynced bytes, in order; the last is the active one.
@@ -58,12 +58,13 @@ impl SyncState {
     }
 }
 
-/// The right and the duty to sync. However it ends, the next may lead and all who wait look again.
+/// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
+/// threads look again.
 struct Lead<'a> {
     shared: &'a Shared,
     /// How long the sync took.
     took: Duration,
-    /// Names that it was to sync, and has not.
+    /// The names that it has not synced yet.
     new_names: bool,
 }
 
@@ -79,8 +80,8 @@ impl Drop for Lead<'_> {
 }
 
 impl Shared {
-    /// Makes everything below `wanted` durable, says what is, and wakes the tasks that wait for it. No lock is held:
-    /// what a waker does is somebody else's code.
+    /// Makes everything below `wanted` durable, returns the durable end, and wakes the tasks that
+    /// wait for it. No lock is held, because wakers are user-supplied code.
     pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
         let mut led = false;
         let synced = self.sync_or_join(wanted, &mut led);
@@ -91,14 +92,14 @@ impl Shared {
         synced
     }
 
-    /// Makes durable what was appended, if that is due by the time since the last flush, and returns how long it is
-    /// until it can be due next. `None` if that is never.
+    /// Flushes if that is due by the time since the last flush, and returns the time until it can
+    /// be due next; `None` if it never is.
     pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
         let interval = self.live.flush_interval();
         if interval >= FLUSH_NEVER || self.check_writable().is_err() {
             return Ok(None);
         }
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: it is read with no lock held.
         let now = self.clock().monotonic();
         let left = {
             let mut slot = self.writer.lock();
@@ -120,12 +121,13 @@ impl Shared {
         Ok(Some(interval))
     }
 
-    /// The same, but leaves it to the thread that syncs for tasks to wake them.
+    /// Makes everything below an offset durable; leaves the waking of tasks to the thread that
+    /// syncs for them.
     pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
         self.sync_or_join(wanted, &mut false)
     }
 
-    /// Says whether it was this thread that led the sync.
+    /// Also returns whether this thread led the fsync.
     fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
         let mut counted = None;
         loop {
@@ -155,7 +157,7 @@ impl Shared {
     pub(crate) fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
         state.running = true;
         self.gather(&mut state);
-        // The end first: whatever lies below it is in one of these segments.
+        // Read the end first: everything below it is in one of these segments.
         let end = self.end();
         let segments = state.segments.clone();
         let new_names = std::mem::take(&mut state.new_names);
@@ -176,7 +178,8 @@ impl Shared {
         end: Offset,
     ) -> Result<Offset> {
         let began = self.clock().monotonic();
-        // What others are waited for follows from how slow the disk is, and not from a clock that a test moves.
+        // The wait for others depends on the real speed of the disk, not on a clock that a test
+        // moves.
         let real = SystemClock::new();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
             if !was_not_opened(&error) {
@@ -197,7 +200,7 @@ impl Shared {
         Ok(end)
     }
 
-    /// Waits a moment for others to join this sync, if they are to be expected.
+    /// Waits a moment for other threads to join this fsync, if they are expected.
     fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
         let Some(patience) = state.group.patience() else { return };
         let waiting = SystemClock::new();
@@ -205,7 +208,7 @@ impl Shared {
             let joined = state.group.joined();
             let left = state.group.longest_wait.saturating_sub(waiting.monotonic());
             self.gathered.wait_for(state, patience.min(left));
-            // As long as they come, more may be on their way: many threads take a while to wake up.
+            // While threads arrive, more may follow: many threads take a while to wake up.
             if state.group.joined() == joined || left.is_zero() {
                 break;
             }
@@ -242,7 +245,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Strikes sealed segments that were synced whole off the list.
+    /// Removes sealed segments that were synced whole from the list.
     fn forget_synced(&self, synced: &[Arc<Segment>]) {
         if synced.is_empty() {
             return;
@@ -251,15 +254,15 @@ impl Shared {
         state.segments.retain(|segment| !synced.iter().any(|done| Arc::ptr_eq(done, segment)));
     }
 
-    /// Writes down that everything below this offset is durable: where recovery begins.
+    /// Stores the recovery point: everything below this offset is durable.
     pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
         self.checkpoints.set(Checkpoint::RecoveryPoint, offset)
     }
 
-    /// Raises the recovery point after a flush, which has succeeded whatever comes of this.
+    /// Raises the recovery point after a flush, which has succeeded even if this fails.
     ///
-    /// Without room for it the old one stays, and the next opening reads more. Any other
-    /// failure says of the medium what a failed sync says.
+    /// Without room for it the old one stays, and the next opening reads more. Any other failure
+    /// poisons the log, like a failed fsync.
     pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
         let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
         if !error.is_retryable() {
@@ -281,7 +284,8 @@ impl Shared {
     }
 }
 
-/// Whether a sync was not tried for want of a descriptor: that says nothing of the medium.
+/// Returns whether an fsync was not tried because there was no descriptor: that says nothing about
+/// the disk.
 pub(crate) fn was_not_opened(error: &Error) -> bool {
     let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
     opening && error.kind() == ErrorKind::TooManyFiles
@@ -312,12 +316,13 @@ mod tests {
         state.group.end(took);
     }
 
-    /// Who leads does not begin before those are there who are expected.
+    /// A leader does not begin before the expected threads have arrived.
     #[test]
     fn one_sync_serves_who_comes_while_its_leader_waits() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
         expect_two(&log, HOUR, HOUR);
+        let before = fs.count(Operation::SyncData);
         log.append("a").unwrap();
         std::thread::scope(|scope| {
             let leader = scope.spawn(|| log.flush());
@@ -328,7 +333,7 @@ mod tests {
             assert_eq!(log.flush().unwrap(), 2);
             assert_eq!(leader.join().unwrap().unwrap(), 2);
         });
-        assert_eq!(fs.count(Operation::SyncData), 1);
+        assert_eq!(fs.count(Operation::SyncData), before + 1);
     }
 
     /// However slow the last sync was.

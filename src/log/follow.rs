@@ -24,6 +24,7 @@ use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -32,10 +33,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the files are looked at while somebody waits for more.
+/// How often the files are looked at while a tail waits.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is known of the files.
+/// The known state of the files.
 #[derive(Debug)]
 pub(crate) struct Follower {
     segment: Arc<Segment>,
@@ -55,8 +56,8 @@ pub(crate) struct Follower {
     ends: Ends,
 }
 
-/// Where replacements that are not in place yet end, each of which is read whole to know it. A writer that died
-/// leaves them there until the log is opened for writing.
+/// Where replacements that are not in place yet end, each of which is read whole to know it. A
+/// writer that died leaves them there until the log is opened for writing.
 #[derive(Debug, Clone, Default)]
 struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
 
@@ -121,8 +122,8 @@ impl Follower {
         self.transactions.first()
     }
 
-    /// Adds the batches that were appended to the last segment. False if the log was truncated meanwhile: then
-    /// none of what was read in the last step was added.
+    /// Adds the batches that were appended to the last segment. False if the log was truncated
+    /// meanwhile: then none of what was read in the last step was added.
     fn take_new_batches(&mut self) -> Result<bool> {
         let path = self.segment.path(Kind::Log);
         let fail = |error| Error::io("read", &path, error);
@@ -146,7 +147,7 @@ impl Follower {
             if let Some(batch) = self.stream.batch()
                 && self.transactions.batch(&batch).is_err()
             {
-                // No marker can be read in it: whoever reads the batch finds what is wrong.
+                // No marker can be read in it: a read of the batch reports the damage.
                 break;
             }
             self.position = at.saturating_add(size);
@@ -163,8 +164,8 @@ impl Follower {
     }
 }
 
-/// The log files that hold a log, in order: live ones, and replacements in the place of what they replace. Their
-/// writer may be in the middle of putting one there, or have died in it.
+/// The log files that hold a log, in order: live ones, and replacements in the place of what they
+/// replace. Their writer may be in the middle of putting one there, or have died in it.
 fn log_files(
     dir: &SegmentDir,
     listing: &Listing,
@@ -187,8 +188,8 @@ fn log_files(
     Ok(files)
 }
 
-/// How often a directory is looked at for a look during which nothing changes. What was seen is as good if it is whole:
-/// the next look finds what has changed.
+/// How often a directory is looked at for a look during which nothing changes. What was seen is as
+/// good if it is whole: the next look finds what has changed.
 const LISTINGS: usize = 8;
 
 /// Whether the same files are there, and those that are closed have the same lengths.
@@ -201,7 +202,8 @@ fn is_same(before: &Listing, now: &Listing) -> bool {
     now.names_same(before) && closed(now) == closed(before)
 }
 
-/// How often something is tried again because the writer has changed the files meanwhile, before an error is believed.
+/// How often something is tried again because the writer has changed the files meanwhile, before
+/// an error is believed.
 const MOST_TRIES: usize = 16;
 
 fn is_short(error: &Error) -> bool {
@@ -214,7 +216,8 @@ fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> 
     loop {
         let listing = Listing::read(dir)?;
         let seen = look(&listing);
-        // A file that is listed and cannot be found, or is shorter, was changed, whatever is there now.
+        // A file that is listed and cannot be found, or is shorter, was changed, whatever is there
+        // now.
         let vanished = seen.as_ref().is_err_and(|error| error.is_not_found() || is_short(error));
         let settled = !vanished && is_same(&listing, &Listing::read(dir)?);
         if settled || tries >= if seen.is_ok() { LISTINGS } else { MOST_TRIES } {
@@ -290,8 +293,8 @@ struct Scan {
 /// Reads the last segment up to where its batches end.
 ///
 /// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
-/// place, or an end below what was synced, are, unless the writer went on while it was read: so it is read again.
-/// And what was truncated meanwhile is read again until it was not.
+/// place, or an end below what was synced, are, unless the writer went on while it was read: so it
+/// is read again. And what was truncated meanwhile is read again until it was not.
 fn scan_last(
     dir: &Arc<SegmentDir>,
     base: Offset,
@@ -317,7 +320,8 @@ fn scan_last(
         if choice == OnCorruption::Truncate || (!is_damaged && found.end >= recovery_point) {
             return Ok(Scan { found, last: chain.last });
         }
-        // A truncation lowers the recovery point before it removes anything, and more may have been appended since.
+        // A truncation lowers the recovery point before it removes anything, and more may have
+        // been appended since.
         let recovery_point_now = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
         let last = Listing::read(dir)?.logs().last();
         if !is_damaged && last.is_some_and(|(last, _)| last > base) {
@@ -337,8 +341,8 @@ fn scan_last(
     }
 }
 
-/// Reads a damaged last segment as it is opened for writing: what was synced is not read, if its indexes bear it out.
-/// Whoever reads the damage finds it.
+/// Reads a damaged last segment as it is opened for writing: the synced part is not read, if its
+/// indexes agree with it. A read of damage there reports it.
 fn scan_unsynced(
     dir: &Arc<SegmentDir>,
     base: Offset,
@@ -360,7 +364,7 @@ fn scan_unsynced(
     Ok(Some(Scan { found, last: None }))
 }
 
-/// Opens a log for reading only, whether or not somebody else has it open.
+/// Opens a log for reading only, whether or not another process has it open.
 pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     Place::check(path)?;
@@ -368,7 +372,8 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
     let (follower, view) = survey(&dir, &checkpoints, config.on_corruption, &mut Ends::default())?;
-    // A hole that lost files left reads like one that compaction left: only the close knows better.
+    // A hole that lost files left reads like one that compaction left: only the close knows
+    // better.
     if config.on_corruption != OnCorruption::Truncate
         && let Some(lost) = lost_since_close(&dir, &checkpoints)?.into_iter().next()
     {
@@ -377,6 +382,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     let end = follower.end;
     let start = start_of(&checkpoints, &view, end)?;
     Ok(Shared::new(Parts {
+        partition: None,
         checkpoints,
         dir,
         config,
@@ -397,9 +403,10 @@ impl Shared {
     /// On a read-only log, looks at the files again; does nothing on any other.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
-        let mut follower = follower.lock();
+        let mut slot = follower.lock();
+        let follower = slot.as_mut().ok_or_else(|| self.closed())?;
         let (before, revision) = (follower.end, self.revision());
-        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(&mut follower));
+        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(follower));
         let end = follower.end;
         if let Ok(start) = looked {
             self.start.store(start, Ordering::Release);
@@ -407,7 +414,7 @@ impl Shared {
             self.set_first_unstable(follower.first_unstable());
             self.end.store(end, Ordering::Release);
         }
-        drop(follower);
+        drop(slot);
         if looked.is_ok() && (end != before || self.revised_since(revision)) {
             self.signal.notify();
         }
@@ -415,20 +422,27 @@ impl Shared {
         looked.map(drop)
     }
 
-    /// On a read-only log, looks whether it was truncated, and at all its files if it was: what was read below its end
-    /// since it was looked at last is of the same log if there was no revision.
+    /// On a read-only log, looks whether it was truncated, and at all its files if it was: what
+    /// was read below its end since it was looked at last is of the same log if there was no
+    /// revision.
     pub(crate) fn recheck(&self) -> Result<()> {
         let Some(follower) = &self.follower else { return Ok(()) };
-        let anchor = follower.lock().anchor.clone();
-        if anchor.map_or(Ok(true), |anchor| anchor.is_there())? { Ok(()) } else { self.refresh() }
+        let anchor = match follower.lock().as_ref() {
+            Some(follower) => follower.anchor.clone(),
+            None => return Err(self.closed()),
+        };
+        let is_there = anchor.map_or(Ok(true), |anchor| anchor.is_there());
+        if is_there.map_err(|error| self.unless_closed(error))? { Ok(()) } else { self.refresh() }
     }
 
     /// How many truncations of a read-only log have been noticed.
     pub(crate) fn truncations(&self) -> u64 {
-        self.follower.as_ref().map_or(0, |follower| follower.lock().truncations)
+        let follower = self.follower.as_ref().map(Mutex::lock);
+        follower.and_then(|follower| Some(follower.as_ref()?.truncations)).unwrap_or(0)
     }
 
-    /// Looks whether more was appended, the last segment is the last no more, or anything was cut, and where the log begins.
+    /// Looks whether more was appended, the last segment is the last no more, or anything was cut,
+    /// and where the log begins.
     fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
         let is_unchanged = follower.take_new_batches()?;
         let listing = Listing::read(&self.dir)?;
@@ -438,7 +452,7 @@ impl Shared {
             // It may have been put in place meanwhile.
             Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
-        let view = self.view();
+        let view = self.view()?;
         let (active, position) = (follower.segment.base, follower.position);
         // The last one grows. Another one that is not as long as it was has been replaced.
         let is_same = |((file, len), known): (&(SegmentFile, u64), &Arc<Segment>)| {
@@ -455,12 +469,14 @@ impl Shared {
         self.follow_anew(follower, was_cut)
     }
 
-    /// Reads the directory again, and tells readers if anything they may have read is there no more.
+    /// Reads the directory again, and tells readers if anything they may have read is there no
+    /// more.
     fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
         let before = follower.end;
         let (mut next, view) =
             survey(&self.dir, &self.checkpoints, self.config.on_corruption, &mut follower.ends)?;
-        // What is not there as it was, but for what was deleted at the front, was cut or compacted.
+        // What is not there as it was, but for what was deleted at the front, was cut or
+        // compacted.
         let first = view.segments.first().map_or(0, |first| first.base);
         let is_there = |known: &Arc<Segment>| {
             let same = |now: &Arc<Segment>| {
@@ -469,7 +485,7 @@ impl Shared {
             };
             view.segments.iter().any(same)
         };
-        let known = self.view();
+        let known = self.view()?;
         let lost = match &follower.anchor {
             Some(anchor) if !anchor.is_there()? => Some(anchor),
             _ => None,
@@ -487,7 +503,7 @@ impl Shared {
             || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
         *follower = next;
         let start = start_of(&self.checkpoints, &view, follower.end)?;
-        // Who sees the view sees the start.
+        // A reader that sees the view must see the start, too.
         self.start.store(start, Ordering::Release);
         self.update_view(|_| view);
         if revised {
@@ -498,8 +514,8 @@ impl Shared {
         Ok(start)
     }
 
-    /// Whether compaction may be why a batch is not where it was. It leaves the last segment alone, and writes down how
-    /// far it has come, which a truncation takes back.
+    /// Whether compaction may be why a batch is not where it was. It leaves the last segment
+    /// alone, and writes down how far it has come, which a truncation takes back.
     fn may_be_compacted(&self, lost: &Anchor, view: &View) -> Result<bool> {
         if view.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
             return Ok(false);

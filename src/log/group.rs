@@ -1,14 +1,14 @@
-//! Who shares a sync: how long its leader holds it back for those who are about to ask for one.
+//! How long the leader of an fsync waits for other threads to join it.
 //!
-//! Threads that append and wait for the disk in a loop fall into two camps: while one
-//! waits for a sync that is running, the other has just been released by the one before.
-//! Each sync then serves half of them, or, when the first to come back starts the next at
-//! once, a single one. So the leader waits a moment for those the last sync released:
-//! together with those who came while it ran they are whom to expect. It goes on for as long as they come.
+//! Threads that append and wait for the disk in a loop split into two groups: while one group
+//! waits for an fsync that is running, the previous fsync has just released the other. Each fsync
+//! then serves half of them, or a single one if the first thread to return starts the next at
+//! once. So the leader waits a moment for the threads that the last fsync released, and for those
+//! that arrived while it ran. It waits on while threads arrive.
 //!
-//! That costs time when they do not come back. So it waits for none of them longer than a sync
-//! takes, and for all of them a few milliseconds at most: after one slow sync it would be a stall. Each time
-//! in vain it goes twice as many syncs without waiting.
+//! That costs time if they do not return. So the leader waits for each of them no longer than an
+//! fsync takes, and for all of them a few milliseconds at most, because after one slow fsync it
+//! would stall. After each wait in vain it skips twice as many fsyncs without waiting.
 
 use crate::types::Offset;
 use std::time::Duration;
@@ -21,13 +21,13 @@ const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Counts the syncs that have begun: who waits for the next one is counted once.
+    /// Counts the fsyncs that have begun, so that each waiting thread is counted once.
     round: u64,
     /// How many wait for the next sync.
     joined: usize,
     /// How many wait for the sync that is running, or waited for the last.
     served: usize,
-    /// What lies below this is covered by the sync that is running.
+    /// Everything below this is covered by the fsync that is running.
     covered: Offset,
     /// How many to expect for the next sync.
     expected: usize,
@@ -57,8 +57,8 @@ impl Default for Group {
 }
 
 impl Group {
-    /// Counts in who waits for everything below `wanted` to be durable; `counted` is the
-    /// caller's memory of having been counted.
+    /// Counts a thread that waits for everything below `wanted` to be durable; `counted` remembers
+    /// that the caller was counted.
     pub(crate) fn join(&mut self, wanted: Offset, running: bool, counted: &mut Option<u64>) {
         if *counted == Some(self.round) {
             return;
@@ -71,7 +71,7 @@ impl Group {
         }
     }
 
-    /// Whether everyone who is expected is there.
+    /// Returns whether all expected threads have arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.joined >= self.expected
     }
@@ -81,7 +81,7 @@ impl Group {
         self.joined
     }
 
-    /// How long to wait for those who are not there yet; `None` to begin at once.
+    /// Returns how long to wait for the threads that have not arrived; `None` to begin at once.
     pub(crate) fn patience(&mut self) -> Option<Duration> {
         if self.is_complete() || self.took.is_zero() {
             return None;
@@ -93,7 +93,7 @@ impl Group {
         Some(self.took.min(self.longest_wait))
     }
 
-    /// Takes note of whether waiting was of use.
+    /// Records whether the wait was useful.
     pub(crate) fn waited(&mut self) {
         if self.is_complete() {
             self.next_rest = 0;
@@ -103,14 +103,15 @@ impl Group {
         }
     }
 
-    /// A sync of everything below `covered` begins, for all who have joined.
+    /// Records that an fsync of everything below `covered` begins, for all threads that have
+    /// joined.
     pub(crate) fn begin(&mut self, covered: Offset) {
         self.round = self.round.wrapping_add(1);
         self.served = std::mem::take(&mut self.joined);
         self.covered = covered;
     }
 
-    /// The sync is over, and took so long.
+    /// Records the end of the fsync and its duration.
     pub(crate) fn end(&mut self, took: Duration) {
         self.covered = 0;
         self.took = took;
@@ -150,7 +151,7 @@ mod tests {
         assert!(group.is_complete());
         group.waited();
         group.begin(3);
-        // Who asks for what is being synced already is released with the others.
+        // A thread that asks for what is already being synced is released with the others.
         group.join(3, true, &mut None);
         group.end(TOOK);
         assert_eq!(group.expected, 3);

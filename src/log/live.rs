@@ -1,7 +1,8 @@
 //! The options of a log that can be altered while it is open.
 //!
-//! What an append asks for is in atomics of its own: an append takes no lock for it. An alteration is not one step for
-//! those beside it: an append may see some of the new values and some of the old.
+//! What an append asks for is in atomics of its own: an append takes no lock for it. An alteration
+//! is not one step for those beside it: an append may see some of the new values and some of the
+//! old.
 
 use crate::log::config::LogConfig;
 use crate::record::{AppendRules, Compression};
@@ -108,7 +109,7 @@ impl Live {
         }
     }
 
-    /// What appends are held to now.
+    /// Returns the present rules for appends.
     #[inline(always)]
     pub(crate) fn rules(&self, now: Timestamp) -> AppendRules {
         AppendRules {
@@ -125,7 +126,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A codec and its level in one word: what it is in the upper half, the bits of the level in the lower.
+/// A codec and its level in one word: what it is in the upper half, the bits of the level in the
+/// lower.
 fn pack(compression: Option<Compression>) -> u64 {
     let word = |kind: u64, level: i32| (kind << 32) | u64::from(level.cast_unsigned());
     match compression {

@@ -46,11 +46,16 @@ impl Place {
         if let Some(HeldDir { fs, above, name, is_mount }) = fs.hold_dir(path)? {
             return Ok(Place { fs, path: to_owned, above, name, is_mount, is_held: true });
         }
+        Ok(Place::at(fs, path))
+    }
+
+    /// A directory as its path says where it is.
+    pub(crate) fn at(fs: &Arc<dyn Fs>, path: &Path) -> Place {
         // Of `.`, `..` and the root the text says neither.
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let above = path.parent().filter(|_| name.is_some()).map(Path::to_owned);
         let (is_mount, is_held) = (false, false);
-        Ok(Place { fs: Arc::clone(fs), path: to_owned, above, name, is_mount, is_held })
+        Place { fs: Arc::clone(fs), path: path.to_owned(), above, name, is_mount, is_held }
     }
 
     /// Locks the directory itself, if it is held.
@@ -86,7 +91,7 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// Of a log whose directory has a lock file.
+    /// The ownership of a log whose directory has a lock file.
     pub(crate) fn alone(lock: Arc<WriteLock>) -> Ownership {
         Ownership { _guard: None, _lock: lock }
     }
@@ -198,7 +203,7 @@ fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
     before.boot.is_none() || before.boot.as_deref() != boot
 }
 
-/// What a lock file says, if there is one.
+/// Returns the content of a lock file, if there is one.
 fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
     let file = match fs.open(path, crate::fs::Open::ReadOnly) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -228,7 +233,7 @@ fn not_locked(dir: &Path, session: Option<&Session>, error: io::Error) -> Error 
     if error.kind() != io::ErrorKind::WouldBlock {
         return Error::io("lock", &dir.join(LOCK), error);
     }
-    // A holder of another kind has not written into the file who it is.
+    // A holder of another kind has not written its identity into the file.
     let session = session.filter(|_| error.get_ref().is_none());
     let holder = session.and_then(|session| session.process);
     Error::Locked { path: dir.into(), holder }

@@ -1,4 +1,4 @@
-//! Keeping a log within its limits.
+//! Maintenance of a log: flushing by age, compaction, retention.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{CompactionReport, Event};
@@ -12,22 +12,23 @@ use crate::segment::dir::Room;
 use crate::types::{Offset, Timestamp};
 use std::time::Duration;
 
-/// What a pass of [`Log::maintain`](crate::Log::maintain) did.
+/// The result of a pass of [`Log::maintain`](crate::Log::maintain).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MaintenanceReport {
-    /// How many segments were deleted.
+    /// The number of segments deleted.
     pub segments_deleted: usize,
     /// The bytes of their batches.
     pub bytes_deleted: u64,
     /// The start of the log now.
     pub start: Offset,
-    /// What compaction did.
+    /// The result of the compaction.
     pub compaction: CompactionReport,
 }
 
 impl Shared {
-    /// Flushes what is due by its age, compacts what is worth it, then deletes what the log may no longer keep.
+    /// Flushes records that are due by age, compacts the log if it is dirty enough, then applies
+    /// retention.
     pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
         self.check_writable()?;
         let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
@@ -35,7 +36,7 @@ impl Shared {
         if self.is_resting() {
             return flushed.map(|_| report);
         }
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let now = self.clock().monotonic();
         if let Some(writer) = self.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
@@ -47,7 +48,7 @@ impl Shared {
         } else {
             Ok(CompactionReport::default())
         };
-        // The clock is somebody else's code: it is asked with no lock held.
+        // `Clock` is user-supplied: read it with no lock held.
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
             // A pause that began meanwhile waits for this, or finds it not done.
@@ -67,10 +68,10 @@ impl Shared {
 
     /// The offset that everything to be deleted lies below, if there is any.
     fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
-        // The end first: the last segment of an older view may have become one in the middle, and what
-        // was appended behind it since is not its own.
+        // The end first: the last segment of an older view may have become one in the middle, and
+        // what was appended behind it since is not its own.
         let end = self.end();
-        let view = self.view();
+        let view = self.view()?;
         let segments = extents(&view, end);
         let count = expired(&segments, limits, |number| {
             self.latest(&view, number, end, limits.now, monotonic)
@@ -90,9 +91,9 @@ impl Shared {
         Ok(last.map(|last| last.next))
     }
 
-    /// The largest timestamp of a segment, and of one that lies in the future the time when it was written at the latest:
-    /// a record must not keep all behind it for as long as its clock was wrong. A segment that is damaged counts as having
-    /// no time: it is reported, and kept.
+    /// The largest timestamp of a segment, and of one that lies in the future the time when it was
+    /// written at the latest: a record must not keep all behind it for as long as its clock was
+    /// wrong. A segment that is damaged counts as having no time: it is reported, and kept.
     fn latest(
         &self,
         view: &View,

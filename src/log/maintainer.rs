@@ -1,8 +1,8 @@
-//! Threads that keep any number of logs within their limits.
+//! Threads that maintain any number of logs.
 //!
-//! All logs are gone through in rounds, one round an interval. Those that only delete come first, as they take no time,
-//! then those that compact, the dirtiest first. Between rounds every thread sleeps: a thousand logs with nothing
-//! to do cost one look at each of them an interval.
+//! They maintain all logs in rounds, one round in each interval. Logs that only delete come first,
+//! because they take no time, then the logs that compact, the dirtiest first. Between rounds every
+//! thread sleeps: a thousand logs with nothing to do cost one look at each of them in an interval.
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How long a pass that is slowed down waits before it looks whether it is to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How a [`Maintainer`] works.
+/// The options of a [`Maintainer`].
 #[derive(Debug, Clone)]
 pub struct MaintainerConfig {
     threads: usize,
@@ -38,30 +38,33 @@ impl Default for MaintainerConfig {
 }
 
 impl MaintainerConfig {
-    /// How many logs are worked on at a time.
+    /// Sets the number of threads, and so of logs maintained at the same time.
     ///
-    /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is
-    /// compacting. Kafka: `log.cleaner.threads`.
+    /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the
+    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is compacting.
+    /// Kafka: `log.cleaner.threads`.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// The time from the beginning of one round to that of the next.
+    /// Sets the time from the beginning of one round to that of the next.
     ///
-    /// *Default* 15 seconds. *Limits* 1 ms and up. *Effect*: what a log is to forget stays for up to this much longer. A round that
-    /// takes longer is followed by the next at once. Kafka: `log.cleaner.backoff.ms`, `log.retention.check.interval.ms`.
+    /// *Default* 15 seconds. *Limits* 1 ms and up. *Effect*: records that are due stay for up to
+    /// this much longer. If a round takes longer, the next one begins at once.
+    /// Kafka: `log.cleaner.backoff.ms`, `log.retention.check.interval.ms`.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// How many bytes all threads together may read and write in a second of compaction.
+    /// Sets the number of bytes that all threads together may read and write in one second of
+    /// compaction.
     ///
-    /// *Default* as many as the disk can. *Limits* 1 and up. *Effect*: leaves the disk to appends and reads. Kafka:
-    /// `log.cleaner.io.max.bytes.per.second`.
+    /// *Default* no limit. *Limits* 1 and up. *Effect*: leaves the rest of the disk's bandwidth to
+    /// appends and reads. Kafka: `log.cleaner.io.max.bytes.per.second`.
     #[must_use]
     pub fn bytes_per_second(mut self, bytes: u64) -> Self {
         self.bytes_per_second = bytes;
@@ -84,16 +87,18 @@ impl MaintainerConfig {
     }
 }
 
-/// Threads that call [`Log::maintain`] for the logs that are given to them.
+/// Threads that call [`Log::maintain`] for all logs that you add.
 ///
-/// One can serve thousands of logs, or one. Clones are handles to the same threads, which are started for the first
-/// log and stop when the last handle goes; a [`LogConfig`](crate::LogConfig::maintainer) with one is a handle, too, for as long as a
-/// log has it. A log that is closed, or dropped, leaves by itself: nothing is waited for but the moment that a
-/// pass needs to notice. After a drop that moment may still be to come: [close](Log::close) a log whose directory is to be
-/// opened again at once.
+/// One maintainer can serve one log or thousands. Clones are handles to the same threads, which
+/// are started for the first log and stop when the last handle is dropped. A
+/// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
+/// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
+/// running pass has noticed it; a drop does not wait. So [close](Log::close) a log whose directory
+/// you open again at once.
 ///
-/// Nobody is there to return an error to: what fails is an [`Event::MaintenanceFailed`] of that log, and is
-/// tried again in the next round. A pass that panics makes its log [`Event::Uncleanable`]; all others go on.
+/// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
+/// log, and the next round tries again. A pass that panics makes its log [`Event::Uncleanable`];
+/// all others go on.
 ///
 /// ```
 /// use annals::{CleanupPolicy, Log, LogConfig, Maintainer, MaintainerConfig, fs::MemFs};
@@ -117,26 +122,26 @@ pub struct Maintainer {
     threads: Arc<Threads>,
 }
 
-/// What a [`Maintainer`] has done since it was made.
+/// The counters of a [`Maintainer`] since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MaintainerStats {
-    /// The logs it has, but for those that left and were not noticed missing yet.
+    /// The number of logs it has. It may still count logs that were dropped a moment ago.
     pub logs: usize,
-    /// The logs that are waiting for their turn in this round.
+    /// The number of logs that wait for their turn in this round.
     pub waiting: usize,
-    /// The logs that are being worked on.
+    /// The number of logs that are being maintained now.
     pub running: usize,
-    /// How often it has gone through a log.
+    /// The number of passes over a log.
     pub passes: u64,
-    /// How many of these failed or panicked.
+    /// The number of passes that failed or panicked.
     pub failures: u64,
-    /// The bytes that compaction has read and written, up to now.
+    /// The number of bytes that compaction has read and written.
     pub bytes: u64,
 }
 
 impl Maintainer {
-    /// A maintainer without logs, and as yet without threads.
+    /// Creates a maintainer without logs. Its threads are started for the first log.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`].
@@ -144,8 +149,9 @@ impl Maintainer {
         Maintainer::with_clock(config, Arc::new(SystemClock::new()))
     }
 
-    /// A maintainer whose rounds and rate follow a clock: with a [`ManualClock`](crate::ManualClock), a round begins when that has
-    /// been moved by the [interval](MaintainerConfig::interval). That of a [`Store`](crate::Store) follows
+    /// Creates a maintainer whose rounds and rate follow this clock. With a
+    /// [`ManualClock`](crate::ManualClock), a round begins when you have moved the clock by the
+    /// [interval](MaintainerConfig::interval). The maintainer of a [`Store`](crate::Store) follows
     /// [`StoreConfig::clock`](crate::StoreConfig::clock).
     ///
     /// ```
@@ -174,11 +180,11 @@ impl Maintainer {
         Ok(Maintainer { threads: Arc::new(Threads { rounds, joins: Mutex::default() }) })
     }
 
-    /// Takes a log into the rounds, the first of which begins at once.
+    /// Adds a log. The first round with it begins at once.
     ///
     /// # Errors
     /// - [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Io`] when a thread cannot be started.
+    /// - [`Error::Io`] if a thread cannot be started.
     pub fn add(&self, log: &Log) -> Result<()> {
         log.shared().check_writable()?;
         self.threads.start(log)?;
@@ -196,14 +202,14 @@ impl Maintainer {
         Ok(())
     }
 
-    /// Begins a round now, without waiting for the interval to end.
+    /// Begins a round now, without waiting for the end of the interval.
     pub fn wake(&self) {
         let rounds = &self.threads.rounds;
         rounds.state.lock().next_round = Duration::ZERO;
         rounds.changed.notify_all();
     }
 
-    /// What it has done and is doing.
+    /// Returns the counters of the maintainer.
     #[must_use]
     pub fn stats(&self) -> MaintainerStats {
         let rounds = &self.threads.rounds;
@@ -225,7 +231,7 @@ impl fmt::Debug for Maintainer {
     }
 }
 
-/// The threads: they stop when this goes.
+/// The threads. They stop when this is dropped.
 struct Threads {
     rounds: Arc<Rounds>,
     /// Leaf lock.
@@ -259,7 +265,8 @@ impl Drop for Threads {
         self.rounds.state.lock().stopped = true;
         self.rounds.changed.notify_all();
         for join in self.joins.get_mut().drain(..) {
-            // The last handle may have been that of a log which one of the threads was the last to hold.
+            // The last handle may have been that of a log which one of the threads was the last to
+            // hold.
             if join.thread().id() != thread::current().id() {
                 // A panic in a pass was caught there.
                 join.join().ok();
@@ -268,13 +275,14 @@ impl Drop for Threads {
     }
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Rounds {
     config: MaintainerConfig,
     clock: Arc<dyn Clock>,
     /// Leaf lock.
     state: Mutex<State>,
-    /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits with it, too.
+    /// Waits with `state`, for a round to begin and for the end; a pass that is slowed down waits
+    /// with it, too.
     changed: Condvar,
     /// Leaf lock. The time at which what was read and written so far is within the rate.
     pace: Mutex<Duration>,
@@ -286,10 +294,11 @@ struct Rounds {
 #[derive(Default)]
 struct State {
     logs: Vec<Weak<Shared>>,
-    /// Who is still to come in this round, the next one last.
+    /// The logs whose turn in this round is still to come, the next one last.
     queue: Vec<Weak<Shared>>,
     next_round: Duration,
-    /// When logs are to be looked at next for what is to be flushed by its age, and whether a thread does.
+    /// When logs are to be looked at next for what is to be flushed by its age, and whether a
+    /// thread does.
     next_flush: Duration,
     flushing: bool,
     /// Whether a thread is putting the logs in order for the next round.
@@ -299,7 +308,7 @@ struct State {
 }
 
 impl Rounds {
-    /// What a thread does.
+    /// The work of a thread.
     fn work(&self) {
         while let Some(log) = self.next() {
             if let Some(shared) = log.upgrade() {
@@ -347,7 +356,7 @@ impl Rounds {
                 let queue = in_order(logs);
                 state = self.state.lock();
                 state.ordering = false;
-                // Who came meanwhile comes first.
+                // Logs that were added meanwhile come first.
                 state.queue.splice(0..0, queue);
                 self.changed.notify_all();
             }
@@ -385,9 +394,9 @@ impl Rounds {
         state
     }
 
-    /// Maintains one log. What goes wrong is that log's affair.
+    /// Maintains one log. An error is reported as an event of that log.
     fn pass(&self, shared: &Arc<Shared>) {
-        // A pass that somebody else is making is not waited for.
+        // Do not wait for a pass that another thread runs.
         let idle = shared.cleaner.try_lock().is_some();
         if shared.is_closed() {
             let mut state = self.state.lock();
@@ -398,12 +407,12 @@ impl Rounds {
             return;
         }
         self.passes.fetch_add(1, Ordering::Relaxed);
-        // Whoever panics below leaves no lock behind: the log can be used, and closed.
+        // A panic below leaves no lock held: the log can be used, and closed.
         let done = catch_unwind(AssertUnwindSafe(|| {
             shared.maintain(&mut |bytes| self.may_go_on(shared, bytes))
         }));
         let event = match done {
-            Ok(Ok(_)) | Ok(Err(Error::Closed)) => return,
+            Ok(Ok(_)) | Ok(Err(Error::Closed { .. })) => return,
             Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
             Err(_) => shared.set_uncleanable("a pass of maintenance panicked"),
         };
@@ -412,7 +421,7 @@ impl Rounds {
         catch_unwind(AssertUnwindSafe(|| shared.emit(&event))).ok();
     }
 
-    /// Asked by a pass now and then. Waits where it is faster than it may be.
+    /// Called by a pass regularly. Waits if the pass is faster than the rate.
     fn may_go_on(&self, shared: &Arc<Shared>, bytes: u64) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let within = self.within_rate_at(bytes);
@@ -422,7 +431,7 @@ impl Rounds {
             state = self.flush_logs(state);
         }
         loop {
-            // The one who holds it is this pass: nobody else has the log any more.
+            // If only this pass holds a reference, the log has no other handle any more.
             let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();
             if state.stopped || !wanted {
                 return false;
@@ -457,7 +466,7 @@ fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
     rated.into_iter().map(|(_, log)| log).collect()
 }
 
-/// Keeps maintenance away from a log. See [`Log::pause_maintenance`].
+/// A guard that pauses the maintenance of a log. See [`Log::pause_maintenance`].
 #[derive(Debug)]
 #[must_use = "maintenance goes on when this is dropped"]
 pub struct MaintenancePause {

@@ -51,7 +51,7 @@ pub use reader::{ReadBatch, Reader, RecordsToEnd};
 pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
 use crate::producers::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
@@ -60,9 +60,11 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
-pub(crate) use place::DataDir;
+pub(crate) use open::NOT_A_DIRECTORY;
+pub(crate) use place::{DataDir, create};
 use shared::Shared;
 pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,13 +100,20 @@ use std::sync::Arc;
 /// log.close()?;
 /// # Ok::<(), annals::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
 }
 
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
 impl Log {
-    /// Opens the log in a directory, creating both if there is none.
+    /// Opens the log in a directory, creating both if there is none. In the directory of a store
+    /// or a broker it creates nothing: [`Store::create_topic`](crate::Store::create_topic) does.
     ///
     /// Opening first recovers the log from an interrupted run; [`recovery`](Log::recovery) tells
     /// what it found. After a clean close it reads no batch; after a crash, the batches above the
@@ -129,7 +138,10 @@ impl Log {
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
     /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs.
+    ///   such as a directory of logs. Hidden files and `lost+found` and the like do not count.
+    /// - [`TopicError`](crate::TopicError) `Unknown`, `UnknownPartition`, `MissingPartition` or
+    ///   `PartitionElsewhere` if the directory above is that of a store or a broker, and it does
+    ///   not have this partition.
     /// - [`Error::Corrupt`] for damage that no crash explains. Nothing was truncated: see
     ///   [`LogConfig::on_corruption`].
     /// - [`Error::Unsupported`] for message formats before v2.
@@ -183,6 +195,9 @@ impl Log {
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
     ///
+    /// A file that the writer deletes keeps its room on disk while this process has it open. Between
+    /// calls, the log keeps at most two files open, and each reader the one that it is in.
+    ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
     ///
@@ -192,7 +207,7 @@ impl Log {
     /// let other = Log::open_read_only("orders-0", LogConfig::default().fs(fs))?;
     /// writer.append("b")?;
     /// assert_eq!(other.get(1)?.unwrap().value_str(), Some("b"));
-    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::Closed);
+    /// assert_eq!(other.append("c").unwrap_err().kind(), ErrorKind::ReadOnly);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
@@ -531,10 +546,15 @@ impl Log {
     /// Removes all records below `start`, durably, and returns the new start of the log: `start`,
     /// or the present start if that is above.
     ///
-    /// Reads below get [`Error::OffsetOutOfRange`] from now on; who is reading a segment goes on
-    /// to its end. Segments that lie wholly below leave the disk when the last reader lets go of
-    /// them; the room of other records below goes with the rest of their segment. What is deleted
-    /// is made durable first, so this waits for the disk. Kafka: `DeleteRecords`.
+    /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
+    /// wholly below it leave the disk before this returns, except for segments that are being
+    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
+    /// that segment to its end, and releases it when it goes on. A running
+    /// [`verify`](Log::verify) keeps the segment that it reads, a running lookup by time keeps its
+    /// segments until it returns, and a running compaction releases them within 256 KiB of work.
+    /// Other records below `start` keep their room until the rest of their segment is deleted.
+    /// `delete_before` first makes durable what it deletes, so it waits for the disk. Kafka:
+    /// `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -727,10 +747,14 @@ impl Log {
     pub fn producers(&self) -> Result<Vec<ProducerState>> {
         self.shared.check_readable()?;
         let writer = self.shared.writer.lock();
-        Ok(writer.as_ref().ok_or(Error::ReadOnly)?.tracked.states())
+        Ok(writer.as_ref().ok_or_else(|| self.shared.read_only())?.tracked.states())
     }
 
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
+    ///
+    /// All files and the directory are closed then, even while handles to the log live. Only a
+    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
+    /// until its next call.
     ///
     /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
     /// full disk it succeeds without them: everything appended is durable, an
@@ -747,8 +771,8 @@ impl Log {
 
     /// [Closes](Log::close) one log of a store; the store makes the checkpoints of all its logs
     /// durable afterwards.
-    pub(crate) fn close_with_others(&self) -> Result<()> {
-        self.shared.close_with_others()
+    pub(crate) fn close_with_others(&self, reason: CloseReason) -> Result<()> {
+        self.shared.close_with_others(reason)
     }
 }
 

@@ -7,7 +7,7 @@
 //! is after everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result, is_storage_full};
+use crate::error::{Corruption, Damage, Error, Result};
 use crate::event::{Event, Quarantined};
 use crate::fs::{Entry, EntryKind, Fs};
 use crate::log::append::Writer;
@@ -17,6 +17,7 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::data_checkpoints::key_of;
 use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
+use crate::log::place::PartitionOf;
 use crate::log::producers::Replay;
 use crate::log::quarantine::{Explained, quarantine_segment};
 use crate::log::recovery::damage;
@@ -25,7 +26,7 @@ use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage};
+use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
@@ -35,7 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What opening a log found and did.
+/// The result of opening a log: what it found and did.
 /// [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
 ///
 /// ```
@@ -133,6 +134,13 @@ impl Listing {
             .map(|((base, _), len)| (*base, *len))
     }
 
+    /// Whether nothing of a log is in the directory, and nothing of others.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Listing { live, staged, temporary, unknown, known, partitions: _ } = self;
+        let is_ours = *known || !live.is_empty() || !staged.is_empty() || !temporary.is_empty();
+        !is_ours && unknown.iter().all(|name| is_of_system(name))
+    }
+
     /// Whether the same files are there, whatever their lengths.
     pub(crate) fn names_same(&self, other: &Listing) -> bool {
         self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
@@ -159,7 +167,7 @@ impl Listing {
             });
         }
         let ours = self.known || has_segments;
-        if !ours && !self.unknown.is_empty() {
+        if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
             return Err(Error::NotALog {
                 path: dir.path.as_path().into(),
                 reason: "it holds other files and no segment; give the log a directory of its own",
@@ -270,10 +278,12 @@ pub(crate) struct Opening {
     /// Whether the machine stopped since the log was last open. Then what was not synced may be
     /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
     pub(crate) lost_power: bool,
-    /// What was synced when the log was last open.
+    /// The recovery point: what was synced when the log was last open.
     pub(crate) point: RecoveryPoint,
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) may_have_holes: bool,
+    /// Which partition it is, if a store opens the log.
+    pub(crate) partition: Option<PartitionOf>,
 }
 
 impl Opening {
@@ -284,8 +294,8 @@ impl Opening {
         lost_power: bool,
         point: RecoveryPoint,
     ) -> Opening {
-        let (recovery, may_have_holes) = (Recovery::default(), true);
-        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes }
+        let (recovery, may_have_holes, partition) = (Recovery::default(), true, None);
+        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes, partition }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
@@ -294,13 +304,14 @@ impl Opening {
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         self.may_have_holes = self.may_have_holes(&listing)?;
-        // Without a point that vouches for what was synced, nothing is known to have been at the
-        // mercy of the power.
+        // Without a recovery point, it is not known which bytes were not synced.
         self.lost_power &= self.point.uncompacted.is_some();
-        let mut clean = self.take_clean_marker(&listing, start)?;
+        let mut clean = self.clean_marker(&listing, start)?;
         if self.config.on_corruption == OnCorruption::Quarantine {
             // All of it is read anyway, so the marker saves nothing.
-            clean = None;
+            if clean.take().is_some() {
+                self.checkpoints.remove_clean_shutdown()?;
+            }
             self.quarantine(&listing, recovery_point)?;
             listing = Listing::read(&self.dir)?;
         }
@@ -314,8 +325,7 @@ impl Opening {
                 if marker.producers == Some(0) {
                     replay.know_of_none(marker.end);
                 }
-                // Where it is lost, damaged or of another program, a crash from here on could not
-                // be told from damage.
+                // Without it, a later crash could not be told from damage.
                 if recovery_point > marker.end || self.point.uncompacted.is_none() {
                     self.reach_recovery_point(recovery_point, marker.end)?;
                 }
@@ -328,7 +338,7 @@ impl Opening {
             if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
         writer.tracked = replay.finish(end)?.at(writer.log.position());
         if is_recovered {
-            // It vouches for the index of aborted transactions, too, which is made of what was read.
+            // Set it last: it also covers the index of aborted transactions.
             self.reach_recovery_point(recovery_point, end)?;
         }
         let mut segments = sealed;
@@ -336,8 +346,12 @@ impl Opening {
         let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
         let cleaned = self.cleaned_below(start, end)?;
         let sync = SyncState::new(Arc::clone(&writer.segment));
+        if self.config.preallocate {
+            writer.log.reserve(self.config.segment_bytes)?;
+        }
         Ok(Shared::new(Parts {
             dir: self.dir,
+            partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,
@@ -502,13 +516,11 @@ impl Opening {
         Ok(())
     }
 
-    /// Reads and removes the marker of a clean shutdown. It counts only if it describes the files
-    /// that are there.
-    fn take_clean_marker(
-        &mut self,
-        listing: &Listing,
-        start: Offset,
-    ) -> Result<Option<CleanShutdown>> {
+    /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
+    /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
+    /// other marker is removed now, because the files that it is compared with are about to
+    /// change.
+    fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
         let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
         if let Some(marker) = &marker
             && self.config.on_corruption == OnCorruption::Fail
@@ -516,13 +528,17 @@ impl Opening {
         {
             return Err(Error::Corrupt(Box::new(lost)));
         }
-        let ours = marker.filter(|m| listing.logs().last() == Some((m.base, m.bytes)));
-        // Another program has written here, and may have truncated the compacted part and appended
-        // in its place.
-        if ours.is_none() && self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
-            self.checkpoints.set(Checkpoint::Cleaned, 0)?;
+        let describes =
+            |m: &CleanShutdown| listing.logs().last() == Some((m.base, m.bytes)) && m.end >= start;
+        let ours = marker.filter(describes);
+        if ours.is_none() {
+            // Another program has written here, and may have truncated the compacted part and
+            // appended in its place.
+            if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+                self.checkpoints.set(Checkpoint::Cleaned, 0)?;
+            }
+            self.checkpoints.remove_clean_shutdown()?;
         }
-        self.checkpoints.remove_clean_shutdown()?;
         Ok(ours)
     }
 
@@ -590,19 +606,7 @@ impl Opening {
             Arc::clone(&indexes),
         );
         let path = segment.path(Kind::Log);
-        let mut reserved = 0;
-        if self.config.preallocate {
-            reserved = self.config.segment_bytes;
-            match file.allocate(reserved) {
-                // A full disk must not keep a log from being opened.
-                Err(error) if is_storage_full(&error) => {
-                    reserved = 0;
-                    file.set_len(found.valid_bytes).map_err(|e| Error::io("trim", &path, e))?;
-                }
-                allocated => allocated.map_err(|e| Error::io("preallocate", &path, e))?,
-            }
-        }
-        let log = ActiveLog::new(file, path, found.valid_bytes, reserved);
+        let log = ActiveLog::new(file, path, found.valid_bytes, 0);
         let roll_age = roll_age(&self.config, &self.dir.path, base);
         let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
         let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };

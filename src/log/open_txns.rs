@@ -24,7 +24,7 @@ pub(crate) struct OpenTxns {
 }
 
 impl OpenTxns {
-    /// Those that are open where a segment begins.
+    /// Returns the transactions that are open where a segment begins.
     pub(crate) fn at(dir: &SegmentDir, base: Offset) -> Result<OpenTxns> {
         let states = states_at(dir, base)?.into_iter();
         let open = states.filter_map(|state| {

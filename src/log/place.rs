@@ -7,11 +7,11 @@
 //!  plain/          a log by itself: a lock and files of its own
 //! ```
 
-use crate::error::{Error, Result};
-use crate::fs::{Fs, Open};
+use crate::error::{Error, Result, TopicError};
+use crate::fs::{Entry, EntryKind, Fs, Open};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::LogConfig;
-use crate::log::data_checkpoints::{DataCheckpoints, Key, key_of};
+use crate::log::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
 use crate::log::lock::{Ownership, Place, WriteLock, has_stopped_since};
 use crate::log::open::{Listing, NOT_A_DIRECTORY, Opening, segment_dir};
 use crate::log::shared::Shared;
@@ -32,46 +32,145 @@ pub(crate) struct DataDir {
     pub(crate) checkpoints: Arc<DataCheckpoints>,
     /// Whether it was opened for one log, whose close is that of the directory.
     pub(crate) is_for_one: bool,
+    /// The id of the topic whose logs a store opens.
+    pub(crate) topic: Option<[u8; 16]>,
+}
+
+/// Which partition of a store's topic a log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionOf {
+    /// A topic that is created again has the name, and another id.
+    pub(crate) topic: [u8; 16],
+    pub(crate) name: String,
+    pub(crate) number: u32,
 }
 
 /// Opens a log for reading and writing, creating it if there is none.
 pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     Place::check(path)?;
-    let not_a_directory = |error: io::Error| match error.kind() {
+    check_creatable(&config.fs, path)?;
+    let place = create(&config.fs, path)?;
+    let dir = segment_dir(&place.fs, path, &config, true);
+    let listing = Listing::read(&dir)?;
+    listing.check(&dir)?;
+    let Some((above, key)) = data_dir_above(&place)? else {
+        return open_plain(&place, dir, config);
+    };
+    // An empty directory is no partition, unless something knows of one.
+    let is_partition = !listing.is_empty()
+        || !exists(&*place.fs, &above.join(META_PROPERTIES))?
+        || is_known(&place.fs, &above, &key)?;
+    if is_partition {
+        open_alone(&place, above, config)
+    } else {
+        Err(no_such_partition(&*place.fs, &above, key, false)?.into())
+    }
+}
+
+/// Creates a directory, if there is none, and holds it.
+pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
+    let held = fs.create_dir(path).and_then(|()| Place::hold(fs, path));
+    held.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
         }
         _ => Error::io("create", path, error),
-    };
-    check_free_above(&config.fs, path)?;
-    config.fs.create_dir(path).map_err(not_a_directory)?;
-    let place = Place::hold(&config.fs, path).map_err(not_a_directory)?;
-    let dir = segment_dir(&place.fs, path, &config, true);
-    Listing::read(&dir)?.check(&dir)?;
-    match data_dir_above(&place)? {
-        Some((above, _)) => open_alone(&place, above, config),
-        None => open_plain(&place, dir, config),
+    })
+}
+
+/// Fails if a directory that is not there yet would be one of a data directory that is open, or
+/// of a store or broker: its owner would find a partition that it knows nothing of.
+fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+    match fs.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // A file is an error of what follows.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        listed => return listed.map(drop).map_err(|e| Error::io("list", path, e)),
+    }
+    let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
+    let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
+    let (fs, key) = (&above.fs, name.and_then(|name| key_of(&name)));
+    if key.is_some() && is_data_dir(&**fs, &above.path)? {
+        drop(above.guard()?);
+        WriteLock::check_free(&**fs, &above.path)?;
+    }
+    match key {
+        _ if !exists(&**fs, &above.path.join(META_PROPERTIES))? => Ok(()),
+        Some(key) => {
+            let is_known = is_known(fs, &above.path, &key)?;
+            Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
+        }
+        None => {
+            let reason = "it would lie in the directory of a store and be none of its partitions; create topics with `Store::create_topic`";
+            Err(Error::NotALog { path: path.into(), reason })
+        }
     }
 }
 
-/// Fails if a directory that is still to be created would be one of an open data directory: it
-/// would lie there as a topic that its owner knows nothing of.
-fn check_free_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    let is_partition = name.is_some_and(|name| key_of(&name).is_some());
-    let Some(above) = path.parent().filter(|_| is_partition) else { return Ok(()) };
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    if !matches!(fs.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-        return Ok(());
+/// The nearest directory above a path that is there, and whether it is the one that the path itself
+/// lies in.
+fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
+    for (distance, above) in path.ancestors().skip(1).enumerate() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match Place::hold(fs, above) {
+            Ok(place) => return Ok(Some((place, distance == 0))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A file is an error of what follows.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            // Directories can be created in one that may not be listed.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Some((Place::at(fs, above), distance == 0)));
+            }
+            Err(error) => return Err(Error::io("open", above, error)),
+        }
     }
-    // Without a directory above there is none to be open.
-    let Ok(above) = Place::hold(fs, above) else { return Ok(()) };
-    if is_data_dir(&*above.fs, &above.path)? {
-        drop(above.guard()?);
-        WriteLock::check_free(&*above.fs, &above.path)?;
+    Ok(None)
+}
+
+/// Whether a checkpoint of a data directory has a line for a log.
+fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
+    let dir = SegmentDir::new(Arc::clone(fs), data.to_owned(), Events::default(), 0, false);
+    for checkpoint in Checkpoint::ALL {
+        if read_offsets(&dir, checkpoint)?.contains_key(key) {
+            return Ok(true);
+        }
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Why a data directory has no such partition, as the directories tell that it has.
+fn no_such_partition(
+    fs: &dyn Fs,
+    data: &Path,
+    (topic, number): Key,
+    is_known: bool,
+) -> Result<TopicError> {
+    let entries = fs.list(data).map_err(|e| Error::io("list", data, e))?;
+    let number_of = |entry: &Entry| {
+        let (other, number) = key_of(&entry.name).filter(|_| entry.kind == EntryKind::Directory)?;
+        (other == topic).then_some(number)
+    };
+    let mut others: Vec<i32> = entries.iter().filter_map(number_of).collect();
+    others.sort_unstable();
+    let mut partitions = 0;
+    for other in others.into_iter().rev().filter(|other| *other != number) {
+        let path = data.join(name_of(&(topic.clone(), other)));
+        if !fs.list(&path).map_err(|e| Error::io("list", &path, e))?.is_empty() {
+            partitions = other.cast_unsigned().saturating_add(1);
+            break;
+        }
+    }
+    let partition = number.cast_unsigned();
+    Ok(match partitions {
+        _ if is_known => {
+            let partitions = partitions.max(partition.saturating_add(1));
+            TopicError::MissingPartition { topic, partition, partitions }
+        }
+        0 => TopicError::Unknown { topic },
+        _ if partition < partitions => TopicError::PartitionElsewhere { topic, partition },
+        _ => TopicError::UnknownPartition { topic, partition, partitions },
+    })
 }
 
 /// Opens a log that is in no data directory.
@@ -94,9 +193,22 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
     let point = checkpoints.recovery_point(lock.was_foreign)?;
     let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
     let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
-    lock.recovered(&shared.dir)?;
+    let opened = lock.recovered(&shared.dir).and_then(|()| shared.checkpoints.opened());
+    let shared = or_closed(shared, opened)?;
     shared.dir.fill_reserve();
     Ok(shared)
+}
+
+/// Returns a log if the rest of its opening succeeded. Otherwise it is closed again, so that the
+/// next opening finds what this one found.
+fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
+    match opened {
+        Ok(()) => Ok(shared),
+        Err(error) => {
+            shared.close().ok();
+            Err(error)
+        }
+    }
 }
 
 /// Opens one log of a data directory, and with it the directory, whose other logs stay closed.
@@ -111,13 +223,22 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let lock = Arc::new(WriteLock::take(&within, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
-    let within =
-        DataDir { fs: within.fs, lock, checkpoints: Arc::clone(&checkpoints), is_for_one: true };
-    let (shared, taken_over) = open_within(place, config, &within)?;
-    checkpoints.commit_all()?;
-    if taken_over {
-        shared.checkpoints.remove_own()?;
-    }
+    let within = DataDir {
+        fs: within.fs,
+        lock,
+        checkpoints: Arc::clone(&checkpoints),
+        is_for_one: true,
+        topic: None,
+    };
+    let opened = open_within(place, config, &within);
+    let (shared, taken_over) = opened.inspect_err(|_| {
+        // What it says of the other logs still holds.
+        checkpoints.commit_clean_shutdown(None).ok();
+    })?;
+    let ready = checkpoints.unmark().and_then(|()| checkpoints.commit_all());
+    let own = || if taken_over { shared.checkpoints.remove_own() } else { Ok(()) };
+    let ready = ready.and_then(|()| own());
+    let shared = or_closed(shared, ready)?;
     dir.fill_reserve();
     Ok(shared)
 }
@@ -151,6 +272,8 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     // It may have been open by itself since, before it was one of many.
     let before = WriteLock::check_free(&*dir.fs, &dir.path)?;
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+    let (name, number) = (key.0.clone(), key.1.cast_unsigned());
+    let partition = within.topic.map(|topic| PartitionOf { topic, name, number });
     let checkpoints = Checkpoints::shared(&dir, &within.checkpoints, key, within.is_for_one);
     let taken_over = checkpoints.take_over_own()?;
     let point = match taken_over {
@@ -159,7 +282,10 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     };
     let lost_power = within.lock.lost_power || stopped;
     let opening = Opening::new(dir, config, checkpoints, lost_power, point);
-    Ok((opening.run(ownership)?, taken_over.is_some()))
+    let opening = Opening { partition, ..opening };
+    let shared = opening.run(ownership)?;
+    shared.checkpoints.opened()?;
+    Ok((shared, taken_over.is_some()))
 }
 
 /// The checkpoints of a log that is only read.

@@ -1,11 +1,11 @@
-//! What the writer of a log knows of its producers, and where that is kept.
+//! The writer's state of the producers, and its snapshots.
 //!
 //! A snapshot lies beside the segments for each offset at which one begins, one in between every
 //! 64 MiB, and one for the end of a log that was closed. Beside each is a `.recent` file with what
 //! Kafka's format leaves out. None of them is needed: [`Replay`] rebuilds their content from the
-//! batches. They save reading, so they are written without a sync of their own, and a damaged one is
-//! ignored. But a snapshot must not describe batches that are not there: before anything is appended
-//! to a log that was cut, or opened, those above its end are removed, durably.
+//! batches. They save reading, so they are written without a sync of their own, and a damaged one
+//! is ignored. But a snapshot must not describe batches that are not there: before anything is
+//! appended to a log that was cut, or opened, those above its end are removed, durably.
 
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
@@ -43,7 +43,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    /// For producers of which there are none.
+    /// The timeline of an empty state.
     const NONE: Timeline = Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
 
     fn at(self, monotonic: Duration) -> Timestamp {
@@ -63,7 +63,8 @@ pub(crate) struct Tracked {
     now: Timestamp,
     /// The newest snapshot that is stored.
     stored: Option<Offset>,
-    /// Whether that one is to be written again: producers were forgotten since, or it stands alone.
+    /// Whether that one is to be written again: producers were forgotten since, or it stands
+    /// alone.
     is_stale: bool,
     /// At this position of the active segment the next one is taken.
     due: u64,
@@ -80,7 +81,7 @@ impl Tracked {
         Tracked::new(Producers::none(base), Timeline::NONE, None)
     }
 
-    /// For a segment that already has so many bytes.
+    /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
     pub(crate) fn at(mut self, position: u64) -> Tracked {
         self.due = position.saturating_add(EVERY_BYTES);
         self
@@ -105,7 +106,7 @@ impl Tracked {
         self.producers.states()
     }
 
-    /// Those that were heard lately enough, in no order.
+    /// Returns the producers that have not expired, in no order.
     pub(crate) fn active(
         &mut self,
         now: Duration,
@@ -202,7 +203,8 @@ impl Shared {
         }
     }
 
-    /// Writes the snapshot of an offset. What it leaves out comes first: where it is found, so is that.
+    /// Writes the snapshot of an offset. What it leaves out comes first: where it is found, so is
+    /// that.
     fn write_producers(&self, producers: &Producers, end: Offset) -> Result<()> {
         let states = producers.states();
         let content = snapshot::encode(&states);
@@ -269,12 +271,13 @@ pub(crate) struct Replay {
     recents: BTreeSet<Offset>,
     txn_indexes: TxnIndexes,
     max_expanded_bytes: usize,
-    /// What is replayed counts as heard when this begins.
+    /// Replayed batches count as heard when this begins.
     timeline: Timeline,
     expire_after: Duration,
-    /// What it knows, once it has begun.
+    /// The state, once the replay has begun.
     producers: Option<Producers>,
-    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know more.
+    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know
+    /// more.
     is_partial: bool,
     /// Whether it goes on behind batches that cannot be read.
     passes_damage: bool,
@@ -303,25 +306,27 @@ impl Replay {
         })
     }
 
-    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the way for new.
+    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the
+    /// way for new.
     pub(crate) fn of_sound_batches(self) -> Replay {
         Replay { passes_damage: false, ..self }
     }
 
-    /// Producers were heard when the writer of the log heard them, also if that left nothing in the log.
+    /// Producers were heard when the writer of the log heard them, also if that left nothing in
+    /// the log.
     pub(crate) fn hear_as(&mut self, known: &Tracked) {
         if let Some(producers) = &mut self.producers {
             producers.hear_as(&known.producers);
         }
     }
 
-    /// There are none, as somebody knows.
+    /// Sets an empty state: the caller knows that there are no producers.
     pub(crate) fn know_of_none(&mut self, end: Offset) {
         self.producers = Some(Producers::none(end));
     }
 
-    /// The producers of a log that ends here, up to where it was read. What snapshots there are above the end go, and those
-    /// that are of no use.
+    /// The producers of a log that ends here, up to where it was read. What snapshots there are
+    /// above the end go, and those that are of no use.
     pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
         self.txn_indexes.settle(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
@@ -345,7 +350,8 @@ impl Replay {
         Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
     }
 
-    /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on from there.
+    /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on
+    /// from there.
     fn first(&self, end: Offset) -> Offset {
         self.logs.first().map_or(end, |(base, _)| (*base).min(end))
     }
@@ -374,8 +380,8 @@ impl Replay {
         Ok(Producers::none(first))
     }
 
-    /// The producers of a snapshot, with what it leaves out: from the file beside it, or else from the
-    /// batches that lie not too far below.
+    /// The producers of a snapshot, with what it leaves out: from the file beside it, or else from
+    /// the batches that lie not too far below.
     fn recall(
         &mut self,
         states: &[ProducerState],
@@ -435,8 +441,8 @@ impl Replay {
                 continue;
             }
             match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
-                // What lies here was vouched for, and is not read but for this. Who reads it finds the damage;
-                // of whom the batches behind it are is not known.
+                // This part was synced, and only this replay reads it. A read of the records
+                // reports the damage; the producers of the batches after it stay unknown.
                 Err(Error::Corrupt(damage)) if self.passes_damage => {
                     self.dir.events.emit(&Event::Damaged(*damage))
                 }
@@ -484,7 +490,7 @@ impl Replay {
 impl Replay {
     /// A position where a batch begins, none before which lies at or above an offset.
     fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
-        // It is only looked at: one that is not sound is made again by whoever needs it.
+        // Only look at the index: the first read that needs a damaged one rebuilds it.
         let indexes = stored_indexes(&self.dir, segment.base, bytes)?.ok();
         let entry = indexes.and_then(|indexes| {
             let below = indexes.offsets.ceiling(offset).checked_sub(1)?;
@@ -497,7 +503,7 @@ impl Replay {
     }
 }
 
-/// What recovery reads anyway need not be read again.
+/// Takes the batches that recovery reads anyway.
 impl Heed for Replay {
     fn begin(&mut self, at: Offset) -> Result<()> {
         let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
@@ -577,7 +583,8 @@ mod tests {
         names.filter_map(|name| name.strip_suffix(".snapshot")?.parse().ok()).collect()
     }
 
-    /// Two segments, producer 1 in the first, 2 and 3 in the second, the last snapshot between the batches of these.
+    /// Two segments, producer 1 in the first, 2 and 3 in the second, the last snapshot between the
+    /// batches of these.
     fn log_with_one_in_between() -> MemFs {
         let fs = MemFs::new();
         let log = open(&fs);
@@ -626,7 +633,8 @@ mod tests {
         }
     }
 
-    /// The event of a snapshot that fails in an append was delivered with the lock of the writer held.
+    /// The event of a snapshot that fails in an append was delivered with the lock of the writer
+    /// held.
     #[test]
     fn listener_may_call_log_when_snapshot_fails() {
         let fs = crate::fs::FaultFs::new(MemFs::new());
@@ -651,7 +659,7 @@ mod tests {
     fn after_a_kill_the_producers_are_read_from_the_one_in_between_on() {
         let fs = log_with_one_in_between();
         assert_eq!(ids(&open(&fs.kill())), [1, 2, 3]);
-        // One that knows of somebody else, and not of those who came before it.
+        // It knows another producer, and not the producers before it.
         let state = ProducerState { producer_id: 99, ..open(&fs.kill()).producers().unwrap()[0] };
         let file = fs.open(&path(4), Open::ReadWrite).unwrap();
         let bytes = snapshot::encode(&[state]);

@@ -1,9 +1,9 @@
-//! Taking damage out of a log, for those who would rather have the rest than nothing.
+//! Moving damage out of a log, so that the rest can be used.
 //!
-//! The whole log is read. Where bytes are no batch and no crash explains it, they are
-//! saved in a file beside the segment, and the segment is written anew without them, as a
-//! compaction does: what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets that
-//! are gone. No offset is given twice.
+//! The whole log is read. Where bytes are no batch and no crash explains it, they are saved in a
+//! file beside the segment, and the segment is written anew without them, as a compaction does:
+//! what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets
+//! that are gone. No offset is given twice.
 
 use crate::error::{Damage, Error, Result, Unsupported};
 use crate::event::{Event, Quarantined};
@@ -12,7 +12,9 @@ use crate::record::layout;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{can_begin_batch, has_message_after, is_zero, next_batch_after};
+use crate::segment::recover::{
+    begins_segment, can_begin_batch, has_message_after, is_zero, next_batch_after,
+};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
@@ -27,11 +29,12 @@ pub(crate) struct Explained {
     /// Everything below was flushed: no crash touches it.
     pub(crate) recovery_point: Offset,
     pub(crate) lost_power: bool,
-    /// Whether offsets are left out nowhere: a batch at the end that does not follow the one before is not where it was.
+    /// Whether offsets are left out nowhere: a batch at the end that does not follow the one
+    /// before is not where it was.
     pub(crate) dense: bool,
 }
 
-/// What is wrong with a segment: pieces of its file, in order.
+/// The damage of a segment: pieces of its file, in order.
 struct Hole {
     bytes: Range<u64>,
     offsets: Range<Offset>,
@@ -39,7 +42,8 @@ struct Hole {
 }
 
 impl Hole {
-    /// The empty batch that covers its offsets, so that no later opening takes them for a loss that nobody has seen.
+    /// The empty batch that covers its offsets, so that no later opening reports them as a new
+    /// loss.
     fn placeholder(&self, base: Offset) -> Result<Option<Vec<u8>>> {
         if self.offsets.end > base.saturating_add(SPAN) {
             return Ok(None);
@@ -48,7 +52,8 @@ impl Hole {
     }
 }
 
-/// Takes all damage out of the segment at `base`, whose offsets lie below `next`, if another follows.
+/// Takes all damage out of the segment at `base`, whose offsets lie below `next`, if another
+/// follows.
 pub(crate) fn quarantine_segment(
     dir: &SegmentDir,
     base: Offset,
@@ -84,11 +89,12 @@ pub(crate) fn quarantine_segment(
 
 enum Unreadable {
     Io(io::Error),
-    /// What is of another kind is not damaged.
+    /// A whole message of another kind, which is not damage.
     Foreign(Unsupported),
 }
 
-/// There is no format with such a magic yet, and no checksum covers it: it may as well be a bit that flipped.
+/// There is no format with such a magic yet, and no checksum covers it: it may as well be a bit
+/// that flipped.
 fn is_damaged_magic(unsupported: Unsupported) -> bool {
     matches!(unsupported, Unsupported::MessageFormat(magic) if !matches!(magic, 0 | 1))
 }
@@ -134,12 +140,14 @@ fn find_holes(
             return Err(Unreadable::Foreign(unsupported));
         }
         let synced = lowest < explained.recovery_point;
-        if !synced && explained.lost_power && whole.is_none() {
+        let is_torn = position > 0 || begins_segment(&**file, base)?;
+        if !synced && explained.lost_power && whole.is_none() && is_torn {
             return Ok(holes);
         }
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
         else {
-            // With nothing behind them, the last bytes of the log are a write that was cut short, if they are not whole.
+            // With nothing behind them, the last bytes of the log are a write that was cut short,
+            // if they are not whole.
             let is_tail = next.is_none()
                 && !synced
                 && whole.is_none()

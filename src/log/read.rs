@@ -55,7 +55,7 @@ pub struct Fetched {
     /// The batches, back to back, as they are stored; their checksums have been verified.
     /// The first may begin below the requested offset.
     pub bytes: Bytes,
-    /// Where the next read should begin: after the last batch.
+    /// The offset for the next read: after the last batch.
     pub next_offset: Offset,
     /// The end of the log when this was read.
     pub end: Offset,
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
-        let view = self.view();
+        let view = self.view()?;
         let end = self.end();
         // A view without the segments below the start is no older than the start.
         if offset < self.start() {

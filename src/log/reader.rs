@@ -59,10 +59,14 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(shared: &Arc<Shared>, start: StartAt) -> Result<Reader> {
-        let offset = shared.resolve(start)?;
+        Ok(Reader::at(shared, shared.resolve(start)?))
+    }
+
+    /// A reader at an offset of which the first read says whether the log has it.
+    pub(crate) fn at(shared: &Arc<Shared>, offset: Offset) -> Reader {
         let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
         let cursor = Cursor::new(Arc::clone(shared), offset);
-        Ok(Reader { cursor, scratch, pending: None, pending_end: 0, failed: None })
+        Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -82,7 +86,7 @@ impl Reader {
     ///   end of the log.
     /// - As [`Log::offset_for_time`](crate::Log::offset_for_time), for a time.
     pub fn seek(&mut self, start: impl Into<StartAt>) -> Result<()> {
-        let offset = self.cursor.shared().resolve(start.into())?;
+        let offset = self.cursor.resolve(start.into())?;
         self.go_back_to(offset);
         Ok(())
     }
@@ -192,9 +196,30 @@ impl Reader {
         }
     }
 
+    /// Returns the next record of the batch that is decoded already; `None` if
+    /// [`next_record`](Reader::next_record) is to be asked. It does not look whether the log was
+    /// truncated since the record before, which was then read just before that.
+    pub(crate) fn next_decoded(&mut self) -> Option<StoredRecord> {
+        match self.pending.as_mut()?.next()? {
+            Ok(record) => {
+                self.cursor.pass(record.offset.saturating_add(1));
+                Some(record)
+            }
+            Err(problem) => {
+                self.failed = Some((problem, self.cursor.revision()));
+                None
+            }
+        }
+    }
+
     /// Returns the revision of the log to which the last record belongs.
     pub(crate) fn revision(&self) -> u64 {
         self.cursor.revision()
+    }
+
+    /// Lets go of the segment it is in if that may have been deleted: it reads nothing for now.
+    pub(crate) fn leave_if_changed(&mut self) {
+        self.cursor.leave_if_changed();
     }
 
     /// Moves to an offset that need not be in the log: if it is not, the next read fails.

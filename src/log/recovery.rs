@@ -1,20 +1,23 @@
-//! Recovery: opening a log that was not closed in order.
+//! Recovery: opening a log that was not closed cleanly.
 //!
 //! # Offsets without a batch
 //!
-//! Appends leave no offset out. So offsets that no batch covers are either what compaction left, which must stay as
-//! it is, or what a crash or a mishap took, behind which nothing may be served as if nothing were missing.
+//! Appends leave no offset out. So offsets that no batch covers are either what compaction left,
+//! which must stay as it is, or what a crash or a mishap took, behind which nothing may be served
+//! as if nothing were missing.
 //!
-//! - Nothing was compacted in a log without a policy that compacts and without a cleaner checkpoint. This crate writes
-//!   that checkpoint with the first pass, and never removes it. There, all offsets must have their batch, within
-//!   segments and between them: no checksum covers a base offset, and this is what shows that one is wrong.
-//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before a pass changes a file,
-//!   all that it will clean is synced and the recovery point raised above it, durably; a truncation lowers it to the
-//!   end of what it keeps. That holds for a point that this crate wrote, and as it wrote it: each line is there twice, so
-//!   that a damaged digit is noticed. A broker cleans above its recovery point, which it writes once a minute, and
-//!   writes a line once.
-//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as they are, as in Kafka,
-//!   and that it may have been compacted is kept in its cleaner checkpoint.
+//! - Nothing was compacted in a log without a policy that compacts and without a cleaner
+//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it.
+//!   There, all offsets must have their batch, within segments and between them: no checksum
+//!   covers a base offset, and this is what shows that one is wrong.
+//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before
+//!   a pass changes a file, all that it will clean is synced and the recovery point raised above
+//!   it, durably; a truncation lowers it to the end of what it keeps. That holds for a point that
+//!   this crate wrote, and as it wrote it: each line is there twice, so that a damaged digit is
+//!   noticed. A broker cleans above its recovery point, which it writes once a minute, and writes
+//!   a line once.
+//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as
+//!   they are, as in Kafka, and that it may have been compacted is kept in its cleaner checkpoint.
 //!
 //! The front of a log is known, too. Each deletion stores the start before it removes a segment,
 //! and an opening that finds a log of another program stores where that begins, before the first
@@ -22,14 +25,15 @@
 //! has lost its front. On a full disk that has no room for the start, the two lines of the recovery
 //! point are made to differ by one first, which needs none: it vouches for all else then.
 //!
-//! And where this crate leaves offsets out at the end of a segment, it covers them with an
-//! [empty batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such a segment
-//! needs no proof.
+//! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
+//! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
+//! a segment needs no proof.
 //!
-//! A loss of power takes the end of a segment that was not synced. That explains offsets which are missing between two
-//! segments, above the recovery point, if the power was lost. What lies behind them was never acknowledged as durable,
-//! since a sync goes through the segments in order, and is cut. Without a loss of power, offsets that are missing in a
-//! log that may have been compacted stay so; in any other they are damage.
+//! A loss of power takes the end of a segment that was not synced. That explains offsets which are
+//! missing between two segments, above the recovery point, if the power was lost. What lies behind
+//! them was never acknowledged as durable, since a sync goes through the segments in order, and is
+//! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
+//! stay so; in any other they are damage.
 
 use crate::error::{Corruption, Damage, Error, ErrorKind, Result};
 use crate::event::Event;
@@ -43,15 +47,17 @@ use crate::segment::dir::Room;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
-    Heed as _, Recovered, ScanRules, Tail, end_of_sealed, recover_segment,
+    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
+    recover_segment,
 };
+use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What is wrong with a segment whose valid part ends too early.
+/// Returns the damage of a segment whose valid part ends too early.
 pub(crate) fn damage(
     dir: &SegmentDir,
     base: Offset,
@@ -103,17 +109,22 @@ impl Opening {
         self.checkpoints.note(Checkpoint::Cleaned, 0)
     }
 
-    /// The offset from which on none may be missing between two segments, as this file's head says.
+    /// The offset from which on a hole between two segments makes the log unusable.
     fn dense_from(&self) -> Offset {
+        if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
+    }
+
+    /// The offset from which on none was left out between two segments, as this file's head says.
+    fn written_dense_from(&self) -> Offset {
         match self.point.uncompacted {
-            _ if self.keeps_gaps() => Offset::MAX,
             _ if !self.may_have_holes => 0,
             Some(uncompacted) if self.lost_power => uncompacted,
             _ => Offset::MAX,
         }
     }
 
-    /// Opens a log that was not closed in order: reads every segment that reaches above the recovery point.
+    /// Opens a log that was not closed cleanly: reads every segment that reaches above the
+    /// recovery point.
     pub(crate) fn recover(
         &mut self,
         listing: &Listing,
@@ -126,19 +137,20 @@ impl Opening {
         let first = self.first_with_a_hole(logs.get(..=first).unwrap_or(&logs))?.unwrap_or(first);
         let mut sealed: Vec<_> =
             logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
-        let mut last: Option<(Offset, Recovered)> = None;
-        // Of what was deleted, a loss of power may bring some back without the rest. It is owed to nobody.
+        let (mut last, mut end_before) = (None, None);
+        // A loss of power may bring back some of the deleted segments. They need not be complete.
         let owed = if self.lost_power && recovery_point <= start { 0 } else { recovery_point };
         for (index, (base, _)) in logs.iter().enumerate().skip(first) {
             let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
             let rules = self.rules(next, recovery_point);
             let mut found = recover_segment(&self.dir, *base, rules, replay)?;
-            self.recovery.scanned_bytes =
-                self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            let scanned = self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            self.recovery.scanned_bytes = scanned;
             let whole = self.is_whole(&found, next);
             if !whole || (next.is_none() && found.end < owed) {
                 self.judge(*base, &found, next, owed)?;
             }
+            self.check_start(*base, &found, end_before.replace(found.end))?;
             if whole && self.keeps_gaps() {
                 self.cover(*base, &mut found, next)?;
             }
@@ -188,7 +200,8 @@ impl Opening {
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }
 
-    /// Writes down that everything is synced. On a full disk a lower point may stay: the next recovery begins there.
+    /// Writes down that everything is synced. On a full disk a lower point may stay: the next
+    /// recovery begins there.
     pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
         match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
             Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
@@ -222,8 +235,8 @@ impl Opening {
         self.config.on_corruption == OnCorruption::Quarantine
     }
 
-    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is missing between them
-    /// that must have a batch. Zeros in the place of offsets are never right.
+    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is
+    /// missing between them that must have a batch. Zeros in the place of offsets are never right.
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
@@ -233,8 +246,8 @@ impl Opening {
         }
     }
 
-    /// Covers the offsets behind a segment with an empty batch: they are known to be gone, and no later opening is to
-    /// take them for a loss that nobody has seen.
+    /// Covers the offsets after a segment with an empty batch: they are known to be lost, and no
+    /// later opening may report them as a new loss.
     fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
         let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
             return Ok(());
@@ -248,12 +261,13 @@ impl Opening {
         Ok(())
     }
 
-    /// The first of these segments, none of which recovery need read but the last, with a hole before the one after it: that
-    /// one is gone, or its end is.
+    /// The first of these segments, none of which recovery need read but the last, with a hole
+    /// before the one after it: that one is gone, or its end is.
     fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
         for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
         {
-            if *next > self.dense_from()
+            // Where gaps are kept, it is covered as one.
+            if *next > self.written_dense_from()
                 && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
             {
                 return Ok(Some(index));
@@ -285,7 +299,47 @@ impl Opening {
         {
             return Ok(());
         }
+        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
         Err(damage(&self.dir, base, found, next, recovery_point))
+    }
+
+    /// Fails for a file without a batch that does not begin at the end of the log before it,
+    /// unless it can be a segment.
+    fn check_start(&self, base: Offset, found: &Recovered, before: Option<Offset>) -> Result<()> {
+        let is_apart = found.valid_bytes == 0 && before.is_some_and(|end| end < base);
+        if is_apart { self.check_begins(base) } else { Ok(()) }
+    }
+
+    /// Fails for a file that only has the name of a segment. Where it does not begin at the end
+    /// of the log, no torn write explains it, and it is neither cut nor removed, unless that is
+    /// chosen.
+    fn check_begins(&self, base: Offset) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.open_log(base)?;
+        let begins = begins_segment(&*file, base).map_err(|e| Error::io("read", &path, e))?;
+        if begins || self.config.on_corruption == OnCorruption::Truncate {
+            return Ok(());
+        }
+        let reason = Damage::Malformed(NOT_A_SEGMENT);
+        Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
+    }
+
+    /// Fails for a segment behind a gap that has no batch: it is the one that does not belong
+    /// there, and not the sound segment before it.
+    fn check_follows(&self, base: Offset, end: Offset) -> Result<()> {
+        self.check_begins(base)?;
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let fail = |e| Error::io("read", &path, e);
+        let file = self.dir.open_log(base)?;
+        let bytes = file.len().map_err(fail)?;
+        let first = BatchStream::new(file, 0, base).advance(bytes, Offset::MAX).map_err(fail)?;
+        if matches!(first, Step::Batch(_)) {
+            return Ok(());
+        }
+        let reason = Damage::OffsetsMissing { from: end, to: base };
+        let corruption = Corruption { path, position: 0, offset: Some(end), reason };
+        Err(Error::Corrupt(Box::new(corruption)))
     }
 
     /// Judges where the log begins. Says whether all that is left of it was removed.
@@ -324,6 +378,7 @@ impl Opening {
 
     /// Removes segments, the last first, and returns how many bytes they had.
     fn remove_segments(&self, segments: &[(Offset, u64)]) -> Result<u64> {
+        segments.iter().try_for_each(|(base, _)| self.check_begins(*base))?;
         for (base, _) in segments.iter().rev() {
             for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
                 let path = self.dir.path_of(SegmentFile::live(*base, kind));

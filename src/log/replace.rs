@@ -43,7 +43,7 @@ impl Shared {
         end: Offset,
     ) -> Result<bool> {
         let base = new.base;
-        if !holds(&self.view(), old) {
+        if !holds(&*self.view()?, old) {
             self.discard_replacement(base)?;
             return Ok(false);
         }

@@ -1,10 +1,10 @@
-//! What all handles of one log share, and the protocol by which it changes.
+//! The state that all handles of a log share, and the protocol by which it changes.
 //!
 //! Lock order: `cleaner`, then `change`, then `writer`, then `sync`, then `view`. The signal is
 //! raised, and events are delivered, with none of them held.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{CloseReason, Error, LogLocation, Result};
 use crate::event::Event;
 use crate::log::append::Writer;
 use crate::log::checkpoints::Checkpoints;
@@ -17,40 +17,53 @@ use crate::log::follow::Follower;
 use crate::log::live::Live;
 use crate::log::lock::Ownership;
 use crate::log::open::Recovery;
+use crate::log::place::PartitionOf;
 use crate::log::signal::Signal;
 use crate::log::view::View;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::types::Offset;
+use std::fmt;
 use std::sync::Arc;
 
 const OPEN: u8 = 0;
 const POISONED: u8 = 1;
 const CLOSED: u8 = 2;
 
-#[derive(Debug)]
+const BY_HANDLE: u8 = 0;
+const WITH_STORE: u8 = 1;
+const TOPIC_DELETED: u8 = 2;
+const REOPENED: u8 = 3;
+
 pub(crate) struct Shared {
     pub(crate) dir: Arc<SegmentDir>,
-    /// As it was opened. What can be altered since is read from `live`.
+    /// The location that errors name.
+    location: LogLocation,
+    partition: Option<PartitionOf>,
+    /// The options at the opening. Options that can be altered are read from `live`.
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
-    /// What appends are held to, but for the time that it is.
+    /// The rules for appends, without the present time.
     pub(crate) live: Live,
 
     /// Open, then poisoned or closed: one way. See [`Shared::check_readable`].
     latch: AtomicU8,
+    /// Why it is closed, or about to be: see [`Shared::close_reason`]. Set with `change` held,
+    /// before the latch.
+    closed_by: AtomicU8,
     /// Leaf lock. What poisoned the log; set before the latch.
     poison: Mutex<Option<Arc<str>>>,
 
-    /// Leaf lock: held to clone or to store one pointer, never across I/O.
-    view: RwLock<Arc<View>>,
+    /// Leaf lock: held to clone or to store one pointer, never across I/O. `None` once the log is
+    /// closed.
+    view: RwLock<Option<Arc<View>>>,
     /// Counts the views. Bumped after each is stored.
     generation: AtomicU64,
-    /// Counts how often stored batches were taken from under readers, by truncation or by compaction. Bumped
-    /// after the view without them is stored and before any file is touched: who reads bytes and then finds
-    /// it unchanged read nothing that was being cut, written over or put in the place of something else.
+    /// Counts the truncations and replacements of stored batches. Raised after the view without
+    /// them is stored and before any file is touched: a reader that finds it unchanged after a
+    /// read has read nothing that was being truncated, overwritten or replaced.
     revision: AtomicU64,
 
     /// The first offset of the log.
@@ -58,14 +71,14 @@ pub(crate) struct Shared {
     /// The offset after the last record. Stored with release ordering after the bytes,
     /// the index entry and `Segment::published`.
     pub(crate) end: AtomicU64,
-    /// Everything below this offset is on the medium.
+    /// Everything below this offset is durable.
     pub(crate) durable: AtomicU64,
     /// Where the earliest open transaction begins, beyond all offsets if none is. Only what others
     /// have written can open one.
     pub(crate) first_unstable: AtomicU64,
 
-    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before `change`. What the pass before
-    /// replaced may still be being closed.
+    /// One pass of the cleaner at a time. Held for as long as that takes, and taken before
+    /// `change`. What the pass before replaced may still be being closed.
     pub(crate) cleaner: Mutex<Disposal>,
     /// Leaf lock. How far the cleaner got, and whether it may go on.
     pub(crate) cleaning: Mutex<CleaningState>,
@@ -73,21 +86,23 @@ pub(crate) struct Shared {
     pub(crate) change: Mutex<()>,
     /// One append at a time. `None` when the log is read-only, and once it is closed.
     pub(crate) writer: Mutex<Option<Writer>>,
-    /// The batches of those who found the writer busy.
+    /// The batches of threads that found the writer lock taken.
     pub(crate) queue: Queue,
-    /// Which segments have bytes that are not durable, and whether somebody is syncing them.
+    /// The segments with bytes that are not durable, and whether an fsync is running.
     pub(crate) sync: Mutex<SyncState>,
     /// Waits with `sync` for a running sync to end.
     pub(crate) synced: Condvar,
     /// Waits with `sync`, as the leader of a sync, for others to join.
     pub(crate) gathered: Condvar,
-    /// Who waits for the end to move.
+    /// The threads and tasks that wait for the end to move.
     pub(crate) signal: Signal,
-    /// Leaf lock. What a read-only log knows of the files another process writes.
-    pub(crate) follower: Option<Mutex<Follower>>,
-    /// Whether a thread looks at the files of a read-only log for those who wait.
+    /// The state of the files of a read-only log that another process writes; `None` within once
+    /// it is closed.
+    pub(crate) follower: Option<Mutex<Option<Follower>>>,
+    /// Whether a thread looks at the files of a read-only log for waiting tails.
     pub(crate) watched: AtomicBool,
-    /// Counts the looks of that thread that failed: who waits then looks for themselves, and gets the error.
+    /// Counts the failed looks of that thread: each waiting tail then looks itself, and gets the
+    /// error.
     pub(crate) failed_looks: AtomicU64,
     #[cfg(feature = "futures")]
     pub(crate) syncer: crate::log::durable::Syncer,
@@ -95,9 +110,11 @@ pub(crate) struct Shared {
     pub(crate) ownership: Mutex<Option<Ownership>>,
 }
 
-/// What [`Shared::new`] puts together.
+/// The parts of a new [`Shared`].
 pub(crate) struct Parts {
     pub(crate) dir: Arc<SegmentDir>,
+    /// Which partition it is, if a store opened it.
+    pub(crate) partition: Option<PartitionOf>,
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) recovery: Recovery,
@@ -112,6 +129,17 @@ pub(crate) struct Parts {
     pub(crate) ownership: Option<Ownership>,
 }
 
+/// Short: readers, tails and all that is made of them show it.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir.path)
+            .field("start", &self.start())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Shared {
         let first_unstable = match &parts.follower {
@@ -119,14 +147,20 @@ impl Shared {
             None => parts.writer.as_ref().and_then(|writer| writer.tracked.first_unstable()),
         };
         Shared {
+            location: LogLocation::new(
+                &parts.dir.path,
+                parts.partition.as_ref().map(|of| (of.name.clone(), of.number)),
+            ),
+            partition: parts.partition,
             dir: parts.dir,
             live: Live::new(&parts.config),
             config: parts.config,
             checkpoints: parts.checkpoints,
             recovery: parts.recovery,
             latch: AtomicU8::new(OPEN),
+            closed_by: AtomicU8::new(BY_HANDLE),
             poison: Mutex::new(None),
-            view: RwLock::new(Arc::new(parts.view)),
+            view: RwLock::new(Some(Arc::new(parts.view))),
             generation: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             start: AtomicU64::new(parts.start),
@@ -142,7 +176,7 @@ impl Shared {
             synced: Condvar::new(),
             gathered: Condvar::new(),
             signal: Signal::default(),
-            follower: parts.follower.map(Mutex::new),
+            follower: parts.follower.map(|follower| Mutex::new(Some(follower))),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
             #[cfg(feature = "futures")]
@@ -171,7 +205,7 @@ impl Shared {
 
     /// Reads go on after a failure of the disk; they end when the log is closed.
     pub(crate) fn check_readable(&self) -> Result<()> {
-        if self.latch.load(Ordering::Acquire) == CLOSED { Err(Error::Closed) } else { Ok(()) }
+        if self.latch.load(Ordering::Acquire) == CLOSED { Err(self.closed()) } else { Ok(()) }
     }
 
     /// Whether the log takes changes: not read-only, not poisoned, not closed.
@@ -186,13 +220,66 @@ impl Shared {
     #[cold]
     fn why_not_writable(&self) -> Error {
         if self.is_closed() {
-            return Error::Closed;
+            return self.closed();
         }
         if self.is_read_only() {
-            return Error::ReadOnly;
+            return self.read_only();
         }
-        let cause = self.poison.lock().clone();
-        Error::Poisoned { cause: cause.unwrap_or_else(|| "unknown".into()) }
+        let cause = self.poison.lock().clone().unwrap_or_else(|| "unknown".into());
+        Error::Poisoned { log: self.location(), cause }
+    }
+
+    /// The error of a log that is closed, or whose closing has begun.
+    #[cold]
+    pub(crate) fn closed(&self) -> Error {
+        Error::Closed { log: self.location(), reason: self.close_reason() }
+    }
+
+    #[cold]
+    pub(crate) fn read_only(&self) -> Error {
+        Error::ReadOnly { log: self.location() }
+    }
+
+    /// Whether it is the same partition of the same topic as another log, which was opened earlier
+    /// or later.
+    pub(crate) fn is_same_partition(&self, other: &Shared) -> bool {
+        self.partition.is_some() && self.partition == other.partition
+    }
+
+    /// The id of the topic whose partition it is, if a store opened it.
+    pub(crate) fn topic_id(&self) -> Option<[u8; 16]> {
+        self.partition.as_ref().map(|of| of.topic)
+    }
+
+    pub(crate) fn location(&self) -> LogLocation {
+        self.location.clone()
+    }
+
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        match self.closed_by.load(Ordering::Acquire) {
+            WITH_STORE => CloseReason::WithStore,
+            TOPIC_DELETED => CloseReason::TopicDeleted,
+            REOPENED => CloseReason::Reopened,
+            _ => CloseReason::ByHandle,
+        }
+    }
+
+    /// Says why it is about to be closed, or why it does not come back: a log that was closed by a
+    /// handle can be gone later.
+    pub(crate) fn set_close_reason(&self, reason: CloseReason) {
+        let reason = match reason {
+            CloseReason::WithStore => WITH_STORE,
+            CloseReason::TopicDeleted => TOPIC_DELETED,
+            CloseReason::Reopened => REOPENED,
+            CloseReason::ByHandle => BY_HANDLE,
+        };
+        self.closed_by.store(reason, Ordering::Release);
+    }
+
+    /// What a read says that failed: that the log was closed meanwhile, if it was, and with it the
+    /// directory.
+    pub(crate) fn unless_closed(&self, error: Error) -> Error {
+        if self.is_closed() && matches!(error, Error::Io { .. }) { self.closed() } else { error }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -217,8 +304,10 @@ impl Shared {
 
     // The view.
 
-    pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read())
+    /// Returns the present segments. A caller that keeps them keeps their files on disk, even the
+    /// deleted ones, so use them for one look, and call this again for the next.
+    pub(crate) fn view(&self) -> Result<Arc<View>> {
+        self.view.read().clone().ok_or_else(|| self.closed())
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -229,7 +318,7 @@ impl Shared {
     pub(crate) fn update_view(&self, change: impl FnOnce(&View) -> View) {
         let old = {
             let mut view = self.view.write();
-            let next = Arc::new(change(&view));
+            let next = view.as_deref().map(|view| Arc::new(change(view)));
             std::mem::replace(&mut *view, next)
         };
         self.generation.fetch_add(1, Ordering::Release);
@@ -252,6 +341,18 @@ impl Shared {
         fence(Ordering::SeqCst);
     }
 
+    /// Lets go of all that a closed log has open or keeps in memory, whatever handles to it live
+    /// on. A reader lets go of its segment when it is asked next.
+    pub(crate) fn let_go(&self) {
+        let view = self.view.write().take();
+        let follower = self.follower.as_ref().and_then(|follower| follower.lock().take());
+        let unsynced = std::mem::take(&mut self.sync.lock().segments);
+        // With no lock held: what is closed here may be of a file system of the caller's.
+        drop((view, follower, unsynced));
+        self.checkpoints.let_go();
+        self.dir.let_go();
+    }
+
     // Offsets.
 
     pub(crate) fn start(&self) -> Offset {
@@ -262,10 +363,10 @@ impl Shared {
         self.end.load(Ordering::Acquire)
     }
 
-    /// The end once the append that is in progress, if one is, has moved it.
+    /// Returns the end once a running append has moved it.
     ///
-    /// A batch is published just before the end is. Who has met a batch beyond the end asks
-    /// here whether it was that, or damage.
+    /// A batch is published just before the end is. A reader that has met a batch beyond the end
+    /// calls this to tell that from damage.
     pub(crate) fn settled_end(&self) -> Offset {
         match &self.follower {
             Some(follower) => drop(follower.lock()),
@@ -288,8 +389,15 @@ impl Shared {
         self.durable.load(Ordering::Acquire)
     }
 
+    #[cold]
     pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
-        Error::OffsetOutOfRange { requested, start: self.start(), end: self.end() }
+        self.outside(requested, self.start(), self.end())
+    }
+
+    /// The error of an offset that is not between these ends.
+    #[cold]
+    pub(crate) fn outside(&self, requested: Offset, start: Offset, end: Offset) -> Error {
+        Error::OffsetOutOfRange { log: self.location(), requested, start, end }
     }
 
     /// Whether `offset` lies between the ends, both included: there may be nothing at the end yet.
@@ -297,7 +405,7 @@ impl Shared {
         // Looked at once: an append meanwhile must not make the error contradict itself.
         let (start, end) = (self.start(), self.end());
         if offset < start || offset > end {
-            return Err(Error::OffsetOutOfRange { requested: offset, start, end });
+            return Err(self.outside(offset, start, end));
         }
         Ok(())
     }

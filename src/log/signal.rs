@@ -1,4 +1,4 @@
-//! Waking those who wait at the end of a log.
+//! Waking threads and tasks that wait at the end of a log.
 
 use crate::clock::Clock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -9,12 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Who waits: threads on the condition variable, tasks by their wakers.
+/// The waiters: threads on a condition variable, and tasks by their wakers.
 ///
-/// A waiter first announces itself in `waiters`, then looks whether what it waits
-/// for is there; a notifier first makes it be there, then looks at `waiters`.
-/// Each has a sequentially consistent fence between its two steps, so at least one
-/// of them sees the other, and an append that nobody waits for costs one load.
+/// A waiter first announces itself in `waiters`, then checks its condition; a notifier first
+/// makes the condition true, then looks at `waiters`. Each has a sequentially consistent fence
+/// between its two steps, so at least one of them sees the other, and an append without waiters
+/// costs one load.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     waiters: AtomicUsize,
@@ -80,7 +80,7 @@ impl Signal {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Wakes everyone, after what they wait for has been published.
+    /// Wakes all waiters, after their condition was made true.
     #[inline(always)]
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
@@ -99,7 +99,7 @@ impl Signal {
         wake_all(woken.into_values());
     }
 
-    /// Blocks until `ready`, or until this much time has passed; says whether it is ready.
+    /// Blocks until `ready`, or until this much time has passed; returns whether it is ready.
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
@@ -154,7 +154,7 @@ impl Signal {
         }
     }
 
-    /// Whether anybody waits.
+    /// Returns whether there are waiters.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.load(Ordering::Relaxed) != 0
     }

@@ -1,12 +1,13 @@
-//! Where the log begins, and what is removed from its front.
+//! Deleting records from the start of the log.
 //!
-//! The start offset moves at once, to any offset. The segments that lie wholly below it
-//! leave the log with that, and their files go when the last reader lets go of them. The new
-//! start is on the medium before any file goes: should a crash leave some of
-//! them, with holes between, the next opening knows that they are to go, and removes them. Where a full disk
-//! has no room for that, they go one by one from the front, and the first that is left says where
-//! the log starts. The recovery point is changed before that to vouch for the start no more, so
-//! that no opening takes them for lost.
+//! The start offset moves at once, to any offset. The segments wholly below it leave the log at
+//! that moment. Their files are removed with it, except for segments that a reader is in: those
+//! files are removed when it goes on. The new start is durable before any file is removed: if a
+//! crash leaves some of them, with holes between, the next opening knows that they are deleted,
+//! and removes them. If a full disk has no room for the new start, they are removed one by one
+//! from the start of the log, and the first remaining segment tells where the log starts. The
+//! recovery point is changed before that to vouch for the start no more, so that no opening regards
+//! them as lost.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -20,7 +21,7 @@ use crate::sync::atomic::Ordering;
 use crate::types::Offset;
 use std::sync::Arc;
 
-/// What went from the front of a log.
+/// The segments that were deleted from the start of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Removed {
     pub(crate) segments: usize,
@@ -51,8 +52,8 @@ impl Shared {
         Ok(self.start())
     }
 
-    /// Does what removes something from the front, from the look at what is to go on: no truncation comes between, after
-    /// which the same offsets could be those of other records.
+    /// Does what removes something from the front, from the look at what is to go on: no
+    /// truncation comes between, after which the same offsets could be those of other records.
     pub(crate) fn change_front(&self, change: impl FnOnce() -> Result<Removed>) -> Result<Removed> {
         let (removed, events) = {
             let _change = self.change.lock();
@@ -64,13 +65,14 @@ impl Shared {
         removed
     }
 
-    /// Moves the start of the log up to `target` and lets go of what lies below. The change lock is held.
+    /// Moves the start of the log up to `target` and lets go of what lies below. The change lock
+    /// is held.
     pub(crate) fn remove_front(&self, target: Offset) -> Result<Removed> {
         let start = self.start().max(target);
         self.check_range(start)?;
         // A log that ended below its start would give out again what was deleted.
         self.sync_below(start)?;
-        let view = self.view();
+        let view = self.view()?;
         let count = view.find(start);
         if start == self.start() && count == 0 {
             return Ok(Removed::default());
@@ -86,9 +88,9 @@ impl Shared {
         Ok(self.leave_behind(front, start))
     }
 
-    /// Removes the first segments where there is no room to write down that they are to go. The files go one by one
-    /// from the front, each durably, so that a crash leaves no hole, until there is room.
-    /// Meanwhile the recovery point does not vouch for the start: with one that does, the next
+    /// Removes the first segments where there is no room to write down that they are to go. The
+    /// files go one by one from the front, each durably, so that a crash leaves no hole, until
+    /// there is room. Meanwhile the recovery point does not vouch for the start: if it did, the next
     /// opening would take what went for lost.
     fn remove_in_order(
         &self,
@@ -104,7 +106,7 @@ impl Shared {
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             // From here on it is gone, whatever comes next.
-            let next = self.view().segments.get(1).map_or(start, |next| next.base);
+            let next = self.view()?.segments.get(1).map_or(start, |next| next.base);
             removed =
                 removed.and(self.leave_behind(std::slice::from_ref(segment), next.min(start)));
             segment.let_go();
@@ -154,8 +156,9 @@ impl Shared {
         removed
     }
 
-    /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile, that.
+    /// Why something at `offset` was not found or could not be read: if it was deleted meanwhile,
+    /// that.
     pub(crate) fn unless_deleted(&self, offset: Offset, error: Error) -> Error {
-        if offset < self.start() { self.out_of_range(offset) } else { error }
+        if offset < self.start() { self.out_of_range(offset) } else { self.unless_closed(error) }
     }
 }

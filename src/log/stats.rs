@@ -1,4 +1,4 @@
-//! The log at a glance.
+//! Statistics of a log.
 
 use crate::error::{Corruption, Error, Result};
 use crate::log::checkpoints::Checkpoint;
@@ -25,59 +25,64 @@ use crate::types::{Offset, Timestamp};
 pub struct Offsets {
     /// The first offset.
     pub start: Offset,
-    /// The offset after the last record: what the next one gets.
+    /// The offset after the last record, which the next append gets.
     pub end: Offset,
-    /// Everything below survives loss of power. 0 bytes are known to be durable on a read-only log: there it is the start.
+    /// The durable end: everything below survives loss of power. On a read-only log it is the
+    /// start, because a reader does not know what is durable.
     pub durable: Offset,
-    /// What is replicated. There is one copy, so it is the end.
+    /// Kafka's high watermark. There is only one copy, so it is the end.
     pub high_watermark: Offset,
-    /// Below it, no record is part of an open transaction. The end, unless a broker has left a
-    /// transaction open: appends here open none. On a read-only log, one that is open where the last
-    /// segment begins is known from the snapshot there.
+    /// The last stable offset: below it, no record is part of an open transaction. It is the end,
+    /// unless a broker has left a transaction open, because appends here open none. On a read-only
+    /// log, a transaction that is open where the last segment begins is known from the snapshot
+    /// there.
     pub last_stable: Offset,
 }
 
 impl Offsets {
-    /// How many offsets are left to read from this one on. Those that were deleted cannot be read.
+    /// Returns the number of offsets left to read from this one on, without deleted records.
     pub(crate) fn behind(&self, offset: Offset) -> u64 {
         self.end.saturating_sub(offset.max(self.start))
     }
 }
 
-/// The log at a glance.
+/// The statistics of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogStats {
-    /// Where it begins and ends.
+    /// Its offsets: start, end and durable end.
     pub offsets: Offsets,
     /// The bytes of all batches.
     pub bytes: u64,
     /// The segments in the order of their offsets; the last is active.
     pub segments: Vec<SegmentStats>,
-    /// Every key is in the log once below this offset. The start of a log that was never compacted.
+    /// The offset below which each key is in the log once. For a log that was never compacted, its
+    /// start.
     pub clean_until: Offset,
-    /// Why the log is not compacted any more, if it is not: see [`Event::Uncleanable`](crate::Event::Uncleanable).
+    /// The reason why the log is not compacted any more, if there is one: see
+    /// [`Event::Uncleanable`](crate::Event::Uncleanable).
     pub uncleanable: Option<String>,
 }
 
-/// One segment at a glance.
+/// The statistics of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentStats {
-    /// The offset it is named for.
+    /// Its base offset, after which it is named.
     pub base_offset: Offset,
-    /// The offset all its records lie below.
+    /// The offset after its last record.
     pub next_offset: Offset,
     /// The bytes of its batches.
     pub bytes: u64,
     /// Its largest timestamp; [`Timestamp::NONE`] if no record has one.
     pub largest_timestamp: Timestamp,
-    /// How many entries its offset index has.
+    /// The number of entries in its offset index.
     pub offset_index_entries: usize,
-    /// How many entries its time index has.
+    /// The number of entries in its time index.
     pub time_index_entries: usize,
-    /// What is wrong with it, if its indexes or its largest timestamp cannot be told for damage; these are 0 and
-    /// [`Timestamp::NONE`] then. `None` does not say that it is sound: [`verify`](crate::Log::verify) reads all of it.
+    /// What is wrong with it, if its indexes or its largest timestamp cannot be told for damage;
+    /// these are 0 and [`Timestamp::NONE`] then. `None` does not say that it is sound:
+    /// [`verify`](crate::Log::verify) reads all of it.
     pub damage: Option<Corruption>,
 }
 
@@ -92,7 +97,7 @@ impl Shared {
     pub(crate) fn stats(&self) -> Result<LogStats> {
         self.check_readable()?;
         self.refresh()?;
-        self.unrevised(|view, _| self.stats_of(view))
+        self.unrevised(|view, _| self.stats_of(&view))
     }
 
     fn stats_of(&self, view: &View) -> Result<LogStats> {

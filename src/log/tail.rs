@@ -217,7 +217,7 @@ impl futures_core::Stream for Tail {
     ) -> Poll<Option<Self::Item>> {
         match Tail::poll_next(&mut self, context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(crate::Error::Closed)) => Poll::Ready(None),
+            Poll::Ready(Err(crate::Error::Closed { .. })) => Poll::Ready(None),
             Poll::Ready(item) => Poll::Ready(Some(item)),
         }
     }

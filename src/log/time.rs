@@ -9,7 +9,7 @@ use crate::segment::scan::BatchStream;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
-/// What is looked for lies within an index interval or a batch of where the search begins, as a rule.
+/// The target usually lies within an index interval or a batch of the start of the search.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
 impl Shared {
@@ -29,16 +29,16 @@ impl Shared {
                     let mut time = segment.largest_timestamp(view.limit(index, end))?;
                     // It may be that of a record that was deleted.
                     if segment.base < self.start()
-                        && self.first_at(view, index, time, end)?.is_none()
+                        && self.first_at(&view, index, time, end)?.is_none()
                     {
-                        time = self.largest_kept(view, index, end)?;
+                        time = self.largest_kept(&view, index, end)?;
                     }
                     if !time.is_none() && largest.is_none_or(|(before, _)| time > before) {
                         largest = Some((time, index));
                     }
                 }
                 let Some((time, index)) = largest else { return Ok(None) };
-                self.first_at(view, index, time, end)
+                self.first_at(&view, index, time, end)
             }),
         }
     }
@@ -78,7 +78,7 @@ impl Shared {
                 if segment.largest_timestamp(view.limit(index, end))? < at {
                     continue;
                 }
-                if let Some(found) = self.first_at(view, index, at, end)? {
+                if let Some(found) = self.first_at(&view, index, at, end)? {
                     return Ok(Some(found));
                 }
             }
@@ -86,12 +86,13 @@ impl Shared {
         })
     }
 
-    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was missing that the
-    /// next view does not need: a segment may be rolled and deleted while it is looked for.
-    pub(crate) fn unrevised<T>(&self, look: impl Fn(&View, Offset) -> Result<T>) -> Result<T> {
+    /// Looks something up, again if anything was truncated or replaced meanwhile, or if a file was
+    /// missing that the next view does not need: a segment may be rolled and deleted while it is
+    /// looked for.
+    pub(crate) fn unrevised<T>(&self, look: impl Fn(Arc<View>, Offset) -> Result<T>) -> Result<T> {
         loop {
             let (revision, generation) = (self.revision(), self.generation());
-            let found = look(&self.view(), self.end());
+            let found = self.view().and_then(|view| look(view, self.end()));
             match found {
                 Ok(_) => self.recheck()?,
                 // Another process may have cut or compacted the log it writes.
@@ -101,7 +102,7 @@ impl Shared {
                 found.as_ref().is_err_and(Error::is_not_found) && generation != self.generation();
             // What was not there, or was not whole, may have been cut off or replaced.
             if !deleted && !self.revised_since(revision) {
-                return found;
+                return found.map_err(|error| self.unless_closed(error));
             }
         }
     }

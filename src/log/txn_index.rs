@@ -1,9 +1,10 @@
 //! Keeping the index of aborted transactions true where a log is recovered or truncated.
 //!
-//! A `.txnindex` has an entry for each aborted transaction whose marker lies in its segment, in the
-//! order of the markers. A consumer that reads committed records hides what the entries name. A
-//! clean close tells a broker to trust them, so they must describe the markers that are in the log:
-//! no others, and all of them. What recovery reads is indexed anew; what is cut leaves the index.
+//! A `.txnindex` has an entry for each aborted transaction whose marker lies in its segment, in
+//! the order of the markers. A consumer that reads committed records hides what the entries name.
+//! A clean close tells a broker to trust them, so they must describe the markers that are in the
+//! log: no others, and all of them. What recovery reads is indexed anew; what is cut leaves the
+//! index.
 
 use crate::error::{Error, Result};
 use crate::fs::Open;
@@ -44,7 +45,7 @@ impl Aborted {
     }
 }
 
-/// What a replay learns about the aborted transactions of a log.
+/// The aborted transactions that a replay finds.
 #[derive(Debug, Default)]
 pub(crate) struct TxnIndexes {
     /// The segments that have an index.
@@ -66,7 +67,7 @@ impl TxnIndexes {
         *from = at.min(*from);
     }
 
-    /// What was read does not count.
+    /// Discards everything that was read.
     pub(crate) fn forget(&mut self) {
         self.found.clear();
         self.read_from.clear();

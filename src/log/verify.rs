@@ -11,6 +11,7 @@ use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Shared {
     /// Checks every batch, every record and every index entry that is stored.
@@ -27,12 +28,14 @@ impl Shared {
             from = next;
         }
         if self.is_read_only() {
-            found.extend(lost_since_close(&self.dir, &self.checkpoints)?);
+            let lost = lost_since_close(&self.dir, &self.checkpoints);
+            found.extend(lost.map_err(|error| self.unless_closed(error))?);
         }
         Ok(found)
     }
 
-    /// Checks the segment in which an offset lies, or the last. Says where the one after it begins.
+    /// Checks the segment in which an offset lies, or the last. Says where the one after it
+    /// begins.
     ///
     /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
@@ -52,7 +55,7 @@ impl Shared {
 
     fn verify_in(
         &self,
-        view: &View,
+        view: Arc<View>,
         end: Offset,
         from: Offset,
     ) -> Result<(Vec<Corruption>, Option<Offset>)> {
@@ -60,20 +63,25 @@ impl Shared {
         let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
         let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
         let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
-        let Some(segment) = view.segments.get(index) else { return Ok((found, next)) };
+        let Some(segment) = view.segments.get(index).map(Arc::clone) else {
+            return Ok((found, next));
+        };
         let bytes = segment.published();
         let mut limit = view.limit(index, end);
+        // This reads for a while: segments that are deleted meanwhile must leave the disk.
+        drop(view);
         if limit == end {
             // Appends go on: what they have published lies below the end that they leave.
             limit = self.settled_end().max(end);
         }
-        if let Some(batches) = self.verify_log(segment, bytes, limit, &mut found)? {
+        if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
-                self.verify_stored_indexes(segment, &batches, &mut found)?;
+                self.verify_stored_indexes(&segment, &batches, &mut found)?;
             } else if !self.is_read_only() {
-                // Those of the active segment are in memory. What was appended meanwhile is left to the next time.
+                // Those of the active segment are in memory. What was appended meanwhile is left
+                // to the next time.
                 let indexes = segment.indexes(limit)?;
-                self.verify_indexes(segment, &indexes, bytes, &batches, &mut found);
+                self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
             }
         }
         Ok((found, next))
@@ -189,7 +197,7 @@ impl Shared {
     }
 }
 
-/// What is remembered of a batch.
+/// The facts to remember of a batch.
 struct Seen {
     last_offset: Offset,
     largest: Timestamp,

@@ -1,4 +1,4 @@
-//! The segments of a log at one moment: what a reader holds while it reads.
+//! The segments of a log at one moment.
 
 use crate::segment::Segment;
 use crate::types::Offset;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 /// An immutable list of segments in the order of their offsets; the last one is active.
 ///
-/// A change of the list makes a new view. Who holds the old one goes on with it:
-/// its segments stay readable until it is dropped.
+/// A change of the list makes a new view. The segments of the old one stay readable, and on disk,
+/// until it is dropped: so a call holds a view while it looks, and nothing holds one while it
+/// waits.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) segments: Vec<Arc<Segment>>,
@@ -16,21 +17,17 @@ pub(crate) struct View {
 impl View {
     /// The number of the segment that an offset belongs to: the last whose base is not above it.
     pub(crate) fn find(&self, offset: Offset) -> usize {
-        self.after(offset).saturating_sub(1)
+        self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
     }
 
-    /// The number of the first segment whose base is above this one.
-    pub(crate) fn after(&self, base: Offset) -> usize {
-        self.segments.partition_point(|segment| segment.base <= base)
+    /// The base of the segment after the one of this number; `None` for the last.
+    pub(crate) fn base_after(&self, index: usize) -> Option<Offset> {
+        self.segments.get(index.saturating_add(1)).map(|segment| segment.base)
     }
 
-    /// The base of a segment, or the end of the log where there is none of that number.
-    pub(crate) fn begin_of(&self, index: usize, end: Offset) -> Offset {
-        self.segments.get(index).map_or(end, |segment| segment.base)
-    }
-
-    /// What all offsets of a segment lie below: the base of the one after it, or the end of the log.
+    /// Returns the limit of a segment's offsets: the base of the next segment, or the end of the
+    /// log.
     pub(crate) fn limit(&self, index: usize, end: Offset) -> Offset {
-        self.begin_of(index.saturating_add(1), end)
+        self.base_after(index).unwrap_or(end)
     }
 }

@@ -9,12 +9,13 @@ impl Log {
         self.shared.signal.new_id()
     }
 
-    /// Wakes the task once, when the end moves or the log is closed. The caller looks at the log again after this.
+    /// Wakes the task once, when the end moves or the log is closed. The caller looks at the log
+    /// again after this.
     pub(crate) fn wake_on_change(&self, id: u64, waker: &Waker) {
         self.shared.signal.register(id, waker);
     }
 
-    /// Whether it was closed, by whoever has it.
+    /// Returns whether the log is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.is_closed()
     }

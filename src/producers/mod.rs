@@ -1,8 +1,9 @@
-//! What a log knows of those who number their batches.
+//! The state of the producers of a log that number their batches.
 //!
-//! An idempotent producer gives each record of a partition a sequence number, and sends a batch again when it did
-//! not hear whether it was stored. From the numbers of the last batches the log tells three cases apart: the next batch,
-//! one it has already, and one before which something is missing.
+//! An idempotent producer gives each record of a partition a sequence number, and sends a batch
+//! again when it did not hear whether it was stored. From the numbers of the last batches the log
+//! tells three cases apart: the next batch, one it has already, and one before which something is
+//! missing.
 //!
 //! ```text
 //! stored: … 10-14  15-19  20-24          the window: the last five batches of the producer
@@ -13,15 +14,16 @@
 //!   0-4    not in the window any more    refused: out of order
 //! ```
 //!
-//! A producer that begins anew raises its epoch, and a batch with a lower epoch is rejected. All of
-//! this follows from the headers of the batches in the log: [`Producers`] replays them. So that a
-//! replay need not begin at the start of the log, [snapshots](snapshot) keep the state as of some
-//! offsets. Kafka's format has room for the last batch of each producer only. The batches before
-//! it, and when each producer was heard, are in a [file beside](recent) the snapshot.
+//! A producer that begins anew raises its epoch, and a batch with a lower epoch is rejected. All
+//! of this follows from the headers of the batches in the log: [`Producers`] replays them. So that
+//! a replay need not begin at the start of the log, [snapshots](snapshot) keep the state as of
+//! some offsets. Kafka's format has room for the last batch of each producer only. The batches
+//! before it, and when each producer was heard, are in a [file beside](recent) the snapshot.
 //!
-//! A producer is remembered by when it was *heard*: when a batch of it arrived, by the clock of the
-//! log. Its records may carry any timestamp, so these say nothing about it. A batch that is replayed
-//! counts as heard now: when it arrived is not known, and the producer may still resend it.
+//! A producer is remembered by when it was *heard*: when a batch of it arrived, by the clock of
+//! the log. Its records may carry any timestamp, so these say nothing about it. A batch that is
+//! replayed counts as heard now: when it arrived is not known, and the producer may still resend
+//! it.
 //!
 //! Nothing here reads a file or takes a lock.
 
@@ -42,7 +44,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 use window::Window;
 
-/// The epoch of an entry that only knows its producer's id, and the sequence number of one without a batch.
+/// The epoch of an entry that only knows its producer's id, and the sequence number of one without
+/// a batch.
 const UNKNOWN: i16 = -1;
 const NO_SEQUENCE: Sequence = -1;
 /// The coordinator's epoch before any marker was seen.
@@ -92,12 +95,25 @@ impl Producers {
         self.end
     }
 
+    /// The batches that would be recognised, of each producer the latest first, and when it was
+    /// heard.
+    pub(crate) fn recent(&self) -> Vec<(ProducerId, Timestamp, Vec<BatchSeen>)> {
+        let of = |(id, producer): (&ProducerId, &Producer)| {
+            let batches = producer.window.last().into_iter().chain(producer.window.earlier());
+            (*id, producer.heard, batches.copied().collect())
+        };
+        let mut all: Vec<_> = self.known.iter().map(of).collect();
+        all.sort_unstable_by_key(|(id, ..)| *id);
+        all
+    }
+
     /// Says that there is nothing to take note of up to here.
     pub(crate) fn advance(&mut self, end: Offset) {
         self.end = self.end.max(end);
     }
 
-    /// Whether the batch of a client is the next of its producer: `None`, or the batch that it repeats.
+    /// Whether the batch of a client is the next of its producer: `None`, or the batch that it
+    /// repeats.
     pub(crate) fn check(&self, header: &BatchHeader) -> Result<Option<BatchSeen>, ProducerRefusal> {
         let Some(producer) = self.known.get(&header.producer_id) else { return Ok(None) };
         if producer.epoch == header.producer_epoch
@@ -140,8 +156,8 @@ impl Producers {
         }
     }
 
-    /// Records the marker at the end of a transaction. Returns where the transaction began, if one was
-    /// open.
+    /// Records the marker at the end of a transaction. Returns where the transaction began, if one
+    /// was open.
     pub(crate) fn note_marker(
         &mut self,
         header: &BatchHeader,
@@ -212,7 +228,7 @@ impl Producers {
         states
     }
 
-    /// Those of a snapshot that was taken at an offset, heard at that time.
+    /// Creates the producers of a snapshot that was taken at an offset, heard at that time.
     pub(crate) fn restore(states: &[ProducerState], end: Offset, heard: Timestamp) -> Producers {
         let known = states.iter().map(|state| (state.producer_id, Producer::restore(state, heard)));
         Producers { known: known.collect(), end }

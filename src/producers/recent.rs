@@ -1,10 +1,10 @@
-//! What a snapshot leaves out of its producers: the content of a `.recent` file beside it.
+//! The content of a `.recent` file: the state of producers that a snapshot leaves out.
 //!
 //! Kafka's snapshot has the last batch of each producer. A client that had five batches on the way
 //! and lost the answers may resend all of them, so the four before are kept too, and when each
-//! producer was heard. The file names the snapshot it belongs to by that one's checksum, and has an
-//! entry for each of its producers, in the same order. It is never needed: without it, the batches
-//! are found in the log again.
+//! producer was heard. The file names the snapshot it belongs to by that one's checksum, and has
+//! an entry for each of its producers, in the same order. It is never needed: without it, the
+//! batches are found in the log again.
 //!
 //! ```text
 //! version 2 | CRC-32C of what follows 4 | checksum of the snapshot 4 | for each producer:
@@ -58,8 +58,8 @@ pub(crate) fn encode(
     (bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
 }
 
-/// The producers of a snapshot with what the file beside it holds, or what is wrong with that. None
-/// counts as heard after `now`: the clock was ahead when it was.
+/// The producers of a snapshot with what the file beside it holds, or what is wrong with that.
+/// None counts as heard after `now`: the clock was ahead when it was.
 pub(crate) fn restore(
     bytes: &[u8],
     states: &[ProducerState],

@@ -41,14 +41,14 @@ impl<'a> BatchRef<'a> {
         BatchRef { header, bytes }
     }
 
-    /// The header.
+    /// Returns the header.
     #[inline]
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// The batch, no more and no less.
+    /// Returns the batch, no more and no less.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
@@ -154,34 +154,34 @@ impl RecordBatch {
         Ok(RecordBatch { header, bytes })
     }
 
-    /// The header.
+    /// Returns the header.
     #[inline]
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// The batch, borrowed.
+    /// Returns the batch, borrowed.
     #[inline]
     #[must_use]
     pub fn view(&self) -> BatchRef<'_> {
         BatchRef { header: self.header, bytes: &self.bytes }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The bytes, without a copy.
+    /// Returns the bytes, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
-    /// The records, expanded if they are compressed, to the limit
+    /// Returns the records, expanded if they are compressed, to the limit
     /// [`DEFAULT_MAX_EXPANDED_BYTES`](super::DEFAULT_MAX_EXPANDED_BYTES).
     ///
     /// # Errors
@@ -191,7 +191,8 @@ impl RecordBatch {
         self.records_with(&mut DecodeBuffer::default())
     }
 
-    /// The records, expanded by way of `scratch` if they are compressed: faster for many batches.
+    /// Returns the records, expanded by way of `scratch` if they are compressed: faster for many
+    /// batches.
     ///
     /// # Errors
     ///

@@ -60,7 +60,7 @@ pub struct BatchBuilder {
     batch: Batch,
 }
 
-/// What stays from batch to batch.
+/// The settings that stay from batch to batch.
 #[derive(Debug)]
 struct Settings {
     compression: Compression,
@@ -74,7 +74,7 @@ struct Settings {
     control: bool,
 }
 
-/// What belongs to one batch.
+/// The state of one batch.
 #[derive(Debug)]
 struct Batch {
     count: i32,
@@ -113,13 +113,15 @@ struct Parts<'a> {
 }
 
 impl BatchBuilder {
-    /// A builder for plain batches from offset 0, without producer, leader epoch and compression.
+    /// Creates a builder for plain batches from offset 0, without producer, leader epoch and
+    /// compression.
     #[must_use]
     pub fn new() -> BatchBuilder {
         BatchBuilder::with_capacity(0)
     }
 
-    /// As [`new`](Self::new), with memory for this many bytes of encoded records.
+    /// Creates a builder as [`new`](Self::new) does, with memory for this many bytes of encoded
+    /// records.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> BatchBuilder {
         let mut plain = Vec::with_capacity(bytes.saturating_add(HEADER_SIZE));
@@ -143,13 +145,13 @@ impl BatchBuilder {
         }
     }
 
-    /// How to compress. Control batches and batches without records are never compressed.
+    /// Sets the compression. Control batches and batches without records are never compressed.
     pub fn compression(&mut self, compression: Compression) -> &mut BatchBuilder {
         self.settings.compression = compression;
         self
     }
 
-    /// Whose clock the timestamps are to be taken for.
+    /// Sets the type of the timestamps: those of the producer, or append times.
     ///
     /// With `LogAppendTime` every record reads as the largest timestamp pushed.
     pub fn timestamp_type(&mut self, timestamp_type: TimestampType) -> &mut BatchBuilder {
@@ -157,19 +159,19 @@ impl BatchBuilder {
         self
     }
 
-    /// The offset of the record with offset delta 0.
+    /// Sets the offset of the record with offset delta 0.
     pub fn base_offset(&mut self, offset: Offset) -> &mut BatchBuilder {
         self.settings.base_offset = offset;
         self
     }
 
-    /// The leader's generation; -1, if not set, is unknown.
+    /// Sets the leader epoch; -1, the default, is unknown.
     pub fn leader_epoch(&mut self, epoch: LeaderEpoch) -> &mut BatchBuilder {
         self.settings.leader_epoch = epoch;
         self
     }
 
-    /// The idempotent producer, and the sequence number of the record with offset delta 0.
+    /// Returns the idempotent producer, and the sequence number of the record with offset delta 0.
     pub fn producer(
         &mut self,
         id: ProducerId,
@@ -182,19 +184,19 @@ impl BatchBuilder {
         self
     }
 
-    /// Whether the batch belongs to a transaction, which needs a producer.
+    /// Sets whether the batch belongs to a transaction, which needs a producer.
     pub fn transactional(&mut self, transactional: bool) -> &mut BatchBuilder {
         self.settings.transactional = transactional;
         self
     }
 
-    /// Whether its records are control records.
+    /// Sets whether its records are control records.
     pub fn control(&mut self, control: bool) -> &mut BatchBuilder {
         self.settings.control = control;
         self
     }
 
-    /// The time from which its tombstones may be removed. Set it before the first record:
+    /// Sets the time from which its tombstones may be removed. Set it before the first record:
     /// timestamps are stored as differences to it. [`clear`](Self::clear) takes it away.
     pub fn delete_horizon(&mut self, horizon: impl Into<Option<Timestamp>>) -> &mut BatchBuilder {
         self.batch.delete_horizon = horizon.into();
@@ -314,7 +316,8 @@ impl BatchBuilder {
         })
     }
 
-    /// Appends a record of another batch as it is, with this offset delta. Its headers are not decoded.
+    /// Appends a record of another batch as it is, with this offset delta. Its headers are not
+    /// decoded.
     ///
     /// # Errors
     ///
@@ -332,28 +335,28 @@ impl BatchBuilder {
         self.encode(&parts, |output| output.extend_from_slice(encoded))
     }
 
-    /// How many records it has.
+    /// Returns the number of records.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.batch.count).unwrap_or(0)
     }
 
-    /// Whether it has no records.
+    /// Returns whether it has no records.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batch.count == 0
     }
 
-    /// The size of the batch so far, header included, before compression.
+    /// Returns the size of the batch so far, header included, before compression.
     #[inline]
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.plain.len()
     }
 
-    /// The largest timestamp so far; none if there is none.
+    /// Returns the largest timestamp so far; none if there is none.
     #[inline]
     #[must_use]
     pub fn max_timestamp(&self) -> Timestamp {
@@ -361,8 +364,8 @@ impl BatchBuilder {
         self.batch.fixed_max_timestamp.unwrap_or(pushed)
     }
 
-    /// Holds the records to the rules of an append. They are gone through only where keys are required, or where
-    /// a timestamp breaks a rule.
+    /// Holds the records to the rules of an append. They are gone through only where keys are
+    /// required, or where a timestamp breaks a rule.
     #[inline(always)]
     pub(crate) fn check_records(&self, rules: &AppendRules) -> Result<(), Error> {
         if self
@@ -439,7 +442,8 @@ impl BatchBuilder {
         Ok((batch, header))
     }
 
-    /// Finishes the batch, gives its bytes away, and begins the next as [`clear`](Self::clear) does.
+    /// Finishes the batch, gives its bytes away, and begins the next as [`clear`](Self::clear)
+    /// does.
     ///
     /// # Errors
     ///
@@ -449,7 +453,7 @@ impl BatchBuilder {
         Ok(RecordBatch::parse_unverified(Bytes::from(bytes))?)
     }
 
-    /// As [`build`](Self::build), but the bytes alone, which can still be stamped.
+    /// Returns the bytes of [`build`](Self::build) alone, which can still be stamped.
     ///
     /// # Errors
     ///
@@ -463,7 +467,8 @@ impl BatchBuilder {
         Ok(taken)
     }
 
-    /// Drops the records, and the last offset delta, largest timestamp and delete horizon set for them.
+    /// Drops the records, and the last offset delta, largest timestamp and delete horizon set for
+    /// them.
     pub fn clear(&mut self) {
         self.plain.resize(HEADER_SIZE, 0);
         self.batch = Batch::EMPTY;

@@ -1,6 +1,6 @@
 //! CRC-32C (Castagnoli), the checksum of a batch.
 
-/// The CRC-32C of `bytes`; that of no bytes is 0.
+/// Returns the CRC-32C of `bytes`; without bytes it is 0.
 ///
 /// A batch stores it over everything from its attributes to its end.
 ///

@@ -8,7 +8,7 @@ use super::input::take;
 use crate::error::{Error, InvalidBatch};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
-/// What a control record says, from the type in its key.
+/// The type of a control record, from its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlType {
@@ -31,7 +31,7 @@ pub enum ControlType {
 }
 
 impl ControlType {
-    /// The type with this id.
+    /// Returns the type with this id.
     #[must_use]
     pub const fn from_id(id: i16) -> ControlType {
         match id {
@@ -46,7 +46,7 @@ impl ControlType {
         }
     }
 
-    /// The id it is stored as.
+    /// Returns the id with which it is stored.
     #[must_use]
     pub const fn id(self) -> i16 {
         match self {
@@ -65,7 +65,7 @@ impl ControlType {
 /// A control record, decoded as far as a log needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlRecord {
-    /// What it says.
+    /// Its type.
     pub control_type: ControlType,
     /// The marker it is, if it ends a transaction.
     pub marker: Option<EndTxnMarker>,
@@ -125,13 +125,13 @@ impl EndTxnMarker {
         Ok(EndTxnMarker { committed, coordinator_epoch: i32::from_be_bytes(epoch) })
     }
 
-    /// What it is as a control record.
+    /// Returns the type of its control record.
     #[must_use]
     pub const fn control_type(self) -> ControlType {
         if self.committed { ControlType::Commit } else { ControlType::Abort }
     }
 
-    /// The batch that ends the producer's transaction at this time.
+    /// Returns the batch that ends the producer's transaction at this time.
     ///
     /// Its base offset is 0 and its leader epoch -1: stamp them with
     /// [`stamp_base_offset`](super::stamp_base_offset) and

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::iter::FusedIterator;
 
-/// How far a batch may expand unless another limit is set: 128 MiB.
+/// The default limit for the expanded size of a batch: 128 MiB.
 ///
 /// It is a limit, not a reservation: memory is taken as the data turns out to
 /// need it, so that 1 KiB of hostile data never takes more than 44 MiB.
@@ -28,13 +28,14 @@ pub struct DecodeBuffer {
 }
 
 impl DecodeBuffer {
-    /// A buffer that lets no batch expand to more than `limit_bytes`. Nothing is allocated yet.
+    /// Creates a buffer that lets no batch expand to more than `limit_bytes`. It allocates nothing
+    /// yet.
     #[must_use]
     pub fn new(limit_bytes: usize) -> DecodeBuffer {
         DecodeBuffer { decompressor: Decompressor::default(), expanded: Expanded::new(limit_bytes) }
     }
 
-    /// The limit it was made with.
+    /// Returns its limit in bytes.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
         self.expanded.limit()
@@ -94,7 +95,7 @@ impl DecodedBatch {
         Ok(DecodedBatch { header, section })
     }
 
-    /// The header of the batch.
+    /// Returns the header of the batch.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
         &self.header
@@ -131,7 +132,8 @@ impl IntoIterator for DecodedBatch {
     }
 }
 
-/// Goes through the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is the last item.
+/// Goes through the records of a [`DecodedBatch`] as [`StoredRecord`]s. The first problem is the
+/// last item.
 #[derive(Debug, Clone)]
 pub struct StoredRecords {
     section: Bytes,
@@ -140,7 +142,8 @@ pub struct StoredRecords {
 }
 
 impl StoredRecords {
-    /// Goes on to the first record with this offset or a later one, as [`Records::skip_to_offset`] does.
+    /// Goes on to the first record with this offset or a later one, as [`Records::skip_to_offset`]
+    /// does.
     ///
     /// # Errors
     ///

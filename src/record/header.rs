@@ -27,7 +27,8 @@ use crate::types::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// The offset that record offset deltas are added to. Compaction can have removed the record that had it.
+    /// The offset that record offset deltas are added to. Compaction can have removed the record
+    /// that had it.
     pub base_offset: Offset,
     /// The bytes of the batch after this field: its size less 12.
     pub batch_length: i32,
@@ -37,9 +38,10 @@ pub struct BatchHeader {
     pub crc: u32,
     /// Codec and flags, as they are stored.
     pub attributes: i16,
-    /// The last offset of the batch less its base offset. It stays when compaction removes that record.
+    /// The last offset of the batch less its base offset. It stays when compaction removes that
+    /// record.
     pub last_offset_delta: i32,
-    /// What timestamp deltas are added to: the first record's timestamp, or the delete horizon if
+    /// The base of the timestamp deltas: the first record's timestamp, or the delete horizon if
     /// the batch has one.
     pub base_timestamp: Timestamp,
     /// The largest timestamp of the records, or the append time; none if they have none.
@@ -50,7 +52,8 @@ pub struct BatchHeader {
     pub producer_epoch: ProducerEpoch,
     /// The sequence number of the record with the base offset; -1 is none.
     pub base_sequence: Sequence,
-    /// How many records are in the batch. Compaction makes it smaller than [`offset_count`](Self::offset_count).
+    /// The number of records in the batch. Compaction makes it smaller than
+    /// [`offset_count`](Self::offset_count).
     pub record_count: i32,
 }
 
@@ -116,7 +119,8 @@ impl BatchHeader {
         })
     }
 
-    /// The header as it is stored. The checksum is written as the field says, not computed.
+    /// Returns the header as it is stored. The checksum is written as the field says, not
+    /// computed.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; BatchHeader::SIZE] {
         let mut header = [0; HEADER_SIZE];
@@ -141,7 +145,8 @@ impl BatchHeader {
         put(header, layout::RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
-    /// Writes the header over the first 61 bytes of `bytes`, as [`to_bytes`](Self::to_bytes) gives it.
+    /// Writes the header over the first 61 bytes of `bytes`, as [`to_bytes`](Self::to_bytes) gives
+    /// it.
     ///
     /// # Errors
     ///
@@ -157,35 +162,35 @@ impl BatchHeader {
         }
     }
 
-    /// The size of the whole batch in bytes, header included.
+    /// Returns the size of the whole batch in bytes, header included.
     #[inline]
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         usize::try_from(self.batch_length).unwrap_or(0).saturating_add(LENGTH_PREFIX_SIZE)
     }
 
-    /// The last offset the batch covers.
+    /// Returns the last offset the batch covers.
     #[inline]
     #[must_use]
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add_signed(i64::from(self.last_offset_delta)).min(MAX_OFFSET)
     }
 
-    /// The offset after the last: where the next batch can begin.
+    /// Returns the offset after the last: where the next batch can begin.
     #[inline]
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.last_offset().saturating_add(1)
     }
 
-    /// How many offsets the batch covers; its records can be fewer.
+    /// Returns the number of offsets that the batch covers; its records can be fewer.
     #[inline]
     #[must_use]
     pub fn offset_count(&self) -> u64 {
         u64::try_from(self.last_offset_delta).unwrap_or(0).saturating_add(1)
     }
 
-    /// How the records are compressed.
+    /// Returns the codec of the records.
     #[inline]
     #[must_use]
     pub fn codec(&self) -> Codec {
@@ -193,7 +198,7 @@ impl BatchHeader {
         Codec::from_id(codec_id(self.attributes)).unwrap_or(Codec::None)
     }
 
-    /// Whose clock the timestamps come from.
+    /// Returns the type of the timestamps.
     #[inline]
     #[must_use]
     pub fn timestamp_type(&self) -> TimestampType {
@@ -204,35 +209,36 @@ impl BatchHeader {
         }
     }
 
-    /// Whether the batch belongs to a transaction.
+    /// Returns whether the batch belongs to a transaction.
     #[inline]
     #[must_use]
     pub fn is_transactional(&self) -> bool {
         self.attributes & layout::TRANSACTIONAL != 0
     }
 
-    /// Whether its records are control records, which applications never see.
+    /// Returns whether its records are control records, which applications never see.
     #[inline]
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.attributes & layout::CONTROL != 0
     }
 
-    /// The time from which compaction may remove the tombstones of the batch, once it has set one.
+    /// Returns the time from which compaction may remove the tombstones of the batch, once it has
+    /// set one.
     #[inline]
     #[must_use]
     pub fn delete_horizon(&self) -> Option<Timestamp> {
         (self.attributes & layout::DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
-    /// Whether an idempotent or transactional producer wrote it.
+    /// Returns whether an idempotent or transactional producer wrote it.
     #[inline]
     #[must_use]
     pub fn has_producer(&self) -> bool {
         self.producer_id >= 0
     }
 
-    /// The sequence number of the last offset; -1 if the batch has no sequence. 0 follows 2147483647.
+    /// Returns the sequence number of the last offset; -1 if the batch has no sequence. 0 follows 2147483647.
     #[inline]
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
@@ -264,7 +270,8 @@ fn check_length_and_magic(length: i32, magic: i8) -> Result<(), InvalidBatch> {
     }
 }
 
-/// What to say of fewer than 61 bytes: what can be seen to be wrong already, else that they are too few.
+/// What to say of fewer than 61 bytes: what can be seen to be wrong already, else that they are
+/// too few.
 #[cold]
 fn explain_short(bytes: &[u8]) -> InvalidBatch {
     let mut start = [0; HEADER_SIZE];

@@ -53,14 +53,14 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// How many there are.
+    /// Returns the number of headers.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no headers.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -148,7 +148,7 @@ pub(crate) struct Progress {
     min_delta: i64,
     last_delta: i64,
     base_offset: Offset,
-    /// What timestamp deltas are added to, or the time of all records if `append_time`.
+    /// The base of the timestamp deltas, or the time of all records if `append_time`.
     time: i64,
     append_time: bool,
     /// The end, or a problem, has been reported.
@@ -247,7 +247,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Steps over as many records as offsets lie before `target`; whether it then stands at `target`.
+    /// Steps over as many records as offsets lie before `target`; whether it then stands at
+    /// `target`.
     ///
     /// Stays where it is if the records turn out not to be numbered one by one.
     fn jump(&mut self, target: i64) -> bool {
@@ -287,7 +288,7 @@ impl<'a> Records<'a> {
         InvalidBatch::Record { index, what }
     }
 
-    /// What is wrong with the end of the records, said once.
+    /// Returns the problem at the end of the records, once.
     #[inline]
     fn end(&mut self) -> Option<InvalidBatch> {
         let over = !self.rest.is_empty() && !self.progress.done;
@@ -295,10 +296,11 @@ impl<'a> Records<'a> {
         over.then_some(InvalidBatch::TrailingBytes { bytes: self.rest.len() as u64 })
     }
 
-    /// Decodes a record of the usual kind: a value, no headers, lengths and deltas of one or two bytes each.
-    /// `None`, and nothing done, for any other and for one that is wrong.
+    /// Decodes a record of the usual kind: a value, no headers, lengths and deltas of one or two
+    /// bytes each. `None`, and nothing done, for any other and for one that is wrong.
     ///
-    /// The numbers are all within the first bytes, of which there are enough: that saves a check for each.
+    /// The numbers are all within the first bytes, of which there are enough: that saves a check
+    /// for each.
     #[inline(always)]
     fn decode_short(&mut self) -> Option<RecordRef<'a>> {
         let head = self.rest.first_chunk::<SHORT_BYTES>()?;
@@ -348,7 +350,8 @@ impl<'a> Records<'a> {
         let timestamp = if self.progress.append_time {
             self.progress.time
         } else {
-            // As in Kafka, where the delta of two far apart times wraps and so comes out right again.
+            // As in Kafka, where the delta of two far apart times wraps and so comes out right
+            // again.
             self.progress.time.wrapping_add(time_delta)
         };
         RecordRef {
@@ -376,7 +379,8 @@ impl<'a> Records<'a> {
         let key = read_bytes(&mut body).ok_or("its key does not fit its length")?;
         let value = read_bytes(&mut body).ok_or("its value does not fit its length")?;
         let headers = match body {
-            // The varint of zero, and nothing after it. Reading it would come to the same, but take longer.
+            // The varint of zero, and nothing after it. Reading it would come to the same, but
+            // take longer.
             [0] => Headers::default(),
             _ => read_headers(body)?,
         };
@@ -410,7 +414,8 @@ impl<'a> Iterator for Records<'a> {
 
 impl FusedIterator for Records<'_> {}
 
-/// Takes a record off `rest` and returns what follows its length and attributes, which say nothing.
+/// Takes a record off `rest` and returns what follows its length and attributes, which say
+/// nothing.
 #[inline(always)]
 fn take_body<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
     let mut after = *rest;
@@ -493,7 +498,8 @@ mod tests {
         header
     }
 
-    /// Records of the usual kind, of every size at which a number grows, alone and with more behind them.
+    /// Records of the usual kind, of every size at which a number grows, alone and with more
+    /// behind them.
     fn usual() -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         for value in [0, 1, 40, 61, 62, 63, 64, 200, 8000] {

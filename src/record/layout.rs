@@ -16,7 +16,7 @@ pub(crate) const CRC_AT: usize = 17;
 pub(crate) const ATTRIBUTES_AT: usize = 21;
 /// Last offset minus base offset: i32.
 pub(crate) const LAST_OFFSET_DELTA_AT: usize = 23;
-/// What the timestamp deltas refer to: i64.
+/// The base of the timestamp deltas: i64.
 pub(crate) const BASE_TIMESTAMP_AT: usize = 27;
 /// The largest timestamp, or the append time: i64.
 pub(crate) const MAX_TIMESTAMP_AT: usize = 35;
@@ -31,7 +31,7 @@ pub(crate) const RECORD_COUNT_AT: usize = 57;
 /// The size of the header; the records, or their compressed form, begin here.
 pub(crate) const HEADER_SIZE: usize = 61;
 
-/// What the batch length does not count: the base offset and itself.
+/// The bytes that the batch length does not count: the base offset and the length itself.
 pub(crate) const LENGTH_PREFIX_SIZE: usize = 12;
 /// The bytes that are enough to see length and magic.
 pub(crate) const MAGIC_END: usize = 17;

@@ -5,21 +5,22 @@
 //! is a key, a value, headers and a timestamp; its offset and timestamp are stored as
 //! differences to those of the batch, so small records cost few bytes beyond their own.
 //!
-//! What to use for what:
+//! The types and functions:
 //!
 //! - [`BatchHeader`] decodes the header alone: offsets, times, producer.
 //! - [`BatchRef`] borrows a batch from any bytes; [`Records`] goes through its records
 //!   without copying them, and needs a [`DecodeBuffer`] to expand compressed ones.
 //! - [`RecordBatch`] owns a checked batch; [`DecodedBatch`] owns its expanded records,
 //!   and gives out [`StoredRecord`]s that share them.
-//! - [`BatchBuilder`] encodes. [`Record`] is one to be appended.
-//! - [`stamp_base_offset`], [`stamp_leader_epoch`], [`stamp_max_timestamp`] and [`stamp_append_time`] finish a batch in place.
-//! - [`validate_for_append`] holds a batch from a producer to the rules of an append.
+//! - [`BatchBuilder`] encodes. [`Record`] is a record to append.
+//! - [`stamp_base_offset`], [`stamp_leader_epoch`], [`stamp_max_timestamp`] and
+//!   [`stamp_append_time`] finish a batch in place.
+//! - [`validate_for_append`] validates a batch from a producer, as an append does.
 //! - [`ControlRecord`] reads what transactions leave in the log.
 //!
-//! Nothing here trusts its input. Bytes that are not a batch give an
-//! [`InvalidBatch`](crate::InvalidBatch) that says what is wrong; none makes the code
-//! panic, and none makes it allocate more than it really expands to.
+//! No function trusts its input. Bytes that are not a batch result in an
+//! [`InvalidBatch`](crate::InvalidBatch) error that names the problem. No input causes a panic, or
+//! an allocation larger than the real expanded size.
 //!
 //! ```
 //! use annals::Timestamp;

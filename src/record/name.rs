@@ -31,13 +31,13 @@ pub struct HeaderName(Bytes);
 pub struct HeaderNameRef<'a>(&'a [u8]);
 
 impl HeaderName {
-    /// The name as it is stored.
+    /// Returns the name as it is stored.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl HeaderName {
         std::str::from_utf8(&self.0)
     }
 
-    /// The name as text, with U+FFFD for what is not UTF-8.
+    /// Returns the name as text, with U+FFFD for what is not UTF-8.
     #[must_use]
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
@@ -54,13 +54,13 @@ impl HeaderName {
 }
 
 impl<'a> HeaderNameRef<'a> {
-    /// The name as it is stored.
+    /// Returns the name as it is stored.
     #[must_use]
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl<'a> HeaderNameRef<'a> {
         std::str::from_utf8(self.0)
     }
 
-    /// The name as text, with U+FFFD for what is not UTF-8.
+    /// Returns the name as text, with U+FFFD for what is not UTF-8.
     #[must_use]
     pub fn to_string_lossy(self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.0)

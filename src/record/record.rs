@@ -23,7 +23,7 @@ use bytes::Bytes;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Record {
-    /// What compaction and partitioning go by; none is not the same as empty.
+    /// The key, by which compaction and partitioning work; no key differs from an empty one.
     pub key: Option<Bytes>,
     /// The content; none is a tombstone, which is not the same as empty.
     pub value: Option<Bytes>,
@@ -34,12 +34,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record with this value and nothing else.
+    /// Creates a record with this value and nothing else.
     pub fn new(value: impl Into<Bytes>) -> Record {
         Record { value: Some(value.into()), ..Record::default() }
     }
 
-    /// A record with this key and no value.
+    /// Creates a record with this key and no value.
     pub fn tombstone(key: impl Into<Bytes>) -> Record {
         Record { key: Some(key.into()), ..Record::default() }
     }
@@ -79,7 +79,7 @@ impl Record {
         self
     }
 
-    /// The bytes of key, value and headers together, without what encoding adds.
+    /// Returns the size of key, value and headers together, without the encoding.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
@@ -139,7 +139,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header with a value.
+    /// Creates a header with a value.
     pub fn new(name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Header {
         Header { name: name.into(), value: Some(value.into()) }
     }
@@ -152,7 +152,7 @@ impl<'a> From<&'a Header> for HeaderRef<'a> {
 }
 
 impl RecordRef<'_> {
-    /// A copy to append elsewhere, which keeps its timestamp and loses its offset.
+    /// Returns a copy to append elsewhere, which keeps its timestamp and loses its offset.
     #[must_use]
     pub fn to_record(&self) -> Record {
         Record {
@@ -165,7 +165,7 @@ impl RecordRef<'_> {
 }
 
 impl HeaderRef<'_> {
-    /// A copy.
+    /// Returns a copy.
     #[must_use]
     pub fn to_header(&self) -> Header {
         Header { name: self.name.into(), value: self.value.map(Bytes::copy_from_slice) }

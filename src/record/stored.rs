@@ -22,7 +22,8 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
-    /// The record with its slices shared where they lie inside `bytes`, and copied where they do not.
+    /// Returns the record with its slices shared where they lie inside `bytes`, and copied where
+    /// they do not.
     ///
     /// Sharing keeps all of `bytes` in memory for as long as the record lives.
     #[must_use]
@@ -45,26 +46,26 @@ impl StoredRecord {
         }
     }
 
-    /// The key as text, if there is one and it is UTF-8.
+    /// Returns the key as text, if there is one and it is UTF-8.
     #[must_use]
     pub fn key_str(&self) -> Option<&str> {
         self.key.as_deref().and_then(|key| std::str::from_utf8(key).ok())
     }
 
-    /// The value as text, if there is one and it is UTF-8.
+    /// Returns the value as text, if there is one and it is UTF-8.
     #[must_use]
     pub fn value_str(&self) -> Option<&str> {
         self.value.as_deref().and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The last header with this name, a string or bytes, if there is one.
+    /// Returns the last header with this name, a string or bytes, if there is one.
     #[must_use]
     pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&Header> {
         let name = name.as_ref();
         self.headers.iter().rev().find(|header| header.name.as_bytes() == name)
     }
 
-    /// Whether it has no value: in a compacted log, what was stored under its key is removed.
+    /// Returns whether the record has no value: in a compacted log, it deletes its key.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.value.is_none()

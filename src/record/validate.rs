@@ -10,12 +10,13 @@ use super::iter::{RecordRef, Records};
 use crate::error::{Error, InvalidBatch, InvalidRecord, Unsupported};
 use crate::types::{Timestamp, TimestampType};
 
-/// What a log asks of the batches appended to it.
+/// The rules of a log for the batches appended to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendRules {
-    /// Whose clock the log stores. With `LogAppendTime` the records' own timestamps do not matter.
+    /// The type of timestamps that the log stores. With `LogAppendTime` the records' own
+    /// timestamps do not matter.
     pub timestamp_type: TimestampType,
-    /// What the log's clock says.
+    /// The time of the log's clock.
     pub now: Timestamp,
     /// How far before `now` a timestamp may lie, in milliseconds; from `i64::MAX` on there is no
     /// limit. Kafka: `message.timestamp.before.max.ms`.
@@ -57,7 +58,7 @@ impl AppendRules {
     }
 }
 
-/// What validation has found out about a batch.
+/// The result of the validation of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSummary {
     /// The largest timestamp of its records; none if they have none.
@@ -74,7 +75,8 @@ pub struct BatchSummary {
 /// within range. Where keys are required each record must have one.
 ///
 /// The largest timestamp in the header may be wrong: some clients leave it out. A log stores the
-/// one of the [summary](BatchSummary::max_timestamp), as Kafka does: see [`stamp_max_timestamp`](super::stamp_max_timestamp).
+/// one of the [summary](BatchSummary::max_timestamp), as Kafka does: see
+/// [`stamp_max_timestamp`](super::stamp_max_timestamp).
 ///
 /// A batch whose codec this build leaves out, or that expands past the limit of `scratch`,
 /// is taken on its header alone, because a log can store and serve it without decoding it. A log
@@ -84,7 +86,8 @@ pub struct BatchSummary {
 ///
 /// - [`Error::InvalidBatch`] with `Checksum`, with `Rule` for a rule it breaks, and with any
 ///   other variant of [`InvalidBatch`] if its records cannot be decoded.
-/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `NoKey` for the first without a key.
+/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `NoKey` for
+///   the first without a key.
 /// - [`Error::Unsupported`] if keys are required and the codec's cargo feature is off.
 pub fn validate_for_append(
     batch: BatchRef<'_>,

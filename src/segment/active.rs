@@ -1,6 +1,6 @@
 //! The way of a batch into a file: the only place where log bytes are written.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_storage_full};
 use crate::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +32,21 @@ impl ActiveLog {
         ActiveLog { file, path, position, reserved }
     }
 
+    /// Reserves room, so that the file has so many bytes. A full disk does not keep a log from
+    /// being opened: then there is none. Where that fails, the file is as long as before, as the
+    /// marker of a clean shutdown has it.
+    pub(crate) fn reserve(&mut self, upto: u64) -> Result<()> {
+        let Err(error) = self.file.allocate(upto) else {
+            self.reserved = upto;
+            return Ok(());
+        };
+        let trimmed = self.file.set_len(self.position);
+        if !is_storage_full(&error) {
+            return Err(Error::io("preallocate", &self.path, error));
+        }
+        trimmed.map_err(|error| Error::io("trim", &self.path, error))
+    }
+
     pub(crate) fn file(&self) -> &Arc<dyn File> {
         &self.file
     }
@@ -44,7 +59,7 @@ impl ActiveLog {
     ///
     /// A failed write may have left a part of it. That part is taken back; only a
     /// full disk, quota or file leaves the log usable afterwards, as any other
-    /// failure of a write says that the medium is not to be trusted.
+    /// failure of a write means that the disk cannot be trusted.
     #[inline(always)]
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<u64, AppendFailure> {
         let position = self.position;

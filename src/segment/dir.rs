@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
 use crate::event::{Event, Listener};
-use crate::fs::{File, FileView, Fs, Open};
+use crate::fs::{File, FileView, Fs, Open, Revocable};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::reserve::Reserve;
@@ -15,13 +15,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How many log files of one log stay open when nobody is reading them.
+/// The number of log files of one log that stay open without a reader.
 const OPEN_FILES: usize = 16;
 
-/// What is wrong with an index file that is not there.
+/// The same for a log that another process writes: it does not tell when it removes them, so each
+/// keeps its room on disk until the next look at the directory.
+const FOLLOWED_FILES: usize = 1;
+
+/// The problem of an index file that is not there.
 pub(crate) const MISSING: &str = "it is missing";
 
-/// What was tried when a file could not be opened.
+/// The operation in the error of a file that could not be opened.
 pub(crate) const OPEN: &str = "open";
 
 /// Where events go.
@@ -55,8 +59,8 @@ impl Events {
         events.iter().for_each(|event| self.emit(event));
     }
 
-    /// Does work under a lock, and returns its events, to be delivered when the lock is released: a
-    /// listener may call the log, and may panic where that must not leave work half done.
+    /// Does work under a lock, and returns its events, to be delivered when the lock is released:
+    /// a listener may call the log, and may panic where that must not leave work half done.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
         let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
         let done = work();
@@ -79,7 +83,7 @@ impl Events {
     }
 }
 
-/// What was held back before, put back on every way out.
+/// The events held back before, restored on every way out.
 struct Outer(Option<Vec<Event>>);
 
 impl Drop for Outer {
@@ -100,24 +104,38 @@ pub(crate) enum Room {
 /// A log's directory, as its segments see it.
 #[derive(Debug)]
 pub(crate) struct SegmentDir {
+    /// All calls fail once the directory was [let go of](SegmentDir::let_go).
     pub(crate) fs: Arc<dyn Fs>,
+    /// The same.
+    access: Arc<Revocable>,
     pub(crate) path: PathBuf,
     pub(crate) events: Events,
     pub(crate) index_interval_bytes: u64,
     /// Whether this process opened the directory for writing.
     pub(crate) writable: bool,
-    /// Whether it owns the directory still. A reader may outlive that, and holds this for reading while it removes or
-    /// replaces a file on its own account; nothing but the file system is called under it.
+    /// Whether it owns the directory still. A reader may outlive that, and holds this for reading
+    /// while it removes or replaces a file on its own account; nothing but the file system is
+    /// called under it.
     owned: RwLock<bool>,
-    /// What is given up when the disk is full. That of the data directory, where the log is one of many.
+    /// What is given up when the disk is full. That of the data directory, where the log is one of
+    /// many.
     reserve: Option<Arc<Reserve>>,
     /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
-    open_files: Mutex<VecDeque<(SegmentId, Arc<dyn File>)>>,
+    open_files: Mutex<OpenFiles>,
     /// How many segments there have been.
     segments: AtomicU64,
 }
 
-/// Tells segments apart. A base does not: after a truncation or a compaction, another segment has the same.
+/// The log files that stay open, the one opened longest ago first.
+#[derive(Debug)]
+struct OpenFiles {
+    files: VecDeque<(SegmentId, Arc<dyn File>)>,
+    /// How many there may be: none once the directory was let go of.
+    most: usize,
+}
+
+/// Tells segments apart. A base does not: after a truncation or a compaction, another segment has
+/// the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentId(u64);
 
@@ -129,10 +147,14 @@ impl SegmentDir {
         index_interval_bytes: u64,
         writable: bool,
     ) -> SegmentDir {
-        let (open_files, segments) = (Mutex::default(), AtomicU64::new(0));
+        let most = if writable { OPEN_FILES } else { FOLLOWED_FILES };
+        let open_files = Mutex::new(OpenFiles { files: VecDeque::new(), most });
+        let segments = AtomicU64::new(0);
         let (reserve, owned) = (None, RwLock::new(writable));
+        let access = Arc::new(Revocable::new(fs));
         SegmentDir {
-            fs,
+            fs: Arc::clone(&access) as Arc<dyn Fs>,
+            access,
             path,
             events,
             index_interval_bytes,
@@ -144,12 +166,26 @@ impl SegmentDir {
         }
     }
 
-    /// Gives the directory up: from here on nothing in it is removed or replaced for readers that live on.
+    /// Gives the directory up: from here on nothing in it is removed or replaced for readers that
+    /// live on.
     pub(crate) fn disown(&self) {
         *self.owned.write() = false;
     }
 
-    /// The same directory, with room set aside for when the disk is full.
+    /// Closes the directory and all files that are kept open, however many still have this. What
+    /// is tried in it from here on fails, except in files that are in use.
+    pub(crate) fn let_go(&self) {
+        self.disown();
+        let files = {
+            let mut open = self.open_files.lock();
+            open.most = 0;
+            std::mem::take(&mut open.files)
+        };
+        drop(files);
+        self.access.revoke();
+    }
+
+    /// Returns the directory with a reserve for a full disk.
     pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
         SegmentDir { reserve, ..self }
     }
@@ -160,7 +196,8 @@ impl SegmentDir {
 
     /// Makes the reserve again, if it is missing or too small and there is room.
     pub(crate) fn fill_reserve(&self) {
-        if let Some(reserve) = &self.reserve {
+        let is_owned = *self.owned.read();
+        if let Some(reserve) = self.reserve.as_ref().filter(|_| is_owned) {
             reserve.fill();
         }
     }
@@ -202,17 +239,18 @@ impl SegmentDir {
     /// The log file of a segment, if it is open.
     pub(crate) fn opened(&self, segment: SegmentId) -> Option<Arc<dyn File>> {
         let open = self.open_files.lock();
-        open.iter().find(|(open, _)| *open == segment).map(|(_, file)| Arc::clone(file))
+        let found = open.files.iter().find(|(open, _)| *open == segment);
+        found.map(|(_, file)| Arc::clone(file))
     }
 
     /// Keeps a log file open, and lets go of the one opened longest ago when there are many.
     pub(crate) fn remember(&self, segment: SegmentId, file: &Arc<dyn File>) {
         let mut open = self.open_files.lock();
-        if open.iter().any(|(other, _)| *other == segment) {
+        if open.most == 0 || open.files.iter().any(|(other, _)| *other == segment) {
             return;
         }
-        let evicted = if open.len() >= OPEN_FILES { open.pop_front() } else { None };
-        open.push_back((segment, Arc::clone(file)));
+        let evicted = if open.files.len() >= open.most { open.files.pop_front() } else { None };
+        open.files.push_back((segment, Arc::clone(file)));
         drop(open);
         drop(evicted);
     }
@@ -220,15 +258,15 @@ impl SegmentDir {
     /// Lets go of the log file of a segment that is no more.
     pub(crate) fn forget(&self, segment: SegmentId) {
         let mut open = self.open_files.lock();
-        let at = open.iter().position(|(open, _)| *open == segment);
-        let forgotten = at.and_then(|at| open.remove(at));
+        let at = open.files.iter().position(|(open, _)| *open == segment);
+        let forgotten = at.and_then(|at| open.files.remove(at));
         drop(open);
         drop(forgotten);
     }
 
     /// The content of an index file of at most so many bytes; otherwise what is wrong with it.
     ///
-    /// It is mapped only when this process holds the lock: then nobody cuts it.
+    /// It is mapped only if this process holds the lock: then no other process truncates it.
     pub(crate) fn index_view(
         &self,
         file: SegmentFile,
@@ -256,8 +294,8 @@ impl SegmentDir {
         view().map_err(|e| Error::io("read", &path, e))
     }
 
-    /// Takes a file out of what an opening finds, by another name, which is removed when nobody needs it any more. Where
-    /// there is no room for a name it is removed at once: whoever has it open keeps it.
+    /// Renames a file so that no opening finds it; it is removed when no reader needs it any more.
+    /// If there is no room for a name, it is removed at once: a reader that has it open keeps it.
     pub(crate) fn set_aside(&self, live: SegmentFile) -> Result<()> {
         let deleted = SegmentFile { stage: Stage::Deleted, ..live };
         let (from, to) = (self.path_of(live), self.path_of(deleted));
@@ -307,21 +345,22 @@ impl SegmentDir {
             };
             written.inspect_err(|_| self.discard_path(&beside(&path)))
         };
-        // Times beyond the last offset entry are made again by recovery. Times that are missing below it
-        // are not: so the times come first.
+        // Times beyond the last offset entry are made again by recovery. Times that are missing
+        // below it are not: so the times come first.
         write(Kind::TimeIndex, indexes.times.bytes_from(0))?;
         write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))
     }
 
-    /// Writes both index files anew, or removes them where there is no room: then the indexes are made from the log
-    /// whenever they are needed. Says whether they are there.
+    /// Writes both index files anew, or removes them where there is no room: then the indexes are
+    /// made from the log whenever they are needed. Says whether they are there.
     pub(crate) fn store_indexes(&self, base: Offset, indexes: &Indexes) -> Result<bool> {
         let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
         match self.replace_indexes(base, indexes) {
             Err(error) if is_full(&error) => {}
             replaced => return replaced.map(|()| true),
         }
-        // What is there is of another state of the log. Its removal may make the room that was missing.
+        // What is there is of another state of the log. Its removal may make the room that was
+        // missing.
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
             let path = self.path_of(SegmentFile::live(base, kind));
             match self.fs.remove(&path) {
@@ -358,13 +397,14 @@ impl SegmentDir {
         })
     }
 
-    /// Like [`replace`](SegmentDir::replace), but leaves the reserve alone: for what needs not be written.
+    /// Like [`replace`](SegmentDir::replace), but leaves the reserve alone: for what needs not be
+    /// written.
     pub(crate) fn replace_if_room(&self, path: &Path, content: &[u8]) -> Result<()> {
         self.put(path, content, true).inspect_err(|_| self.discard_path(&beside(path)))
     }
 
-    /// Replaces the content of a file in one step, durably only after a sync of the file and of the directory:
-    /// for what can be made again.
+    /// Replaces the content of a file in one step, durably only after a sync of the file and of
+    /// the directory: for what can be made again.
     pub(crate) fn replace_unsynced(&self, path: &Path, content: &[u8]) -> Result<()> {
         self.put(path, content, false).inspect_err(|_| self.discard_path(&beside(path)))
     }
@@ -389,8 +429,8 @@ impl SegmentDir {
         write().map_err(|error| Error::io("replace", path, error))
     }
 
-    /// Replaces the content of a file by way of the reserve: its bytes are written over in place, which takes no
-    /// room. Says whether there was a reserve.
+    /// Replaces the content of a file by way of the reserve: its bytes are written over in place,
+    /// which takes no room. Says whether there was a reserve.
     fn replace_from(&self, reserve: &Reserve, path: &Path, content: &[u8]) -> Result<bool> {
         let Some(from) = reserve.take() else { return Ok(false) };
         let write = || -> io::Result<()> {
@@ -404,7 +444,8 @@ impl SegmentDir {
         write().map(|()| true).map_err(|error| Error::io("replace", path, error))
     }
 
-    /// Does what takes room in a directory, for a name. On a full disk the files of the reserve make that room.
+    /// Does what takes room in a directory, for a name. On a full disk the files of the reserve
+    /// make that room.
     pub(crate) fn with_room_for_name(&self, change: impl Fn() -> io::Result<()>) -> io::Result<()> {
         loop {
             match (change(), &self.reserve) {

@@ -2,13 +2,14 @@
 //!
 //! The active segment's indexes grow while readers search them. Entries are a
 //! few 64-bit words, each an atomic, in chunks that never move once made; the
-//! length is stored last, with release ordering, so whoever sees a length sees
+//! length is stored last, with release ordering, so a reader that sees a length sees
 //! the entries below it. No word is written twice.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
-/// Chunk `i` holds `FIRST << i` entries: a short list costs little, and 26 chunks are more than any index can hold.
+/// Chunk `i` holds `FIRST << i` entries: a short list costs little, and 26 chunks are more than
+/// any index can hold.
 const FIRST: usize = 64;
 const CHUNKS: usize = 26;
 

@@ -14,15 +14,18 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Offset, Timestamp};
 use std::sync::OnceLock;
 
-/// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the file was opened.
+/// Entries of `BYTES` bytes, kept in memory as `WORDS` 64-bit words when they were added since the
+/// file was opened.
 #[derive(Debug)]
 pub(crate) struct Entries<const WORDS: usize, const BYTES: usize> {
     file: FileView,
     file_len: usize,
     added: EntryList<WORDS>,
-    /// How many entries at the front somebody else made, so that they must be checked before use.
+    /// The number of entries at the start that come from the file, so that they must be checked
+    /// before use.
     doubted: usize,
-    /// One bit for each of them and one for what follows, set once it was checked; made when first needed.
+    /// One bit for each of them and one for what follows, set once it was checked; made when first
+    /// needed.
     checked: OnceLock<Box<[AtomicU64]>>,
 }
 
@@ -126,7 +129,7 @@ impl Indexes {
     }
 }
 
-/// What an append leaves behind in the indexes: one rule for appending, recovering and rebuilding.
+/// The index entries of an append: one rule for appending, recovering and rebuilding.
 ///
 /// Before an append is counted, an entry is added if more than the interval has
 /// been written since the last one. So the first append of a segment never gets
@@ -145,7 +148,7 @@ impl IndexCadence {
         IndexCadence { interval_bytes, bytes_since_entry: 0, largest }
     }
 
-    /// The same, going on from where an earlier opening of the log stopped.
+    /// Continues from where an earlier opening of the log stopped.
     pub(crate) fn resumed(mut self, bytes_since_entry: u64) -> IndexCadence {
         self.bytes_since_entry = bytes_since_entry;
         self

@@ -1,8 +1,7 @@
-//! One segment: a `.log` of batches, and the two indexes that find things in it.
+//! One segment: a `.log` of batches, and its two indexes.
 //!
-//! A [`Segment`] is shared by everyone who reads it. Only the log's writer adds
-//! to it, and only to the active one; `published` tells readers how far they may
-//! look. Files are opened when they are first needed.
+//! All readers share a [`Segment`]. Only the log's writer adds to it, and only to the active one;
+//! `published` tells readers how far they may look. Files are opened when they are first needed.
 
 pub(crate) mod active;
 pub(crate) mod dir;
@@ -73,11 +72,11 @@ pub(crate) struct Segment {
     /// The largest timestamp of an active segment; of a sealed one the time index has it.
     largest_timestamp: AtomicI64,
     /// Leaf lock; held while an index is opened, so that it is opened once. Only
-    /// who needs that same index waits for it.
+    /// readers that need the same index wait for it.
     indexes: Mutex<Option<Arc<Indexes>>>,
     sealed: bool,
-    /// Leaf lock. How many bytes there were when retention first found its records to be of the future, and when that
-    /// was by the clock that never goes back.
+    /// Leaf lock. How many bytes there were when retention first found its records to be of the
+    /// future, and when that was by the clock that never goes back.
     ahead: Mutex<Option<(u64, Duration)>>,
     /// Whether the files have the names of a replacement as yet.
     staged: AtomicBool,
@@ -85,7 +84,7 @@ pub(crate) struct Segment {
     retired: OnceLock<Retired>,
 }
 
-/// What becomes of the files of a segment that left the log.
+/// The fate of the files of a segment that left the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retired {
     /// They go when the last holder lets go of it, under the names of this stage.
@@ -115,8 +114,8 @@ impl Segment {
         Segment::new(dir, base, bytes, None, true)
     }
 
-    /// A segment that is to replace others, and whose files have the names of a replacement as yet. Without
-    /// its indexes, they are made from the log when they are needed.
+    /// A segment that is to replace others, and whose files have the names of a replacement as
+    /// yet. Without its indexes, they are made from the log when they are needed.
     pub(crate) fn replacement(
         dir: Arc<SegmentDir>,
         base: Offset,
@@ -201,7 +200,8 @@ impl Segment {
         Error::Corrupt(Box::new(corruption))
     }
 
-    /// The first batch whose last offset is at or above `offset`; `None` when the segment ends below it.
+    /// The first batch whose last offset is at or above `offset`; `None` when the segment ends
+    /// below it.
     pub(crate) fn locate(&self, offset: Offset, limit: Offset) -> Result<Option<Located>> {
         let end = self.published();
         if end == 0 {
@@ -249,8 +249,8 @@ impl Segment {
     ) -> Result<Option<Located>> {
         let ceiling = index.ceiling(offset);
         let below = ceiling.checked_sub(1);
-        // What leads to the entry below counts too: the walk may begin there, and must not begin behind a batch
-        // that reaches beyond it.
+        // What leads to the entry below counts too: the walk may begin there, and must not begin
+        // behind a batch that reaches beyond it.
         for number in [Some(ceiling), below].into_iter().flatten() {
             if !self.leads_to(file, index, number, end)? {
                 return Ok(None);
@@ -384,7 +384,7 @@ impl Segment {
             .map_err(|reason| self.corrupt(position, Some(header.base_offset), reason.into()))
     }
 
-    /// What a step of a stream over this segment found: a batch, the end, or why neither.
+    /// Returns the result of a step of a stream over this segment: a batch, the end, or an error.
     pub(crate) fn batch_of(
         &self,
         stream: &BatchStream,
@@ -403,7 +403,8 @@ impl Segment {
         Err(self.corrupt(position, Some(lowest), damage))
     }
 
-    /// The indexes, opened from their files if they are not open, made again if those are not sound.
+    /// The indexes, opened from their files if they are not open, made again if those are not
+    /// sound.
     ///
     /// `limit` is the offset that every batch of the segment must lie below.
     pub(crate) fn indexes(&self, limit: Offset) -> Result<Arc<Indexes>> {
@@ -465,10 +466,11 @@ impl Segment {
         Ok(self.check_tail(&indexes, bytes)?.map(|()| indexes))
     }
 
-    /// An index that was cut short still looks like one. Its last entry must
-    /// name a batch, and what follows in the log must not be later than the last time.
+    /// Checks the end of an index, because a shortened index still looks like one. Its last
+    /// entry must name a batch, and no later batch may have a later timestamp than the last entry.
     ///
-    /// How much follows says nothing: whoever wrote the index may have had another interval.
+    /// The number of bytes after it is not checked: the index may have been written with another
+    /// interval.
     fn check_tail(
         &self,
         indexes: &Indexes,
@@ -552,9 +554,9 @@ impl Segment {
         Ok(indexes.times.largest())
     }
 
-    /// The time of a segment whose records say that they are of the future: they were written before they were first
-    /// seen here, and before the file was last changed. `monotonic` is `now` by the clock that never goes back: a calendar
-    /// that jumps makes nothing old.
+    /// The time of a segment whose records say that they are of the future: they were written
+    /// before they were first seen here, and before the file was last changed. `monotonic` is
+    /// `now` by the clock that never goes back: a calendar that jumps makes nothing old.
     pub(crate) fn written_before(&self, now: Timestamp, monotonic: Duration) -> Result<Timestamp> {
         let modified = self.file()?.modified().map_err(|error| self.io("look at", error))?;
         let bytes = self.published();
@@ -576,7 +578,7 @@ impl Segment {
             return Ok(Timestamp::NONE);
         }
         let header = read_header(&*self.file()?, 0, end).map_err(|e| self.io("read", e))?;
-        // Whoever reads the batch finds what is wrong with it.
+        // A read of the batch reports the damage.
         Ok(header.map_or(Timestamp::NONE, |header| header.max_timestamp))
     }
 
@@ -633,31 +635,33 @@ impl Segment {
         Ok(holds)
     }
 
-    /// Takes the segment out of the log: its files, which were renamed for that, go when nobody holds it any more.
+    /// Retires the segment: its files, which were renamed for that, are removed when no reader
+    /// holds it any more.
     pub(crate) fn retire(&self) {
-        // Who was first has said it.
+        // The first call decides.
         self.retired.set(Retired::Dropped(Stage::Deleted)).ok();
     }
 
-    /// The same for one whose files keep their names, so that who reads it finds them: no segment may
-    /// ever have this base again.
+    /// Retires a segment whose files keep their names, so that a reader finds them: no later
+    /// segment may have this base.
     pub(crate) fn retire_in_place(&self) {
         self.retired.set(Retired::Dropped(Stage::Live)).ok();
     }
 
-    /// The same for one whose names others take now: from here on it makes no index files any more.
+    /// Retires a segment whose names a replacement takes now: from here on it writes no index
+    /// files.
     pub(crate) fn retire_replaced(&self) {
         let _made = self.indexes.lock();
         self.retired.set(Retired::Replaced).ok();
     }
 
-    /// Lets go of the log file: the space of one that was removed is free when nobody holds it.
+    /// Closes the log file: the space of a removed file is free when no reader holds it.
     pub(crate) fn let_go(&self) {
         self.dir.forget(self.id);
     }
 
-    /// Says that the files of a replacement have the names of live ones now. Its indexes are read from there from
-    /// now on, where they take no memory of their own.
+    /// Says that the files of a replacement have the names of live ones now. Its indexes are read
+    /// from there from now on, where they take no memory of their own.
     pub(crate) fn settle(&self) {
         self.staged.store(false, Ordering::Release);
         *self.indexes.lock() = None;

@@ -1,11 +1,11 @@
-//! What the files of a log directory are called, and what a name says about a file.
+//! The names of the files of a log directory, and their meaning.
 
 use crate::types::{MAX_OFFSET, Offset};
 use std::fmt;
 
 /// Held while the directory is open for writing; its content names the holder.
 pub(crate) const LOCK: &str = ".lock";
-/// Present when the log was closed in order.
+/// Present when the log was closed cleanly.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Everything below the offset in it was synced.
 pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
@@ -14,7 +14,7 @@ pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
 /// The first offset that was not compacted yet.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
-/// Whose directory of logs it is.
+/// The ids of a directory of logs.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// Room that is set aside for a full disk.
 pub(crate) const RESERVES: [&str; 4] = [
@@ -42,6 +42,23 @@ const KNOWN: [&str; 8] = [
     CLEANED,
 ];
 
+/// The names that a file system or an operating system creates at the top of a volume.
+const OF_VOLUMES: [&str; 6] = [
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    "@eaDir",
+    "aquota.user",
+    "aquota.group",
+];
+
+/// Whether a system or a tool puts a file or directory of that name into any directory or fresh
+/// volume: it does not tell that the directory is of something else. What is hidden is such,
+/// `.git` or `.DS_Store`.
+pub(crate) fn is_of_system(name: &str) -> bool {
+    name.starts_with('.') || OF_VOLUMES.contains(&name)
+}
+
 /// Which of a segment's files it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
@@ -50,7 +67,7 @@ pub(crate) enum Kind {
     TimeIndex,
     TxnIndex,
     Snapshot,
-    /// What a snapshot leaves out. Kafka has no such file.
+    /// The state that a snapshot leaves out. Kafka has no such file.
     Recent,
 }
 
@@ -141,7 +158,8 @@ impl fmt::Display for SegmentFile {
     }
 }
 
-/// The file for what stood in a segment's log from `position` on: `00000000000000000000.log.1234.quarantined`.
+/// The file for what stood in a segment's log from `position` on:
+/// `00000000000000000000.log.1234.quarantined`.
 pub(crate) fn quarantine_name(base: Offset, position: u64) -> String {
     format!("{}.{position}.quarantined", SegmentFile::live(base, Kind::Log))
 }
@@ -154,7 +172,7 @@ fn is_quarantine_name(name: &str) -> bool {
     )
 }
 
-/// What a name in a log directory is.
+/// The meaning of a name in a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Segment(SegmentFile),

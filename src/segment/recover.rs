@@ -19,7 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What follows the last valid batch of a segment.
+/// The bytes after the last valid batch of a segment.
 #[derive(Debug)]
 pub(crate) enum Tail {
     /// Nothing.
@@ -32,7 +32,7 @@ pub(crate) enum Tail {
     Damaged(Damage),
 }
 
-/// What a scan of a segment found.
+/// The result of a scan of a segment.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     /// The length of the valid batches.
@@ -51,7 +51,7 @@ pub(crate) struct Recovered {
     pub(crate) tail: Tail,
 }
 
-/// Who is told what recovery reads.
+/// An observer of the batches that recovery reads.
 pub(crate) trait Heed {
     /// All that follows lies at or above this offset.
     fn begin(&mut self, at: Offset) -> Result<()>;
@@ -61,11 +61,11 @@ pub(crate) trait Heed {
     }
     /// A valid batch.
     fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch>;
-    /// What was told does not count: it is read again, from further below.
+    /// Discard all batches so far: they are read again, from an earlier position.
     fn forget(&mut self);
 }
 
-/// For who only wants to know what is there.
+/// Ignores every batch.
 impl Heed for () {
     fn begin(&mut self, _: Offset) -> Result<()> {
         Ok(())
@@ -78,7 +78,7 @@ impl Heed for () {
     fn forget(&mut self) {}
 }
 
-/// What a segment is scanned by.
+/// The rules for the scan of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScanRules {
     /// All its offsets lie below: where the next segment begins.
@@ -90,11 +90,12 @@ pub(crate) struct ScanRules {
 }
 
 impl ScanRules {
-    /// For a segment of which nothing is known.
+    /// The rules for a segment of which nothing is known.
     pub(crate) const NONE: ScanRules =
         ScanRules { limit: Offset::MAX, trusted: 0, dense_from: Offset::MAX };
 
-    /// A base offset has no checksum. Where no offset is left out, it must follow from the batch before it.
+    /// A base offset has no checksum. Where no offset is left out, it must follow from the batch
+    /// before it.
     fn check_dense(&self, expected: Offset, header: &BatchHeader) -> Result<(), Damage> {
         let (from, to) = (expected, header.base_offset);
         if from < to && to > self.dense_from {
@@ -237,10 +238,10 @@ fn resume(
     }))
 }
 
-/// Whether no batch below a position is later than the last time entry. A time index that was
-/// cut short is in order, and its largest time would be taken for that of the segment.
+/// Returns whether no batch below a position is later than the last time entry. A shortened time
+/// index is still sorted, and its largest time would count as that of the segment.
 ///
-/// What lies before the entry before the last is left to whoever uses that.
+/// The entries before the last two are checked when they are used.
 fn times_reach(
     file: &dyn File,
     indexes: &Indexes,
@@ -276,8 +277,9 @@ fn times_reach(
     Ok(found)
 }
 
-/// The offset after the last batch of a segment that is not read, from the headers behind its last index entry. `None`
-/// where these do not lead to its end: whoever reads it finds out what is wrong.
+/// Returns the offset after the last batch of a segment that is not scanned, from the headers
+/// after its last index entry. `None` if these do not lead to its end: a read of that part reports
+/// the damage.
 pub(crate) fn end_of_sealed(
     dir: &SegmentDir,
     base: Offset,
@@ -353,11 +355,11 @@ fn classify(
     })
 }
 
-const NOT_A_SEGMENT: &str =
+pub(crate) const NOT_A_SEGMENT: &str =
     "its first bytes cannot begin a batch, so it is no log segment, or its start is overwritten";
 
-/// Whether the rest of a file can be the beginning of a batch, cut anywhere: what a write leaves whose process died. Zeros
-/// at the end may be reserved room, and say nothing.
+/// Whether the rest of a file can be the beginning of a batch, cut anywhere: what a write leaves
+/// whose process died. Zeros at the end may be reserved room, and say nothing.
 pub(crate) fn can_begin_batch(
     file: &dyn File,
     rest: &Range<u64>,
@@ -377,6 +379,18 @@ pub(crate) fn can_begin_batch(
         && (length >= layout::MIN_LENGTH || !is_written(layout::LEADER_EPOCH_AT))
         && (start.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned())
             || !is_written(layout::MAGIC_END)))
+}
+
+/// Whether a file can be what is left of a segment with this base: it begins with a batch of
+/// ours, whole or not, or with zeros, as if later sectors had been written first. No crash
+/// leaves less of the first sector.
+pub(crate) fn begins_segment(file: &dyn File, base: Offset) -> io::Result<bool> {
+    let mut start = [0; layout::MAGIC_END];
+    let wanted = file.len()?.min(start.len() as u64) as usize;
+    file.read_exact_at(start.get_mut(..wanted).unwrap_or_default(), 0)?;
+    let is_ours = start.get(layout::MAGIC_AT) == Some(&layout::MAGIC_V2.cast_unsigned());
+    let is_in_range = size_of_message(&start, base, base.saturating_add(SPAN)).is_some();
+    Ok(start.iter().all(|byte| *byte == 0) || (is_ours && is_in_range))
 }
 
 /// Whether all bytes of a piece of a file are zero. Its holes are not read.
@@ -407,8 +421,9 @@ const CHECKSUM_BUDGET: u64 = 16;
 
 /// Whether a whole message that could belong to this log begins behind damage.
 ///
-/// Within the bytes that a torn batch would have, one proves nothing: a value can hold messages. There it counts only if
-/// what lies before it is a whole batch but for its length, so that it is that which is damaged.
+/// Within the bytes that a torn batch would have, one proves nothing: a value can hold messages.
+/// There it counts only if what lies before it is a whole batch but for its length, so that it is
+/// that which is damaged.
 ///
 /// When the budget is used up, what merely looks like a message counts as one:
 /// that way an error is raised, and nothing is cut.
@@ -431,7 +446,8 @@ pub(crate) fn has_message_after(
         let counts = position >= claimed || torn.ends_at(file, position)?;
         Ok(counts && whole_at(file, position, rest.end)?.is_some())
     })?;
-    // Behind one that was torn, reserved room reads as zeros: it is long, and none of them is worth a look.
+    // Behind one that was torn, reserved room reads as zeros: it is long, and none of them is
+    // worth a look.
     let is_room = is_zero(file, rest.end.saturating_sub(MARGIN), rest.end)?;
     Ok(found.is_some() || (!is_room && torn.ends_at(file, rest.end)?))
 }
@@ -455,9 +471,10 @@ fn claimed_end(
 
 /// The position and base offset of the first valid batch behind the damaged one at `from`.
 ///
-/// A batch can hold others in a value, which must not be taken for it. So the lengths that the damaged batches
-/// give are followed first. Where they lead nowhere, a batch counts if the bytes up to it are what the damaged one
-/// has the checksum of, so that only its length was wrong, or if it is followed by another batch or by the end.
+/// A batch can hold others in a value, which must not be taken for it. So the lengths that the
+/// damaged batches give are followed first. Where they lead nowhere, a batch counts if the bytes
+/// up to it are what the damaged one has the checksum of, so that only its length was wrong, or if
+/// it is followed by another batch or by the end.
 pub(crate) fn next_batch_after(
     file: &dyn File,
     from: u64,
@@ -471,7 +488,8 @@ pub(crate) fn next_batch_after(
         let Some(header) = header_at(position)?.filter(fits) else { return Ok(None) };
         Ok(is_batch(file, position, &header)?.then_some(header))
     };
-    // Of two sound batches whose offsets are out of order, the one that follows its predecessor is right.
+    // Of two sound batches whose offsets are out of order, the one that follows its predecessor is
+    // right.
     let is_in_order = |position: u64, header: &BatchHeader, before: Option<BatchHeader>| {
         if before.is_some_and(|before| before.next_offset() == header.base_offset) {
             return Ok(true);
@@ -482,7 +500,8 @@ pub(crate) fn next_batch_after(
     let mut at = from;
     while let Some(size) = stored_size(file, at, end)? {
         let before = header_at(at)?;
-        // The first need not belong here to have a length, the others need one sign of being batches.
+        // The first need not belong here to have a length, the others need one sign of being
+        // batches.
         if at != from {
             let Some(header) = before else { break };
             if !fits(&header) && !is_batch(file, at, &header)? {
@@ -541,8 +560,9 @@ fn is_whole_but_for_its_length(file: &dyn File, from: u64, to: u64) -> io::Resul
     Ok(BatchRef::parse(&batch).is_ok_and(|batch| batch.verify_checksum().is_ok()))
 }
 
-/// The first place behind the beginning of a piece of a file where `look` finds something in as many bytes, and `accept`
-/// takes it. Holes of the file are passed over: what begins in one reaches beyond it.
+/// The first place behind the beginning of a piece of a file where `look` finds something in as
+/// many bytes, and `accept` takes it. Holes of the file are passed over: what begins in one
+/// reaches beyond it.
 fn search<T>(
     file: &dyn File,
     rest: Range<u64>,

@@ -17,7 +17,7 @@ pub(crate) const BUFFER_BYTES: usize = 1 << 20;
 /// Reads begin on a multiple of this, so that the kernel copies whole pages.
 const PAGE_BYTES: u64 = 4096;
 
-/// What lies at the next position of a stream.
+/// The bytes at the next position of a stream.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A whole, valid batch: [`BatchStream::batch`] is it.
@@ -84,7 +84,8 @@ impl BatchStream {
         self.current = None;
     }
 
-    /// Goes forward to a place in the same file where a batch begins, at `lowest` or above, without reading what lies between.
+    /// Goes forward to a place in the same file where a batch begins, at `lowest` or above,
+    /// without reading what lies between.
     pub(crate) fn skip_to(&mut self, position: u64, lowest: Offset) {
         self.current = None;
         self.position = position;
@@ -119,7 +120,8 @@ impl BatchStream {
         usize::try_from(self.position.checked_sub(self.buffer_at)?).ok()
     }
 
-    /// How often the file was read: if the number is the same as before, all since came from memory.
+    /// How often the file was read: if the number is the same as before, all since came from
+    /// memory.
     pub(crate) fn fills(&self) -> u64 {
         self.fills
     }
@@ -177,7 +179,8 @@ impl BatchStream {
             return Ok(Err(damage));
         }
         // Offsets are left out before this batch. That is what compaction leaves, and what a
-        // flipped bit looks like: the batch behind it tells. Reserved room, which reads as zeros, says nothing.
+        // flipped bit looks like: the batch behind it tells. Reserved room, which reads as zeros,
+        // says nothing.
         let size = header.size_bytes();
         let behind = size.saturating_add(8);
         if self.position.saturating_add(behind as u64) > end {
@@ -203,7 +206,8 @@ impl BatchStream {
         bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Moves what is left to the front and reads on until `wanted` bytes are there, and as many more as fit.
+    /// Moves what is left to the front and reads on until `wanted` bytes are there, and as many
+    /// more as fit.
     fn fill(&mut self, wanted: usize, end: u64) -> io::Result<()> {
         self.fills = self.fills.saturating_add(1);
         let from = self.within().unwrap_or(self.filled).min(self.filled);

@@ -1,8 +1,9 @@
-//! Whether bytes are a whole message, of whatever format.
+//! Tests whether bytes are a whole message, of any format.
 //!
-//! A write that was cut short leaves bytes whose checksum is wrong. Where the length and the checksum agree, somebody wrote
-//! a message, and it is all there: one of an older format, of one to come, with a codec that this crate does not know, or
-//! one of ours in which a bit flipped that the checksum does not cover. Such bytes are never cut.
+//! A write that was cut short leaves bytes with a wrong checksum. If the length and the checksum
+//! agree, the bytes are a complete message: of an older or later format, with a codec that this
+//! crate does not know, or a batch in which a bit flipped that the checksum does not cover. Such
+//! bytes are never truncated.
 
 use crate::error::Unsupported;
 use crate::fs::File;
@@ -15,14 +16,15 @@ use std::io;
 pub(crate) enum Whole {
     /// In our format, or but for a bit that no checksum covers.
     Ours,
-    /// Of a kind that this crate does not read.
+    /// A message of a kind that this crate does not read.
     Foreign(Unsupported),
 }
 
 /// The bytes that tell whether a message can begin at a place: up to its magic.
 pub(crate) const PREFIX_BYTES: usize = layout::MAGIC_END;
 
-/// The size that the first bytes of a message give it, if one can begin so in a log with offsets from `lowest` to `limit`.
+/// The size that the first bytes of a message give it, if one can begin so in a log with offsets
+/// from `lowest` to `limit`.
 #[inline]
 pub(crate) fn size_of_message(prefix: &[u8], lowest: Offset, limit: Offset) -> Option<u64> {
     let base = i64::from_be_bytes(*prefix.first_chunk()?);
@@ -49,7 +51,8 @@ pub(crate) fn whole_at(file: &dyn File, position: u64, end: u64) -> io::Result<O
     let magic = start.get(layout::MAGIC_AT).map_or(0, |&magic| magic.cast_signed());
     let behind = position.saturating_add(size);
     if matches!(magic, 0 | 1) {
-        // An older message begins like a batch, but for where its checksum is, what that covers, and which it is.
+        // An older message begins like a batch, but for where its checksum is, what that covers,
+        // and which it is.
         let from = position.saturating_add(layout::MAGIC_AT as u64);
         let mut checksum = Checksum::ieee();
         add(&mut checksum, file, from, behind)?;
@@ -70,7 +73,8 @@ pub(crate) fn whole_at(file: &dyn File, position: u64, end: u64) -> io::Result<O
         layout::MAGIC_V2 if Codec::from_id(codec).is_none() => {
             Whole::Foreign(Unsupported::UnknownCodec(codec))
         }
-        // A format to come may keep the checksum. The formats before have another, and none is below 0.
+        // A format to come may keep the checksum. The formats before have another, and none is
+        // below 0.
         3.. => Whole::Foreign(Unsupported::MessageFormat(magic)),
         _ => Whole::Ours,
     }))
@@ -96,8 +100,8 @@ fn stored(start: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(start.get(at..)?.first_chunk().copied()?))
 }
 
-/// The checksum of a batch at a position, held against more and more of the bytes behind it: where they agree, the batch
-/// is whole but for its length, which no checksum covers.
+/// The checksum of a batch at a position, held against more and more of the bytes behind it: where
+/// they agree, the batch is whole but for its length, which no checksum covers.
 #[derive(Debug)]
 pub(crate) struct WholeButForLength {
     stored: Option<u32>,

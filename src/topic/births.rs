@@ -28,7 +28,7 @@ pub(crate) struct Births(Mutex<Made>);
 #[derive(Debug, Default)]
 struct Made {
     count: u64,
-    /// For each topic: from this partition on they were made at that moment.
+    /// For each topic, the first partition that was created at each moment.
     topics: BTreeMap<TopicId, Vec<(u32, Moment)>>,
 }
 

@@ -39,7 +39,7 @@ impl Store {
     ///   store is opened again; you can repeat the call.
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
         if name::is_internal(name) {
-            let reason = "the store keeps it for itself";
+            let reason = "the store, or a broker, keeps it for itself; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         let groups = self.existing_coordinator()?;
@@ -71,7 +71,7 @@ impl Store {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
         if shared.topics.read().keys().any(|other| name::collides(other, name)) {
-            let reason = "but for `.` and `_` another topic has that name";
+            let reason = "another topic has that name, with `.` for `_` or the other way round, which metrics of Kafka cannot tell apart; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
         self.finish_deletion(name, groups)?;
@@ -190,15 +190,16 @@ impl Store {
         {
             return Err(invalid("a call that failed has begun to add more; add as many or more"));
         }
+        let id = self.known_id(&found)?;
         for number in before..partitions {
-            shared.directory.check_free(topic, number, Some(found.id()))?;
+            shared.directory.check_free(topic, number, Some(id))?;
         }
         let config = config.partitions(partitions);
         let log = config.apply(&shared.config.log)?;
-        let added = self.make_partitions(topic, before, found.id(), &config, &log)?;
+        let added = self.make_partitions(topic, before, id, &config, &log)?;
         {
             let _topics = shared.topics.write();
-            shared.births.note(found.id(), before);
+            shared.births.note(id, before);
             found.grow(added, config);
         }
         shared.note_change();

@@ -1,4 +1,4 @@
-//! What a topic was told to be, written down beside the segments of its first partition.
+//! The definition of a topic, stored beside the segments of its first partition.
 //!
 //! A broker knows from its controller how many partitions a topic has and how it is set up. Here a
 //! file tells, in the directory of partition 0: it comes and goes with the topic, and brokers pay
@@ -29,7 +29,7 @@ const PARTITIONS: &str = "partitions";
 const STATE: &str = "state";
 const ID: &str = "topic.id";
 
-/// What is under way with a topic.
+/// The state of a topic: settled, or being created or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum State {
     #[default]

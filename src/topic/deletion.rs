@@ -1,6 +1,6 @@
 //! Deleting topics, and finishing interrupted deletions.
 
-use crate::error::{Result, TopicError};
+use crate::error::{CloseReason, Result, TopicError};
 use crate::log::Log;
 use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::State;
@@ -13,8 +13,9 @@ type Told = Vec<Arc<dyn TopicWatcher>>;
 
 impl Store {
     /// Deletes a topic with all its records, and the offsets that groups have committed for it. A
-    /// later topic of the same name begins without either. The logs of the topic are closed for
-    /// all their handles.
+    /// later topic of the same name begins without either. The logs of the topic are
+    /// [closed](Log::close) for all their handles, and its room on disk is free when this returns,
+    /// except for the one segment that each reader, tail or consumer is in until its next call.
     ///
     /// ```text
     ///  1  mark the topic in topic.properties     from here on it is gone: after a crash, the next opening does the rest
@@ -54,19 +55,19 @@ impl Store {
         if shared.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
-        let found = self.topic(topic)?;
         if name::is_internal(topic) {
-            let reason =
-                "what groups have committed, or a broker needs, is in it; it cannot be deleted";
+            let reason = "what groups have committed, or a broker needs, is in it; it cannot be deleted, but `Admin::delete_group` deletes a group";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }
+        let found = self.topic(topic)?;
         found.check_whole("delete it where all of them are")?;
         shared.directory.define(topic, &found.config(), State::Deleting)?;
         shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
         shared.topics.write().remove(topic);
         shared.births.forget(found.id());
         // An error of a close does not matter: the log is deleted.
-        shared.in_few_threads(&found.partitions(), Log::close_with_others).clear();
+        let close = |log: &Log| log.close_with_others(CloseReason::TopicDeleted);
+        shared.in_few_threads(&found.partitions(), close).clear();
         // Files that stay open keep their space on disk.
         let told = self.watchers().topic_deleted(topic);
         let deleted = self.finish_deletion(topic, groups);

@@ -3,15 +3,15 @@
 //! ```text
 //!  data/
 //!    .lock                               one process at a time
-//!    meta.properties                     whose directory it is
+//!    meta.properties                     the ids of cluster, node and directory
 //!    recovery-point-offset-checkpoint    a line a log, as are the next two
 //!    log-start-offset-checkpoint
 //!    cleaner-offset-checkpoint
-//!    .kafka_cleanshutdown                only while nobody has it open
-//!    producer-ids.properties             which were given out
+//!    .kafka_cleanshutdown                only while no process has it open for writing
+//!    producer-ids.properties             the next producer ids
 //!    orders-0/                           a log: partition 0 of `orders`
 //!      partition.metadata                the topic's id
-//!      topic.properties                  how the topic is set up, in partition 0 alone
+//!      topic.properties                  the settings of the topic, only in partition 0
 //!    orders-1/
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
@@ -19,10 +19,12 @@
 use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
-use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
+use crate::log::{
+    Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, NOT_A_DIRECTORY, Place,
+};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::{Name, TOPIC_PROPERTIES};
+use crate::segment::name::{CLEAN_SHUTDOWN, LOCK, Name, TOPIC_PROPERTIES, is_of_system};
 use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
@@ -49,7 +51,7 @@ pub(crate) struct Directory {
     pub(crate) dir: Arc<SegmentDir>,
 }
 
-/// What lies in a directory.
+/// The content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) found: Vec<Found>,
@@ -67,9 +69,12 @@ pub(crate) struct Found {
     pub(crate) state: State,
     /// The partitions whose directories are there.
     pub(crate) partitions: BTreeSet<u32>,
-    /// Those that were there and are not any more. What is neither here nor gone is elsewhere.
+    /// The partitions that were here and are gone. A partition that is neither here nor gone is
+    /// elsewhere.
     pub(crate) gone: BTreeSet<u32>,
-    /// Why it is not known how it is set up.
+    /// Its id, once that was looked for, if it is known.
+    pub(crate) id: Option<TopicId>,
+    /// Why it is not known how it is set up, or which id it has.
     pub(crate) broken: Option<Error>,
     /// Whether some of its partitions may not be there yet.
     pub(crate) unfinished: bool,
@@ -79,9 +84,9 @@ impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
         let events = Events { listener: config.listener.clone() };
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
-        let reserve = Arc::new(Reserve::new(&fs, &path, &events));
-        let dir = SegmentDir::new(fs, path, events, 0, true).with_reserve(Some(reserve));
-        Directory { dir: Arc::new(dir) }
+        let dir = SegmentDir::new(fs, path, events, 0, true);
+        let reserve = Arc::new(Reserve::new(&dir.fs, &dir.path, &dir.events));
+        Directory { dir: Arc::new(dir.with_reserve(Some(reserve))) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -110,22 +115,49 @@ impl Directory {
     /// Fails for a directory that is something else. Nothing was written in it yet.
     pub(crate) fn check(&self) -> Result<()> {
         let path = &self.dir.path;
-        let entries = self.dir.fs.list(path).map_err(|e| Error::io("list", path, e))?;
-        for entry in entries {
+        let entries = self.dir.fs.list(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => {
+                Error::NotALog { path: path.as_path().into(), reason: NOT_A_DIRECTORY }
+            }
+            _ => Error::io("list", path, error),
+        })?;
+        for entry in &entries {
             if entry.kind == EntryKind::File
                 && Path::new(&entry.name).extension().is_some_and(|e| e == "log")
             {
                 let reason = "it is a file of a log: this is the directory of one partition; give the one above it";
                 return Err(self.invalid(&entry.name, reason));
             }
-            if entry.kind == EntryKind::Directory {
-                self.parse(&entry.name)?;
+            match entry.kind {
+                EntryKind::Directory => drop(self.parse(&entry.name)?),
+                EntryKind::Other if matches!(self.parse(&entry.name), Ok(Some(Some(_)))) => {
+                    let reason = "it has the name of a partition and is no directory; symbolic links are not followed: put the directory itself there";
+                    return Err(self.invalid(&entry.name, reason));
+                }
+                EntryKind::File | EntryKind::Other => {}
             }
         }
-        Ok(())
+        let others = entries.iter().find(|entry| !is_of_system(&entry.name));
+        let Some(other) = others.filter(|_| !entries.iter().any(is_of_data_dir)) else {
+            return Ok(());
+        };
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
+            match self.parse(&entry.name)? {
+                Some(Some(PartitionDir { stage: Stage::Current, topic, partition })) => {
+                    let path = self.path_of(&topic, partition);
+                    if self.entries(&path)?.is_some_and(|entries| entries.iter().any(is_of_log)) {
+                        return Ok(());
+                    }
+                }
+                Some(_) => return Ok(()),
+                None => {}
+            }
+        }
+        let reason = "the directory holds nothing of a store or a broker, so it belongs to something else; give the store a directory of its own";
+        Err(self.invalid(&other.name, reason))
     }
 
-    /// Whose directory it is. One that is new gets ids of its own.
+    /// Reads the ids of the directory. A new directory gets random ids.
     pub(crate) fn identify(&self) -> Result<()> {
         let path = self.dir.path.join(META_PROPERTIES);
         match self.dir.read_small(&path, SMALL_FILE_BYTES)? {
@@ -151,9 +183,7 @@ impl Directory {
                 continue;
             }
             let Some(parsed) = self.parse(&entry.name)? else {
-                let path = self.dir.path.join(&entry.name);
-                self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
-                unknown.push(path);
+                unknown.push(entry.name);
                 continue;
             };
             match parsed {
@@ -166,69 +196,103 @@ impl Directory {
                 _ => {}
             }
         }
-        let mut survey = Survey { unknown, ..Survey::default() };
+        let mut survey = Survey::default();
+        unknown.into_iter().for_each(|name| self.leave(&name, &mut survey));
         for (name, partitions) in topics {
             self.settle(name, partitions, checkpoints, &mut survey)?;
         }
         Ok(survey)
     }
 
+    /// Leaves a directory alone, and says so.
+    fn leave(&self, name: &str, survey: &mut Survey) {
+        let path = self.dir.path.join(name);
+        self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
+        survey.unknown.push(path);
+    }
+
     /// Finds out what became of a topic with directories for these partitions.
     fn settle(
         &self,
         name: String,
-        partitions: BTreeSet<u32>,
+        mut partitions: BTreeSet<u32>,
         checkpoints: &DataCheckpoints,
         survey: &mut Survey,
     ) -> Result<()> {
-        let highest = partitions.last().map_or(0, |last| last.saturating_add(1));
         let (defined, broken) = match self.definition(&name) {
             Ok(defined) => (defined, None),
             Err(error) => (None, Some(error)),
         };
-        let is_ours = defined.is_some() || broken.is_some();
-        let definition = match defined {
-            Some(Definition { state: State::Deleting, .. }) => {
-                // A process may have ended before that was durable. What comes of it now must not
-                // be durable first.
-                self.first(&name).sync()?;
-                survey.deleting.push((name, partitions));
-                return Ok(());
-            }
-            Some(definition) => definition,
-            // Its making was interrupted before it was there.
-            None if broken.is_none()
-                && partitions.len() == 1
-                && self.is_unused(&name, checkpoints)? =>
-            {
-                return self.delete(&name, std::iter::once(0));
-            }
-            None => Definition { config: of_a_broker(&name, highest), state: State::Settled },
+        if let Some(Definition { state: State::Deleting, .. }) = defined {
+            // A process may have ended before that was durable. What comes of it now must not be
+            // durable first.
+            self.first(&name).sync()?;
+            survey.deleting.push((name, partitions));
+            return Ok(());
+        }
+        // Those that the topic has by its definition, whatever is in their directories.
+        let counted = match (&defined, &broken) {
+            (Some(definition), _) => definition.config.partitions,
+            (None, Some(_)) => u32::MAX,
+            (None, None) => 0,
         };
+        for number in partitions.range(counted..).copied().collect::<Vec<_>>() {
+            if !self.is_partition(&name, number, defined.is_some(), checkpoints)? {
+                partitions.remove(&number);
+                self.leave(&PartitionDir::current(&name, number).to_string(), survey);
+            }
+        }
+        let Some(highest) = partitions.last().map(|last| last.saturating_add(1)) else {
+            return Ok(());
+        };
+        let of_a_broker =
+            || Definition { config: of_a_broker(&name, highest), state: State::Settled };
+        let Definition { config, state } = defined.unwrap_or_else(of_a_broker);
         // A broker may have added some since.
-        let count = definition.config.partitions.max(highest);
-        let state = definition.state;
+        let count = config.partitions.max(highest);
         let unfinished = matches!(state, State::Creating(_));
         let mut gone = BTreeSet::new();
         if !unfinished {
             // A broker keeps no checkpoint of what it has not.
-            let was_here =
-                |number: &u32| is_ours || Directory::has_lines(&name, *number, checkpoints);
+            let was_here = |number: &u32| {
+                *number < counted || Directory::has_lines(&name, *number, checkpoints)
+            };
             let missing = (0..count).filter(|number| !partitions.contains(number));
             gone.extend(missing.filter(was_here));
         }
-        let config = definition.config.partitions(count);
-        survey.found.push(Found { name, config, state, partitions, gone, broken, unfinished });
+        let config = config.partitions(count);
+        let id = None;
+        survey.found.push(Found { name, config, state, partitions, gone, id, broken, unfinished });
         Ok(())
     }
 
-    /// Whether a topic's first partition has nothing but what was about to be written, and never
-    /// had: a checkpoint says that there were records, and where the next ones begin.
-    fn is_unused(&self, topic: &str, checkpoints: &DataCheckpoints) -> Result<bool> {
-        if Directory::has_lines(topic, 0, checkpoints) {
+    /// Whether a directory that is named like a partition's is one, although nothing counts it
+    /// as such: a checkpoint knows it, or it has a file of a log. Any other that is empty is
+    /// left alone: nothing was ever acknowledged in it.
+    ///
+    /// Fails for one with a log that the topic has not. A broker that adds a partition writes
+    /// the topic's id into it.
+    fn is_partition(
+        &self,
+        topic: &str,
+        number: u32,
+        is_defined: bool,
+        checkpoints: &DataCheckpoints,
+    ) -> Result<bool> {
+        let is_known = Directory::has_lines(topic, number, checkpoints);
+        if is_known && !is_defined {
+            return Ok(true);
+        }
+        let entries = self.entries(&self.path_of(topic, number))?.unwrap_or_default();
+        if is_vacant(&entries) && !is_known {
             return Ok(false);
         }
-        Ok(self.entries(&self.path_of(topic, 0))?.is_some_and(|entries| only_temporary(&entries)))
+        if is_defined && !entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
+            let reason = "its number is beyond the partitions that `topic.properties` of its topic counts, and it has no `partition.metadata`; move it out of the store, and open it there as a log if you need its records";
+            let name = PartitionDir::current(topic, number).to_string();
+            return Err(self.invalid(&name, reason));
+        }
+        Ok(true)
     }
 
     /// Whether a checkpoint knows of a partition.
@@ -247,10 +311,7 @@ impl Directory {
     pub(crate) fn check_is_log(&self, topic: &str, partition: u32) -> Result<()> {
         let path = self.path_of(topic, partition);
         let entries = self.entries(&path)?.unwrap_or_default();
-        let of_a_log = |entry: &Entry| {
-            entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
-        };
-        if entries.is_empty() || entries.iter().any(of_a_log) {
+        if is_vacant(&entries) || entries.iter().any(is_of_log) {
             return Ok(());
         }
         let reason = "it holds other files and no segment; move it out of the store's directory";
@@ -267,9 +328,9 @@ impl Directory {
     }
 
     /// Fails if the directory of a partition that is to be made is there and may be of something
-    /// else: of another topic, say, whose name differs in case, where the file system does not see
-    /// the difference. With an id, what an interrupted call has begun to make for that topic is
-    /// its own.
+    /// else: of another topic, say, whose name differs in case, where the file system does not
+    /// see the difference. One that is empty is taken. With an id, what an interrupted call has
+    /// begun to make for that topic is its own.
     pub(crate) fn check_free(
         &self,
         topic: &str,
@@ -277,19 +338,16 @@ impl Directory {
         id: Option<TopicId>,
     ) -> Result<()> {
         let path = self.path_of(topic, partition);
-        let Some(entries) = self.entries(&path)? else { return Ok(()) };
-        if id.is_some() {
-            let found = self.topic_id(topic, partition)?;
-            if found == id || (found.is_none() && only_temporary(&entries)) {
-                return Ok(());
-            }
+        let entries = self.entries(&path)?.unwrap_or_default();
+        if is_vacant(&entries) || (id.is_some() && self.topic_id(topic, partition)? == id) {
+            return Ok(());
         }
         let reason =
             "it is there already, and is not of this topic: take another name, or move it away";
         Err(TopicError::InvalidDirectory { path, reason }.into())
     }
 
-    /// What is written down of a topic.
+    /// Returns the stored definition of a topic.
     pub(crate) fn definition(&self, topic: &str) -> Result<Option<Definition>> {
         Definition::read(&self.dir, &self.path_of(topic, 0))
     }
@@ -365,7 +423,7 @@ impl Directory {
             if !renamed.map_err(|error| Error::io("rename", &from, error))? {
                 continue;
             }
-            // Nobody must find partition 0 gone and another there.
+            // No opening may find partition 0 gone and another partition there.
             self.dir.sync()?;
             self.remove_deleted(&name)?;
         }
@@ -400,8 +458,9 @@ impl Directory {
     }
 }
 
-/// How a topic is set up that a broker made: only its controller knows. So nothing of it is
-/// deleted until somebody says when. Of internal topics everybody knows: they are compacted.
+/// Returns the settings of a topic that a broker created. Only its controller knows them, so
+/// nothing is deleted until the user alters them. Internal topics are compacted, as in every
+/// broker.
 pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     let config = TopicConfig::default().partitions(partitions);
     if is_compacted(topic) {
@@ -411,9 +470,23 @@ pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
     }
 }
 
-/// Whether nothing in a directory was ever finished.
-fn only_temporary(entries: &[Entry]) -> bool {
-    entries.iter().all(|entry| entry.name.ends_with(".tmp"))
+/// Whether nothing in a directory was ever finished, and nothing is of others.
+fn is_vacant(entries: &[Entry]) -> bool {
+    let is_unknown = |entry: &Entry| matches!(Name::parse(&entry.name), Name::Unknown);
+    let is_of_others = |entry: &Entry| is_unknown(entry) && is_of_system(&entry.name);
+    entries.iter().all(|entry| entry.name.ends_with(".tmp") || is_of_others(entry))
+}
+
+/// Whether it is a file that only the directory of a log has.
+fn is_of_log(entry: &Entry) -> bool {
+    entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
+}
+
+/// Whether it is a file that a store or a broker keeps above its logs.
+fn is_of_data_dir(entry: &Entry) -> bool {
+    let names = [META_PROPERTIES, LOCK, CLEAN_SHUTDOWN];
+    let mut names = names.into_iter().chain(Checkpoint::ALL.map(Checkpoint::file));
+    entry.kind == EntryKind::File && names.any(|name| name == entry.name)
 }
 
 fn malformed(path: PathBuf, reason: &'static str) -> Error {

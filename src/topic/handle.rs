@@ -58,8 +58,8 @@ impl Partitions {
 /// The state that all handles of a topic share.
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
-    id: TopicId,
-    /// Leaf locks, held to take or store a pointer.
+    /// Leaf locks, held to take or store a value or a pointer.
+    id: RwLock<TopicId>,
     partitions: RwLock<Partitions>,
     config: RwLock<Arc<TopicConfig>>,
 }
@@ -73,7 +73,7 @@ impl TopicShared {
     ) -> TopicShared {
         TopicShared {
             name,
-            id,
+            id: RwLock::new(id),
             partitions: RwLock::new(Partitions::new(partitions)),
             config: RwLock::new(Arc::new(config)),
         }
@@ -106,10 +106,16 @@ impl Topic {
     }
 
     /// Returns the id of the topic. If you delete the topic and create one with the same name, the
-    /// new topic has another id.
+    /// new topic has another id. The id is zero while all partitions are offline because it could
+    /// not be read.
     #[must_use]
     pub fn id(&self) -> TopicId {
-        self.shared.id
+        *self.shared.id.read()
+    }
+
+    /// Sets the id, which could not be read when the store was opened.
+    pub(crate) fn set_id(&self, id: TopicId) {
+        *self.shared.id.write() = id;
     }
 
     /// Returns whether the topic is internal to the store or a broker, such as
@@ -129,7 +135,8 @@ impl Topic {
         u32::try_from(self.shared.partitions.read().all.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns a partition by its number.
+    /// Returns a partition by its number. Once the store is closed, or the topic deleted, that log
+    /// is closed.
     ///
     /// # Errors
     ///

@@ -41,8 +41,8 @@ impl Uuid {
     /// No id: what Kafka has where there is none yet.
     pub const ZERO: Uuid = Uuid(0);
 
-    /// An id from the operating system's randomness, as Kafka makes them: a version 4 UUID whose
-    /// text does not begin with `-`, so that no tool takes it for an option.
+    /// Creates an id from the operating system's randomness, as Kafka makes them: a version 4 UUID
+    /// whose text does not begin with `-`, so that no tool takes it for an option.
     ///
     /// Not for secrets.
     #[must_use]
@@ -59,7 +59,7 @@ impl Uuid {
         if versioned >> 122 == DASH { Uuid(versioned ^ 1 << 127) } else { Uuid(versioned) }
     }
 
-    /// The id of these bytes.
+    /// Returns the id of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Uuid {
         Uuid(u128::from_be_bytes(bytes))
@@ -71,7 +71,7 @@ impl Uuid {
         self.0.to_be_bytes()
     }
 
-    /// Whether this is [`Uuid::ZERO`].
+    /// Returns whether this is [`Uuid::ZERO`].
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0

@@ -1,4 +1,4 @@
-//! The same thing done to many, several at once.
+//! Work on many items, on several threads.
 
 use crate::fs::{Fs, Place, Turns};
 use crate::sync::atomic::{AtomicUsize, Ordering};

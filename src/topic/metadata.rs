@@ -15,14 +15,14 @@ const NODE_ID: &str = "node.id";
 const CLUSTER_ID: &str = "cluster.id";
 const DIRECTORY_ID: &str = "directory.id";
 
-/// Whose data directory it is: `meta.properties`.
+/// The content of `meta.properties`: the ids of cluster, node and directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MetaProperties {
     version: MetaVersion,
     node_id: Option<i32>,
     cluster_id: Option<String>,
     directory_id: Option<Uuid>,
-    /// What else the file says: kept as it is.
+    /// Other entries of the file, kept as they are.
     others: Properties,
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum MetaVersion {
 }
 
 impl MetaProperties {
-    /// What a new directory of this node and cluster says.
+    /// Creates the content for a new directory of this node and cluster.
     pub(crate) fn new(node_id: i32, cluster_id: &str, directory_id: Uuid) -> MetaProperties {
         MetaProperties {
             version: MetaVersion::V1,
@@ -54,6 +54,10 @@ impl MetaProperties {
     /// What is wrong with it, in words.
     pub(crate) fn parse(bytes: &[u8]) -> Result<MetaProperties, &'static str> {
         let mut others = properties::parse(&properties::text(bytes))?;
+        let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
+        if !others.is_empty() && !keys.iter().any(|key| others.contains_key(*key)) {
+            return Err("it names no version, node, cluster or directory");
+        }
         let version = match others.remove(VERSION).as_deref() {
             None | Some("0") => MetaVersion::V0,
             Some("1") => MetaVersion::V1,

@@ -1,49 +1,49 @@
-//! Topics, and those who write and read them together in one process.
+//! Topics, and their producers and consumers in one process.
 //!
 //! ```text
-//!                 Producer ── typed                          typed ── Consumer            what users hold
+//!                 Producer ── typed                          typed ── Consumer            the public handles
 //!                    │ batches, in order                               │ polls
 //!        partitioner │                                        Bell     │     assignor
 //!                    ▼                                                 ▼
 //!  Admin ──▶  Store ─▶ Topic ─▶ Log, Log, Log                   Coordinator ─▶ Shard      one lock for the groups of
 //!               │        │        ▲                                    │                  one partition
 //!               │        │        └──── __consumer_offsets-n ◀─────────┤ appends
-//!               │        └ settings                                    ├─▶ Group          who is in it: no I/O, no clock
-//!               ▼                                                      └─▶ OffsetTable    what is committed
+//!               │        └ settings                                    ├─▶ Group          its members: no I/O, no clock
+//!               ▼                                                      └─▶ OffsetTable    its committed offsets
 //!          Directory, ProducerIds                                                         the small files
 //! ```
 //!
-//! Two kinds of modules. Those that *decide* read no file, take no lock and ask no clock; time
-//! comes in as an argument, and what is to be done goes out as a value:
+//! There are two kinds of modules. The modules that *decide* read no file, take no lock and read
+//! no clock: time is an argument, and the work to be done is a return value.
 //!
 //! | module | decides |
 //! |---|---|
-//! | `name`, `id`, `properties`, `metadata`, `definition` | what names and small files may be, and what they say |
-//! | `settings` | what Kafka's settings of a topic are as options of a log |
-//! | `births` | which partitions were made after a consumer began to read their topic |
-//! | [`partitioner`] | where a record goes |
-//! | [`assignor`], [`protocol`] | which member gets which partition, and how the members of a group tell each other |
-//! | [`group`] | what becomes of a group when members join, leave, hang, or commit |
-//! | [`offsets`] | what the records of `__consumer_offsets` say, and what they come to |
-//! | [`serialize`] | which bytes a key or a value is |
+//! | `name`, `id`, `properties`, `metadata`, `definition` | which names and small files are valid, and what they mean |
+//! | `settings` | which options of a log correspond to Kafka's settings of a topic |
+//! | `births` | which partitions were created after a consumer began to read their topic |
+//! | [`partitioner`] | to which partition a record goes |
+//! | [`assignor`], [`protocol`] | which member gets which partition, and the messages between members |
+//! | [`group`] | the next state of a group when members join, leave, hang, or commit |
+//! | [`offsets`] | the meaning of the records of `__consumer_offsets`, and the offsets that result |
+//! | [`serialize`] | the bytes of a key or a value |
 //!
-//! And those that *do* what was decided, with the files, the locks and the clock:
+//! The other modules *do* the work, with the files, the locks and the clock:
 //!
 //! | module | does |
 //! |---|---|
-//! | [`store`], [`handle`], [`opening`], [`creation`], [`deletion`] | opens, makes, alters, deletes topics; each change is one write of `topic.properties`, and what a crash leaves undone of the rest is done at the next opening |
-//! | [`directory`], [`producer_ids`] | the files of a store that are no log's |
-//! | [`producer`] | gathers records, writes batches, tries again |
-//! | [`consumer`] | reads, on the thread that polls; plays a member's part |
-//! | [`coordinator`] | applies the steps of groups, and writes them down before they hold |
-//! | [`typed`] | keys and values of types over the two |
-//! | [`admin`], [`view`] | look at all of it, in the process that has it open or beside it |
+//! | [`store`], [`handle`], [`opening`], [`reopening`], [`creation`], [`deletion`] | open, create, alter and delete topics; each change is one write of `topic.properties`, and after a crash the next opening finishes the rest |
+//! | [`directory`], [`producer_ids`] | the files of a store that do not belong to a log |
+//! | [`producer`] | collects records, writes batches, retries |
+//! | [`consumer`] | reads on the thread that polls; joins groups |
+//! | [`coordinator`] | applies the steps of groups, and stores each before it takes effect |
+//! | [`typed`] | typed keys and values for both |
+//! | [`admin`], [`view`] | describe and change all of it, in the process that has the store open; read it from another process |
 //!
-//! What a record goes through: a producer puts it into the open batch of a partition; the batch
-//! gets a number and is appended to the partition's log; that wakes the bells of consumers that
-//! wait there. A consumer's poll reads it with a reader of its own, remembers the position, and
-//! commits that by an append to the group's partition of `__consumer_offsets`, whose lock is the
-//! one that is held while records are written. The order of all locks is in
+//! The path of a record: a producer puts it into the open batch of a partition. The batch gets a
+//! sequence number and is appended to the partition's log, which rings the bells of consumers that
+//! wait there. A consumer's poll reads the record with a reader of its own and moves the position.
+//! A commit appends the position to the group's partition of `__consumer_offsets`, whose lock is
+//! the only one that is held while records are written. The order of all locks is in
 //! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
 
 pub mod assignor;
@@ -70,6 +70,7 @@ mod opening;
 mod producer;
 mod producer_ids;
 mod properties;
+mod reopening;
 mod serialize;
 mod settings;
 mod store;

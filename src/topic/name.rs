@@ -1,15 +1,15 @@
-//! What topics and the directories of their partitions are called.
+//! Names of topics, and of the directories of their partitions.
 //!
 //! ```text
 //!  orders-0                                             partition 0 of topic `orders`
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-delete     the same, deleted, and not removed yet
-//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, which nobody here owns any more
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, not assigned to this broker any more
 //!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy of it, being made for a move
 //!  remote-log-index-cache, __cluster_metadata-0         a broker's own
 //! ```
 //!
-//! A broker does not start when its data directory has a directory of any other name, so a store
-//! makes none and takes none.
+//! A broker does not start if its data directory has a directory of any other name, so a store
+//! creates none.
 
 use crate::error::TopicError;
 use crate::topic::id::Uuid;
@@ -97,11 +97,11 @@ pub(crate) struct PartitionDir {
     pub(crate) topic: String,
     /// The number of the partition.
     pub(crate) partition: u32,
-    /// What is to become of the directory.
+    /// The stage of the directory.
     pub(crate) stage: Stage,
 }
 
-/// What is to become of a partition's directory.
+/// The stage of a partition's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It is in use.
@@ -175,7 +175,7 @@ impl PartitionDir {
         Ok(Some(PartitionDir { topic: topic.to_owned(), partition, stage }))
     }
 
-    /// The same directory at another stage.
+    /// Returns the name of the directory at another stage.
     pub(crate) fn at(self, stage: Stage) -> PartitionDir {
         PartitionDir { stage, ..self }
     }

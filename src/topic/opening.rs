@@ -3,10 +3,9 @@
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
-use crate::sync::atomic::Ordering;
-use crate::topic::definition::{Definition, State};
+use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
-use crate::topic::handle::{Slot, TopicShared};
+use crate::topic::handle::{Slot, Topic, TopicShared};
 use crate::topic::id::TopicId;
 use crate::topic::store::Store;
 use crate::topic::store_config::OfflinePartitions;
@@ -39,6 +38,7 @@ impl Store {
         let shared = self.shared();
         let mut survey = shared.directory.survey(&shared.checkpoints)?;
         self.check_missing(&survey)?;
+        survey.found.iter_mut().for_each(|found| self.find_id(found));
         self.check_broken(&mut survey)?;
         let Survey { found, deleting, unknown } = survey;
         *shared.unknown.write() = unknown;
@@ -75,10 +75,10 @@ impl Store {
                 topics.insert(name, Arc::new(topic));
             }
         }
-        shared.is_surveyed.store(true, Ordering::Release);
         if let Some(error) = failed {
             return Err(error);
         }
+        shared.checkpoints.unmark()?;
         self.settle(&found, taken_over)?;
         for (topic, partitions) in deleting {
             let groups = self.existing_coordinator()?;
@@ -111,7 +111,7 @@ impl Store {
         }
     }
 
-    /// A topic whose definition cannot be read may be offline, if that is what is wrong.
+    /// A topic whose definition or id cannot be read may be offline, if that is what is wrong.
     fn check_broken(&self, survey: &mut Survey) -> Result<()> {
         let may_be = |error: &Error| {
             self.shared().config.offline != OfflinePartitions::Never && is_of_one(error)
@@ -122,7 +122,7 @@ impl Store {
     }
 
     fn prepare<'a>(&self, found: &'a Found) -> Result<Prepared<'a>> {
-        let id = self.id_of(found)?;
+        let id = found.id.unwrap_or(TopicId::ZERO);
         let config = found.config.apply(&self.shared().config.log)?;
         Ok(Prepared { found, id, config })
     }
@@ -169,89 +169,11 @@ impl Store {
         if may_be { Ok((self.set_offline(topic, number, &error), None)) } else { Err(error) }
     }
 
-    fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
+    pub(super) fn set_offline(&self, topic: &str, number: u32, error: &Error) -> Slot {
         let (path, reason) = (self.shared().directory.path_of(topic, number), error.to_string());
         let event = Event::PartitionOffline { path, error: reason };
         self.shared().directory.dir.events.emit(&event);
         Slot::offline(error)
-    }
-
-    /// Opens a partition that is [offline](TopicError::PartitionOffline), after it was repaired or
-    /// restored, or to have its damage taken out by this choice. Returns its log, also if it is
-    /// open already.
-    ///
-    /// Producers and consumers that have the topic go on with it; a member of a group needs no
-    /// rebalance for that. A partition of `__consumer_offsets` may still have offsets of a topic
-    /// that was [deleted](Store::delete_topic) meanwhile.
-    ///
-    /// ```
-    /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
-    ///
-    /// let store = Store::in_memory(StoreConfig::default())?;
-    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
-    /// for partition in orders.unavailable_partitions().into_keys() {
-    ///     store.reopen_partition("orders", partition, OnCorruption::Quarantine)?;
-    /// }
-    /// # Ok::<(), annals::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
-    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
-    ///   is not there.
-    /// - What is still wrong with it, as [`Log::open`](crate::Log::open) says. The partition stays
-    ///   offline.
-    pub fn reopen_partition(
-        &self,
-        topic: &str,
-        partition: u32,
-        on_corruption: OnCorruption,
-    ) -> Result<Log> {
-        self.shared().change(|| self.reopen(topic, partition, on_corruption))
-    }
-
-    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
-        let shared = self.shared();
-        let found = self.topic(topic)?;
-        found.check_has(partition)?;
-        if let Ok(log) = found.partition(partition) {
-            return Ok(log);
-        }
-        if !shared.directory.is_there(topic, partition)? {
-            return found.partition(partition);
-        }
-        let config = match shared.directory.definition(topic)? {
-            Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
-                let path = shared.directory.path_of(topic, partition);
-                return Err(TopicError::InvalidDirectory { path, reason }.into());
-            }
-            Some(definition) => definition.config.partitions(found.partition_count()),
-            None => found.config(),
-        };
-        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
-        let keys = [(topic.to_owned(), partition.cast_signed())];
-        shared.checkpoints.hold_all(&keys);
-        let opened = self.open_partition(topic, partition, found.id(), &log);
-        let released = shared.checkpoints.release(&keys);
-        match opened {
-            Ok((log, from_beside)) => {
-                released?;
-                if from_beside {
-                    log.remove_own_checkpoints()?;
-                }
-                found.set_config(config);
-                found.set_slot(partition, Slot::Open(log));
-            }
-            Err(error) => {
-                found.set_slot(partition, Slot::offline(&error));
-                return Err(error);
-            }
-        }
-        shared.note_change();
-        self.maintain_topic(&found)?;
-        found.partition(partition)
     }
 
     /// Makes durable what the opening has found.
@@ -271,22 +193,39 @@ impl Store {
         Ok(())
     }
 
-    /// The id of a topic: what was decided before its partitions were made, or what any of them
-    /// has. A topic without one, as brokers before Kafka 2.8 made them, gets a new id.
-    fn id_of(&self, topic: &Found) -> Result<TopicId> {
-        if let State::Creating(Some(id)) = topic.state {
-            return Ok(id);
+    /// Finds the id of a topic: what was decided before its partitions were made, or what any of
+    /// them has.
+    fn find_id(&self, topic: &mut Found) {
+        let id = match topic.state {
+            State::Creating(Some(id)) => Ok(id),
+            _ => self.id_of(&topic.name, topic.partitions.iter().copied()),
+        };
+        match id {
+            Ok(id) => topic.id = Some(id),
+            Err(error) => topic.broken = topic.broken.take().or(Some(error)),
         }
-        for number in &topic.partitions {
-            match self.shared().directory.topic_id(&topic.name, *number) {
+    }
+
+    /// The id that any of these partitions of a topic has. A topic without one, as brokers
+    /// before Kafka 2.8 made them, gets a new id, but never because one could not be read.
+    fn id_of(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<TopicId> {
+        let mut failed = None;
+        for number in partitions {
+            match self.shared().directory.topic_id(topic, number) {
                 Ok(Some(id)) => return Ok(id),
                 Ok(None) => {}
-                // It is an error of that partition.
-                Err(error) if is_of_one(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(TopicId::random())
+        failed.map_or_else(|| Ok(TopicId::random()), Err)
+    }
+
+    /// The id of a topic, looked for again if it could not be read when the store was opened.
+    pub(super) fn known_id(&self, topic: &Topic) -> Result<TopicId> {
+        if topic.id().is_zero() {
+            topic.set_id(self.id_of(topic.name(), 0..topic.partition_count())?);
+        }
+        Ok(topic.id())
     }
 
     /// Opens the log of a partition whose directory is there. Says whether it took over
@@ -319,11 +258,12 @@ impl Store {
             lock: shared.write_lock()?,
             checkpoints: Arc::clone(&shared.checkpoints),
             is_for_one: false,
+            topic: Some(id.to_bytes()),
         };
         shared.directory.open_log(topic, partition, &config, &within)
     }
 
-    pub(super) fn maintain_topic(&self, topic: &crate::topic::handle::Topic) -> Result<()> {
+    pub(super) fn maintain_topic(&self, topic: &Topic) -> Result<()> {
         let Some(maintainer) = &self.shared().maintainer else { return Ok(()) };
         topic.partitions().iter().try_for_each(|log| maintainer.add(log))
     }

@@ -124,7 +124,7 @@ pub(crate) struct Queue {
 pub(crate) struct Sticky {
     batch_bytes: u64,
     current: Option<u32>,
-    /// What `current` has got since it was chosen.
+    /// The bytes that `current` has received since it was chosen.
     bytes: u64,
 }
 

@@ -23,7 +23,7 @@ const RESERVED: ProducerId = 1000;
 /// and must not move the next one to where there are none left.
 const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
 
-/// What ids there are to give out.
+/// The producer ids that are reserved and not given out yet.
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     dir: Arc<SegmentDir>,
@@ -89,7 +89,7 @@ fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
     let mut highest = None;
     for log in logs {
         let known = match log.producers() {
-            Err(Error::Closed | Error::Poisoned { .. }) => continue,
+            Err(Error::Closed { .. } | Error::Poisoned { .. }) => continue,
             known => known?,
         };
         let ids = known.iter().map(|state| state.producer_id);

@@ -8,8 +8,8 @@
 //!         a continued line
 //! ```
 //!
-//! What is written here is ASCII, so that it is the same to a reader who takes the file for ISO
-//! 8859-1, as Java does, and to one who takes it for UTF-8.
+//! Files are written in ASCII, so that they read the same as ISO 8859-1, which Java expects, and
+//! as UTF-8.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Properties, &'static str> {
     Ok(properties)
 }
 
-/// What [`parse`] reads as these keys and values.
+/// Returns text that [`parse`] reads as these keys and values.
 pub(crate) fn format<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (key, value) in properties {

@@ -1,4 +1,4 @@
-//! What the members of a group tell each other: subscriptions to the leader, assignments from it.
+//! The messages between the members of a group: subscriptions to the leader, assignments from it.
 //!
 //! The group carries them as bytes and does not look into them.
 //!
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The version of what is written unless somebody cannot read it.
+/// The version that is written, unless a member cannot read it.
 pub(crate) const LAST_VERSION: i16 = 3;
 
 /// No generation.
@@ -43,7 +43,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// A partition, by its topic and its number.
+    /// Creates a partition, by its topic and its number.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
         TopicPartition { topic: topic.into(), partition }
@@ -57,24 +57,24 @@ impl<T: Into<Arc<str>>> From<(T, u32)> for TopicPartition {
 }
 
 impl fmt::Display for TopicPartition {
-    /// As its directory is called.
+    /// Writes the name of its directory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
     }
 }
 
-/// What a member wants, and what it has.
+/// The subscription of a member: the topics it wants, and the partitions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The topics.
     pub topics: Vec<String>,
-    /// For the assignor.
+    /// Data for the assignor.
     pub user_data: Option<Vec<u8>>,
     /// The partitions that it has.
     pub owned: Vec<TopicPartition>,
     /// The generation of the group in which it got them; -1 is none.
     pub generation: i32,
-    /// Where it is.
+    /// Its rack.
     pub rack: Option<String>,
 }
 
@@ -90,12 +90,12 @@ impl Default for Subscription {
     }
 }
 
-/// What a member gets.
+/// The assignment of a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// The partitions.
     pub(crate) partitions: Vec<TopicPartition>,
-    /// For the assignor.
+    /// Data for the assignor.
     pub(crate) user_data: Option<Vec<u8>>,
 }
 
@@ -184,8 +184,8 @@ pub(crate) fn sticky_user_data(last: &[TopicPartition], generation: i32) -> Opti
     Some(output)
 }
 
-/// Reads the user data of the sticky assignor. As in Kafka, who sends what cannot be read has had
-/// nothing.
+/// Reads the user data of the sticky assignor. As in Kafka, a member whose data cannot be read
+/// counts as one without partitions.
 pub(crate) fn read_sticky_user_data(bytes: &[u8]) -> (Vec<TopicPartition>, i32) {
     let mut input = Input::new(bytes);
     let Ok(last) = input.partitions() else { return (Vec::new(), NO_GENERATION) };

@@ -1,7 +1,7 @@
-//! Values as bytes: what keys and values of records are made of, and what is made of them.
+//! Serialization of keys and values.
 //!
-//! A type says itself how it is written, in [`Serialize`], and how it is read, in [`Deserialize`].
-//! These do, in the bytes of Kafka's serializers of the same name:
+//! A type implements [`Serialize`] to be written, and [`Deserialize`] to be read. These types do,
+//! with the bytes of Kafka's serializers of the same name:
 //!
 //! | type | bytes |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | `Option<T>` | null, or those of `T` |
 //! | `Json<T>` | JSON; with the cargo feature `serde` |
 //!
-//! Where Kafka gives `null` for null whatever the type, that takes an `Option` here. And text that
-//! is not UTF-8 is refused, where Kafka puts replacement characters.
+//! Kafka returns `null` for null whatever the type; here, use an `Option`. Text that is not UTF-8
+//! is an error, where Kafka inserts replacement characters.
 
 mod builtin;
 #[cfg(feature = "serde")]
@@ -29,7 +29,7 @@ use crate::error::{DeserializeError, RecordPart, SerializeError};
 use crate::record::{Header, HeaderName};
 use bytes::Bytes;
 
-/// What can be the key or the value of a record that is sent. Kafka: `Serializer`.
+/// A type of keys or values that can be sent. Kafka: `Serializer`.
 ///
 /// ```
 /// use annals::{DeserializeContext, DeserializeError, Deserialize, RecordPart, Serialize, SerializeContext, SerializeError};
@@ -71,31 +71,31 @@ use bytes::Bytes;
 /// # Ok::<(), annals::SerializeError>(())
 /// ```
 pub trait Serialize {
-    /// Its bytes; `None` is null, which as a value is a tombstone.
+    /// Returns the bytes; `None` is null, which as a value is a tombstone.
     ///
     /// # Errors
     ///
-    /// Why it has none. The record is not sent then.
+    /// Why it cannot be serialized. The record is not sent then.
     fn serialize(&self, to: &mut SerializeContext<'_>) -> Result<Option<Bytes>, SerializeError>;
 }
 
-/// What can be made of the key or the value of a record that was read. Kafka: `Deserializer`.
+/// A type of keys or values that can be read. Kafka: `Deserializer`.
 ///
 /// [`Serialize`] has an example.
 pub trait Deserialize: Sized {
-    /// The value that these bytes are; `None` is null. They are whatever somebody wrote to the
-    /// topic.
+    /// Returns the value of these bytes; `None` is null. Any program may have written them to the
+    /// topic, so do not trust them.
     ///
     /// # Errors
     ///
-    /// Why they are none of this type, with what was expected and what was found.
+    /// Why the bytes are not a value of this type: what was expected, and what was found.
     fn deserialize(
         bytes: Option<&Bytes>,
         from: &DeserializeContext<'_>,
     ) -> Result<Self, DeserializeError>;
 }
 
-/// The record that something is serialized for.
+/// The record for which a key or a value is serialized.
 #[derive(Debug)]
 pub struct SerializeContext<'a> {
     topic: &'a str,
@@ -104,7 +104,7 @@ pub struct SerializeContext<'a> {
 }
 
 impl<'a> SerializeContext<'a> {
-    /// A part of a record for this topic, with these headers so far.
+    /// Creates the context of a part of a record for this topic, with these headers so far.
     pub fn new(
         topic: &'a str,
         part: RecordPart,
@@ -113,19 +113,19 @@ impl<'a> SerializeContext<'a> {
         SerializeContext { topic, part, headers }
     }
 
-    /// The topic that the record goes to.
+    /// Returns the topic of the record.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.topic
     }
 
-    /// Whether it is the key or the value.
+    /// Returns whether the part is the key or the value.
     #[must_use]
     pub fn part(&self) -> RecordPart {
         self.part
     }
 
-    /// The headers of the record so far. The key is serialized before the value.
+    /// Returns the headers of the record so far. The key is serialized before the value.
     #[must_use]
     pub fn headers(&self) -> &[Header] {
         self.headers
@@ -137,7 +137,7 @@ impl<'a> SerializeContext<'a> {
     }
 }
 
-/// The record that something is deserialized from.
+/// The record from which a key or a value is deserialized.
 #[derive(Debug, Clone, Copy)]
 pub struct DeserializeContext<'a> {
     topic: &'a str,
@@ -146,25 +146,25 @@ pub struct DeserializeContext<'a> {
 }
 
 impl<'a> DeserializeContext<'a> {
-    /// A part of a record of this topic, with these headers.
+    /// Creates the context of a part of a record of this topic, with these headers.
     #[must_use]
     pub fn new(topic: &'a str, part: RecordPart, headers: &'a [Header]) -> DeserializeContext<'a> {
         DeserializeContext { topic, part, headers }
     }
 
-    /// The topic that the record is in.
+    /// Returns the topic of the record.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.topic
     }
 
-    /// Whether it is the key or the value.
+    /// Returns whether the part is the key or the value.
     #[must_use]
     pub fn part(&self) -> RecordPart {
         self.part
     }
 
-    /// The headers of the record.
+    /// Returns the headers of the record.
     #[must_use]
     pub fn headers(&self) -> &[Header] {
         self.headers

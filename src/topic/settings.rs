@@ -30,24 +30,24 @@ const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 
-/// How a topic is set up: how many partitions it has, and which of Kafka's settings it sets
-/// itself.
+/// The settings of a topic: its number of partitions, and the settings of Kafka that it does not
+/// leave to the defaults.
 ///
-/// Settings are named as in Kafka, and a value that Kafka refuses is refused. What has a meaning
-/// in one process is an option of the topic's logs: [`LogConfig`] says what each does. What has
-/// none (`min.insync.replicas`, `unclean.leader.election.enable`, `remote.*` and
-/// `local.retention.*`, throttled replicas, `file.delete.delay.ms`, `compression.lz4.level`) is
-/// checked, kept, described and handed back, and does nothing.
+/// Settings have Kafka's names, and a value that Kafka rejects is rejected. A setting with a
+/// meaning in one process is an option of the topic's logs: [`LogConfig`] describes the effect.
+/// The others (`min.insync.replicas`, `unclean.leader.election.enable`, `remote.*` and
+/// `local.retention.*`, throttled replicas, `file.delete.delay.ms`, `compression.lz4.level`) are
+/// validated, stored and described, and have no effect.
 ///
-/// Three defaults are worth to know. A topic forgets what is older than **7 days**, as in Kafka,
-/// where a [`Log`](crate::Log) forgets nothing: `retention.ms=-1`, or
-/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], keeps everything. A topic
-/// rejects records whose timestamp lies more than **an hour** ahead of its clock, as in Kafka 4,
-/// where a log takes any: see `message.timestamp.after.max.ms`. And a topic that only compacts
-/// forgets nothing by age or size, whatever `retention.*` says.
+/// Note three defaults. A topic deletes records older than **7 days**, as in Kafka, while a
+/// [`Log`](crate::Log) deletes nothing: with `retention.ms=-1`, or
+/// [`retention_age`](TopicConfig::retention_age) of [`Duration::MAX`], a topic keeps everything. A
+/// topic rejects records whose timestamp lies more than **an hour** ahead of its clock, as in
+/// Kafka 4, while a log accepts any: see `message.timestamp.after.max.ms`. And a topic that only
+/// compacts deletes nothing by age or size, whatever its `retention.*` settings are.
 ///
-/// The methods that take text check it at once. The others take any value;
-/// [`validate`](TopicConfig::validate) and the creation of the topic check it.
+/// The methods that take text validate it at once. The others accept any value;
+/// [`validate`](TopicConfig::validate) and the creation of the topic validate it.
 ///
 /// ```
 /// use annals::{CleanupPolicy, TopicConfig};
@@ -72,11 +72,11 @@ const NO_LIMIT: Duration = Duration::from_millis(i64::MAX as u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
     pub(crate) partitions: u32,
-    /// What the topic sets itself, as text.
+    /// The topic's own settings, as text.
     own: BTreeMap<&'static str, String>,
 }
 
-/// A setting of a topic, as it is described. Kafka: `ConfigEntry`.
+/// The description of a setting of a topic. Kafka: `ConfigEntry`.
 ///
 /// ```
 /// use annals::{ConfigSource, TopicConfig};
@@ -90,25 +90,25 @@ pub struct TopicConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigEntry {
-    /// Kafka's name for it.
+    /// Kafka's name of the setting.
     pub key: &'static str,
-    /// Its value, as Kafka writes it.
+    /// Its value, in Kafka's format.
     pub value: String,
-    /// The value of a topic that does not set it.
+    /// The default: the value of a topic that does not set it.
     pub default: String,
-    /// Where the value comes from.
+    /// The source of the value.
     pub source: ConfigSource,
-    /// The option of [`LogConfig`] that it is; `None` for one that does nothing here.
+    /// The corresponding option of [`LogConfig`]; `None` for a setting without effect.
     pub option: Option<&'static str>,
 }
 
-/// Where the value of a setting comes from.
+/// The source of the value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigSource {
     /// The topic does not set it. Kafka: `DEFAULT_CONFIG`, or `STATIC_BROKER_CONFIG`.
     Default,
-    /// The topic sets it itself, be it to the default. Kafka: `DYNAMIC_TOPIC_CONFIG`.
+    /// The topic sets it, possibly to the default. Kafka: `DYNAMIC_TOPIC_CONFIG`.
     Topic,
 }
 
@@ -119,15 +119,15 @@ impl Default for TopicConfig {
     }
 }
 
-/// The options of the logs of a topic that sets nothing itself: Kafka's.
+/// The options of the logs of a topic without settings of its own: Kafka's.
 pub(crate) fn default_log() -> LogConfig {
     LogConfig::default().retention_age(SEVEN_DAYS).timestamp_after_max(ONE_HOUR)
 }
 
 impl TopicConfig {
-    /// How many partitions the topic has.
+    /// Sets the number of partitions.
     ///
-    /// *Default* 1. *Limits* 1 and up; it can be raised later, and never lowered. *Effect*:
+    /// *Default* 1. *Limits* 1 and up; you can raise it later, and never lower it. *Effect*:
     /// records with the same key go to the same partition and stay in order, until there are more
     /// partitions. Kafka: `num.partitions`.
     #[must_use]
@@ -136,13 +136,13 @@ impl TopicConfig {
         self
     }
 
-    /// Sets a setting by Kafka's key, to a value as Kafka writes it.
+    /// Sets a setting by Kafka's key, to a value in Kafka's format.
     ///
     /// # Errors
     ///
-    /// - [`TopicError::UnknownSetting`] if topics have none of that name.
-    /// - [`TopicError::InvalidSetting`] if it cannot have that value. Settings that contradict
-    ///   each other are found when the topic is created or altered, or by
+    /// - [`TopicError::UnknownSetting`] if topics have no setting of that name.
+    /// - [`TopicError::InvalidSetting`] if the value is invalid. Settings that contradict each
+    ///   other are rejected when the topic is created or altered, or by
     ///   [`validate`](TopicConfig::validate).
     pub fn set(self, key: &str, value: &str) -> Result<Self> {
         let (key, value) = (known(key)?, value.trim());
@@ -150,37 +150,37 @@ impl TopicConfig {
         Ok(self.put(key.name, value.to_owned()))
     }
 
-    /// Leaves a setting to the default.
+    /// Resets a setting to the default.
     ///
     /// # Errors
     ///
-    /// [`TopicError::UnknownSetting`] if topics have none of that name.
+    /// [`TopicError::UnknownSetting`] if topics have no setting of that name.
     pub fn unset(mut self, key: &str) -> Result<Self> {
         self.own.remove(known(key)?.name);
         Ok(self)
     }
 
-    /// What the topic itself sets for this key: `None` if the default holds, and also if topics
-    /// have no such setting.
+    /// Returns the topic's own value for this key; `None` if the default applies, or topics have
+    /// no such setting.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.own.get(key).map(String::as_str)
     }
 
-    /// What the topic sets itself, in the order of the keys.
+    /// Returns the topic's own settings, in the order of the keys.
     pub fn overrides(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.own.iter().map(|(&key, value)| (key, value.as_str()))
     }
 
-    /// All settings with their values, in the order of the keys, with Kafka's defaults.
+    /// Returns all settings with their values, in the order of the keys, with Kafka's defaults.
     /// Kafka: `describeConfigs`.
     #[must_use]
     pub fn entries(&self) -> Vec<ConfigEntry> {
         self.entries_over(&default_log())
     }
 
-    /// All settings with their values, in the order of the keys, where logs have these options by
-    /// default.
+    /// Returns all settings with their values, in the order of the keys, with these options as the
+    /// defaults.
     pub(crate) fn entries_over(&self, defaults: &LogConfig) -> Vec<ConfigEntry> {
         let entry = |key: &Key| {
             let default = key.default(defaults);
@@ -195,12 +195,13 @@ impl TopicConfig {
         entries
     }
 
-    /// Takes the settings from the options of a log: each that is not Kafka's default of a topic
-    /// becomes the topic's own, and each that is becomes none. So a log that keeps everything and
-    /// takes records of any time, as logs do by default, makes a topic that does.
+    /// Takes the settings from the options of a log. An option that differs from Kafka's default
+    /// of a topic becomes the topic's own setting; the others are left to the default. So the
+    /// options of a log that keeps everything and accepts any timestamp, as logs do by default,
+    /// make a topic that does the same.
     ///
-    /// What is no setting of topics is the store's and not taken: file system, clock, listener and
-    /// maintainer, and [`on_corruption`](LogConfig::on_corruption),
+    /// Options that are not settings of topics are ignored, because the store has its own: file
+    /// system, clock, listener, maintainer, and [`on_corruption`](LogConfig::on_corruption),
     /// [`dedupe_bytes`](LogConfig::dedupe_bytes),
     /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
     /// [`leader_epoch`](LogConfig::leader_epoch) and
@@ -230,7 +231,7 @@ impl TopicConfig {
         self
     }
 
-    /// The options of a log of this topic, where logs have these by default.
+    /// Returns the options of a log of this topic, with these options as the defaults.
     ///
     /// ```
     /// use annals::{LogConfig, TopicConfig};
@@ -243,9 +244,9 @@ impl TopicConfig {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::InvalidSetting`] names the first setting that cannot be as it is, by itself
-    ///   or beside the others.
-    /// - [`Error::InvalidConfig`] if an option is wrong that is no setting of topics.
+    /// - [`TopicError::InvalidSetting`] names the first setting that is invalid, alone or together
+    ///   with the others.
+    /// - [`Error::InvalidConfig`] if an option is invalid that is not a setting of topics.
     pub fn apply(&self, defaults: &LogConfig) -> Result<LogConfig> {
         let mut log = defaults.clone();
         for key in KEYS {
@@ -275,7 +276,7 @@ impl TopicConfig {
         }
     }
 
-    /// Checks all settings, as creating a topic does.
+    /// Validates all settings, as creating a topic does.
     ///
     /// # Errors
     ///
@@ -284,7 +285,7 @@ impl TopicConfig {
         self.log_config().map(drop)
     }
 
-    /// The options of a log of this topic, with Kafka's defaults.
+    /// Returns the options of a log of this topic, with Kafka's defaults.
     pub(crate) fn log_config(&self) -> Result<LogConfig> {
         self.apply(&default_log())
     }
@@ -295,9 +296,9 @@ impl TopicConfig {
     }
 }
 
-/// Settings by methods, for those that are set most.
+/// Methods for common settings.
 impl TopicConfig {
-    /// How old records become before they are forgotten.
+    /// Sets the age at which records are deleted.
     ///
     /// *Default* 7 days. *Limits* from `i64::MAX` milliseconds on, [`Duration::MAX`] for one,
     /// there is no limit. *Effect*: [`LogConfig::retention_age`]. Kafka: `retention.ms`.
@@ -307,7 +308,7 @@ impl TopicConfig {
         self.put("retention.ms", if unlimited { "-1".to_owned() } else { keys::millis::text(age) })
     }
 
-    /// How large a partition becomes before its oldest records are forgotten.
+    /// Sets the size of a partition at which its oldest records are deleted.
     ///
     /// *Default* no limit. *Limits* [`u64::MAX`] is no limit. *Effect*:
     /// [`LogConfig::retention_bytes`]. Kafka: `retention.bytes`.
@@ -316,7 +317,7 @@ impl TopicConfig {
         self.put("retention.bytes", i64::try_from(bytes).unwrap_or(-1).to_string())
     }
 
-    /// Whether old records are forgotten, or superseded ones, or both.
+    /// Sets whether old records are deleted, or superseded ones, or both.
     ///
     /// *Default* [`CleanupPolicy::Delete`]. *Effect*: [`LogConfig::cleanup_policy`].
     /// Kafka: `cleanup.policy`.
@@ -325,7 +326,7 @@ impl TopicConfig {
         self.read("cleanup.policy", &LogConfig::default().cleanup_policy(policy))
     }
 
-    /// The size at which a segment is closed and the next begun.
+    /// Sets the size at which a segment is closed and the next begun.
     ///
     /// *Default* 1 GiB. *Limits* 62 bytes to 2 GiB - 1. *Effect*: [`LogConfig::segment_bytes`].
     /// Kafka: `segment.bytes`.
@@ -334,7 +335,7 @@ impl TopicConfig {
         self.put("segment.bytes", bytes.to_string())
     }
 
-    /// The age at which a segment is closed even if it is not full.
+    /// Sets the age at which a segment is closed even if it is not full.
     ///
     /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: [`LogConfig::segment_age`].
     /// Kafka: `segment.ms`.
@@ -343,7 +344,7 @@ impl TopicConfig {
         self.put("segment.ms", keys::millis::text(age))
     }
 
-    /// The largest batch that the topic takes.
+    /// Sets the largest batch that the topic accepts.
     ///
     /// *Default* 1 MiB + 12. *Limits* up to 2 GiB - 1. *Effect*: [`LogConfig::max_message_bytes`].
     /// Kafka: `max.message.bytes`.
@@ -352,10 +353,10 @@ impl TopicConfig {
         self.put("max.message.bytes", bytes.to_string())
     }
 
-    /// Compresses every batch with this codec, at this level. To leave them as producers made
-    /// them, [`unset`](TopicConfig::unset) `compression.type`.
+    /// Compresses every batch with this codec, at this level. To keep the producers' compression,
+    /// [`unset`](TopicConfig::unset) `compression.type`.
     ///
-    /// *Default* as producers made them. *Limits* a codec that this build has. *Effect*:
+    /// *Default* the producers' compression. *Limits* the codecs of this build. *Effect*:
     /// [`LogConfig::compression`]. Kafka: `compression.type`, with its levels.
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
@@ -364,7 +365,7 @@ impl TopicConfig {
         names.into_iter().fold(self, |config, key| config.read(key, &log))
     }
 
-    /// Whose time records carry: their producer's, or the time the topic took them.
+    /// Sets which timestamps records carry: those of their producer, or the time of the append.
     ///
     /// *Default* the producer's. *Effect*: [`LogConfig::timestamp_type`].
     /// Kafka: `message.timestamp.type`.
@@ -373,7 +374,7 @@ impl TopicConfig {
         self.read("message.timestamp.type", &LogConfig::default().timestamp_type(timestamp_type))
     }
 
-    /// How large a share of a partition must be dirty for it to be compacted.
+    /// Sets the share of a partition that must be dirty for it to be compacted.
     ///
     /// *Default* 0.5. *Limits* 0 to 1. *Effect*: [`LogConfig::min_cleanable_dirty_ratio`].
     /// Kafka: `min.cleanable.dirty.ratio`.
@@ -382,7 +383,7 @@ impl TopicConfig {
         self.put("min.cleanable.dirty.ratio", ratio.to_string())
     }
 
-    /// How long a record stays at least, whatever supersedes it.
+    /// Sets the shortest time for which a record stays, even if a later one supersedes it.
     ///
     /// *Default* none. *Limits* at most [`max_compaction_lag`](TopicConfig::max_compaction_lag).
     /// *Effect*: [`LogConfig::min_compaction_lag`]. Kafka: `min.compaction.lag.ms`.
@@ -391,7 +392,7 @@ impl TopicConfig {
         self.put("min.compaction.lag.ms", keys::millis::text(lag))
     }
 
-    /// How long a superseded record stays at most.
+    /// Sets the longest time for which a superseded record stays.
     ///
     /// *Default* no limit. *Limits* 1 ms and up. *Effect*: [`LogConfig::max_compaction_lag`].
     /// Kafka: `max.compaction.lag.ms`.
@@ -400,7 +401,7 @@ impl TopicConfig {
         self.put("max.compaction.lag.ms", keys::millis::text(lag))
     }
 
-    /// How long a tombstone stays after the pass that first met it.
+    /// Sets how long a tombstone stays after the pass that first met it.
     ///
     /// *Default* 1 day. *Effect*: [`LogConfig::delete_retention`]. Kafka: `delete.retention.ms`.
     #[must_use]
@@ -408,7 +409,7 @@ impl TopicConfig {
         self.put("delete.retention.ms", keys::millis::text(retention))
     }
 
-    /// Makes everything durable whenever this many records are not yet.
+    /// Flushes the log whenever this many records are not durable.
     ///
     /// *Default* never. *Limits* 1 and up. *Effect*: [`LogConfig::flush_messages`].
     /// Kafka: `flush.messages`.
@@ -417,7 +418,7 @@ impl TopicConfig {
         self.put("flush.messages", i64::try_from(records).unwrap_or(i64::MAX).to_string())
     }
 
-    /// Makes everything durable with the first append after this time since the last flush.
+    /// Makes each record durable within this time of its append.
     ///
     /// *Default* never. *Effect*: [`LogConfig::flush_interval`]. Kafka: `flush.ms`.
     #[must_use]
@@ -425,7 +426,7 @@ impl TopicConfig {
         self.put("flush.ms", keys::millis::text(interval))
     }
 
-    /// Sets a setting to what a log has.
+    /// Sets a setting to the value of a log's option.
     fn read(self, key: &'static str, log: &LogConfig) -> Self {
         let value = keys::find(key).map(|key| key.default(log)).unwrap_or_default();
         self.put(key, value)

@@ -1,12 +1,12 @@
 //! A store: a directory of topics.
 
 use crate::clock::Clock;
-use crate::error::{Error, Result, TopicError};
+use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
-    CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place, Signal,
-    WriteLock, hold_wakers, wake_after, wake_all,
+    self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
+    Signal, WriteLock, hold_wakers, wake_after, wake_all,
 };
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,8 +82,6 @@ pub(crate) struct StoreShared {
     /// once the store is closed.
     lock: Mutex<Option<Arc<WriteLock>>>,
     closed: AtomicBool,
-    /// Whether it is known which topics there are.
-    pub(super) is_surveyed: AtomicBool,
     /// Leaf lock: held to look a topic up, never across I/O.
     pub(super) topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     /// Directories that belong to no topic, left alone.
@@ -103,6 +101,14 @@ pub(crate) struct StoreShared {
     pub(crate) coordinator: Mutex<Option<Arc<Coordinator>>>,
 }
 
+/// The reason for a close: the end of use, or an opening that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// An opening that failed. The directory counts as closed cleanly if it did before.
+    Opening,
+    Use,
+}
+
 impl Store {
     /// Opens a directory of topics, creating it if there is none.
     ///
@@ -112,7 +118,10 @@ impl Store {
     /// [`Log::open`] does. It opens the directory of a Kafka broker as it is.
     ///
     /// Other files and directories, such as `lost+found`, are left alone: see
-    /// [`unknown_directories`](Store::unknown_directories).
+    /// [`unknown_directories`](Store::unknown_directories). An empty directory that only has [the
+    /// name](crate::docs::format#a-directory-of-topics) of a partition is left alone, too.
+    ///
+    /// If opening fails, a directory that was closed cleanly still counts as that.
     ///
     /// A partition whose files are damaged is [offline](TopicError::PartitionOffline), and all
     /// others can be used: [`Topic::unavailable_partitions`] lists such partitions,
@@ -131,8 +140,12 @@ impl Store {
     /// - [`Error::Locked`] while another store or a broker has the directory open, while one of
     ///   its logs is open without a store, or while a handle of an earlier store lives that was
     ///   not closed.
-    /// - [`TopicError::InvalidDirectory`], [`Error::NotALog`] for a directory that is something
-    ///   else, or has one in it that is named like a partition's and is none.
+    /// - [`Error::NotALog`] if the path is a file, or if the directory holds one that is named
+    ///   like a partition's and holds other files.
+    /// - [`TopicError::InvalidDirectory`] if the directory belongs to something else: it holds
+    ///   files or directories, other than hidden ones and what a fresh volume has, and nothing of
+    ///   a store or a broker. Nothing was written. Also if a partition is beyond those that its
+    ///   topic has, or is a symbolic link.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
     /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with
     ///   [`OfflinePartitions::Never`].
@@ -141,9 +154,7 @@ impl Store {
         config.validate()?;
         let path = dir.as_ref();
         Place::check(path)?;
-        let fs = &config.log.fs;
-        fs.create_dir(path).map_err(|e| Error::io("create", path, e))?;
-        let place = Place::hold(fs, path).map_err(|e| Error::io("open", path, e))?;
+        let place = log::create(&config.log.fs, path)?;
         let directory = Directory::new(&place, &config.log);
         directory.check()?;
         let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
@@ -162,7 +173,6 @@ impl Store {
                 changes: Mutex::new(()),
                 lock: Mutex::new(Some(lock)),
                 closed: AtomicBool::new(false),
-                is_surveyed: AtomicBool::new(false),
                 topics: RwLock::default(),
                 unknown: RwLock::default(),
                 interrupted: Mutex::default(),
@@ -178,7 +188,7 @@ impl Store {
             Err(error) => {
                 // Those that opened are closed again, so that the next opening finds of all logs
                 // what this one found.
-                store.close().ok();
+                store.shared.change(|| store.shared.close(Ends::Opening)).ok();
                 Err(error)
             }
         }
@@ -224,14 +234,15 @@ impl Store {
         found.ok_or_else(|| TopicError::Unknown { topic: name.to_owned() }.into())
     }
 
-    /// Returns all topics, in the order of their names, including the internal ones.
+    /// Returns all topics, in the order of their names, including the internal ones. After a
+    /// close, these are the topics that there were.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         self.shared.topics.read().values().map(Topic::new).collect()
     }
 
-    /// Changes the settings of a topic while it is in use. The number of partitions in `config` is
-    /// ignored.
+    /// Changes the settings of a topic while it is in use, but not the number of its partitions:
+    /// that in `config` is ignored, and [`add_partitions`](Store::add_partitions) changes it.
     ///
     /// A setting that is not in `config` returns to its default, so begin with [`Topic::config`].
     /// Most settings apply at once. `index.interval.bytes` applies after the next opening, and
@@ -298,7 +309,7 @@ impl Store {
             for (number, log) in topic.numbered() {
                 match log.maintain() {
                     Ok(report) => reports.push((topic.clone(), number, report)),
-                    Err(Error::Closed) if self.is_gone(&log)? => {}
+                    Err(Error::Closed { .. }) if self.is_gone(&log)? => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -317,20 +328,25 @@ impl Store {
         let logs = self.shared.logs();
         let flushed = self.shared.in_parallel(&logs, Log::flush);
         logs.iter().zip(flushed).try_for_each(|(log, flushed)| match flushed {
-            Err(Error::Closed) if self.is_gone(log)? => Ok(()),
+            Err(Error::Closed { .. }) if self.is_gone(log)? => Ok(()),
             flushed => flushed.map(drop),
         })
     }
 
-    /// Whether a log is closed because its topic was deleted meanwhile.
+    /// Whether a log is closed because its topic was deleted, or its partition reopened,
+    /// meanwhile.
     fn is_gone(&self, log: &Log) -> Result<bool> {
         self.shared.check_open()?;
+        if log.shared().close_reason() == CloseReason::Reopened {
+            // Its records are durable once the call that reopens it has ended.
+            drop(self.shared.changes.lock());
+        }
         Ok(!self.shared.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
     }
 
     /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening
     /// reads none of them. On a full disk `close` succeeds, too, and the next opening recovers the
-    /// logs.
+    /// logs. All files and directories are closed, even while handles live: see [`Log::close`].
     ///
     /// Close producers and consumers first: the records that wait in a producer, and the positions
     /// that a consumer has not committed, are not in the logs yet.
@@ -341,11 +357,11 @@ impl Store {
     /// - As [`Log::close`]: the error of the first log that could not be closed cleanly. The
     ///   directory is unlocked all the same, and the next opening recovers such logs.
     pub fn close(&self) -> Result<()> {
-        self.shared.change(|| self.shared.close())
+        self.shared.change(|| self.shared.close(Ends::Use))
     }
 
-    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`.
-    /// They are left alone.
+    /// Returns the directories in the store's own that belong to no topic, such as `lost+found`,
+    /// or an empty one with the name of a partition. They are left alone.
     #[must_use]
     pub fn unknown_directories(&self) -> Vec<PathBuf> {
         self.shared.unknown.read().clone()
@@ -451,32 +467,35 @@ impl StoreShared {
     }
 
     /// Closes all logs cleanly, and unlocks the directory.
-    fn close(&self) -> Result<()> {
+    fn close(&self, what: Ends) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let logs = self.logs();
-        let closed = self.in_parallel(&logs, Log::close_with_others);
+        let close = |log: &Log| log.close_with_others(CloseReason::WithStore);
+        let closed = self.in_parallel(&logs, close);
         let failed = closed.into_iter().find_map(|closed| match closed {
             // Another handle of the log has closed it.
-            Ok(()) | Err(Error::Closed) => None,
+            Ok(()) | Err(Error::Closed { .. }) => None,
             Err(error) => Some(error),
         });
         // Lines of logs that could not be opened stay.
         let done = self.checkpoints.commit_all();
-        let known = self.is_surveyed.load(Ordering::Acquire);
         let names = || {
             self.partitions().iter().map(|(topic, number)| format!("{topic}-{number}")).collect()
         };
-        let marked = done.and_then(|()| self.checkpoints.commit_clean_shutdown(known.then(names)));
+        let names = (what == Ends::Use).then(names);
+        let ended = failed.map_or(done, Err);
+        let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
+        self.directory.dir.let_go();
         self.note_change();
-        failed.map_or(marked, Err)
+        ended
     }
 
     /// Translates an error of a log for the caller of a store: the logs of a closed store are
     /// closed, too.
     pub(crate) fn closed_with_store(&self, error: Error) -> Error {
         match error {
-            Error::Closed => self.check_open().err().unwrap_or(Error::Closed),
+            Error::Closed { .. } => self.check_open().err().unwrap_or(error),
             other => other,
         }
     }

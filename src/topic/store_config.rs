@@ -58,7 +58,7 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    /// The file system of the directory.
+    /// Sets the file system of the directory.
     ///
     /// *Default* the disk. *Effect*: if you keep a [`MemFs`](crate::fs::MemFs), you can open the
     /// store in it again, also as a crash would have left it.
@@ -68,7 +68,7 @@ impl StoreConfig {
         self
     }
 
-    /// The clock of the store, its logs and its clients.
+    /// Sets the clock of the store, its logs and its clients.
     ///
     /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock), time
     /// passes only when you move it.
@@ -78,14 +78,14 @@ impl StoreConfig {
         self
     }
 
-    /// The listener that receives the events of the store and of all its logs.
+    /// Sets the listener that receives the events of the store and of all its logs.
     #[must_use]
     pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.log = self.log.listener(listener);
         self
     }
 
-    /// The reaction to damage in a log when the store is opened.
+    /// Sets the reaction to damage in a log when the store is opened.
     ///
     /// *Default* [`OnCorruption::Fail`]: the damaged partition is
     /// [offline](StoreConfig::offline_partitions), and nothing in it is changed.
@@ -95,7 +95,7 @@ impl StoreConfig {
         self
     }
 
-    /// Which partitions may stay offline when the store is opened.
+    /// Sets which partitions may stay offline when the store is opened.
     ///
     /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with
     /// the reason, a consumer gets no records from it, and
@@ -107,7 +107,7 @@ impl StoreConfig {
         self
     }
 
-    /// The options of the logs of a topic that does not set its own.
+    /// Sets the options of the logs of a topic that does not set its own.
     ///
     /// *Default* Kafka's, with 7 days of retention. *Effect*: also replaces the file system, the
     /// clock, the listener and the reaction to damage that were set before. Kafka: `log.*` of a
@@ -118,8 +118,9 @@ impl StoreConfig {
         self
     }
 
-    /// The background maintenance, by one [`Maintainer`](crate::Maintainer) for all logs. With
-    /// `None`, only [`Store::maintain`](crate::Store::maintain) does retention and compaction.
+    /// Sets the background maintenance, by one [`Maintainer`](crate::Maintainer) for all logs.
+    /// With `None`, only [`Store::maintain`](crate::Store::maintain) does retention and
+    /// compaction.
     ///
     /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none.
     /// Kafka: `log.cleaner.threads`, `log.retention.check.interval.ms`.
@@ -129,7 +130,7 @@ impl StoreConfig {
         self
     }
 
-    /// The number of threads that open, flush and close logs.
+    /// Sets the number of threads that open, flush and close logs.
     ///
     /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64.
     /// Kafka: `num.recovery.threads.per.data.dir`.
@@ -139,7 +140,7 @@ impl StoreConfig {
         self
     }
 
-    /// The options of consumer groups.
+    /// Sets the options of consumer groups.
     ///
     /// *Default* `CoordinatorConfig::default()`.
     #[must_use]

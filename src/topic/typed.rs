@@ -1,4 +1,4 @@
-//! Producers and consumers of values that have a type, over those of bytes.
+//! Typed producers and consumers, on top of those of bytes.
 //!
 //! ```text
 //!  K, V ── Serialize ──► Producer ──► topic ──► Consumer ── Deserialize ──► K, V
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! In Kafka's consumer a record that cannot be deserialized fails the poll, and the next, and all
-//! that follow, until somebody seeks past it. Here every record is returned once, whatever is in
-//! it.
+//! that follow, until the application seeks past it. Here every record is returned once, whatever
+//! its content.
 
 mod consumer;
 mod poison;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::fs::EntryKind;
-use crate::log::{Log, LogConfig, Place};
+use crate::log::{Log, LogConfig, Place, WriteLock};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
 use crate::topic::admin::{PartitionDescription, TopicDescription};
@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 /// A read-only view of a store, which another process may have open.
 ///
-/// It locks nothing and changes nothing. Each call looks at the directory again, so it sees new
-/// and deleted topics, and a log follows its writer as [`Log::open_read_only`] does. A view has no
-/// calls that write, and writes to one of its logs fail with [`Error::ReadOnly`].
+/// It changes nothing. Each call looks at the directory again, so it sees new and deleted topics,
+/// and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that write, and
+/// writes to one of its logs fail with [`Error::ReadOnly`]. It locks nothing, but for a moment when
+/// [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups) finds
+/// members, to see whether a process has the directory open for writing.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig, fs::MemFs};
@@ -205,6 +207,11 @@ impl StoreView {
     /// [`Error::Io`].
     pub fn partition_count(&self, topic: &str) -> Result<u32> {
         Ok(self.known(topic)?.config.partitions)
+    }
+
+    /// Returns whether a process has the directory open for writing, or that cannot be found out.
+    pub(crate) fn has_writer(&self) -> bool {
+        WriteLock::check_free(&*self.directory.dir.fs, self.path()).is_err()
     }
 
     /// Returns the number of partitions of a topic; 0 if there is no such topic.

@@ -136,7 +136,7 @@ fn a_report_can_end_it_anywhere() {
         let mut report = |bytes| {
             assert!(bytes <= 1 << 20);
             calls += 1;
-            if calls > limit { Err(Error::Closed) } else { Ok(()) }
+            if calls > limit { Err(Error::StoreClosed) } else { Ok(()) }
         };
         let mut map = new_map(10_000, &pass);
         let mut scratch = Scratch::new(1 << 20);
@@ -153,7 +153,7 @@ fn a_report_can_end_it_anywhere() {
                 break;
             }
             Err(error) => {
-                assert!(matches!(error, Error::Closed));
+                assert!(matches!(error, Error::StoreClosed));
                 assert_eq!(files(&fs), before);
             }
         }

@@ -6,17 +6,19 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// What happens to a call.
+/// A fault: what happens to a call.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails with this kind of error and does nothing. A sync that fails syncs nothing.
+    /// The call fails with this kind of error and does nothing. A sync that fails syncs nothing.
     Error(io::ErrorKind),
-    /// It fails with this error number of the operating system and does nothing. `Os(24)` is Linux's "too many open files".
+    /// The call fails with this error number of the operating system and does nothing. `Os(24)` is
+    /// Linux's "too many open files".
     Os(i32),
     /// A read or a write does at most so many bytes. 0 makes a read see the end of the file.
     Short(usize),
-    /// A write writes at most so many bytes and then fails: they are in the file although the call says no.
+    /// A write writes at most so many bytes and then fails: they are in the file although the call
+    /// says no.
     ErrorAfter {
         /// How many bytes it writes.
         written: usize,
@@ -38,11 +40,11 @@ pub enum Fault {
     Call(Hook),
 }
 
-/// What a [`Fault::Call`] runs.
+/// The function of a [`Fault::Call`].
 pub type Hook = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Fault {
-    /// A [`Fault::Call`] of a closure.
+    /// Creates a [`Fault::Call`] of a closure.
     ///
     /// ```
     /// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, Open, Operation, Rule};
@@ -112,7 +114,8 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Which calls meet with which [`Fault`], and when. Without more, every call of the operation does.
+/// Which calls meet with which [`Fault`], and when. Without more, every call of the operation
+/// does.
 ///
 /// A rule counts the calls it matches: by operation, by path, and because the fault
 /// means something for them (a [`Fault::Short`] matches reads and writes only). When
@@ -149,17 +152,17 @@ enum When {
 }
 
 impl Rule {
-    /// A rule for every call of an operation.
+    /// Creates a rule for every call of an operation.
     pub fn new(operation: Operation, fault: Fault) -> Rule {
         Rule { operations: vec![operation], ..Rule::any(fault) }
     }
 
-    /// A rule for every call.
+    /// Creates a rule for every call.
     pub fn any(fault: Fault) -> Rule {
         Rule { operations: Vec::new(), path: None, when: When::Always, fault }
     }
 
-    /// For calls of another operation too.
+    /// Also matches calls of another operation.
     pub fn or(mut self, operation: Operation) -> Rule {
         // Nothing is more than any.
         if !self.operations.is_empty() {
@@ -168,26 +171,26 @@ impl Rule {
         self
     }
 
-    /// Only for paths that contain this. Of a rename, either path will do; of an open file it
-    /// is the path it was opened by.
+    /// Matches only paths that contain this. For a rename, either path counts; for an open file,
+    /// the path by which it was opened.
     pub fn path(mut self, part: impl Into<String>) -> Rule {
         self.path = Some(part.into());
         self
     }
 
-    /// Only the `n`-th call that matches, counted from 1.
+    /// Strikes only the `n`-th call that matches, counted from 1.
     pub fn nth(mut self, n: u64) -> Rule {
         self.when = When::Nth(n);
         self
     }
 
-    /// The `n`-th call that matches, counted from 1, and all after it.
+    /// Strikes the `n`-th call that matches, counted from 1, and all after it.
     pub fn from_nth(mut self, n: u64) -> Rule {
         self.when = When::FromNth(n);
         self
     }
 
-    /// Each call that matches with this probability, as the seed decides.
+    /// Strikes each call that matches with this probability, as the seed decides.
     pub fn chance(mut self, probability: f64, seed: u64) -> Rule {
         self.when = When::Chance(probability, Random::new(seed));
         self
@@ -254,7 +257,7 @@ impl Active {
     }
 }
 
-/// What becomes of one call.
+/// The effect of a rule on one call.
 pub(super) enum Effect {
     Error(Failure),
     Short(usize),

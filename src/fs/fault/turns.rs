@@ -1,10 +1,12 @@
 //! One call at a time: work of several threads in an order that a seed chooses.
 //!
-//! Each thread that takes part stops before each call to the file system. When all of them have stopped, one is chosen and
-//! goes on to its next call. So two runs with one seed make the same calls in the same order, and another seed makes others.
+//! Each thread that takes part stops before each call to the file system. When all of them have
+//! stopped, one is chosen and goes on to its next call. So two runs with one seed make the same
+//! calls in the same order, and another seed makes others.
 //!
-//! A thread that waits for a lock which another one holds does not come to its next call. When nothing has happened
-//! for a while, the choice goes on without it until it comes: such a schedule is sound, but another run may differ from it.
+//! A thread that waits for a lock which another one holds does not come to its next call. When
+//! nothing has happened for a while, the choice goes on without it until it comes: such a schedule
+//! is sound, but another run may differ from it.
 
 use crate::fs::random::Random;
 use crate::sync::{Condvar, Mutex, thread_local};
@@ -21,7 +23,7 @@ thread_local! {
     static PART: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// What a thread is doing.
+/// The state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It is between two calls.
@@ -153,7 +155,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Does work on this thread in turn with the others. A thread that has a place already keeps that.
+    /// Does work on this thread in turn with the others. A thread that has a place already keeps
+    /// that.
     pub(crate) fn fill<T>(self, work: impl FnOnce() -> T) -> T {
         let before = PART.with(Cell::get);
         if before.0 == self.turns.address() {

@@ -1,10 +1,10 @@
-//! The bytes of one file: what is in the page cache, and what of it is on the medium.
+//! The bytes of one file: the content of the page cache, and the synced content.
 //!
-//! Bytes live in shared blocks that are copied when somebody changes one that
-//! another still needs. So a snapshot costs one reference per file, and an append
-//! copies one block at most, however large the file is. Next to the live blocks
-//! are kept, for the blocks changed since the last sync and for no others, the
-//! versions the medium has: applied to the live blocks they give the synced file.
+//! Bytes live in shared blocks that are copied before a change if a snapshot still
+//! needs them. So a snapshot costs one reference for each file, and an append copies
+//! at most one block, however large the file is. Next to the live blocks, the synced
+//! versions are kept, only for blocks changed since the last sync: applied to the live
+//! blocks they result in the synced file.
 
 use super::crash::Luck;
 use super::space::Space;
@@ -39,7 +39,7 @@ pub(super) struct Content {
     reserved: u64,
     synced_len: u64,
     synced_reserved: u64,
-    /// What the medium has of each block that was changed since the last sync.
+    /// The synced version of each block that was changed since the last sync.
     before: BTreeMap<u64, Option<Block>>,
     /// The lengths since the last sync, oldest first, without the current one.
     lengths: VecDeque<u64>,
@@ -102,7 +102,8 @@ impl Content {
         Ok(done)
     }
 
-    /// Cuts, giving room back, or extends, taking none: what was never written reads as zeros.
+    /// Truncates, releasing room, or extends, taking none: bytes that were never written read as
+    /// zeros.
     pub(super) fn set_len(&mut self, len: u64, space: &Space) -> io::Result<()> {
         check_len(len)?;
         if len < self.len {
@@ -138,7 +139,7 @@ impl Content {
         self.synced_reserved = self.reserved;
     }
 
-    /// The file as it is now, on the medium.
+    /// Returns the file as it is now, fully synced.
     pub(super) fn everything(&self) -> Content {
         let blocks = Arc::clone(&self.blocks);
         Content::settled(blocks, self.len, self.reserved)
@@ -149,7 +150,7 @@ impl Content {
         Content::settled(self.synced_blocks(), self.synced_len, self.synced_reserved)
     }
 
-    /// A file that a power failure may leave: of each block or sector one of its two
+    /// A file that a loss of power may leave: of each block or sector one of its two
     /// versions, and a length it had or that a write torn between two sectors gives it.
     pub(super) fn survivor(&self, luck: &mut Luck) -> Content {
         if self.is_synced() {
@@ -193,7 +194,7 @@ impl Content {
         blocks
     }
 
-    /// A block to be changed. What the medium has of it is put aside first.
+    /// Returns a block to be changed. Its synced version is put aside first.
     fn change(&mut self, index: u64) -> &mut [u8; BLOCK] {
         let block = match Arc::make_mut(&mut self.blocks).entry(index) {
             Entry::Vacant(vacant) => {

@@ -1,4 +1,4 @@
-//! What a power failure leaves: the choices, all of them drawn from one seed.
+//! What a loss of power leaves: the choices, all of them drawn from one seed.
 
 use super::content::{BLOCK, SECTOR};
 use crate::fs::random::Random;

@@ -1,6 +1,6 @@
 //! The names: directories as they are, as they were synced, and the changes in between.
 //!
-//! A change is kept until a sync of its directory commits it. After a power failure
+//! A change is kept until a sync of its directory commits it. After a loss of power
 //! some of the changes kept are there and some are not, with two rules that every
 //! real file system observes:
 //!
@@ -17,11 +17,12 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The number of a directory. One that was removed keeps its number: a power failure may bring it back.
+/// The number of a directory. One that was removed keeps its number: a loss of power may bring it
+/// back.
 pub(super) type DirId = u64;
 pub(super) const ROOT: DirId = 0;
 
-/// What a name stands for.
+/// The object that a name leads to.
 #[derive(Clone)]
 pub(super) enum Node {
     File(Arc<FileNode>),
@@ -88,7 +89,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Names that are all on the medium.
+    /// Creates names that are all synced.
     pub(super) fn settled(names: Names) -> Tree {
         Tree { synced: names.clone(), live: names, pending: Vec::new() }
     }
@@ -97,7 +98,7 @@ impl Tree {
         Tree::settled(Names::from([(ROOT, BTreeMap::new())]))
     }
 
-    /// What is at a path.
+    /// Returns the object at a path.
     pub(super) fn find(&self, at: At<'_>) -> io::Result<Node> {
         let mut node = Node::Dir(at.dir);
         for name in components(at.path) {
@@ -180,7 +181,7 @@ impl Tree {
         self.pending = kept;
     }
 
-    /// The names that a power failure may leave.
+    /// The names that a loss of power may leave.
     pub(super) fn survivor(&self, luck: &mut Luck) -> Names {
         let mut survives = luck.changes(self.pending.len());
         let mut needed = BTreeSet::new();
@@ -199,7 +200,7 @@ impl Tree {
         names
     }
 
-    /// Whether names of a directory are not on the medium.
+    /// Returns whether some names of a directory are not synced.
     pub(super) fn is_synced(&self, dir: DirId) -> bool {
         !self.pending.iter().flat_map(Change::places).any(|place| place.0 == dir)
     }

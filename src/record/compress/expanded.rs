@@ -27,7 +27,7 @@ impl Expanded {
         self.limit
     }
 
-    /// What has been written.
+    /// Returns the bytes written so far.
     pub(crate) fn filled(&self) -> &[u8] {
         self.bytes.get(..self.filled).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! LZ4 frames.
 //!
-//! A frame is a magic number, a descriptor (flags, block size, perhaps the content
-//! size, one byte of checksum), blocks with a 32-bit length each, an end mark, and
-//! perhaps a checksum of the content. Kafka writes one frame of the plainest kind. All that the format allows is read:
+//! A frame is a magic number, a descriptor (flags, block size, perhaps the content size, one byte
+//! of checksum), blocks with a 32-bit length each, an end mark, and perhaps a checksum of the
+//! content. Kafka writes one frame of the plainest kind. All that the format allows is read:
 //! several frames, skippable ones, and blocks that refer to those before them.
 
 use super::expanded::Expanded;
@@ -31,7 +31,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 const WINDOW_BYTES: usize = 64 << 10;
 /// Set in the length of a block that is stored as it is.
 const STORED: u32 = 0x8000_0000;
-/// What one byte can expand to at most: each byte of a match length adds 255.
+/// The largest expansion of one byte: each byte of a match length adds 255.
 const MAX_EXPANSION: usize = 255;
 
 /// The hash table of the compressor, kept between batches; made when first used.
@@ -70,7 +70,7 @@ impl Encoder {
     }
 }
 
-/// What the decoder needs of a frame's descriptor.
+/// The fields of a frame's descriptor that the decoder needs.
 struct Frame {
     max_block: usize,
     linked_blocks: bool,

@@ -30,7 +30,8 @@ use crate::types::Codec;
 use expanded::Expanded;
 use std::fmt;
 
-/// How a [`BatchBuilder`](super::BatchBuilder) compresses: a codec and, where it has one, its level.
+/// The compression of a [`BatchBuilder`](super::BatchBuilder): a codec and, where it has one, its
+/// level.
 ///
 /// ```
 /// use annals::record::Compression;
@@ -61,7 +62,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The codec at the level Kafka uses unless told otherwise.
+    /// Returns the codec at Kafka's default level.
     #[must_use]
     pub const fn of(codec: Codec) -> Compression {
         match codec {
@@ -73,7 +74,7 @@ impl Compression {
         }
     }
 
-    /// The codec.
+    /// Returns the codec.
     #[must_use]
     pub const fn codec(self) -> Codec {
         match self {
@@ -292,7 +293,8 @@ mod tests {
             let mut packed = Vec::new();
             Compressor::default().compress(codec.into(), &plain, &mut packed).unwrap();
             for end in 1..packed.len() {
-                // Between two blocks, and before the first, snappy's framing has no end mark to miss.
+                // Between two blocks, and before the first, snappy's framing has no end mark to
+                // miss.
                 if codec == Codec::Snappy && (16..20).contains(&end) {
                     continue;
                 }

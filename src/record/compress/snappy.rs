@@ -1,9 +1,9 @@
 //! Snappy, as Java's snappy library frames it.
 //!
-//! The frame: eight bytes of magic, a version, the least version that can read
-//! it, then blocks that each have a 32-bit length before them. Another frame can follow. Some clients
-//! leave the frame out and write one block; the first byte tells the two apart, since the
-//! magic is no sensible beginning of a block.
+//! The frame: eight bytes of magic, a version, the least version that can read it, then blocks
+//! that each have a 32-bit length before them. Another frame can follow. Some clients leave the
+//! frame out and write one block; the first byte tells the two apart, since the magic is no
+//! sensible beginning of a block.
 
 use super::expanded::Expanded;
 use super::malformed;
@@ -17,7 +17,7 @@ const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const VERSION: i32 = 1;
 /// How much input goes into one block.
 const BLOCK_BYTES: usize = 32 << 10;
-/// What one byte can expand to at most: the densest element is three bytes for 64.
+/// The largest expansion of one byte: the densest element is three bytes for 64.
 const MAX_EXPANSION: usize = 22;
 
 /// The compressor's hash tables; made when first used.

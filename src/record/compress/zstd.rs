@@ -20,9 +20,11 @@ const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 const MAX_BLOCK_BYTES: u64 = 128 << 10;
 /// The room made at first, if the frame does not say how large its content is.
 const FIRST_ROOM: usize = 256 << 10;
-/// How much larger than its input the content of a frame is taken to be before that has turned out.
+/// How much larger than its input the content of a frame is taken to be before that has turned
+/// out.
 const USUAL_EXPANSION: usize = 16;
-/// The code by which the library says that the room was too small: -70, as all its codes are negated.
+/// The code by which the library says that the room was too small: -70, as all its codes are
+/// negated.
 const ROOM_TOO_SMALL: usize = 0usize.wrapping_sub(70);
 
 /// The compression context; made when first used.
@@ -131,9 +133,9 @@ fn skip_frame(input: &mut &[u8]) -> Result<bool, InvalidBatch> {
 
 /// How large the content of a frame can be.
 struct Frame {
-    /// What the header says it is.
+    /// The content size from the header.
     content_size: Option<u64>,
-    /// What the blocks can expand to.
+    /// The largest size to which the blocks can expand.
     bound: u64,
 }
 
@@ -174,7 +176,8 @@ impl Frame {
     }
 }
 
-/// Takes the blocks of a frame off `input` and returns what they can expand to; `None` if they end early.
+/// Takes the blocks of a frame off `input` and returns what they can expand to; `None` if they end
+/// early.
 fn walk_blocks(input: &mut &[u8]) -> Option<u64> {
     let mut bound = 0u64;
     loop {
@@ -214,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Who compresses a stream writes a frame before it is known how large its content is.
+    /// A streaming compressor writes a frame before it knows the size of its content.
     #[test]
     fn content_of_unknown_size_is_expanded_whatever_its_size() {
         for size in [1, FIRST_ROOM - 1, FIRST_ROOM, FIRST_ROOM + 1, FIRST_ROOM * 40] {

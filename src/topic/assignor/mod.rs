@@ -1,25 +1,25 @@
-//! Who in a group reads which partition.
+//! The assignment of partitions to the members of a group.
 //!
-//! The leader of a group hands the partitions of all topics that are subscribed to out to the members. Each
-//! partition goes to one member that subscribes to its topic. Three ways to do it, for members A and
-//! B and two topics with three partitions each:
+//! The leader of a group assigns the partitions of all topics that its members subscribe to. Each
+//! partition goes to one member that subscribes to its topic. There are three methods, shown for
+//! members A and B and two topics with three partitions each:
 //!
 //! ```text
-//!                  A                      B                      and when C joins
-//!  range           t0: 0 1   t1: 0 1      t0:     2  t1:     2   each topic is cut anew
-//!  roundrobin      t0: 0  2  t1:   1      t0:   1    t1: 0   2   all are dealt anew
+//!                  A                      B                      when C joins
+//!  range           t0: 0 1   t1: 0 1      t0:     2  t1:     2   each topic is divided anew
+//!  roundrobin      t0: 0  2  t1:   1      t0:   1    t1: 0   2   all partitions are assigned anew
 //!  sticky          as roundrobin                                 A and B give one each, and keep two
 //! ```
 //!
-//! *Eager*: at each change of the group everybody lets go of all partitions, then new ones are handed out.
-//! *Cooperative*: everybody goes on with what stays. A partition that moves is first only taken from its
-//! owner, and handed out by the rebalance that this owner asks for once it has let go.
+//! *Eager*: at each change of the group, all members give up all partitions, and then get new
+//! ones. *Cooperative*: each member keeps the partitions that stay. A partition that moves is
+//! first revoked from its owner. The owner then asks for a second rebalance, which assigns it.
 //!
-//! The results are Kafka's, as far as Kafka's follow from the groups and not from the order of a hash map: members and topics are
-//! taken in the order of Java's strings.
+//! The results are Kafka's, as far as Kafka's follow from the groups and not from the order of a
+//! hash map. Members and topics are processed in the order of Java's strings.
 //!
-//! Where things are is not looked at: all of them are in this process. Kafka prefers partitions with a
-//! replica in the rack of the member when it knows racks.
+//! Racks are ignored, because everything is in this process. Kafka prefers partitions with a
+//! replica in the rack of the member, if it knows racks.
 
 mod range;
 mod round_robin;
@@ -38,55 +38,57 @@ use std::sync::Arc;
 /// How members hand partitions over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebalanceProtocol {
-    /// All are let go of before a rebalance.
+    /// Members give up all partitions before a rebalance.
     Eager,
-    /// Only those that move are let go of, after a rebalance. A second one hands them out.
+    /// Members give up only the partitions that move, after a rebalance. A second rebalance
+    /// assigns them.
     Cooperative,
 }
 
-/// A member of a group, as its leader sees it.
+/// A member of a group, as the leader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name over restarts, if it has one.
+    /// The name of a static member.
     pub instance_id: Option<String>,
-    /// What it subscribes to.
+    /// The topics that it subscribes to.
     pub topics: BTreeSet<String>,
-    /// What it had before the rebalance, or says it had.
+    /// The partitions that it had before the rebalance, as it reports them.
     pub owned: Vec<TopicPartition>,
     /// The generation of the group in which it got them; -1 is none.
     pub generation: i32,
-    /// Where it is.
+    /// Its rack.
     pub rack: Option<String>,
 }
 
-/// What goes to each member. All members are in it, and each list is free of repetitions.
+/// The partitions of each member. It has all members, and no list has a partition twice.
 pub type Assignments = BTreeMap<String, Vec<TopicPartition>>;
 
-/// A way to hand out partitions.
+/// A method to assign partitions to the members of a group. Kafka: `ConsumerPartitionAssignor`.
 pub trait Assignor: Send + Sync {
-    /// Its name. All members of a group must have an assignor of one name.
+    /// Returns the name. All members of a group must have an assignor of the same name.
     fn name(&self) -> &str;
 
-    /// How partitions are handed over.
+    /// Returns how partitions are handed over.
     fn protocol(&self) -> RebalanceProtocol {
         RebalanceProtocol::Eager
     }
 
-    /// What a member puts into its subscription for the assignor of the leader, from what was assigned to it last and in
-    /// which generation.
+    /// Returns the data that a member puts into its subscription for the assignor of the leader,
+    /// from its last assignment and the generation of that.
     fn user_data(&self, _last: Option<(&[TopicPartition], i32)>) -> Option<Vec<u8>> {
         None
     }
 
-    /// What the assignor of the leader takes from a subscription.
+    /// Returns the partitions and the generation that the assignor of the leader reads from a
+    /// subscription.
     fn member(&self, subscription: Subscription) -> Member {
         Member::from(subscription)
     }
 
-    /// Hands out the partitions.
+    /// Assigns the partitions.
     ///
-    /// `partitions` says how many partitions a topic has. A topic that is not in it has none, and of one that
-    /// nobody subscribes to none is handed out.
+    /// `partitions` has the number of partitions of each topic. A topic that is not in it has
+    /// none. The partitions of a topic without subscribers are not assigned.
     fn assign(
         &self,
         members: &BTreeMap<String, Member>,
@@ -117,7 +119,7 @@ fn java_order(one: &str, other: &str) -> Ordering {
     one.encode_utf16().cmp(other.encode_utf16())
 }
 
-/// A topic to hand out.
+/// A topic to assign.
 #[derive(Debug)]
 struct Topic {
     name: Arc<str>,
@@ -130,7 +132,7 @@ impl Topic {
     }
 }
 
-/// The topics that have partitions and subscribers, in order.
+/// Returns the topics that have partitions and subscribers, in order.
 fn topics<'a>(
     members: impl IntoIterator<Item = &'a Member>,
     partitions: &BTreeMap<String, u32>,
@@ -146,7 +148,8 @@ fn topics<'a>(
     topics
 }
 
-/// The members in the order of turns: first those with an instance id, by that, then the others by their ids.
+/// Returns the members in the order of turns: first those with an instance id, by that id, then
+/// the others by their member ids.
 fn in_turn(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
     let mut turns: Vec<_> = members.iter().collect();
     turns.sort_by(|(a, one), (b, other)| match (&one.instance_id, &other.instance_id) {
@@ -158,7 +161,7 @@ fn in_turn(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
     turns
 }
 
-/// Nothing for anybody.
+/// Returns an empty assignment for each member.
 fn empty(members: &BTreeMap<String, Member>) -> Assignments {
     members.keys().map(|id| (id.clone(), Vec::new())).collect()
 }

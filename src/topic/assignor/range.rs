@@ -4,8 +4,9 @@
 //!  7 partitions, 3 members      A: 0 1 2    B: 3 4    C: 5 6
 //! ```
 //!
-//! Topics with as many partitions and the same members are cut alike, so one member has partition n of both: what
-//! joins two topics by their keys needs that. In exchange the first members have more of everything.
+//! Topics with as many partitions and the same members are cut alike, so one member has partition
+//! n of both: what joins two topics by their keys needs that. In exchange the first members have
+//! more of everything.
 
 use super::{Assignments, Assignor, Member, empty, in_turn, topics};
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
-//! All partitions of all topics are dealt out, one to each member in turn.
+//! Assigns all partitions of all topics, one to each member in turn.
 //!
 //! ```text
 //!  t0: 3 partitions, t1: 2      A: t0-0 t1-0    B: t0-1 t1-1    C: t0-2
 //! ```
 //!
-//! Who does not subscribe to a topic is passed over, and may end up with little when the others
-//! subscribe to more.
+//! A member that does not subscribe to a topic is skipped, and may get few partitions if the
+//! others subscribe to more topics.
 
 use super::{Assignments, Assignor, Member, empty, in_turn, topics};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ impl Assignor for RoundRobin {
         let mut next = turns.iter().cycle();
         for topic in topics(members.values(), partitions) {
             for partition in 0..topic.partitions {
-                // One lap is enough: somebody subscribes to it.
+                // One lap is enough, because the topic has a subscriber.
                 let taker = next
                     .by_ref()
                     .take(turns.len())

@@ -1,7 +1,7 @@
-//! Partitions stay where they are, as far as that is fair.
+//! Sticky assignment: partitions stay with their member, as far as that is fair.
 //!
-//! With equal subscriptions each member gets as many as every other, or one more. So a partition moves only when its member has left,
-//! or has more than its share:
+//! With equal subscriptions each member gets the same number of partitions, or one more. So a
+//! partition moves only when its member has left, or has more than its share:
 //!
 //! ```text
 //!  before       A: 0 1 2 3      B: 4 5 6         7 partitions
@@ -9,28 +9,32 @@
 //!  B leaves     A: 0 1 2 4      C: 3 6 5
 //! ```
 //!
-//! With unequal ones an even number for all may be out of reach. What is promised then: nobody
-//! has two more than somebody who could take one of them.
+//! With unequal subscriptions an even number for all may be impossible. Then no member has two
+//! more than another that could take one of them.
 //!
-//! What a member had, it says itself, with the generation in which it got it. Of two that claim one partition the later one is
-//! right. Two of one generation cannot both be, so neither is believed.
+//! Each member reports its partitions, with the generation in which it got them. If two members
+//! claim one partition, the later generation is right. Two members of one generation cannot both
+//! be right, so neither claim counts.
 //!
-//! The cooperative kind hands out in two steps. A partition that goes from one member to another is nobody's in the first. Its
-//! member sees that it is not its own any more, lets go of it, and joins again:
+//! The cooperative kind assigns in two steps. A partition that moves has no member after the
+//! first. Its previous member sees that, gives the partition up, and joins again:
 //!
 //! ```text
-//!  C joins      A: 0 1 2        B: 4 5           C: -           3 and 6 are let go of
+//!  C joins      A: 0 1 2        B: 4 5           C: -           3 and 6 are given up
 //!  again        A: 0 1 2        B: 4 5           C: 3 6
 //! ```
 //!
-//! With unequal subscriptions, what was nobody's may then go to another member than was meant, and a third step follows.
+//! With unequal subscriptions, such a partition may then go to another member than intended, and a
+//! third step follows.
 //!
-//! The results are Kafka's, but for this:
-//! - Who of several members keeps the larger share, and which of several moves is undone, follows from a hash
-//!   map's order in Kafka. Here the first in order is taken.
-//! - Kafka may give a partition back to an older owner that left its topic, or fail over it. Here it goes to who subscribes.
-//! - With unequal subscriptions Kafka believes whoever claims a partition at its word that nobody else reads it. Here it is held back
-//!   while somebody with a better claim, or an equal one, may have it.
+//! The results are Kafka's, with three exceptions:
+//! - In Kafka, the order of a hash map decides which of several members keeps the larger share,
+//!   and which of several moves is undone. Here it is the first in order.
+//! - Kafka may give a partition back to an older owner that left its topic, or fail because of it.
+//!   Here it goes to a subscriber.
+//! - With unequal subscriptions, Kafka trusts a member that claims a partition that no other
+//!   member reads it. Here the partition is held back while a member with a better or equal claim
+//!   may have it.
 
 mod equal;
 mod unequal;
@@ -114,11 +118,11 @@ impl Assignor for CooperativeSticky {
 /// A partition: the place of its topic among all, and its number.
 type Place = (usize, u32);
 
-/// What goes to a member.
+/// The partitions of a member.
 #[derive(Debug, Default, Clone)]
 struct Share {
     places: Vec<Place>,
-    /// Those that another member must let go of first.
+    /// The partitions that another member must give up first.
     moving: BTreeSet<Place>,
 }
 
@@ -130,13 +134,13 @@ struct Group<'a> {
     claims: Claims,
 }
 
-/// What the members say that they have.
+/// The partitions that the members claim.
 struct Claims {
     /// By member, without repetitions and partitions that are not there.
     all: Vec<BTreeSet<Place>>,
     /// The part of it that they are believed.
     valid: Vec<BTreeSet<Place>>,
-    /// What several members claim for the same generation.
+    /// The partitions that several members claim for the same generation.
     contested: BTreeSet<Place>,
 }
 
@@ -184,7 +188,7 @@ impl Claims {
         let all: Vec<BTreeSet<Place>> =
             members.iter().map(|member| member.owned.iter().filter_map(place).collect()).collect();
 
-        // Who claims it for the last generation; nobody if several do.
+        // The member that claims it for the last generation; none if several do.
         let mut owners: BTreeMap<Place, (i32, Option<usize>)> = BTreeMap::new();
         for ((by, member), claimed) in members.iter().enumerate().zip(&all) {
             for place in claimed {

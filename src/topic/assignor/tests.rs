@@ -134,7 +134,8 @@ fn of_two_who_claim_a_partition_the_later_one_is_right() {
     let topics = "t=2 u=2";
     let later = "a@4 +t +u t:0 t:1; b@5 +t +u t:0 u:0";
     assert_eq!(assign("sticky", topics, later), "a t:1 u:1; b t:0 u:0");
-    // Neither of both: they start anew, and for the cooperative one nobody has it until both have let go.
+    // Neither of both: they start anew, and for the cooperative one nobody has it until both have
+    // let go.
     let both = "a@5 +t +u t:1 t:0; b@5 +t +u t:1 u:0";
     assert_eq!(assign("sticky", topics, both), "a t:0 t:1; b u:0 u:1");
     assert_eq!(assign("cooperative-sticky", topics, both), "a t:0; b u:0 u:1");
@@ -145,7 +146,8 @@ fn of_two_who_claim_a_partition_the_later_one_is_right() {
 
 #[test]
 fn who_does_not_subscribe_any_more_gets_nothing_back() {
-    // Kafka gives `u:0` to its owner of before, which has the fewest partitions but left the topic.
+    // Kafka gives `u:0` to its owner of before, which has the fewest partitions but left the
+    // topic.
     let members = "a@3 +t u:0; b@5 +t +u u:0 u:1 u:2; c@5 +u";
     let got = assign("sticky", "t=1 u=3", members);
     assert_eq!(got, "a t:0; b u:1 u:2; c u:0");
@@ -257,8 +259,8 @@ fn next(groups: &Groups, assigned: &Assignments) -> Groups {
     groups
 }
 
-/// The group and what it is assigned, once all partitions are. With unequal subscriptions one that was held back may go to
-/// another member than was meant, so that two steps may not be enough.
+/// The group and what it is assigned, once all partitions are. With unequal subscriptions one that
+/// was held back may go to another member than was meant, so that two steps may not be enough.
 fn settled(assignor: &dyn Assignor, mut groups: Groups) -> (Groups, Assignments) {
     for _ in 0..8 {
         let assigned = assignor.assign(&groups.0, &groups.1);
@@ -342,7 +344,8 @@ proptest! {
         prop_assert!(loads.last().unwrap() - loads.first().unwrap() < 2);
     }
 
-    /// What is promised with equal subscriptions: the quotas, and as many partitions stay as the quotas let.
+    /// What is promised with equal subscriptions: the quotas, and as many partitions stay as the
+    /// quotas let.
     #[test]
     fn with_equal_subscriptions_nothing_moves_but_for_fairness(mut groups in any_groups()) {
         let topics = groups.0.values().next().unwrap().topics.clone();

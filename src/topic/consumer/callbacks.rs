@@ -1,4 +1,4 @@
-//! What an application gives to a consumer to be called.
+//! User-supplied callbacks of a consumer.
 
 use crate::error::{ConsumeError, Result};
 use crate::topic::consumer::{Consumer, ConsumerRecords, OffsetAndMetadata};
@@ -92,7 +92,7 @@ impl PartitionAccess<'_> {
     /// As [`Consumer::commit_offsets`].
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.0.commit_offsets(offsets)
     }

@@ -48,12 +48,12 @@ impl Consumer {
         let positions = self.there().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
-        let positions = positions.collect();
+        let positions: Vec<_> = positions.collect();
         self.commit_offsets(positions)
     }
 
     /// Commits these offsets. Each is the offset of the next record to read, so one more than the
-    /// last processed one.
+    /// last processed one. If a partition comes twice, the last offset counts.
     ///
     /// With [assigned](Consumer::assign) partitions, a consumer may commit for any partition that
     /// exists, as long as its group has no members.
@@ -70,9 +70,10 @@ impl Consumer {
     /// - [`MetadataTooLarge`](CommitRefusal::MetadataTooLarge): metadata of more than 4096 bytes.
     pub fn commit_offsets(
         &mut self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.check_open()?;
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
         let group = self.group_for("commit")?;
         if let Some(reason) = offsets.keys().find_map(|name| self.refusal(name)) {
             let group = group.name.to_string();
@@ -117,13 +118,16 @@ impl Consumer {
             return None;
         }
         let (topic, partition) = ((*name.topic).to_owned(), name.partition);
-        let found = self.store.topic(&topic).and_then(|known| known.partition(partition));
-        if found.is_err() {
+        let found = self.store.topic(&topic);
+        let Some(found) = found.ok().filter(|found| found.check_has(partition).is_ok()) else {
             return Some(CommitRefusal::UnknownTopicOrPartition { topic, partition });
-        }
-        if own.is_some() {
+        };
+        match own {
+            // It is being reopened, or offline.
+            Some(own) if own.is_of(&found) => return None,
             // The topic was created again, and the positions belong to the previous one.
-            return Some(CommitRefusal::NotAssigned { topic, partition });
+            Some(_) => return Some(CommitRefusal::NotAssigned { topic, partition }),
+            None => {}
         }
         let subscribed = self.interest.is_subscription();
         match subscribed.then(|| self.subscribes_to(&topic)) {
@@ -135,7 +139,10 @@ impl Consumer {
 
     /// Returns the partitions whose topics were not deleted.
     fn there(&self) -> impl Iterator<Item = &Partition> {
-        self.partitions.iter().filter(|partition| !partition.log.is_closed())
+        let is_known = |own: &Partition| {
+            self.store.topic(&own.name.topic).is_ok_and(|topic| own.is_of(&topic))
+        };
+        self.partitions.iter().filter(move |own| !own.log.is_closed() || is_known(own))
     }
 
     /// Returns the positions that are not committed.
@@ -208,7 +215,7 @@ impl Consumer {
         self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
         loop {
             if self.partitions.iter().any(Partition::is_dirty) {
-                // In a closed store all logs are closed, as those of deleted topics are.
+                // In a closed store no topic is known, as those that were deleted are not.
                 self.store.shared().check_open()?;
             }
             let offsets = self.dirty();

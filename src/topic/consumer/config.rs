@@ -88,7 +88,7 @@ impl ConsumerConfig {
         ConsumerConfig { group_id: Some(group_id.into()), ..ConsumerConfig::default() }
     }
 
-    /// The name of a static member, which stays the same over restarts.
+    /// Sets the name of a static member, which stays the same over restarts.
     ///
     /// *Default* none. *Limits* 1 to 32767 bytes. *Effect*: if a member is closed or dropped and
     /// comes back with the same name within its session timeout, it has its partitions again,
@@ -101,7 +101,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The name of the consumer in descriptions of its group.
+    /// Sets the name of the consumer in descriptions of its group.
     ///
     /// *Default* `consumer`. *Limits* at most 32000 bytes. *Effect*: ids of members begin with it.
     /// Kafka: `client.id`.
@@ -111,7 +111,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// Where to begin in a partition without a committed offset.
+    /// Sets where to begin in a partition without a committed offset.
     ///
     /// *Default* latest. *Effect*: see [`AutoOffsetReset`]. Kafka: `auto.offset.reset`.
     #[must_use]
@@ -120,8 +120,8 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a partition
-    /// that was created after the consumer began to read the topic.
+    /// Sets whether [`Latest`](AutoOffsetReset::Latest) begins with the first record of a
+    /// partition that was created after the consumer began to read the topic.
     ///
     /// *Default* yes. *Effect*: a consumer misses no record that is appended between the creation
     /// of a partition and the next poll. This concerns partitions that are
@@ -159,7 +159,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether polls commit the records that earlier polls have returned.
+    /// Sets whether polls commit the records that earlier polls have returned.
     ///
     /// *Default* yes; never without a group. *Effect*: a record counts as processed once the next
     /// poll begins, or the consumer is closed. After a crash in between, it is read again.
@@ -170,7 +170,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The time between automatic commits.
+    /// Sets the time between automatic commits.
     ///
     /// *Default* 5 seconds. *Limits* any; with zero, every poll commits. *Effect*: a group reads
     /// the records since the last commit again after a crash. There is no timer: a poll looks at
@@ -182,7 +182,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether a commit is durable when it returns.
+    /// Sets whether a commit is durable when it returns.
     ///
     /// *Default* no: a commit survives a process crash, and loss of power only once the operating
     /// system has written it. *Effect*: a commit costs an fsync; commits of other groups go on
@@ -193,7 +193,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The largest number of records that a poll returns.
+    /// Sets the largest number of records that a poll returns.
     ///
     /// *Default* 500. *Limits* 1 and up. *Effect*: how much you process between two polls.
     /// Kafka: `max.poll.records`.
@@ -203,7 +203,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The bytes of keys, values and headers at which a poll returns.
+    /// Sets the bytes of keys, values and headers at which a poll returns.
     ///
     /// *Default* 50 MiB. *Limits* 1 and up. *Effect*: the record that reaches the limit is the
     /// last one, so a poll always makes progress, however large a record is.
@@ -214,7 +214,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The bytes of keys, values and headers at which a poll stops reading a partition.
+    /// Sets the bytes of keys, values and headers at which a poll stops reading a partition.
     ///
     /// *Default* 1 MiB. *Limits* 1 and up. *Effect*: a lower value lets more partitions take
     /// their turn in one poll.
@@ -225,7 +225,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// How long a static member that left may stay away.
+    /// Sets how long a static member that left may stay away.
     ///
     /// *Default* 45 seconds. *Limits* the bounds of the store: 6 seconds to 30 minutes. *Effect*:
     /// after that, the group assigns its partitions to others. Members of this process send no
@@ -237,7 +237,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The longest time between two polls.
+    /// Sets the longest time between two polls.
     ///
     /// *Default* 5 minutes. *Limits* 1 ms and up. *Effect*: if a member does not poll in time, the
     /// group assumes that it hangs, and assigns its partitions to others; a static member has its
@@ -249,7 +249,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The records of transactions that the consumer returns.
+    /// Sets the records of transactions that the consumer returns.
     ///
     /// *Default* all. Kafka: `isolation.level`.
     #[must_use]
@@ -258,7 +258,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// The assignors that the consumer accepts, the most preferred one first.
+    /// Sets the assignors that the consumer accepts, the most preferred one first.
     ///
     /// *Default* [`Range`], then [`CooperativeSticky`]. *Limits* at least one, each name once.
     /// *Effect*: the group uses the assignor that all members accept and most of them prefer.
@@ -270,7 +270,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// Whether patterns leave out internal topics, such as `__consumer_offsets`.
+    /// Sets whether patterns leave out internal topics, such as `__consumer_offsets`.
     ///
     /// *Default* yes. Kafka: `exclude.internal.topics`.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What a consumer reads.
+//! The topics or partitions that a consumer reads.
 
 use crate::error::{ConsumeError, Result};
 use crate::topic::births::Moment;
@@ -110,7 +110,7 @@ impl Interest {
 /// When a consumer began to read the topics that it subscribes to.
 #[derive(Debug, Default)]
 pub(super) struct Since {
-    /// Those that were named.
+    /// Topics subscribed to by name.
     named: BTreeMap<String, Moment>,
     /// All others.
     pattern: Moment,

@@ -42,7 +42,7 @@ enum State {
 /// A topic as the leader saw it when it assigned its partitions; `None` if it was not there.
 type Seen = Option<(TopicId, u32)>;
 
-/// What a consumer knows of its membership.
+/// The consumer's state of its membership.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     state: State,
@@ -51,9 +51,9 @@ pub(super) struct Membership {
     pub(super) generation: i32,
     /// Whether it has to join again, whatever the group thinks.
     pub(super) rejoin: bool,
-    /// What it said it subscribes to.
+    /// The topics that it has told the group.
     pub(super) topics: BTreeSet<String>,
-    /// What was assigned to it last, and in which generation.
+    /// Its last assignment, and the generation of that.
     last: Option<(Vec<TopicPartition>, i32)>,
     /// Whether a topic of these was not there when it took them over.
     lacks: bool,
@@ -70,12 +70,12 @@ impl Membership {
 }
 
 impl Consumer {
-    /// As the group knows it.
+    /// Returns its identity for the group.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller { member_id: &self.membership.id, instance_id: self.config.instance_id.as_deref() }
     }
 
-    /// As what it commits: what it read, it read as this.
+    /// Returns its identity for commits: that of the generation in which it read.
     pub(super) fn committer(&self) -> Committer<'_> {
         if !self.interest.is_subscription() {
             return Committer::Simple;
@@ -101,7 +101,7 @@ impl Consumer {
 
     pub(super) fn begin_poll(&mut self) -> Result<()> {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
-            // Who is no member any more finds out when it does its part.
+            // A consumer that is no longer a member learns that when it follows the group.
             group.coordinator.begin_poll(&group.name, self.caller())?.ok();
         }
         Ok(())
@@ -132,6 +132,7 @@ impl Consumer {
     /// Does all that the group waits for, as far as it goes without waiting.
     pub(super) fn follow_group(&mut self) -> Result<()> {
         if !self.interest.is_subscription() {
+            self.look_for_gone();
             return Ok(());
         }
         let group = self.group_for("subscribe")?;
@@ -166,6 +167,15 @@ impl Consumer {
                 }
                 State::Assigned => self.take_over()?,
             }
+        }
+    }
+
+    /// Looks again for partitions that were being reopened, if anything has changed.
+    fn look_for_gone(&mut self) {
+        let version = self.store.version();
+        if version != self.seen_version {
+            self.partitions.iter_mut().for_each(|partition| partition.gone = false);
+            self.seen_version = version;
         }
     }
 
@@ -249,7 +259,7 @@ impl Consumer {
         self.begin_poll()
     }
 
-    /// What it says of itself, for each way to assign partitions.
+    /// Returns its metadata for each assignor.
     fn protocols(&self, topics: &BTreeSet<String>) -> Result<Vec<Protocol>> {
         let owned = self.assignment();
         // It says in which generation it got what it has, and it has nothing.
@@ -294,7 +304,8 @@ impl Consumer {
         }
     }
 
-    /// As the leader: who gets what, as messages. None if the group has its assignment already.
+    /// As the leader, returns the assignments as messages; none if the group already has its
+    /// assignment.
     fn lead(&mut self, joined: &Joined) -> Result<BTreeMap<String, Bytes>> {
         let known = self.config.assignors.iter();
         let Some(assignor) = known.into_iter().find(|known| known.name() == joined.protocol) else {

@@ -145,13 +145,18 @@ impl Store {
     /// # Errors
     /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an invalid option;
     ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
-    /// - With a group: [`Error::Io`](crate::Error::Io) and others, if `__consumer_offsets` does
-    ///   not exist yet and cannot be created, for example on a full disk.
+    /// - With a group:
+    ///   [`GroupError::InvalidSessionTimeout`](crate::GroupError::InvalidSessionTimeout) outside
+    ///   the [bounds](crate::CoordinatorConfig::session_timeout_bounds) of the store;
+    ///   [`Error::Io`](crate::Error::Io) and others, if `__consumer_offsets` does not exist yet
+    ///   and cannot be created, for example on a full disk.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.validate()?;
         self.shared().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
+                let groups = &self.shared().config.coordinator;
+                groups.check_session_timeout(config.session_timeout)?;
                 let coordinator = self.coordinator()?;
                 Some(GroupHandle { name: name.as_str().into(), coordinator })
             }

@@ -6,6 +6,7 @@ use crate::record::StoredRecord;
 use crate::topic::births::Moment;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
+use crate::topic::handle::Topic;
 use crate::topic::protocol::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
@@ -24,9 +25,10 @@ pub(super) struct Partition {
     /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted. It is looked up again when topics come or go.
+    /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics
+    /// come or go.
     pub(super) gone: bool,
-    /// What this consumer committed last.
+    /// The offset that this consumer committed last.
     pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
     waker: Waker,
@@ -66,6 +68,11 @@ impl Partition {
         }
     }
 
+    /// Whether it is a partition of this topic, and not of another that had the name.
+    pub(super) fn is_of(&self, topic: &Topic) -> bool {
+        self.log.shared().topic_id() == Some(topic.id().to_bytes())
+    }
+
     /// The offset of the next record to read, once that was decided.
     pub(super) fn position(&self) -> Option<Offset> {
         self.reader.as_ref().map(Reader::offset)
@@ -87,15 +94,20 @@ impl Partition {
         }
     }
 
-    /// Another log has the name now, as the topic was deleted and made again. Where to begin in it
-    /// is to be decided.
+    /// Another log has the name now. If the topic was deleted and made again, where to begin in it
+    /// is to be decided; if the partition was reopened, it is read on where it was.
     pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
+        if log.shared().is_same_partition(self.log.shared()) {
+            // Beyond the end, if the log has lost its last records, the next read finds that out.
+            self.reader = self.position().map(|at| Reader::at(log.shared(), at));
+        } else {
+            (self.reader, self.committed) = (None, None);
+        }
         self.log.forget_waker(self.waker_id);
         let fresh = Trigger::new(self.trigger.bell());
         self.waker = Waker::from(Arc::clone(&fresh));
         self.trigger = fresh;
         self.waker_id = log.waker_id();
-        (self.reader, self.committed) = (None, None);
         (self.log, self.born) = (log, born);
     }
 
@@ -103,6 +115,13 @@ impl Partition {
     pub(super) fn is_ready(&self) -> bool {
         let has_more = |at| at != self.log.offsets().end || self.log.is_closed();
         !self.paused && !self.gone && self.position().is_none_or(has_more)
+    }
+
+    /// Keeps nothing on disk that was deleted, as nothing is read from it for now.
+    pub(super) fn rest(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.leave_if_changed();
+        }
     }
 
     /// Sees to it that the bell rings when there is more.
@@ -134,7 +153,11 @@ impl Partition {
             {
                 return (0, Err(error));
             }
-            let next = reader.next_record_or_end();
+            let decoded = if out.len() > before { reader.next_decoded() } else { None };
+            let next = match decoded {
+                Some(record) => Ok(Some(record)),
+                None => reader.next_record_or_end(),
+            };
             if *revision.get_or_insert(reader.revision()) != reader.revision() {
                 (bytes, revision) = (0, None);
                 out.truncate(before);
@@ -180,7 +203,7 @@ fn in_range(log: &Log, requested: Offset) -> Result<()> {
     let ends = log.offsets();
     let (start, end) = (ends.start, ends.end);
     if requested < start || requested > end {
-        return Err(Error::OffsetOutOfRange { requested, start, end });
+        return Err(log.shared().outside(requested, start, end));
     }
     Ok(())
 }

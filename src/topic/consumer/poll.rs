@@ -1,6 +1,6 @@
 //! Polling: returns the records that are there, or waits for some.
 
-use crate::error::{ConsumeError, Error, Result};
+use crate::error::{CloseReason, ConsumeError, Error, Result};
 use crate::topic::consumer::config::AutoOffsetReset;
 use crate::topic::consumer::interest::Interest;
 use crate::topic::consumer::partition::{Partition, Room};
@@ -36,7 +36,10 @@ impl Consumer {
     ///   group rejects the member.
     /// - [`Error::Io`] if the group's record or an automatic commit cannot be written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
-        self.check_open()?;
+        if let Err(closed) = self.check_open() {
+            self.partitions.iter_mut().for_each(Partition::rest);
+            return Err(closed);
+        }
         if matches!(self.interest, Interest::Nothing) {
             return Err(ConsumeError::NotSubscribed.into());
         }
@@ -80,11 +83,13 @@ impl Consumer {
             return Ok(false);
         }
         self.partitions.iter().for_each(Partition::watch);
-        if self.interest.is_subscription() && self.topics_trigger.arm() {
+        let awaits_topics =
+            self.interest.is_subscription() || self.partitions.iter().any(|one| one.gone);
+        if awaits_topics && self.topics_trigger.arm() {
             self.store.changed().register(self.topics_id, &self.topics_waker);
         }
         let came = self.partitions.iter().any(Partition::is_ready);
-        if came || self.seen_version != self.store.version() {
+        if came || (awaits_topics && self.seen_version != self.store.version()) {
             return Ok(true);
         }
         let group = self.say_waiting(deadline)?;
@@ -182,6 +187,7 @@ impl Consumer {
         for index in (first..count).chain(0..first) {
             let Some(partition) = self.partitions.get_mut(index) else { break };
             if !partition.is_ready() {
+                partition.rest();
                 continue;
             }
             let room = Room {
@@ -224,13 +230,17 @@ impl Consumer {
             (Error::OffsetOutOfRange { .. }, Some(start)) => {
                 partition.seek(start).map_err(|error| partition.failed(meant, error))
             }
-            (Error::Closed, _) => {
+            (Error::Closed { .. }, _) => {
                 self.store.shared().check_open()?;
-                // Its topic was deleted. One of that name may be there again.
+                // Its topic was deleted, and one of that name may be there again, or the partition was reopened.
                 let name = partition.name.clone();
                 match self.store.partition(&name.topic, name.partition) {
                     Ok((log, born)) if !log.is_closed() => {
                         partition.replace_log((log, born));
+                        Ok(())
+                    }
+                    Ok((log, _)) if log.shared().close_reason() == CloseReason::Reopened => {
+                        partition.gone = true;
                         Ok(())
                     }
                     Ok(_) => Err(error),

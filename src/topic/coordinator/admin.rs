@@ -1,4 +1,4 @@
-//! What is done to groups from outside: what Kafka's `kafka-consumer-groups` does.
+//! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
 
 use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::topic::admin::Admin;
@@ -19,29 +19,29 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupListing {
-    /// Its name.
+    /// The name of the group.
     pub group: String,
-    /// What it is doing.
+    /// The state of the group.
     pub state: GroupState,
-    /// What its members have in common: `consumer` for consumers. Empty if it never had any.
+    /// The protocol of its members: `consumer` for consumers. Empty if it never had any.
     pub protocol_type: String,
 }
 
-/// What is known of a group.
+/// The description of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupDescription {
-    /// Its name.
+    /// The name of the group.
     pub group: String,
-    /// What it is doing.
+    /// The state of the group.
     pub state: GroupState,
-    /// How many times partitions were assigned, or all members have gone.
+    /// The generation: it rises when partitions are assigned, and when the last member leaves.
     pub generation: i32,
     /// The assignor in use, if it has members.
     pub assignor: Option<String>,
     /// Its members.
     pub members: Vec<MemberDescription>,
-    /// What it has committed.
+    /// The committed offsets.
     pub offsets: BTreeMap<TopicPartition, GroupOffset>,
 }
 
@@ -49,13 +49,13 @@ pub struct GroupDescription {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberDescription {
-    /// Its id in the group.
+    /// The id of the member.
     pub member_id: String,
-    /// Its own name, if it is a static member.
+    /// The name of a static member.
     pub instance_id: Option<String>,
-    /// What its configuration calls it.
+    /// The client id from its options.
     pub client_id: String,
-    /// What it reads.
+    /// The partitions that it has.
     pub assignment: Vec<TopicPartition>,
 }
 
@@ -86,20 +86,20 @@ impl ListedGroups {
     }
 }
 
-/// How far a group has come in a partition.
+/// The progress of a group in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupOffset {
-    /// What it has committed.
+    /// The committed offset.
     pub committed: OffsetAndMetadata,
-    /// The end of the partition, if that is there.
+    /// The end of the partition; `None` if the partition is not available.
     pub end: Option<Offset>,
-    /// How many offsets are left to read: those from the committed one to the end, without those
-    /// that were deleted.
+    /// The number of offsets left to read, from the committed one to the end, without deleted
+    /// records.
     pub lag: Option<u64>,
 }
 
-/// A member, as [`Admin::remove_members`] takes it.
+/// The identity of a member for [`Admin::remove_members`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberIdentity {
     /// By its id in the group.
@@ -108,8 +108,8 @@ pub enum MemberIdentity {
     InstanceId(String),
 }
 
-/// Where [`Admin::reset_offsets`] sets a group to, in each partition. What lies outside the
-/// partition becomes its start or its end.
+/// The target of [`Admin::reset_offsets`] in each partition. An offset outside the partition
+/// becomes its start or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetTo {
@@ -121,10 +121,10 @@ pub enum ResetTo {
     Offset(Offset),
     /// The first record with this timestamp or a later one; the end if there is none.
     Time(Timestamp),
-    /// So many offsets after the one that is committed, or before it if negative.
+    /// This many offsets after the committed one, or before it if negative.
     ShiftBy(i64),
-    /// The one that is committed, moved into the partition if it lies outside; the end if nothing
-    /// is.
+    /// The committed offset, moved into the partition if it lies outside; the end if none is
+    /// committed.
     Current,
 }
 
@@ -156,7 +156,7 @@ impl Admin {
     /// Lists all groups that have members or committed offsets.
     ///
     /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed,
-    /// and [`unavailable`](ListedGroups::unavailable) says why its own are missing.
+    /// and [`unavailable`](ListedGroups::unavailable) has the reason why its own are missing.
     ///
     /// # Errors
     /// [`Error::StoreClosed`]; [`TopicError::Spread`] if partitions of `__consumer_offsets` are
@@ -185,11 +185,11 @@ impl Admin {
         Ok(listed.sorted())
     }
 
-    /// What is known of a group: its members, what they read, and how far they have come.
+    /// Describes a group: its members, their partitions, and its committed offsets with the lag.
     ///
     /// # Errors
     /// - [`GroupError::UnknownGroup`].
-    /// - If the partition of `__consumer_offsets` that keeps the group cannot be read:
+    /// - If the group's partition of `__consumer_offsets` cannot be read:
     ///   [`TopicError::PartitionOffline`], [`GroupError::Unreadable`], [`Error::Corrupt`],
     ///   [`Error::Io`].
     /// - [`Error::StoreClosed`].
@@ -223,13 +223,13 @@ impl Admin {
         Ok(described)
     }
 
-    /// Commits offsets for a group that has no members, one that does not exist yet among them.
+    /// Commits offsets for a group that has no members. The group need not exist yet.
     ///
-    /// They survive the end of the process, as those that a consumer commits.
+    /// The offsets survive a process crash, like those that a consumer commits.
     ///
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
-    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
     /// - [`ConsumeError::CommitFailed`] for metadata that is too long.
     pub fn alter_offsets(
         &self,
@@ -242,10 +242,11 @@ impl Admin {
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
     }
 
-    /// Forgets what a group has committed for some partitions.
+    /// Deletes the committed offsets of a group for some partitions.
     ///
     /// # Errors
-    /// [`GroupError::Subscribed`] for a topic that its members read; [`GroupError::UnknownGroup`].
+    /// [`GroupError::Subscribed`] for a topic that its members subscribe to;
+    /// [`GroupError::UnknownGroup`].
     pub fn delete_offsets(
         &self,
         group: &str,
@@ -261,7 +262,8 @@ impl Admin {
                     subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
                 };
                 if let Some(at) = partitions.iter().find(used) {
-                    return Err(GroupError::Subscribed { topic: (*at.topic).to_owned() }.into());
+                    let (group, topic) = (group.to_owned(), (*at.topic).to_owned());
+                    return Err(GroupError::Subscribed { group, topic }.into());
                 }
             }
             let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
@@ -269,14 +271,15 @@ impl Admin {
         })
     }
 
-    /// Sets a group that has no members to somewhere else, in these partitions; in all that it has
-    /// committed for if none is named. Returns where it is then.
+    /// Resets the committed offsets of a group that has no members, in these partitions. Without
+    /// any partition, it resets all for which the group has committed. Returns the new offsets.
     ///
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
-    /// - [`GroupError::UnknownGroup`] if it has committed nothing and no partition is named.
-    /// - [`GroupError::NothingCommitted`] for [`ResetTo::ShiftBy`] where nothing is committed.
-    /// - [`TopicError`](crate::TopicError) for a partition that is not there.
+    /// - [`GroupError::UnknownGroup`] if it has committed nothing and no partition is given.
+    /// - [`GroupError::NothingCommitted`] for [`ResetTo::ShiftBy`] in a partition without a
+    ///   committed offset.
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
     pub fn reset_offsets(
         &self,
         group: &str,
@@ -324,7 +327,7 @@ impl Admin {
         Ok(found.max(ends.start).min(ends.end))
     }
 
-    /// Forgets a group that has no members, and all that it has committed.
+    /// Deletes a group that has no members, with all its committed offsets.
     ///
     /// # Errors
     /// [`GroupError::NonEmptyGroup`] while it has members; [`GroupError::UnknownGroup`].
@@ -342,20 +345,20 @@ impl Admin {
             tombstones.push(OffsetsRecord::Group { group: name, value: None });
             shard.append(tombstones)?;
             if let Some(mut entry) = shard.groups.remove(group) {
-                entry.group.delete(now.monotonic).result?;
+                entry.group.delete(group, now.monotonic).result?;
             }
             Ok(())
         })
     }
 
-    /// Makes members leave a group; all of them if none is named. Those of this process join again
-    /// with their next poll.
+    /// Removes members from a group; without any member, removes all. Members of this process join
+    /// again with their next poll.
     ///
-    /// Returns how many have left.
+    /// Returns the number of members removed.
     ///
     /// # Errors
-    /// [`GroupError::UnknownMemberId`] for one that is not there: those before it have left.
-    /// [`GroupError::UnknownGroup`].
+    /// [`GroupError::UnknownMemberId`] for a member that does not exist: those before it are
+    /// removed. [`GroupError::UnknownGroup`].
     pub fn remove_members(
         &self,
         group: &str,
@@ -383,14 +386,14 @@ impl Admin {
         Ok(members.len())
     }
 
-    /// Forgets the offsets that have expired, and groups that have nothing left; returns how many
-    /// records that took.
+    /// Deletes the offsets that have expired, and groups that have none left; returns the number
+    /// of records that it wrote for that.
     ///
     /// A partition of `__consumer_offsets` that is offline is left as it is.
     ///
     /// # Errors
-    /// When all partitions were tried, what the first of them failed with, as
-    /// [`describe_group`](Admin::describe_group); [`Error::StoreClosed`].
+    /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
+    /// tried; [`Error::StoreClosed`].
     pub fn expire_offsets(&self) -> Result<usize> {
         self.store.shared().check_open()?;
         if !self.has_groups() {
@@ -472,7 +475,7 @@ impl Coordinator {
         })
     }
 
-    /// Does what is due in a group: who is a member may be one no more.
+    /// Does the work that is due in a group, which may remove members.
     fn settle(&self, group: &str) -> Result<()> {
         let bells = self.with(self.partition(group)?, |shard, now| {
             let mut bells = Vec::new();
@@ -492,7 +495,7 @@ fn unknown(group: &str) -> Error {
     GroupError::UnknownGroup { group: group.to_owned() }.into()
 }
 
-/// Those that anything is stored of, and those that have members though nothing is yet.
+/// Returns the groups with stored state, and the groups with members and no stored state yet.
 fn known_groups(shard: &Shard) -> BTreeSet<String> {
     let mut known: BTreeSet<String> =
         shard.table.group_names().into_iter().map(str::to_owned).collect();
@@ -507,7 +510,7 @@ fn check_known(shard: &Shard, group: &str) -> Result<()> {
 
 fn check_empty(shard: &Shard, group: &str) -> Result<()> {
     let busy = shard.groups.get(group).is_some_and(has_members);
-    if busy { Err(GroupError::NonEmptyGroup.into()) } else { Ok(()) }
+    if busy { Err(GroupError::NonEmptyGroup { group: group.to_owned() }.into()) } else { Ok(()) }
 }
 
 fn has_members(entry: &Entry) -> bool {

@@ -1,4 +1,4 @@
-//! What holds for all groups of a store.
+//! The options of all groups of a store.
 
 use crate::error::{Error, Result};
 use crate::topic::group::GroupConfig;
@@ -39,7 +39,7 @@ impl Default for CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
-    /// The number of partitions with which `__consumer_offsets` is created.
+    /// Sets the number of partitions with which `__consumer_offsets` is created.
     ///
     /// *Default* 50. *Limits* 1 and up. *Effect*: groups are distributed over them by name, and
     /// groups that share one wait for each other's commits. The partitions of an existing topic
@@ -50,7 +50,7 @@ impl CoordinatorConfig {
         self
     }
 
-    /// How long unused offsets are kept.
+    /// Sets how long unused offsets are kept.
     ///
     /// *Default* 7 days. *Limits* 1 ms and up. *Effect*: while a group has members, the offsets of
     /// the topics they subscribe to never expire. Other offsets expire this long after the latest
@@ -75,7 +75,7 @@ impl CoordinatorConfig {
         self
     }
 
-    /// The time between checks for expired offsets.
+    /// Sets the time between checks for expired offsets.
     ///
     /// *Default* 10 minutes. *Limits* 1 ms and up. *Effect*: there is no timer. The next call
     /// that uses a group after this time first checks the partition that the group is stored in;
@@ -87,7 +87,7 @@ impl CoordinatorConfig {
         self
     }
 
-    /// How long an empty group waits for more members before it assigns partitions.
+    /// Sets how long an empty group waits for more members before it assigns partitions.
     ///
     /// *Default* zero; Kafka has 3 seconds. The consumers of one process join at once, and a test
     /// or a service that starts one should not wait for others that never join. *Limits* any.
@@ -99,7 +99,7 @@ impl CoordinatorConfig {
         self
     }
 
-    /// The bounds for the session timeout of a consumer.
+    /// Sets the bounds for the session timeout of a consumer.
     ///
     /// *Default* 6 seconds and 30 minutes. *Limits* the shortest is no longer than the longest.
     /// *Effect*: a consumer with a timeout outside of the bounds cannot join.
@@ -111,7 +111,7 @@ impl CoordinatorConfig {
         self
     }
 
-    /// The largest number of members of a group.
+    /// Sets the largest number of members of a group.
     ///
     /// *Default* 2147483647. *Limits* 1 and up. *Effect*: a further member cannot join.
     /// Kafka: `group.max.size`.
@@ -119,6 +119,11 @@ impl CoordinatorConfig {
     pub fn max_members(mut self, members: usize) -> Self {
         self.group.max_members = members;
         self
+    }
+
+    /// Whether a member may ask for this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<()> {
+        Ok(self.group.check_session_timeout(given)?)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -1,38 +1,38 @@
-//! What runs the groups of a store, and keeps their offsets.
+//! The coordinator runs the groups of a store, and stores their offsets.
 //!
-//! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. What is
-//! in that partition is read when the first of its groups is used. From then on a change is
-//! written there first, and then holds:
+//! Each group belongs to one partition of `__consumer_offsets`, by the hash of its name. The
+//! coordinator reads that partition when the first of its groups is used. From then on, a change
+//! is written there before it takes effect:
 //!
 //! ```text
-//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            who is in it, which generation
+//!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            its members and generation
 //!  consumer b ── begins to poll ──────┼─▶ Shard (one lock) ───┼─▶ __consumer_offsets-7
-//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      what its records come to
-//!                                           └─ answers, by member; the bell of who has one rings
+//!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      its committed offsets
+//!                                           └─ answers, by member; an answer rings the member's bell
 //! ```
 //!
-//! Nobody waits in here. A consumer leaves its wish, goes on with its poll, and waits there for
-//! its bell, for records, or for the next deadline of its group, all at once. So there is no
-//! thread either: the deadlines of a group are met by who polls, and if nobody does, by who comes
-//! next.
+//! No call blocks in here. A consumer leaves its request, goes on with its poll, and waits there
+//! for its bell, for records, or for the next deadline of its group, all at once. So the
+//! coordinator needs no thread: each poll checks the deadlines of its group, and so does any other
+//! call that uses the group.
 //!
-//! A partition has one lock, which is held while its log is appended to, as a commit is checked
-//! and written in one step: between the two no other generation may begin, or a commit of the one
-//! before would come after the commits of this one. Appends to a log come one after the other
-//! anyway, so a lock for each group would win nothing but polls that need not wait for the page
-//! cache. Syncing, which takes long, is done with nothing locked. A [`Listener`](crate::Listener)
-//! is told of events of the offsets topic when the lock is released, so it may use groups.
+//! A partition has one lock, which is held while its log is appended to, because a commit is
+//! checked and written in one step. No other generation may begin between the two, or a commit of
+//! the previous generation would follow the commits of the new one. Appends to a log are
+//! serialized anyway, so a lock for each group would only save polls that wait for the page cache.
+//! An fsync, which takes long, happens without the lock. A [`Listener`](crate::Listener) receives
+//! the events of the offsets topic after the lock is released, so it may use groups.
 //!
-//! # Where it differs from Kafka
+//! # Differences from Kafka
 //!
-//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of what it
-//! says, with no lock held: by the [`Maintainer`] of the store, or without one on the thread that
+//! A partition of 4 MiB or more is rolled and compacted when it has 16 times the bytes of its live
+//! records, without a lock: by the [`Maintainer`] of the store or, without one, on the thread that
 //! used the group. Kafka waits until a segment of 100 MiB is full. So the first use of a group
-//! reads little. A group without members is not held in memory beside what is stored of it.
+//! reads little. A group without members takes no memory beyond its stored state.
 //!
-//! A process that ends takes its consumers with it. So dynamic members of a group are gone when
-//! the store is opened again, where Kafka waits for their session to end. Static ones have it to
-//! come back.
+//! When a process ends, its consumers end. So dynamic members of a group are gone when the store
+//! is opened again, where Kafka waits for their session to end. Static members have their session
+//! timeout to come back.
 
 mod admin;
 mod config;
@@ -85,7 +85,7 @@ pub(crate) struct Coordinator {
     topic: Topic,
     /// Where events go.
     events: Events,
-    /// What compacts the logs of the store, if it has that.
+    /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
@@ -102,12 +102,12 @@ struct Partition {
 }
 
 impl Store {
-    /// What runs its groups.
+    /// Returns the coordinator of its groups.
     pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
         if let Some(coordinator) = &*self.shared().coordinator.lock() {
             return Ok(Arc::clone(coordinator));
         }
-        // Each caller who finds none makes one, with no lock held; the first of them stays.
+        // Each caller that finds none creates one, with no lock held; the first one stays.
         let made = Arc::new(Coordinator::new(self)?);
         Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
     }
@@ -147,7 +147,7 @@ impl Coordinator {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
-        found.ok_or(Error::Closed)
+        found.ok_or(Error::StoreClosed)
     }
 
     /// The log of a partition, unless that is offline.
@@ -182,7 +182,7 @@ impl Coordinator {
         done
     }
 
-    /// The same, unless there is nothing in a partition, which is not read for that.
+    /// Does the work unless the partition is empty, without reading it for that.
     fn with_any<T: Default>(
         &self,
         partition: &Partition,
@@ -220,11 +220,21 @@ impl Coordinator {
         partition: &Partition,
         now: Now,
     ) -> Result<&'a mut Shard> {
-        if slot.is_none() {
-            let loaded = Shard::load(partition.number, &self.log(partition)?, &self.config, now)?;
-            return Ok(slot.insert(loaded));
+        match &mut **slot {
+            Some(shard) if shard.log.is_closed() => {
+                let log = self.log(partition)?;
+                // In a closed store there is no other.
+                if !log.is_closed() {
+                    shard.go_on_with(partition.number, &log, now)?;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let log = self.log(partition)?;
+                **slot = Some(Shard::load(partition.number, &log, &self.config, now)?);
+            }
         }
-        slot.as_mut().ok_or(Error::Closed)
+        slot.as_mut().ok_or(Error::StoreClosed)
     }
 
     /// Makes a step of a group, and does what comes of it.
@@ -301,7 +311,7 @@ impl Coordinator {
         format!("{client_id}-{:x}-{number}", self.since.as_millis())
     }
 
-    /// What the member waits for, if it is there.
+    /// Returns the answer that the member waits for, if it is there.
     pub(crate) fn take_answer(&self, group: &str, caller: Caller<'_>) -> Result<Option<Answer>> {
         let partition = self.partition(group)?;
         self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
@@ -425,8 +435,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes what all groups have committed for a topic, durably. The first error is returned
-    /// when all partitions were tried; of one that cannot be read nobody can go on from anything.
+    /// Removes the committed offsets of all groups for a topic, durably. Tries all partitions,
+    /// then returns the first error. Groups of a partition that cannot be read cannot continue
+    /// anyway.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         let mut forgotten = Ok(());
         for partition in &self.partitions {
@@ -491,7 +502,7 @@ fn is_offline(error: &Error) -> bool {
     matches!(error, Error::Topic(error) if is_offline(error))
 }
 
-/// What of a group tells whether its members have to join again.
+/// The state that tells whether the members of a group have to join again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stage(GroupState, i32);
 
@@ -517,7 +528,7 @@ fn follow(
     }
     let Some(entry) = shard.groups.get_mut(name) else { return stored };
     if stored.is_err() {
-        // Nobody is to read what an assignment says that is not stored.
+        // No member may read by an assignment that is not stored.
         for (_, answer) in &mut changes.answers {
             if matches!(answer, Answer::Synced(_)) {
                 *answer = Answer::Refused(GroupError::RebalanceInProgress);
@@ -549,7 +560,7 @@ fn follow(
         if let Some((first, slot)) = waiting.by_ref().min_by_key(|(until, _)| *until)
             && first > due
         {
-            // Somebody has to look when it is due.
+            // One waiting member must wake up when the deadline is due.
             slot.waits_until = Some(due);
             bells.push(Arc::clone(&slot.bell));
         }
@@ -590,7 +601,7 @@ fn key(group: &str, at: &TopicPartition) -> OffsetKey {
 }
 
 impl OffsetAndMetadata {
-    /// `None` for an offset that nobody can go on from.
+    /// Returns `None` for an offset from which no consumer can continue.
     fn from_stored(stored: &CommittedOffset) -> Option<OffsetAndMetadata> {
         let offset: Offset = stored.next()?;
         let leader_epoch = (stored.leader_epoch >= 0).then_some(stored.leader_epoch);

@@ -1,6 +1,6 @@
 //! A partition of the offsets topic, and the groups that are kept in it.
 
-use crate::error::{Error, GroupError, Result};
+use crate::error::{CloseReason, Error, ErrorKind, GroupError, LogLocation, Result, TopicError};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
 use crate::topic::births::Moment;
@@ -21,17 +21,17 @@ const SMALLEST_LOG: u64 = 4 << 20;
 /// How many times the bytes of what it says a log may have, above that.
 const MOST_TIMES: u64 = 16;
 
-/// What a record has in a log besides its key and its value, with a small batch around it, about.
+/// The approximate size of a record without its key and value, with a small batch around it.
 const RECORD_OVERHEAD: u64 = 70;
 
-/// What the time is, on both clocks.
+/// The present time, on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) monotonic: Duration,
     pub(super) calendar: Timestamp,
 }
 
-/// What is known of the groups of one partition.
+/// The state of the groups of one partition.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) log: Log,
@@ -152,6 +152,24 @@ impl Shard {
         Ok(shard)
     }
 
+    /// Continues with the log of the partition after it was reopened, and reads what is in it now.
+    /// The members of its groups are as they were: no other process could become one. What the log
+    /// has lost of the groups is stored again.
+    pub(super) fn go_on_with(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, written) = Shard::read(number, log)?;
+        (self.table, self.written, self.next_look) = (table, written, SMALLEST_LOG);
+        self.log = log.clone();
+        let lost = self.groups.iter().filter(|(name, entry)| {
+            let stored = self.table.group(name).map(|stored| stored.generation);
+            // One whose members are just joining is stored when it has assigned its partitions.
+            let is_settled = matches!(entry.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && entry.group.generation() != stored.unwrap_or(0)
+        });
+        let lost: Vec<_> =
+            lost.map(|(name, entry)| (name.clone(), entry.group.metadata(now.calendar))).collect();
+        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
+    }
+
     /// Groups whose members are gone with the process that had them, but for static ones, which
     /// may come back.
     fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
@@ -196,8 +214,9 @@ impl Shard {
         }
     }
 
-    /// Whether the log has many times the bytes of what it says, so that it should be compacted:
-    /// who reads it next reads all of it. Looks from time to time only, as counting takes long.
+    /// Returns whether the log has many times the bytes of its live records, so that it should be
+    /// compacted, because the next load reads all of it. Checks only from time to time, because
+    /// counting takes long.
     pub(super) fn is_bloated(&mut self) -> bool {
         if self.written < self.next_look {
             return false;
@@ -214,7 +233,7 @@ impl Shard {
     pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
         let restored = || {
             let stored = self.table.group(group);
-            // It has no members, for whom the time would matter.
+            // The time does not matter, because a stored group has no members.
             let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
             stored.map_or_else(|| Entry::new(config), restore)
         };
@@ -256,17 +275,21 @@ impl Shard {
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
         let appended = catch_unwind(AssertUnwindSafe(|| self.log.append_all(records)));
-        appended.unwrap_or_else(|_| {
+        let appended = appended.unwrap_or_else(|_| {
             let last = first.saturating_add(count).saturating_sub(1);
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(Error::Closed) }
+            if written { Ok(appended) } else { Err(self.log.shared().closed()) }
+        });
+        appended.map_err(|error| match error {
+            Error::Closed { log, reason: CloseReason::Reopened } => being_reopened(&log),
+            other => other,
         })
     }
 
-    /// Removes what has expired, if it is time to look. What cannot be written is tried again the
-    /// next time: whoever comes by is not to fail over it.
+    /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
+    /// again: the present caller must not fail because of it.
     pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();
@@ -305,6 +328,13 @@ impl Shard {
         }
         Ok(removed)
     }
+}
+
+/// The error of a partition that is about to be open again.
+fn being_reopened(log: &LogLocation) -> Error {
+    let (topic, partition) = log.partition().unwrap_or_default();
+    let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
+    TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
 }
 
 fn end_transaction(

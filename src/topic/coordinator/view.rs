@@ -1,4 +1,4 @@
-//! What is stored of groups, read beside the process that runs them.
+//! The stored state of groups, read beside the process that runs them.
 
 use crate::error::{Error, GroupError, Result, TopicError};
 use crate::topic::consumer::OffsetAndMetadata;
@@ -17,8 +17,10 @@ impl StoreView {
     /// Lists all groups that something is stored of, as
     /// [`Admin::list_groups`](crate::Admin::list_groups) does.
     ///
-    /// A group with members counts as stable: whether they are just joining is known only to the
-    /// process that runs it.
+    /// A group with members counts as stable: whether they are just joining, or have ended, is
+    /// known only to the process that runs it. If no process has the directory open for writing,
+    /// the members have ended with the last one that had, and the group is empty. Only static
+    /// members remain, as their place is kept for them.
     ///
     /// # Errors
     ///
@@ -27,12 +29,14 @@ impl StoreView {
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
         for number in 0..self.count(OFFSETS_TOPIC)? {
-            listed.add(number, self.table(number).map(|table| listings(&table)));
+            listed.add(number, self.table(number).map(|table| self.listings(&table)));
         }
         Ok(listed.sorted())
     }
 
     /// Describes a group: its members, what it has committed, and its lag.
+    ///
+    /// Members and state are those of [`list_groups`](StoreView::list_groups).
     ///
     /// # Errors
     ///
@@ -46,7 +50,8 @@ impl StoreView {
         if !table.group_names().contains(group) {
             return Err(unknown().into());
         }
-        let stored = table.group(group);
+        let stored = self.with_members(table.group(group));
+        let stored = stored.as_ref();
         let mut described = GroupDescription {
             group: group.to_owned(),
             state: state_of(stored),
@@ -67,6 +72,28 @@ impl StoreView {
         Ok(described)
     }
 
+    fn listings(&self, table: &OffsetTable) -> Vec<GroupListing> {
+        let listing = |group: &str| {
+            let stored = self.with_members(table.group(group));
+            GroupListing {
+                group: group.to_owned(),
+                state: state_of(stored.as_ref()),
+                protocol_type: stored.map_or_else(String::new, |stored| stored.protocol_type),
+            }
+        };
+        table.group_names().into_iter().map(listing).collect()
+    }
+
+    /// What is stored of a group, with the members that there can be: what the next opening would
+    /// leave.
+    fn with_members(&self, stored: Option<&GroupMetadata>) -> Option<GroupMetadata> {
+        let mut stored = stored?.clone();
+        if !stored.members.is_empty() && !self.has_writer() {
+            stored.members.retain(|member| member.instance_id.is_some());
+        }
+        Some(stored)
+    }
+
     fn table(&self, number: u32) -> Result<OffsetTable> {
         match self.partition(OFFSETS_TOPIC, number) {
             Ok(log) => Shard::read(number, &log).map(|(table, _)| table),
@@ -77,18 +104,6 @@ impl StoreView {
             Err(error) => Err(error),
         }
     }
-}
-
-fn listings(table: &OffsetTable) -> Vec<GroupListing> {
-    let listing = |group: &str| {
-        let stored = table.group(group);
-        GroupListing {
-            group: group.to_owned(),
-            state: state_of(stored),
-            protocol_type: stored.map_or_else(String::new, |stored| stored.protocol_type.clone()),
-        }
-    };
-    table.group_names().into_iter().map(listing).collect()
 }
 
 fn state_of(stored: Option<&GroupMetadata>) -> GroupState {

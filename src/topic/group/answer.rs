@@ -1,4 +1,4 @@
-//! What a call to a group comes to.
+//! The result of a call to a group.
 
 use super::GroupError;
 use bytes::Bytes;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// The end of a call: what the caller gets, and what has become of others meanwhile.
 ///
-/// The changes are to be acted upon even if the call was refused: it may have been the first one after a deadline.
+/// The changes are to be acted upon even if the call was refused: it may have been the first one
+/// after a deadline.
 #[derive(Debug)]
 #[must_use = "members may wait for what is in it"]
 pub(crate) struct Step<T> {
@@ -14,13 +15,13 @@ pub(crate) struct Step<T> {
     pub(crate) changes: Changes,
 }
 
-/// What has changed, for whoever holds the group to act upon.
+/// The changes of a step, for the owner of the group to act upon.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "members may wait for what is in it"]
 pub(crate) struct Changes {
-    /// What members waited for, each of them once. The caller may be among them.
+    /// The answers that members waited for, one for each. The caller may be among them.
     pub(crate) answers: Vec<(String, Answer)>,
-    /// Who is a member no more, and why.
+    /// The members that were removed, each with the reason.
     pub(crate) removed: Vec<(String, Removal)>,
     /// Whether the group's record is to be written, before any answer is given.
     pub(crate) store: bool,
@@ -28,7 +29,7 @@ pub(crate) struct Changes {
     pub(crate) next_deadline: Option<Duration>,
 }
 
-/// What a member gets that waited.
+/// The answer to a waiting member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// A generation has begun.
@@ -57,13 +58,13 @@ pub(crate) struct Joined {
 pub(crate) struct JoinedMember {
     pub(crate) member_id: String,
     pub(crate) instance_id: Option<String>,
-    /// What it said of itself under the protocol that was chosen.
+    /// Its metadata under the chosen protocol.
     pub(crate) metadata: Bytes,
-    /// What it has, if the leader came back to a generation that has its assignment.
+    /// Its assignment, if the leader came back to a generation that already has one.
     pub(crate) assignment: Bytes,
 }
 
-/// Why somebody is a member no more.
+/// The reason for the removal of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Removal {
     /// It left, or was told to.

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A way to assign partitions, and what a member says of itself to who assigns them so.
+/// An assignor that a member accepts, with the member's metadata for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Protocol {
     pub(crate) name: String,
     pub(crate) metadata: Bytes,
 }
 
-/// What a member waits for.
+/// The answer that a member waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaits {
     Nothing,
@@ -20,18 +20,18 @@ pub(super) enum Awaits {
     Sync,
 }
 
-/// How the group knows that a member is there.
+/// How the group knows that a member is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     /// It sends heartbeats.
     Remote,
-    /// Who calls holds it.
+    /// A consumer of this process holds it.
     Here,
-    /// Who called does not hold it any more, but it may come back.
+    /// No consumer holds it any more, but it may come back.
     Away,
 }
 
-/// What a member of this process must do to stay one.
+/// The condition for a member of this process to stay one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Polling {
     /// Nothing: it polls, or need not.
@@ -51,7 +51,7 @@ pub(super) struct Member {
     /// The most preferred comes first.
     pub(super) protocols: Vec<Protocol>,
     pub(super) assignment: Bytes,
-    /// Who joined earlier has a lower number.
+    /// A member that joined earlier has a lower number.
     pub(super) number: u64,
     pub(super) awaits: Awaits,
     /// Whether it has asked for its assignment in this generation.
@@ -108,7 +108,7 @@ impl Member {
         self.session_end = now.saturating_add(self.session_timeout);
     }
 
-    /// Who is away is not heard of, whoever says so.
+    /// Extends the session, unless no consumer holds the member.
     pub(super) fn heartbeat(&mut self, now: Duration) {
         if self.presence != Presence::Away {
             self.begin_session(now);
@@ -127,14 +127,15 @@ impl Member {
         };
     }
 
-    /// Who held it has let go. Its session runs from now on.
+    /// Records that no consumer holds the member any more. Its session begins now.
     pub(super) fn detach(&mut self, now: Duration) {
         self.presence = Presence::Away;
         self.polling = Polling::Free;
         self.begin_session(now);
     }
 
-    /// When its session ends. Who waits for an answer, or is held, has no need to be heard of.
+    /// Returns when its session ends. A member that waits for an answer, or that a consumer holds,
+    /// needs no heartbeat.
     pub(super) fn session_end(&self) -> Option<Duration> {
         let runs = match self.presence {
             Presence::Here => false,
@@ -158,7 +159,7 @@ impl Member {
         names.into_iter().find(|name| candidates.contains(name))
     }
 
-    /// What it says of itself under this protocol.
+    /// Returns its metadata under this protocol.
     pub(super) fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|known| known.name == protocol);
         found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()

@@ -1,8 +1,10 @@
-//! Consumers that share the partitions of topics: Kafka's classic group protocol, as seen by the coordinator.
+//! Consumers that share the partitions of topics: Kafka's classic group protocol, as seen by the
+//! coordinator.
 //!
-//! A member joins and says what it would read. When all have joined, a *generation* begins: one member, the
-//! leader, is told of all of them and assigns the partitions, and each gets its share. Whoever comes or goes makes all join
-//! again. A commit names the generation it was read in, so nobody commits what another reads by now.
+//! A member joins with its subscription. When all members have joined, a *generation* begins: one
+//! member, the leader, gets the subscriptions of all and assigns the partitions, and each member
+//! gets its share. When a member joins or leaves, all members join again. A commit names its
+//! generation, so no member commits for a partition that another one has by now.
 //!
 //! ```text
 //!  a: join ──────────┐ wait ┌─▶ generation 1, leads ── sync {a: 0 1, b: 2} ──┬─▶ 0 1
@@ -10,34 +12,41 @@
 //!  c:                                                                join ─ …  a, b: heartbeat ─▶ RebalanceInProgress, join …
 //! ```
 //!
-//! [`Group`] is that, without threads and without a clock: calls say what time it is, on a clock that never goes back, and return a [`Step`] that
-//! says whom to answer. Joining and syncing wait: their answer comes with this step or a later one. A member waits for one
-//! answer at a time: a call that is taken puts itself in the place of an earlier one. Between calls, [`Group::tick`] does what is due at [`Group::next_deadline`]. Each call does that
-//! first, so it does not matter whether a tick came late.
+//! [`Group`] implements this without threads and without a clock: each call gets the monotonic
+//! time, and returns a [`Step`] with the answers to members. The answer to a join or a sync comes
+//! with its own step or a later one. A member waits for one answer at a time: a valid call
+//! replaces an earlier one. Between calls, [`Group::tick`] does the work that is due at
+//! [`Group::next_deadline`]. Each call does that first, so a late tick does no harm.
 //!
-//! A member is there as long as
+//! A member stays as long as it meets one condition:
 //!
-//! | member | it |
+//! | member | condition |
 //! |---|---|
 //! | of another process | sends heartbeats, at least one per session timeout, or waits for an answer |
 //! | of this process | polls, and begins the next poll within the longest poll interval |
-//! | static, of this process | is given its session timeout more when it did not poll, or was [detached](Group::detach) |
+//! | static, of this process | the same, with its session timeout in addition if it does not poll or was [detached](Group::detach) |
 //!
-//! A static member has an instance id. Who joins with it is taken for the member that had it, with another member id, and nobody has
-//! to join again unless it says other things of itself.
+//! A static member has an instance id. A consumer that joins with it takes the place of the member
+//! that had it, under a new member id. The other members have to join again only if its metadata
+//! differ.
 //!
-//! # Where it differs from Kafka
+//! # Differences from Kafka
 //!
-//! - A static member that comes back and says other things of itself, under the protocol in use, makes all join again; Kafka does so only
-//!   if another protocol would be chosen.
-//! - Joining and syncing count as heartbeats whatever state the group is in, and the timeouts of each join hold from then on.
-//! - When the leader goes, the member that has been there longest leads, and of two protocols with as many votes the one it prefers is
-//!   taken. Kafka takes any.
-//! - A group all of whose members left while it first waited takes members of another protocol type.
-//! - A member that keeps its partitions while it joins again may commit for them under either generation, also while the
-//!   next one waits for its assignment. Kafka refuses, and the records are read again.
-//! - A member gets its id with its first join. Kafka has clients of other processes join twice for that.
-//! - A new member that waits for its first generation is given up by who holds it, not after five minutes.
+//! - If a static member comes back with other metadata under the protocol in use, all members join
+//!   again. In Kafka they do so only if another protocol would be chosen.
+//! - A join and a sync count as heartbeats in every state of the group, and the timeouts of each
+//!   join apply from then on.
+//! - When the leader leaves, the oldest member leads, and of two protocols with as many votes, the
+//!   one that it prefers is chosen. Kafka chooses any.
+//! - If all members leave during the first wait of a group, it accepts members of another protocol
+//!   type.
+//! - A member that keeps its partitions while it joins again may commit for them under either
+//!   generation, also while the next one waits for its assignment. Kafka rejects the commit, and
+//!   the records are read again.
+//! - A member gets its id with its first join. In Kafka, clients of other processes join twice for
+//!   that.
+//! - The consumer of a new member that waits for its first generation gives it up; Kafka does so
+//!   after five minutes.
 
 mod answer;
 mod member;
@@ -60,10 +69,10 @@ use state::Phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What holds for all members.
+/// The options that apply to all members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupConfig {
-    /// How long a group that was empty waits for more members. Kafka: `group.initial.rebalance.delay.ms`.
+    /// How long an empty group waits for more members. Kafka: `group.initial.rebalance.delay.ms`.
     pub(crate) initial_rebalance_delay: Duration,
     /// Kafka: `group.min.session.timeout.ms`.
     pub(crate) min_session_timeout: Duration,
@@ -84,16 +93,27 @@ impl Default for GroupConfig {
     }
 }
 
-/// The wish to be a member of the next generation.
+impl GroupConfig {
+    /// Fails if a member may not have this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<(), GroupError> {
+        let (least, most) = (self.min_session_timeout, self.max_session_timeout);
+        if given < least || given > most {
+            return Err(GroupError::InvalidSessionTimeout { given, least, most });
+        }
+        Ok(())
+    }
+}
+
+/// The request to be a member of the next generation.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
     pub(crate) member: JoinAs,
     pub(crate) instance_id: Option<String>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
-    /// What all members have in common: `consumer` for consumers.
+    /// The protocol type, which all members share: `consumer` for consumers.
     pub(crate) protocol_type: String,
-    /// How partitions may be assigned. The most preferred comes first.
+    /// The assignors that the member accepts, the most preferred one first.
     pub(crate) protocols: Vec<Protocol>,
     pub(crate) session_timeout: Duration,
     /// How long others wait for it to join again.
@@ -102,31 +122,32 @@ pub(crate) struct Join {
     pub(crate) max_poll_interval: Option<Duration>,
 }
 
-/// Who joins.
+/// The member that joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JoinAs {
-    /// One that is to have this id, which nobody had before.
+    /// A new member, with this id, which no member had before.
     New(String),
     /// A member.
     Known(String),
 }
 
-/// Who calls, as far as a group can tell.
+/// The caller, as far as a group can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller<'a> {
     pub(crate) member_id: &'a str,
     pub(crate) instance_id: Option<&'a str>,
 }
 
-/// Who commits.
+/// The committer of offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Committer<'a> {
-    /// Nobody that takes part in the group: it chooses its partitions by itself.
+    /// A consumer that is not a member of the group, with assigned partitions.
     Simple,
     /// A member of a generation.
     Member { caller: Caller<'a>, generation: i32 },
-    /// A member of this process that kept its partitions as it joined again, and may not know yet which generation
-    /// has begun. It told the leader what it has, so no other member has it before this one joins once more.
+    /// A member of this process that kept its partitions as it joined again, and may not know yet
+    /// which generation has begun. It told the leader what it has, so no other member has it
+    /// before this one joins once more.
     Holder { caller: Caller<'a> },
 }
 
@@ -184,7 +205,7 @@ impl Group {
         self.members.keys().map(String::as_str)
     }
 
-    /// What each member says of itself under the protocol of this generation, by member id.
+    /// Returns the metadata of each member under the protocol of this generation, by member id.
     pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (&str, Bytes)> {
         let protocol = self.protocol.as_deref().unwrap_or_default();
         self.members.iter().map(move |(id, member)| (id.as_str(), member.metadata(protocol)))
@@ -195,7 +216,7 @@ impl Group {
         self.step(now, |_, _| Ok(())).changes
     }
 
-    /// When something will be due that nobody calls for.
+    /// Returns when a [`tick`](Group::tick) is due next.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let own = self.phase.until();
         let members = self.members.values();
@@ -222,7 +243,8 @@ impl Group {
         })
     }
 
-    /// Asks for the caller's assignment, and waits for [`Answer::Synced`]. The leader hands in those of all.
+    /// Asks for the caller's assignment, and waits for [`Answer::Synced`]. The leader hands in
+    /// those of all.
     pub(crate) fn sync(
         &mut self,
         caller: Caller<'_>,
@@ -303,8 +325,8 @@ impl Group {
 
     /// Whether the caller may commit offsets. It counts as a heartbeat.
     ///
-    /// A commit that is part of a transaction may be a simple one whatever members there are, and is taken while a
-    /// generation waits for its assignment.
+    /// A commit that is part of a transaction may be a simple one whatever members there are, and
+    /// is taken while a generation waits for its assignment.
     pub(crate) fn check_commit(
         &mut self,
         committer: Committer<'_>,
@@ -346,11 +368,11 @@ impl Group {
     }
 
     /// Ends the group if it has no members.
-    pub(crate) fn delete(&mut self, now: Duration) -> Step<()> {
+    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> Step<()> {
         self.step(now, |group, _| {
             group.check_alive()?;
             if group.phase != Phase::Empty {
-                return Err(GroupError::NonEmptyGroup);
+                return Err(GroupError::NonEmptyGroup { group: name.to_owned() });
             }
             group.phase = Phase::Dead;
             Ok(())
@@ -390,7 +412,7 @@ impl Group {
         self.members.get_mut(member_id).ok_or_else(unknown)
     }
 
-    /// The same, if it also knows the generation.
+    /// Fails if the caller is not a member, or names another generation.
     fn check_member(
         &mut self,
         caller: Caller<'_>,

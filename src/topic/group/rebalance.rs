@@ -11,14 +11,10 @@ use std::time::Duration;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 impl Group {
-    /// Whether somebody may join so.
+    /// Fails if a member may not join with these options.
     pub(super) fn check_join(&self, join: &Join) -> Result<(), GroupError> {
         self.check_alive()?;
-        let (least, most) = (self.config.min_session_timeout, self.config.max_session_timeout);
-        let given = join.session_timeout;
-        if given < least || given > most {
-            return Err(GroupError::InvalidSessionTimeout { given, least, most });
-        }
+        self.config.check_session_timeout(join.session_timeout)?;
         let differs = |reason| Err(GroupError::InconsistentGroupProtocol { reason });
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
             return differs("it has no protocol type, or no protocols");
@@ -90,7 +86,7 @@ impl Group {
         Ok(id)
     }
 
-    /// Somebody comes with the instance id of a member, and takes its place.
+    /// Replaces a static member by a new one with the same instance id.
     pub(super) fn replace(
         &mut self,
         old: &str,
@@ -201,7 +197,8 @@ impl Group {
         }
     }
 
-    /// Begins a generation of those who have joined, and of static members that may still come.
+    /// Begins a generation of the members that have joined, and of static members that may still
+    /// join.
     fn complete(&mut self, now: Duration, changes: &mut Changes) {
         let gone: Vec<String> = self
             .members
@@ -275,7 +272,7 @@ impl Group {
         self.phase = Phase::Stable { until: self.phase.until() };
     }
 
-    /// Gives their assignment to those who wait for it, once there is one.
+    /// Answers the members that wait for their assignment, once there is one.
     pub(super) fn answer_syncs(&mut self, now: Duration, changes: &mut Changes) {
         let Phase::Stable { until } = &mut self.phase else { return };
         for (id, member) in &mut self.members {
@@ -302,7 +299,8 @@ impl Group {
                 Phase::Completing { .. } => {
                     let all = changes.removed.len();
                     self.remove_unsynced(now, changes);
-                    // The leader at least has not synced. Were it otherwise, time would stand still.
+                    // The leader at least has not synced. Were it otherwise, time would stand
+                    // still.
                     if changes.removed.len() == all {
                         self.prepare(now, changes);
                     }
@@ -316,7 +314,7 @@ impl Group {
         }
     }
 
-    /// Takes out who has not polled or was not heard of.
+    /// Removes members that have not polled, or whose session has ended.
     fn expire(&mut self, now: Duration, changes: &mut Changes) {
         let due = |end: Option<Duration>| end.is_some_and(|end| end <= now);
         for member in self.members.values_mut() {
@@ -373,8 +371,8 @@ impl Group {
         members.fold(first, |common, next| common.intersection(&next).copied().collect())
     }
 
-    /// The protocol that most members prefer among those all support. Of two with as many votes, the
-    /// leader prefers one.
+    /// The protocol that most members prefer among those all support. Of two with as many votes,
+    /// the leader prefers one.
     fn elect(&self) -> Option<String> {
         let candidates = self.candidates();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();

@@ -5,19 +5,20 @@
 //!      Empty ─────────────────────▶ PreparingRebalance ─────────────────────▶ CompletingRebalance
 //!        ▲                           │      ▲      ▲                           │             │
 //!        └───────────────────────────┘      │      └───────────────────────────┘             │ the leader hands in
-//!              nobody is left               │        a member comes, goes or changes         │ the assignment
+//!              the last member leaves       │        a member joins, leaves or changes       │ the assignment
 //!                                           │                                                ▼
 //!                                           └───────────────────────────────────────────── Stable
 //! ```
 //!
-//! Each end of `PreparingRebalance` begins a generation. Any state becomes `Dead` when the group is deleted.
+//! Each end of `PreparingRebalance` begins a generation. Any state becomes `Dead` when the group
+//! is deleted.
 
 use std::time::Duration;
 
-/// What a group is doing.
+/// The state of a group. Kafka: `ConsumerGroupState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
-    /// It has no members. It may have committed offsets.
+    /// The group has no members. It may have committed offsets.
     Empty,
     /// Members are asked to join.
     PreparingRebalance,
@@ -25,7 +26,7 @@ pub enum GroupState {
     CompletingRebalance,
     /// Each member has an assignment, or can get it.
     Stable,
-    /// It was deleted.
+    /// The group was deleted.
     Dead,
 }
 
@@ -49,7 +50,7 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Preparing {
     pub(super) until: Duration,
-    /// In a group that was empty: it waits for others, whoever is there already.
+    /// In a group that was empty: it waits for more members, even if all known ones have joined.
     pub(super) first: Option<First>,
 }
 

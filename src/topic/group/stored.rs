@@ -35,8 +35,8 @@ impl Group {
         }
     }
 
-    /// What it is doing, as far as its offsets may expire: since when it has been empty, and what its members read,
-    /// if that is known.
+    /// What it is doing, as far as its offsets may expire: since when it has been empty, and what
+    /// its members read, if that is known.
     pub(crate) fn used<'a>(
         &self,
         since: Option<Timestamp>,

@@ -1,6 +1,7 @@
 //! Keys and values of the offsets topic, as bytes.
 //!
-//! Both begin with a version of two bytes. That of a key tells what the record is about, that of a value how it is laid out.
+//! Both begin with a version of two bytes. That of a key tells what the record is about, that of a
+//! value how it is laid out.
 //!
 //! ```text
 //! key 0, 1   group | topic | partition 4                                         a committed offset; 1 is written
@@ -18,14 +19,16 @@
 //! member             id | instance id? | client id | client host | rebalance timeout 4 | session timeout 4 | subscription | assignment
 //! ```
 //!
-//! The offset 42 that group `g1` committed for partition 3 of `orders`, with leader epoch 7 and the metadata `m`:
+//! The offset 42 that group `g1` committed for partition 3 of `orders`, with leader epoch 7 and
+//! the metadata `m`:
 //!
 //! ```text
 //! 0001 0002 6731 0006 6f7264657273 00000003
 //! 0003 000000000000002a 00000007 0001 6d 0000018bcfe56800
 //! ```
 //!
-//! Kafka skips what may follow a message's last field; here that is malformed, as nobody writes any.
+//! Kafka skips what may follow a message's last field; here that is malformed, because no program
+//! writes any.
 
 use super::wire::{Malformed, Reader, TooLong, Writer};
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
@@ -40,14 +43,15 @@ const FLEXIBLE: i16 = 4;
 const WITH_EXPIRY: i16 = 1;
 /// The versions of both values that are written otherwise.
 const DEFAULT: i16 = 3;
-/// The least bytes of a member, which is one of version 4 with six empty fields, two timeouts and no tags.
+/// The least bytes of a member, which is one of version 4 with six empty fields, two timeouts and
+/// no tags.
 const LEAST_MEMBER: usize = 15;
 
 /// A key and a value, as they are stored.
 pub(crate) type Stored = (Vec<u8>, Option<Vec<u8>>);
 
 impl OffsetsRecord {
-    /// What the key and the value of a record say.
+    /// Decodes the key and the value of a record.
     ///
     /// # Errors
     ///
@@ -147,7 +151,7 @@ impl CommittedOffset {
         self.encode_as(if self.expire_timestamp.is_some() { WITH_EXPIRY } else { DEFAULT })
     }
 
-    /// What the version has no field for is left out.
+    /// Encodes it in this version, without the fields that the version does not have.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
         let mut output = Writer::default();
         output.i16(version);
@@ -187,7 +191,7 @@ impl GroupMetadata {
         self.encode_as(DEFAULT)
     }
 
-    /// What the version has no field for is left out.
+    /// Encodes it in this version, without the fields that the version does not have.
     pub(super) fn encode_as(&self, version: i16) -> Result<Vec<u8>, TooLong> {
         let mut output = Writer::default();
         output.i16(version);

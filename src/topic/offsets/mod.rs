@@ -1,8 +1,8 @@
-//! What groups of consumers have read: the records of Kafka's topic `__consumer_offsets`.
+//! The records of Kafka's topic `__consumer_offsets`: committed offsets and groups.
 //!
-//! A group commits, for each partition it reads, the offset to go on from. A commit is a record of a compacted topic, so the
-//! topic is a table: the last record of a key is what holds, and one without a value removes it. The group itself has a
-//! record in it too.
+//! A group commits, for each partition it reads, the offset to go on from. A commit is a record of
+//! a compacted topic, so the topic is a table: the last record of a key is what holds, and one
+//! without a value removes it. The group itself has a record in it too.
 //!
 //! ```text
 //!  offset  key                    value
@@ -41,7 +41,7 @@ pub(crate) enum OffsetsRecord {
     Unknown { key_version: i16 },
 }
 
-/// Whose offset, and in which partition.
+/// The group and the partition of a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OffsetKey {
     pub(crate) group: String,
@@ -52,7 +52,7 @@ pub(crate) struct OffsetKey {
 /// An offset that a group goes on from, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommittedOffset {
-    /// The next one to read. Nobody commits one below 0, though it could be stored.
+    /// The next offset to read. No consumer commits one below 0, though it could be stored.
     pub(crate) offset: i64,
     /// The leader epoch of the last record that was read; -1 if that is not known.
     pub(crate) leader_epoch: LeaderEpoch,
@@ -97,8 +97,8 @@ pub(crate) struct MemberMetadata {
     pub(crate) rebalance_timeout: i32,
     /// In milliseconds.
     pub(crate) session_timeout: i32,
-    /// What it said of itself under the protocol that was chosen.
+    /// Its metadata under the chosen protocol.
     pub(crate) subscription: Bytes,
-    /// What the leader gave to it.
+    /// Its assignment from the leader.
     pub(crate) assignment: Bytes,
 }

@@ -1,4 +1,4 @@
-//! What is committed, as the records of the offsets topic leave it.
+//! The committed offsets that result from the records of the offsets topic.
 
 use super::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, OffsetsRecord};
 use crate::types::{Offset, ProducerId, Timestamp};
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 /// All offsets and groups, after some of the records of the topic.
 ///
-/// Records are [applied](OffsetTable::apply) in their order. Offsets that were committed in a transaction wait for its end. When
-/// it is [committed](OffsetTable::end_transaction), each replaces what is there only if its own record is the later one.
+/// Records are [applied](OffsetTable::apply) in their order. Offsets that were committed in a
+/// transaction wait for its end. When it is [committed](OffsetTable::end_transaction), each
+/// replaces what is there only if its own record is the later one.
 ///
 /// ```text
 ///  record  producer
@@ -24,7 +25,7 @@ pub(crate) struct OffsetTable {
     groups: BTreeMap<String, GroupMetadata>,
 }
 
-/// What a record has besides names and metadata, about.
+/// The approximate size of a record without names and metadata.
 const RECORD_BYTES: usize = 100;
 
 /// Offsets by group, topic and partition.
@@ -40,7 +41,7 @@ struct Place {
     used: Option<Timestamp>,
 }
 
-/// What a group is doing, as far as its offsets may expire.
+/// The use of a group, as far as it matters for the expiry of its offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupUse<'a> {
     /// It never had members: consumers choose their partitions by themselves, and only commit.
@@ -53,20 +54,21 @@ pub(crate) enum GroupUse<'a> {
     Busy,
 }
 
-/// What has expired in a group.
+/// The expired offsets of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Expired {
     /// The records that remove it, in the order to write them.
     pub(crate) tombstones: Vec<OffsetsRecord>,
-    /// The same offsets once more, committed when they were last used: what is only known in memory, and would be
-    /// missed after a restart.
+    /// The same offsets once more, committed when they were last used: what is only known in
+    /// memory, and would be missed after a restart.
     pub(crate) renewed: Vec<OffsetsRecord>,
     /// Whether nothing is left of the group, which has no members.
     pub(crate) group_gone: bool,
 }
 
 impl OffsetTable {
-    /// Takes note of a record at this offset, which is part of a transaction of that producer if there is one.
+    /// Takes note of a record at this offset, which is part of a transaction of that producer if
+    /// there is one.
     pub(crate) fn apply(
         &mut self,
         at: Offset,
@@ -110,7 +112,7 @@ impl OffsetTable {
         }
     }
 
-    /// What the group has committed for a partition.
+    /// Returns the committed offset of the group for a partition.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -180,7 +182,7 @@ impl OffsetTable {
         places.fold(0, sum).saturating_add(self.groups.iter().map(group).fold(0, sum))
     }
 
-    /// What is stored of a group itself.
+    /// Returns the stored state of a group.
     pub(crate) fn group(&self, group: &str) -> Option<&GroupMetadata> {
         self.groups.get(group)
     }
@@ -192,7 +194,8 @@ impl OffsetTable {
         names.map(String::as_str).collect()
     }
 
-    /// What of a group has expired. Nothing is removed before its tombstone is [applied](OffsetTable::apply).
+    /// What of a group has expired. Nothing is removed before its tombstone is
+    /// [applied](OffsetTable::apply).
     ///
     /// | group | partitions that may expire | counted from the latest of |
     /// |---|---|---|
@@ -201,8 +204,9 @@ impl OffsetTable {
     /// | stable | those of topics that its members do not read | the commit, the last use |
     /// | busy | none | |
     ///
-    /// An offset that has a time of its own to expire goes by that. One that a transaction is about to replace stays.
-    /// One whose last use is all that keeps it for longer than half of the retention is renewed.
+    /// An offset that has a time of its own to expire goes by that. One that a transaction is
+    /// about to replace stays. One whose last use is all that keeps it for longer than half of the
+    /// retention is renewed.
     pub(crate) fn expired(
         &self,
         group: &str,

@@ -9,7 +9,7 @@
 //! struct    its fields                  its fields, count of tagged fields as varint, those
 //! ```
 //!
-//! A tagged field is a tag, a size and as many bytes. Who does not know a tag skips it.
+//! A tagged field is a tag, a size and as many bytes. A reader that does not know a tag skips it.
 //! Varints are unsigned here: groups of seven bits, the lowest first.
 
 /// Why bytes are not what they should be, and where.

@@ -127,7 +127,7 @@ impl Default for ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// When a record counts as sent, so that its handle is done and its callback is called.
+    /// Sets when a record counts as sent, so that its handle is done and its callback is called.
     ///
     /// *Default:* [`Acks::Written`]. Kafka: `acks`, whose default is `all`.
     #[must_use]
@@ -136,8 +136,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The number of bytes at which a batch is written, before compression. A larger record gets a
-    /// batch of its own.
+    /// Sets the number of bytes at which a batch is written, before compression. A larger record
+    /// gets a batch of its own.
     ///
     /// Larger batches are faster, because each batch costs a system call. *Default:* 16 KiB.
     /// *Limits:* at most [`buffer_bytes`](Self::buffer_bytes); with 0 each record is a batch. A
@@ -149,7 +149,7 @@ impl ProducerConfig {
         self
     }
 
-    /// How long the first record of a batch waits for others. If a thread or task waits for a
+    /// Sets how long the first record of a batch waits for others. If a thread or task waits for a
     /// record, its batch is written at once.
     ///
     /// With zero, the sending thread writes the batch, and threads that send at the same moment
@@ -162,7 +162,7 @@ impl ProducerConfig {
         self
     }
 
-    /// The number of bytes that may wait to be written. A batch counts with
+    /// Sets the number of bytes that may wait to be written. A batch counts with
     /// [`batch_bytes`](Self::batch_bytes) from its first record on.
     ///
     /// *Default:* 32 MiB. *Limits:* at least `batch_bytes`. Kafka: `buffer.memory`.
@@ -172,7 +172,7 @@ impl ProducerConfig {
         self
     }
 
-    /// How long `send` waits for room before it fails with
+    /// Sets how long `send` waits for room before it fails with
     /// [`ProduceError::BufferFull`](crate::ProduceError::BufferFull).
     ///
     /// *Default:* 60 s. *Limits:* none; zero never waits. Kafka: `max.block.ms`.
@@ -182,8 +182,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The largest record that `send` accepts, as the upper bound of its encoding in a batch of
-    /// its own, before compression.
+    /// Sets the largest record that `send` accepts, as the upper bound of its encoding in a batch
+    /// of its own, before compression.
     ///
     /// *Default:* 1 MiB. *Limits:* 1 to 1 GiB. Kafka: `max.request.size`.
     #[must_use]
@@ -192,8 +192,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The compression of batches, done by the thread that writes them. A topic with a codec of
-    /// its own overrides it.
+    /// Sets the compression of batches, done by the thread that writes them. A topic with a codec
+    /// of its own overrides it.
     ///
     /// *Default:* none. *Limits:* the codecs of this build. Kafka: `compression.type`.
     #[must_use]
@@ -202,7 +202,7 @@ impl ProducerConfig {
         self
     }
 
-    /// Whether batches are numbered, so that a retried batch is stored once.
+    /// Sets whether batches are numbered, so that a retried batch is stored once.
     ///
     /// *Default:* on. *Limits:* none. Without it, a batch may be stored twice if it is not known
     /// whether a write succeeded. Within one process, that happens only after a panic of a
@@ -213,7 +213,7 @@ impl ProducerConfig {
         self
     }
 
-    /// How long a failing batch is retried, counted from its first record. Then it fails
+    /// Sets how long a failing batch is retried, counted from its first record. Then it fails
     /// with [`ProduceError::DeliveryTimeout`](crate::ProduceError::DeliveryTimeout).
     ///
     /// The producer retries errors that are [retryable](Error::is_retryable), such as a full disk
@@ -225,7 +225,7 @@ impl ProducerConfig {
         self
     }
 
-    /// The pause before the first retry of a batch; each further pause is twice as long.
+    /// Sets the pause before the first retry of a batch; each further pause is twice as long.
     ///
     /// *Default:* 100 ms. *Limits:* at most [`retry_backoff_max`](Self::retry_backoff_max).
     /// Kafka: `retry.backoff.ms`, which adds random jitter so that clients do not retry at
@@ -236,7 +236,7 @@ impl ProducerConfig {
         self
     }
 
-    /// The longest pause before a retry of a batch.
+    /// Sets the longest pause before a retry of a batch.
     ///
     /// *Default:* 1 s. *Limits:* at least [`retry_backoff`](Self::retry_backoff).
     /// Kafka: `retry.backoff.max.ms`.
@@ -246,7 +246,7 @@ impl ProducerConfig {
         self
     }
 
-    /// The choice of a partition for a record that names none.
+    /// Sets the choice of a partition for a record that names none.
     ///
     /// *Default:* [`PartitionerChoice::ByKey`]. Kafka: `partitioner.class`.
     #[must_use]

@@ -20,10 +20,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Somebody who wants to know.
+/// A user-supplied callback for the result of a record.
 pub(super) type Callback = Box<dyn FnOnce(Result<&RecordMetadata, &Error>) + Send>;
 
-/// A record of which somebody wants to know what becomes of it.
+/// A record whose result an interceptor or a callback is to get.
 pub(super) struct Pending {
     pub(super) index: u32,
     pub(super) timestamp: Timestamp,
@@ -113,7 +113,7 @@ impl Due {
     }
 }
 
-/// Tells the interceptors, then the one who sent the record.
+/// Calls the interceptors, then the callback of the record.
 fn acknowledge(
     producer: &Shared,
     metadata: &RecordMetadata,
@@ -145,7 +145,7 @@ pub(super) fn intercept(producer: &Shared, mut record: ProducerRecord) -> Produc
     record
 }
 
-/// Calls somebody else's code. A panic ends there, and is reported.
+/// Calls user-supplied code. A panic is caught and reported.
 fn guard<T>(
     producer: &Shared,
     topic: &str,

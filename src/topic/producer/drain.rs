@@ -4,12 +4,13 @@
 //!  written                 done; its numbers are used
 //!  retryable failure       back to the front, and tried again after a while, until its time is over
 //!  too large, many records split, and its parts are tried
+//!  partition reopened      tried on its new log
 //!  other failure           done, with that; the next one is tried
 //! ```
 
-use crate::error::{Error, ProduceError, ProducerRefusal, Result, TopicError};
+use crate::error::{CloseReason, Error, ProduceError, ProducerRefusal, Result, TopicError};
 use crate::event::Event;
-use crate::log::{Appended, Log};
+use crate::log::Appended;
 use crate::sync::atomic::Ordering;
 use crate::topic::producer::config::Acks;
 use crate::topic::producer::handle::Outcome;
@@ -28,19 +29,24 @@ use std::time::Duration;
 /// has work of its own.
 const ROUNDS: usize = 4;
 
-/// What one thread has taken to write it.
+/// The batches that one thread has taken to write.
 struct Work {
     batches: VecDeque<Batch>,
     numbering: Numbering,
     failing: Option<Failing>,
 }
 
-/// What came of trying.
+/// The reason why a write failed.
 enum Failure {
     Again(Failing),
     ForGood(ProduceError),
     /// The limit was lowered after the records were gathered. Nothing was written.
     TooLarge(ProduceError),
+}
+
+/// Whether a log says this before it looks whether it has the batch.
+fn is_about_the_call(error: &Error) -> bool {
+    matches!(error, Error::BatchTooLarge { .. } | Error::Closed { .. })
 }
 
 impl QueueState {
@@ -172,29 +178,36 @@ impl Shared {
         };
         if let Some(failing) = &work.failing {
             if self.is_expired(batch, self.clock().monotonic()) {
+                work.numbering.doubt_after(&batch.log);
                 return Err(timed_out(Arc::clone(&failing.cause)));
             }
             self.counters.retries.fetch_add(1, Ordering::Relaxed);
         }
-        let error = match self.append(batch, &mut work.numbering) {
+        let appended = match self.append(batch, &mut work.numbering) {
+            Err(Error::Closed { .. }) => self.append_behind(queue, batch, &mut work.numbering),
+            appended => appended,
+        };
+        let error = match appended {
             Ok(appended) => {
                 work.failing = None;
                 return Ok(appended);
             }
-            Err(Error::Closed) => self.why_closed(queue, &batch.log),
             Err(error) => error,
         };
-        let can_be_tried_again = error.is_retryable();
+        let is_reopened = matches!(error, Error::Closed { reason: CloseReason::Reopened, .. });
+        let can_be_tried_again = error.is_retryable() || is_reopened;
         let too_large = matches!(error, Error::BatchTooLarge { .. });
         let cause = Arc::new(error);
         if too_large {
             return Err(Failure::TooLarge(ProduceError::Batch(cause)));
         }
         if !can_be_tried_again {
+            work.numbering.doubt_after(&batch.log);
             return Err(Failure::ForGood(ProduceError::Batch(cause)));
         }
         let now = self.clock().monotonic();
         if self.is_expired(batch, now) {
+            work.numbering.doubt_after(&batch.log);
             return Err(timed_out(cause));
         }
         let twice = work.failing.as_ref().map(|failing| failing.backoff.saturating_mul(2));
@@ -202,22 +215,31 @@ impl Shared {
         Err(Failure::Again(Failing { cause, retry_at: now.saturating_add(backoff), backoff }))
     }
 
-    /// What to say of a closed log: its store may be closed, or its topic deleted, and perhaps
-    /// created again since.
-    fn why_closed(&self, queue: &Queue, log: &Log) -> Error {
-        let open = self.store.shared().check_open();
-        let found = open.and_then(|()| self.store.topic(&queue.topic));
-        match found.and_then(|topic| topic.partition(queue.partition)) {
-            Ok(now) if Arc::ptr_eq(now.shared(), log.shared()) => Error::Closed,
-            Ok(_) => TopicError::Unknown { topic: queue.topic.to_string() }.into(),
-            Err(error) => error,
+    /// Appends a batch whose log is closed to the one that the partition has now, or says why it
+    /// cannot: the store may be closed, or the topic deleted, and perhaps created again since.
+    fn append_behind(
+        &self,
+        queue: &Queue,
+        batch: &mut Batch,
+        numbering: &mut Numbering,
+    ) -> Result<Appended> {
+        self.store.shared().check_open()?;
+        let now = self.store.topic(&queue.topic)?.partition(queue.partition)?;
+        if Arc::ptr_eq(now.shared(), batch.log.shared()) {
+            return Err(now.shared().closed());
         }
+        if !now.shared().is_same_partition(batch.log.shared()) {
+            return Err(TopicError::Unknown { topic: queue.topic.to_string() }.into());
+        }
+        batch.log = now;
+        self.append(batch, numbering)
     }
 
     /// Appends a batch under the next numbers. No lock is held.
     fn append(&self, batch: &mut Batch, numbering: &mut Numbering) -> Result<Appended> {
         let records = batch.builder.len();
         batch.builder.compression(self.config.compression);
+        numbering.settle(&batch.log, &self.store)?;
         let (mut again, mut in_doubt) = (false, false);
         loop {
             numbering.stamp(&mut batch.builder);
@@ -231,9 +253,9 @@ impl Shared {
                 Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
-                // The log looks at the size before the numbers: whether the batch is there stays
-                // unknown.
-                Ok(Err(error)) if !(in_doubt && matches!(error, Error::BatchTooLarge { .. })) => {
+                // The log looks at the size before the numbers, and a closed one at neither:
+                // whether the batch is there stays unknown.
+                Ok(Err(error)) if !(in_doubt && is_about_the_call(&error)) => {
                     return Err(error);
                 }
                 // A listener panicked, before or after the batch was written: by its numbers the
@@ -269,7 +291,11 @@ impl Shared {
             let error = io::Error::other("a listener panicked meanwhile");
             Err(Error::io("flush", Path::new(&*batch.topic()), error))
         });
-        flushed.map(|_| ()).map_err(|error| ProduceError::Batch(Arc::new(error)))
+        match flushed {
+            // Closing it has made all of it durable, if that succeeded.
+            Err(Error::Closed { .. }) if batch.log.shared().durable() > appended.last => Ok(()),
+            flushed => flushed.map(drop).map_err(|error| ProduceError::Batch(Arc::new(error))),
+        }
     }
 
     /// Lets the next thread write, after what could not be written was put to the front again.
@@ -285,7 +311,8 @@ impl Shared {
         state.draining = false;
         drop(state);
         self.drained.notify();
-        // Looked at with the batches in place: whoever gives up looks for them later.
+        // Check this after the batches are back in place: a thread that gives up looks for them
+        // later.
         if self.is_aborted() {
             self.abort(queue);
         } else if let Some(retry_at) = retry_at

@@ -1,4 +1,4 @@
-//! Those who look at each record on its way.
+//! Interceptors of a producer.
 
 use crate::error::Error;
 use crate::topic::producer::record::{ProducerRecord, RecordMetadata};

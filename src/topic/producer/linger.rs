@@ -1,5 +1,5 @@
-//! The thread that does what is due when nobody else does: it writes batches that have lingered,
-//! and tries again.
+//! The producer's own thread: it writes batches that have lingered, and retries, if no other
+//! thread does.
 
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const NEVER: u64 = u64::MAX;
 
-/// When something is due, and who sees to it.
+/// When work is due, and the thread that does it.
 pub(super) struct Linger {
     /// In nanoseconds of the clock that never goes back. Set to never before all queues are looked
     /// at: a queue that gets something after it was looked at lowers it again.
@@ -46,7 +46,7 @@ impl Linger {
         let at = u64::try_from(at.as_nanos()).unwrap_or(NEVER);
         if at < self.due.load(Ordering::Acquire) {
             self.due.fetch_min(at, Ordering::AcqRel);
-            // Whoever has looked and not yet gone to sleep holds it.
+            // The thread holds it between its check and its sleep.
             drop(self.thread.lock());
             self.woken.notify_one();
         }

@@ -3,7 +3,8 @@
 //! Numbers are given to a batch when it is written, and count as used once it was. A batch that
 //! fails and is known not to have been written leaves its numbers to the next, so there is no gap.
 //! One of which that is not known takes the epoch with it: in the next epoch numbers begin at 0,
-//! and cannot be taken for those of a batch that was given up.
+//! and cannot be taken for those of a batch that was given up. A log that failed takes no more, so
+//! that matters once its partition was reopened.
 
 use crate::error::Result;
 use crate::log::Log;
@@ -16,14 +17,17 @@ pub(super) struct Numbering {
     id: ProducerId,
     epoch: ProducerEpoch,
     next: Sequence,
+    /// Whether a batch with these numbers was given up, and may be in the log.
+    doubtful: bool,
 }
 
 impl Numbering {
     /// Batches without numbers.
-    pub(super) const NONE: Numbering = Numbering { id: NO_PRODUCER_ID, epoch: -1, next: -1 };
+    pub(super) const NONE: Numbering =
+        Numbering { id: NO_PRODUCER_ID, epoch: -1, next: -1, doubtful: false };
 
     pub(super) fn of(id: ProducerId) -> Numbering {
-        Numbering { id, epoch: 0, next: 0 }
+        Numbering { id, epoch: 0, next: 0, doubtful: false }
     }
 
     pub(super) fn is_on(self) -> bool {
@@ -42,6 +46,20 @@ impl Numbering {
         }
     }
 
+    /// Takes note of a batch that was given up: it may have been written if its log takes no more since.
+    pub(super) fn doubt_after(&mut self, log: &Log) {
+        self.doubtful |= log.shared().check_writable().is_err();
+    }
+
+    /// Begins the next epoch if a batch that was given up may be in the log under the next numbers. One that takes no more
+    /// is spared: the epochs of an id are few.
+    pub(super) fn settle(&mut self, log: &Log, store: &Store) -> Result<()> {
+        if self.doubtful && log.shared().check_writable().is_ok() {
+            self.renew(store)?;
+        }
+        Ok(())
+    }
+
     /// Lets a log forget the producer.
     pub(super) fn forget_in(self, log: &Log) {
         if self.is_on() {
@@ -53,7 +71,7 @@ impl Numbering {
     pub(super) fn renew(&mut self, store: &Store) -> Result<()> {
         if self.is_on() {
             *self = match self.epoch.checked_add(1) {
-                Some(epoch) => Numbering { epoch, next: 0, ..*self },
+                Some(epoch) => Numbering { epoch, next: 0, doubtful: false, ..*self },
                 None => Numbering::of(store.new_producer_id()?),
             };
         }
@@ -83,7 +101,7 @@ mod tests {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
         let mut numbers = Numbering { epoch: i16::MAX - 1, next: 9, ..Numbering::of(1000) };
         numbers.renew(&store).unwrap();
-        assert_eq!(numbers, Numbering { id: 1000, epoch: i16::MAX, next: 0 });
+        assert_eq!(numbers, Numbering { epoch: i16::MAX, ..Numbering::of(1000) });
         numbers.renew(&store).unwrap();
         assert_eq!((numbers.epoch, numbers.next), (0, 0));
         assert_ne!(numbers.id, 1000);

@@ -1,4 +1,4 @@
-//! What waits to be written to one partition.
+//! The batches that wait to be written to one partition.
 //!
 //! ```text
 //!  send ──► open batch ──full, lingered, or waited for──► closed batches ──one drainer──► Log
@@ -21,19 +21,19 @@ use std::time::Duration;
 
 /// The most that a record takes beside its key, value and headers.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 36;
-/// The same if the record has a batch of its own.
+/// The overhead of a record in a batch of its own.
 const OVERHEAD_BYTES: u64 = 61 + RECORD_OVERHEAD_BYTES;
-/// The same for a header of a record.
+/// The overhead of a header of a record.
 const HEADER_OVERHEAD_BYTES: u64 = 10;
 /// Up to this linger the time at which a batch was begun will do for its records: asking a clock
 /// takes longer than encoding a small record.
 const NEAR_ENOUGH: Duration = Duration::from_millis(10);
 
-/// A partition, as a producer sees it.
+/// The batches of a producer for one partition.
 pub(super) struct Queue {
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
-    /// Held for a moment, never across I/O or a call to somebody else's code. Before `Listed`,
+    /// Held for a moment, never across I/O or a call of user-supplied code. Taken before `Listed`
     /// and the spare builders.
     pub(super) state: Mutex<QueueState>,
     /// Callbacks that are due.
@@ -45,11 +45,11 @@ pub(super) struct QueueState {
     pub(super) log: Option<Log>,
     pub(super) open: Option<Batch>,
     pub(super) closed: VecDeque<Batch>,
-    /// Whether a thread is writing. What it took is in neither of the above.
+    /// Whether a thread is writing. Its batches are in neither of the above.
     pub(super) draining: bool,
-    /// What is being written.
+    /// The batches that are being written.
     pub(super) in_flight: Vec<Arc<Outcome>>,
-    /// Whether somebody waits for the open batch.
+    /// Whether a thread or task waits for the open batch.
     pub(super) hurried: bool,
     /// Set while batches fail that are tried again.
     pub(super) failing: Option<Failing>,
@@ -80,7 +80,7 @@ pub(super) struct Batch {
     pub(super) pending: Vec<Pending>,
 }
 
-/// What came of adding a record.
+/// The result of adding a record.
 pub(super) enum Added<C> {
     Accepted {
         claim: C,
@@ -88,7 +88,7 @@ pub(super) enum Added<C> {
         index: u32,
         /// Its own, or the one it has got.
         timestamp: Timestamp,
-        /// What its batch grew by.
+        /// The growth of its batch.
         bytes: u64,
         /// Whether its batch takes no more.
         complete: bool,
@@ -148,7 +148,7 @@ impl QueueState {
             let first = self.closed.front().or(self.open.as_ref())?;
             return Some(failing.retry_at.min(first.begun.saturating_add(timeout)));
         }
-        // Whoever drains takes along what is not to linger.
+        // The thread that drains also writes batches that need not linger.
         let open = self.open.as_ref().filter(|_| !(self.draining && linger.is_zero()));
         open.map(|open| open.begun.saturating_add(linger))
     }
@@ -211,7 +211,7 @@ impl Queue {
         let mut state = self.state.lock();
         let is_open = state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.outcome, outcome));
         if is_open && state.draining {
-            // Whoever drains takes it along, with what joins it until then.
+            // The thread that drains writes it, too, with the records that join it until then.
             state.hurried = true;
         } else if is_open {
             state.close_open();

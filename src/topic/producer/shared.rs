@@ -1,8 +1,8 @@
-//! What all handles of a producer share.
+//! The state that all handles of a producer share.
 //!
 //! Lock order: `TopicEntry::logs` or `TopicEntry::sticky`, then the state of a queue, then the
-//! list of queues. All others are leaves. None is held while a log is written to, or somebody
-//! else's code is called.
+//! list of queues. All others are leaves. None is held while a log is written to, or
+//! user-supplied code is called.
 
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
@@ -43,12 +43,12 @@ pub(super) struct Shared {
     pub(super) buffer: Buffer,
     pub(super) linger: Linger,
     pub(super) callbacks: Callbacks,
-    /// With what the numbers of a partition begin.
+    /// The first epoch and sequence number for a new partition.
     pub(super) numbering: Numbering,
     pub(super) seed: u64,
     /// Set with `listed` held.
     closed: AtomicBool,
-    /// What could not be written is not tried again.
+    /// Set when batches that cannot be written are not retried any more.
     aborted: AtomicBool,
     /// The queues that have something, and perhaps some that had.
     listed: Mutex<Vec<Arc<Queue>>>,
@@ -165,10 +165,10 @@ impl Shared {
         self.listed.lock().clone()
     }
 
-    /// Strikes off the list those that have nothing any more.
+    /// Removes the queues that are idle from the list.
     fn unlist(&self) {
         self.listed.lock().retain(|queue| {
-            // Whoever holds it is adding something.
+            // Another thread that holds it is adding a record.
             let Some(mut state) = queue.state.try_lock() else { return true };
             state.listed = !state.is_idle() || !queue.deliveries.is_idle();
             state.listed
@@ -179,13 +179,15 @@ impl Shared {
     pub(super) fn send<R: Receipt>(
         self: &Arc<Self>,
         mut record: ProducerRecord,
-        callback: Option<Callback>,
+        mut callback: Option<Callback>,
     ) -> Result<R> {
         if self.has_interceptors() {
             record = deliver::intercept(self, record);
         }
-        let topic = self.topics.find(&record.topic, self)?;
-        self.send_to(&topic, record.partition, &Lent::from(&record.record), callback)
+        let lent = Lent::from(&record.record);
+        self.topics.with(&record.topic, self, |topic| {
+            self.send_to(topic, record.partition, &lent, &mut callback)
+        })
     }
 
     /// Sends what interceptors have seen.
@@ -195,13 +197,15 @@ impl Shared {
         topic: &TopicEntry,
         partition: Option<u32>,
         record: &Lent<'_>,
-        mut callback: Option<Callback>,
-    ) -> Result<R> {
+        callback: &mut Option<Callback>,
+    ) -> Result<Option<R>> {
         let mut deadline = None;
         loop {
-            topic.look_up(self)?;
+            if !topic.look_up(self)? {
+                return Ok(None);
+            }
             let mut choice = topic.choose(partition, record, self)?;
-            match choice.queue.add::<R>(self, record, &mut callback)? {
+            match choice.queue.add::<R>(self, record, callback)? {
                 Added::Accepted { claim, index, timestamp, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
                         sticky.note(bytes, complete);
@@ -218,7 +222,7 @@ impl Shared {
                     if self.hands_over() {
                         self.call_back(choice.queue);
                     }
-                    return Ok(R::of(claim, index, timestamp));
+                    return Ok(Some(R::of(claim, index, timestamp)));
                 }
                 Added::NoRoom(bytes) => {
                     drop(choice.sticky);
@@ -291,7 +295,7 @@ impl Shared {
         (next.map(|next| next.saturating_sub(self.clock.monotonic())), met_others)
     }
 
-    /// Waits for those who are writing, and calling back, now.
+    /// Waits for the threads that are writing or calling back now.
     pub(super) fn wait_for_others(&self) {
         if within::is_writing() {
             return;

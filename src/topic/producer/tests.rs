@@ -75,7 +75,7 @@ fn numbers_go_round_in_the_log_too() {
     let producer = store.producer(ProducerConfig::default()).unwrap();
     producer.send(to(0, "first")).unwrap();
     let shared = &producer.handle.shared;
-    let entry = shared.topics.find(&"orders".into(), shared).unwrap();
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
     let choice = entry.choose(Some(0), &Lent::from(&Record::default()), shared).unwrap();
     let mut numbering = Numbering::of(77);
     numbering.advance(i32::MAX as usize - 1);
@@ -108,7 +108,7 @@ fn partitions_are_added_and_exchanged() {
     let (_, store, _) = scene(0);
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let shared = &producer.handle.shared;
-    let entry = shared.topics.find(&"orders".into(), shared).unwrap();
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
     entry.look_up(shared).unwrap();
     let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
     let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
@@ -174,4 +174,32 @@ fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
     drop(producer);
     assert!(shared.upgrade().is_none());
     assert_eq!(handle.wait().unwrap().offset, Some(0));
+}
+
+/// A sender that has found a topic when that is deleted and created again does not go on with what
+/// it found: the records of two entries of one topic would not be in one order.
+#[test]
+fn topic_is_looked_for_anew_when_retired() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let name = "orders".into();
+    let mut found = 0;
+    let record = Record::new("x");
+    let handle: SendHandle = shared
+        .topics
+        .with(&name, shared, |topic| {
+            found += 1;
+            if found == 1 {
+                topic.look_up(shared)?;
+                store.delete_topic("orders")?;
+                assert_eq!(shared.topics.len(), 0);
+                store.create_topic("orders", TopicConfig::default())?;
+            }
+            shared.send_to(topic, Some(0), &Lent::from(&record), &mut None)
+        })
+        .unwrap();
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+    assert_eq!(found, 2);
+    assert_eq!(shared.topics.len(), 1);
 }

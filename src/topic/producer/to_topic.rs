@@ -1,6 +1,6 @@
 //! Sending to one topic.
 
-use crate::error::{Error, ProduceError, Result};
+use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::record::Record;
 use crate::topic::producer::Producer;
 use crate::topic::producer::deliver::Callback;
@@ -48,7 +48,7 @@ impl TopicProducer {
         if shared.is_closed() {
             return Err(ProduceError::Closed.into());
         }
-        let topic = shared.topics.find(name, shared)?;
+        let topic = shared.topics.hold(name, shared)?;
         topic.look_up(shared)?;
         Ok(TopicProducer { producer: producer.clone(), topic })
     }
@@ -153,7 +153,7 @@ impl TopicProducer {
         &self,
         partition: Option<u32>,
         record: &Lent<'_>,
-        callback: Option<Callback>,
+        mut callback: Option<Callback>,
     ) -> Result<R> {
         let shared = &self.producer.handle.shared;
         if shared.has_interceptors() {
@@ -162,7 +162,9 @@ impl TopicProducer {
             let record = ProducerRecord { topic, partition, record: record.to_record() };
             return shared.send(record, callback);
         }
-        shared.send_to(&self.topic, partition, record, callback)
+        let sent = shared.send_to(&self.topic, partition, record, &mut callback)?;
+        // An entry that is held is not retired.
+        sent.ok_or_else(|| TopicError::Unknown { topic: self.name().to_owned() }.into())
     }
 }
 

@@ -1,29 +1,34 @@
 //! The topics that a producer has sent to.
 //!
-//! They are in a few chains by the hash of their names, so that senders to different topics
-//! hardly meet. A [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for none. The
-//! partitions of a topic are found without a lock, in stretches as they came. That topics come
-//! and grow is noticed by the version of the store. A topic that is deleted is let go of at once:
-//! its logs hold files open, and these their space on disk.
+//! They are in a few chains by the hash of their names. A sender finds its topic there without a
+//! lock and without a counter that it shares with other senders; a change puts a new chain in the
+//! place of the old one. A [`TopicProducer`](crate::TopicProducer) keeps its topic and looks for
+//! none. The partitions of a topic are found without a lock, in stretches as they came. That
+//! topics come and grow is noticed by the version of the store. A topic that is deleted is let go
+//! of at once: its logs hold files open, and these their space on disk. Its entry is retired: a
+//! sender that has found it before looks for the topic anew.
 
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::sync::{Mutex, MutexGuard};
 use crate::topic::handle::{Slot, Topic};
 use crate::topic::partitioner::{self, Partitioner, RoundRobin, Sticky};
 use crate::topic::producer::config::PartitionerChoice;
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
+use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 const CHAINS: usize = 64;
-/// Of a topic that was not looked up yet.
+/// The version of a topic that was not looked up yet.
 const NEVER: u64 = u64::MAX;
+/// The version of an entry that left its chain. Stored with its logs held.
+const RETIRED: u64 = NEVER - 1;
 
 /// Says with the number of partitions that some cannot be used. There are never as many.
 const GAPS: u32 = 1 << 31;
@@ -39,9 +44,12 @@ struct Gaps {
 }
 
 pub(super) struct Topics {
-    /// Each held for a moment, to find or exchange a pointer; before the store's list of topics.
-    chains: [RwLock<Vec<Arc<TopicEntry>>>; CHAINS],
+    chains: [ArcSwapOption<Chain>; CHAINS],
+    /// Held to change a chain, before the logs of an entry and the store's list of topics.
+    change: Mutex<()>,
 }
+
+type Chain = Vec<Arc<TopicEntry>>;
 
 /// A topic, as a producer sees it.
 pub(super) struct TopicEntry {
@@ -96,56 +104,85 @@ fn chain_of(name: &str) -> usize {
 
 impl Topics {
     pub(super) fn new() -> Topics {
-        Topics { chains: [const { RwLock::new(Vec::new()) }; CHAINS] }
+        let chains = [const { ArcSwapOption::const_empty() }; CHAINS];
+        Topics { chains, change: Mutex::new(()) }
     }
 
-    /// Returns a topic, by its name.
+    fn chain(&self, name: &str) -> Result<&ArcSwapOption<Chain>> {
+        Ok(self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?)
+    }
+
+    /// Works on a topic, by its name: on the next entry of that name when the work returns
+    /// nothing, because this one was retired.
     #[inline]
-    pub(super) fn find(&self, name: &Arc<str>, producer: &Shared) -> Result<Arc<TopicEntry>> {
-        let chain = self.chains.get(chain_of(name)).ok_or(ProduceError::Closed)?;
-        let is_it =
-            |entry: &&Arc<TopicEntry>| Arc::ptr_eq(&entry.name, name) || *entry.name == **name;
-        if let Some(entry) = chain.read().iter().find(is_it) {
-            return Ok(Arc::clone(entry));
-        }
-        producer.events().after(|| Topics::add(chain, name, producer))
-    }
-
-    /// Adds a topic, unless another thread was faster. Events are held back: the last handle to a
-    /// log may go.
-    #[cold]
-    fn add(
-        chain: &RwLock<Vec<Arc<TopicEntry>>>,
+    pub(super) fn with<T>(
+        &self,
         name: &Arc<str>,
         producer: &Shared,
-    ) -> Result<Arc<TopicEntry>> {
-        let mut chain = chain.write();
-        if let Some(entry) = chain.iter().find(|entry| *entry.name == **name) {
-            return Ok(Arc::clone(entry));
+        mut work: impl FnMut(&TopicEntry) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let chain = self.chain(name)?;
+        loop {
+            let entries = chain.load();
+            let is_it = |entry: &&Arc<TopicEntry>| {
+                (Arc::ptr_eq(&entry.name, name) || *entry.name == **name) && !entry.is_retired()
+            };
+            match entries.as_deref().and_then(|entries| entries.iter().find(is_it)) {
+                Some(entry) => {
+                    if let Some(done) = work(entry)? {
+                        return Ok(done);
+                    }
+                }
+                None => drop(self.hold(name, producer)?),
+            }
         }
-        // With the chain held: a topic that is deleted behind this look is let go of behind it.
-        producer.store.topic(name)?;
-        chain.retain(TopicEntry::is_needed);
-        let entry = Arc::new(TopicEntry::new(name, producer));
-        chain.push(Arc::clone(&entry));
-        Ok(entry)
+    }
+
+    /// Returns a topic, by its name, that stays for as long as it is held. Adds it, unless another
+    /// thread was faster.
+    #[cold]
+    pub(super) fn hold(&self, name: &Arc<str>, producer: &Shared) -> Result<Arc<TopicEntry>> {
+        let chain = self.chain(name)?;
+        // Events are held back: the last handle to a log may go.
+        producer.events().after(|| {
+            let _change = self.change.lock();
+            let entries = chain.load_full().unwrap_or_default();
+            if let Some(entry) = entries.iter().find(|entry| *entry.name == **name) {
+                return Ok(Arc::clone(entry));
+            }
+            // With the chain held: a topic that is deleted behind this look is let go of behind
+            // it.
+            producer.store.topic(name)?;
+            let entry = Arc::new(TopicEntry::new(name, producer));
+            let mut next = without_retired(&entries);
+            next.push(Arc::clone(&entry));
+            chain.store(Some(Arc::new(next)));
+            Ok(entry)
+        })
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.chains.iter().map(|chain| chain.read().len()).sum()
+        self.chains.iter().filter_map(ArcSwapOption::load_full).map(|chain| chain.len()).sum()
     }
 
     /// Lets go of a topic that was deleted.
     pub(super) fn forget(&self, name: &str, producer: &Shared) {
-        let Some(chain) = self.chains.get(chain_of(name)) else { return };
-        let found = chain.read().iter().find(|entry| *entry.name == *name).cloned();
-        if let Some(entry) = found {
-            entry.release(producer);
-            drop(entry);
-            chain.write().retain(TopicEntry::is_needed);
+        let Ok(chain) = self.chain(name) else { return };
+        let find = |entries: &Chain| entries.iter().find(|entry| *entry.name == *name).cloned();
+        let Some(entry) = chain.load().as_deref().and_then(find) else { return };
+        entry.release(producer);
+        drop(entry);
+        let _change = self.change.lock();
+        if let Some(entries) = chain.load_full() {
+            chain.store(Some(Arc::new(without_retired(&entries))));
         }
     }
+}
+
+/// Retires the entries that no handle needs, and returns the others.
+fn without_retired(entries: &[Arc<TopicEntry>]) -> Chain {
+    entries.iter().filter(|entry| !TopicEntry::retire(entry)).cloned().collect()
 }
 
 impl TopicEntry {
@@ -163,15 +200,23 @@ impl TopicEntry {
         }
     }
 
-    /// Returns whether it has partitions, or another holds it: a thread that sends, or a producer
-    /// of the topic, which sees to it that its records stay in order with those of others if the
-    /// topic is created again.
-    fn is_needed(entry: &Arc<TopicEntry>) -> bool {
-        Arc::strong_count(entry) > 1 || !entry.logs.lock().is_empty() || !entry.was_looked_up()
+    /// Retires an entry of a chain that is being changed, unless it has partitions or was not
+    /// looked up yet, or another holds it: a producer of the topic, which sees to it that its
+    /// records stay in order with those of others if the topic is created again.
+    fn retire(entry: &Arc<TopicEntry>) -> bool {
+        let logs = entry.logs.lock();
+        let is_needed = Arc::strong_count(entry) > 1
+            || !logs.is_empty()
+            || entry.version.load(Ordering::Acquire) == NEVER;
+        if !is_needed {
+            entry.version.store(RETIRED, Ordering::Release);
+        }
+        !is_needed
     }
 
-    fn was_looked_up(&self) -> bool {
-        self.version.load(Ordering::Acquire) != NEVER
+    #[inline]
+    fn is_retired(&self) -> bool {
+        self.version.load(Ordering::Acquire) == RETIRED
     }
 
     /// Lets go of its logs. What was gathered for them fails.
@@ -185,22 +230,28 @@ impl TopicEntry {
         &self.name
     }
 
-    /// Looks whether the topic has changed, if any has.
+    /// Looks whether the topic has changed, if any has. Returns whether the entry is still that of
+    /// the topic, and not retired.
     #[inline]
-    pub(super) fn look_up(&self, producer: &Shared) -> Result<()> {
+    pub(super) fn look_up(&self, producer: &Shared) -> Result<bool> {
         if self.version.load(Ordering::Acquire) != producer.store.version() {
             // The last handle to a log may go.
-            producer.events().after(|| self.look_up_now(producer))?;
+            if !producer.events().after(|| self.look_up_now(producer))? {
+                return Ok(false);
+            }
         }
         if self.count.load(Ordering::Acquire) == 0 {
             return Err(TopicError::Unknown { topic: self.name.to_string() }.into());
         }
-        Ok(())
+        Ok(true)
     }
 
     #[cold]
-    fn look_up_now(&self, producer: &Shared) -> Result<()> {
+    fn look_up_now(&self, producer: &Shared) -> Result<bool> {
         let mut seen = self.logs.lock();
+        if self.is_retired() {
+            return Ok(false);
+        }
         // Before the look: what changes behind it is looked at again.
         let version = producer.store.version();
         let topic = match producer.store.topic(&self.name) {
@@ -213,7 +264,7 @@ impl TopicEntry {
             *seen = logs;
         }
         self.version.store(version, Ordering::Release);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes over the partitions of a topic. One that cannot be used has a queue as well, so that

@@ -1,4 +1,4 @@
-//! What a thread is in the middle of, so that it never waits for itself.
+//! The work that a thread is doing, so that it never waits for itself.
 
 use std::cell::Cell;
 

@@ -1,7 +1,7 @@
 //! The settings of a topic, by Kafka's keys: what each may be, and which option of a log it is.
 //!
-//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log is opened with it.
-//! The table below serves both directions.
+//! A setting is text, as in Kafka. It is checked when it is set, and becomes an option when a log
+//! is opened with it. The table below serves both directions.
 
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::Compression;
@@ -14,7 +14,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Which values it may have.
     pub(super) rule: Rule,
-    /// What it does here.
+    /// Its effect here.
     pub(super) meaning: Meaning,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Rule {
     Replicas,
 }
 
-/// What a setting does.
+/// The effect of a setting.
 pub(super) enum Meaning {
     /// It is an option of the topic's logs.
     Option {
@@ -46,7 +46,7 @@ pub(super) enum Meaning {
         /// Gives a log a value. `None` if it is none.
         write: fn(&mut LogConfig, &str) -> Option<()>,
     },
-    /// Nothing: it is kept for whoever asks for it. Kafka's default.
+    /// No effect: the value is stored and described. Contains Kafka's default.
     Carried(&'static str),
 }
 
@@ -87,7 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     option!("flush.ms", AGE, flush_interval, millis),
     option!("retention.bytes", Rule::Limit(i64::MIN), retention_bytes, size_limit),
     option!("retention.ms", Rule::Limit(-1), retention_age, age_limit),
-    option!("max.message.bytes", Rule::Number(0, INT), max_message_bytes, bytes),
+    option!("max.message.bytes", Rule::Number(68, INT), max_message_bytes, bytes),
     option!("cleanup.policy", Rule::Policy, cleanup_policy, policy),
     option!("delete.retention.ms", AGE, delete_retention, millis),
     option!("min.compaction.lag.ms", AGE, min_compaction_lag, millis),
@@ -136,7 +136,7 @@ pub(super) const KEYS: &[Key] = &[
     option!("message.timestamp.after.max.ms", AGE, timestamp_after_max, millis),
     // There is one level of LZ4 here.
     carried("compression.lz4.level", Rule::Number(1, 17), "9"),
-    // What a log deletes is gone when its last reader is done with it.
+    // A log removes a file at once, or when the reader that is in it goes on.
     carried("file.delete.delay.ms", AGE, "60000"),
     // There is one copy of everything, and it is here.
     carried("min.insync.replicas", Rule::Number(1, INT), "1"),
@@ -155,7 +155,8 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The name that somebody may have meant: the one that the fewest letters make of it, unless that is half of them.
+/// Returns the name that was probably meant: the one with the fewest changed letters, unless these
+/// are half of them.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     // Longer ones are no slip of the pen, and the distance takes the product of the lengths.
     let name = if name.len() <= 100 { name } else { return None };
@@ -268,7 +269,8 @@ mod count {
     }
 }
 
-/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most that it can.
+/// What is less than a millisecond counts as one, and what is more than Kafka can say as the most
+/// that it can.
 pub(super) mod millis {
     use super::Duration;
 

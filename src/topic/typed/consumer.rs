@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// A [`Consumer`] of keys `K` and values `V`. Kafka: `KafkaConsumer<K, V>`.
 ///
-/// A record that cannot be deserialized comes in its place as [`PoisonRecord`], or what [`on_poison`](Self::on_poison) says. It
-/// comes once: the position is behind it, and it is committed like any other. So does one over which the code of a
-/// type panics.
+/// A record that cannot be deserialized is returned in its place as a [`PoisonRecord`], unless you
+/// set [`on_poison`](Self::on_poison). It is returned once: the position moves past it, and it is
+/// committed like any other. The same holds for a record over which the code of a type panics.
 ///
 /// ```
 /// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedConsumer};
@@ -53,8 +53,8 @@ pub struct TypedConsumer<K, V> {
 }
 
 impl Consumer {
-    /// The same consumer, for keys and values of these types. Where they may be null, that is where a value is a tombstone, take
-    /// `Option<V>`; [`Bytes`](bytes::Bytes) takes anything else.
+    /// Converts the consumer into one for keys and values of these types. If they may be null, as
+    /// the value of a tombstone is, use `Option<V>`; [`Bytes`](bytes::Bytes) accepts any bytes.
     #[must_use]
     pub fn typed<K: Deserialize, V: Deserialize>(self) -> TypedConsumer<K, V> {
         let on_poison = OnPoison::default();
@@ -63,7 +63,7 @@ impl Consumer {
 }
 
 impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
-    /// What becomes of records that cannot be deserialized.
+    /// Sets the treatment of records that cannot be deserialized.
     ///
     /// *Default* [`OnPoison::Show`].
     #[must_use]
@@ -72,15 +72,16 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
         self
     }
 
-    /// The next records, as soon as there are any; none when there are none after `timeout`, and also when all there
-    /// were are poison that is not shown.
+    /// Returns the next records as soon as there are any; none if there are none after `timeout`,
+    /// or if all of them are poison that is not returned.
     ///
     /// # Errors
     ///
     /// - As [`Consumer::poll`].
-    /// - As [`SendHandle::wait`](crate::SendHandle::wait) and [`Producer::send`](crate::Producer::send), when the first
-    ///   record is to go to a topic of dead letters and cannot be sent there. The next poll begins with it again. When another one than the first
-    ///   cannot be sent, this poll returns those before.
+    /// - As [`SendHandle::wait`](crate::SendHandle::wait) and
+    ///   [`Producer::send`](crate::Producer::send), if the first record must go to a topic of dead
+    ///   letters and cannot be sent there. The next poll begins with it again. If a later record
+    ///   cannot be sent, this poll returns the records before it.
     pub fn poll(&mut self, timeout: Duration) -> Result<TypedRecords<K, V>> {
         let polled = self.consumer.poll(timeout)?;
         let woken = polled.is_woken();
@@ -113,7 +114,7 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
         Ok(TypedRecords { records, woken })
     }
 
-    /// Goes back to these records: the next poll returns them again.
+    /// Moves back to these records: the next poll returns them again.
     fn take_back(&mut self, first: &PoisonRecord, rest: impl Iterator<Item = ConsumerRecord>) {
         let mut positions = BTreeMap::new();
         let first = (Arc::clone(&first.topic), first.partition, first.record.offset);
@@ -122,29 +123,31 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
             positions.entry(TopicPartition::new(topic, partition)).or_insert(offset);
         }
         for (partition, offset) in positions {
-            // It was polled from just now, so it is assigned, unless an interceptor made the record up.
+            // It was polled from just now, so it is assigned, unless an interceptor made the
+            // record up.
             self.consumer.seek(&partition, offset).ok();
         }
     }
 
-    /// How many records could not be deserialized so far, whatever became of them.
+    /// Returns the number of records that could not be deserialized so far, however they were
+    /// treated.
     #[must_use]
     pub fn poisoned(&self) -> u64 {
         self.poisoned
     }
 
-    /// The consumer of bytes.
+    /// Returns the consumer of bytes.
     #[must_use]
     pub fn consumer(&self) -> &Consumer {
         &self.consumer
     }
 
-    /// The consumer of bytes, to subscribe, seek, commit and close.
+    /// Returns the consumer of bytes, to subscribe, seek, commit and close.
     pub fn consumer_mut(&mut self) -> &mut Consumer {
         &mut self.consumer
     }
 
-    /// The consumer of bytes alone.
+    /// Converts back into the consumer of bytes.
     #[must_use]
     pub fn into_consumer(self) -> Consumer {
         self.consumer
@@ -188,7 +191,7 @@ impl<K, V> fmt::Debug for TypedConsumer<K, V> {
     }
 }
 
-/// A record with a key and a value of types. Kafka: `ConsumerRecord<K, V>`.
+/// A record with a typed key and value. Kafka: `ConsumerRecord<K, V>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TypedRecord<K, V> {
@@ -208,7 +211,7 @@ pub struct TypedRecord<K, V> {
     pub headers: Vec<Header>,
 }
 
-/// The records of a poll: those of a partition together, in the order of their offsets.
+/// The records of a poll, grouped by partition, in the order of their offsets.
 #[derive(Debug)]
 pub struct TypedRecords<K, V> {
     records: Vec<Result<TypedRecord<K, V>, Box<PoisonRecord>>>,
@@ -216,19 +219,19 @@ pub struct TypedRecords<K, V> {
 }
 
 impl<K, V> TypedRecords<K, V> {
-    /// How many there are, poison among them.
+    /// Returns the number of records, including poison.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Whether there are none because a [`ConsumerWaker`](crate::ConsumerWaker) said so.
+    /// Returns whether a [`ConsumerWaker`](crate::ConsumerWaker) ended the poll.
     #[must_use]
     pub fn is_woken(&self) -> bool {
         self.woken

@@ -1,4 +1,4 @@
-//! Records that are not what a consumer expects, and what becomes of them.
+//! Records that cannot be deserialized, and their treatment.
 
 use crate::error::{DeserializeError, Error, RecordPart, Result, SerializationError};
 use crate::record::{Header, Record, StoredRecord};
@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 /// A record whose key or value cannot be deserialized. Kafka: `RecordDeserializationException`.
 ///
-/// It is an error that says where the record is and what is wrong, and it has the record as it is stored. `?` makes
-/// it an [`Error::Serialization`].
+/// It is an error that names the record and the problem, and it contains the record as it is
+/// stored. `?` converts it into an [`Error::Serialization`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} of the record at offset {} of partition {partition} of `{topic}`: {reason}", record.offset)]
 #[non_exhaustive]
 pub struct PoisonRecord {
-    /// The topic it is in.
+    /// The topic.
     pub topic: Arc<str>,
     /// The partition.
     pub partition: u32,
-    /// The part that is not what was expected. The value is not looked at when it is the key.
+    /// The part that cannot be deserialized. If it is the key, the value was not tried.
     pub part: RecordPart,
-    /// What is wrong with it.
+    /// The problem.
     pub reason: DeserializeError,
     /// The record as it is stored, with its offset.
     pub record: StoredRecord,
@@ -33,29 +33,30 @@ impl From<Box<PoisonRecord>> for Error {
     }
 }
 
-/// What a [`TypedConsumer`](crate::TypedConsumer) does with a record that cannot be deserialized.
+/// The treatment of a record that a [`TypedConsumer`](crate::TypedConsumer) cannot deserialize.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum OnPoison {
-    /// It is returned in its place, as [`PoisonRecord`].
+    /// The poll returns it in its place, as a [`PoisonRecord`].
     #[default]
     Show,
-    /// It is left out, and counted.
+    /// The poll leaves it out, and counts it.
     Skip,
-    /// It is sent to another topic, before the poll that met it returns, and counted: [`OnPoison::dead_letter`].
+    /// The poll sends it to another topic before it returns, and counts it:
+    /// [`OnPoison::dead_letter`].
     DeadLetter {
-        /// What sends it.
+        /// The producer that sends it.
         producer: Producer,
-        /// The topic it goes to.
+        /// The topic of dead letters.
         topic: Arc<str>,
     },
 }
 
-/// The headers of a dead letter, by the names of Kafka Connect.
+/// The headers of a dead letter, with the names of Kafka Connect.
 const ERRORS: &str = "__connect.errors.";
 
 impl OnPoison {
-    /// Sends them to this topic, which must exist.
+    /// Sends poison to this topic, which must exist.
     ///
     /// ```
     /// use annals::{ConsumerConfig, OnPoison, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -79,23 +80,25 @@ impl OnPoison {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
-    /// A dead letter has the key, the value, the time and the headers of the record, and behind these in text:
+    /// A dead letter has the key, the value, the timestamp and the headers of the record, followed
+    /// by these headers, as text:
     ///
     /// | header | |
     /// |---|---|
-    /// | `__connect.errors.topic`, `.partition`, `.offset` | where the record is |
-    /// | `__connect.errors.stage` | `KEY_CONVERTER` or `VALUE_CONVERTER`: which part of it was not what was expected |
-    /// | `__connect.errors.exception.message` | what is wrong with it |
+    /// | `__connect.errors.topic`, `.partition`, `.offset` | the place of the record |
+    /// | `__connect.errors.stage` | `KEY_CONVERTER` or `VALUE_CONVERTER`: the part that cannot be deserialized |
+    /// | `__connect.errors.exception.message` | the problem |
     ///
-    /// When it cannot be sent, the poll returns why, and the record comes again with the next: it is neither
-    /// lost nor passed over. That is so if the producer waits for what it sends: not with
-    /// [`Acks::HandedOver`](crate::Acks::HandedOver). A dead letter that cannot be deserialized either is shown, not sent once more.
+    /// If a dead letter cannot be sent, the poll fails, and the next poll meets the record again:
+    /// it is neither lost nor skipped. This requires a producer that waits for the result, so not
+    /// one with [`Acks::HandedOver`](crate::Acks::HandedOver). Poison in the topic of dead letters
+    /// itself is returned, and not sent again.
     #[must_use]
     pub fn dead_letter(producer: &Producer, topic: impl Into<Arc<str>>) -> OnPoison {
         OnPoison::DeadLetter { producer: producer.clone(), topic: topic.into() }
     }
 
-    /// Whether it is to be returned. What is to be sent is written when this returns.
+    /// Returns whether the poll returns the record. A dead letter is written when this returns.
     pub(super) fn handle(&self, poison: &PoisonRecord) -> Result<bool> {
         match self {
             OnPoison::Show => Ok(true),
@@ -129,7 +132,7 @@ fn dead_letter(poison: &PoisonRecord) -> Record {
     Record { key, value, headers, timestamp }
 }
 
-/// What code of somebody else's makes of a part, also when it panics.
+/// Runs the user-supplied code of a type on a part of a record; a panic becomes an error.
 pub(super) fn guarded<T>(
     read: impl FnOnce() -> Result<T, DeserializeError>,
 ) -> Result<T, DeserializeError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A [`Producer`] of keys `K` and values `V`. Kafka: `KafkaProducer<K, V>`.
 ///
-/// Clones, and others made of the same producer, share it.
+/// Clones, and typed producers from the same producer, share it.
 ///
 /// ```
 /// use annals::{ProducerConfig, Store, StoreConfig, TopicConfig, TypedProducer, TypedProducerRecord};
@@ -34,8 +34,8 @@ pub struct TypedProducer<K: ?Sized, V: ?Sized> {
 }
 
 impl Producer {
-    /// The same producer, for keys and values of these types. Where they may be null, that is where a value is a tombstone, take
-    /// `Option<V>`; where there are no keys, `()`.
+    /// Returns a handle to this producer for keys and values of these types. If they may be null,
+    /// as the value of a tombstone is, use `Option<V>`; for records without keys, use `()`.
     #[must_use]
     pub fn typed<K: Serialize + ?Sized, V: Serialize + ?Sized>(&self) -> TypedProducer<K, V> {
         TypedProducer { producer: self.clone(), types: PhantomData }
@@ -47,7 +47,8 @@ impl<K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducer<K, V> {
     ///
     /// # Errors
     ///
-    /// - [`Error::Serialization`](crate::Error::Serialization) if key or value cannot become bytes; nothing was sent.
+    /// - [`Error::Serialization`](crate::Error::Serialization) if the key or the value cannot be
+    ///   serialized; nothing was sent.
     /// - As [`Producer::send`].
     pub fn send<'a>(&self, record: impl Into<TypedProducerRecord<'a, K, V>>) -> Result<SendHandle>
     where
@@ -57,8 +58,8 @@ impl<K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducer<K, V> {
         self.producer.send(record.into().encode()?)
     }
 
-    /// The producer of bytes, to flush and close, and to send with a callback what
-    /// [`encode`](TypedProducerRecord::encode) makes.
+    /// Returns the producer of bytes, to flush and close, and to send the result of
+    /// [`encode`](TypedProducerRecord::encode) with a callback.
     #[must_use]
     pub fn producer(&self) -> &Producer {
         &self.producer
@@ -77,7 +78,7 @@ impl<K: ?Sized, V: ?Sized> fmt::Debug for TypedProducer<K, V> {
     }
 }
 
-/// A record to be sent whose key and value have types. Kafka: `ProducerRecord<K, V>`.
+/// A record to send with a typed key and value. Kafka: `ProducerRecord<K, V>`.
 ///
 /// [`TypedProducer`] has an example.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ pub struct TypedProducerRecord<'a, K: ?Sized, V: ?Sized> {
 }
 
 impl<'a, K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducerRecord<'a, K, V> {
-    /// A record for a topic, whose partition the producer chooses.
+    /// Creates a record for a topic. The producer chooses the partition.
     pub fn new(
         topic: impl Into<Arc<str>>,
         key: &'a K,
@@ -101,32 +102,33 @@ impl<'a, K: Serialize + ?Sized, V: Serialize + ?Sized> TypedProducerRecord<'a, K
         TypedProducerRecord { topic, partition: None, key, value, headers, timestamp: None }
     }
 
-    /// Names the partition.
+    /// Sets the partition.
     #[must_use]
     pub fn partition(mut self, partition: u32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// Adds a header. Those of the types come behind.
+    /// Adds a header. Headers that the types add follow it.
     #[must_use]
     pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<Bytes>) -> Self {
         self.headers.push(Header::new(name, value));
         self
     }
 
-    /// Sets its time.
+    /// Sets the timestamp.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
         self
     }
 
-    /// The record in bytes, as [`Producer`] takes it.
+    /// Returns the serialized record, as [`Producer`] takes it.
     ///
     /// # Errors
     ///
-    /// [`Error::Serialization`](crate::Error::Serialization) if key or value cannot become bytes.
+    /// [`Error::Serialization`](crate::Error::Serialization) if the key or the value cannot be
+    /// serialized.
     pub fn encode(self) -> Result<ProducerRecord> {
         let TypedProducerRecord { topic, partition, key, value, mut headers, timestamp } = self;
         let failed = |part| {

@@ -1,11 +1,12 @@
-//! All subscribe to the same topics: everybody has a quota.
+//! Assignment with equal subscriptions: each member has a quota.
 //!
 //! ```text
-//!  8 partitions, 3 members      everybody 2, and two of them one more
+//!  8 partitions, 3 members      each member 2, and two of them one more
 //! ```
 //!
-//! Members keep what they have up to their quota. The larger one goes to the first that can use all of it. Then the
-//! rest is dealt: in turn to those below the small quota, after that one each to those who may have the large one.
+//! Members keep their partitions up to their quota. The larger quota goes to the first members
+//! that can use all of it. The rest is assigned in turn: first to members below the small quota,
+//! then one each to members that may have the large one.
 
 use super::{Group, Place, Share};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,14 +36,14 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
 struct Deal {
     shares: Vec<Share>,
     kept: BTreeSet<Place>,
-    /// What is more than the quota of its member.
+    /// The partitions above the quota of their member.
     let_go: BTreeMap<Place, usize>,
     small: usize,
     /// How many more may have one more than the small quota.
     large_left: usize,
-    /// Who is below the small quota, with how much is missing, the next in turn in front.
+    /// The members below the small quota, each with the number missing, the next in turn first.
     below: VecDeque<(usize, usize)>,
-    /// Who has the small quota, and may get one more.
+    /// The members that have the small quota, and may get one more.
     at_small: VecDeque<usize>,
 }
 
@@ -84,7 +85,7 @@ impl Deal {
         }
     }
 
-    /// Who gets the next partition.
+    /// Returns the member that gets the next partition.
     fn next(&mut self) -> Option<usize> {
         let Some((member, missing)) = self.below.pop_front() else {
             return self.at_small.pop_front();

@@ -1,11 +1,13 @@
-//! Not all subscribe to the same topics: partitions go to who has least, and move while that makes it fairer.
+//! Assignment with different subscriptions: partitions go to the member with the fewest, and move
+//! while that makes the assignment fairer.
 //!
-//! Everybody keeps what they have. Each partition without a member goes to the one with the fewest of those that
-//! subscribe to its topic; topics with few subscribers come first, as there is less choice. Then partitions move, one at a
-//! time, from a member to one that has at least two fewer. Each such move brings two numbers closer to each other, so it ends.
+//! Each member keeps its partitions. A partition without a member goes to the subscriber of its
+//! topic with the fewest; topics with few subscribers come first, because there is less choice.
+//! Then partitions move, one at a time, from a member to one that has at least two fewer. Each
+//! move brings two numbers closer to each other, so the moves end.
 //!
-//! That two members give each other partitions of one topic would be of no use to anybody. Before a partition goes
-//! from A to B, one that came from B to A goes back:
+//! Two members must not give each other partitions of one topic. Before a partition goes from A to
+//! B, one that came from B to A goes back:
 //!
 //! ```text
 //!  t0-1 went from B to A, and t0-7 is to go from A to B:    t0-1 goes to B, t0-7 stays
@@ -25,7 +27,8 @@ pub(super) fn assign(group: &Group<'_>) -> Vec<Share> {
             balance.put(*place, member);
         }
     }
-    // Where the new ones can even it out, the others stay. That is not tried when some must move anyway.
+    // Where the new ones can even it out, the others stay. That is not tried when some must move
+    // anyway.
     if !balance.lost {
         balance.even_out(&free);
     }
@@ -38,11 +41,11 @@ struct Balance {
     owners: BTreeMap<Place, usize>,
     /// The members, by how much they have.
     by_load: BTreeSet<(usize, usize)>,
-    /// Who subscribes to each topic.
+    /// The subscribers of each topic.
     subscribers: Vec<BTreeSet<usize>>,
     /// Whether a member has lost what it does not subscribe to any more.
     lost: bool,
-    /// Who had a partition before the one that has it, and when.
+    /// The previous owner of a partition, with its generation.
     before: BTreeMap<Place, (i32, usize)>,
     moves: Moves,
 }
@@ -80,7 +83,7 @@ impl Balance {
         balance
     }
 
-    /// Notes who claims partitions for an older generation than the last.
+    /// Records the members that claim partitions for an older generation than the last.
     fn remember(&mut self, group: &Group<'_>) {
         let last = group.members.iter().map(|member| member.generation).max();
         for ((at, member), claimed) in group.members.iter().enumerate().zip(&group.claims.all) {
@@ -105,7 +108,7 @@ impl Balance {
         self.held.get(member).map_or(0, BTreeSet::len)
     }
 
-    /// Gives a partition to a member; who had it has it no more.
+    /// Gives a partition to a member, and takes it from its present owner.
     fn put(&mut self, place: Place, to: usize) {
         let from = self.owners.insert(place, to);
         for (member, gets) in from.map(|from| (from, false)).into_iter().chain([(to, true)]) {
@@ -128,7 +131,7 @@ impl Balance {
         places
     }
 
-    /// Who has the fewest of those that can have a partition.
+    /// Returns the member with the fewest partitions among those that can have this one.
     fn least_loaded(&self, place: Place) -> Option<usize> {
         let mut members = self.by_load.iter().map(|(_, member)| *member);
         members.find(|member| self.subscribes(*member, place))
@@ -157,7 +160,8 @@ impl Balance {
         load(most).saturating_sub(load(least))
     }
 
-    /// Moves a partition to who had it before, or else to who has the fewest, if that is fairer.
+    /// Moves a partition to its previous owner, or else to the member with the fewest, if that is
+    /// fairer.
     fn move_to_fewer(&mut self, place: Place) -> bool {
         let Some(from) = self.owners.get(&place).copied() else { return false };
         let before = self.before.get(&place).map(|(_, member)| *member);
@@ -182,7 +186,7 @@ impl Balance {
         self.load(from) > self.load(to).saturating_add(1)
     }
 
-    /// What each member gets, and which of it another says that it has.
+    /// Returns the partitions of each member, and which of them another member claims.
     fn shares(self, group: &Group<'_>) -> Vec<Share> {
         let claims = &group.claims;
         let mut claimed_by: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
@@ -208,7 +212,7 @@ impl Balance {
 #[derive(Default)]
 struct Moves {
     of: BTreeMap<Place, (usize, usize)>,
-    /// By topic, from whom, and to whom.
+    /// By topic, source and target member.
     between: BTreeMap<(usize, usize, usize), BTreeSet<Place>>,
 }
 

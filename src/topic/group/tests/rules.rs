@@ -453,10 +453,10 @@ fn commits_are_checked() {
     assert_eq!(joined(group.join(known, now).changes), [("a".into(), 2, 1)]);
     let waits = [Err(GroupError::RebalanceInProgress), Ok(())];
     assert_eq!(check(&mut group, member(by("a"), 2), now), waits);
-    let delete = group.delete(now).result;
-    assert_eq!(delete, Err(GroupError::NonEmptyGroup));
+    let delete = group.delete("g", now).result;
+    assert_eq!(delete, Err(GroupError::NonEmptyGroup { group: "g".to_owned() }));
     assert!(group.leave_instance("A", now).result.is_ok());
-    assert_eq!(group.delete(now).result, Ok(()));
+    assert_eq!(group.delete("g", now).result, Ok(()));
     let gone = both(GroupError::CoordinatorNotAvailable);
     assert_eq!(check(&mut group, Committer::Simple, now), gone);
 }
@@ -514,7 +514,7 @@ fn errors_say_what_to_do() {
         GroupError::InconsistentGroupProtocol { reason: "why" },
         GroupError::GroupMaxSizeReached { limit: 2 },
         GroupError::InvalidRequest { member_id: "m".into() },
-        GroupError::NonEmptyGroup,
+        GroupError::NonEmptyGroup { group: "g".to_owned() },
     ];
     for error in all {
         let text = error.to_string();

@@ -1,0 +1,73 @@
+//! Offsets that no batch of a log has, although it was never compacted: a segment is gone, or its end.
+//!
+//! Opening the log for writing rejects that. Reading it does not look, as a compacted log has such gaps everywhere.
+
+use crate::failure::Failure;
+use crate::verify::{segment_file, segments};
+use annals::fs::DiskFs;
+use annals::inspect::{self, Batches, Piece};
+use annals::{Corruption, Damage, Error, Log, Offset};
+use std::path::Path;
+
+/// How often a log of this crate has its line in a checkpoint. Other programs write it once, and leave gaps as they like.
+const LINES_OF_OURS: usize = 2;
+
+/// The holes between the segments of a log.
+pub fn holes(dir: &Path, log: &Log) -> Result<Vec<Corruption>, Failure> {
+    if !is_dense(dir) {
+        return Ok(Vec::new());
+    }
+    let (start, mut found) = (log.offsets().start, Vec::new());
+    let bases = segments(dir)?;
+    for (before, base) in bases.iter().zip(bases.iter().skip(1)) {
+        if *base > start && !reaches(log, *base)? {
+            found.push(hole(dir, *before, *base)?);
+        }
+    }
+    // A pass of compaction that began meanwhile has said so first.
+    Ok(if is_dense(dir) { found } else { Vec::new() })
+}
+
+/// Whether a batch has the offset below that at which a segment begins.
+fn reaches(log: &Log, base: Offset) -> Result<bool, Failure> {
+    let below = log.reader(base.saturating_sub(1)).and_then(|mut reader| {
+        Ok(reader.next_batch()?.is_none_or(|batch| batch.header().base_offset < base))
+    });
+    match below {
+        // Deleted meanwhile, or damaged: that is told elsewhere.
+        Err(Error::OffsetOutOfRange { .. } | Error::Corrupt(_)) => Ok(true),
+        reaches => Ok(reaches?),
+    }
+}
+
+fn hole(dir: &Path, before: Offset, base: Offset) -> Result<Corruption, Failure> {
+    let path = segment_file(dir, before, "log");
+    let (mut from, mut position) = (before, 0);
+    for piece in Batches::open(&DiskFs, &path)?.headers_only() {
+        let Piece::Batch(found) = piece? else { continue };
+        from = found.header.next_offset();
+        position = found.position.saturating_add(found.header.size_bytes() as u64);
+    }
+    let reason = Damage::OffsetsMissing { from, to: base };
+    Ok(Corruption { path, position, offset: Some(from), reason })
+}
+
+/// Whether it is known that this crate wrote the log, and never compacted it.
+fn is_dense(dir: &Path) -> bool {
+    lines(dir, "recovery-point-offset-checkpoint") >= LINES_OF_OURS
+        && lines(dir, "cleaner-offset-checkpoint") == 0
+}
+
+/// How many lines of the log a checkpoint has, which lies beside the log or beside its directory.
+fn lines(dir: &Path, file: &str) -> usize {
+    if let Ok(own) = inspect::offset_checkpoint(&DiskFs, &dir.join(file)) {
+        return own.len();
+    }
+    let above = dir.parent().map(|above| inspect::offset_checkpoint(&DiskFs, &above.join(file)));
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    let entries = above.and_then(Result::ok).unwrap_or_default();
+    let is_ours = |line: &&inspect::OffsetCheckpointEntry| {
+        name.as_deref() == Some(&format!("{}-{}", line.topic, line.partition))
+    };
+    entries.iter().filter(is_ours).count()
+}

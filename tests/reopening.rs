@@ -1,0 +1,403 @@
+//! One partition of a store is closed and opened again while everything else goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
+use annals::{
+    Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
+    ErrorKind, Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
+    Record, Store, StoreConfig, TopicConfig, TopicPartition,
+};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{Chance, seeds};
+
+mod support;
+
+const NOW: Duration = Duration::ZERO;
+const SEGMENT: &str = "data/orders-1/00000000000000000000.log";
+
+fn open(fs: &FaultFs) -> Store {
+    let groups = CoordinatorConfig::default().offsets_partitions(2);
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None).coordinator(groups);
+    Store::open("data", config).unwrap()
+}
+
+/// A store with two partitions of `orders`. Each append is synced, so that a sync may fail after the write.
+fn store() -> (FaultFs, Store) {
+    let fs = FaultFs::new(MemFs::new());
+    let store = open(&fs);
+    let log = LogConfig::default().flush_messages(1);
+    store.create_topic("orders", TopicConfig::default().partitions(2).log(log)).unwrap();
+    (fs, store)
+}
+
+fn producer(store: &Store) -> Producer {
+    producer_with(store, Acks::Written)
+}
+
+fn producer_with(store: &Store, acks: Acks) -> Producer {
+    let config = ProducerConfig::default().linger(NOW).retry_backoff(Duration::from_millis(1));
+    store.producer(config.acks(acks)).unwrap()
+}
+
+fn send(producer: &Producer, value: &str) -> annals::Result<()> {
+    let record = ProducerRecord::new("orders", Record::new(value.to_owned())).partition(1);
+    producer.send(record)?.wait().map(drop)
+}
+
+/// Reads partition 1 from the end that it has now. Nothing is committed.
+fn consumer(store: &Store) -> Consumer {
+    let config = ConsumerConfig::new("billing")
+        .auto_offset_reset(AutoOffsetReset::Latest)
+        .enable_auto_commit(false);
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.assign([TopicPartition::new("orders", 1)]).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    consumer
+}
+
+fn poll(consumer: &mut Consumer) -> annals::Result<Vec<String>> {
+    let records = consumer.poll(NOW)?;
+    Ok(records.iter().map(|record| record.value_str().unwrap().to_owned()).collect())
+}
+
+fn stored(store: &Store) -> Vec<String> {
+    let log = store.topic("orders").unwrap().partition(1).unwrap();
+    let reader = log.reader(log.offsets().start).unwrap();
+    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
+}
+
+/// Fails the next sync of partition 1.
+fn fail_sync(fs: &FaultFs) {
+    let rule = Rule::new(Operation::SyncData, Fault::Os(5)).or(Operation::SyncAll);
+    fs.add(rule.path("orders-1").nth(1));
+}
+
+/// One failed sync of one partition meant to close the whole store: the call that the message names returned `Ok`, and the log
+/// stayed as it was. The batch whose sync failed is in the log, and its producer must not give its numbers to another.
+#[test]
+fn partition_takes_records_again_after_failed_sync() {
+    let (fs, store) = store();
+    let (producer, mut consumer) = (producer(&store), consumer(&store));
+    send(&producer, "a").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a"]);
+    fail_sync(&fs);
+    assert_eq!(send(&producer, "lost?").unwrap_err().kind(), ErrorKind::Io);
+    let refused = send(&producer, "b").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+    let advice = r#"Store::reopen_partition("orders", 1, "#;
+    assert!(refused.to_string().contains(advice), "{refused}");
+    let before = store.topic("orders").unwrap().partition(1).unwrap();
+    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+    send(&producer, "c").unwrap();
+    send(&producer, "d").unwrap();
+    assert_eq!(stored(&store), ["a", "lost?", "c", "d"]);
+    assert_eq!(poll(&mut consumer).unwrap(), ["lost?", "c", "d"]);
+    let closed = before.append("no").unwrap_err();
+    assert!(matches!(closed, Error::Closed { reason: CloseReason::Reopened, .. }), "{closed}");
+    store.close().unwrap();
+    let store = open(&fs);
+    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean);
+}
+
+#[test]
+fn clients_go_on_with_partition_that_was_closed() {
+    let (_, store) = store();
+    let (producer, mut consumer) = (producer(&store), consumer(&store));
+    send(&producer, "a").unwrap();
+    store.topic("orders").unwrap().partition(1).unwrap().close().unwrap();
+    for refused in [send(&producer, "b").unwrap_err(), poll(&mut consumer).map(drop).unwrap_err()] {
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        let advice = r#"Store::reopen_partition("orders", 1, "#;
+        assert!(refused.to_string().contains(advice), "{refused}");
+    }
+    assert!(store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap().recovery().clean);
+    send(&producer, "c").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a", "c"]);
+}
+
+/// A log that reads only what may be torn finds out later, from a reader, that one of its synced batches is damaged.
+#[test]
+fn damage_that_a_poll_met_is_set_aside() {
+    let (fs, store) = store();
+    let (producer, mut consumer) = (producer(&store), consumer(&store));
+    for value in ["a", "b", "c"] {
+        send(&producer, value).unwrap();
+    }
+    let log = store.topic("orders").unwrap().partition(1).unwrap();
+    let bytes = fs.open(Path::new(SEGMENT), Open::ReadWrite).unwrap();
+    let second = usize::try_from(log.stats().unwrap().bytes / 3).unwrap() as u64;
+    bytes.write_all_at(b"!", second + 67).unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a"]);
+    let met = poll(&mut consumer).unwrap_err();
+    assert_eq!(met.kind(), ErrorKind::Corrupt);
+    assert!(met.to_string().contains("Store::reopen_partition"), "{met}");
+    let log = store.reopen_partition("orders", 1, OnCorruption::Quarantine).unwrap();
+    assert_eq!(log.recovery().quarantined[0].offsets, 1..2);
+    send(&producer, "d").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["c", "d"]);
+    assert_eq!(stored(&store), ["a", "c", "d"]);
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn on_event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+#[test]
+fn partition_is_offline_when_it_cannot_be_reopened() {
+    let fs = MemFs::new();
+    let heard = Arc::new(Heard::default());
+    let config = StoreConfig::default().fs(fs.clone()).maintenance(None).listener(heard.clone());
+    let store = Store::open("data", config).unwrap();
+    let orders = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    let (producer, mut consumer) = (producer(&store), consumer(&store));
+    send(&producer, "a").unwrap();
+    orders.partition(1).unwrap().roll().unwrap();
+    send(&producer, "b").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a", "b"]);
+    let file = fs.open(Path::new(SEGMENT), Open::ReadWrite).unwrap();
+    file.set_len(file.len().unwrap() - 1).unwrap();
+    let error = store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(orders.partition(1).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(send(&producer, "no").unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(poll(&mut consumer).unwrap_err().kind(), ErrorKind::Corrupt);
+    orders.partition(0).unwrap().append("other").unwrap();
+    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap_err();
+    let offline = |event: &&Event| matches!(event, Event::PartitionOffline { .. });
+    assert_eq!(heard.0.lock().unwrap().iter().filter(offline).count(), 1);
+    store.reopen_partition("orders", 1, OnCorruption::Quarantine).unwrap();
+    send(&producer, "c").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["c"]);
+}
+
+/// While the partition is between two logs, what is sent waits, and a poll finds nothing.
+#[test]
+fn sends_and_polls_wait_while_partition_is_reopened() {
+    let (fs, store) = store();
+    let producer = producer(&store);
+    let consumer = Arc::new(Mutex::new(consumer(&store)));
+    send(&producer, "a").unwrap();
+    let (handles, polled) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&consumer));
+    let (sender, sent) = (producer.clone(), Arc::clone(&handles));
+    let meanwhile = Fault::call(move |_| {
+        let record = ProducerRecord::new("orders", Record::new("b")).partition(1);
+        sent.lock().unwrap().push(sender.send(record).unwrap());
+        assert!(poll(&mut polled.lock().unwrap()).unwrap().is_empty());
+    });
+    let rule = fs.add(Rule::new(Operation::Open, meanwhile).path("orders-1/partition.metadata"));
+    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+    assert!(fs.fired(rule) > 0);
+    fs.clear_rules();
+    for handle in handles.lock().unwrap().drain(..) {
+        handle.wait().unwrap();
+    }
+    let mut consumer = consumer.lock().unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a", "b"]);
+    // It may commit where it is, too.
+    consumer.commit().unwrap();
+}
+
+/// A partition that is closed in order is back before a client has to give up anything.
+#[test]
+fn clients_at_work_do_not_notice_partition_that_is_reopened() {
+    const RECORDS: usize = 200;
+    let (_, store) = store();
+    for acks in [Acks::Written, Acks::Flushed] {
+        let (producer, mut consumer) = (producer_with(&store, acks), consumer(&store));
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                (0..RECORDS).for_each(|n| send(&producer, &n.to_string()).unwrap());
+            });
+            let polling = scope.spawn(|| {
+                let mut polled = Vec::new();
+                while polled.len() < RECORDS {
+                    let records = consumer.poll(Duration::from_secs(60)).unwrap();
+                    assert!(!records.is_empty(), "{} came", polled.len());
+                    polled.extend(
+                        records.iter().map(|record| record.value_str().unwrap().to_owned()),
+                    );
+                }
+                polled
+            });
+            let reopening = scope.spawn(|| {
+                for _ in 0..50 {
+                    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+                }
+            });
+            while !sending.is_finished() || !reopening.is_finished() {
+                store.flush().unwrap();
+                store.maintain().unwrap();
+            }
+            reopening.join().unwrap();
+            sending.join().unwrap();
+            let polled = polling.join().unwrap();
+            assert!(polled.iter().cloned().eq((0..RECORDS).map(|n| n.to_string())));
+        });
+    }
+}
+
+/// The members of a group are in memory, and what it has committed is in a log that may fail like any other.
+#[test]
+fn group_goes_on_when_its_offsets_are_reopened() {
+    let (fs, store) = store();
+    let producer = producer(&store);
+    let config = ConsumerConfig::new("billing")
+        .auto_offset_reset(AutoOffsetReset::Earliest)
+        .enable_auto_commit(false)
+        .flush_commits(true);
+    let mut consumer = store.consumer(config.clone()).unwrap();
+    consumer.subscribe(["orders"]).unwrap();
+    send(&producer, "a").unwrap();
+    assert_eq!(poll(&mut consumer).unwrap(), ["a"]);
+    consumer.commit().unwrap();
+    let generation = consumer.group_metadata().unwrap().generation;
+    let at = TopicPartition::new("orders", 1);
+    for (round, value) in (2..).zip(["b", "c", "d"]) {
+        if round == 3 {
+            let rule = Rule::new(Operation::SyncData, Fault::Os(5)).or(Operation::SyncAll);
+            let rule = fs.add(rule.path("__consumer_offsets").nth(1));
+            consumer.commit_offsets([(at.clone(), 1.into())]).unwrap_err();
+            fs.remove_rule(rule);
+            assert_eq!(consumer.commit().unwrap_err().kind(), ErrorKind::Poisoned);
+        }
+        for number in 0..2 {
+            store.reopen_partition("__consumer_offsets", number, OnCorruption::Fail).unwrap();
+        }
+        send(&producer, value).unwrap();
+        assert_eq!(poll(&mut consumer).unwrap(), [value]);
+        consumer.commit().unwrap();
+        assert_eq!(consumer.committed(&at).unwrap().unwrap().offset, round);
+        assert_eq!(consumer.group_metadata().unwrap().generation, generation);
+    }
+    store.close().unwrap();
+    let store = open(&fs);
+    let described = store.admin().describe_group("billing").unwrap();
+    assert_eq!(described.offsets[&at].committed.offset, 4);
+}
+
+/// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
+#[test]
+fn group_is_stored_again_when_its_log_lost_it() {
+    let disk = MemFs::new();
+    let config = || {
+        let groups = CoordinatorConfig::default().offsets_partitions(1);
+        StoreConfig::default().fs(disk.clone()).maintenance(None).coordinator(groups)
+    };
+    let store = Store::open("data", config()).unwrap();
+    store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    let member = ConsumerConfig::new("billing").instance_id("one");
+    let mut consumer = store.consumer(member).unwrap();
+    consumer.subscribe(["orders"]).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    let generation = consumer.group_metadata().unwrap().generation;
+    store.topic("__consumer_offsets").unwrap().partition(0).unwrap().close().unwrap();
+    let path = Path::new("data/__consumer_offsets-0/00000000000000000000.log");
+    disk.open(path, Open::ReadWrite).unwrap().set_len(0).unwrap();
+    store.reopen_partition("__consumer_offsets", 0, OnCorruption::Truncate).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    let killed = StoreConfig::default().fs(disk.kill());
+    let view = Store::open_read_only("data", killed).unwrap();
+    let stored = view.describe_group("billing").unwrap();
+    assert_eq!((stored.members.len(), stored.generation), (1, generation));
+}
+
+/// With a thousand partitions, an error that does not say which is of no use, nor is one whose advice cannot be followed.
+#[test]
+fn errors_name_the_log_and_the_way_out() {
+    let fs = MemFs::new();
+    let config = || StoreConfig::default().fs(fs.clone()).maintenance(None);
+    let store = Store::open("data", config()).unwrap();
+    let limit = LogConfig::default().max_message_bytes(100);
+    let orders = store.create_topic("orders", TopicConfig::default().partitions(2).log(limit));
+    let orders = orders.unwrap();
+    let log = orders.partition(1).unwrap();
+    let view = Store::open_read_only("data", config()).unwrap();
+    let viewed = view.partition("orders", 1).unwrap();
+    let alone = annals::Log::open("alone", LogConfig::default().fs(fs.clone())).unwrap();
+    let says = |error: Error, parts: &[&str]| {
+        let told = error.to_string();
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    };
+    says(log.get(9).unwrap_err(), &["offset 9", "data/orders-1", "is empty"]);
+    log.append("a").unwrap();
+    says(log.get(9).unwrap_err(), &["data/orders-1", "from 0 to 1"]);
+    let large = log.append("x".repeat(200)).unwrap_err();
+    says(large, &["`max.message.bytes` of topic `orders`"]);
+    says(viewed.append("no").unwrap_err(), &["data/orders-1", "read-only"]);
+    says(view.describe_topic("nope").unwrap_err(), &["`topics` lists"]);
+    says(store.delete_topic("__consumer_offsets").unwrap_err(), &["cannot be deleted"]);
+    let other = store.create_topic("other", TopicConfig::default()).unwrap();
+    let deleted = other.partition(0).unwrap();
+    store.delete_topic("other").unwrap();
+    says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
+    store.close().unwrap();
+    says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
+    let handle = alone.clone();
+    alone.close().unwrap();
+    says(handle.append("no").unwrap_err(), &["alone", "`Log::open`"]);
+    assert!(format!("{handle:?}").len() < 80, "{handle:?}");
+}
+
+/// A topic that was deleted and created again has the name of the one before, and none of its records.
+#[test]
+fn records_for_deleted_topic_do_not_follow_reopened_log() {
+    let (_, store) = store();
+    let config = ProducerConfig::default().linger(Duration::from_secs(60));
+    let producer = store.producer(config).unwrap();
+    let mut consumer = consumer(&store);
+    let record = ProducerRecord::new("orders", Record::new("old")).partition(1);
+    let waiting = producer.send(record).unwrap();
+    store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+    store.delete_topic("orders").unwrap();
+    store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    producer.flush().ok();
+    assert_eq!(waiting.wait().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(stored(&store).is_empty());
+    let committed = consumer.commit_offsets([(TopicPartition::new("orders", 1), 1.into())]);
+    assert_eq!(committed.unwrap_err().kind(), ErrorKind::Rebalancing);
+}
+
+/// Whatever becomes of the log in between, a record whose send returned `Ok` is polled once, in order.
+#[test]
+fn acknowledged_records_are_polled_once_whatever_is_reopened() {
+    for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
+        let mut chance = Chance(seed);
+        let (fs, store) = store();
+        let acks = if seed % 2 == 0 { Acks::Written } else { Acks::Flushed };
+        let (producer, mut consumer) = (producer_with(&store, acks), consumer(&store));
+        let (mut acknowledged, mut polled) = (Vec::new(), Vec::new());
+        for step in 0..60 {
+            let topic = store.topic("orders").unwrap();
+            match chance.below(10) {
+                0..=4 => {
+                    let value = step.to_string();
+                    if send(&producer, &value).is_ok() {
+                        acknowledged.push(value);
+                    }
+                }
+                5..=6 => polled.extend(poll(&mut consumer).unwrap_or_default()),
+                7 => fail_sync(&fs),
+                8 => drop(topic.partition(1).and_then(|log| log.close())),
+                _ => {
+                    fs.clear_rules();
+                    let how = [OnCorruption::Fail, OnCorruption::Quarantine];
+                    let how = how[usize::try_from(chance.below(2)).unwrap()];
+                    store.reopen_partition("orders", 1, how).unwrap();
+                }
+            }
+        }
+        fs.clear_rules();
+        store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+        polled.extend(poll(&mut consumer).unwrap());
+        assert_eq!(polled, stored(&store), "seed {seed}");
+        polled.retain(|value| acknowledged.contains(value));
+        assert_eq!(polled, acknowledged, "seed {seed}");
+    }
+}
