@@ -351,9 +351,9 @@
 //! # What opening does
 //!
 //! 1. It creates and lists the directory. If the directory holds files of another program and no
-//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as `lost+found`,
-//!    do not count. In the directory of a store or a broker, which has a `meta.properties`, it
-//!    creates nothing: a partition that does not exist is an error.
+//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as
+//!    `lost+found`, do not count. In the directory of a store or a broker, which has a
+//!    `meta.properties`, it creates nothing: a partition that does not exist is an error.
 //! 2. It locks the directory, then reads and locks `.lock`. If another writer has either, it fails
 //!    with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a store or a
 //!    broker, it takes the locks of that directory, and locks the log's own directory. All
@@ -458,8 +458,8 @@
 //!    read the logs that are still as the marker describes them. If a log was last opened without
 //!    a store above it, the store takes over what the log kept beside its segments: its
 //!    checkpoints, and whether the machine has crashed since. When all logs are open, it removes
-//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays, or
-//!    is written again: the next opening has the same information.
+//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays,
+//!    or is written again: the next opening has the same information.
 //! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
 //!    point is known, the next opening relies on the other two files. Then it writes the present
 //!    boot id to `.lock`.
