@@ -143,9 +143,8 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before it removes the first segment, the log makes its recovery point unknown, so that no
-//! opening regards the segments as lost. If the process ends before there is room, the next
-//! opening reads the whole log.
+//! Before it removes the first segment, the log makes the two lines of its recovery point differ by
+//! one, which needs no room: then no opening regards the segments as lost.
 //!
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
@@ -364,14 +363,17 @@
 //!    next relies on it.
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
-//!    recovery point counts as 0. A malformed start is an error, because deleted records would
-//!    reappear without it: restore the file, or remove it if those records may reappear. Segments
-//!    wholly below the start are left from an interrupted deletion; it removes them.
+//!    recovery point counts as 0. If its lines differ by one, the lower one counts, and the start
+//!    may be missing in its file, for lack of room on [a full disk](#a-full-disk). A malformed start
+//!    is an error, because deleted records would reappear without it: restore the file, or remove it
+//!    if those records may reappear. Segments wholly below the start are left from an interrupted
+//!    deletion; it removes them.
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
 //!    segments before it were lost, and opening fails: each deletion stores the start before it
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
+//!    The same is true of a copy whose files were taken while the log was open.
 //! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
