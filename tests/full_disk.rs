@@ -314,6 +314,28 @@ fn full_store_is_emptied_and_goes_on() {
     }
 }
 
+/// A service that restarts on a full disk creates its producers before it deletes anything: their
+/// ids are reserved out of the room that was set aside, which the next opening has again.
+#[test]
+fn producer_is_created_on_full_disk() {
+    let fs = MemFs::new();
+    let open = || Store::open("d", store_config(Arc::new(fs.clone()))).unwrap();
+    let mut store = open();
+    store.create_topic("a", TopicConfig::default()).unwrap();
+    fs.fill();
+    // The first one needs a name and a block more than there were. Each of the others takes as
+    // much as it frees.
+    let mut ids = vec![store.new_producer_id().unwrap()];
+    for _ in 0..10 {
+        store.close().unwrap();
+        store = open();
+        ids.push(store.new_producer_id().unwrap());
+        store.producer(annals::ProducerConfig::default()).unwrap();
+    }
+    store.delete_topic("a").unwrap();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
 /// The files that are set aside.
 fn reserves(fs: &MemFs) -> Vec<String> {
     let names = fs.list(Path::new("t-0")).unwrap().into_iter().map(|entry| entry.name);

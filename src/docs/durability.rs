@@ -131,7 +131,7 @@
 //! | append, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
 //! | `roll` | fails with `StorageFull` if the file system has no room for another file; succeeds if it has, for an empty file takes no data block |
 //! | a commit, a poll that ends a rebalance of its group, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
-//! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds while the store has reserved ids left. It reserves a thousand at a time, in `producer-ids.properties`; the first call after opening has to reserve, and fails with `StorageFull`, also for a producer without idempotence |
+//! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds; if ids have to be reserved in `producer-ids.properties`, out of the reserve |
 //! | [`consumer`](crate::Store::consumer) of a group | succeeds if the directory has a topic `__consumer_offsets`. If it has none, the call has to create it, 50 directories by default, and fails with `StorageFull` |
 //! | a consumer without a group, a read | succeeds |
 //! | `flush` | succeeds |
@@ -139,8 +139,6 @@
 //! | `maintain` | deletes what is due. It closes the active segment out of the reserve; without a reserve that segment stays. Compaction fails |
 //! | `close` | everything is durable; the marker of a clean shutdown is left out |
 //! | opening | succeeds. Indexes that cannot be written are kept in memory, and the next opening rebuilds them from the log; a lower recovery point may stay |
-//!
-//! So after a restart on a full disk, delete first, then create producers.
 //!
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
@@ -181,35 +179,35 @@
 //! | the process dies at any instruction | everything appended is there; opening twice is opening once | open the log | `crash.rs`: `whenever_the_power_fails_what_was_acknowledged_is_there` |
 //! | power is lost at any call | everything flushed is there, and what else is there is a prefix | open the log | the same, and `through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost` |
 //! | a crash while recovering, and while recovering from that | as one crash | open the log | the same |
-//! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
+//! | a torn write, a length without its data, later sectors first | the torn end is truncated and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
-//! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below go | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
-//! | a crash while the log is compacted | each group of segments is as it was or as it became; what was being written goes, what was decided is finished | nothing | `compaction_crash.rs`; `compaction_readers.rs` |
+//! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below are removed | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
+//! | a crash while the log is compacted | each group of segments is as it was or as it became; an unfinished replacement is removed, a decided one is finished | nothing | `compaction_crash.rs`; `compaction_readers.rs` |
 //! | no room while the log is compacted, or an error of a read or a write | what was being written goes; the log works, and is compacted later | make room | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
-//! | an append failed, or nobody knows whether it did, and its numbered batch is sent again | it is in the log once | send it again, also after reopening | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way`; `crash.rs` |
-//! | batches sent twice, too late, out of order, by who was replaced, before and after every crash | each sequence number is in the log at most once | what the refusal says | `producers.rs`: `each_sequence_number_is_in_the_log_once_whatever_happens` |
+//! | an append failed, or it is not known whether it did, and its numbered batch is sent again | it is in the log once | send it again, also after reopening | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way`; `crash.rs` |
+//! | batches sent twice, too late, out of order, or by a producer that was replaced, before and after every crash | each sequence number is in the log at most once | what the refusal says | `producers.rs`: `each_sequence_number_is_in_the_log_once_whatever_happens` |
 //! | a snapshot of the producers cannot be written | the log goes on without | nothing | `faults.rs`: `snapshots_that_cannot_be_written_cost_nothing_but_reading` |
 //! | a snapshot of the producers is lost, short, damaged, stale or misplaced | the one before it and the batches are read | nothing | `producers.rs`: `a_snapshot_of_what_cannot_be_is_none`, and the model there |
 //! | a batch cannot be read while truncating finds out what producers it leaves | an error; nothing was changed | restore it, or truncate below it | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
 //! | a write fails otherwise | the log is poisoned, reads go on | close, open | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
-//! | a sync fails | it is not tried again; everyone who waits gets the error; poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
+//! | a sync fails | the fsync is not retried; all waiting threads get the error; the log is poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
 //! | a read fails | that call fails, other places stay readable | try again | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | a bit flips, a page is zeroed, a block is misplaced | an error with file and position, also for what follows up to the next index entry, where its offsets cannot be proven; never a silent cut | restore, or choose [`OnCorruption`](crate::OnCorruption) | `hostile.rs`; `quarantine.rs`: `what_is_whole_stays_and_what_is_not_is_set_aside` |
 //! | a segment is removed from a closed log, or its flushed end | an error | restore it, or the same choice | `incidents.rs`: `a_segment_missing_between_others_is_an_error`, `a_log_whose_segments_are_gone_is_not_a_new_one` |
 //! | hostile bytes in a batch or a file | an error, with bounded memory | nothing | `hostile.rs`, `fuzz_targets.rs`, and the fuzz targets |
 //! | too many open files | that call fails, the log stays usable | close some | `faults.rs`: `a_flush_that_finds_no_descriptor_fails_alone` |
 //! | the disk is slow | reads and appends go on | nothing | `faults.rs`: `while_a_sync_is_slow_everything_else_goes_on` |
-//! | a listener or a clock panics | the call unwinds; the log is whole and usable | mend it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
+//! | a listener or a clock panics | the call unwinds; the log is whole and usable | fix it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
 //! | a crash while a topic is made, grown, altered or deleted, and while that is recovered | as before or as after, never in part; ids of producers are never given out twice | nothing | `store_crash.rs`: `a_crash_at_any_call_leaves_what_was_promised`, `a_crash_while_opening_leaves_what_was_promised` |
 //! | a call of a store fails, once or from then on | the call says so; opening again finds what was promised | close, open | `store_crash.rs`: `a_call_that_fails_leaves_what_was_promised` |
-//! | the directory is one of something else | an error; nothing was written | give the right one | `store.rs`: `a_directory_of_something_else_is_left_as_it_is` |
+//! | the directory belongs to something else, or is a file | an error; nothing was written | give a store a directory of its own | `openings.rs`: `directory_of_something_else_is_no_store`, `file_is_no_store` |
 //! | a damaged `topic.properties`, `partition.metadata`, `meta.properties` | an error that names it; nothing is guessed, nothing changed | restore it | `store.rs`: `what_is_not_understood_of_a_directory_is_an_error` |
-//! | a damaged `producer-ids.properties` | no producer is made, all else works | remove it: ids begin above all that the logs know | the same |
-//! | no room while producing | records wait, in order, and are written once when there is room; those whose time is over fail, and leave no gap | make room | `topic_producer.rs`: `a_full_disk_stops_a_producer_and_loses_nothing`, `what_is_not_written_in_time_fails_and_leaves_no_gap` |
+//! | a damaged `producer-ids.properties` | no producer is made, everything else works | remove it: ids begin above all that the logs know | the same |
+//! | no room while producing | records wait, in order, and are written once when there is room; records past their delivery timeout fail, and leave no gap | make room | `topic_producer.rs`: `a_full_disk_stops_a_producer_and_loses_nothing`, `what_is_not_written_in_time_fails_and_leaves_no_gap` |
 //! | no room for so long that the buffer is full | `send` waits, then fails with [`BufferFull`](crate::ProduceError::BufferFull) and the cause | make room | `topic_producer.rs`: `a_full_buffer_blocks_until_there_is_room` |
 //! | a sync fails under a producer | the records of that partition fail, others go on | close, open | `topic_producer.rs`: `a_failed_sync_fails_the_partition_and_no_other` |
 //! | the process dies, or power is lost, while producing | what was acknowledged is there as its acks say | open | `topic_producer.rs`: `what_was_acknowledged_survives_as_its_acks_say` |
@@ -217,16 +215,16 @@
 //! | the process dies, or power is lost, after a commit | the commit is there as above; dynamic members are gone, static ones may come back | open | `groups.rs`: `offsets_survive_what_they_should`, `static_members_may_come_back_to_another_process` |
 //! | a worker hangs | its partitions go to others; what it commits late is refused | poll again | `groups.rs`: `late_commits_are_refused`, `commits_of_an_old_generation_are_refused` |
 //! | members come, go and hang at random | a partition has one owner at most; every record is delivered; commits never go back | nothing | `groups.rs`: `random_groups_deliver_everything_and_never_go_back` |
-//! | what a consumer was to read next is deleted | it begins again as its policy says | choose the policy | `topic_consumer.rs`: `what_was_deleted_under_it_makes_it_begin_again` |
+//! | the next records of a consumer are deleted | it begins again as its policy says | choose the policy | `topic_consumer.rs`: `what_was_deleted_under_it_makes_it_begin_again` |
 //! | a partition that a consumer reads is damaged | the poll says which and where, the next ones return the others | seek beyond it, restore it | `topic_consumer.rs`: `a_damaged_partition_says_so_and_others_go_on` |
-//! | a record is not what a consumer of types expects | it is shown, skipped or sent away, once; if it cannot be sent away, it comes again | choose [`OnPoison`](crate::OnPoison) | `typed.rs`: `poison_is_shown_in_its_place_and_once`, `nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent` |
-//! | an interceptor, a callback or a rebalance listener panics | that call ends there; the producer, the consumer and the group go on | mend it | `topic_producer.rs`: `interceptors_see_each_record_and_their_panics_end_with_them`, `callbacks_are_called_in_order_and_may_do_anything`; `topic_consumer.rs`: `interceptors_see_everything_and_may_panic`; `groups.rs`: `a_listener_that_panics_is_an_error_and_no_harm` |
+//! | a record cannot be deserialized | it is returned as an error, skipped, or sent to another topic, once; if it cannot be sent, the next poll meets it again | choose [`OnPoison`](crate::OnPoison) | `typed.rs`: `poison_is_shown_in_its_place_and_once`, `nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent` |
+//! | an interceptor, a callback or a rebalance listener panics | that call ends there; the producer, the consumer and the group go on | fix it | `topic_producer.rs`: `interceptors_see_each_record_and_their_panics_end_with_them`, `callbacks_are_called_in_order_and_may_do_anything`; `topic_consumer.rs`: `interceptors_see_everything_and_may_panic`; `groups.rs`: `a_listener_that_panics_is_an_error_and_no_harm` |
 //! | a damaged line of a checkpoint | of where logs start: opening fails and names the file, as deleted records would be back; of the others: it is not believed, and more is read | restore the file, or remove it and delete the records again | `ownership.rs`: `unreadable_start_brings_no_deleted_record_back`; `store.rs`: `a_damaged_checkpoint_line_is_not_believed` |
 //! | another process or handle opens the directory by any path, link or mount, or after `.lock` was removed | [`Locked`](crate::Error::Locked) until the last handle of the first is closed or dropped | share the handle | `processes.rs`: `no_way_lets_a_second_writer_in`; `ownership.rs`: `directory_stays_locked_while_any_handle_lives` |
 //! | an open directory is moved, and another put in its place | the writer goes on in its own | nothing | `ownership.rs`: `open_log_stays_in_its_directory_when_moved` |
 //! | a reader outlives its log, and another log takes the name | nothing of the other is touched | nothing | `ownership.rs`: `reader_of_deleted_topic_leaves_its_successor_alone` |
-//! | a store closes, or a topic grows, while others delete, truncate or flush, and power is lost | what they were told is durable is | nothing | `ownership.rs`: `checkpoints_are_durable_while_others_open_or_close` |
-//! | a partition is opened by itself after its store lost power, or the reverse | as if the same one had opened it | nothing | `ownership.rs`: `power_loss_is_known_to_second_opener`, `openers_that_take_turns_lose_nothing` |
+//! | a store closes, or a topic grows, while others delete, truncate or flush, and power is lost | records reported as durable are there | nothing | `ownership.rs`: `checkpoints_are_durable_while_others_open_or_close` |
+//! | a partition is opened without its store after the store lost power, or the reverse | as if the same one had opened it | nothing | `ownership.rs`: `power_loss_is_known_to_second_opener`, `openers_that_take_turns_lose_nothing` |
 //! | a recovery point, cleaner checkpoint or marker of a compacted log is lower than it was, damaged or missing | nothing that is durable is cut | nothing | `compaction_crash.rs`: `wrong_checkpoints_cost_nothing_durable` |
 //! | a batch of old records is sent again after a close, a kill or a truncation, up to five batches back | it is recognised, whatever its timestamps and whatever files beside the segments are lost | nothing | `producers.rs`: `five_batches_are_recognised_after_every_opening`, `old_records_are_recognised_after_any_opening` |
 //! | the calendar jumps by a year while a log is open, or between openings | no producer is forgotten early or kept longer than one expiration after the opening | nothing | `producers.rs`: `clock_that_jumps_forgets_no_producer_and_keeps_none` |
@@ -269,7 +267,7 @@
 //! | a callback waits, flushes or blocks while a write has to be retried | other threads go on writing and retrying | nothing | `producer_waits.rs`: `callback_waits_while_write_is_retried`, `writing_goes_on_while_callback_blocks` |
 //! | a topic is deleted and created again while records wait for it | records of the old topic fail with [`Unknown`](crate::TopicError::Unknown); later ones go to the new topic | send the failed ones again if they belong there | `topic_producer.rs`: `records_follow_recreated_topics_through_retries` |
 //! | `max_message_bytes` is lowered while a batch waits | the batch is split; a record that is too large by itself fails alone | nothing | `topic_producer.rs`: `split_batches_keep_order_through_retries` |
-//! | a waker panics | the other tasks are woken; the append or flush that woke it goes on | mend the waker | `topic_producer.rs`: `panicking_waker_leaves_others_awake` |
+//! | a waker panics | the other tasks are woken; the append or flush that woke it goes on | fix the waker | `topic_producer.rs`: `panicking_waker_leaves_others_awake` |
 //! | a topic is deleted while a producer that wrote to it lives | its files are closed, and its space is free at once | nothing | `topic_producer.rs`: `deleted_topics_leave_nothing_open_while_producer_lives` |
 //!
 //! # A poisoned log
