@@ -319,6 +319,8 @@ impl DataCheckpoints {
                     continue;
                 }
                 lines.set = lines.set.saturating_add(1);
+                // They would hold for a later log of that name.
+                lines.must = true;
                 lines.set
             };
             self.write(checkpoint, set)?;
@@ -403,13 +405,15 @@ impl DataCheckpoints {
                 // as that one's.
                 state.lines(Checkpoint::Cleaned).rewrite(log);
             }
+            // Without a line, the log would look as if another program had brought it.
+            let is_new = !state.all_held && checkpoint == Checkpoint::RecoveryPoint;
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
-            lines.must |= match checkpoint {
-                Checkpoint::Start => before.is_none_or(|before| before != offset),
-                Checkpoint::RecoveryPoint | Checkpoint::Cleaned => {
-                    before.is_some_and(|before| before > offset)
-                }
+            lines.must |= match (checkpoint, before) {
+                (Checkpoint::RecoveryPoint, None) => is_new,
+                (Checkpoint::Cleaned, None) => false,
+                (Checkpoint::Start, before) => before != Some(offset),
+                (_, Some(before)) => before > offset,
             };
             lines.set = lines.set.saturating_add(1);
             let set = lines.set;
