@@ -98,17 +98,20 @@ impl Shared {
         start: Offset,
         full: Error,
     ) -> Result<Removed> {
-        self.checkpoints.note(Checkpoint::Start, start)?;
-        let point = self.checkpoints.doubt_point()?;
+        let mut point = None;
         let mut stored = Err(full);
         let mut removed = Removed::default();
         for (number, segment) in (1..).zip(front) {
+            let next = self.view()?.segments.get(1).map_or(start, |next| next.base).min(start);
+            // A flush that comes between stores this before its recovery point.
+            self.checkpoints.note(Checkpoint::Start, next)?;
+            if number == 1 {
+                point = self.checkpoints.doubt_point()?;
+            }
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             // From here on it is gone, whatever comes next.
-            let next = self.view()?.segments.get(1).map_or(start, |next| next.base);
-            removed =
-                removed.and(self.leave_behind(std::slice::from_ref(segment), next.min(start)));
+            removed = removed.and(self.leave_behind(std::slice::from_ref(segment), next));
             segment.let_go();
             self.dir.sync().inspect_err(|error| {
                 if !was_not_opened(error) {
