@@ -141,13 +141,11 @@ fn encode((base, count, id, kind): Batch, sequence: i32) -> Vec<u8> {
         Kind::End { .. } => drop(builder.producer(id, 0, -1).transactional(true).control(true)),
     }
     for _ in 0..count {
-        match kind {
-            Kind::End { committed } => {
-                let key = [0, 0, 0, u8::from(committed)];
-                builder.push(time, Some(&key), Some(&[0; 6])).unwrap();
-            }
-            _ => drop(builder.push(time, None, Some(b"value")).unwrap()),
-        }
+        let (key, value) = match kind {
+            Kind::End { committed } => (Some([0, 0, 0, u8::from(committed)]), &[0; 6][..]),
+            _ => (None, &b"value"[..]),
+        };
+        builder.push(time, key.as_ref().map(|key| &key[..]), Some(value)).unwrap();
     }
     builder.take().unwrap()
 }
@@ -385,9 +383,9 @@ impl Jumping {
         self.store.maintain().unwrap_or_else(|error| panic!("{place}: {error}"));
         self.store.admin().expire_offsets().unwrap_or_else(|error| panic!("{place}: {error}"));
         let (now, age) = (self.clock.now().as_millis(), millis(self.clock.monotonic()));
-        for partition in 0..2 {
+        for (partition, before) in before.into_iter().enumerate() {
             let start = self.log(partition).offsets().start as usize;
-            for gone in &self.sent[partition][before[partition]..start] {
+            for gone in &self.sent[partition][before..start] {
                 let is_old = now - gone.time > millis(RETENTION);
                 let was_long_there = age - gone.age_from >= millis(RETENTION);
                 assert!(is_old || was_long_there, "{place}: {gone:?} at {now}, {age}");

@@ -314,6 +314,28 @@ fn full_store_is_emptied_and_goes_on() {
     }
 }
 
+/// A service that restarts on a full disk creates its producers before it deletes anything: their
+/// ids are reserved out of the room that was set aside, which the next opening has again.
+#[test]
+fn producer_is_created_on_full_disk() {
+    let fs = MemFs::new();
+    let open = || Store::open("d", store_config(Arc::new(fs.clone()))).unwrap();
+    let mut store = open();
+    store.create_topic("a", TopicConfig::default()).unwrap();
+    fs.fill();
+    // The first one needs a name and a block more than there were. Each of the others takes as
+    // much as it frees.
+    let mut ids = vec![store.new_producer_id().unwrap()];
+    for _ in 0..10 {
+        store.close().unwrap();
+        store = open();
+        ids.push(store.new_producer_id().unwrap());
+        store.producer(annals::ProducerConfig::default()).unwrap();
+    }
+    store.delete_topic("a").unwrap();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
 /// The files that are set aside.
 fn reserves(fs: &MemFs) -> Vec<String> {
     let names = fs.list(Path::new("t-0")).unwrap().into_iter().map(|entry| entry.name);
@@ -417,6 +439,48 @@ fn power_loss_is_known_after_full_disk() {
         for seed in 0..40 {
             let log = open(Arc::new(memory.crash(Survive::Some { seed }))).unwrap();
             assert!(read_all(&log).len() >= 20);
+        }
+    }
+}
+
+/// A topic is not created while the checkpoints still have lines of an earlier one of its name, or have none of its own: it
+/// began where the earlier one started, was to have what that one had, or looked as if a broker had brought it.
+#[test]
+fn topic_is_not_created_without_its_checkpoints() {
+    use annals::fs::{Fault, FaultFs, Operation, Rule};
+    for file in ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint"] {
+        for name in ["t", "u"] {
+            let memory = MemFs::new();
+            let faults = FaultFs::new(memory.clone());
+            let open = |fs: Arc<dyn Fs>| Store::open("d", store_config(fs)).unwrap();
+            let store = open(Arc::new(faults.clone()));
+            let config = || TopicConfig::default().segment_bytes(4096);
+            let log = store.create_topic("t", config()).unwrap().partition(0).unwrap();
+            assert!(!append_until_full(&log, 30));
+            store.flush().unwrap();
+            assert_eq!(store.admin().delete_records("t", 0, 20).unwrap(), 20);
+            drop(log);
+            let full = Fault::Error(std::io::ErrorKind::StorageFull);
+            let rule = Rule::new(Operation::CreateNew, full).or(Operation::Rename).path(file);
+            let rule = faults.add(rule);
+            store.delete_topic("t").ok();
+            let topic = store.create_topic(name, config()).or_else(|error| {
+                assert_eq!(error.kind(), ErrorKind::StorageFull);
+                faults.remove_rule(rule);
+                store.create_topic(name, config())
+            });
+            let log = topic.unwrap().partition(0).unwrap();
+            assert!(!append_until_full(&log, 30));
+            for seed in 0..20 {
+                let store = open(Arc::new(memory.crash(Survive::Some { seed })));
+                let log = store.topic(name).unwrap().partition(0).unwrap();
+                check(&log, 0, log.offsets().end);
+            }
+            log.flush().unwrap();
+            for fs in memory.stop() {
+                let log = open(fs).topic(name).unwrap().partition(0).unwrap();
+                check(&log, 0, 30);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Carrying over the index of aborted transactions.
 //!
-//! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its segment, in the
-//! order of the markers. Entries hold absolute offsets, so those of the markers that stay are copied as they are.
+//! A `.txnindex` has one entry of 34 bytes for each aborted transaction whose marker lies in its
+//! segment, in the order of the markers. Entries hold absolute offsets, so those of the markers
+//! that stay are copied as they are.
 
 use crate::clean::output::Output;
 use crate::error::{Corruption, Damage, Error, Result};

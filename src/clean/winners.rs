@@ -53,7 +53,8 @@ impl<'a> Winners<'a> {
         self.mapped.end
     }
 
-    /// Whether no record seen has the same key and a higher offset. Records behind those seen all win.
+    /// Whether no record seen has the same key and a higher offset. Records behind those seen all
+    /// win.
     #[inline]
     pub(crate) fn wins(&self, key: Option<&[u8]>, offset: Offset) -> bool {
         if offset >= self.mapped.end {

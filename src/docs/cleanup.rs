@@ -312,5 +312,5 @@
 //! | [`segment_bytes`](crate::LogConfig::segment_bytes) | 1 GiB | 62 bytes to 2 GiB - 1 | the size at which a segment is closed; the largest size to which compaction joins segments | `segment.bytes` |
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!
-//! On the command line, `annals clean` tells what one pass would do to a directory, and does it with
-//! `--execute`: see `examples/annals/`.
+//! On the command line, `annals clean` tells what one pass would do to a directory, and does it
+//! with `--execute`: see `examples/annals/`.

@@ -64,11 +64,12 @@
 //! delivered to the [`Listener`](crate::Listener) with none of these locks held, so a listener may
 //! call the log. During opening there is no log to call yet. If a call changes topics, or closes
 //! the store, the store delivers its events when the call has released its locks, on the caller's
-//! thread, whichever thread did the work. So a listener may call the store, too. The same holds for
-//! the wakers of tasks that wait for a log: a waker may call the log, the store and its groups.
+//! thread, whichever thread did the work. So a listener may call the store, too. The same holds
+//! for the wakers of tasks that wait for a log: a waker may call the log, the store and its
+//! groups.
 //!
-//! A [`Clock`](crate::Clock) must call none of them: it is read with locks held, because timestamps
-//! have to rise with offsets.
+//! A [`Clock`](crate::Clock) must call none of them: it is read with locks held, because
+//! timestamps have to rise with offsets.
 //!
 //! # How an append becomes visible
 //!

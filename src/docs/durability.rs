@@ -131,7 +131,7 @@
 //! | append, `create_topic`, `add_partitions` | fails with [`StorageFull`](crate::ErrorKind::StorageFull); the reserve is not for them |
 //! | `roll` | fails with `StorageFull` if the file system has no room for another file; succeeds if it has, for an empty file takes no data block |
 //! | a commit, a poll that ends a rebalance of its group, [`alter_offsets`](crate::Admin::alter_offsets), [`reset_offsets`](crate::Admin::reset_offsets), [`delete_group`](crate::Admin::delete_group) | fails with `StorageFull`, because each is an append to `__consumer_offsets` |
-//! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds while the store has reserved ids left. It reserves a thousand at a time, in `producer-ids.properties`; the first call after opening has to reserve, and fails with `StorageFull`, also for a producer without idempotence |
+//! | [`producer`](crate::Store::producer), [`new_producer_id`](crate::Store::new_producer_id) | succeeds; if ids have to be reserved in `producer-ids.properties`, out of the reserve |
 //! | [`consumer`](crate::Store::consumer) of a group | succeeds if the directory has a topic `__consumer_offsets`. If it has none, the call has to create it, 50 directories by default, and fails with `StorageFull` |
 //! | a consumer without a group, a read | succeeds |
 //! | `flush` | succeeds |
@@ -140,14 +140,11 @@
 //! | `close` | everything is durable; the marker of a clean shutdown is left out |
 //! | opening | succeeds. Indexes that cannot be written are kept in memory, and the next opening rebuilds them from the log; a lower recovery point may stay |
 //!
-//! So after a restart on a full disk, delete first, then create producers.
-//!
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before it removes the first segment, the log makes its recovery point unknown, so that no
-//! opening regards the segments as lost. If the process ends before there is room, the next
-//! opening reads the whole log.
+//! Before it removes the first segment, the log makes the two lines of its recovery point differ by
+//! one, which needs no room: then no opening regards the segments as lost.
 //!
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
@@ -182,35 +179,35 @@
 //! | the process dies at any instruction | everything appended is there; opening twice is opening once | open the log | `crash.rs`: `whenever_the_power_fails_what_was_acknowledged_is_there` |
 //! | power is lost at any call | everything flushed is there, and what else is there is a prefix | open the log | the same, and `through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost` |
 //! | a crash while recovering, and while recovering from that | as one crash | open the log | the same |
-//! | a torn write, a length without its data, later sectors first | the torn end is cut and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
+//! | a torn write, a length without its data, later sectors first | the torn end is truncated and reported | nothing | the same, on every disk [`MemFs`](crate::fs::MemFs) can leave |
 //! | the name of a new segment is lost | nothing in it was acknowledged as durable | nothing | `crash.rs`: `a_new_segment_is_there_when_what_is_in_it_was_flushed` |
-//! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below go | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
-//! | a crash while the log is compacted | each group of segments is as it was or as it became; what was being written goes, what was decided is finished | nothing | `compaction_crash.rs`; `compaction_readers.rs` |
+//! | a crash while segments are deleted at the front | the log begins where it did or where it was to; files left below are removed | nothing | `crash.rs`; `retention.rs`: `an_interrupted_deletion_is_finished_by_the_next_opening`, `a_damaged_start_deletes_nothing` |
+//! | a crash while the log is compacted | each group of segments is as it was or as it became; an unfinished replacement is removed, a decided one is finished | nothing | `compaction_crash.rs`; `compaction_readers.rs` |
 //! | no room while the log is compacted, or an error of a read or a write | what was being written goes; the log works, and is compacted later | make room | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | the disk fails as segments are replaced | the log is poisoned, reads go on; the next opening finishes what was begun | close, open | `compaction_faults.rs`: `each_call_of_a_compaction_may_fail` |
 //! | an index, checkpoint or marker is lost, short, stale or wrong | it is made again from the log, or ignored | nothing | `indexes.rs`; `fuzz_regressions.rs`: `a_damaged_shutdown_marker_counts_as_none` |
 //! | no room (disk, quota, largest file) | that append fails and leaves nothing; reads go on | make room; append again | `faults.rs`: `no_room_of_any_kind_is_survived_and_all_other_failures_poison` |
-//! | an append failed, or nobody knows whether it did, and its numbered batch is sent again | it is in the log once | send it again, also after reopening | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way`; `crash.rs` |
-//! | batches sent twice, too late, out of order, by who was replaced, before and after every crash | each sequence number is in the log at most once | what the refusal says | `producers.rs`: `each_sequence_number_is_in_the_log_once_whatever_happens` |
+//! | an append failed, or it is not known whether it did, and its numbered batch is sent again | it is in the log once | send it again, also after reopening | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way`; `crash.rs` |
+//! | batches sent twice, too late, out of order, or by a producer that was replaced, before and after every crash | each sequence number is in the log at most once | what the refusal says | `producers.rs`: `each_sequence_number_is_in_the_log_once_whatever_happens` |
 //! | a snapshot of the producers cannot be written | the log goes on without | nothing | `faults.rs`: `snapshots_that_cannot_be_written_cost_nothing_but_reading` |
 //! | a snapshot of the producers is lost, short, damaged, stale or misplaced | the one before it and the batches are read | nothing | `producers.rs`: `a_snapshot_of_what_cannot_be_is_none`, and the model there |
 //! | a batch cannot be read while truncating finds out what producers it leaves | an error; nothing was changed | restore it, or truncate below it | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | short reads and writes, interrupted calls | nothing | nothing | `faults.rs`: `short_reads_and_writes_everywhere_change_nothing` |
 //! | a write fails otherwise | the log is poisoned, reads go on | close, open | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
-//! | a sync fails | it is not tried again; everyone who waits gets the error; poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
+//! | a sync fails | the fsync is not retried; all waiting threads get the error; the log is poisoned | close, open; what was not durable may be lost | `faults.rs`: `a_failed_sync_reaches_all_who_wait_and_is_never_tried_again`, `after_a_failed_sync_there_is_one_history` |
 //! | a read fails | that call fails, other places stay readable | try again | `faults.rs`: `each_call_fails_once_and_from_then_on_in_each_way` |
 //! | a bit flips, a page is zeroed, a block is misplaced | an error with file and position, also for what follows up to the next index entry, where its offsets cannot be proven; never a silent cut | restore, or choose [`OnCorruption`](crate::OnCorruption) | `hostile.rs`; `quarantine.rs`: `what_is_whole_stays_and_what_is_not_is_set_aside` |
 //! | a segment is removed from a closed log, or its flushed end | an error | restore it, or the same choice | `incidents.rs`: `a_segment_missing_between_others_is_an_error`, `a_log_whose_segments_are_gone_is_not_a_new_one` |
 //! | hostile bytes in a batch or a file | an error, with bounded memory | nothing | `hostile.rs`, `fuzz_targets.rs`, and the fuzz targets |
 //! | too many open files | that call fails, the log stays usable | close some | `faults.rs`: `a_flush_that_finds_no_descriptor_fails_alone` |
 //! | the disk is slow | reads and appends go on | nothing | `faults.rs`: `while_a_sync_is_slow_everything_else_goes_on` |
-//! | a listener or a clock panics | the call unwinds; the log is whole and usable | mend it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
+//! | a listener or a clock panics | the call unwinds; the log is whole and usable | fix it | `callbacks.rs`: `a_listener_that_panics_at_any_event`, `a_clock_that_panics_at_any_call` |
 //! | a crash while a topic is made, grown, altered or deleted, and while that is recovered | as before or as after, never in part; ids of producers are never given out twice | nothing | `store_crash.rs`: `a_crash_at_any_call_leaves_what_was_promised`, `a_crash_while_opening_leaves_what_was_promised` |
 //! | a call of a store fails, once or from then on | the call says so; opening again finds what was promised | close, open | `store_crash.rs`: `a_call_that_fails_leaves_what_was_promised` |
-//! | the directory is one of something else | an error; nothing was written | give the right one | `store.rs`: `a_directory_of_something_else_is_left_as_it_is` |
+//! | the directory belongs to something else, or is a file | an error; nothing was written | give a store a directory of its own | `openings.rs`: `directory_of_something_else_is_no_store`, `file_is_no_store` |
 //! | a damaged `topic.properties`, `partition.metadata`, `meta.properties` | an error that names it; nothing is guessed, nothing changed | restore it | `store.rs`: `what_is_not_understood_of_a_directory_is_an_error` |
-//! | a damaged `producer-ids.properties` | no producer is made, all else works | remove it: ids begin above all that the logs know | the same |
-//! | no room while producing | records wait, in order, and are written once when there is room; those whose time is over fail, and leave no gap | make room | `topic_producer.rs`: `a_full_disk_stops_a_producer_and_loses_nothing`, `what_is_not_written_in_time_fails_and_leaves_no_gap` |
+//! | a damaged `producer-ids.properties` | no producer is made, everything else works | remove it: ids begin above all that the logs know | the same |
+//! | no room while producing | records wait, in order, and are written once when there is room; records past their delivery timeout fail, and leave no gap | make room | `topic_producer.rs`: `a_full_disk_stops_a_producer_and_loses_nothing`, `what_is_not_written_in_time_fails_and_leaves_no_gap` |
 //! | no room for so long that the buffer is full | `send` waits, then fails with [`BufferFull`](crate::ProduceError::BufferFull) and the cause | make room | `topic_producer.rs`: `a_full_buffer_blocks_until_there_is_room` |
 //! | a sync fails under a producer | the records of that partition fail, others go on | close, open | `topic_producer.rs`: `a_failed_sync_fails_the_partition_and_no_other` |
 //! | the process dies, or power is lost, while producing | what was acknowledged is there as its acks say | open | `topic_producer.rs`: `what_was_acknowledged_survives_as_its_acks_say` |
@@ -218,22 +215,26 @@
 //! | the process dies, or power is lost, after a commit | the commit is there as above; dynamic members are gone, static ones may come back | open | `groups.rs`: `offsets_survive_what_they_should`, `static_members_may_come_back_to_another_process` |
 //! | a worker hangs | its partitions go to others; what it commits late is refused | poll again | `groups.rs`: `late_commits_are_refused`, `commits_of_an_old_generation_are_refused` |
 //! | members come, go and hang at random | a partition has one owner at most; every record is delivered; commits never go back | nothing | `groups.rs`: `random_groups_deliver_everything_and_never_go_back` |
-//! | what a consumer was to read next is deleted | it begins again as its policy says | choose the policy | `topic_consumer.rs`: `what_was_deleted_under_it_makes_it_begin_again` |
+//! | the next records of a consumer are deleted | it begins again as its policy says | choose the policy | `topic_consumer.rs`: `what_was_deleted_under_it_makes_it_begin_again` |
 //! | a partition that a consumer reads is damaged | the poll says which and where, the next ones return the others | seek beyond it, restore it | `topic_consumer.rs`: `a_damaged_partition_says_so_and_others_go_on` |
-//! | a record is not what a consumer of types expects | it is shown, skipped or sent away, once; if it cannot be sent away, it comes again | choose [`OnPoison`](crate::OnPoison) | `typed.rs`: `poison_is_shown_in_its_place_and_once`, `nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent` |
-//! | an interceptor, a callback or a rebalance listener panics | that call ends there; the producer, the consumer and the group go on | mend it | `topic_producer.rs`: `interceptors_see_each_record_and_their_panics_end_with_them`, `callbacks_are_called_in_order_and_may_do_anything`; `topic_consumer.rs`: `interceptors_see_everything_and_may_panic`; `groups.rs`: `a_listener_that_panics_is_an_error_and_no_harm` |
+//! | a record cannot be deserialized | it is returned as an error, skipped, or sent to another topic, once; if it cannot be sent, the next poll meets it again | choose [`OnPoison`](crate::OnPoison) | `typed.rs`: `poison_is_shown_in_its_place_and_once`, `nothing_is_lost_or_repeated_while_dead_letters_cannot_be_sent` |
+//! | an interceptor, a callback or a rebalance listener panics | that call ends there; the producer, the consumer and the group go on | fix it | `topic_producer.rs`: `interceptors_see_each_record_and_their_panics_end_with_them`, `callbacks_are_called_in_order_and_may_do_anything`; `topic_consumer.rs`: `interceptors_see_everything_and_may_panic`; `groups.rs`: `a_listener_that_panics_is_an_error_and_no_harm` |
 //! | a damaged line of a checkpoint | of where logs start: opening fails and names the file, as deleted records would be back; of the others: it is not believed, and more is read | restore the file, or remove it and delete the records again | `ownership.rs`: `unreadable_start_brings_no_deleted_record_back`; `store.rs`: `a_damaged_checkpoint_line_is_not_believed` |
 //! | another process or handle opens the directory by any path, link or mount, or after `.lock` was removed | [`Locked`](crate::Error::Locked) until the last handle of the first is closed or dropped | share the handle | `processes.rs`: `no_way_lets_a_second_writer_in`; `ownership.rs`: `directory_stays_locked_while_any_handle_lives` |
 //! | an open directory is moved, and another put in its place | the writer goes on in its own | nothing | `ownership.rs`: `open_log_stays_in_its_directory_when_moved` |
 //! | a reader outlives its log, and another log takes the name | nothing of the other is touched | nothing | `ownership.rs`: `reader_of_deleted_topic_leaves_its_successor_alone` |
-//! | a store closes, or a topic grows, while others delete, truncate or flush, and power is lost | what they were told is durable is | nothing | `ownership.rs`: `checkpoints_are_durable_while_others_open_or_close` |
-//! | a partition is opened by itself after its store lost power, or the reverse | as if the same one had opened it | nothing | `ownership.rs`: `power_loss_is_known_to_second_opener`, `openers_that_take_turns_lose_nothing` |
+//! | a store closes, or a topic grows, while others delete, truncate or flush, and power is lost | records reported as durable are there | nothing | `ownership.rs`: `checkpoints_are_durable_while_others_open_or_close` |
+//! | a partition is opened without its store after the store lost power, or the reverse | as if the same one had opened it | nothing | `ownership.rs`: `power_loss_is_known_to_second_opener`, `openers_that_take_turns_lose_nothing` |
 //! | a recovery point, cleaner checkpoint or marker of a compacted log is lower than it was, damaged or missing | nothing that is durable is cut | nothing | `compaction_crash.rs`: `wrong_checkpoints_cost_nothing_durable` |
 //! | a batch of old records is sent again after a close, a kill or a truncation, up to five batches back | it is recognised, whatever its timestamps and whatever files beside the segments are lost | nothing | `producers.rs`: `five_batches_are_recognised_after_every_opening`, `old_records_are_recognised_after_any_opening` |
 //! | the calendar jumps by a year while a log is open, or between openings | no producer is forgotten early or kept longer than one expiration after the opening | nothing | `producers.rs`: `clock_that_jumps_forgets_no_producer_and_keeps_none` |
 //! | a directory of a broker with open or aborted transactions is recovered, truncated or continued | the index of aborted transactions names the markers that are there, and `last_stable` is below an open transaction | nothing | `producers.rs`: `index_of_aborted_transactions_follows_the_log`, `last_stable_offset_is_below_open_transaction` |
 //! | compaction fills its key map, or meets batches of forgotten producers | the last batch of each active producer stays, of others none | nothing | `producers.rs`: `last_batch_is_kept_where_key_map_is_full`, `compaction_keeps_no_batch_of_forgotten_producers` |
-//! | a full disk, no byte and no inode free | deleting, truncating, `alter_topic`, `close` and opening work, out of room that was set aside; a reader that idles in the middle of a log, or a handle of a deleted topic, keeps the room of what was deleted | delete records or topics, or call `maintain`; read on, or drop idle readers | `full_disk.rs`: `full_log_is_emptied_and_goes_on`, `full_store_is_emptied_and_goes_on` |
+//! | a full disk, no byte and no inode free | deleting, truncating, `alter_topic`, `close` and opening work, out of room that was set aside | delete records or topics, or call `maintain` | `full_disk.rs`: `full_log_is_emptied_and_goes_on`, `full_store_is_emptied_and_goes_on` |
+//! | records are deleted on a full disk while a reader, tail or consumer is idle | their room is free at once, except for the one segment that each of them is in | delete, then append again | `held_room.rs`: `delete_records_frees_full_disk_while_readers_are_idle`, `truncate_to_frees_full_disk_while_readers_are_idle`, `compaction_lets_go_of_deleted_segments` |
+//! | a topic is deleted, or a log or store closed, while handles to it live | its files and directories are closed, and their room is free; a reader keeps the segment it is in until its next call | nothing | `held_room.rs`: `deleted_topic_frees_disk_while_handles_live`, `closed_store_has_no_file_open` |
+//! | the next segment cannot be opened while you read | the call fails; the next one goes on | read again | `held_room.rs`: `reader_goes_on_when_next_segment_opens_later` |
+//! | a service restarts on a full disk | its producers are created, out of the reserve | delete records | `full_disk.rs`: `producer_is_created_on_full_disk` |
 //! | power is lost while a full log is emptied | nothing that was acknowledged is lost | nothing | `full_disk.rs`: `no_crash_while_a_full_log_is_emptied_loses_records` |
 //! | a directory was full before it was first opened | segments go one by one from the front until there is room | `delete_before` or `maintain` | `full_disk.rs`: `front_is_deleted_without_reserve` |
 //! | a snapshot disappears while a log is truncated | the truncation goes on | nothing | `incidents.rs`: `truncation_passes_over_snapshot_that_is_gone` |
@@ -270,7 +271,7 @@
 //! | a callback waits, flushes or blocks while a write has to be retried | other threads go on writing and retrying | nothing | `producer_waits.rs`: `callback_waits_while_write_is_retried`, `writing_goes_on_while_callback_blocks` |
 //! | a topic is deleted and created again while records wait for it | records of the old topic fail with [`Unknown`](crate::TopicError::Unknown); later ones go to the new topic | send the failed ones again if they belong there | `topic_producer.rs`: `records_follow_recreated_topics_through_retries` |
 //! | `max_message_bytes` is lowered while a batch waits | the batch is split; a record that is too large by itself fails alone | nothing | `topic_producer.rs`: `split_batches_keep_order_through_retries` |
-//! | a waker panics | the other tasks are woken; the append or flush that woke it goes on | mend the waker | `topic_producer.rs`: `panicking_waker_leaves_others_awake` |
+//! | a waker panics | the other tasks are woken; the append or flush that woke it goes on | fix the waker | `topic_producer.rs`: `panicking_waker_leaves_others_awake` |
 //! | a topic is deleted while a producer that wrote to it lives | its files are closed, and its space is free at once | nothing | `topic_producer.rs`: `deleted_topics_leave_nothing_open_while_producer_lives` |
 //!
 //! # A poisoned log
@@ -352,9 +353,9 @@
 //! # What opening does
 //!
 //! 1. It creates and lists the directory. If the directory holds files of another program and no
-//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as `lost+found`,
-//!    do not count. In the directory of a store or a broker, which has a `meta.properties`, it
-//!    creates nothing: a partition that does not exist is an error.
+//!    file of a log, opening fails. Hidden files and what a fresh volume has, such as
+//!    `lost+found`, do not count. In the directory of a store or a broker, which has a
+//!    `meta.properties`, it creates nothing: a partition that does not exist is an error.
 //! 2. It locks the directory, then reads and locks `.lock`. If another writer has either, it fails
 //!    with [`Error::Locked`](crate::Error::Locked). For a log in the directory of a store or a
 //!    broker, it takes the locks of that directory, and locks the log's own directory. All
@@ -366,14 +367,17 @@
 //!    next relies on it.
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
-//!    recovery point counts as 0. A malformed start is an error, because deleted records would
-//!    reappear without it: restore the file, or remove it if those records may reappear. Segments
-//!    wholly below the start are left from an interrupted deletion; it removes them.
+//!    recovery point counts as 0. If its lines differ by one, the lower one counts, and the start
+//!    may be missing in its file, for lack of room on [a full disk](#a-full-disk). A malformed start
+//!    is an error, because deleted records would reappear without it: restore the file, or remove it
+//!    if those records may reappear. Segments wholly below the start are left from an interrupted
+//!    deletion; it removes them.
 //!    After an unclean end, the first segment must not begin above the start. If it does, the
 //!    segments before it were lost, and opening fails: each deletion stores the start before it
 //!    removes a segment, and an opening stores where the log of a broker begins. This needs a
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
+//!    The same is true of a copy whose files were taken while the log was open.
 //! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
@@ -456,8 +460,8 @@
 //!    read the logs that are still as the marker describes them. If a log was last opened without
 //!    a store above it, the store takes over what the log kept beside its segments: its
 //!    checkpoints, and whether the machine has crashed since. When all logs are open, it removes
-//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays, or
-//!    is written again: the next opening has the same information.
+//!    the marker of a clean shutdown, and syncs the removal. If opening fails, the marker stays,
+//!    or is written again: the next opening has the same information.
 //! 6. It writes the checkpoints of all logs, once, and the recovery points last: where a recovery
 //!    point is known, the next opening relies on the other two files. Then it writes the present
 //!    boot id to `.lock`.

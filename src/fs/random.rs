@@ -1,4 +1,5 @@
-//! Numbers that look random and repeat from their seed: for crashes and faults that a test can run again.
+//! Numbers that look random and repeat from their seed: for crashes and faults that a test can run
+//! again.
 
 /// Sebastiano Vigna's SplitMix64: a counter through a mixer. Not for secrets.
 #[derive(Debug, Clone)]

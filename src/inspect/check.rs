@@ -8,12 +8,15 @@ use crate::fs::Fs;
 use crate::types::Timestamp;
 use std::path::Path;
 
-/// Holds every entry of an offset or time index against the log beside it, and reports each that contradicts it.
+/// Holds every entry of an offset or time index against the log beside it, and reports each that
+/// contradicts it.
 ///
-/// One pass over both, from headers alone: the log itself may be damaged. Other files are passed over.
+/// One pass over both, from headers alone: the log itself may be damaged. Other files are passed
+/// over.
 ///
 /// # Errors
-/// [`Error::Io`], also when there is no log beside the index. What is wrong with the index is not an error here.
+/// [`Error::Io`], also when there is no log beside the index. What is wrong with the index is not
+/// an error here.
 pub fn check_index(fs: &dyn Fs, path: &Path, report: &mut dyn FnMut(Corruption)) -> Result<()> {
     let log = path.with_file_name(log_name(path));
     match FileKind::of(path) {
@@ -85,7 +88,8 @@ fn check_offsets(
                 batch = headers.next()?;
             }
             let begins = batch.is_some_and(|batch| batch.position == entry.position);
-            // An append of several batches has one entry: at the first one's position, with the last one's offset.
+            // An append of several batches has one entry: at the first one's position, with the
+            // last one's offset.
             let upto = next.map_or(u64::MAX, |next| next.position).max(entry.position);
             while begins && !found {
                 let Some(current) =

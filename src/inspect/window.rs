@@ -43,8 +43,8 @@ impl Window {
         from.and_then(|from| self.buffer.get(from..)).unwrap_or_default()
     }
 
-    /// The bytes at a position, at most `wanted` and at most what the window holds; fewer at the end of the file.
-    /// `ahead` says how much to read when they are not there yet.
+    /// The bytes at a position, at most `wanted` and at most what the window holds; fewer at the
+    /// end of the file. `ahead` says how much to read when they are not there yet.
     fn bytes(&mut self, at: u64, wanted: usize, ahead: usize) -> Result<&[u8]> {
         let available = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = wanted.min(WINDOW_BYTES).min(available);

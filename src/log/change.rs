@@ -218,8 +218,7 @@ impl Shared {
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
-        let batch = cover.as_ref().map_or(&[][..], |(_, batch)| batch);
-        let cut_files = self.cut_files(segment, cut, batch, removed);
+        let cut_files = self.cut_files(segment, cut, cover.as_ref(), removed);
         *writer = next;
         let done = cut_files.and_then(|is_covered| {
             // The recovery point may lie in this segment, and then also covers its indexes.
@@ -286,7 +285,7 @@ impl Shared {
         &self,
         segment: &Segment,
         cut: u64,
-        cover: &[u8],
+        cover: Option<&(BatchHeader, Vec<u8>)>,
         removed: &[Arc<Segment>],
     ) -> Result<bool> {
         let dir = &self.dir;
@@ -304,6 +303,7 @@ impl Shared {
         let path = segment.path(Kind::Log);
         let cut_log = || -> io::Result<bool> {
             let file = dir.fs.open(&path, Open::ReadWrite)?;
+            let cover = cover.map_or(&[][..], |(_, batch)| batch);
             // It is written over what is cut: on a full disk, there is no other room. A crash
             // before that leaves the beginning of a batch.
             let end = cut.saturating_add(cover.len() as u64);

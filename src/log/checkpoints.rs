@@ -87,6 +87,28 @@ pub(crate) struct RecoveryPoint {
     /// Whether another program had the log last, or may have: what the log should look like is not
     /// known then.
     pub(crate) is_foreign: bool,
+    /// Whether the start may be missing in its file, because there was no room for it.
+    pub(crate) is_doubted: bool,
+}
+
+impl RecoveryPoint {
+    fn new(point: Option<Offset>, is_foreign: bool, is_doubted: bool) -> RecoveryPoint {
+        let highest = point.map(|point| point.saturating_add(u64::from(is_doubted)));
+        RecoveryPoint {
+            synced: point.unwrap_or(0),
+            uncompacted: highest.filter(|_| !is_foreign),
+            is_foreign,
+            is_doubted,
+        }
+    }
+}
+
+/// The lower of the two lines of a log between which one digit was [changed](change_second_line).
+pub(crate) fn doubted(lines: &[Offset]) -> Option<Offset> {
+    match lines {
+        [one, other] if one != other && one / 2 == other / 2 => Some(*one.min(other)),
+        _ => None,
+    }
 }
 
 /// The checkpoints of one log.
@@ -184,7 +206,7 @@ impl Checkpoints {
         }
     }
 
-    /// Makes the next opening disbelieve the recovery point, without any room on the disk, and
+    /// Lets the recovery point vouch for the start no more, without any room on the disk, and
     /// returns what it was: one digit of its second line is changed. It is restored with the next
     /// that is set.
     pub(crate) fn doubt_point(&self) -> Result<Option<Offset>> {
@@ -223,37 +245,38 @@ impl Checkpoints {
     }
 
     fn get_own(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
-        Ok(self.read_own(checkpoint)?.map(|(offset, _)| offset))
+        Ok(self.read_own(checkpoint)?.map(|read| read.offset))
     }
 
     /// What is known of what was synced. `was_foreign` says that another program held the lock
     /// last, if any did.
     pub(crate) fn recovery_point(&self, was_foreign: bool) -> Result<RecoveryPoint> {
-        let (point, is_foreign) = match &self.kept {
+        let (point, is_foreign, is_doubted) = match &self.kept {
             Kept::Shared { all, key, .. } => {
-                (all.get(key, Checkpoint::RecoveryPoint), all.is_foreign(key))
+                let point = all.get(key, Checkpoint::RecoveryPoint);
+                (point, all.is_foreign(key), all.is_doubted(key))
             }
             Kept::Own(_) | Kept::Above { .. } => {
                 let read = self.read_own(Checkpoint::RecoveryPoint)?;
-                let point = read.filter(|(_, lines)| *lines > 0);
-                let is_foreign = point.map_or(was_foreign, |(_, lines)| lines < LINES);
-                (point.map(|(offset, _)| offset), is_foreign)
+                let point = read.filter(|read| read.lines > 0);
+                let is_foreign = point.map_or(was_foreign, |read| read.lines < LINES);
+                let is_doubted = point.is_some_and(|read| read.is_doubted);
+                (point.map(|read| read.offset), is_foreign, is_doubted)
             }
         };
-        Ok(RecoveryPoint {
-            synced: point.unwrap_or(0),
-            uncompacted: point.filter(|_| !is_foreign),
-            is_foreign,
-        })
+        Ok(RecoveryPoint::new(point, is_foreign, is_doubted))
     }
 
-    /// The offset in the file beside the segments, and in how many lines it is.
-    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<(Offset, usize)>> {
+    /// What is in the file beside the segments.
+    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Stored>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
         match read.and_then(|entries| agreed(&self.dir.path, &entries)) {
-            Ok(offset) => Ok(offset),
+            Ok(Some(stored)) if stored.is_doubted && checkpoint != Checkpoint::RecoveryPoint => {
+                checkpoint.unreadable(&self.dir, path, CONTRADICTION).map(|()| None)
+            }
+            Ok(stored) => Ok(stored),
             Err(reason) => checkpoint.unreadable(&self.dir, path, reason).map(|()| None),
         }
     }
@@ -359,15 +382,14 @@ impl Checkpoints {
         }
         let known = all.get(key, Checkpoint::RecoveryPoint);
         let read = self.read_own(Checkpoint::RecoveryPoint)?;
-        let own = read.map(|(own, _)| own);
+        let own = read.map(|read| read.offset);
         // A line that a broker wrote says nothing of what was compacted above it.
-        let is_foreign = (known.is_some() && all.is_foreign(key))
-            || read.is_some_and(|(_, lines)| lines < LINES);
-        let point = RecoveryPoint {
-            synced: combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0),
-            uncompacted: known.max(own).filter(|_| !is_foreign),
-            is_foreign,
-        };
+        let is_foreign =
+            (known.is_some() && all.is_foreign(key)) || read.is_some_and(|read| read.lines < LINES);
+        let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_doubted);
+        let highest = RecoveryPoint::new(known.max(own), is_foreign, is_doubted);
+        let synced = combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0);
+        let point = RecoveryPoint { synced, ..highest };
         for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::Start] {
             if let Some(own) = self.get_own(checkpoint)?
                 && let Some(offset) = combined(checkpoint, all.get(key, checkpoint), Some(own))
@@ -398,7 +420,10 @@ impl Checkpoints {
 }
 
 /// Changes the last digit of the second of two equal lines of recovery points, which begin like
-/// this. In its place, it takes no room, and a crash leaves the old digit or the new one.
+/// this: they are one apart then. In its place, it takes no room, and a crash leaves the old digit
+/// or the new one. A digit that is damaged as if it had been changed so does no harm either: the
+/// lower of the two vouches for no more than was synced, and the higher lies above all that was
+/// compacted.
 pub(crate) fn change_second_line(dir: &SegmentDir, begin: &str) -> Result<()> {
     let path = dir.path.join(RECOVERY_POINT);
     let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
@@ -431,12 +456,20 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-/// The offset in the lines of this log, which must not contradict each other, and how many they
-/// are. 0 if there is another beside it, as if one bit of its name had flipped.
-fn agreed(
-    dir: &Path,
-    entries: &[OffsetCheckpointEntry],
-) -> Result<Option<(Offset, usize)>, &'static str> {
+const CONTRADICTION: &str = "its lines for this log contradict each other";
+
+/// What a file says of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stored {
+    offset: Offset,
+    /// In how many lines. 0 if there is another beside it, as if one bit of its name had flipped.
+    lines: usize,
+    /// Whether they are as far apart as one that was [changed](change_second_line).
+    is_doubted: bool,
+}
+
+/// What the lines of this log say, which must not contradict each other.
+fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Stored>, &'static str> {
     let of = |topic: &str, partition: i32| {
         let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
         lines.map(|entry| entry.offset).collect::<Vec<_>>()
@@ -450,13 +483,16 @@ fn agreed(
         offsets = of(&other.topic, other.partition);
         offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
     }
-    let first = offsets.first().copied();
-    if offsets.iter().all(|offset| Some(*offset) == first) {
-        let is_doubtful = offsets.len() < LINES && entries.len() == LINES;
-        Ok(first.map(|first| (first, if is_doubtful { 0 } else { offsets.len() })))
-    } else {
-        Err("its lines for this log contradict each other")
+    if let Some(offset) = doubted(&offsets) {
+        return Ok(Some(Stored { offset, lines: LINES, is_doubted: true }));
     }
+    let Some(offset) = offsets.first().copied() else { return Ok(None) };
+    if offsets.iter().any(|other| *other != offset) {
+        return Err(CONTRADICTION);
+    }
+    let has_other_name = offsets.len() < LINES && entries.len() == LINES;
+    let lines = if has_other_name { 0 } else { offsets.len() };
+    Ok(Some(Stored { offset, lines, is_doubted: false }))
 }
 
 #[cfg(test)]
@@ -472,12 +508,18 @@ mod tests {
             partition,
             offset,
         };
-        let of = |lines: &[OffsetCheckpointEntry]| agreed(Path::new("data/orders-1"), lines);
+        let stored = |lines: &[OffsetCheckpointEntry]| agreed(Path::new("data/orders-1"), lines);
+        let of = |lines: &[OffsetCheckpointEntry]| {
+            stored(lines).map(|stored| stored.map(|stored| (stored.offset, stored.lines)))
+        };
         let (ours, same_topic) = (line("orders", 1, 5), line("orders", 2, 6));
         let same_partition = line("users", 1, 7);
         let all = [same_topic.clone(), same_partition.clone(), ours.clone()];
         assert_eq!(of(&all), Ok(Some((5, 1))));
         assert!(of(&[ours.clone(), line("orders", 1, 8)]).is_err());
+        assert!(of(&[ours.clone(), line("orders", 1, 6)]).is_err());
+        let doubted = stored(&[ours.clone(), line("orders", 1, 4)]);
+        assert_eq!(doubted, Ok(Some(Stored { offset: 4, lines: 2, is_doubted: true })));
         assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some((6, 1))));
         assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some((7, 2))));
         assert_eq!(of(&[ours.clone(), same_topic.clone()]), Ok(Some((5, 0))));

@@ -12,7 +12,7 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::checkpoints::{Checkpoint, LINES, change_second_line};
+use crate::log::checkpoints::{Checkpoint, LINES, change_second_line, doubted};
 use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
 use crate::segment::reserve::Reserve;
@@ -79,6 +79,8 @@ struct State {
     /// The logs that were recovered since the machine stopped, if it had. A log that is opened
     /// again in this directory was not open when it did.
     recovered: BTreeSet<Key>,
+    /// The logs whose recovery point does not vouch for the start.
+    doubted: BTreeSet<Key>,
     /// Whether the marker of a clean shutdown was there when the directory was opened.
     was_marked: bool,
     mark: Mark,
@@ -134,8 +136,14 @@ impl State {
         for (key, offset) in offsets {
             // What was only read stays as another program left it.
             let is_foreign = checkpoint != Checkpoint::Start && self.foreign.has(&key);
+            let is_doubted = !is_foreign
+                && checkpoint == Checkpoint::RecoveryPoint
+                && self.doubted.contains(&key);
             let entry = OffsetCheckpointEntry { topic: key.0, partition: key.1, offset };
             entries.extend(std::iter::repeat_n(entry, if is_foreign { 1 } else { LINES }));
+            if let Some(second) = entries.last_mut().filter(|_| is_doubted) {
+                second.offset ^= 1;
+            }
         }
         format_offset_checkpoint(&entries)
     }
@@ -171,7 +179,10 @@ impl DataCheckpoints {
         let mut state = State { all_held: true, ..State::default() };
         state.foreign.is_any = was_foreign;
         for checkpoint in Checkpoint::ALL {
-            if let Some(entries) = read_entries(dir, checkpoint)? {
+            if let Some(mut entries) = read_entries(dir, checkpoint)? {
+                if checkpoint == Checkpoint::RecoveryPoint {
+                    state.doubted = take_doubts(&mut entries);
+                }
                 state.foreign.note(checkpoint, &entries);
                 state.lines(checkpoint).offsets = agreed_offsets(dir, checkpoint, entries)?;
             }
@@ -300,6 +311,7 @@ impl DataCheckpoints {
                 state.closed.remove(&name_of(key));
                 state.foreign.ours.remove(key);
                 state.recovered.remove(key);
+                state.doubted.remove(key);
             }
         }
         for checkpoint in Checkpoint::ALL {
@@ -311,6 +323,8 @@ impl DataCheckpoints {
                     continue;
                 }
                 lines.set = lines.set.saturating_add(1);
+                // They would hold for a later log of that name.
+                lines.must = true;
                 lines.set
             };
             self.write(checkpoint, set)?;
@@ -363,6 +377,11 @@ impl DataCheckpoints {
         self.state.lock().lines(checkpoint).offsets.get(log).copied()
     }
 
+    /// Whether the recovery point of a log does not vouch for its start.
+    pub(crate) fn is_doubted(&self, log: &Key) -> bool {
+        self.state.lock().doubted.contains(log)
+    }
+
     /// Whether another program wrote what is known of a log, or brought it here.
     pub(crate) fn is_foreign(&self, log: &Key) -> bool {
         self.state.lock().foreign.has(log)
@@ -380,8 +399,9 @@ impl DataCheckpoints {
     /// Stores an offset of a log. It is durable when this returns, unless the log is [held
     /// back](DataCheckpoints::hold).
     pub(crate) fn set(&self, log: &Key, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
-        let (before, set, takes_over) = {
+        let (before, set, takes_over, was_doubted) = {
             let mut state = self.state.lock();
+            let was_doubted = checkpoint == Checkpoint::RecoveryPoint && state.doubted.remove(log);
             let takes_over =
                 checkpoint == Checkpoint::RecoveryPoint && state.foreign.ours.insert(log.clone());
             if takes_over {
@@ -389,26 +409,31 @@ impl DataCheckpoints {
                 // as that one's.
                 state.lines(Checkpoint::Cleaned).rewrite(log);
             }
+            // Without a line, the log would look as if another program had brought it.
+            let is_new = !state.all_held && checkpoint == Checkpoint::RecoveryPoint;
             let lines = state.lines(checkpoint);
             let before = lines.offsets.insert(log.clone(), offset);
-            lines.must |= match checkpoint {
-                Checkpoint::Start => before.is_none_or(|before| before != offset),
-                Checkpoint::RecoveryPoint | Checkpoint::Cleaned => {
-                    before.is_some_and(|before| before > offset)
-                }
+            lines.must |= match (checkpoint, before) {
+                (Checkpoint::RecoveryPoint, None) => is_new,
+                (Checkpoint::Cleaned, None) => false,
+                (Checkpoint::Start, before) => before != Some(offset),
+                (_, Some(before)) => before > offset,
             };
             lines.set = lines.set.saturating_add(1);
             let set = lines.set;
             if state.all_held || state.held.contains(log) {
                 return Ok(());
             }
-            (before, set, takes_over)
+            (before, set, takes_over, was_doubted)
         };
         self.write(checkpoint, set).inspect_err(|_| {
             // A value that is not durable must not look durable, because callers rely on it.
             let mut state = self.state.lock();
             if takes_over {
                 state.foreign.ours.remove(log);
+            }
+            if was_doubted {
+                state.doubted.insert(log.clone());
             }
             let lines = state.lines(checkpoint);
             if lines.offsets.get(log) == Some(&offset) {
@@ -428,15 +453,14 @@ impl DataCheckpoints {
         lines.set = lines.set.saturating_add(1);
     }
 
-    /// Makes the next opening disbelieve the recovery point of a log, without any room on the
-    /// disk. It is written as it was with the next that is set.
+    /// Lets the recovery point of a log vouch for its start no more, without any room on the disk,
+    /// until the next one is set.
     pub(crate) fn doubt_point(&self, log: &Key) -> Result<Option<Offset>> {
         let _writing = self.writing.lock();
         let known = {
             let mut state = self.state.lock();
-            let lines = state.lines(Checkpoint::RecoveryPoint);
-            lines.set = lines.set.saturating_add(1);
-            lines.offsets.get(log).copied()
+            state.doubted.insert(log.clone());
+            state.lines(Checkpoint::RecoveryPoint).offsets.get(log).copied()
         };
         change_second_line(&self.dir, &format!("{} {} ", log.0, log.1)).map(|()| known)
     }
@@ -542,6 +566,22 @@ pub(crate) fn read_clean_shutdowns(
 ) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
     let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
     Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))
+}
+
+/// The logs whose two lines were made to differ. Of each, the lower one stays.
+fn take_doubts(entries: &mut [OffsetCheckpointEntry]) -> BTreeSet<Key> {
+    let mut lines: BTreeMap<Key, Vec<Offset>> = BTreeMap::new();
+    for OffsetCheckpointEntry { topic, partition, offset } in entries.iter() {
+        lines.entry((topic.clone(), *partition)).or_default().push(*offset);
+    }
+    let doubts: BTreeMap<Key, Offset> =
+        lines.into_iter().filter_map(|(key, lines)| Some((key, doubted(&lines)?))).collect();
+    for entry in entries.iter_mut().filter(|_| !doubts.is_empty()) {
+        if let Some(lower) = doubts.get(&(entry.topic.clone(), entry.partition)) {
+            entry.offset = *lower;
+        }
+    }
+    doubts.into_keys().collect()
 }
 
 /// The offset of each log whose lines do not contradict each other, and whether none do.

@@ -195,8 +195,8 @@ impl Log {
     /// beyond that batch before you read again is not noticed; the reader then goes on at its
     /// offset.
     ///
-    /// A file that the writer deletes keeps its room on disk while this process has it open. Between
-    /// calls, the log keeps at most two files open, and each reader the one that it is in.
+    /// A file that the writer deletes keeps its room on disk while this process has it open.
+    /// Between calls, the log keeps at most two files open, and each reader the one that it is in.
     ///
     /// ```
     /// use annals::{ErrorKind, Log, LogConfig, fs::MemFs};
@@ -548,13 +548,13 @@ impl Log {
     ///
     /// Reads below `start` fail with [`Error::OffsetOutOfRange`] from now on. Segments that lie
     /// wholly below it leave the disk before this returns, except for segments that are being
-    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it reads
-    /// that segment to its end, and releases it when it goes on. A running
+    /// read. An idle reader, tail or consumer keeps at most the one segment that it is in; it
+    /// reads that segment to its end, and releases it when it goes on. A running
     /// [`verify`](Log::verify) keeps the segment that it reads, a running lookup by time keeps its
     /// segments until it returns, and a running compaction releases them within 256 KiB of work.
     /// Other records below `start` keep their room until the rest of their segment is deleted.
-    /// `delete_before` first makes durable what it deletes, so it waits for the disk. Kafka:
-    /// `DeleteRecords`.
+    /// `delete_before` first makes durable what it deletes, so it waits for the disk.
+    /// Kafka: `DeleteRecords`.
     ///
     /// ```
     /// # use annals::{ErrorKind, Log, LogConfig, fs::MemFs};

@@ -108,8 +108,8 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     }
 }
 
-/// The nearest directory above a path that is there, and whether it is the one that the path itself
-/// lies in.
+/// The nearest directory above a path that is there, and whether it is the one that the path
+/// itself lies in.
 fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
     for (distance, above) in path.ancestors().skip(1).enumerate() {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };

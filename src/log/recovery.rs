@@ -22,8 +22,8 @@
 //! The front of a log is known, too. Each deletion stores the start before it removes a segment,
 //! and an opening that finds a log of another program stores where that begins, before the first
 //! recovery point of ours. So where the recovery point is ours, a log that begins above its start
-//! has lost its front. On a full disk that has no room for the start, the recovery point is made
-//! unknown first, which needs none.
+//! has lost its front. On a full disk that has no room for the start, the two lines of the recovery
+//! point are made to differ by one first, which needs none: it vouches for all else then.
 //!
 //! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
 //! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
@@ -356,7 +356,7 @@ impl Opening {
         let Some((first, _)) = listing.logs().next().filter(|(first, _)| *first > start) else {
             return Ok(false);
         };
-        if is_clean || self.point.uncompacted.is_none() {
+        if is_clean || self.point.uncompacted.is_none() || self.point.is_doubted {
             return self.checkpoints.note(Checkpoint::Start, first).map(|()| false);
         }
         let path = self.dir.path_of(SegmentFile::live(first, Kind::Log));

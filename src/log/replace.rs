@@ -12,9 +12,9 @@
 //!   directory synced                the old files may go
 //! ```
 //!
-//! Each sync keeps a file system that stores renames in another order from mixing two steps. Readers of the old
-//! segments find the [revision](Shared::revised_since) raised before any name changes, and look up their place again: offsets
-//! stay what they were.
+//! Each sync keeps a file system that stores renames in another order from mixing two steps.
+//! Readers of the old segments find the [revision](Shared::revised_since) raised before any name
+//! changes, and look up their place again: offsets stay what they were.
 
 use crate::error::{Error, Result};
 use crate::log::flush::was_not_opened;
@@ -27,15 +27,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// The files that are renamed; the log last, so that a replacement is complete when it has its name.
+/// The files that are renamed; the log last, so that a replacement is complete when it has its
+/// name.
 const BEFORE_LOG: [Kind; 3] = [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex];
 
 impl Shared {
-    /// Puts a segment whose `.cleaned` files are complete and synced in the place of `old`, neighbours in the log.
-    /// Its last batch ends at `end`.
+    /// Puts a segment whose `.cleaned` files are complete and synced in the place of `old`,
+    /// neighbours in the log. Its last batch ends at `end`.
     ///
-    /// False when they are not that any more; the files are removed then. The change lock is held. An error before
-    /// the replacement is decided leaves the log as it was; a later one poisons it.
+    /// False when they are not that any more; the files are removed then. The change lock is held.
+    /// An error before the replacement is decided leaves the log as it was; a later one poisons
+    /// it.
     pub(crate) fn replace(
         &self,
         old: &[Arc<Segment>],
@@ -76,8 +78,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// Removes what earlier passes could not remove. Whatever base it has, beside a replacement that is decided it
-    /// would say that this one is unfinished too.
+    /// Removes what earlier passes could not remove. Whatever base it has, beside a replacement
+    /// that is decided it would say that this one is unfinished too.
     pub(crate) fn discard_leftovers(&self) -> Result<()> {
         let dir = &self.dir;
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
@@ -93,7 +95,8 @@ impl Shared {
         bases.into_iter().try_for_each(|base| self.discard_replacement(base))
     }
 
-    /// Removes what is left of a replacement that was not decided: the log last, as without it the rest means nothing.
+    /// Removes what is left of a replacement that was not decided: the log last, as without it the
+    /// rest means nothing.
     pub(crate) fn discard_replacement(&self, base: Offset) -> Result<()> {
         for stage in [Stage::Swap, Stage::Cleaned] {
             let mut removed = false;
@@ -117,10 +120,11 @@ impl Shared {
         }
     }
 
-    /// Gives a replacement its name as one, durably. Where that fails it has none, or the log is poisoned.
+    /// Gives a replacement its name as one, durably. Where that fails it has none, or the log is
+    /// poisoned.
     fn decide(&self, base: Offset) -> Result<()> {
-        // Without the name of its log beside it, a renamed index would be taken for the rest of a replacement that
-        // is in place.
+        // Without the name of its log beside it, a renamed index would be taken for the rest of a
+        // replacement that is in place.
         self.dir.sync().inspect_err(|error| {
             if !was_not_opened(error) {
                 self.emit(&self.poison(error));
@@ -168,8 +172,9 @@ impl Shared {
     fn finish_replacement(&self, old: &[Arc<Segment>], base: Offset, end: Offset) -> Result<()> {
         let mut is_behind = false;
         for segment in old {
-            // An opening that finishes this removes what begins below the end of the replacement. What is behind may
-            // be there again: but no value without the tombstone that came after it.
+            // An opening that finishes this removes what begins below the end of the replacement.
+            // What is behind may be there again: but no value without the tombstone that came
+            // after it.
             if is_behind {
                 self.dir.sync()?;
             }
@@ -180,7 +185,8 @@ impl Shared {
         }
         self.dir.sync()?;
         self.restage(base, Kind::Log, Stage::Swap, Stage::Live)?;
-        // Without its log, what is left of a replacement is put in place as it is: so the log first.
+        // Without its log, what is left of a replacement is put in place as it is: so the log
+        // first.
         self.dir.sync()?;
         for kind in BEFORE_LOG {
             self.restage(base, kind, Stage::Swap, Stage::Live)?;

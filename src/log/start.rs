@@ -6,7 +6,8 @@
 //! crash leaves some of them, with holes between, the next opening knows that they are deleted,
 //! and removes them. If a full disk has no room for the new start, they are removed one by one
 //! from the start of the log, and the first remaining segment tells where the log starts. The
-//! recovery point is made unknown before that, so that no opening regards them as lost.
+//! recovery point is changed before that to vouch for the start no more, so that no opening regards
+//! them as lost.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -89,7 +90,7 @@ impl Shared {
 
     /// Removes the first segments where there is no room to write down that they are to go. The
     /// files go one by one from the front, each durably, so that a crash leaves no hole, until
-    /// there is room. Meanwhile no recovery point of ours stands beside them: with one, the next
+    /// there is room. Meanwhile the recovery point does not vouch for the start: if it did, the next
     /// opening would take what went for lost.
     fn remove_in_order(
         &self,
@@ -97,17 +98,20 @@ impl Shared {
         start: Offset,
         full: Error,
     ) -> Result<Removed> {
-        self.checkpoints.note(Checkpoint::Start, start)?;
-        let point = self.checkpoints.doubt_point()?;
+        let mut point = None;
         let mut stored = Err(full);
         let mut removed = Removed::default();
         for (number, segment) in (1..).zip(front) {
+            let next = self.view()?.segments.get(1).map_or(start, |next| next.base).min(start);
+            // A flush that comes between stores this before its recovery point.
+            self.checkpoints.note(Checkpoint::Start, next)?;
+            if number == 1 {
+                point = self.checkpoints.doubt_point()?;
+            }
             let path = segment.path(Kind::Log);
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             // From here on it is gone, whatever comes next.
-            let next = self.view()?.segments.get(1).map_or(start, |next| next.base);
-            removed =
-                removed.and(self.leave_behind(std::slice::from_ref(segment), next.min(start)));
+            removed = removed.and(self.leave_behind(std::slice::from_ref(segment), next));
             segment.let_go();
             self.dir.sync().inspect_err(|error| {
                 if !was_not_opened(error) {

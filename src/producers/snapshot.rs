@@ -84,7 +84,8 @@ pub(crate) fn fits(producers: usize) -> bool {
     bytes as u64 <= MAX_BYTES
 }
 
-/// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can come from anybody.
+/// Whether these can be the producers of a log as of an offset. Bytes with the right checksum can
+/// come from anybody.
 pub(crate) fn is_possible(states: &[ProducerState], end: Offset) -> bool {
     let end = i64::try_from(end).unwrap_or(i64::MAX);
     let is_possible = |state: &ProducerState| {

@@ -204,13 +204,15 @@ fn a_snapshot_says_what_can_be() {
     assert!(fits(1_458_888) && !fits(1_458_889));
 }
 
-/// The documentation of limits counts with this, one byte more, and a table that is between seven sixteenths and seven eighths full.
+/// The documentation of limits counts with this, one byte more, and a table that is between seven
+/// sixteenths and seven eighths full.
 #[test]
 fn a_producer_takes_some_hundred_bytes() {
     assert!(size_of::<(ProducerId, Producer)>() <= 248);
 }
 
-/// Producers that send again, skip, and come back with other epochs, against a list of all that was stored.
+/// Producers that send again, skip, and come back with other epochs, against a list of all that
+/// was stored.
 #[test]
 fn each_sequence_number_is_stored_once() {
     for seed in 0..300u64 {
@@ -261,7 +263,8 @@ fn each_sequence_number_is_stored_once() {
                 let alone = Producers::restore(&kept, producers.end(), NOW);
                 assert_eq!(alone.states(), producers.states());
                 for header in [&header, &batch(id, epoch, first + count, 1, end)] {
-                    // A snapshot alone has one batch of each producer: what it takes for a repetition is one.
+                    // A snapshot alone has one batch of each producer: what it takes for a
+                    // repetition is one.
                     let (before, after) = (producers.check(header), alone.check(header));
                     assert!(after == before || matches!((&before, &after), (Ok(Some(_)), Err(_))));
                 }

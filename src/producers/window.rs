@@ -17,7 +17,8 @@ pub(crate) struct BatchSeen {
 }
 
 impl BatchSeen {
-    /// Whether it is the same batch, whatever its timestamp is said to be: a snapshot has that of a marker.
+    /// Whether it is the same batch, whatever its timestamp is said to be: a snapshot has that of
+    /// a marker.
     pub(crate) fn is_same(&self, other: &BatchSeen) -> bool {
         BatchSeen { timestamp: other.timestamp, ..*self } == *other
     }

@@ -58,7 +58,8 @@ pub fn stamp_append_time(batch: &mut [u8], now: Timestamp) -> Result<(), Invalid
     stamp_checksum(batch)
 }
 
-/// Gives the batch at the start of `batch` the largest timestamp of its records, and computes the checksum anew.
+/// Gives the batch at the start of `batch` the largest timestamp of its records, and computes the
+/// checksum anew.
 ///
 /// A batch that has it already is left alone.
 ///

@@ -34,7 +34,8 @@ pub(crate) const fn size(value: u64) -> usize {
     (bits.wrapping_mul(9).wrapping_add(64) / 64) as usize
 }
 
-/// Takes a signed 32-bit number off the front of `input`; `None` if it ends early or goes on too long.
+/// Takes a signed 32-bit number off the front of `input`; `None` if it ends early or goes on too
+/// long.
 #[inline(always)]
 pub(crate) fn read_i32(input: &mut &[u8]) -> Option<i32> {
     // Lengths and offset deltas nearly always take one or two bytes.
@@ -53,7 +54,8 @@ pub(crate) fn read_i32(input: &mut &[u8]) -> Option<i32> {
     read_long(input, MAX_BYTES_32).map(|value| unzigzag32(value as u32))
 }
 
-/// Takes a signed 64-bit number off the front of `input`; `None` if it ends early or goes on too long.
+/// Takes a signed 64-bit number off the front of `input`; `None` if it ends early or goes on too
+/// long.
 #[inline(always)]
 pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
     if let [first, tail @ ..] = *input {
@@ -71,8 +73,8 @@ pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
     read_long(input, MAX_BYTES_64).map(unzigzag64)
 }
 
-/// Reads a number of one or two bytes at `at`, before zig-zag, and returns it with the position after
-/// it; `None` if it is longer.
+/// Reads a number of one or two bytes at `at`, before zig-zag, and returns it with the position
+/// after it; `None` if it is longer.
 ///
 /// `input` has a power of two of bytes, so that its bounds need no check; the caller
 /// sees to it that the number lies within.

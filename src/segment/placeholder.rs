@@ -1,18 +1,21 @@
 //! Batches without a record, for offsets that have none.
 //!
-//! Offsets that are left out at the end of a segment look the same whether compaction removed their records or a crash
-//! took them. So whatever leaves some out there on purpose covers them with an empty batch, as Kafka's own cleaner
-//! does at the end of what it cleaned, and brokers and clients pass over it.
+//! Offsets that are left out at the end of a segment look the same whether compaction removed
+//! their records or a crash took them. So whatever leaves some out there on purpose covers them
+//! with an empty batch, as Kafka's own cleaner does at the end of what it cleaned, and brokers and
+//! clients pass over it.
 
 use crate::error::Result;
 use crate::record::{BatchBuilder, BatchHeader};
 use crate::types::{LeaderEpoch, Offset};
 use std::ops::Range;
 
-/// How many offsets a segment can span: index entries hold their distance from its base in 31 bits.
+/// How many offsets a segment can span: index entries hold their distance from its base in 31
+/// bits.
 pub(crate) const SPAN: u64 = 1 << 31;
 
-/// An empty batch that covers these offsets. `None` where there are none, or too many for one batch.
+/// An empty batch that covers these offsets. `None` where there are none, or too many for one
+/// batch.
 pub(crate) fn placeholder(
     offsets: Range<Offset>,
     leader_epoch: LeaderEpoch,

@@ -1,15 +1,17 @@
 //! Room that is set aside for a full disk.
 //!
-//! Whatever frees room has to write a little first: where the log starts now, or that a topic is to be deleted. On a full
-//! file system there is neither a block nor an inode for the temporary file of such a write. So each directory that is
-//! open for writing keeps a few files of real bytes, and one of them becomes the temporary one. Giving its room back to
-//! the file system instead would not do: an append of another thread would take it. Their names are long, because a
-//! directory may have no room for another name either: then one of them is removed for that.
+//! Whatever frees room has to write a little first: where the log starts now, or that a topic is
+//! to be deleted. On a full file system there is neither a block nor an inode for the temporary
+//! file of such a write. So each directory that is open for writing keeps a few files of real
+//! bytes, and one of them becomes the temporary one. Giving its room back to the file system
+//! instead would not do: an append of another thread would take it. Their names are long, because
+//! a directory may have no room for another name either: then one of them is removed for that.
 //!
-//! What is replaced frees about as much as the reserve lost, and the file is made again at once, where the file system
-//! allows that: xfs creates none without room for a whole chunk of inodes. There are as many files as the longest of
-//! the calls that free room writes: `truncate_to` inside of a batch of a compacted log. They are missing in a directory
-//! that was full before it was first opened.
+//! What is replaced frees about as much as the reserve lost, and the file is made again at once,
+//! where the file system allows that: xfs creates none without room for a whole chunk of inodes.
+//! There are as many files as the longest of the calls that free room writes: `truncate_to` inside
+//! of a batch of a compacted log. They are missing in a directory that was full before it was
+//! first opened.
 
 use crate::event::Event;
 use crate::fs::{Fs, Open};
@@ -32,7 +34,8 @@ pub(crate) struct Reserve {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     events: Events,
-    /// Held while files are made or given up: that is seldom, and nothing on the way of an append or a read.
+    /// Held while files are made or given up: that is seldom, and nothing on the way of an append
+    /// or a read.
     state: Mutex<State>,
 }
 
@@ -55,7 +58,8 @@ impl Reserve {
         Reserve { fs, dir, events, state: Mutex::new(state) }
     }
 
-    /// Looks which of the files are there. What opens a directory may need them before it can fill them.
+    /// Looks which of the files are there. What opens a directory may need them before it can fill
+    /// them.
     pub(crate) fn find(&self) {
         let mut state = self.state.lock();
         for (name, bytes) in RESERVES.iter().zip(&mut state.bytes) {
@@ -64,7 +68,8 @@ impl Reserve {
         }
     }
 
-    /// Notes the size of a file that must find room in it. It grows to that when it is filled next.
+    /// Notes the size of a file that must find room in it. It grows to that when it is filled
+    /// next.
     pub(crate) fn note(&self, bytes: u64) {
         let mut state = self.state.lock();
         if bytes > state.wanted {
@@ -72,7 +77,8 @@ impl Reserve {
         }
     }
 
-    /// Makes the files that are missing or too small, if there is room. It is reported once when there is none.
+    /// Makes the files that are missing or too small, if there is room. It is reported once when
+    /// there is none.
     pub(crate) fn fill(&self) {
         let mut state = self.state.lock();
         let State { bytes, wanted, reported } = &mut *state;
@@ -97,7 +103,8 @@ impl Reserve {
         }
     }
 
-    /// Bytes that were only allocated would not do: file systems need room to mark them as written.
+    /// Bytes that were only allocated would not do: file systems need room to mark them as
+    /// written.
     fn make(&self, path: &Path, wanted: u64) -> io::Result<()> {
         let file = match self.fs.open(path, Open::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -33,8 +33,8 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     (fs, heard, dir)
 }
 
-/// An append adds its entry before it is published: who looks a moment before finds an entry for what
-/// is not there as yet, at the end it sees or beyond.
+/// An append adds its entry before it is published: who looks a moment before finds an entry for
+/// what is not there as yet, at the end it sees or beyond.
 #[test]
 fn entries_of_what_is_not_published_yet_are_passed_over() {
     const BATCHES: u64 = 5;
@@ -69,7 +69,8 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// A log file of batches, the value of one of them larger than what is read at a time: its end, and where they begin.
+/// A log file of batches, the value of one of them larger than what is read at a time: its end,
+/// and where they begin.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
     let file = create_log_file(dir, 0, Room::Free).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
@@ -92,7 +93,8 @@ fn reads(fs: &FaultFs) -> Vec<(u64, std::result::Result<u64, io::ErrorKind>)> {
     reads.map(|call| (call.at, call.result)).collect()
 }
 
-/// A file is read once, in long reads that begin where pages do. What interrupts a read is no error, all else is.
+/// A file is read once, in long reads that begin where pages do. What interrupts a read is no
+/// error, all else is.
 #[test]
 fn a_scan_reads_long_pieces_once() {
     let (fs, _, dir) = directory();
@@ -191,7 +193,8 @@ fn the_files_opened_last_stay_open() {
     }
 }
 
-/// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where nobody may cut it.
+/// What cannot be opened is not missing, and nothing is made in its place. A file is mapped where
+/// nobody may cut it.
 #[test]
 fn an_index_file_is_mapped_or_read_or_missing() {
     let (fs, _, dir) = directory();
@@ -218,7 +221,8 @@ fn an_index_file_is_mapped_or_read_or_missing() {
     }
 }
 
-/// A file that was left beside the one to replace is in nobody's way, and what cannot be removed is reported.
+/// A file that was left beside the one to replace is in nobody's way, and what cannot be removed
+/// is reported.
 #[test]
 fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
     let (fs, heard, dir) = directory();
@@ -243,7 +247,8 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
     assert!(heard.0.lock().is_empty());
 }
 
-/// Work under a lock may do other work under a lock: each gets its own events, and afterwards they come at once again.
+/// Work under a lock may do other work under a lock: each gets its own events, and afterwards they
+/// come at once again.
 #[test]
 fn events_are_held_back_for_whoever_holds_the_lock() {
     let (_, heard, dir) = directory();
@@ -264,7 +269,8 @@ fn events_are_held_back_for_whoever_holds_the_lock() {
     assert_eq!(*heard.0.lock(), outer);
 }
 
-/// What a write left that failed for want of room is gone, reserved room reads as zeros again, and is given back.
+/// What a write left that failed for want of room is gone, reserved room reads as zeros again, and
+/// is given back.
 #[test]
 fn a_failed_append_leaves_no_trace() {
     const FRONT: usize = 60;
@@ -287,7 +293,8 @@ fn a_failed_append_leaves_no_trace() {
             assert!(log.append(&[2; 90]).unwrap_err().rolled_back);
             assert!(content() == before, "{written} of {reserved}");
 
-            // There is no way back where the file cannot be cut, and none is tried after any other error.
+            // There is no way back where the file cannot be cut, and none is tried after any other
+            // error.
             let kinds = [(full, true), (io::ErrorKind::Other, true), (io::ErrorKind::Other, false)];
             for (kind, stuck) in kinds {
                 if stuck {
@@ -309,7 +316,8 @@ fn a_failed_append_leaves_no_trace() {
     }
 }
 
-/// Offsets that are left out may be a flipped bit: what follows tells, as soon as its own offset is there.
+/// Offsets that are left out may be a flipped bit: what follows tells, as soon as its own offset
+/// is there.
 #[test]
 fn offsets_that_are_left_out_are_held_against_what_follows() {
     let (_, _, dir) = directory();
@@ -335,7 +343,8 @@ fn offsets_that_are_left_out_are_held_against_what_follows() {
     }
 }
 
-/// A directory is opened to be synced: for want of a descriptor it was not, which says nothing of the medium.
+/// A directory is opened to be synced: for want of a descriptor it was not, which says nothing of
+/// the medium.
 #[test]
 fn a_sync_that_was_not_tried_is_told_from_one_that_failed() {
     let (fs, _, dir) = directory();

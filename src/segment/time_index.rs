@@ -25,8 +25,8 @@ pub(crate) struct TimeEntry {
 pub(crate) struct TimeIndex {
     base: Offset,
     entries: Entries<2, ENTRY_BYTES>,
-    /// The largest timestamp of what was to be added, and lies too far from the base for an entry. A file does
-    /// not have it: it shows as one that ends too early, and is made again.
+    /// The largest timestamp of what was to be added, and lies too far from the base for an entry.
+    /// A file does not have it: it shows as one that ends too early, and is made again.
     beyond: AtomicI64,
 }
 
@@ -102,7 +102,8 @@ impl TimeIndex {
         self.last().map_or(beyond, |last| last.timestamp.max(beyond))
     }
 
-    /// The number of the last entry whose timestamp is below the given one: nothing up to its offset is as late.
+    /// The number of the last entry whose timestamp is below the given one: nothing up to its
+    /// offset is as late.
     pub(crate) fn last_below(&self, timestamp: Timestamp) -> Option<usize> {
         let at = self.entries.partition_point(|entry| self.decode(entry).timestamp < timestamp);
         at.checked_sub(1)

@@ -59,7 +59,9 @@ impl ProducerIds {
         } else {
             let end = next.saturating_add(RESERVED);
             let text = properties::format([(NEXT, end.to_string().as_str())]);
-            self.dir.replace_if_room(&self.dir.path.join(FILE), text.as_bytes())?;
+            // Out of the reserve on a full disk: a service that restarts there creates its producers first.
+            self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
+            self.dir.fill_reserve();
             end
         };
         *reserved = Some((next.saturating_add(1), end));

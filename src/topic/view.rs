@@ -21,10 +21,10 @@ use std::sync::Arc;
 /// A read-only view of a store, which another process may have open.
 ///
 /// It changes nothing. Each call looks at the directory again, so it sees new and deleted topics,
-/// and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that write, and
-/// writes to one of its logs fail with [`Error::ReadOnly`]. It locks nothing, but for a moment when
-/// [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups) finds
-/// members, to see whether a process has the directory open for writing.
+/// and a log follows its writer as [`Log::open_read_only`] does. A view has no calls that write,
+/// and writes to one of its logs fail with [`Error::ReadOnly`]. It locks nothing, but for a moment
+/// when [`describe_group`](StoreView::describe_group) or [`list_groups`](StoreView::list_groups)
+/// finds members, to see whether a process has the directory open for writing.
 ///
 /// ```
 /// use annals::{Store, StoreConfig, TopicConfig, fs::MemFs};

@@ -167,7 +167,8 @@ pub(super) fn map(
     (map, end)
 }
 
-/// What becomes of a batch. The map ends at `end`, and the segment behind its group begins at `next`.
+/// What becomes of a batch. The map ends at `end`, and the segment behind its group begins at
+/// `next`.
 pub(super) fn clean(
     batch: &Bat,
     map: &BTreeMap<Vec<u8>, Offset>,

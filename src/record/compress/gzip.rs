@@ -80,7 +80,8 @@ impl Decoder {
     ) -> Result<(), InvalidBatch> {
         loop {
             self.expand_member(&mut input, output)?;
-            // As Kafka and gzip itself do: what follows and is no member, such as padding, is ignored.
+            // As Kafka and gzip itself do: what follows and is no member, such as padding, is
+            // ignored.
             if !input.starts_with(&MAGIC) {
                 return Ok(());
             }
@@ -112,7 +113,8 @@ impl Decoder {
     }
 }
 
-/// Expands the deflate stream at the front of `input`, takes it off, and returns the CRC-32 of the content.
+/// Expands the deflate stream at the front of `input`, takes it off, and returns the CRC-32 of the
+/// content.
 fn inflate(
     stream: &mut Decompress,
     input: &mut &[u8],
@@ -191,8 +193,8 @@ mod tests {
         assert_eq!(output.filled(), b"content");
     }
 
-    /// The stream may end only after the content has: it works in pieces of 32 KiB, and one that was flushed ends
-    /// with blocks that have no content.
+    /// The stream may end only after the content has: it works in pieces of 32 KiB, and one that
+    /// was flushed ends with blocks that have no content.
     #[test]
     fn content_may_end_before_its_stream() {
         for size in [1, 3000, (32 << 10) - 1, 32 << 10, 64 << 10, (64 << 10) + 1] {

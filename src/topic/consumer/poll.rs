@@ -232,7 +232,8 @@ impl Consumer {
             }
             (Error::Closed { .. }, _) => {
                 self.store.shared().check_open()?;
-                // Its topic was deleted, and one of that name may be there again, or the partition was reopened.
+                // Its topic was deleted, and one of that name may be there again, or the partition
+                // was reopened.
                 let name = partition.name.clone();
                 match self.store.partition(&name.topic, name.partition) {
                     Ok((log, born)) if !log.is_closed() => {

@@ -128,7 +128,7 @@ impl Store {
     ///
     /// - [`Error::InvalidConfig`], and [`Error::Unsupported`] for a codec that is not in this
     ///   build.
-    /// - [`Error::Io`] if no producer id can be reserved, for example on a full disk;
+    /// - [`Error::Io`] if no producer id can be reserved;
     ///   [`Error::StoreClosed`].
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.validate()?;

@@ -46,13 +46,14 @@ impl Numbering {
         }
     }
 
-    /// Takes note of a batch that was given up: it may have been written if its log takes no more since.
+    /// Takes note of a batch that was given up: it may have been written if its log takes no more
+    /// since.
     pub(super) fn doubt_after(&mut self, log: &Log) {
         self.doubtful |= log.shared().check_writable().is_err();
     }
 
-    /// Begins the next epoch if a batch that was given up may be in the log under the next numbers. One that takes no more
-    /// is spared: the epochs of an id are few.
+    /// Begins the next epoch if a batch that was given up may be in the log under the next
+    /// numbers. One that takes no more is spared: the epochs of an id are few.
     pub(super) fn settle(&mut self, log: &Log, store: &Store) -> Result<()> {
         if self.doubtful && log.shared().check_writable().is_ok() {
             self.renew(store)?;

@@ -5,8 +5,8 @@ use crate::error::{DeserializeError, SerializeError};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-/// A value that is written as JSON. Null bytes are no JSON: where a record may be a tombstone, take `Option<Json<T>>`, whose
-/// `None` is null bytes and no text `null`.
+/// A value that is written as JSON. Null bytes are no JSON: where a record may be a tombstone,
+/// take `Option<Json<T>>`, whose `None` is null bytes and no text `null`.
 ///
 /// ```
 /// use annals::{Deserialize, DeserializeContext, Json, RecordPart, Serialize, SerializeContext};

@@ -1,4 +1,5 @@
-//! Clients that join, leave, pause, crash and come back at random, against what must hold whatever they do.
+//! Clients that join, leave, pause, crash and come back at random, against what must hold whatever
+//! they do.
 
 use super::*;
 use std::collections::BTreeSet;

@@ -134,7 +134,8 @@ fn offsets_expire_by_what_their_group_does() {
     assert_eq!(expire(&table, idle, week + DAY), (topics(&both), false));
 }
 
-/// A consumer that reads and never commits keeps the offset, and after a restart at least half of the retention is left.
+/// A consumer that reads and never commits keeps the offset, and after a restart at least half of
+/// the retention is left.
 #[test]
 fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
     let mut table = two_topics();
