@@ -1,7 +1,7 @@
 //! One partition of a store is closed and opened again while everything else goes on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::{
     Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
     ErrorKind, Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
@@ -280,6 +280,33 @@ fn group_goes_on_when_its_offsets_are_reopened() {
     let store = open(&fs);
     let described = store.admin().describe_group("billing").unwrap();
     assert_eq!(described.offsets[&at].committed.offset, 4);
+}
+
+/// The store had been opened after a loss of power, which explained any damage above the recovery point for as long as it was
+/// open: acknowledged records behind a byte that was damaged since were cut, without an error.
+#[test]
+fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
+    let disk = MemFs::new();
+    let store = open(&FaultFs::new(disk.clone()));
+    store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    drop(store);
+    let disk = disk.crash(Survive::SyncedOnly);
+    let fs = FaultFs::new(disk.clone());
+    let store = open(&fs);
+    let log = store.topic("orders").unwrap().partition(1).unwrap();
+    let file = disk.open(Path::new(SEGMENT), Open::ReadWrite).unwrap();
+    log.append("a").unwrap();
+    let end_of_first = file.len().unwrap();
+    log.append("b").unwrap();
+    file.write_all_at(b"?", end_of_first - 2).unwrap();
+    fail_sync(&fs);
+    log.flush().unwrap_err();
+    for _ in 0..2 {
+        let error = store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+    store.reopen_partition("orders", 1, OnCorruption::Quarantine).unwrap();
+    assert_eq!(stored(&store), ["b"]);
 }
 
 /// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.

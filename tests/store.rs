@@ -546,6 +546,33 @@ fn growth_can_be_repeated_after_it_failed() {
     }
 }
 
+/// What a growth that failed had begun to make stayed behind when the topic was deleted: the topic was back at the next opening,
+/// and its name could not be used before.
+#[test]
+fn deleted_topic_is_gone_after_growth_failed() {
+    for again in [false, true] {
+        for nth in 1.. {
+            let disk = MemFs::new();
+            let fs = FaultFs::new(disk.clone());
+            let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
+            store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+            let rule = fs.add(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
+            let grown = store.add_partitions("orders", 4).is_ok();
+            if fs.fired(rule) == 0 {
+                assert!(grown && nth > 20);
+                break;
+            }
+            fs.clear_rules();
+            store.delete_topic("orders").unwrap();
+            if again {
+                store.create_topic("orders", TopicConfig::default().partitions(4)).unwrap();
+            }
+            store.close().unwrap();
+            assert_eq!(open(&disk).unwrap().topics().len(), usize::from(again), "call {nth}");
+        }
+    }
+}
+
 /// The store has no lock beside the segments, and a log by itself none above: each asks for the other's.
 #[test]
 fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {

@@ -76,6 +76,9 @@ struct State {
     closed: BTreeMap<String, CleanShutdown>,
     /// Whose recovery point another program wrote last, where there are recovery points at all.
     foreign: Foreign,
+    /// The logs that were recovered since the machine stopped, if it had. A log that is opened
+    /// again in this directory was not open when it did.
+    recovered: BTreeSet<Key>,
     /// The logs whose recovery point does not vouch for the start.
     doubted: BTreeSet<Key>,
     /// Whether the marker of a clean shutdown was there when the directory was opened.
@@ -307,6 +310,7 @@ impl DataCheckpoints {
             for key in logs {
                 state.closed.remove(&name_of(key));
                 state.foreign.ours.remove(key);
+                state.recovered.remove(key);
                 state.doubted.remove(key);
             }
         }
@@ -478,6 +482,16 @@ impl DataCheckpoints {
         self.state.lock().closed.remove(&name_of(log));
     }
 
+    /// Notes that a log was recovered after the machine had stopped.
+    pub(crate) fn set_recovered(&self, log: Key) {
+        self.state.lock().recovered.insert(log);
+    }
+
+    /// Whether a log was recovered since the machine stopped.
+    pub(crate) fn was_recovered(&self, log: &Key) -> bool {
+        self.state.lock().recovered.contains(log)
+    }
+
     /// Notes that a log was closed cleanly.
     pub(crate) fn set_clean_shutdown(&self, log: &Key, marker: CleanShutdown) {
         self.state.lock().closed.insert(name_of(log), marker);
@@ -619,13 +633,14 @@ mod tests {
             }
             checkpoints.release(std::slice::from_ref(&key)).unwrap();
             checkpoints.hold(&key);
+            checkpoints.set_recovered(key.clone());
             checkpoints.set_clean_shutdown(&key, marker());
             checkpoints.forget(std::slice::from_ref(&key)).unwrap();
             checkpoints.release(std::slice::from_ref(&key)).unwrap();
         }
         let state = checkpoints.state.lock();
         assert!(state.closed.is_empty() && state.held.is_empty());
-        assert!(state.foreign.ours.is_empty());
+        assert!(state.foreign.ours.is_empty() && state.recovered.is_empty());
         assert!(state.lines.iter().all(|lines| lines.offsets.is_empty()));
     }
 }

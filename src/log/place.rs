@@ -274,17 +274,22 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
     let (name, number) = (key.0.clone(), key.1.cast_unsigned());
     let partition = within.topic.map(|topic| PartitionOf { topic, name, number });
-    let checkpoints = Checkpoints::shared(&dir, &within.checkpoints, key, within.is_for_one);
+    let checkpoints =
+        Checkpoints::shared(&dir, &within.checkpoints, key.clone(), within.is_for_one);
     let taken_over = checkpoints.take_over_own()?;
     let point = match taken_over {
         Some(point) => point,
         None => checkpoints.recovery_point(within.lock.was_foreign)?,
     };
-    let lost_power = within.lock.lost_power || stopped;
-    let opening = Opening::new(dir, config, checkpoints, lost_power, point);
+    // Once it was open here, no stop of the machine explains what is wrong with it.
+    let is_unsettled = within.lock.lost_power && !within.checkpoints.was_recovered(&key);
+    let opening = Opening::new(dir, config, checkpoints, is_unsettled || stopped, point);
     let opening = Opening { partition, ..opening };
     let shared = opening.run(ownership)?;
     shared.checkpoints.opened()?;
+    if is_unsettled {
+        within.checkpoints.set_recovered(key);
+    }
     Ok((shared, taken_over.is_some()))
 }
 

@@ -1,9 +1,10 @@
 //! Deleting topics, and finishing interrupted deletions.
 
-use crate::error::{CloseReason, Result, TopicError};
+use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::log::Log;
 use crate::topic::coordinator::Coordinator;
-use crate::topic::definition::State;
+use crate::topic::definition::{Definition, State};
+use crate::topic::handle::Topic;
 use crate::topic::name;
 use crate::topic::store::Store;
 use crate::topic::watchers::TopicWatcher;
@@ -34,10 +35,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`TopicError::Unknown`], [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
     /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
     ///   has partitions elsewhere.
-    /// - [`Error::Io`](crate::Error::Io). The topic is gone for all handles. The rest of it is
+    /// - [`Error::Io`]. The topic is gone for all handles. The rest of it is
     ///   removed by the next call with this name, by [`create_topic`](Store::create_topic) with
     ///   this name, or when the store is opened again.
     pub fn delete_topic(&self, topic: &str) -> Result<()> {
@@ -61,8 +62,9 @@ impl Store {
         }
         let found = self.topic(topic)?;
         found.check_whole("delete it where all of them are")?;
+        let count = self.count_with_begun(&found)?;
         shared.directory.define(topic, &found.config(), State::Deleting)?;
-        shared.interrupted.lock().insert(topic.to_owned(), found.partition_count());
+        shared.interrupted.lock().insert(topic.to_owned(), count);
         shared.topics.write().remove(topic);
         shared.births.forget(found.id());
         // An error of a close does not matter: the log is deleted.
@@ -73,6 +75,17 @@ impl Store {
         let deleted = self.finish_deletion(topic, groups);
         shared.note_change();
         Ok((told, deleted))
+    }
+
+    /// How many partitions a topic has, with those that a call which failed has begun to add.
+    fn count_with_begun(&self, topic: &Topic) -> Result<u32> {
+        let begun = match self.shared().directory.definition(topic.name()) {
+            Ok(Some(Definition { config, .. })) => config.partitions,
+            // One that is damaged, or is not there, does not keep the topic from being deleted.
+            Ok(None) | Err(Error::Corrupt(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(topic.partition_count().max(begun))
     }
 
     /// Removes the rest of a topic that is being deleted, or whose creation failed; does nothing
