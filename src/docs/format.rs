@@ -22,7 +22,7 @@
 //! | `….recent` | the state that the snapshot of this offset [leaves out](#recent-batches); not Kafka's | each snapshot with a producer |
 //! | `.kafka_cleanshutdown` | the log was closed cleanly | from [`close`](crate::Log::close) to the next opening |
 //! | `recovery-point-offset-checkpoint` | everything below was synced; the line stands twice, see [durability](super::durability#what-opening-does) | every log |
-//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the start of the log |
+//! | `log-start-offset-checkpoint` | the log starts here, inside its first segment; the line stands twice, too | each deletion from the start of the log; the first opening of a broker's log that begins above 0 |
 //! | `cleaner-offset-checkpoint` | below it each key is in the log once; the line stands twice, too | each pass of compaction |
 //! | `….deleted` | truncated or compacted away; removed when its last reader is done, or by the next opening | truncation, compaction |
 //! | `….cleaned`, `….swap` | a replacement that is being written; a complete one. The next opening removes the first and puts the second in place | [compaction](super::cleanup) |
@@ -445,8 +445,10 @@
 //!
 //! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could
 //! delete records or keep them for ever. So each log has two equal lines in each of these files,
-//! and if they differ, both are ignored. A broker writes one line, which shows that it had the log
-//! last. It reads both, and takes the second.
+//! and if they differ, both are ignored. One exception: two recovery points that differ by one
+//! count as the lower one, and say that the start may be missing in its file
+//! ([on a full disk](super::durability#a-full-disk)). A broker writes one line, which shows that
+//! it had the log last. It reads both, and takes the second.
 //!
 //! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, with the
 //! members listed above and a checksum of their own. A log that is missing in it, or differs from
