@@ -309,6 +309,21 @@ fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
     assert_eq!(stored(&store), ["b"]);
 }
 
+/// A disk that failed under several partitions: that one of them was reopened was reported as the error of another, as all
+/// partitions of the topic were given to the maintainer again; and so was that partitions were added.
+#[test]
+fn partition_is_reopened_beside_others_that_are_closed() {
+    let store = Store::open("data", StoreConfig::default().fs(MemFs::new())).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    for number in [0, 1] {
+        topic.partition(number).unwrap().close().unwrap();
+    }
+    let log = store.reopen_partition("orders", 0, OnCorruption::Fail).unwrap();
+    log.append("a").unwrap();
+    store.add_partitions("orders", 4).unwrap();
+    topic.partition(3).unwrap().append("b").unwrap();
+}
+
 /// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
 #[test]
 fn group_is_stored_again_when_its_log_lost_it() {

@@ -94,7 +94,7 @@ impl Store {
         }
         shared.note_change();
         let log = opened?;
-        self.maintain_topic(&found)?;
+        self.maintain_new(std::slice::from_ref(&log))?;
         Ok(log)
     }
 
