@@ -140,13 +140,24 @@ pub enum Error {
         holder: Option<u32>,
     },
 
-    /// The path is not a log directory.
-    #[error("{} is not a log: {reason}", path.display())]
+    /// The path is not the directory of a log, or of a store where one was opened.
+    #[error("cannot open {}: {reason}", path.display())]
     NotALog {
         /// The path that was opened.
         path: Box<Path>,
         /// What the path is instead.
         reason: &'static str,
+    },
+
+    /// The directory to read does not exist, or it does not exist any more: the topic was deleted,
+    /// or the directory moved.
+    #[error(
+        "there is no directory {}: check the path; if it was there before, its topic was deleted or it was moved",
+        path.display()
+    )]
+    DirectoryNotFound {
+        /// The directory of the log or the store.
+        path: Box<Path>,
     },
 
     /// After an earlier failure it is not known what is durable, so the log rejects all changes.
@@ -273,6 +284,7 @@ impl Error {
             Error::Io { source, .. } if is_too_many_files(source) => ErrorKind::TooManyFiles,
             Error::Io { .. } => ErrorKind::Io,
             Error::Corrupt(_) => ErrorKind::Corrupt,
+            Error::DirectoryNotFound { .. } => ErrorKind::NotFound,
             Error::OffsetOutOfRange { .. } => ErrorKind::OutOfRange,
             Error::BatchTooLarge { .. }
             | Error::InvalidRecord { .. }
@@ -312,11 +324,25 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
+    /// The error of listing the directory of a log or a store.
+    pub(crate) fn list(path: &Path, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::DirectoryNotFound { path: path.into() },
+            io::ErrorKind::NotADirectory => {
+                Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
+            }
+            _ => Error::io("list", path, source),
+        }
+    }
+
     /// Returns whether a file is missing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
+
+pub(crate) const NOT_A_DIRECTORY: &str =
+    "it, or what it lies in, is a file or a link to nothing; give a directory";
 
 /// A full disk, a full quota, and a file that may grow no further.
 pub(crate) fn is_storage_full(error: &io::Error) -> bool {

@@ -444,14 +444,17 @@
 //!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
 //!    also fails if the directory belongs to something else: it holds files or directories, other
 //!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
-//!    a checkpoint, a lock or a marker. Nothing was written yet.
+//!    a checkpoint, a lock or a marker. A directory counts as a partition here if it holds a file
+//!    of a log. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
 //!    fails. It reads the marker of a clean shutdown.
-//! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
-//!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
+//! 4. It removes what is left of deleted partitions: the directories with a name like
+//!    `orders-0.<32 digits>-delete` that are empty or hold a file of a log. Then it looks at each
+//!    topic, by the `topic.properties` of its partition 0. If two topics have one id, opening
+//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
 //!    missing partition is an error. An empty directory that only has [the
 //!    name](super::format#a-directory-of-topics) of a partition is left alone.
@@ -478,7 +481,9 @@
 //! boot id (other systems, `/proc` not mounted), every opening after an unclean end counts as
 //! after a loss of power. So does the opening of a log that was copied to another machine. The
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
-//! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
+//! at whatever step, leaves the answer to the next one. It also leaves the marker of a clean
+//! shutdown, unless a log is not as the marker describes it: then the log was changed since, and
+//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or with an
 //! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
 //! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
 //! after a loss of power.

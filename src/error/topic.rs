@@ -121,7 +121,7 @@ pub enum TopicError {
         /// The file or directory.
         path: PathBuf,
         /// The problem.
-        reason: &'static str,
+        reason: String,
     },
     /// A setting of the topic has an invalid value. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]

@@ -103,7 +103,8 @@ impl Store {
         let directory = &self.shared().directory;
         match directory.definition(topic.name())? {
             Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
+                let reason =
+                    "its topic was being deleted: open the store again to finish that".to_owned();
                 let path = directory.path_of(topic.name(), partition);
                 Err(TopicError::InvalidDirectory { path, reason }.into())
             }
