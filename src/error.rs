@@ -15,7 +15,7 @@ pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeE
 pub use topic::TopicError;
 
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use location::{Closed, Limit, Range, Recover};
+use location::{Closed, Limit, Range, Recover, TimeLimit};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -202,9 +202,9 @@ impl fmt::Display for Advice<'_> {
                 "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "restore the file from a copy, or open the log with `OnCorruption::Quarantine` (in an \
-                 open store, with `Store::reopen_partition`): it moves the damaged bytes aside and \
-                 keeps every sound batch"
+                "restore the file from a copy, or set the damage aside: open the log with \
+                 `OnCorruption::Quarantine`, or call `Store::reopen_partition` with it; then the \
+                 damaged bytes are moved to another file, and every sound batch is kept"
             }
             _ => "restore the file from a copy",
         })
@@ -563,7 +563,10 @@ pub enum InvalidBatch {
 #[non_exhaustive]
 pub enum InvalidRecord {
     /// The timestamp is negative, or too far from the clock.
-    #[error("timestamp {timestamp} is outside of {earliest} to {latest}")]
+    #[error(
+        "timestamp {timestamp} is outside of {earliest} to {latest}; {}",
+        TimeLimit(*.timestamp, *.earliest)
+    )]
     Timestamp {
         /// The record's timestamp.
         timestamp: Timestamp,

@@ -28,9 +28,9 @@ impl Store {
     ///
     /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
     /// Producers and consumers of the store continue with the new log: a record that waits to be
-    /// sent goes there, a consumer keeps its position, and a group needs no rebalance. A send that
-    /// was being written when the log failed reports that failure. Other partitions stay in use
-    /// meanwhile.
+    /// sent goes there, a consumer keeps its position, unless the log is shorter now, and a group
+    /// needs no rebalance. A send that was being written when the log failed reports that failure.
+    /// Other partitions stay in use meanwhile.
     ///
     /// A partition of `__consumer_offsets` may still have offsets of a topic that was
     /// [deleted](Store::delete_topic) while it was offline.
