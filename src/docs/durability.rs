@@ -378,7 +378,25 @@
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 //!    The same is true of a copy whose files were taken while the log was open.
-//! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
+//! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
+//!    such a file where the log ends. One that begins further up is a *stray*, unless something
+//!    shows that the offsets below it were given out:
+//!    - the recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
+//!      snapshot of the producers lies above the last batch; or an index of the file is there.
+//!      Each roll and each close writes a snapshot;
+//!    - the file begins with a batch that was cut short;
+//!    - it is empty or has only zeros, and the log may have been compacted, as the log of a broker
+//!      may, or the segment before it is damaged at its end. A broker can roll a compacted log, and
+//!      then remove the last batches of the part before.
+//!
+//!    A file with bytes that begin no batch is a stray in a compacted log, too, if nothing in the
+//!    first item reaches its offset. For a stray, opening fails before it changes anything, and
+//!    the error says how many offsets the file would skip. If the file is not one of the log's,
+//!    remove it. [`Quarantine`](crate::OnCorruption::Quarantine) moves it aside whole, and
+//!    [`Truncate`](crate::OnCorruption::Truncate) removes it; the log then ends where its records
+//!    end. With `Quarantine`, opening finds all damage before it moves any.
+//!
+//!    Then it reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
 //!    that has no segment and never had a record is new: there is nothing to recover.
@@ -413,7 +431,8 @@
 //! | damage | error | truncated, with everything after it |
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
-//! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
+//! | a stray (step 5) that is empty or has only zeros | error | removed |
+//! | any other file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
 //! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
