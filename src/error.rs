@@ -427,6 +427,20 @@ pub enum Damage {
         to: Offset,
     },
 
+    /// A file without a batch has the name of a segment, and does not begin where the log ends. If
+    /// it is not one of the log's files, remove it.
+    #[error(
+        "it holds no batch, and the log ends at offset {end}: as a segment it would skip {} offsets; \
+         if it is not one of the log's files, remove it",
+        base.saturating_sub(*end)
+    )]
+    StraySegment {
+        /// Where the log ends without it.
+        end: Offset,
+        /// The offset of its name.
+        base: Offset,
+    },
+
     /// The file ends before the data it should hold.
     #[error("the file ends after {found} bytes, but {expected} belong to it")]
     ShortFile {

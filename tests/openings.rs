@@ -4,8 +4,8 @@
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
-    Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record, Store, StoreConfig,
-    TopicConfig, TopicError,
+    CleanupPolicy, Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record,
+    Store, StoreConfig, TopicConfig, TopicError,
 };
 use std::io;
 use std::path::Path;
@@ -540,6 +540,138 @@ fn foreign_last_segment_is_never_emptied() {
             let log = Log::open(dir, plain(&fs)).unwrap();
             assert_eq!(read_all(&log).len(), 3);
         }
+    }
+}
+
+/// Logs of three records that were closed: by themselves, and in a store.
+fn closed_logs() -> [(MemFs, &'static str); 2] {
+    let fs = MemFs::new();
+    let log = Log::open("log", plain(&fs)).unwrap();
+    log.append_all(["a", "b"].map(Record::new)).unwrap();
+    log.roll().unwrap();
+    log.append("c").unwrap();
+    log.close().unwrap();
+    [(fs, "log"), (closed_store(), "d/orders-1")]
+}
+
+/// An opening that set damage aside failed after it had covered the offsets up to the name of the
+/// foreign file, 100 million, or succeeded and ended there. An empty file was not even told of.
+#[test]
+fn stray_last_segment_is_set_aside_whole() {
+    let zeros = [0; 100];
+    let text = b"root:x:0:0:root:/root:/bin/bash\n";
+    let contents: [&[u8]; 6] = [b"", &zeros, b"hello", b"x", text, &[0xff; 100]];
+    for (bytes, (fs, dir)) in contents.into_iter().flat_map(|b| closed_logs().map(|log| (b, log))) {
+        let stray = name(99_999_999, "log");
+        let before = files(&fs, dir);
+        write_file(&fs, dir, &stray, bytes);
+        let with_stray = files(&fs, dir);
+        for error in [Log::open(dir, plain(&fs)), Log::open_read_only(dir, plain(&fs))] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&stray) && error.contains("99999996 offsets"), "{error}");
+            assert_eq!(files(&fs, dir), with_stray, "{dir}: {bytes:?}");
+        }
+        let lenient = plain(&fs).on_corruption(OnCorruption::Truncate);
+        let viewer = Log::open_read_only(dir, lenient).unwrap();
+        assert_eq!(viewer.offsets().end, 3);
+        let found = viewer.verify().unwrap();
+        assert!(found.iter().any(|found| found.path.ends_with(&stray)), "{found:?}");
+        drop(viewer);
+
+        let quarantine = plain(&fs).on_corruption(OnCorruption::Quarantine);
+        let log = Log::open(dir, quarantine).unwrap();
+        assert_eq!(log.offsets().end, 3, "{dir}: {bytes:?}");
+        let [taken] = log.recovery().quarantined.as_slice() else { panic!("{:?}", log.recovery()) };
+        assert_eq!((taken.bytes, taken.offsets.is_empty()), (bytes.len() as u64, true));
+        let saved = taken.path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(read_file(&fs, dir, saved), bytes);
+        assert_eq!(log.append("d").unwrap(), 3);
+        log.close().unwrap();
+        let after = files(&fs, dir);
+        assert!(before.iter().all(|(name, _)| after.iter().any(|(kept, _)| kept == name)));
+        assert_eq!(read_all(&Log::open(dir, plain(&fs)).unwrap()).len(), 4);
+    }
+}
+
+/// The way out that the error names, and what truncation does with such a file.
+#[test]
+fn log_opens_once_stray_segment_is_removed() {
+    for (fs, dir) in closed_logs() {
+        let stray = name(99_999_999, "log");
+        write_file(&fs, dir, &stray, b"hello");
+        Log::open(dir, plain(&fs)).unwrap_err();
+        fs.remove(&Path::new(dir).join(&stray)).unwrap();
+        let log = Log::open(dir, plain(&fs)).unwrap();
+        // The refused opening left the mark.
+        assert!(log.recovery().clean, "{dir}");
+        assert_eq!(log.offsets().end, 3);
+        log.close().unwrap();
+        write_file(&fs, dir, &stray, b"hello");
+        let log = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Truncate)).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (3, 5));
+    }
+}
+
+/// A broker rolls a compacted log whose last batches a pass then removes: the empty segment says
+/// where the log ends.
+#[test]
+fn empty_segment_behind_compacted_part_keeps_the_end() {
+    for choice in [OnCorruption::Fail, OnCorruption::Quarantine, OnCorruption::Truncate] {
+        for (fs, dir) in closed_logs() {
+            let end = name(99, "log");
+            write_file(&fs, dir, &end, b"");
+            let compacts = plain(&fs).cleanup_policy(CleanupPolicy::Compact);
+            let log = Log::open(dir, compacts.on_corruption(choice)).unwrap();
+            assert_eq!(log.offsets().end, 99, "{dir} {choice:?}");
+            drop(log);
+        }
+    }
+}
+
+/// What was synced counts: where a segment with such offsets lost its bytes, none is given again.
+#[test]
+fn quarantine_keeps_end_that_was_synced() {
+    for bytes in [&b""[..], b"hello", &[0; 100]] {
+        for (fs, dir) in closed_logs() {
+            let log = Log::open(dir, plain(&fs)).unwrap();
+            log.append_all(["d", "e"].map(Record::new)).unwrap();
+            log.close().unwrap();
+            write_file(&fs, dir, &name(2, "log"), bytes);
+            // In the last segment, and in one behind a hole.
+            for base in [2, 4] {
+                let fs = fs.kill();
+                if base == 4 {
+                    fs.rename(
+                        &Path::new(dir).join(name(2, "log")),
+                        &Path::new(dir).join(name(4, "log")),
+                    )
+                    .unwrap();
+                }
+                let quarantine = plain(&fs).on_corruption(OnCorruption::Quarantine);
+                let log = Log::open(dir, quarantine).unwrap();
+                assert_eq!((log.offsets().end, read_all(&log).len()), (5, 2), "{dir} {bytes:?}");
+            }
+        }
+    }
+}
+
+/// The damage of the first segment was moved before the last one was found to be of a format that
+/// is not read.
+#[test]
+fn quarantine_changes_nothing_if_it_cannot_finish() {
+    for (fs, dir) in closed_logs() {
+        let mut first = read_file(&fs, dir, &name(0, "log"));
+        first[65] ^= 1;
+        write_file(&fs, dir, &name(0, "log"), &first);
+        let mut last = read_file(&fs, dir, &name(2, "log"));
+        last[22] = 7; // A codec of the future, with its checksum.
+        let checksum = annals::record::crc32c(&last[21..]);
+        last[17..21].copy_from_slice(&checksum.to_be_bytes());
+        write_file(&fs, dir, &name(2, "log"), &last);
+        let before = files(&fs, dir);
+        let error = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Quarantine)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(files(&fs, dir), before);
     }
 }
 

@@ -32,6 +32,7 @@ mod shared;
 mod signal;
 mod start;
 mod stats;
+mod stray;
 mod tail;
 mod time;
 mod txn_index;
@@ -219,6 +220,9 @@ impl Log {
     ///   ends below what was synced, unless `open` would trust the indexes of that part and not
     ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
     ///   before the damage, and no file is truncated.
+    /// - [`Error::Corrupt`] also if a file behind the end is none of the log's segments, which
+    ///   [`open`](Log::open) rejects. With [`OnCorruption::Truncate`] the file is ignored, and
+    ///   [`verify`](Log::verify) reports it.
     /// - [`Error::Corrupt`] also if a segment is missing, or shorter than when the log was closed.
     ///   With [`OnCorruption::Truncate`] the rest can be read, and only [`verify`](Log::verify)
     ///   reports the hole.
