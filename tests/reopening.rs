@@ -5,7 +5,7 @@ use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::{
     Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
     ErrorKind, Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
-    Record, Store, StoreConfig, TopicConfig, TopicPartition,
+    Record, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -372,15 +372,21 @@ fn errors_name_the_log_and_the_way_out() {
     says(log.get(9).unwrap_err(), &["data/orders-1", "from 0 to 1"]);
     let large = log.append("x".repeat(200)).unwrap_err();
     says(large, &["`max.message.bytes` of topic `orders`"]);
+    orders.partition(0).unwrap().close().unwrap();
+    let closed = orders.partition(0).and_then(|log| log.append("no")).unwrap_err();
     says(viewed.append("no").unwrap_err(), &["data/orders-1", "read-only"]);
     says(view.describe_topic("nope").unwrap_err(), &["`topics` lists"]);
     says(store.delete_topic("__consumer_offsets").unwrap_err(), &["cannot be deleted"]);
     let other = store.create_topic("other", TopicConfig::default()).unwrap();
     let deleted = other.partition(0).unwrap();
+    let at = |millis| deleted.append(Record::new("a").timestamp(Timestamp::from_millis(millis)));
+    says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
+    says(at(-7).unwrap_err(), &["leave it out"]);
     store.delete_topic("other").unwrap();
     says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();
     says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
+    says(closed, &["`Store::reopen_partition(\"orders\", 0, OnCorruption::Fail)`"]);
     let handle = alone.clone();
     alone.close().unwrap();
     says(handle.append("no").unwrap_err(), &["alone", "`Log::open`"]);

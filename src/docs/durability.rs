@@ -388,7 +388,25 @@
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 //!    The same is true of a copy whose files were taken while the log was open.
-//! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
+//! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
+//!    such a file where the log ends. One that begins further up is a *stray*, unless something
+//!    shows that the offsets below it were given out:
+//!    - the recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
+//!      snapshot of the producers lies above the last batch; or an index of the file is there.
+//!      Each roll and each close writes a snapshot;
+//!    - the file begins with a batch that was cut short;
+//!    - it is empty or has only zeros, and the log may have been compacted, as the log of a broker
+//!      may, or the segment before it is damaged at its end. A broker can roll a compacted log, and
+//!      then remove the last batches of the part before.
+//!
+//!    A file with bytes that begin no batch is a stray in a compacted log, too, if nothing in the
+//!    first item reaches its offset. For a stray, opening fails before it changes anything, and
+//!    the error says how many offsets the file would skip. If the file is not one of the log's,
+//!    remove it. [`Quarantine`](crate::OnCorruption::Quarantine) moves it aside whole, and
+//!    [`Truncate`](crate::OnCorruption::Truncate) removes it; the log then ends where its records
+//!    end. With `Quarantine`, opening finds all damage before it moves any.
+//!
+//!    Then it reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
 //!    that has no segment and never had a record is new: there is nothing to recover.
@@ -423,7 +441,8 @@
 //! | damage | error | truncated, with everything after it |
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
-//! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
+//! | a stray (step 5) that is empty or has only zeros | error | removed |
+//! | any other file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
 //! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
@@ -454,14 +473,17 @@
 //!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
 //!    also fails if the directory belongs to something else: it holds files or directories, other
 //!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
-//!    a checkpoint, a lock or a marker. Nothing was written yet.
+//!    a checkpoint, a lock or a marker. A directory counts as a partition here if it holds a file
+//!    of a log. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
 //!    fails. It reads the marker of a clean shutdown.
-//! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
-//!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
+//! 4. It removes what is left of deleted partitions: the directories with a name like
+//!    `orders-0.<32 digits>-delete` that are empty or hold a file of a log. Then it looks at each
+//!    topic, by the `topic.properties` of its partition 0. If two topics have one id, opening
+//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
 //!    missing partition is an error. An empty directory that only has [the
 //!    name](super::format#a-directory-of-topics) of a partition is left alone.
@@ -488,7 +510,9 @@
 //! boot id (other systems, `/proc` not mounted), every opening after an unclean end counts as
 //! after a loss of power. So does the opening of a log that was copied to another machine. The
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
-//! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
+//! at whatever step, leaves the answer to the next one. It also leaves the marker of a clean
+//! shutdown, unless a log is not as the marker describes it: then the log was changed since, and
+//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or with an
 //! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
 //! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
 //! after a loss of power.

@@ -39,6 +39,7 @@ impl Store {
         let mut survey = shared.directory.survey(&shared.checkpoints)?;
         self.check_missing(&survey)?;
         survey.found.iter_mut().for_each(|found| self.find_id(found));
+        shared.directory.check_copies(&survey.found, &shared.checkpoints)?;
         self.check_broken(&mut survey)?;
         let Survey { found, deleting, unknown } = survey;
         *shared.unknown.write() = unknown;
@@ -241,7 +242,8 @@ impl Store {
         match shared.directory.topic_id(topic, partition)? {
             Some(known) if known == id => {}
             Some(_) => {
-                let reason = "its `partition.metadata` has the id of another topic of that name";
+                let reason =
+                    "its `partition.metadata` has the id of another topic of that name".to_owned();
                 let path = shared.directory.path_of(topic, partition);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
