@@ -9,7 +9,7 @@
 
 mod support;
 
-use annals::fs::{Fs, MemFs, Survive};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
     Admin, ErrorKind, Log, LogConfig, ManualClock, Offset, Record, Store, StoreConfig, Timestamp,
     TopicConfig,
@@ -334,6 +334,35 @@ fn producer_is_created_on_full_disk() {
     }
     store.delete_topic("a").unwrap();
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+/// While a checkpoint was written into a file of the reserve, another log filled that file up again: zeros followed the start of a
+/// log, without which its store does not open, or were written over the first batches of a new segment.
+#[test]
+fn reserve_in_use_is_left_alone() {
+    let disk = MemFs::new();
+    let fs = FaultFs::new(disk.clone());
+    let store = Store::open("data", store_config(Arc::new(fs.clone()))).unwrap();
+    let topic = store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
+    let (log, other) = (topic.partition(0).unwrap(), topic.partition(1).unwrap());
+    for _ in 0..3 {
+        log.append("x").unwrap();
+        log.roll().unwrap();
+    }
+    let full = Fault::Error(std::io::ErrorKind::StorageFull);
+    fs.add(Rule::new(Operation::CreateNew, full).path(".tmp"));
+    // Deletes nothing, and looks whether the reserve is whole.
+    let fill = Fault::call(move |_| assert_eq!(other.delete_before(0).unwrap(), 0));
+    for (target, operation) in [(1, Operation::SyncAll), (2, Operation::Rename)] {
+        let rule = fs.add(Rule::new(operation, fill.clone()).path(".reserved").nth(1));
+        log.delete_before(target).unwrap();
+        assert!(fs.fired(rule) > 0);
+        fs.remove_rule(rule);
+        let again = Store::open("data", store_config(Arc::new(disk.kill()))).unwrap();
+        assert_eq!(again.topic("t").unwrap().partition(0).unwrap().offsets().start, target);
+    }
+    let names = disk.list(Path::new("data")).unwrap().into_iter().map(|entry| entry.name);
+    assert_eq!(names.filter(|name| name.starts_with(".reserved")).count(), 4);
 }
 
 /// The files that are set aside.

@@ -4,8 +4,8 @@
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
 use annals::{
-    Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record, Store, StoreConfig,
-    TopicConfig, TopicError,
+    CleanupPolicy, Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record,
+    Store, StoreConfig, TopicConfig, TopicError,
 };
 use std::io;
 use std::path::Path;
@@ -155,6 +155,33 @@ fn directory_beyond_the_count_is_named() {
     }
 }
 
+/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never was. A copy of all of a topic
+/// opened, and then two topics had one id.
+#[test]
+fn copy_of_topic_is_named() {
+    for (copied, as_copy) in [(0..1, 0), (1..2, 1), (0..3, 0)] {
+        let fs = closed_store();
+        for number in copied.clone() {
+            let dir = format!("d/copy-{number}");
+            mkdir(&fs, &dir);
+            for (name, bytes) in files(&fs, &format!("d/orders-{number}")) {
+                write_file(&fs, &dir, &name, &bytes);
+            }
+        }
+        for _ in 0..2 {
+            let error = topic_error(open(&fs).unwrap_err());
+            let TopicError::InvalidDirectory { path, reason } = &error else { panic!("{error}") };
+            assert_eq!(*path, Path::new(&format!("d/copy-{as_copy}")));
+            assert!(reason.contains("the id of topic `orders`") && reason.contains("move it out"));
+        }
+        for number in copied {
+            let (from, to) = (format!("d/copy-{number}"), format!("moved-{number}"));
+            fs.rename_dir(Path::new(&from), Path::new(&to)).unwrap();
+        }
+        assert!(is_clean(&fs));
+    }
+}
+
 /// A broker that had the directory meanwhile may have added partitions, perhaps not all of them here.
 #[test]
 fn partitions_that_a_broker_added_are_served() {
@@ -206,6 +233,58 @@ fn directory_of_something_else_is_no_store() {
     assert_eq!(open(&fs).unwrap().topics().len(), 1);
 }
 
+/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that directory was removed with
+/// all that was in it.
+#[test]
+fn directory_that_is_only_named_deleted_is_kept() {
+    let named = format!("d/orders-0.{}-delete", "5ab1fd8ce0b24ae8a8f33ba1c4c51a7f");
+    let precious = || {
+        let fs = MemFs::new();
+        mkdir(&fs, &named);
+        write_file(&fs, &named, "precious", b"x");
+        fs
+    };
+    let fs = precious();
+    let error = topic_error(open(&fs).unwrap_err());
+    assert!(error.to_string().contains("something else"), "{error}");
+    assert_eq!(names(&fs, "d").len(), 1);
+    // In a store, it is left alone and listed.
+    write_file(&fs, "d", ".lock", b"");
+    let store = open(&fs).unwrap();
+    assert_eq!(store.unknown_directories(), [Path::new(&named)]);
+    assert_eq!(names(&fs, &named), ["precious"]);
+    // What a deletion left is removed: a file of a log is in it, or nothing.
+    for left in [&["precious", &name(0, "log")][..], &[]] {
+        let fs = precious();
+        write_file(&fs, "d", ".lock", b"");
+        fs.remove(&Path::new(&named).join("precious")).unwrap();
+        left.iter().for_each(|name| write_file(&fs, &named, name, b"x"));
+        let store = open(&fs).unwrap();
+        assert!(store.unknown_directories().is_empty());
+        assert!(!names(&fs, "d").iter().any(|name| name.ends_with("-delete")));
+    }
+}
+
+/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator, and so did the viewer of a
+/// deleted topic.
+#[test]
+fn viewer_says_directory_is_not_there() {
+    let fs = closed_store();
+    let view = Store::open_read_only("gone", config(fs.clone())).map(drop);
+    let log = Log::open_read_only("gone", plain(&fs)).map(drop);
+    let store = open(&fs).unwrap();
+    let users =
+        Store::open_read_only("d", config(fs.clone())).unwrap().partition("users", 0).unwrap();
+    store.delete_topic("users").unwrap();
+    let deleted = users.get(2).map(drop);
+    for (error, dir) in [(view, "gone"), (log, "gone"), (deleted, "d/users-0")] {
+        let error = error.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("there is no directory {dir}")), "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(names(&fs, "").len(), 1);
+}
+
 #[test]
 fn file_is_no_store() {
     let fs = MemFs::new();
@@ -215,8 +294,16 @@ fn file_is_no_store() {
         assert!(matches!(error, Error::NotALog { .. }), "{error}");
         assert!(error.to_string().contains("give a directory"), "{error}");
     }
-    let error = Store::open_read_only("file", config(fs)).unwrap_err();
+    let error = Store::open_read_only("file", config(fs.clone())).unwrap_err();
     assert!(error.to_string().contains("give a directory"), "{error}");
+    // For `/var/log/myapp`, the way out was said to be the directory above.
+    for (file, way_out) in [("app.log", "something else"), (&name(7, "log"), "the one above")] {
+        let fs = MemFs::new();
+        mkdir(&fs, "d");
+        write_file(&fs, "d", file, b"x");
+        let error = open(&fs).unwrap_err().to_string();
+        assert!(error.contains(way_out) && error.contains(file), "{error}");
+    }
 }
 
 /// Any text was taken for a `meta.properties` of an old broker that says nothing.
@@ -456,6 +543,138 @@ fn foreign_last_segment_is_never_emptied() {
     }
 }
 
+/// Logs of three records that were closed: by themselves, and in a store.
+fn closed_logs() -> [(MemFs, &'static str); 2] {
+    let fs = MemFs::new();
+    let log = Log::open("log", plain(&fs)).unwrap();
+    log.append_all(["a", "b"].map(Record::new)).unwrap();
+    log.roll().unwrap();
+    log.append("c").unwrap();
+    log.close().unwrap();
+    [(fs, "log"), (closed_store(), "d/orders-1")]
+}
+
+/// An opening that set damage aside failed after it had covered the offsets up to the name of the
+/// foreign file, 100 million, or succeeded and ended there. An empty file was not even told of.
+#[test]
+fn stray_last_segment_is_set_aside_whole() {
+    let zeros = [0; 100];
+    let text = b"root:x:0:0:root:/root:/bin/bash\n";
+    let contents: [&[u8]; 6] = [b"", &zeros, b"hello", b"x", text, &[0xff; 100]];
+    for (bytes, (fs, dir)) in contents.into_iter().flat_map(|b| closed_logs().map(|log| (b, log))) {
+        let stray = name(99_999_999, "log");
+        let before = files(&fs, dir);
+        write_file(&fs, dir, &stray, bytes);
+        let with_stray = files(&fs, dir);
+        for error in [Log::open(dir, plain(&fs)), Log::open_read_only(dir, plain(&fs))] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&stray) && error.contains("99999996 offsets"), "{error}");
+            assert_eq!(files(&fs, dir), with_stray, "{dir}: {bytes:?}");
+        }
+        let lenient = plain(&fs).on_corruption(OnCorruption::Truncate);
+        let viewer = Log::open_read_only(dir, lenient).unwrap();
+        assert_eq!(viewer.offsets().end, 3);
+        let found = viewer.verify().unwrap();
+        assert!(found.iter().any(|found| found.path.ends_with(&stray)), "{found:?}");
+        drop(viewer);
+
+        let quarantine = plain(&fs).on_corruption(OnCorruption::Quarantine);
+        let log = Log::open(dir, quarantine).unwrap();
+        assert_eq!(log.offsets().end, 3, "{dir}: {bytes:?}");
+        let [taken] = log.recovery().quarantined.as_slice() else { panic!("{:?}", log.recovery()) };
+        assert_eq!((taken.bytes, taken.offsets.is_empty()), (bytes.len() as u64, true));
+        let saved = taken.path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(read_file(&fs, dir, saved), bytes);
+        assert_eq!(log.append("d").unwrap(), 3);
+        log.close().unwrap();
+        let after = files(&fs, dir);
+        assert!(before.iter().all(|(name, _)| after.iter().any(|(kept, _)| kept == name)));
+        assert_eq!(read_all(&Log::open(dir, plain(&fs)).unwrap()).len(), 4);
+    }
+}
+
+/// The way out that the error names, and what truncation does with such a file.
+#[test]
+fn log_opens_once_stray_segment_is_removed() {
+    for (fs, dir) in closed_logs() {
+        let stray = name(99_999_999, "log");
+        write_file(&fs, dir, &stray, b"hello");
+        Log::open(dir, plain(&fs)).unwrap_err();
+        fs.remove(&Path::new(dir).join(&stray)).unwrap();
+        let log = Log::open(dir, plain(&fs)).unwrap();
+        // The refused opening left the mark.
+        assert!(log.recovery().clean, "{dir}");
+        assert_eq!(log.offsets().end, 3);
+        log.close().unwrap();
+        write_file(&fs, dir, &stray, b"hello");
+        let log = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Truncate)).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (3, 5));
+    }
+}
+
+/// A broker rolls a compacted log whose last batches a pass then removes: the empty segment says
+/// where the log ends.
+#[test]
+fn empty_segment_behind_compacted_part_keeps_the_end() {
+    for choice in [OnCorruption::Fail, OnCorruption::Quarantine, OnCorruption::Truncate] {
+        for (fs, dir) in closed_logs() {
+            let end = name(99, "log");
+            write_file(&fs, dir, &end, b"");
+            let compacts = plain(&fs).cleanup_policy(CleanupPolicy::Compact);
+            let log = Log::open(dir, compacts.on_corruption(choice)).unwrap();
+            assert_eq!(log.offsets().end, 99, "{dir} {choice:?}");
+            drop(log);
+        }
+    }
+}
+
+/// What was synced counts: where a segment with such offsets lost its bytes, none is given again.
+#[test]
+fn quarantine_keeps_end_that_was_synced() {
+    for bytes in [&b""[..], b"hello", &[0; 100]] {
+        for (fs, dir) in closed_logs() {
+            let log = Log::open(dir, plain(&fs)).unwrap();
+            log.append_all(["d", "e"].map(Record::new)).unwrap();
+            log.close().unwrap();
+            write_file(&fs, dir, &name(2, "log"), bytes);
+            // In the last segment, and in one behind a hole.
+            for base in [2, 4] {
+                let fs = fs.kill();
+                if base == 4 {
+                    fs.rename(
+                        &Path::new(dir).join(name(2, "log")),
+                        &Path::new(dir).join(name(4, "log")),
+                    )
+                    .unwrap();
+                }
+                let quarantine = plain(&fs).on_corruption(OnCorruption::Quarantine);
+                let log = Log::open(dir, quarantine).unwrap();
+                assert_eq!((log.offsets().end, read_all(&log).len()), (5, 2), "{dir} {bytes:?}");
+            }
+        }
+    }
+}
+
+/// The damage of the first segment was moved before the last one was found to be of a format that
+/// is not read.
+#[test]
+fn quarantine_changes_nothing_if_it_cannot_finish() {
+    for (fs, dir) in closed_logs() {
+        let mut first = read_file(&fs, dir, &name(0, "log"));
+        first[65] ^= 1;
+        write_file(&fs, dir, &name(0, "log"), &first);
+        let mut last = read_file(&fs, dir, &name(2, "log"));
+        last[22] = 7; // A codec of the future, with its checksum.
+        let checksum = annals::record::crc32c(&last[21..]);
+        last[17..21].copy_from_slice(&checksum.to_be_bytes());
+        write_file(&fs, dir, &name(2, "log"), &last);
+        let before = files(&fs, dir);
+        let error = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Quarantine)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(files(&fs, dir), before);
+    }
+}
+
 /// A link was taken for nothing: its records, or its partition, for absent.
 #[cfg(unix)]
 #[test]
@@ -490,8 +709,20 @@ fn link_is_named_wherever_it_lies() {
     }
     std::fs::rename(data.join("orders-1"), &away).unwrap();
     symlink(&away, data.join("orders-1")).unwrap();
-    let error = open().unwrap_err().to_string();
-    assert!(error.contains("symbolic link") && error.contains("orders-1"), "{error}");
+    let alone = |name: &str| Log::open(data.join(name), LogConfig::default());
+    for error in [open().map(drop), alone("orders-1").map(drop)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("symbolic link") && error.contains("orders-1"), "{error}");
+    }
+    assert!(!away.join(".lock").exists());
+    let nowhere = dir.path().join("link");
+    symlink(dir.path().join("nothing"), &nowhere).unwrap();
+    let store = Store::open(&nowhere, StoreConfig::default()).map(drop);
+    for error in [store, Log::open(&nowhere, LogConfig::default()).map(drop)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("a link to nothing") && !error.contains("not a log"), "{error}");
+    }
+    alone("orders-0").unwrap().close().unwrap();
     std::fs::remove_file(data.join("orders-1")).unwrap();
     std::fs::rename(&away, data.join("orders-1")).unwrap();
     let store = open().unwrap();

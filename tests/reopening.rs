@@ -319,6 +319,21 @@ fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
     assert_eq!(stored(&store), ["b"]);
 }
 
+/// A disk that failed under several partitions: that one of them was reopened was reported as the error of another, as all
+/// partitions of the topic were given to the maintainer again; and so was that partitions were added.
+#[test]
+fn partition_is_reopened_beside_others_that_are_closed() {
+    let store = Store::open("data", StoreConfig::default().fs(MemFs::new())).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    for number in [0, 1] {
+        topic.partition(number).unwrap().close().unwrap();
+    }
+    let log = store.reopen_partition("orders", 0, OnCorruption::Fail).unwrap();
+    log.append("a").unwrap();
+    store.add_partitions("orders", 4).unwrap();
+    topic.partition(3).unwrap().append("b").unwrap();
+}
+
 /// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
 #[test]
 fn group_is_stored_again_when_its_log_lost_it() {
@@ -367,15 +382,21 @@ fn errors_name_the_log_and_the_way_out() {
     says(log.get(9).unwrap_err(), &["data/orders-1", "from 0 to 1"]);
     let large = log.append("x".repeat(200)).unwrap_err();
     says(large, &["`max.message.bytes` of topic `orders`"]);
+    orders.partition(0).unwrap().close().unwrap();
+    let closed = orders.partition(0).and_then(|log| log.append("no")).unwrap_err();
     says(viewed.append("no").unwrap_err(), &["data/orders-1", "read-only"]);
     says(view.describe_topic("nope").unwrap_err(), &["`topics` lists"]);
     says(store.delete_topic("__consumer_offsets").unwrap_err(), &["cannot be deleted"]);
     let other = store.create_topic("other", TopicConfig::default()).unwrap();
     let deleted = other.partition(0).unwrap();
+    let at = |millis| deleted.append(Record::new("a").timestamp(Timestamp::from_millis(millis)));
+    says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
+    says(at(-7).unwrap_err(), &["leave it out"]);
     store.delete_topic("other").unwrap();
     says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();
     says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
+    says(closed, &["`Store::reopen_partition(\"orders\", 0, OnCorruption::Fail)`"]);
     let handle = alone.clone();
     alone.close().unwrap();
     says(handle.append("no").unwrap_err(), &["alone", "`Log::open`"]);

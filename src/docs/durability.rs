@@ -262,6 +262,16 @@
 //! | the id of a topic cannot be read | the topic is offline; the id is never replaced | repair it, then `reopen_partition` | `openings.rs`: `unreadable_id_is_not_replaced` |
 //! | one sync of one partition fails, a handle closes it, or a reader meets damage in it | that partition rejects writes, or fails where it is damaged; all others work | [`reopen_partition`](crate::Store::reopen_partition): producers, consumers and groups continue with it | `reopening.rs`: `acknowledged_records_are_polled_once_whatever_is_reopened` |
 //! | a batch of a numbered producer fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `reopening.rs`: `partition_takes_records_again_after_failed_sync` |
+//! | a topic is created on a disk too full for its checkpoints | [`StorageFull`](crate::ErrorKind::StorageFull), and no topic | make room, call again | `full_disk.rs`: `topic_is_not_created_without_its_checkpoints` |
+//! | the first segments of a log are missing after an unclean end | [`Error::Corrupt`](crate::Error::Corrupt); nothing is removed | restore the files, or choose `OnCorruption` | `recovery_holes.rs`: `missing_front_is_damage_after_unclean_end` |
+//! | a deletion from the front stops at any moment, also on a full disk without a reserve, or power is lost | the log opens | nothing | `recovery_holes.rs`: `log_opens_wherever_deletion_stopped`, `front_lost_with_power_takes_what_follows` |
+//! | the first opening of a broker's directory is interrupted | the next one opens it | nothing | `recovery_holes.rs`: `log_of_broker_opens_wherever_first_opening_stopped` |
+//! | a log is opened read-only after a loss of power, before it is opened for writing | it shows records that were never durable, too | open it for writing first | `recovery_holes.rs`: `read_only_log_shows_unsynced_records_until_recovery` |
+//! | a log is truncated inside a batch on a full disk, and another program takes the room that becomes free | it is truncated | nothing | `full_disk.rs`: `truncation_inside_batch_needs_no_room` |
+//! | power is lost in a session whose `.lock` found no room | as at any other loss of power | nothing | `full_disk.rs`: `power_loss_is_known_after_full_disk` |
+//! | a recovery is interrupted in a broker's log with aborted transactions | the index of aborted transactions is complete after the next opening | nothing | `explorers.rs`: `transaction_indexes_survive_faults_and_crashes` |
+//! | a waker calls the store when a log closes or a group commits | it may | nothing | `callbacks.rs`: `waker_may_call_store_at_any_change` |
+//! | the calendar jumps by years while a store is open | members, producers and offsets stay; retention and the expiry of offsets follow the calendar | set the clock right | `explorers.rs`: `store_goes_on_when_calendar_jumps` |
 //! | topics, producers, groups and consumers come and go for a day | memory, descriptors, files and bytes follow what lives | nothing | `churn.rs`: `day_of_churn_holds_what_lives` |
 //! | a topic is deleted and created again, or grows, while its group's leader is busy or away | every member reads the new partitions after its next polls | nothing | `rebalances.rs`: `members_read_topic_recreated_with_same_partitions`, `returning_static_leader_assigns_partitions_that_changed` |
 //! | the disk is full while partitions move between members | the poll fails, and the next one goes on where it stopped | make room, poll again | `rebalances.rs`: `partitions_move_after_revocation_commit_failed`, `failed_join_leaves_no_second_member` |
@@ -378,7 +388,25 @@
 //!    known recovery point. If you removed the file with the start, the start counts as 0; then
 //!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 //!    The same is true of a copy whose files were taken while the log was open.
-//! 5. It reads the marker of a clean shutdown. If the marker describes the last segment as it is,
+//! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
+//!    such a file where the log ends. One that begins further up is a *stray*, unless something
+//!    shows that the offsets below it were given out:
+//!    - the recovery point, the start, the cleaner checkpoint, the marker of a clean shutdown or a
+//!      snapshot of the producers lies above the last batch; or an index of the file is there.
+//!      Each roll and each close writes a snapshot;
+//!    - the file begins with a batch that was cut short;
+//!    - it is empty or has only zeros, and the log may have been compacted, as the log of a broker
+//!      may, or the segment before it is damaged at its end. A broker can roll a compacted log, and
+//!      then remove the last batches of the part before.
+//!
+//!    A file with bytes that begin no batch is a stray in a compacted log, too, if nothing in the
+//!    first item reaches its offset. For a stray, opening fails before it changes anything, and
+//!    the error says how many offsets the file would skip. If the file is not one of the log's,
+//!    remove it. [`Quarantine`](crate::OnCorruption::Quarantine) moves it aside whole, and
+//!    [`Truncate`](crate::OnCorruption::Truncate) removes it; the log then ends where its records
+//!    end. With `Quarantine`, opening finds all damage before it moves any.
+//!
+//!    Then it reads the marker of a clean shutdown. If the marker describes the last segment as it is,
 //!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
 //!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
 //!    that has no segment and never had a record is new: there is nothing to recover.
@@ -413,7 +441,8 @@
 //! | damage | error | truncated, with everything after it |
 //! | missing offsets, in a log that was never compacted | error | between segments: truncated, with everything after them; otherwise an error |
 //! | missing offsets, in a log that may have been compacted | kept | between segments, above the recovery point: truncated, with everything after them |
-//! | a file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
+//! | a stray (step 5) that is empty or has only zeros | error | removed |
+//! | any other file with the name of a segment that does not begin like one, where the log does not end at its base | error | error |
 //! | the first segment begins above the start, and the recovery point is known | error | if the start is above 0 and not below the recovery point: truncated to the start; otherwise an error |
 //! | a whole message of another format or codec | [`Unsupported`](crate::Error::Unsupported) | the same |
 //! | anything **below** the recovery point | error | error |
@@ -444,14 +473,17 @@
 //!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
 //!    also fails if the directory belongs to something else: it holds files or directories, other
 //!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
-//!    a checkpoint, a lock or a marker. Nothing was written yet.
+//!    a checkpoint, a lock or a marker. A directory counts as a partition here if it holds a file
+//!    of a log. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
 //!    fails. It reads the marker of a clean shutdown.
-//! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
-//!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
+//! 4. It removes what is left of deleted partitions: the directories with a name like
+//!    `orders-0.<32 digits>-delete` that are empty or hold a file of a log. Then it looks at each
+//!    topic, by the `topic.properties` of its partition 0. If two topics have one id, opening
+//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
 //!    missing partition is an error. An empty directory that only has [the
 //!    name](super::format#a-directory-of-topics) of a partition is left alone.
@@ -478,7 +510,9 @@
 //! boot id (other systems, `/proc` not mounted), every opening after an unclean end counts as
 //! after a loss of power. So does the opening of a log that was copied to another machine. The
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
-//! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
+//! at whatever step, leaves the answer to the next one. It also leaves the marker of a clean
+//! shutdown, unless a log is not as the marker describes it: then the log was changed since, and
+//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or with an
 //! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
 //! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
 //! after a loss of power.

@@ -11,7 +11,8 @@ use crate::error::{Corruption, Damage, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
 use crate::fs::Open;
 use crate::log::data_checkpoints::{
-    DataCheckpoints, Key, LARGEST_FILE_BYTES, name_of, read_clean_shutdowns, read_offsets,
+    DataCheckpoints, Key, LARGEST_FILE_BYTES, name_of, read_clean_shutdowns, read_lines,
+    read_offsets,
 };
 use crate::segment::SegmentDir;
 use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
@@ -255,6 +256,13 @@ impl Checkpoints {
             Kept::Shared { all, key, .. } => {
                 let point = all.get(key, Checkpoint::RecoveryPoint);
                 (point, all.is_foreign(key), all.is_doubted(key))
+            }
+            Kept::Above { dir, key } if !self.has_own()? => {
+                let lines = read_lines(dir, Checkpoint::RecoveryPoint, key)?;
+                let agreed = lines.first().filter(|first| lines.iter().all(|line| line == *first));
+                let doubted = doubted(&lines);
+                let point = doubted.or(agreed.copied());
+                (point, point.is_none() || lines.len() < LINES, doubted.is_some())
             }
             Kept::Own(_) | Kept::Above { .. } => {
                 let read = self.read_own(Checkpoint::RecoveryPoint)?;

@@ -531,6 +531,17 @@ pub(crate) fn read_offsets(
     }
 }
 
+/// The offsets of the lines that such a file has for a log.
+pub(crate) fn read_lines(
+    dir: &SegmentDir,
+    checkpoint: Checkpoint,
+    key: &Key,
+) -> Result<Vec<Offset>> {
+    let lines = read_entries(dir, checkpoint)?.unwrap_or_default().into_iter();
+    let of_log = lines.filter(|line| (&line.topic, line.partition) == (&key.0, key.1));
+    Ok(of_log.map(|line| line.offset).collect())
+}
+
 /// The lines of such a file, if it is there and can be read.
 fn read_entries(
     dir: &SegmentDir,

@@ -4,7 +4,7 @@
 //! reads as bytes that are no batch yet, so the end of the log is the last batch
 //! whose checksum is right. An [anchor](crate::log::anchor) shows whether the log was truncated.
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::fs::File;
 use crate::log::anchor::{Anchor, Chain};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
@@ -17,6 +17,7 @@ use crate::log::place::checkpoints_to_read;
 use crate::log::producers::states_at;
 use crate::log::recovery::damage;
 use crate::log::shared::{Parts, Shared};
+use crate::log::stray::Strays;
 use crate::log::view::View;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -231,20 +232,33 @@ fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> 
 fn survey(
     dir: &Arc<SegmentDir>,
     checkpoints: &Checkpoints,
-    choice: OnCorruption,
+    config: &LogConfig,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, checkpoints, choice, ends))
+    settled(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
+}
+
+/// The files behind the end of a log that are none of its segments.
+pub(crate) fn read_strays(
+    dir: &Arc<SegmentDir>,
+    checkpoints: &Checkpoints,
+    config: &LogConfig,
+) -> Result<Vec<Corruption>> {
+    let compacts = config.cleanup_policy.compacts();
+    let look = |listing: &Listing| Strays::of_reader(dir, listing, checkpoints, compacts);
+    Ok(settled(dir, look)?.damage(dir).collect())
 }
 
 fn survey_listed(
     dir: &Arc<SegmentDir>,
     listing: &Listing,
     checkpoints: &Checkpoints,
-    choice: OnCorruption,
+    config: &LogConfig,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    let logs = log_files(dir, listing, ends)?;
+    let mut logs = log_files(dir, listing, ends)?;
+    let strays = Strays::of_reader(dir, listing, checkpoints, config.cleanup_policy.compacts())?;
+    logs.retain(|(file, _)| !strays.contains(file.base));
     let Some((&(last, _), sealed)) = logs.split_last() else {
         listing.check(dir)?;
         return Err(Error::NotALog {
@@ -261,7 +275,7 @@ fn survey_listed(
     };
     let mut segments: Vec<_> = sealed.iter().map(segment).collect();
     let mut transactions = OpenTxns::at(dir, last.base)?;
-    let scan = scan_last(dir, last.base, checkpoints, choice, &mut transactions)?;
+    let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
     if follower.anchor.is_none() && follower.position > 0 {
         follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
@@ -371,13 +385,14 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
     let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
     Listing::read(&dir)?;
     let checkpoints = checkpoints_to_read(&dir)?;
-    let (follower, view) = survey(&dir, &checkpoints, config.on_corruption, &mut Ends::default())?;
+    let (follower, view) = survey(&dir, &checkpoints, &config, &mut Ends::default())?;
     // A hole that lost files left reads like one that compaction left: only the close knows
     // better.
-    if config.on_corruption != OnCorruption::Truncate
-        && let Some(lost) = lost_since_close(&dir, &checkpoints)?.into_iter().next()
-    {
-        return Err(Error::Corrupt(Box::new(lost)));
+    if config.on_corruption != OnCorruption::Truncate {
+        let strays = read_strays(&dir, &checkpoints, &config)?.into_iter();
+        if let Some(damage) = strays.chain(lost_since_close(&dir, &checkpoints)?).next() {
+            return Err(Error::Corrupt(Box::new(damage)));
+        }
     }
     let end = follower.end;
     let start = start_of(&checkpoints, &view, end)?;
@@ -474,7 +489,7 @@ impl Shared {
     fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
         let before = follower.end;
         let (mut next, view) =
-            survey(&self.dir, &self.checkpoints, self.config.on_corruption, &mut follower.ends)?;
+            survey(&self.dir, &self.checkpoints, &self.config, &mut follower.ends)?;
         // What is not there as it was, but for what was deleted at the front, was cut or
         // compacted.
         let first = view.segments.first().map_or(0, |first| first.base);

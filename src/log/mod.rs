@@ -32,6 +32,7 @@ mod shared;
 mod signal;
 mod start;
 mod stats;
+mod stray;
 mod tail;
 mod time;
 mod txn_index;
@@ -60,7 +61,6 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
-pub(crate) use open::NOT_A_DIRECTORY;
 pub(crate) use place::{DataDir, create};
 use shared::Shared;
 pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
@@ -137,8 +137,9 @@ impl Log {
     ///   process and by any path, or if a [`Store`](crate::Store) or a broker has the directory
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
-    /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs. Hidden files and `lost+found` and the like do not count.
+    /// - [`Error::NotALog`] for a file, for a symbolic link in the directory of a store or a
+    ///   broker, and for a directory that holds other files and no segment, such as a directory of
+    ///   logs. Hidden files and `lost+found` and the like do not count.
     /// - [`TopicError`](crate::TopicError) `Unknown`, `UnknownPartition`, `MissingPartition` or
     ///   `PartitionElsewhere` if the directory above is that of a store or a broker, and it does
     ///   not have this partition.
@@ -212,11 +213,16 @@ impl Log {
     /// ```
     ///
     /// # Errors
+    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it, too,
+    ///   if the directory is gone: the writer deleted the topic.
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
     ///   ends below what was synced, unless `open` would trust the indexes of that part and not
     ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
     ///   before the damage, and no file is truncated.
+    /// - [`Error::Corrupt`] also if a file behind the end is none of the log's segments, which
+    ///   [`open`](Log::open) rejects. With [`OnCorruption::Truncate`] the file is ignored, and
+    ///   [`verify`](Log::verify) reports it.
     /// - [`Error::Corrupt`] also if a segment is missing, or shorter than when the log was closed.
     ///   With [`OnCorruption::Truncate`] the rest can be read, and only [`verify`](Log::verify)
     ///   reports the hole.
@@ -753,8 +759,8 @@ impl Log {
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
     ///
     /// All files and the directory are closed then, even while handles to the log live. Only a
-    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
-    /// until its next call.
+    /// reader, tail or consumer keeps the file of the segment that it is in open, until its next
+    /// call. It is in one at the end of the log, too.
     ///
     /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
     /// full disk it succeeds without them: everything appended is durable, an

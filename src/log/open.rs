@@ -19,9 +19,10 @@ use crate::log::flush::SyncState;
 use crate::log::lock::Ownership;
 use crate::log::place::PartitionOf;
 use crate::log::producers::Replay;
-use crate::log::quarantine::{Explained, quarantine_segment};
+use crate::log::quarantine::{DamagedSegment, Explained, set_aside};
 use crate::log::recovery::damage;
 use crate::log::shared::{Parts, Shared};
+use crate::log::stray::Strays;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::dir::{Events, Room};
@@ -85,16 +86,9 @@ pub(crate) struct Listing {
     partitions: Vec<String>,
 }
 
-pub(crate) const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
-
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
-        let entries = dir.fs.list(&dir.path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: dir.path.as_path().into(), reason: NOT_A_DIRECTORY }
-            }
-            _ => Error::io("list", &dir.path, e),
-        })?;
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::list(&dir.path, e))?;
         let mut listing = Listing::default();
         for Entry { name, kind, len } in entries {
             if kind == EntryKind::Directory && key_of(&name).is_some() {
@@ -132,6 +126,19 @@ impl Listing {
             .iter()
             .filter(|((_, kind), _)| *kind == Kind::Log)
             .map(|((base, _), len)| (*base, *len))
+    }
+
+    /// The highest offset of a snapshot of the producers.
+    pub(crate) fn last_snapshot(&self) -> Option<Offset> {
+        let snapshots = self.live.keys().filter(|(_, kind)| *kind == Kind::Snapshot);
+        snapshots.map(|(offset, _)| *offset).max()
+    }
+
+    /// Whether an index of the segment with a base is there.
+    pub(crate) fn has_index(&self, base: Offset) -> bool {
+        [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex]
+            .iter()
+            .any(|kind| self.live.contains_key(&(base, *kind)))
     }
 
     /// Whether nothing of a log is in the directory, and nothing of others.
@@ -306,15 +313,7 @@ impl Opening {
         self.may_have_holes = self.may_have_holes(&listing)?;
         // Without a recovery point, it is not known which bytes were not synced.
         self.lost_power &= self.point.uncompacted.is_some();
-        let mut clean = self.clean_marker(&listing, start)?;
-        if self.config.on_corruption == OnCorruption::Quarantine {
-            // All of it is read anyway, so the marker saves nothing.
-            if clean.take().is_some() {
-                self.checkpoints.remove_clean_shutdown()?;
-            }
-            self.quarantine(&listing, recovery_point)?;
-            listing = Listing::read(&self.dir)?;
-        }
+        let clean = self.settle_damage(&mut listing, recovery_point, start)?;
         if self.settle_front(&listing, start, clean.is_some())? {
             listing = Listing::read(&self.dir)?;
         }
@@ -379,17 +378,87 @@ impl Opening {
         }
     }
 
-    /// Moves damage that no crash explains out of every segment.
-    fn quarantine(&mut self, listing: &Listing, recovery_point: Offset) -> Result<()> {
+    /// Takes what is to be taken out of the log before recovery, and reads the marker of a clean
+    /// shutdown, if there is one of the files as they are then.
+    fn settle_damage(
+        &mut self,
+        listing: &mut Listing,
+        recovery_point: Offset,
+        start: Offset,
+    ) -> Result<Option<CleanShutdown>> {
+        let strays = self.strays(listing)?;
+        let damaged = self.damaged(listing, recovery_point)?;
+        let clean = self.clean_marker(listing, start)?;
+        if self.config.on_corruption != OnCorruption::Quarantine {
+            self.remove_strays(&strays)?;
+            return Ok(clean);
+        }
+        // All of it is read anyway, so the marker saves nothing.
+        if clean.is_some() {
+            self.checkpoints.remove_clean_shutdown()?;
+        }
+        for segment in damaged {
+            self.recovery.quarantined.extend(segment.quarantine(&self.dir)?);
+        }
+        self.remove_strays(&strays)?;
+        *listing = Listing::read(&self.dir)?;
+        Ok(None)
+    }
+
+    /// The files behind the end of the log that are none of its segments, which the listing has no
+    /// more. Fails for one, if that is chosen, before anything is changed.
+    fn strays(&self, listing: &mut Listing) -> Result<Strays> {
+        let (dir, checkpoints) = (&self.dir, &self.checkpoints);
+        let found = Strays::find(dir, listing, checkpoints, self.point, self.may_have_holes)?;
+        let is_explained = self.lost_power && found.are_blank;
+        match self.config.on_corruption {
+            // Recovery removes them with what was lost before them.
+            OnCorruption::Fail | OnCorruption::Truncate if is_explained => {
+                return Ok(Strays::default());
+            }
+            OnCorruption::Fail => {
+                if let Some(damage) = found.damage(dir).next() {
+                    return Err(Error::Corrupt(Box::new(damage)));
+                }
+            }
+            OnCorruption::Truncate | OnCorruption::Quarantine => {}
+        }
+        listing.live.retain(|(base, kind), _| *kind != Kind::Log || !found.contains(*base));
+        Ok(found)
+    }
+
+    /// Removes strays, or moves them aside, the last first.
+    fn remove_strays(&mut self, strays: &Strays) -> Result<()> {
+        let damage: Vec<_> = strays.damage(&self.dir).collect();
+        for ((base, bytes), damage) in strays.files.iter().zip(damage).rev() {
+            if self.config.on_corruption == OnCorruption::Quarantine {
+                let taken = set_aside(&self.dir, *base, *bytes, damage)?;
+                self.recovery.quarantined.push(taken);
+                continue;
+            }
+            let path = damage.path;
+            self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            self.sync_dir()?;
+            self.note_cut(path, 0, *bytes, strays.end);
+        }
+        Ok(())
+    }
+
+    /// Finds the damage in every segment that no crash explains, if it is to be moved out of them.
+    /// All of it is found before any is moved: an opening that fails must have changed nothing.
+    fn damaged(&self, listing: &Listing, recovery_point: Offset) -> Result<Vec<DamagedSegment>> {
+        if self.config.on_corruption != OnCorruption::Quarantine {
+            return Ok(Vec::new());
+        }
         let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
         let explained = Explained { recovery_point, lost_power, dense };
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let mut damaged = Vec::new();
         for (index, base) in bases.iter().enumerate() {
             let next = bases.get(index.saturating_add(1)).copied();
-            let taken = quarantine_segment(&self.dir, *base, next, explained)?;
-            self.recovery.quarantined.extend(taken);
+            damaged.extend(DamagedSegment::find(&self.dir, *base, next, explained)?);
         }
-        Ok(())
+        Ok(damaged)
     }
 
     pub(crate) fn sync_dir(&self) -> Result<()> {

@@ -5,7 +5,7 @@
 //! what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets
 //! that are gone. No offset is given twice.
 
-use crate::error::{Damage, Error, Result, Unsupported};
+use crate::error::{Corruption, Damage, Error, Result, Unsupported};
 use crate::event::{Event, Quarantined};
 use crate::fs::{File, Open};
 use crate::record::layout;
@@ -52,38 +52,68 @@ impl Hole {
     }
 }
 
-/// Takes all damage out of the segment at `base`, whose offsets lie below `next`, if another
-/// follows.
-pub(crate) fn quarantine_segment(
+/// A segment with damage to be taken out.
+pub(crate) struct DamagedSegment {
+    base: Offset,
+    holes: Vec<Hole>,
+}
+
+impl DamagedSegment {
+    /// Finds all damage in the segment at `base`, whose offsets lie below `next`, if another
+    /// follows.
+    pub(crate) fn find(
+        dir: &SegmentDir,
+        base: Offset,
+        next: Option<Offset>,
+        explained: Explained,
+    ) -> Result<Option<DamagedSegment>> {
+        let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = dir.open_log(base)?;
+        let holes = find_holes(&file, base, next, explained).map_err(|error| match error {
+            Unreadable::Io(error) => Error::io("read", &path, error),
+            Unreadable::Foreign(unsupported) => Error::Unsupported(unsupported),
+        })?;
+        Ok((!holes.is_empty()).then_some(DamagedSegment { base, holes }))
+    }
+
+    /// Takes the damage out of the segment.
+    pub(crate) fn quarantine(self, dir: &SegmentDir) -> Result<Vec<Quarantined>> {
+        let DamagedSegment { base, holes } = self;
+        let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = dir.open_log(base)?;
+        let mut taken = Vec::new();
+        for hole in &holes {
+            let to = dir.path.join(quarantine_name(base, hole.bytes.start));
+            save(dir, &*file, &hole.bytes, &to)?;
+            taken.push(Quarantined {
+                path: to,
+                segment: path.clone(),
+                position: hole.bytes.start,
+                bytes: hole.bytes.end.saturating_sub(hole.bytes.start),
+                offsets: hole.offsets.clone(),
+                reason: hole.reason.clone(),
+            });
+        }
+        replace_without(dir, &*file, base, &holes)?;
+        taken.iter().for_each(|taken| dir.events.emit(&Event::Quarantined(taken.clone())));
+        Ok(taken)
+    }
+}
+
+/// Moves a whole file aside that is none of the log's segments. No offset goes with it.
+pub(crate) fn set_aside(
     dir: &SegmentDir,
     base: Offset,
-    next: Option<Offset>,
-    explained: Explained,
-) -> Result<Vec<Quarantined>> {
-    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
-    let file = dir.open_log(base)?;
-    let holes = find_holes(&file, base, next, explained).map_err(|error| match error {
-        Unreadable::Io(error) => Error::io("read", &path, error),
-        Unreadable::Foreign(unsupported) => Error::Unsupported(unsupported),
-    })?;
-    if holes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut taken = Vec::new();
-    for hole in &holes {
-        let to = dir.path.join(quarantine_name(base, hole.bytes.start));
-        save(dir, &*file, &hole.bytes, &to)?;
-        taken.push(Quarantined {
-            path: to,
-            segment: path.clone(),
-            position: hole.bytes.start,
-            bytes: hole.bytes.end.saturating_sub(hole.bytes.start),
-            offsets: hole.offsets.clone(),
-            reason: hole.reason.clone(),
-        });
-    }
-    replace_without(dir, &*file, base, &holes)?;
-    taken.iter().for_each(|taken| dir.events.emit(&Event::Quarantined(taken.clone())));
+    bytes: u64,
+    damage: Corruption,
+) -> Result<Quarantined> {
+    let Corruption { path: segment, offset, reason, .. } = damage;
+    let path = dir.path.join(quarantine_name(base, 0));
+    let moved = dir.fs.rename(&segment, &path).and_then(|()| dir.fs.sync_dir(&dir.path));
+    moved.map_err(|error| Error::io("rename", &segment, error))?;
+    let end = offset.unwrap_or(base);
+    let taken = Quarantined { path, segment, position: 0, bytes, offsets: end..end, reason };
+    dir.events.emit(&Event::Quarantined(taken.clone()));
     Ok(taken)
 }
 
@@ -147,9 +177,10 @@ fn find_holes(
         let Some((behind, base_offset)) = next_batch_after(&**file, position, end, lowest, limit)?
         else {
             // With nothing behind them, the last bytes of the log are a write that was cut short,
-            // if they are not whole.
+            // if they are not whole. A file that begins like no segment is none.
             let is_tail = next.is_none()
                 && !synced
+                && is_torn
                 && whole.is_none()
                 && !has_message_after(&**file, position..end, lowest, limit)?
                 && can_begin_batch(&**file, &(position..end), lowest, limit)?;

@@ -410,7 +410,7 @@ impl Opening {
         Ok(())
     }
 
-    fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
+    pub(crate) fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
         self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(bytes);
         self.recovery.dropped_at = Some((path.clone(), position));
         self.dir.events.emit(&Event::TailCut { path, position, bytes, end });

@@ -1,6 +1,7 @@
 //! Reading everything, to find all damage there is.
 
 use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
+use crate::log::follow::read_strays;
 use crate::log::open::lost_since_close;
 use crate::log::shared::Shared;
 use crate::log::view::View;
@@ -28,6 +29,8 @@ impl Shared {
             from = next;
         }
         if self.is_read_only() {
+            let strays = read_strays(&self.dir, &self.checkpoints, &self.config);
+            found.extend(strays.map_err(|error| self.unless_closed(error))?);
             let lost = lost_since_close(&self.dir, &self.checkpoints);
             found.extend(lost.map_err(|error| self.unless_closed(error))?);
         }

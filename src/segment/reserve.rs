@@ -41,8 +41,10 @@ pub(crate) struct Reserve {
 
 #[derive(Debug)]
 struct State {
-    /// How many bytes each file has; 0 when it is not there.
+    /// How many bytes each file has; 0 when it is not there, or taken.
     bytes: [u64; RESERVES.len()],
+    /// Which are another thread's at the moment: they are neither made nor filled.
+    taken: [bool; RESERVES.len()],
     /// How many each should have.
     wanted: u64,
     /// Whether it was reported that they cannot be made.
@@ -53,8 +55,8 @@ impl Reserve {
     /// The reserve of a directory. Nothing is looked at or written before [`fill`](Reserve::fill).
     pub(crate) fn new(fs: &Arc<dyn Fs>, dir: &Path, events: &Events) -> Reserve {
         let (fs, dir, events) = (Arc::clone(fs), dir.to_path_buf(), events.clone());
-        let bytes = [0; RESERVES.len()];
-        let state = State { bytes, wanted: LEAST_BYTES, reported: false };
+        let (bytes, taken) = ([0; RESERVES.len()], [false; RESERVES.len()]);
+        let state = State { bytes, taken, wanted: LEAST_BYTES, reported: false };
         Reserve { fs, dir, events, state: Mutex::new(state) }
     }
 
@@ -81,10 +83,10 @@ impl Reserve {
     /// there is none.
     pub(crate) fn fill(&self) {
         let mut state = self.state.lock();
-        let State { bytes, wanted, reported } = &mut *state;
+        let State { bytes, taken, wanted, reported } = &mut *state;
         let mut failed = None;
-        for (name, bytes) in RESERVES.iter().zip(bytes) {
-            if *bytes >= *wanted {
+        for ((name, bytes), is_taken) in RESERVES.iter().zip(bytes).zip(taken) {
+            if *bytes >= *wanted || *is_taken {
                 continue;
             }
             let path = self.dir.join(name);
@@ -128,18 +130,41 @@ impl Reserve {
     }
 
     /// Takes one of the files, which is the caller's to write into and to rename then.
-    pub(crate) fn take(&self) -> Option<PathBuf> {
-        let mut state = self.state.lock();
-        let (name, bytes) = RESERVES.iter().zip(&mut state.bytes).find(|(_, bytes)| **bytes > 0)?;
-        *bytes = 0;
-        Some(self.dir.join(name))
+    pub(crate) fn take(&self) -> Option<Taken<'_>> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let files = RESERVES.iter().zip(&mut state.bytes).zip(&mut state.taken);
+        for (number, ((name, bytes), is_taken)) in files.enumerate() {
+            if *bytes > 0 {
+                (*bytes, *is_taken) = (0, true);
+                return Some(Taken { reserve: self, number, path: self.dir.join(name) });
+            }
+        }
+        None
     }
 
     /// Removes one of the files, for the room of its name. Says whether there was one.
     pub(crate) fn give_up(&self) -> io::Result<bool> {
         match self.take() {
-            Some(path) => self.fs.remove(&path).map(|()| true),
+            Some(taken) => self.fs.remove(&taken.path).map(|()| true),
             None => Ok(false),
+        }
+    }
+}
+
+/// A file of the reserve that was taken: until this is dropped, no other thread makes it anew. By
+/// then it has another name, or is what is left of it.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    reserve: &'a Reserve,
+    number: usize,
+    pub(crate) path: PathBuf,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(is_taken) = self.reserve.state.lock().taken.get_mut(self.number) {
+            *is_taken = false;
         }
     }
 }

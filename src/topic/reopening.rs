@@ -98,7 +98,7 @@ impl Store {
         }
         shared.note_change();
         let log = opened?;
-        self.maintain_topic(&found)?;
+        self.maintain_new(std::slice::from_ref(&log))?;
         Ok(log)
     }
 
@@ -107,7 +107,8 @@ impl Store {
         let directory = &self.shared().directory;
         match directory.definition(topic.name())? {
             Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
+                let reason =
+                    "its topic was being deleted: open the store again to finish that".to_owned();
                 let path = directory.path_of(topic.name(), partition);
                 Err(TopicError::InvalidDirectory { path, reason }.into())
             }
