@@ -352,7 +352,7 @@ fn reserve_in_use_is_left_alone() {
     let full = Fault::Error(std::io::ErrorKind::StorageFull);
     fs.add(Rule::new(Operation::CreateNew, full).path(".tmp"));
     // Deletes nothing, and looks whether the reserve is whole.
-    let fill = Fault::call(move |_| drop(other.delete_before(0).unwrap()));
+    let fill = Fault::call(move |_| assert_eq!(other.delete_before(0).unwrap(), 0));
     for (target, operation) in [(1, Operation::SyncAll), (2, Operation::Rename)] {
         let rule = fs.add(Rule::new(operation, fill.clone()).path(".reserved").nth(1));
         log.delete_before(target).unwrap();

@@ -92,7 +92,7 @@ impl Store {
             }
         }
         shared.directory.dir.fill_reserve();
-        self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
+        self.topics().iter().try_for_each(|topic| self.maintain_new(&topic.partitions()))
     }
 
     /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
@@ -265,8 +265,9 @@ impl Store {
         shared.directory.open_log(topic, partition, &config, &within)
     }
 
-    pub(super) fn maintain_topic(&self, topic: &Topic) -> Result<()> {
+    /// Has logs maintained that were opened just now. An earlier one may be closed or poisoned.
+    pub(super) fn maintain_new(&self, logs: &[Log]) -> Result<()> {
         let Some(maintainer) = &self.shared().maintainer else { return Ok(()) };
-        topic.partitions().iter().try_for_each(|log| maintainer.add(log))
+        logs.iter().try_for_each(|log| maintainer.add(log))
     }
 }
