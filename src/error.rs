@@ -324,6 +324,15 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
+    /// The error for a caller that names a partition, and holds no log: a log that was closed to
+    /// be reopened is a partition that is about to be open again.
+    pub(crate) fn or_being_reopened(self) -> Error {
+        let Error::Closed { log, reason: CloseReason::Reopened } = self else { return self };
+        let (topic, partition) = log.partition().unwrap_or_default();
+        let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
+        TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
+    }
+
     /// The error of listing the directory of a log or a store.
     pub(crate) fn list(path: &Path, source: io::Error) -> Error {
         match source.kind() {

@@ -125,9 +125,11 @@
 //!   mounted without the directory above it is rejected, as its checkpoints cannot be seen.
 //!
 //! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a
-//! store](crate::Store::open_read_only). A call sees everything that was appended before it,
-//! durable or not; a tail that waits sees it after at most 10 ms. Readers lock nothing and change
-//! nothing, and they cannot tell which records are durable.
+//! store](crate::Store::open_read_only). A call that reads sees everything that was appended
+//! before it, durable or not; a tail that waits sees it after at most 10 ms.
+//! [`Log::offsets`](crate::Log::offsets) does not look at the files, so it has what the last such
+//! call found. Readers lock nothing and change nothing, and they cannot tell which records are
+//! durable.
 //!
 //! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
 //! Without it, as on Windows, only the `.lock` at a path keeps other writers out.

@@ -415,8 +415,11 @@ impl Log {
         Tail::new(&self.shared, start.into())
     }
 
-    /// Returns the start, the end and the durable end of the log. On a read-only log, as of the
-    /// last look at the files.
+    /// Returns the start, the end and the durable end of the log.
+    ///
+    /// On a read-only log, these are as of the last look at the files, which every call that reads
+    /// takes and this one does not. `log.reader(StartAt::Latest)?.offset()` looks and returns the
+    /// end.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
         self.shared.offsets()
