@@ -29,6 +29,8 @@ impl Consumer {
         if !partition.log.is_closed() {
             return Ok(());
         }
+        // A file of the closed log that is deleted would keep its room on disk while it is open.
+        partition.rest();
         if let Err(error) = self.store.shared().check_open() {
             return Err(Absent { error, passes: false });
         }
