@@ -263,6 +263,7 @@
 //! | one sync of one partition fails, a handle closes it, or a reader meets damage in it | that partition rejects writes, or fails where it is damaged; all others work | [`reopen_partition`](crate::Store::reopen_partition): producers, consumers and groups continue with it | `reopening.rs`: `acknowledged_records_are_polled_once_whatever_is_reopened` |
 //! | a batch of a numbered producer fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `reopening.rs`: `partition_takes_records_again_after_failed_sync` |
 //! | a topic is created on a disk too full for its checkpoints | [`StorageFull`](crate::ErrorKind::StorageFull), and no topic | make room, call again | `full_disk.rs`: `topic_is_not_created_without_its_checkpoints` |
+//! | an fsync fails, the system forgets what it could not write, and the log is closed and opened | the close writes it again, and the opening makes it durable | nothing | `faults.rs`: `close_writes_unsynced_bytes_again_after_failed_sync` |
 //! | the first segments of a log are missing after an unclean end | [`Error::Corrupt`](crate::Error::Corrupt); nothing is removed | restore the files, or choose `OnCorruption` | `recovery_holes.rs`: `missing_front_is_damage_after_unclean_end` |
 //! | a deletion from the front stops at any moment, also on a full disk without a reserve, or power is lost | the log opens | nothing | `recovery_holes.rs`: `log_opens_wherever_deletion_stopped`, `front_lost_with_power_takes_what_follows` |
 //! | the first opening of a broker's directory is interrupted | the next one opens it | nothing | `recovery_holes.rs`: `log_of_broker_opens_wherever_first_opening_stopped` |
@@ -290,9 +291,12 @@
 //! a second fsync may succeed without them. So a failed fsync is never retried. The log becomes
 //! *poisoned*: it rejects every change with [`Error::Poisoned`](crate::Error::Poisoned), which
 //! names the first cause. Reads go on. Every thread that waits for the failed fsync gets an error.
-//! Close the log and open it again: opening reads the disk and trusts nothing else. In a store,
+//! Close the log and open it again. In a store,
 //! [`reopen_partition`](crate::Store::reopen_partition) does both for one partition, and the
-//! store's producers and consumers continue with it.
+//! store's producers and consumers continue with it. As it closes, the log writes the bytes that
+//! are not durable once more. The system may hold them in memory and count them as written, and
+//! the fsync of the next opening would return without them. If the process ends without that
+//! close, the next opening does not know of the failed fsync, and relies on its own.
 //!
 //! # Can an append that failed be there later?
 //!
