@@ -174,6 +174,13 @@ fn copy_of_topic_is_named() {
             assert_eq!(*path, Path::new(&format!("d/copy-{as_copy}")));
             assert!(reason.contains("the id of topic `orders`") && reason.contains("move it out"));
         }
+        if copied.len() == 3 {
+            // Once each was open by itself, the checkpoints have lines of both.
+            let opened = fs.kill();
+            Log::open("d/copy-0", plain(&opened)).unwrap().close().unwrap();
+            let error = open(&opened).unwrap_err().to_string();
+            assert!(error.contains("orders") && error.contains("one of the two"), "{error}");
+        }
         for number in copied {
             let (from, to) = (format!("d/copy-{number}"), format!("moved-{number}"));
             fs.rename_dir(Path::new(&from), Path::new(&to)).unwrap();

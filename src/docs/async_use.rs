@@ -302,6 +302,8 @@
 //! match on [`ConsumeError::Partition`](crate::ConsumeError::Partition), report it, and poll again.
 //! If the partition is damaged and alone, each poll fails at once, so wait between two of them.
 //!
+//! If `bill` panics, nothing wakes the thread: it ends after its present poll, up to a second later.
+//!
 //! The thread waits in `blocking_send` when the task falls behind. Keep that below
 //! [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 minutes by default, or the
 //! group gives the partitions to another member: lower

@@ -307,16 +307,20 @@ impl Directory {
         let is_known = |topic: &Found| {
             topic.partitions.iter().any(|n| Directory::has_lines(&topic.name, *n, checkpoints))
         };
-        let mut by_likelihood: Vec<&Found> = found.iter().collect();
-        by_likelihood.sort_by_key(|topic| (!is_known(topic), Reverse(topic.partitions.len())));
-        let mut by_id: BTreeMap<[u8; 16], &str> = BTreeMap::new();
-        for topic in by_likelihood {
+        let evidence = |topic: &Found| (!is_known(topic), Reverse(topic.partitions.len()));
+        let mut by_evidence: Vec<&Found> = found.iter().collect();
+        by_evidence.sort_by_key(|topic| evidence(topic));
+        let mut by_id: BTreeMap<[u8; 16], &Found> = BTreeMap::new();
+        for topic in by_evidence {
             let Some(id) = topic.id.filter(|id| !id.is_zero()) else { continue };
-            if let Some(original) = by_id.insert(id.to_bytes(), &topic.name) {
+            if let Some(original) = by_id.insert(id.to_bytes(), topic) {
                 let first = topic.partitions.first().copied().unwrap_or(0);
-                let reason = format!(
-                    "it has the id of topic `{original}`, of which it seems to be a copy: move it out"
-                );
+                let what = if evidence(original) == evidence(topic) {
+                    "one of the two is a copy: move that one out"
+                } else {
+                    "of which it seems to be a copy: move it out"
+                };
+                let reason = format!("it has the id of topic `{}`, {what}", original.name);
                 let path = self.path_of(&topic.name, first);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
