@@ -266,6 +266,7 @@
 //! | a partition of a store that was opened after a loss of power is reopened | damage is an error, as in any other store | restore it, or reopen it with `Quarantine` | `reopening.rs`: `damage_is_not_cut_when_machine_stopped_before_the_store_was_opened` |
 //! | a topic cannot grow, and is deleted | it is gone with what the growth had begun | nothing | `store.rs`: `deleted_topic_is_gone_after_growth_failed` |
 //! | several logs of a store need the reserve at once on a full disk | each writes into a file of its own | nothing | `full_disk.rs`: `reserve_in_use_is_left_alone` |
+//! | a partition is truncated, or loses its first segments to a deletion, and is then reopened | consumers and groups continue with the new log; a position outside of it is reset as `auto_offset_reset` says | nothing | `reopening.rs`: `consumer_goes_on_as_if_cut_partition_was_not_reopened`, `consumer_goes_on_whatever_was_cut_when_log_failed` |
 //! | a partition is reopened while others of its topic are closed or poisoned | it is reopened | reopen the others, too | `reopening.rs`: `partition_is_reopened_beside_others_that_are_closed` |
 //! | the reserve of a full disk is removed | as without a reserve | make room | `full_disk.rs`: `reserve_that_was_removed_counts_as_none` |
 //! | an fsync fails, the system forgets what it could not write, and the log is closed and opened | the close writes it again, and the opening makes it durable | nothing | `faults.rs`: `close_writes_unsynced_bytes_again_after_failed_sync` |
