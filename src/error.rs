@@ -15,7 +15,7 @@ pub use serialize::{DeserializeError, RecordPart, SerializationError, SerializeE
 pub use topic::TopicError;
 
 use crate::types::{Codec, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use location::{Closed, Limit, Range, Recover};
+use location::{Closed, Limit, Range, Recover, TimeLimit};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -140,13 +140,24 @@ pub enum Error {
         holder: Option<u32>,
     },
 
-    /// The path is not a log directory.
-    #[error("{} is not a log: {reason}", path.display())]
+    /// The path is not the directory of a log, or of a store where one was opened.
+    #[error("cannot open {}: {reason}", path.display())]
     NotALog {
         /// The path that was opened.
         path: Box<Path>,
         /// What the path is instead.
         reason: &'static str,
+    },
+
+    /// The directory to read does not exist, or it does not exist any more: the topic was deleted,
+    /// or the directory moved.
+    #[error(
+        "there is no directory {}: check the path; if it was there before, its topic was deleted or it was moved",
+        path.display()
+    )]
+    DirectoryNotFound {
+        /// The directory of the log or the store.
+        path: Box<Path>,
     },
 
     /// After an earlier failure it is not known what is durable, so the log rejects all changes.
@@ -191,9 +202,9 @@ impl fmt::Display for Advice<'_> {
                 "remove the file: it is rebuilt from the log when it is needed"
             }
             Some("log") => {
-                "restore the file from a copy, or open the log with `OnCorruption::Quarantine` (in an \
-                 open store, with `Store::reopen_partition`): it moves the damaged bytes aside and \
-                 keeps every sound batch"
+                "restore the file from a copy, or set the damage aside: open the log with \
+                 `OnCorruption::Quarantine`, or call `Store::reopen_partition` with it; then the \
+                 damaged bytes are moved to another file, and every sound batch is kept"
             }
             _ => "restore the file from a copy",
         })
@@ -273,6 +284,7 @@ impl Error {
             Error::Io { source, .. } if is_too_many_files(source) => ErrorKind::TooManyFiles,
             Error::Io { .. } => ErrorKind::Io,
             Error::Corrupt(_) => ErrorKind::Corrupt,
+            Error::DirectoryNotFound { .. } => ErrorKind::NotFound,
             Error::OffsetOutOfRange { .. } => ErrorKind::OutOfRange,
             Error::BatchTooLarge { .. }
             | Error::InvalidRecord { .. }
@@ -312,11 +324,34 @@ impl Error {
         Error::Io { operation, path: path.into(), source }
     }
 
+    /// The error for a caller that names a partition, and holds no log: a log that was closed to
+    /// be reopened is a partition that is about to be open again.
+    pub(crate) fn or_being_reopened(self) -> Error {
+        let Error::Closed { log, reason: CloseReason::Reopened } = self else { return self };
+        let (topic, partition) = log.partition().unwrap_or_default();
+        let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
+        TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
+    }
+
+    /// The error of listing the directory of a log or a store.
+    pub(crate) fn list(path: &Path, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::DirectoryNotFound { path: path.into() },
+            io::ErrorKind::NotADirectory => {
+                Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
+            }
+            _ => Error::io("list", path, source),
+        }
+    }
+
     /// Returns whether a file is missing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
+
+pub(crate) const NOT_A_DIRECTORY: &str =
+    "it, or what it lies in, is a file or a link to nothing; give a directory";
 
 /// A full disk, a full quota, and a file that may grow no further.
 pub(crate) fn is_storage_full(error: &io::Error) -> bool {
@@ -551,7 +586,10 @@ pub enum InvalidBatch {
 #[non_exhaustive]
 pub enum InvalidRecord {
     /// The timestamp is negative, or too far from the clock.
-    #[error("timestamp {timestamp} is outside of {earliest} to {latest}")]
+    #[error(
+        "timestamp {timestamp} is outside of {earliest} to {latest}; {}",
+        TimeLimit(*.timestamp, *.earliest)
+    )]
     Timestamp {
         /// The record's timestamp.
         timestamp: Timestamp,

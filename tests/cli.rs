@@ -69,6 +69,17 @@ fn empty_input_creates_a_log() {
 }
 
 #[test]
+fn help_is_a_command_and_has_the_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    for help in [&["help"][..], &["--help"], &["-h"]] {
+        let told = String::from_utf8(run(dir.path(), help).ok().stdout).unwrap();
+        assert!(told.contains("Exit codes:") && told.contains("3  damage"), "{told}");
+    }
+    let told = String::from_utf8(run(dir.path(), &["help", "truncate"]).ok().stdout).unwrap();
+    assert!(told.contains("--execute"), "{told}");
+}
+
+#[test]
 fn a_separator_divides_key_and_value() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["append", "t-0", "--key-separator", "::"];

@@ -356,6 +356,7 @@ fn a_group_is_reset_only_when_told_to() {
     let line = |partition: u32, before: u64, after: u64| json!({"topic": "orders", "partition": partition, "before": before, "after": after});
     let dry = reset(&["--to", "earliest"]);
     assert_eq!(dry.lines(), [line(0, 10, 0), line(1, 0, 0)]);
+    assert!(dry.stderr.starts_with("annals: warning: nothing was changed"), "{}", dry.stderr);
     assert!(dry.stderr.contains("--execute"), "{}", dry.stderr);
     assert!(run(dir.path(), &["consume", "d", "orders", "--group", "g"]).ok().stdout.is_empty());
     for (to, after) in [
@@ -633,6 +634,39 @@ fn a_closed_pipe_ends_it_quietly_and_commits_nothing_unseen() {
         offsets(&run(dir.path(), &["consume", "d", "orders", "--from", "5000"]).ok()),
         [5000]
     );
+}
+
+/// A damaged partition ended the command, with half of the records of the others not printed, and advised calls of the
+/// library; while it was offline, nothing was printed.
+#[test]
+fn group_goes_on_beside_damaged_partition() {
+    for is_clean in [true, false] {
+        let dir = with_topic("orders", "3");
+        for partition in ["0", "1", "2"] {
+            let produce = ["produce", "d", "orders", "--partition", partition];
+            for n in 0..3 {
+                run_with(dir.path(), &produce, format!("{n}\n").as_bytes()).ok();
+            }
+        }
+        let log = dir.path().join("d/orders-1/00000000000000000000.log");
+        let mut bytes = fs::read(&log).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&log, bytes).unwrap();
+        if !is_clean {
+            fs::remove_file(dir.path().join("d/.kafka_cleanshutdown")).unwrap();
+            fs::remove_file(dir.path().join("d/recovery-point-offset-checkpoint")).unwrap();
+        }
+        let consume = ["consume", "d", "orders", "--group", "g"];
+        for read in [6 + usize::from(is_clean), 0] {
+            let ran = run(dir.path(), &consume);
+            assert_eq!((ran.code, ran.lines().len()), (3, read), "{}", ran.stderr);
+            assert!(ran.stderr.contains("`annals repair d/orders-1`"), "{}", ran.stderr);
+            assert!(!ran.stderr.contains("OnCorruption"), "{}", ran.stderr);
+        }
+        run(dir.path(), &["repair", "d/orders-1", "--execute"]);
+        assert_eq!(run(dir.path(), &consume).ok().lines().len(), 2 - usize::from(is_clean));
+    }
 }
 
 /// Ctrl-C while records were printed committed none of them.

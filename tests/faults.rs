@@ -735,6 +735,39 @@ fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
     assert_eq!(fs.count(Operation::SyncData), 1, "a sync that failed was tried again");
 }
 
+/// A system that could not write what an fsync asked for may count it as written all the same. An
+/// opening reads it from memory then, and its own fsync does nothing.
+#[test]
+fn close_writes_unsynced_bytes_again_after_failed_sync() {
+    let fs = FaultFs::new(MemFs::new());
+    let open =
+        || Log::open(DIR, LogConfig::default().segment_bytes(100_000).fs(fs.clone())).unwrap();
+    let log = open();
+    log.append("durable").unwrap();
+    log.flush().unwrap();
+    let durable = log.stats().unwrap().segments[0].bytes;
+    for n in 0..1200 {
+        log.append(format!("{n:090}")).unwrap();
+    }
+    let segments = log.stats().unwrap().segments;
+    assert_eq!(segments.len(), 2);
+    fs.add(Rule::new(Operation::SyncData, Fault::Os(5)).nth(1));
+    log.flush().unwrap_err();
+    fs.clear_trace();
+    log.close().unwrap_err();
+    let written: Vec<_> = fs
+        .trace()
+        .into_iter()
+        .filter(|call| call.operation == Operation::Write)
+        .map(|call| (call.at, call.at + call.len))
+        .collect();
+    assert_eq!(written, [(durable, segments[0].bytes), (0, segments[1].bytes)]);
+    fs.clear_rules();
+    let log = open();
+    assert_eq!(log.offsets().end, 1201);
+    assert_eq!(log.verify().unwrap(), []);
+}
+
 /// Trap: an error of a write forgotten, and a later sync says that all is well.
 #[test]
 fn a_failed_write_is_not_flushed_past() {

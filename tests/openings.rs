@@ -155,6 +155,40 @@ fn directory_beyond_the_count_is_named() {
     }
 }
 
+/// After `cp -a orders-0 copy-0` the store said that partition 1 of `copy` is gone, which never was. A copy of all of a topic
+/// opened, and then two topics had one id.
+#[test]
+fn copy_of_topic_is_named() {
+    for (copied, as_copy) in [(0..1, 0), (1..2, 1), (0..3, 0)] {
+        let fs = closed_store();
+        for number in copied.clone() {
+            let dir = format!("d/copy-{number}");
+            mkdir(&fs, &dir);
+            for (name, bytes) in files(&fs, &format!("d/orders-{number}")) {
+                write_file(&fs, &dir, &name, &bytes);
+            }
+        }
+        for _ in 0..2 {
+            let error = topic_error(open(&fs).unwrap_err());
+            let TopicError::InvalidDirectory { path, reason } = &error else { panic!("{error}") };
+            assert_eq!(*path, Path::new(&format!("d/copy-{as_copy}")));
+            assert!(reason.contains("the id of topic `orders`") && reason.contains("move it out"));
+        }
+        if copied.len() == 3 {
+            // Once each was open by itself, the checkpoints have lines of both.
+            let opened = fs.kill();
+            Log::open("d/copy-0", plain(&opened)).unwrap().close().unwrap();
+            let error = open(&opened).unwrap_err().to_string();
+            assert!(error.contains("orders") && error.contains("one of the two"), "{error}");
+        }
+        for number in copied {
+            let (from, to) = (format!("d/copy-{number}"), format!("moved-{number}"));
+            fs.rename_dir(Path::new(&from), Path::new(&to)).unwrap();
+        }
+        assert!(is_clean(&fs));
+    }
+}
+
 /// A broker that had the directory meanwhile may have added partitions, perhaps not all of them here.
 #[test]
 fn partitions_that_a_broker_added_are_served() {
@@ -206,6 +240,58 @@ fn directory_of_something_else_is_no_store() {
     assert_eq!(open(&fs).unwrap().topics().len(), 1);
 }
 
+/// A directory whose only content was `orders-0.<32 digits>-delete` counted as a store, and that directory was removed with
+/// all that was in it.
+#[test]
+fn directory_that_is_only_named_deleted_is_kept() {
+    let named = format!("d/orders-0.{}-delete", "5ab1fd8ce0b24ae8a8f33ba1c4c51a7f");
+    let precious = || {
+        let fs = MemFs::new();
+        mkdir(&fs, &named);
+        write_file(&fs, &named, "precious", b"x");
+        fs
+    };
+    let fs = precious();
+    let error = topic_error(open(&fs).unwrap_err());
+    assert!(error.to_string().contains("something else"), "{error}");
+    assert_eq!(names(&fs, "d").len(), 1);
+    // In a store, it is left alone and listed.
+    write_file(&fs, "d", ".lock", b"");
+    let store = open(&fs).unwrap();
+    assert_eq!(store.unknown_directories(), [Path::new(&named)]);
+    assert_eq!(names(&fs, &named), ["precious"]);
+    // What a deletion left is removed: a file of a log is in it, or nothing.
+    for left in [&["precious", &name(0, "log")][..], &[]] {
+        let fs = precious();
+        write_file(&fs, "d", ".lock", b"");
+        fs.remove(&Path::new(&named).join("precious")).unwrap();
+        left.iter().for_each(|name| write_file(&fs, &named, name, b"x"));
+        let store = open(&fs).unwrap();
+        assert!(store.unknown_directories().is_empty());
+        assert!(!names(&fs, "d").iter().any(|name| name.ends_with("-delete")));
+    }
+}
+
+/// A viewer of a directory that is not there got an I/O error, which tells to inform an operator, and so did the viewer of a
+/// deleted topic.
+#[test]
+fn viewer_says_directory_is_not_there() {
+    let fs = closed_store();
+    let view = Store::open_read_only("gone", config(fs.clone())).map(drop);
+    let log = Log::open_read_only("gone", plain(&fs)).map(drop);
+    let store = open(&fs).unwrap();
+    let users =
+        Store::open_read_only("d", config(fs.clone())).unwrap().partition("users", 0).unwrap();
+    store.delete_topic("users").unwrap();
+    let deleted = users.get(2).map(drop);
+    for (error, dir) in [(view, "gone"), (log, "gone"), (deleted, "d/users-0")] {
+        let error = error.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("there is no directory {dir}")), "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(names(&fs, "").len(), 1);
+}
+
 #[test]
 fn file_is_no_store() {
     let fs = MemFs::new();
@@ -215,8 +301,16 @@ fn file_is_no_store() {
         assert!(matches!(error, Error::NotALog { .. }), "{error}");
         assert!(error.to_string().contains("give a directory"), "{error}");
     }
-    let error = Store::open_read_only("file", config(fs)).unwrap_err();
+    let error = Store::open_read_only("file", config(fs.clone())).unwrap_err();
     assert!(error.to_string().contains("give a directory"), "{error}");
+    // For `/var/log/myapp`, the way out was said to be the directory above.
+    for (file, way_out) in [("app.log", "something else"), (&name(7, "log"), "the one above")] {
+        let fs = MemFs::new();
+        mkdir(&fs, "d");
+        write_file(&fs, "d", file, b"x");
+        let error = open(&fs).unwrap_err().to_string();
+        assert!(error.contains(way_out) && error.contains(file), "{error}");
+    }
 }
 
 /// Any text was taken for a `meta.properties` of an old broker that says nothing.
@@ -622,8 +716,20 @@ fn link_is_named_wherever_it_lies() {
     }
     std::fs::rename(data.join("orders-1"), &away).unwrap();
     symlink(&away, data.join("orders-1")).unwrap();
-    let error = open().unwrap_err().to_string();
-    assert!(error.contains("symbolic link") && error.contains("orders-1"), "{error}");
+    let alone = |name: &str| Log::open(data.join(name), LogConfig::default());
+    for error in [open().map(drop), alone("orders-1").map(drop)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("symbolic link") && error.contains("orders-1"), "{error}");
+    }
+    assert!(!away.join(".lock").exists());
+    let nowhere = dir.path().join("link");
+    symlink(dir.path().join("nothing"), &nowhere).unwrap();
+    let store = Store::open(&nowhere, StoreConfig::default()).map(drop);
+    for error in [store, Log::open(&nowhere, LogConfig::default()).map(drop)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("a link to nothing") && !error.contains("not a log"), "{error}");
+    }
+    alone("orders-0").unwrap().close().unwrap();
     std::fs::remove_file(data.join("orders-1")).unwrap();
     std::fs::rename(&away, data.join("orders-1")).unwrap();
     let store = open().unwrap();

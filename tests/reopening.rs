@@ -3,9 +3,10 @@
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
 use annals::{
-    Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
-    ErrorKind, Event, Listener, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
-    Record, Store, StoreConfig, TopicConfig, TopicPartition,
+    Acks, AutoOffsetReset, Clock, CloseReason, Consumer, ConsumerConfig, CoordinatorConfig, Error,
+    ErrorKind, Event, Listener, Log, LogConfig, ManualClock, OnCorruption, Producer,
+    ProducerConfig, ProducerRecord, Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig,
+    TopicPartition,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -189,7 +190,16 @@ fn sends_and_polls_wait_while_partition_is_reopened() {
     let meanwhile = Fault::call(move |_| {
         let record = ProducerRecord::new("orders", Record::new("b")).partition(1);
         sent.lock().unwrap().push(sender.send(record).unwrap());
-        assert!(poll(&mut polled.lock().unwrap()).unwrap().is_empty());
+        let mut consumer = polled.lock().unwrap();
+        assert!(poll(&mut consumer).unwrap().is_empty());
+        let at = TopicPartition::new("orders", 1);
+        assert_eq!(consumer.position(&at).unwrap(), 0);
+        let refused = [
+            consumer.seek(&at, 0).unwrap_err(),
+            consumer.lag(&at).unwrap_err(),
+            consumer.offsets_for_times([(at, Timestamp::from_millis(0))]).unwrap_err(),
+        ];
+        assert!(refused.iter().all(Error::is_retryable), "{refused:?}");
     });
     let rule = fs.add(Rule::new(Operation::Open, meanwhile).path("orders-1/partition.metadata"));
     store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
@@ -309,6 +319,21 @@ fn damage_is_not_cut_when_machine_stopped_before_the_store_was_opened() {
     assert_eq!(stored(&store), ["b"]);
 }
 
+/// A disk that failed under several partitions: that one of them was reopened was reported as the error of another, as all
+/// partitions of the topic were given to the maintainer again; and so was that partitions were added.
+#[test]
+fn partition_is_reopened_beside_others_that_are_closed() {
+    let store = Store::open("data", StoreConfig::default().fs(MemFs::new())).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
+    for number in [0, 1] {
+        topic.partition(number).unwrap().close().unwrap();
+    }
+    let log = store.reopen_partition("orders", 0, OnCorruption::Fail).unwrap();
+    log.append("a").unwrap();
+    store.add_partitions("orders", 4).unwrap();
+    topic.partition(3).unwrap().append("b").unwrap();
+}
+
 /// What the reopened log has lost of a group, its members still know: a crash must not find less than they do.
 #[test]
 fn group_is_stored_again_when_its_log_lost_it() {
@@ -347,7 +372,7 @@ fn errors_name_the_log_and_the_way_out() {
     let log = orders.partition(1).unwrap();
     let view = Store::open_read_only("data", config()).unwrap();
     let viewed = view.partition("orders", 1).unwrap();
-    let alone = annals::Log::open("alone", LogConfig::default().fs(fs.clone())).unwrap();
+    let alone = Log::open("alone", LogConfig::default().fs(fs.clone())).unwrap();
     let says = |error: Error, parts: &[&str]| {
         let told = error.to_string();
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");
@@ -357,15 +382,21 @@ fn errors_name_the_log_and_the_way_out() {
     says(log.get(9).unwrap_err(), &["data/orders-1", "from 0 to 1"]);
     let large = log.append("x".repeat(200)).unwrap_err();
     says(large, &["`max.message.bytes` of topic `orders`"]);
+    orders.partition(0).unwrap().close().unwrap();
+    let closed = orders.partition(0).and_then(|log| log.append("no")).unwrap_err();
     says(viewed.append("no").unwrap_err(), &["data/orders-1", "read-only"]);
     says(view.describe_topic("nope").unwrap_err(), &["`topics` lists"]);
     says(store.delete_topic("__consumer_offsets").unwrap_err(), &["cannot be deleted"]);
     let other = store.create_topic("other", TopicConfig::default()).unwrap();
     let deleted = other.partition(0).unwrap();
+    let at = |millis| deleted.append(Record::new("a").timestamp(Timestamp::from_millis(millis)));
+    says(at(1 << 50).unwrap_err(), &["`message.timestamp.after.max.ms`", "`timestamp_after_max`"]);
+    says(at(-7).unwrap_err(), &["leave it out"]);
     store.delete_topic("other").unwrap();
     says(deleted.append("no").unwrap_err(), &["data/other-0", "topic `other` was deleted"]);
     store.close().unwrap();
     says(log.append("no").unwrap_err(), &["data/orders-1", "open the store again"]);
+    says(closed, &["`Store::reopen_partition(\"orders\", 0, OnCorruption::Fail)`"]);
     let handle = alone.clone();
     alone.close().unwrap();
     says(handle.append("no").unwrap_err(), &["alone", "`Log::open`"]);
@@ -426,5 +457,252 @@ fn acknowledged_records_are_polled_once_whatever_is_reopened() {
         assert_eq!(polled, stored(&store), "seed {seed}");
         polled.retain(|value| acknowledged.contains(value));
         assert_eq!(polled, acknowledged, "seed {seed}");
+    }
+}
+
+fn at() -> TopicPartition {
+    TopicPartition::new("orders", 1)
+}
+
+fn orders(store: &Store) -> Log {
+    store.topic("orders").unwrap().partition(1).unwrap()
+}
+
+fn append(store: &Store, value: u64) {
+    orders(store).append(value.to_string()).unwrap();
+}
+
+/// What a caller learns of a consumer: results, and kinds of errors.
+#[derive(Debug, Default, PartialEq)]
+struct Story(Vec<String>);
+
+impl Story {
+    fn tell<T: std::fmt::Debug>(&mut self, what: &str, result: annals::Result<T>) {
+        self.0.push(match result {
+            Ok(value) => format!("{what}: {value:?}"),
+            Err(error) => format!("{what} fails: {:?}", error.kind()),
+        });
+    }
+
+    /// The call of a consumer with this number.
+    fn call(&mut self, consumer: &mut Consumer, number: u64) {
+        match number {
+            0 => self.tell("poll", poll(consumer)),
+            1 => self.tell("seek", consumer.seek(&at(), 3)),
+            2 => self.tell("seek_to_beginning", consumer.seek_to_beginning([])),
+            3 => self.tell("seek_to_end", consumer.seek_to_end([at()])),
+            4 => self.tell("lag", consumer.lag(&at())),
+            5 => self.tell("position", consumer.position(&at())),
+            6 => self.tell("commit", consumer.commit()),
+            7 => self.tell("committed", consumer.committed(&at())),
+            8 => self.tell("pause", consumer.pause([at()])),
+            _ => self.tell("resume", consumer.resume([at()])),
+        }
+    }
+}
+
+const RESETS: [AutoOffsetReset; 3] =
+    [AutoOffsetReset::Earliest, AutoOffsetReset::Latest, AutoOffsetReset::None];
+
+/// A consumer of partition 1 that reads one record a poll, alone or as the member of a group.
+fn slow_consumer(store: &Store, is_member: bool, reset: AutoOffsetReset) -> Consumer {
+    let config = ConsumerConfig::new("billing")
+        .auto_offset_reset(reset)
+        .max_poll_records(1)
+        .enable_auto_commit(false);
+    let mut consumer = store.consumer(config).unwrap();
+    match is_member {
+        true => consumer.subscribe(["orders"]).unwrap(),
+        false => consumer.assign([at()]).unwrap(),
+    }
+    consumer
+}
+
+/// The consumer stood where the closed log had no record any more. It took that for an offset to reset, which a closed log
+/// rejects, and never learned that another log was in its place: each poll and each seek failed for good.
+#[test]
+fn consumer_goes_on_as_if_cut_partition_was_not_reopened() {
+    let story =
+        |reopened: bool, is_member, reset, polls: u64, cut: u64, first: u64, paused: bool| {
+            let (_, store) = store();
+            (0..5).for_each(|n| append(&store, n));
+            let mut consumer = slow_consumer(&store, is_member, reset);
+            let mut story = Story::default();
+            (0..polls).for_each(|_| story.call(&mut consumer, 0));
+            if polls > 0 && reset == AutoOffsetReset::None {
+                story.call(&mut consumer, 2);
+                story.call(&mut consumer, 0);
+            }
+            if paused {
+                consumer.pause([at()]).ok();
+            }
+            match cut {
+                0 => drop(orders(&store).delete_before(4).unwrap()),
+                _ => orders(&store).truncate_to(2).unwrap(),
+            }
+            if reopened {
+                store.reopen_partition("orders", 1, OnCorruption::default()).unwrap();
+            }
+            (0..3).for_each(|n| append(&store, 10 + n));
+            story.call(&mut consumer, first);
+            consumer.resume([at()]).ok();
+            (0..8).for_each(|_| story.call(&mut consumer, 0));
+            [4, 5, 6, 7, 2, 0, 4].iter().for_each(|call| story.call(&mut consumer, *call));
+            story
+        };
+    for (number, reset) in (0..).zip(RESETS) {
+        // Each reset meets another seventh of the combinations.
+        for variant in (number..2 * 3 * 2 * 8 * 2).step_by(7) {
+            let is_member = variant % 2 == 0;
+            let polls = [0, 1, 6][variant as usize / 2 % 3];
+            let (cut, first) = (variant / 6 % 2, variant / 12 % 8);
+            let paused = variant / 96 == 1;
+            let [without, with] = [false, true]
+                .map(|reopened| story(reopened, is_member, reset, polls, cut, first, paused));
+            assert_eq!(with, without, "reset {number}, variant {variant}");
+        }
+    }
+}
+
+/// The topic was cut, then deleted and created again: what the consumer had not read is none of the new topic's affairs.
+#[test]
+fn consumer_begins_anew_when_cut_topic_was_created_again() {
+    for (is_member, first) in [(false, 0), (false, 2), (false, 4), (true, 0), (true, 2), (true, 4)]
+    {
+        let (_, store) = store();
+        (0..5).for_each(|n| append(&store, n));
+        let mut consumer = slow_consumer(&store, is_member, AutoOffsetReset::Earliest);
+        assert_eq!(poll(&mut consumer).unwrap(), ["0"]);
+        orders(&store).delete_before(4).unwrap();
+        store.delete_topic("orders").unwrap();
+        store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+        orders(&store).append_all(["a", "b"].map(Into::into)).unwrap();
+        let mut story = Story::default();
+        story.call(&mut consumer, first);
+        assert!(!story.0[0].contains("fails"), "{story:?}");
+        let mut polled = match first {
+            0 if story.0[0].contains('a') => vec!["a".to_owned()],
+            _ => Vec::new(),
+        };
+        (0..3).for_each(|_| polled.extend(poll(&mut consumer).unwrap()));
+        assert_eq!(polled, ["a", "b"], "{story:?}");
+        assert_eq!(consumer.lag(&at()).unwrap(), 0);
+    }
+}
+
+/// A loop that polls with a timeout, and logs the errors, must not spin until the partition is back.
+#[test]
+fn poll_waits_for_closed_partition_after_first_error() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let config = StoreConfig::default().clock(clock.clone()).maintenance(None);
+    let store = Store::in_memory(config).unwrap();
+    let topic = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    let mut consumer = store.consumer(ConsumerConfig::default()).unwrap();
+    consumer.assign([TopicPartition::new("orders", 0), at()]).unwrap();
+    assert!(poll(&mut consumer).unwrap().is_empty());
+    topic.partition(1).unwrap().close().unwrap();
+    assert_eq!(poll(&mut consumer).unwrap_err().kind(), ErrorKind::Closed);
+    for value in ["a", "b", "c"] {
+        topic.partition(0).unwrap().append(value).unwrap();
+        assert_eq!(poll(&mut consumer).unwrap(), [value]);
+    }
+    assert_eq!(poll(&mut consumer).unwrap_err().kind(), ErrorKind::Closed);
+    let patience = Duration::from_millis(20);
+    std::thread::scope(|scope| {
+        let polling = scope.spawn(|| {
+            let began = clock.monotonic();
+            let error = consumer.poll(patience).unwrap_err();
+            assert!(clock.monotonic() - began >= patience, "{error}");
+        });
+        while !polling.is_finished() {
+            clock.advance(patience / 10);
+            std::thread::yield_now();
+        }
+        polling.join().unwrap();
+    });
+    std::thread::scope(|scope| {
+        let polling = scope.spawn(|| consumer.poll(Duration::MAX).unwrap().len());
+        let log = store.reopen_partition("orders", 1, OnCorruption::Fail).unwrap();
+        log.append("d").unwrap();
+        assert_eq!(polling.join().unwrap(), 1);
+    });
+}
+
+/// Two stores see the same calls, and one of them is reopened now and then: no consumer can tell which.
+#[test]
+fn consumer_cannot_tell_that_partition_was_reopened() {
+    for seed in seeds("ANNALS_REOPENING_SEEDS", 30) {
+        let told = [false, true].map(|reopens| {
+            let (mut chance, mut other) = (Chance(seed), Chance(!seed));
+            let (_, store) = store();
+            let reset = RESETS[usize::try_from(chance.below(3)).unwrap()];
+            let mut consumer = slow_consumer(&store, chance.below(2) == 0, reset);
+            let mut story = Story::default();
+            for step in 0..80 {
+                let log = orders(&store);
+                let (start, end) = (log.offsets().start, log.offsets().end);
+                let within = start + chance.below(end - start + 1);
+                match chance.below(20) {
+                    0..=5 => append(&store, step),
+                    6 => log.truncate_to(within).unwrap(),
+                    7 => drop(log.delete_before(within).unwrap()),
+                    8 => story.tell("seek", consumer.seek(&at(), StartAt::Offset(within))),
+                    9..=12 => story.call(&mut consumer, chance.below(10)),
+                    _ => story.call(&mut consumer, 0),
+                }
+                if reopens && other.below(6) == 0 {
+                    store.reopen_partition("orders", 1, OnCorruption::default()).unwrap();
+                }
+            }
+            story
+        });
+        assert_eq!(told[0], told[1], "seed {seed}");
+    }
+}
+
+/// A truncation or a deletion that fails half way leaves a log that has to be reopened, and its consumer anywhere.
+#[test]
+fn consumer_goes_on_whatever_was_cut_when_log_failed() {
+    for seed in seeds("ANNALS_REOPENING_SEEDS", 40) {
+        let mut chance = Chance(seed);
+        let (fs, store) = store();
+        let mut consumer =
+            slow_consumer(&store, chance.below(2) == 0, RESETS[usize::from(seed % 2 == 0)]);
+        let mut told = Vec::new();
+        for step in 0..60 {
+            let log = orders(&store);
+            let (start, end) = (log.offsets().start, log.offsets().end);
+            let within = start + chance.below(end - start + 1);
+            match chance.below(10) {
+                0..=2 => drop(log.append(step.to_string())),
+                3 => drop(log.truncate_to(within)),
+                4 => drop(log.delete_before(within)),
+                5 => {
+                    let calls = [
+                        Operation::SetLen,
+                        Operation::SyncAll,
+                        Operation::SyncDir,
+                        Operation::Rename,
+                        Operation::SyncData,
+                    ];
+                    let call = calls[usize::try_from(chance.below(5)).unwrap()];
+                    fs.add(Rule::new(call, Fault::Os(5)).path("orders-1").nth(1));
+                }
+                6..=8 => told.push(poll(&mut consumer).map_err(|error| error.to_string())),
+                _ => {
+                    fs.clear_rules();
+                    store.reopen_partition("orders", 1, OnCorruption::default()).unwrap();
+                }
+            }
+        }
+        fs.clear_rules();
+        store.reopen_partition("orders", 1, OnCorruption::default()).unwrap();
+        poll(&mut consumer).unwrap();
+        orders(&store).append_all(["y", "z"].map(Into::into)).unwrap();
+        let left = consumer.lag(&at()).unwrap();
+        let polled: Vec<_> = (0..left).flat_map(|_| poll(&mut consumer).unwrap()).collect();
+        let stored = stored(&store);
+        assert!(polled.ends_with(&["y".to_owned(), "z".to_owned()]), "seed {seed}: {told:?}");
+        assert!(stored.ends_with(&polled), "seed {seed}: {polled:?} of {stored:?}");
     }
 }

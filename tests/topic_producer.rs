@@ -243,6 +243,9 @@ fn a_full_buffer_blocks_until_there_is_room() {
     }
     let refused = impatient.send(to(0, "not sent")).unwrap_err();
     assert!(refused.is_retryable(), "{refused}");
+    // A larger buffer would be full, too.
+    let told = refused.to_string();
+    assert!(told.starts_with("writing fails (") && !told.contains("raise"), "{told}");
     let ProduceError::BufferFull { cause: Some(cause), buffer_bytes: 300, .. } =
         produce_error(Err::<(), _>(refused))
     else {

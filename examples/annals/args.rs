@@ -9,9 +9,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the command line is wrong
+  2  the data, the disk or another process stands in the way
+  3  damage was found, or the command went on around it; only `verify` looks everywhere";
+
 /// A log directory, or a data directory of topics, at the prompt.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, disable_help_subcommand = true)]
+#[command(name = "annals", version, after_help = EXIT_CODES)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,

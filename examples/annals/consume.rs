@@ -1,8 +1,8 @@
 //! `consume`: the records of topics.
 //!
 //! Without a group the logs are read as they lie there, also while another process writes them. With a group the
-//! directory is opened, as the group's offsets are written to it, and damage ends the command: a group skips nothing
-//! that it was not told to skip. Ctrl-C ends a group after what was printed is committed.
+//! directory is opened, as the group's offsets are written to it, and a damaged partition is read up to the damage: a
+//! group skips nothing that it was not told to skip. Ctrl-C ends a group after what was printed is committed.
 
 use crate::args::OutputFormat;
 use crate::data::{self, Data};
@@ -12,8 +12,9 @@ use crate::output::Output;
 use crate::salvage::Salvage;
 use crate::store_args::ConsumeArgs;
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, Corruption, Offset, OffsetAndMetadata, Reader,
-    StartAt, Store, StoredRecord, Timestamp, TopicPartition,
+    AutoOffsetReset, ConsumeError, Consumer, ConsumerConfig, ConsumerRecords, Corruption, Error,
+    ErrorKind, Offset, OffsetAndMetadata, Reader, StartAt, Store, StoredRecord, Timestamp,
+    TopicError, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -58,9 +59,9 @@ pub fn run(args: &ConsumeArgs, output: &mut Output) -> Result<ExitCode, Failure>
             let store = data::open(&args.dir)?;
             let result = consume(args, group, &store, &mut printer);
             let closed = store.close();
-            result?;
+            let code = result?;
             closed?;
-            Ok(ExitCode::SUCCESS)
+            Ok(code)
         }
     }
 }
@@ -282,13 +283,55 @@ fn code(sources: &[Source]) -> ExitCode {
     if sources.iter().any(Source::is_damaged) { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS }
 }
 
+/// Says why a partition is read no further, and how it can be again. Any other error is returned.
+fn pass_over(dir: &Path, at: &TopicPartition, error: Error) -> Result<(), Failure> {
+    let told = match &error {
+        Error::Topic(offline) => match &**offline {
+            TopicError::PartitionOffline { reason, .. } => reason.clone(),
+            _ => return Err(error.into()),
+        },
+        Error::Consume(failed) => match &**failed {
+            ConsumeError::Partition { source, .. } if source.kind() == ErrorKind::Corrupt => {
+                source.to_string()
+            }
+            _ => return Err(error.into()),
+        },
+        Error::Corrupt(damage) => damage.to_string(),
+        _ => return Err(Failure::within(at.to_string().as_ref())(error)),
+    };
+    // The rest of it is the way out of a program.
+    let told = told.split("; restore").next().unwrap_or(&told);
+    let way_out = match error.kind() {
+        ErrorKind::Corrupt => {
+            let log = dir.join(at.to_string());
+            format!(": set the damaged bytes aside with `annals repair {}`", log.display())
+        }
+        _ => String::new(),
+    };
+    warn(&format!("{told}; {at} is read no further{way_out}"));
+    Ok(())
+}
+
 fn consume(
     args: &ConsumeArgs,
     group: &str,
     store: &Store,
     printer: &mut Printer<'_>,
-) -> Result<(), Failure> {
-    let all = partitions(args, &Data::look(&args.dir)?)?;
+) -> Result<ExitCode, Failure> {
+    let (mut all, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    let mut pass_over = |at: &TopicPartition, error| {
+        code = ExitCode::from(DAMAGED);
+        pass_over(&args.dir, at, error)
+    };
+    for at in partitions(args, &Data::look(&args.dir)?)? {
+        match store.topic(&at.topic)?.partition(at.partition) {
+            Ok(_) => all.push(at),
+            Err(error) => pass_over(&at, error)?,
+        }
+    }
+    if all.is_empty() {
+        return Ok(code);
+    }
     let config = ConsumerConfig::new(group)
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .enable_auto_commit(false);
@@ -298,9 +341,13 @@ fn consume(
     let mut starts: BTreeMap<TopicPartition, OffsetAndMetadata> = BTreeMap::new();
     for at in &all {
         if consumer.committed(at)?.is_none() {
-            let named = |error| Failure::within(at.to_string().as_ref())(error);
-            consumer.seek(at, args.from).map_err(named)?;
-            starts.insert(at.clone(), consumer.position(at)?.into());
+            match consumer.seek(at, args.from).and_then(|()| consumer.position(at)) {
+                Ok(position) => drop(starts.insert(at.clone(), position.into())),
+                Err(error) => {
+                    pass_over(at, error)?;
+                    consumer.pause([at.clone()])?;
+                }
+            }
         }
     }
     if !starts.is_empty() {
@@ -308,22 +355,43 @@ fn consume(
     }
     let ends = consumer.end_offsets(all)?;
     let timeout = if args.follow { WAIT } else { Duration::ZERO };
-    while !printer.is_done()
-        && !is_interrupted()
-        && poll(&mut consumer, timeout, &ends, args.follow, printer)?
-    {}
-    Ok(consumer.close()?)
+    while !printer.is_done() && !is_interrupted() {
+        match consumer.poll(timeout) {
+            Ok(records) => {
+                if !print(&mut consumer, &records, &ends, args.follow, printer)? {
+                    break;
+                }
+            }
+            Err(error) => {
+                let Some(at) = at_of(&error) else { return Err(error.into()) };
+                pass_over(&at, error)?;
+                consumer.pause([at])?;
+            }
+        }
+    }
+    consumer.close()?;
+    Ok(code)
+}
+
+/// The partition that a poll could not read.
+fn at_of(error: &Error) -> Option<TopicPartition> {
+    let Error::Consume(error) = error else { return None };
+    match &**error {
+        ConsumeError::Partition { topic, partition, .. } => {
+            Some(TopicPartition::new(topic.as_str(), *partition))
+        }
+        _ => None,
+    }
 }
 
 /// Prints the records of a poll, and then commits them. Says whether there may be more.
-fn poll(
+fn print(
     consumer: &mut Consumer,
-    timeout: Duration,
+    records: &ConsumerRecords,
     ends: &BTreeMap<TopicPartition, Offset>,
     follow: bool,
     printer: &mut Printer<'_>,
 ) -> Result<bool, Failure> {
-    let records = consumer.poll(timeout)?;
     let mut printed: BTreeMap<TopicPartition, OffsetAndMetadata> = BTreeMap::new();
     for (at, records) in records.partitions() {
         // Of the offsets topic there is more with each commit.

@@ -10,7 +10,6 @@ use annals::{
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 
 #[derive(Serialize)]
 struct Listed<'a> {
@@ -182,7 +181,7 @@ fn print(args: &ResetArgs, plan: &Plan, output: &mut Output) -> Result<(), Failu
         output.json(&Reset { topic, partition, before: *before, after: *after })?;
     }
     if !args.execute {
-        writeln!(io::stderr(), "nothing was changed: --execute commits this").ok();
+        warn("nothing was changed; --execute commits this");
     }
     Ok(())
 }

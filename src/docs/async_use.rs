@@ -75,7 +75,12 @@
 //!
 //! # Following a log in a task
 //!
-//! The task ends when it is told to stop, or when the log is closed: the stream then ends.
+//! The task ends when it is told to stop, or when the log is closed: the stream then ends, for
+//! good. A log is also closed when its partition is
+//! [reopened](crate::Store::reopen_partition), or its topic deleted. So do not end silently:
+//! [`next_record`](crate::Tail::next_record) then fails at once with
+//! [`Closed`](crate::Error::Closed), which has the [reason](crate::CloseReason). After a
+//! reopening, take a new tail from the new log.
 //!
 //! An error does not end the stream, and the next call returns the same error again. If the next
 //! record was deleted or truncated, every call returns
@@ -84,23 +89,28 @@
 //!
 //! ```
 //! # #[cfg(feature = "futures")] {
-//! use annals::{Error, Log, LogConfig, Offset, Result, StartAt, StoredRecord, Tail, fs::MemFs};
+//! use annals::{CloseReason, Error, Offset, OnCorruption, Result, StartAt, Store, StoreConfig};
+//! use annals::{StoredRecord, Tail, TopicConfig};
 //! use futures_util::StreamExt;
 //! use tokio::sync::{mpsc, oneshot};
 //!
-//! /// Passes records on until it is told to stop; returns the offset to go on from.
+//! /// Passes records on until it is told to stop, or the log is closed for some reason. Returns
+//! /// the offset to go on from, and the reason.
 //! async fn follow(
 //!     mut tail: Tail,
 //!     records: mpsc::Sender<StoredRecord>,
 //!     mut stop: oneshot::Receiver<()>,
-//! ) -> Result<Offset> {
+//! ) -> Result<(Offset, Option<CloseReason>)> {
 //!     loop {
 //!         let next = tokio::select! {
 //!             _ = &mut stop => break,
 //!             next = tail.next() => next, // cancel-safe
 //!         };
 //!         match next {
-//!             None => break, // the log was closed
+//!             None => {
+//!                 let Err(Error::Closed { reason, .. }) = tail.next_record(None) else { continue };
+//!                 return Ok((tail.offset(), Some(reason)));
+//!             }
 //!             Some(Ok(record)) => {
 //!                 if records.send(record).await.is_err() {
 //!                     break; // no task takes records any more
@@ -112,26 +122,35 @@
 //!             Some(Err(error)) => return Err(error), // damage, or an error of the disk
 //!         }
 //!     }
-//!     Ok(tail.offset())
+//!     Ok((tail.offset(), None))
 //! }
 //!
 //! # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
 //! # runtime.block_on(async {
-//! let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+//! let store = Store::in_memory(StoreConfig::default())?;
+//! let log = store.create_topic("orders", TopicConfig::default())?.partition(0)?;
 //! log.append_all(["a", "b", "c"].map(Into::into))?;
 //! let tail = log.tail(StartAt::Earliest)?;
 //! log.delete_before(2)?; // the next record of the tail is gone
 //!
 //! let (to_task, mut records) = mpsc::channel(100);
 //! let (stop, stopped) = oneshot::channel();
-//! let following = tokio::spawn(follow(tail, to_task, stopped));
+//! # let _stop = stop;
+//! let following = tokio::spawn(follow(tail, to_task.clone(), stopped));
 //! assert_eq!(records.recv().await.unwrap().value_str(), Some("c"));
 //! log.append("d")?;
 //! assert_eq!(records.recv().await.unwrap().value_str(), Some("d"));
 //!
+//! // The new log of a partition needs a new tail.
+//! let log = store.reopen_partition("orders", 0, OnCorruption::Fail)?;
+//! let (next, reason) = following.await.unwrap()?;
+//! assert_eq!((next, reason), (4, Some(CloseReason::Reopened)));
+//! let (stop, stopped) = oneshot::channel();
+//! let following = tokio::spawn(follow(log.tail(next)?, to_task, stopped));
+//!
 //! // ... and when the program ends:
 //! stop.send(()).ok();
-//! assert_eq!(following.await.unwrap()?, 4);
+//! assert_eq!(following.await.unwrap()?, (4, None));
 //! # Ok::<(), annals::Error>(())
 //! # }).unwrap();
 //! # }
@@ -193,8 +212,11 @@
 //! before. If the program dies in between, the next consumer of the group reads the record again:
 //! each record is processed *at least once*.
 //!
+//! A commit that fails with a [retryable](crate::Error::is_retryable) error, on a full disk or in
+//! a rebalance, must not end the service: keep its offsets, and commit them in the next round.
+//!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, ConsumerRecord, ErrorKind, OffsetAndMetadata};
+//! use annals::{AutoOffsetReset, ConsumerConfig, ConsumerRecord, OffsetAndMetadata};
 //! use annals::{Store, StoreConfig, TopicConfig, TopicPartition};
 //! use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 //!
@@ -216,13 +238,13 @@
 //! let (finished, commits) = mpsc::channel::<(TopicPartition, OffsetAndMetadata)>();
 //!
 //! let polling = tokio::task::spawn_blocking(move || {
+//!     let mut offsets = BTreeMap::new(); // the last of each partition stays
 //!     loop {
 //!         for record in consumer.poll(Duration::from_secs(1))? {
 //!             if to_task.blocking_send(record).is_err() {
 //!                 break; // the task has ended
 //!             }
 //!         }
-//!         let mut offsets = BTreeMap::new(); // the last of each partition stays
 //!         let ended = loop {
 //!             match commits.try_recv() {
 //!                 Ok((partition, next)) => drop(offsets.insert(partition, next)),
@@ -232,9 +254,10 @@
 //!         // Partitions may have moved to another member meanwhile: it reads those records again.
 //!         let assigned = consumer.assignment();
 //!         offsets.retain(|partition, _| assigned.contains(partition));
-//!         match consumer.commit_offsets(offsets) {
-//!             Err(error) if error.kind() == ErrorKind::Rebalancing => {}
-//!             committed => committed?,
+//!         match consumer.commit_offsets(offsets.clone()) {
+//!             Ok(()) => offsets.clear(),
+//!             Err(error) if error.is_retryable() && !ended => {} // the next round has them, too
+//!             Err(error) => return Err(error),
 //!         }
 //!         if ended {
 //!             return consumer.close();
@@ -274,6 +297,12 @@
 //! each partition is the right one. With several tasks, give each partition to one of them, or
 //! commit only up to the first record that is not finished. If a record cannot be processed, do
 //! not send its offset, and stop the consumer, or the next commit of its partition covers it.
+//!
+//! `poll(..)?` ends the thread when one partition cannot be read. To continue with the others,
+//! match on [`ConsumeError::Partition`](crate::ConsumeError::Partition), report it, and poll again.
+//! If the partition is damaged and alone, each poll fails at once, so wait between two of them.
+//!
+//! If `bill` panics, nothing wakes the thread: it ends after its present poll, up to a second later.
 //!
 //! The thread waits in `blocking_send` when the task falls behind. Keep that below
 //! [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 minutes by default, or the

@@ -263,6 +263,12 @@
 //! | one sync of one partition fails, a handle closes it, or a reader meets damage in it | that partition rejects writes, or fails where it is damaged; all others work | [`reopen_partition`](crate::Store::reopen_partition): producers, consumers and groups continue with it | `reopening.rs`: `acknowledged_records_are_polled_once_whatever_is_reopened` |
 //! | a batch of a numbered producer fails although it was written, and its partition is reopened | the next batch is stored, too | nothing | `reopening.rs`: `partition_takes_records_again_after_failed_sync` |
 //! | a topic is created on a disk too full for its checkpoints | [`StorageFull`](crate::ErrorKind::StorageFull), and no topic | make room, call again | `full_disk.rs`: `topic_is_not_created_without_its_checkpoints` |
+//! | a partition of a store that was opened after a loss of power is reopened | damage is an error, as in any other store | restore it, or reopen it with `Quarantine` | `reopening.rs`: `damage_is_not_cut_when_machine_stopped_before_the_store_was_opened` |
+//! | a topic cannot grow, and is deleted | it is gone with what the growth had begun | nothing | `store.rs`: `deleted_topic_is_gone_after_growth_failed` |
+//! | several logs of a store need the reserve at once on a full disk | each writes into a file of its own | nothing | `full_disk.rs`: `reserve_in_use_is_left_alone` |
+//! | a partition is reopened while others of its topic are closed or poisoned | it is reopened | reopen the others, too | `reopening.rs`: `partition_is_reopened_beside_others_that_are_closed` |
+//! | the reserve of a full disk is removed | as without a reserve | make room | `full_disk.rs`: `reserve_that_was_removed_counts_as_none` |
+//! | an fsync fails, the system forgets what it could not write, and the log is closed and opened | the close writes it again, and the opening makes it durable | nothing | `faults.rs`: `close_writes_unsynced_bytes_again_after_failed_sync` |
 //! | the first segments of a log are missing after an unclean end | [`Error::Corrupt`](crate::Error::Corrupt); nothing is removed | restore the files, or choose `OnCorruption` | `recovery_holes.rs`: `missing_front_is_damage_after_unclean_end` |
 //! | a deletion from the front stops at any moment, also on a full disk without a reserve, or power is lost | the log opens | nothing | `recovery_holes.rs`: `log_opens_wherever_deletion_stopped`, `front_lost_with_power_takes_what_follows` |
 //! | the first opening of a broker's directory is interrupted | the next one opens it | nothing | `recovery_holes.rs`: `log_of_broker_opens_wherever_first_opening_stopped` |
@@ -290,9 +296,12 @@
 //! a second fsync may succeed without them. So a failed fsync is never retried. The log becomes
 //! *poisoned*: it rejects every change with [`Error::Poisoned`](crate::Error::Poisoned), which
 //! names the first cause. Reads go on. Every thread that waits for the failed fsync gets an error.
-//! Close the log and open it again: opening reads the disk and trusts nothing else. In a store,
+//! Close the log and open it again. In a store,
 //! [`reopen_partition`](crate::Store::reopen_partition) does both for one partition, and the
-//! store's producers and consumers continue with it.
+//! store's producers and consumers continue with it. As it closes, the log writes the bytes that
+//! are not durable once more. The system may hold them in memory and count them as written, and
+//! the fsync of the next opening would return without them. If the process ends without that
+//! close, the next opening does not know of the failed fsync, and relies on its own.
 //!
 //! # Can an append that failed be there later?
 //!
@@ -473,14 +482,17 @@
 //!    whose name is like a partition's and is not valid, such as `orders-07`, opening fails. It
 //!    also fails if the directory belongs to something else: it holds files or directories, other
 //!    than hidden ones and what a fresh volume has, and neither a partition nor `meta.properties`,
-//!    a checkpoint, a lock or a marker. Nothing was written yet.
+//!    a checkpoint, a lock or a marker. A directory counts as a partition here if it holds a file
+//!    of a log. Nothing was written yet.
 //! 2. It locks the directory and its `.lock`, as for a log. It reads `meta.properties`, or writes
 //!    it if the directory is new.
 //! 3. It reads the checkpoints of all logs. If lines contradict each other, none of them counts.
 //!    If the checkpoint of the starts of the logs cannot be read, or has such lines, opening
 //!    fails. It reads the marker of a clean shutdown.
-//! 4. It removes directories that end in `-delete`. Then it looks at each topic, by the
-//!    `topic.properties` of its partition 0. If the topic was being deleted, it deletes it. If the
+//! 4. It removes what is left of deleted partitions: the directories with a name like
+//!    `orders-0.<32 digits>-delete` that are empty or hold a file of a log. Then it looks at each
+//!    topic, by the `topic.properties` of its partition 0. If two topics have one id, opening
+//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the
 //!    topic was being created, it creates the partitions that are missing. For any other topic, a
 //!    missing partition is an error. An empty directory that only has [the
 //!    name](super::format#a-directory-of-topics) of a partition is left alone.
@@ -507,7 +519,9 @@
 //! boot id (other systems, `/proc` not mounted), every opening after an unclean end counts as
 //! after a loss of power. So does the opening of a log that was copied to another machine. The
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
-//! at whatever step, changes nothing for the next one. A directory without `.lock`, or with an
+//! at whatever step, leaves the answer to the next one. It also leaves the marker of a clean
+//! shutdown, unless a log is not as the marker describes it: then the log was changed since, and
+//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or with an
 //! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
 //! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
 //! after a loss of power.

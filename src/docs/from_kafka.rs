@@ -396,7 +396,8 @@
 //!
 //! If only the last partitions are missing, nothing in the directory shows it, and the topic has
 //! fewer. Check the count. [`MissingPartition`](crate::TopicError::MissingPartition) means that a
-//! partition *was* here, because a checkpoint or `topic.properties` names it.
+//! partition *was* here: `topic.properties` counts it, or a checkpoint has a line for it and a
+//! partition with a higher number is here.
 //!
 //! # From a store to a broker
 //!
@@ -436,7 +437,7 @@
 //! |---|---|---|
 //! | `meta.properties` | the ids of the cluster, the node and the directory. A store creates random ids for a new directory, and keeps the ids it finds | stays: the broker takes the node and the cluster from it |
 //! | `partition.metadata` | the id of the topic, the same in all its partitions | stays: `to_broker` gives the same id to the controller |
-//! | the three checkpoints | one line for each log: durable below, starts at, compacted below. A wrong line costs time; the start of a log is stored twice, and ignored if the two differ | stay: each side takes over the checkpoints of the other |
+//! | the three checkpoints | one line for each log: durable below, starts at, compacted below. Two lines of one log that differ do not count, and cost time. In `log-start-offset-checkpoint` they are an error, as deleted records would reappear without the start | stay: each side takes over the checkpoints of the other |
 //! | `replication-offset-checkpoint` | the progress of the replicas; a store has none | the broker creates its own |
 //! | `.kafka_cleanshutdown` | marks that the logs were closed cleanly, and by which side | stays: each side removes it before it writes |
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |

@@ -18,7 +18,7 @@
 //! | producers in a snapshot | 1,458,888 | 64 MiB; with more producers no snapshot is written, and opening reads the batches |
 //! | batches of a producer that are recognised | 5 | as in Kafka, which recognises 1 after a restart |
 //! | sequence number | 2³¹ - 1, then 0 | Kafka stores 31 bits |
-//! | timestamp | 0 to 2⁶³ - 1, in milliseconds since 1970, or -1 for none; an append with a lower one fails with [`InvalidRecord`](crate::Error::InvalidRecord). A lower one that a broker has stored is read, and not found by time | |
+//! | timestamp | 0 to 2⁶³ - 1, in milliseconds since 1970, or -1 for none; in a topic, by default at most an hour after the present ([`timestamp_after_max`](crate::LogConfig::timestamp_after_max)). An append with another one fails with [`InvalidRecord`](crate::Error::InvalidRecord). A lower one that a broker has stored is read, and not found by time | |
 //! | name of a topic | 1 to 249 characters of `A-Z a-z 0-9 . _ -`; not `.`, `..`, `__cluster_metadata`, nor an internal topic of a store or a broker, such as `__consumer_offsets`; two topics may not differ only in `.` and `_` | Kafka's rule |
 //! | partitions of a topic | 1 to 100,000 | each is a directory |
 //! | topics of a store | the file system, and memory | |
@@ -42,8 +42,9 @@
 //! A segment is one to three files. A log keeps at most 16 log files open. In addition, it holds
 //! its directory, its lock file if it has one of its own, and the files that readers are in at the
 //! moment. So a store has two descriptors for each partition that is only written to. A closed log
-//! has none, even while handles to it live; a log opened read-only keeps two files open. A file is
-//! opened when it is first needed. If the process has no descriptors left, the call fails with
+//! has none, even while handles to it live, except the segment that a reader, tail or consumer is
+//! in, until its next call. A log opened read-only keeps two files open. A file is opened when it
+//! is first needed. If the process has no descriptors left, the call fails with
 //! [`ErrorKind::TooManyFiles`](crate::ErrorKind::TooManyFiles) and nothing is lost.
 //!
 //! The index entries of the active segment are in memory: 8 and 16 bytes for each 4 KiB appended,
@@ -100,8 +101,8 @@
 //! this crate needs.
 //!
 //! **Links.** A symbolic link at the name of one of the log's files, or of a partition in the
-//! directory of a store, is an error; it is not followed. The path of the directory that you open
-//! may contain links.
+//! directory of a store, is an error, whether you open the store or the log; it is not followed.
+//! Otherwise, the path of the directory that you open may contain links.
 //!
 //! # One writer, many readers
 //!
@@ -124,9 +125,11 @@
 //!   mounted without the directory above it is rejected, as its checkpoints cannot be seen.
 //!
 //! Any number of processes may read meanwhile, [a log](crate::Log::open_read_only) or [a
-//! store](crate::Store::open_read_only). A call sees everything that was appended before it,
-//! durable or not; a tail that waits sees it after at most 10 ms. Readers lock nothing and change
-//! nothing, and they cannot tell which records are durable.
+//! store](crate::Store::open_read_only). A call that reads sees everything that was appended
+//! before it, durable or not; a tail that waits sees it after at most 10 ms.
+//! [`Log::offsets`](crate::Log::offsets) does not look at the files, so it has what the last such
+//! call found. Readers lock nothing and change nothing, and they cannot tell which records are
+//! durable.
 //!
 //! With a file system of your own, implement [`Fs::hold_dir`](crate::fs::Fs::hold_dir) for this.
 //! Without it, as on Windows, only the `.lock` at a path keeps other writers out.

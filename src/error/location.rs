@@ -1,5 +1,6 @@
 //! Which log an error is about, and what can be done about it there.
 
+use crate::types::Timestamp;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,7 +94,7 @@ impl fmt::Display for Closed<'_> {
             ),
             (_, Some((topic, number))) => write!(
                 f,
-                "log {log} is closed; call `Store::reopen_partition(\"{topic}\", {number}, ..)` to open it again"
+                "log {log} is closed; call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` to open it again"
             ),
             (_, None) => write!(f, "log {log} is closed; open it again with `Log::open`"),
         }
@@ -107,7 +108,10 @@ impl fmt::Display for Recover<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.partition() {
             Some((topic, number)) => {
-                write!(f, "call `Store::reopen_partition(\"{topic}\", {number}, ..)` to recover it")
+                write!(
+                    f,
+                    "call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` to recover it"
+                )
             }
             None => f.write_str("close it and open it again to recover it"),
         }
@@ -140,5 +144,25 @@ impl fmt::Display for Range {
             return write!(f, "is empty and ends at {end}; {end} is the only offset in range");
         }
         write!(f, "starts at {start} and ends at {end}; choose an offset from {start} to {end}")
+    }
+}
+
+/// Which setting keeps a timestamp out of its range.
+pub(super) struct TimeLimit(pub(super) Timestamp, pub(super) Timestamp);
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TimeLimit(timestamp, earliest) = *self;
+        let side = match timestamp < earliest {
+            true if earliest.as_millis() <= 0 => {
+                return f.write_str("leave it out, or give a time since 1970");
+            }
+            true => "before",
+            false => "after",
+        };
+        write!(
+            f,
+            "raise `message.timestamp.{side}.max.ms` of the topic, or `timestamp_{side}_max` of a log"
+        )
     }
 }

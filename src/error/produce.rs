@@ -27,10 +27,7 @@ pub enum ProduceError {
         option: &'static str,
     },
     /// The buffer was full for as long as `send` may wait. Kafka: `BufferExhaustedException`.
-    #[error(
-        "no room for the record within {waited:?}: {buffer_bytes} bytes wait to be written{}; try again, or raise `buffer_bytes` or `max_block`",
-        Because(.cause)
-    )]
+    #[error("{}", NoRoom(*.waited, *.buffer_bytes, .cause.as_deref()))]
     BufferFull {
         /// How long `send` waited.
         waited: Duration,
@@ -80,12 +77,23 @@ pub enum ProduceError {
     Closed,
 }
 
-/// Displays the cause, if there is one.
-struct Because<'a>(&'a Option<Arc<Error>>);
+/// Why a buffer is full, and the way out: a larger one helps only if writing works.
+struct NoRoom<'a>(Duration, u64, Option<&'a Error>);
 
-impl std::fmt::Display for Because<'_> {
+impl std::fmt::Display for NoRoom<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.as_ref().map_or(Ok(()), |cause| write!(f, ", as writing fails ({cause})"))
+        let NoRoom(waited, buffer_bytes, cause) = self;
+        if let Some(cause) = cause {
+            write!(f, "writing fails ({cause}), so there was ")?;
+        }
+        write!(
+            f,
+            "no room for the record within {waited:?}: {buffer_bytes} bytes wait to be written; "
+        )?;
+        f.write_str(match cause {
+            Some(_) => "send it again when writing works",
+            None => "try again, or raise `buffer_bytes` or `max_block`",
+        })
     }
 }
 

@@ -121,7 +121,7 @@ pub enum TopicError {
         /// The file or directory.
         path: PathBuf,
         /// The problem.
-        reason: &'static str,
+        reason: String,
     },
     /// A setting of the topic has an invalid value. Kafka: `InvalidConfigurationException`.
     #[error("`{key}` cannot be `{value}`: {reason}")]
@@ -168,11 +168,11 @@ impl fmt::Display for WayOnline<'_> {
             ErrorKind::Busy => f.write_str("try again"),
             ErrorKind::Corrupt => write!(
                 f,
-                "`Store::reopen_partition(\"{topic}\", {number}, ..)` opens it after either"
+                "`Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)` opens it once it is restored, and with `OnCorruption::Quarantine` sets the damage aside"
             ),
             _ => write!(
                 f,
-                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, ..)`"
+                "when that is mended, call `Store::reopen_partition(\"{topic}\", {number}, OnCorruption::Fail)`"
             ),
         }
     }

@@ -455,6 +455,10 @@ impl Shared {
             Some(writer) => self.check_writable().and_then(|()| self.close_files(writer)),
             None => Ok(()),
         };
+        if closed.is_err() {
+            // The close has failed already, whether this succeeds or not.
+            self.write_unsynced_again().ok();
+        }
         // A sync that another thread leads may be about to write the recovery point: not
         // after the lock is released.
         let syncs = self.pause_syncs();

@@ -26,6 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The bytes and names that are not durable yet.
+/// How much of a segment is read and written again at a time.
+const REWRITE_BYTES: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct SyncState {
     /// A sync is running, or its leader waits for others to join. Reset by [`Lead`] on every way
@@ -198,6 +201,31 @@ impl Shared {
             self.advance_recovery_point(active.base)?;
         }
         Ok(end)
+    }
+
+    /// Writes the bytes once more that no fsync has made durable. After an fsync that failed, the
+    /// system may hold them in memory and count them as written: the next opening would read them
+    /// there, and its own fsync would return at once without them.
+    pub(crate) fn write_unsynced_again(&self) -> Result<()> {
+        let segments = self.sync.lock().segments.clone();
+        let (durable, end) = (self.durable(), self.end());
+        let mut bytes = vec![0; REWRITE_BYTES];
+        for segment in segments {
+            let known =
+                if durable > segment.base { segment.locate(durable, end) } else { Ok(None) };
+            let mut at = known.ok().flatten().map_or(0, |found| found.position);
+            let file = segment.file()?;
+            let path = segment.path(Kind::Log);
+            while at < segment.published() {
+                let left = segment.published().saturating_sub(at);
+                let len = usize::try_from(left).map_or(REWRITE_BYTES, |n| n.min(REWRITE_BYTES));
+                let piece = bytes.get_mut(..len).unwrap_or_default();
+                file.read_exact_at(piece, at).map_err(|e| Error::io("read", &path, e))?;
+                file.write_all_at(piece, at).map_err(|e| Error::io("write", &path, e))?;
+                at = at.saturating_add(len as u64);
+            }
+        }
+        Ok(())
     }
 
     /// Waits a moment for other threads to join this fsync, if they are expected.

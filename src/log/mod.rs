@@ -61,7 +61,6 @@ use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
 pub(crate) use lock::{Place, WriteLock};
-pub(crate) use open::NOT_A_DIRECTORY;
 pub(crate) use place::{DataDir, create};
 use shared::Shared;
 pub(crate) use signal::{Signal, hold_wakers, wake_after, wake_all};
@@ -138,8 +137,9 @@ impl Log {
     ///   process and by any path, or if a [`Store`](crate::Store) or a broker has the directory
     ///   above it open. While they are closed, you can open one of their logs at a time: see [one
     ///   writer, many readers](crate::docs::limits#one-writer-many-readers).
-    /// - [`Error::NotALog`] for a file, and for a directory that holds other files and no segment,
-    ///   such as a directory of logs. Hidden files and `lost+found` and the like do not count.
+    /// - [`Error::NotALog`] for a file, for a symbolic link in the directory of a store or a
+    ///   broker, and for a directory that holds other files and no segment, such as a directory of
+    ///   logs. Hidden files and `lost+found` and the like do not count.
     /// - [`TopicError`](crate::TopicError) `Unknown`, `UnknownPartition`, `MissingPartition` or
     ///   `PartitionElsewhere` if the directory above is that of a store or a broker, and it does
     ///   not have this partition.
@@ -213,6 +213,8 @@ impl Log {
     /// ```
     ///
     /// # Errors
+    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it, too,
+    ///   if the directory is gone: the writer deleted the topic.
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
     ///   ends below what was synced, unless `open` would trust the indexes of that part and not
@@ -413,8 +415,11 @@ impl Log {
         Tail::new(&self.shared, start.into())
     }
 
-    /// Returns the start, the end and the durable end of the log. On a read-only log, as of the
-    /// last look at the files.
+    /// Returns the start, the end and the durable end of the log.
+    ///
+    /// On a read-only log, these are as of the last look at the files, which every call that reads
+    /// takes and this one does not. `log.reader(StartAt::Latest)?.offset()` looks and returns the
+    /// end.
     #[must_use]
     pub fn offsets(&self) -> Offsets {
         self.shared.offsets()
@@ -757,8 +762,8 @@ impl Log {
     /// Makes everything durable and closes the log, for all handles. Tails wake up.
     ///
     /// All files and the directory are closed then, even while handles to the log live. Only a
-    /// reader, tail or consumer in the middle of a segment keeps the file of that segment open,
-    /// until its next call.
+    /// reader, tail or consumer keeps the file of the segment that it is in open, until its next
+    /// call. It is in one at the end of the log, too.
     ///
     /// `close` writes checkpoints, so that the next opening reads only names and small files. On a
     /// full disk it succeeds without them: everything appended is durable, an

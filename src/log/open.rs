@@ -86,16 +86,9 @@ pub(crate) struct Listing {
     partitions: Vec<String>,
 }
 
-pub(crate) const NOT_A_DIRECTORY: &str = "it, or what it lies in, is a file; give a directory";
-
 impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
-        let entries = dir.fs.list(&dir.path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: dir.path.as_path().into(), reason: NOT_A_DIRECTORY }
-            }
-            _ => Error::io("list", &dir.path, e),
-        })?;
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::list(&dir.path, e))?;
         let mut listing = Listing::default();
         for Entry { name, kind, len } in entries {
             if kind == EntryKind::Directory && key_of(&name).is_some() {

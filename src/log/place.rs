@@ -7,13 +7,13 @@
 //!  plain/          a log by itself: a lock and files of its own
 //! ```
 
-use crate::error::{Error, Result, TopicError};
+use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
 use crate::fs::{Entry, EntryKind, Fs, Open};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::LogConfig;
 use crate::log::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
 use crate::log::lock::{Ownership, Place, WriteLock, has_stopped_since};
-use crate::log::open::{Listing, NOT_A_DIRECTORY, Opening, segment_dir};
+use crate::log::open::{Listing, Opening, segment_dir};
 use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
@@ -86,7 +86,8 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         // A file is an error of what follows.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
-        listed => return listed.map(drop).map_err(|e| Error::io("list", path, e)),
+        Err(error) => return Err(Error::io("list", path, error)),
+        Ok(_) => return check_no_link(&**fs, path),
     }
     let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
     let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
@@ -106,6 +107,29 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
             Err(Error::NotALog { path: path.into(), reason })
         }
     }
+}
+
+/// Fails for a symbolic link with the name of a partition in a data directory: where the link
+/// leads, a log would be open with a lock and checkpoints that no owner of the data directory
+/// sees.
+fn check_no_link(fs: &dyn Fs, path: &Path) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let Some(name) = name.filter(|name| key_of(name).is_some()) else { return Ok(()) };
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    if !is_data_dir(fs, above)? {
+        return Ok(());
+    }
+    let entries = match fs.list(above) {
+        // It can be opened without being listed.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        entries => entries.map_err(|error| Error::io("list", above, error))?,
+    };
+    if entries.iter().any(|entry| entry.kind == EntryKind::Other && *entry.name == *name) {
+        let reason = "it is a symbolic link in the directory of a store, and such links are not followed; put the directory itself there, or open it where it is";
+        return Err(Error::NotALog { path: path.into(), reason });
+    }
+    Ok(())
 }
 
 /// The nearest directory above a path that is there, and whether it is the one that the path

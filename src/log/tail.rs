@@ -27,6 +27,13 @@ use std::time::Duration;
 /// and when the log is closed ([`Error::Closed`](crate::Error::Closed); a stream then ends). It
 /// sees records as soon as they are appended, durable or not.
 ///
+/// A closed log stays closed, and so does the end of its tails. To find out why it was closed,
+/// call [`next_record`](Tail::next_record), also after a stream has ended: it returns at once, and
+/// [`Error::Closed`](crate::Error::Closed) has the [reason](crate::CloseReason). After
+/// [`Reopened`](crate::CloseReason::Reopened), take a new tail from the partition's new log, at
+/// [`offset`](Tail::offset). After [`TopicDeleted`](crate::CloseReason::TopicDeleted), there is
+/// none.
+///
 /// A tail of a log that was opened read-only looks at the files every 10 ms.
 ///
 /// ```

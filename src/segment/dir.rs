@@ -432,16 +432,15 @@ impl SegmentDir {
     /// Replaces the content of a file by way of the reserve: its bytes are written over in place,
     /// which takes no room. Says whether there was a reserve.
     fn replace_from(&self, reserve: &Reserve, path: &Path, content: &[u8]) -> Result<bool> {
-        let Some(taken) = reserve.take() else { return Ok(false) };
-        let write = || -> io::Result<()> {
-            let file = self.fs.open(&taken.path, Open::ReadWrite)?;
+        let write = || -> io::Result<bool> {
+            let Some((taken, file)) = reserve.take()? else { return Ok(false) };
             file.write_all_at(content, 0)?;
             file.set_len(content.len() as u64)?;
             file.sync_all()?;
             self.with_room_for_name(|| self.fs.rename(&taken.path, path))?;
-            self.fs.sync_dir(&self.path)
+            self.fs.sync_dir(&self.path).map(|()| true)
         };
-        write().map(|()| true).map_err(|error| Error::io("replace", path, error))
+        write().map_err(|error| Error::io("replace", path, error))
     }
 
     /// Does what takes room in a directory, for a name. On a full disk the files of the reserve
@@ -463,9 +462,8 @@ impl SegmentDir {
     pub(crate) fn create(&self, file: SegmentFile, room: Room) -> Result<Arc<dyn File>> {
         let path = self.path_of(file);
         let from_reserve = |reserve: &Reserve| -> io::Result<Option<Arc<dyn File>>> {
-            let Some(taken) = reserve.take() else { return Ok(None) };
+            let Some((taken, file)) = reserve.take()? else { return Ok(None) };
             // Emptied before it has the name: what the reserve holds is nothing of a log.
-            let file = self.fs.open(&taken.path, Open::ReadWrite)?;
             file.set_len(0)?;
             self.with_room_for_name(|| self.fs.rename(&taken.path, &path))?;
             Ok(Some(file))

@@ -14,7 +14,7 @@
 //! first opened.
 
 use crate::event::Event;
-use crate::fs::{Fs, Open};
+use crate::fs::{File, Fs, Open};
 use crate::segment::dir::Events;
 use crate::segment::name::RESERVES;
 use crate::sync::Mutex;
@@ -129,8 +129,30 @@ impl Reserve {
         file.sync_all()
     }
 
-    /// Takes one of the files, which is the caller's to write into and to rename then.
-    pub(crate) fn take(&self) -> Option<Taken<'_>> {
+    /// Takes one of the files, which is the caller's to write into and to rename then. One that is
+    /// not there was removed to make room: it counts as missing from then on.
+    pub(crate) fn take(&self) -> io::Result<Option<(Taken<'_>, Arc<dyn File>)>> {
+        while let Some(taken) = self.take_any() {
+            match self.fs.open(&taken.path, Open::ReadWrite) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened.map(|file| Some((taken, file))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes one of the files, for the room of its name. Says whether there was one.
+    pub(crate) fn give_up(&self) -> io::Result<bool> {
+        while let Some(taken) = self.take_any() {
+            match self.fs.remove(&taken.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => return removed.map(|()| true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_any(&self) -> Option<Taken<'_>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let files = RESERVES.iter().zip(&mut state.bytes).zip(&mut state.taken);
@@ -141,14 +163,6 @@ impl Reserve {
             }
         }
         None
-    }
-
-    /// Removes one of the files, for the room of its name. Says whether there was one.
-    pub(crate) fn give_up(&self) -> io::Result<bool> {
-        match self.take() {
-            Some(taken) => self.fs.remove(&taken.path).map(|()| true),
-            None => Ok(false),
-        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Store {
         }
         shared.note_change();
         let topic = Topic::new(&topic);
-        self.maintain_topic(&topic)?;
+        self.maintain_new(&topic.partitions())?;
         Ok(topic)
     }
 
@@ -200,10 +200,10 @@ impl Store {
         {
             let _topics = shared.topics.write();
             shared.births.note(id, before);
-            found.grow(added, config);
+            found.grow(added.clone(), config);
         }
         shared.note_change();
-        self.maintain_topic(&found)
+        self.maintain_new(&added)
     }
 }
 

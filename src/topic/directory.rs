@@ -19,12 +19,12 @@
 use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
 use crate::fs::{Entry, EntryKind};
-use crate::log::{
-    Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, NOT_A_DIRECTORY, Place,
-};
+use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::segment::name::{CLEAN_SHUTDOWN, LOCK, Name, TOPIC_PROPERTIES, is_of_system};
+use crate::segment::name::{
+    CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
+};
 use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
 use crate::topic::id::{TopicId, Uuid};
@@ -34,6 +34,7 @@ use crate::topic::metadata::{
 };
 use crate::topic::name::{PartitionDir, Stage, is_compacted, is_like_partition};
 use crate::topic::settings::TopicConfig;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,8 @@ impl Directory {
     }
 
     fn invalid(&self, name: &str, reason: &'static str) -> Error {
-        TopicError::InvalidDirectory { path: self.dir.path.join(name), reason }.into()
+        TopicError::InvalidDirectory { path: self.dir.path.join(name), reason: reason.to_owned() }
+            .into()
     }
 
     /// What the name of a directory says; `None` for one that is something else, and is left
@@ -115,16 +117,9 @@ impl Directory {
     /// Fails for a directory that is something else. Nothing was written in it yet.
     pub(crate) fn check(&self) -> Result<()> {
         let path = &self.dir.path;
-        let entries = self.dir.fs.list(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotADirectory => {
-                Error::NotALog { path: path.as_path().into(), reason: NOT_A_DIRECTORY }
-            }
-            _ => Error::io("list", path, error),
-        })?;
+        let entries = self.dir.fs.list(path).map_err(|error| Error::list(path, error))?;
         for entry in &entries {
-            if entry.kind == EntryKind::File
-                && Path::new(&entry.name).extension().is_some_and(|e| e == "log")
-            {
+            if entry.kind == EntryKind::File && SegmentFile::parse(&entry.name).is_some() {
                 let reason = "it is a file of a log: this is the directory of one partition; give the one above it";
                 return Err(self.invalid(&entry.name, reason));
             }
@@ -142,15 +137,17 @@ impl Directory {
             return Ok(());
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
-            match self.parse(&entry.name)? {
-                Some(Some(PartitionDir { stage: Stage::Current, topic, partition })) => {
-                    let path = self.path_of(&topic, partition);
-                    if self.entries(&path)?.is_some_and(|entries| entries.iter().any(is_of_log)) {
-                        return Ok(());
-                    }
+            let is_of_data_dir = match self.parse(&entry.name)? {
+                // A name alone may be of others.
+                Some(Some(_)) => {
+                    let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
+                    within.iter().any(is_of_log)
                 }
-                Some(_) => return Ok(()),
-                None => {}
+                Some(None) => true,
+                None => false,
+            };
+            if is_of_data_dir {
+                return Ok(());
             }
         }
         let reason = "the directory holds nothing of a store or a broker, so it belongs to something else; give the store a directory of its own";
@@ -191,7 +188,12 @@ impl Directory {
                     topics.entry(topic).or_default().insert(partition);
                 }
                 Some(PartitionDir { stage: Stage::Delete(_), .. }) => {
-                    self.remove_deleted(&entry.name)?
+                    let within = self.entries(&path.join(&entry.name))?.unwrap_or_default();
+                    if within.iter().all(is_temporary) || within.iter().any(is_of_log) {
+                        self.remove_deleted(&entry.name)?;
+                    } else {
+                        unknown.push(entry.name);
+                    }
                 }
                 _ => {}
             }
@@ -295,6 +297,37 @@ impl Directory {
         Ok(true)
     }
 
+    /// Fails if two topics have one id: the directories of one are copies of those of the other.
+    /// What is missing of the copy is not gone.
+    pub(crate) fn check_copies(
+        &self,
+        found: &[Found],
+        checkpoints: &DataCheckpoints,
+    ) -> Result<()> {
+        let is_known = |topic: &Found| {
+            topic.partitions.iter().any(|n| Directory::has_lines(&topic.name, *n, checkpoints))
+        };
+        let evidence = |topic: &Found| (!is_known(topic), Reverse(topic.partitions.len()));
+        let mut by_evidence: Vec<&Found> = found.iter().collect();
+        by_evidence.sort_by_key(|topic| evidence(topic));
+        let mut by_id: BTreeMap<[u8; 16], &Found> = BTreeMap::new();
+        for topic in by_evidence {
+            let Some(id) = topic.id.filter(|id| !id.is_zero()) else { continue };
+            if let Some(original) = by_id.insert(id.to_bytes(), topic) {
+                let first = topic.partitions.first().copied().unwrap_or(0);
+                let what = if evidence(original) == evidence(topic) {
+                    "one of the two is a copy: move that one out"
+                } else {
+                    "of which it seems to be a copy: move it out"
+                };
+                let reason = format!("it has the id of topic `{}`, {what}", original.name);
+                let path = self.path_of(&topic.name, first);
+                return Err(TopicError::InvalidDirectory { path, reason }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a checkpoint knows of a partition.
     fn has_lines(topic: &str, partition: u32, checkpoints: &DataCheckpoints) -> bool {
         let log = (topic.to_owned(), partition.cast_signed());
@@ -344,7 +377,7 @@ impl Directory {
         }
         let reason =
             "it is there already, and is not of this topic: take another name, or move it away";
-        Err(TopicError::InvalidDirectory { path, reason }.into())
+        Err(TopicError::InvalidDirectory { path, reason: reason.to_owned() }.into())
     }
 
     /// Returns the stored definition of a topic.
@@ -446,7 +479,10 @@ impl Directory {
         let path = self.dir.path.join(name);
         let fs = &self.dir.fs;
         let remove = || -> io::Result<()> {
-            for entry in fs.list(&path)? {
+            let mut entries = fs.list(&path)?;
+            // If this is interrupted, a file of the log still tells that the rest is to go.
+            entries.sort_by_key(is_of_log);
+            for entry in entries {
                 fs.remove(&path.join(&entry.name))?;
             }
             fs.remove_dir(&path)
@@ -474,7 +510,12 @@ pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
 fn is_vacant(entries: &[Entry]) -> bool {
     let is_unknown = |entry: &Entry| matches!(Name::parse(&entry.name), Name::Unknown);
     let is_of_others = |entry: &Entry| is_unknown(entry) && is_of_system(&entry.name);
-    entries.iter().all(|entry| entry.name.ends_with(".tmp") || is_of_others(entry))
+    entries.iter().all(|entry| is_temporary(entry) || is_of_others(entry))
+}
+
+/// Whether it is what an atomic replacement of a file has left.
+fn is_temporary(entry: &Entry) -> bool {
+    entry.kind == EntryKind::File && entry.name.ends_with(".tmp")
 }
 
 /// Whether it is a file that only the directory of a log has.

@@ -39,6 +39,7 @@ impl Store {
         let mut survey = shared.directory.survey(&shared.checkpoints)?;
         self.check_missing(&survey)?;
         survey.found.iter_mut().for_each(|found| self.find_id(found));
+        shared.directory.check_copies(&survey.found, &shared.checkpoints)?;
         self.check_broken(&mut survey)?;
         let Survey { found, deleting, unknown } = survey;
         *shared.unknown.write() = unknown;
@@ -91,7 +92,7 @@ impl Store {
             }
         }
         shared.directory.dir.fill_reserve();
-        self.topics().iter().try_for_each(|topic| self.maintain_topic(topic))
+        self.topics().iter().try_for_each(|topic| self.maintain_new(&topic.partitions()))
     }
 
     /// The marker of a clean shutdown knows the topics that there were. No log can tell that all
@@ -241,7 +242,8 @@ impl Store {
         match shared.directory.topic_id(topic, partition)? {
             Some(known) if known == id => {}
             Some(_) => {
-                let reason = "its `partition.metadata` has the id of another topic of that name";
+                let reason =
+                    "its `partition.metadata` has the id of another topic of that name".to_owned();
                 let path = shared.directory.path_of(topic, partition);
                 return Err(TopicError::InvalidDirectory { path, reason }.into());
             }
@@ -263,8 +265,9 @@ impl Store {
         shared.directory.open_log(topic, partition, &config, &within)
     }
 
-    pub(super) fn maintain_topic(&self, topic: &Topic) -> Result<()> {
+    /// Has logs maintained that were opened just now. An earlier one may be closed or poisoned.
+    pub(super) fn maintain_new(&self, logs: &[Log]) -> Result<()> {
         let Some(maintainer) = &self.shared().maintainer else { return Ok(()) };
-        topic.partitions().iter().try_for_each(|log| maintainer.add(log))
+        logs.iter().try_for_each(|log| maintainer.add(log))
     }
 }

@@ -28,9 +28,13 @@ impl Store {
     ///
     /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
     /// Producers and consumers of the store continue with the new log: a record that waits to be
-    /// sent goes there, a consumer keeps its position, and a group needs no rebalance. A send that
-    /// was being written when the log failed reports that failure. Other partitions stay in use
-    /// meanwhile.
+    /// sent goes there, and a group needs no rebalance. A consumer keeps its position. If the new
+    /// log does not reach that far, or begins behind it, the consumer's
+    /// [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) decides, as after any
+    /// truncation or deletion. A send that was being written when the log failed reports that
+    /// failure. Other partitions stay in use meanwhile.
+    ///
+    /// A [`Tail`](crate::Tail) does not continue: take a new one from the log that this returns.
     ///
     /// A partition of `__consumer_offsets` may still have offsets of a topic that was
     /// [deleted](Store::delete_topic) while it was offline.
@@ -94,7 +98,7 @@ impl Store {
         }
         shared.note_change();
         let log = opened?;
-        self.maintain_topic(&found)?;
+        self.maintain_new(std::slice::from_ref(&log))?;
         Ok(log)
     }
 
@@ -103,7 +107,8 @@ impl Store {
         let directory = &self.shared().directory;
         match directory.definition(topic.name())? {
             Some(Definition { state: State::Deleting, .. }) => {
-                let reason = "its topic was being deleted: open the store again to finish that";
+                let reason =
+                    "its topic was being deleted: open the store again to finish that".to_owned();
                 let path = directory.path_of(topic.name(), partition);
                 Err(TopicError::InvalidDirectory { path, reason }.into())
             }

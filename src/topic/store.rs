@@ -144,8 +144,12 @@ impl Store {
     ///   like a partition's and holds other files.
     /// - [`TopicError::InvalidDirectory`] if the directory belongs to something else: it holds
     ///   files or directories, other than hidden ones and what a fresh volume has, and nothing of
-    ///   a store or a broker. Nothing was written. Also if a partition is beyond those that its
-    ///   topic has, or is a symbolic link.
+    ///   a store or a broker. Nothing was written. Also if a partition is a symbolic link, if a
+    ///   topic has the id of another one, because it is a copy (`cp -a orders-0 copy-0`), and if a
+    ///   log is beyond the partitions that its topic has and has no `partition.metadata`. With
+    ///   one, it counts as a partition that a broker added, and the numbers between as elsewhere.
+    ///   A copy like `cp -a orders-0 orders-7` cannot be told from that, so never copy a partition
+    ///   within the directory of a store.
     /// - [`TopicError::MissingPartition`] if a partition's directory is gone.
     /// - [`Error::Corrupt`] for damage in a file of the store itself; in a partition, with
     ///   [`OfflinePartitions::Never`].
@@ -346,7 +350,8 @@ impl Store {
 
     /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening
     /// reads none of them. On a full disk `close` succeeds, too, and the next opening recovers the
-    /// logs. All files and directories are closed, even while handles live: see [`Log::close`].
+    /// logs. All files and directories are closed, even while handles live, except the segment
+    /// that a reader, tail or consumer is in: see [`Log::close`].
     ///
     /// Close producers and consumers first: the records that wait in a producer, and the positions
     /// that a consumer has not committed, are not in the logs yet.

@@ -60,9 +60,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Error::Io`] if there is no such directory.
+    /// - [`Error::DirectoryNotFound`] if there is no such directory.
     /// - [`TopicError::InvalidDirectory`] for a directory that is not a store.
-    /// - [`Error::InvalidConfig`].
+    /// - [`Error::NotALog`] for a file.
+    /// - [`Error::InvalidConfig`], [`Error::Io`].
     pub fn open_read_only(dir: impl AsRef<Path>, config: StoreConfig) -> Result<StoreView> {
         config.validate()?;
         Place::check(dir.as_ref())?;
@@ -86,7 +87,7 @@ impl StoreView {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`Error::DirectoryNotFound`], [`Error::Io`].
     pub fn topics(&self) -> Result<Vec<String>> {
         let found = self.found()?.into_keys();
         let is_there = |name: &String| {
@@ -100,7 +101,7 @@ impl StoreView {
     fn found(&self) -> Result<BTreeMap<String, BTreeSet<u32>>> {
         let path = self.path();
         let mut topics: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-        for entry in self.directory.dir.fs.list(path).map_err(|e| Error::io("list", path, e))? {
+        for entry in self.directory.dir.fs.list(path).map_err(|e| Error::list(path, e))? {
             if entry.kind == EntryKind::Directory
                 && let Ok(Some(PartitionDir { topic, partition, stage: Stage::Current })) =
                     PartitionDir::parse(&entry.name)

@@ -41,6 +41,7 @@ mod bell;
 mod callbacks;
 mod commit;
 mod config;
+mod following;
 mod interest;
 mod membership;
 mod partition;
@@ -385,13 +386,13 @@ impl Consumer {
         self.partitions.iter_mut().find(|partition| partition.name == *name)
     }
 
-    fn assigned(&mut self, name: &TopicPartition) -> Result<&mut Partition> {
+    fn assigned(&self, name: &TopicPartition) -> Result<usize> {
         self.check_open()?;
         let not_assigned = || ConsumeError::NotAssigned {
             topic: (*name.topic).to_owned(),
             partition: name.partition,
         };
-        self.partition_mut(name).ok_or_else(|| not_assigned().into())
+        self.index(name).ok_or_else(|| not_assigned().into())
     }
 }
 
@@ -403,8 +404,19 @@ impl Consumer {
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
     /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start
     ///   or above the end of the partition.
+    /// - [`ConsumeError::Partition`] if its log is closed or offline, or its topic was deleted. The
+    ///   error is [retryable](crate::Error::is_retryable) while the partition is
+    ///   [being reopened](Store::reopen_partition).
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
-        self.assigned(partition)?.seek(to.into())
+        let (index, to) = (self.assigned(partition)?, to.into());
+        loop {
+            self.follow(index)?;
+            let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+            match partition.seek(to) {
+                Err(_) if partition.log.is_closed() => {}
+                done => return done,
+            }
+        }
     }
 
     /// Moves the position in these partitions to their first record. Without any partition,
@@ -466,7 +478,10 @@ impl Consumer {
         paused: bool,
     ) -> Result<()> {
         for name in partitions {
-            self.assigned(&name)?.paused = paused;
+            let index = self.assigned(&name)?;
+            if let Some(partition) = self.partitions.get_mut(index) {
+                partition.paused = paused;
+            }
         }
         Ok(())
     }
@@ -485,26 +500,42 @@ impl Consumer {
     /// Returns the offset of the next record that a poll returns from a partition.
     ///
     /// # Errors
-    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`]; [`ConsumeError::NoOffset`] if
-    /// there is no committed offset and [`auto_offset_reset`](ConsumerConfig::auto_offset_reset)
-    /// is none.
+    /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoOffset`] if there is no committed offset and
+    ///   [`auto_offset_reset`](ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::Partition`] as [`seek`](Consumer::seek), if no poll has decided the
+    ///   position yet.
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
-        if self.assigned(partition)?.position().is_none() {
-            self.decide_positions_of(std::slice::from_ref(partition))?;
+        let index = self.assigned(partition)?;
+        loop {
+            let followed = self.follow(index);
+            if self.partitions.get(index).is_some_and(|one| one.position().is_none()) {
+                followed?;
+                self.decide_positions_of(std::slice::from_ref(partition))?;
+            }
+            match self.partitions.get(index).map(|one| (one.position(), one.log.is_closed())) {
+                Some((Some(position), _)) => return Ok(position),
+                Some((None, true)) => {}
+                Some((None, false)) | None => {
+                    let (topic, partition) = ((*partition.topic).to_owned(), partition.partition);
+                    return Err(ConsumeError::NoOffset { topic, partition }.into());
+                }
+            }
         }
-        let position = self.assigned(partition)?.position();
-        let (topic, partition) = ((*partition.topic).to_owned(), partition.partition);
-        position.ok_or_else(|| ConsumeError::NoOffset { topic, partition }.into())
     }
 
     /// Returns the number of offsets left to read in a partition: from the position to the end,
     /// without deleted records.
     ///
     /// # Errors
-    /// As [`position`](Consumer::position).
+    /// As [`position`](Consumer::position). Also [`ConsumeError::Partition`], as
+    /// [`seek`](Consumer::seek).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
+        let index = self.assigned(partition)?;
+        self.follow(index)?;
         let position = self.position(partition)?;
-        Ok(self.assigned(partition)?.log.offsets().behind(position))
+        let lag = |one: &Partition| one.log.offsets().behind(position);
+        Ok(self.partitions.get(index).map_or(0, lag))
     }
 
     /// Returns the offset that the group has committed for a partition, whichever member has it.
@@ -555,7 +586,8 @@ impl Consumer {
     ) -> Result<BTreeMap<TopicPartition, Option<(Offset, Timestamp)>>> {
         let times: BTreeMap<TopicPartition, Timestamp> = times.into_iter().collect();
         let find = |(name, time): (TopicPartition, Timestamp)| {
-            let found = self.log(&name)?.offset_for_time(time)?;
+            let found = self.log(&name)?.offset_for_time(time);
+            let found = found.map_err(crate::Error::or_being_reopened)?;
             Ok((name, found))
         };
         times.into_iter().map(find).collect()

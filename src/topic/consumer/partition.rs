@@ -25,9 +25,11 @@ pub(super) struct Partition {
     /// poll.
     reader: Option<Reader>,
     pub(super) paused: bool,
-    /// Whether its topic was deleted, or it is being reopened. It is looked up again when topics
-    /// come or go.
+    /// Whether it has no open log: its topic was deleted, or it is offline, closed, or being
+    /// reopened. It is looked up again when topics or logs come or go.
     pub(super) gone: bool,
+    /// Whether a poll has failed because of that.
+    pub(super) reported: bool,
     /// The offset that this consumer committed last.
     pub(super) committed: Option<Offset>,
     trigger: Arc<Trigger>,
@@ -61,6 +63,7 @@ impl Partition {
             reader,
             paused: false,
             gone: false,
+            reported: false,
             committed,
             trigger,
             waker,
@@ -109,6 +112,7 @@ impl Partition {
         self.trigger = fresh;
         self.waker_id = log.waker_id();
         (self.log, self.born) = (log, born);
+        (self.gone, self.reported) = (false, false);
     }
 
     /// Whether there may be something to read, or something to say.

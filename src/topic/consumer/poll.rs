@@ -1,6 +1,6 @@
 //! Polling: returns the records that are there, or waits for some.
 
-use crate::error::{CloseReason, ConsumeError, Error, Result};
+use crate::error::{ConsumeError, Error, Result};
 use crate::topic::consumer::config::AutoOffsetReset;
 use crate::topic::consumer::interest::Interest;
 use crate::topic::consumer::partition::{Partition, Room};
@@ -25,11 +25,18 @@ impl Consumer {
     /// # Errors
     /// After an error, positions are as before the call. Poll again to go on with other
     /// partitions.
+    ///
+    /// If the log of a partition is closed or offline, or the topic of an
+    /// [assigned](Consumer::assign) one was deleted, one poll fails at once. Later polls wait for
+    /// its log and return the records of other partitions, and fail again if there were none until
+    /// the timeout.
     /// - [`ConsumeError::NotSubscribed`], [`ConsumeError::Closed`].
     /// - [`ConsumeError::NoOffset`] if a partition has no committed offset and
     ///   [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
-    /// - [`ConsumeError::Partition`] if a partition cannot be read: it is damaged, its topic was
-    ///   deleted, or the next records were deleted and `auto_offset_reset` is none.
+    /// - [`ConsumeError::Partition`] if a partition cannot be read: it is damaged, closed or
+    ///   offline, its topic was deleted, or the next records were deleted and `auto_offset_reset`
+    ///   is none. The consumer continues with a partition that was damaged, closed or offline once
+    ///   you have [reopened](crate::Store::reopen_partition) it.
     /// - [`ConsumeError::CallbackPanicked`].
     /// - [`GroupError::FencedInstanceId`](crate::GroupError::FencedInstanceId) if another consumer
     ///   has taken this one's place: close it. Another [`GroupError`](crate::GroupError) if the
@@ -62,6 +69,7 @@ impl Consumer {
             // return.
             self.auto_commit_if_due()?;
             self.show_life_if_due()?;
+            self.follow_all()?;
             self.decide_positions()?;
             if std::mem::take(&mut self.begins_new_partition) {
                 // Without the commit, the partition is not new after a crash, and would begin at
@@ -69,7 +77,11 @@ impl Consumer {
                 self.auto_commit()?;
             }
             let records = self.take_records()?;
-            if !records.is_empty() || waited {
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            if waited {
+                self.check_reported()?;
                 return Ok(records);
             }
             waited = !self.wait(rings, deadline)?;
@@ -226,34 +238,18 @@ impl Consumer {
             AutoOffsetReset::None => None,
         };
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
-        match (&error, reset) {
-            (Error::OffsetOutOfRange { .. }, Some(start)) => {
-                partition.seek(start).map_err(|error| partition.failed(meant, error))
-            }
-            (Error::Closed { .. }, _) => {
-                self.store.shared().check_open()?;
-                // Its topic was deleted, and one of that name may be there again, or the partition
-                // was reopened.
-                let name = partition.name.clone();
-                match self.store.partition(&name.topic, name.partition) {
-                    Ok((log, born)) if !log.is_closed() => {
-                        partition.replace_log((log, born));
-                        Ok(())
-                    }
-                    Ok((log, _)) if log.shared().close_reason() == CloseReason::Reopened => {
-                        partition.gone = true;
-                        Ok(())
-                    }
-                    Ok(_) => Err(error),
-                    // The group is about to take it away, unless a topic of that name comes first.
-                    Err(_) if self.interest.is_subscription() => {
-                        partition.gone = true;
-                        Ok(())
-                    }
-                    Err(unknown) => Err(partition.failed(meant, unknown)),
-                }
-            }
-            _ => Err(partition.failed(meant, error)),
+        if partition.log.is_closed() {
+            // The partition has another log now, or is about to. The poll follows, and reads that.
+            return Ok(());
         }
+        let error = match (&error, reset) {
+            (Error::OffsetOutOfRange { .. }, Some(start)) => match partition.seek(start) {
+                Ok(()) => return Ok(()),
+                Err(_) if partition.log.is_closed() => return Ok(()),
+                Err(failed) => failed,
+            },
+            _ => error,
+        };
+        Err(partition.failed(meant, error))
     }
 }

@@ -1,6 +1,6 @@
 //! A partition of the offsets topic, and the groups that are kept in it.
 
-use crate::error::{CloseReason, Error, ErrorKind, GroupError, LogLocation, Result, TopicError};
+use crate::error::{Error, GroupError, Result};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
 use crate::topic::births::Moment;
@@ -282,10 +282,7 @@ impl Shard {
             let appended = Appended { first, last, append_time, duplicate };
             if written { Ok(appended) } else { Err(self.log.shared().closed()) }
         });
-        appended.map_err(|error| match error {
-            Error::Closed { log, reason: CloseReason::Reopened } => being_reopened(&log),
-            other => other,
-        })
+        appended.map_err(Error::or_being_reopened)
     }
 
     /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
@@ -328,13 +325,6 @@ impl Shard {
         }
         Ok(removed)
     }
-}
-
-/// The error of a partition that is about to be open again.
-fn being_reopened(log: &LogLocation) -> Error {
-    let (topic, partition) = log.partition().unwrap_or_default();
-    let (topic, reason) = (topic.to_owned(), "it is being reopened".to_owned());
-    TopicError::PartitionOffline { topic, partition, kind: ErrorKind::Busy, reason }.into()
 }
 
 fn end_transaction(
