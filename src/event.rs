@@ -112,7 +112,9 @@ pub enum Event {
         /// Why.
         error: String,
     },
-    /// A read found damage.
+    /// A read found damage, or an opening with
+    /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) covers offsets whose batches
+    /// are missing.
     Damaged(Corruption),
     /// A file that is no longer needed could not be removed or trimmed. Opening the log tries
     /// again.

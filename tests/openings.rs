@@ -633,6 +633,13 @@ fn empty_segment_behind_compacted_part_keeps_the_end() {
             drop(log);
         }
     }
+    // A file of another program says nothing there, either.
+    for (fs, dir) in closed_logs() {
+        write_file(&fs, dir, &name(99, "log"), b"hello");
+        let compacts = plain(&fs).cleanup_policy(CleanupPolicy::Compact);
+        let log = Log::open(dir, compacts.on_corruption(OnCorruption::Quarantine)).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().quarantined.len()), (3, 1), "{dir}");
+    }
 }
 
 /// What was synced counts: where a segment with such offsets lost its bytes, none is given again.

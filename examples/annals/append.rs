@@ -45,7 +45,7 @@ pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
     // A wrong option is rejected before the log is opened.
     lines(args, io::empty())?;
     let started = Instant::now();
-    let config = args.config.to_config(args.compression).listener(Arc::new(Notices));
+    let config = args.config.to_config(args.compression).listener(Arc::new(Notices::OF_RECOVERY));
     let log = Log::open(&args.dir, config)?;
     let (to, news) = sync_channel(CHUNKS);
     let reading = args.clone();

@@ -49,15 +49,18 @@ pub enum Command {
     ///
     /// Prints the damage there is, and what would become of each byte of it. With --execute, the damaged bytes go to
     /// files beside their segments, and their offsets stay without records; everything that is sound can be read
-    /// again. The end of a write that was cut short is removed.
+    /// again. The end of a write that was cut short is removed, and so are indexes and snapshots that contradict the
+    /// log: they are made from it again. Without --execute, this is tried on a copy.
     Repair(RepairArgs),
     /// Remove the records at and above an offset
     ///
-    /// Prints the ends of the log as they would be, and how many records would go. Only --execute removes them.
+    /// Prints the ends of the log as they would be, how many records would go, and the damage there is; with damage, it
+    /// ends with 3. This is tried on a copy. Only --execute removes anything.
     Truncate(TruncateArgs),
     /// Remove the records below an offset
     ///
-    /// Prints the ends of the log as they would be, and how many records would go. Only --execute removes them.
+    /// Prints the ends of the log as they would be, how many records would go, and the damage there is; with damage, it
+    /// ends with 3. This is tried on a copy. Only --execute removes anything.
     DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),

@@ -149,7 +149,7 @@ impl Listener for Trouble {
             Event::CleanupFailed { path, error } => {
                 format!("cannot remove {}: {error}; the next opening tries again", path.display())
             }
-            _ => return Notices.on_event(event),
+            _ => return Notices::OF_RECOVERY.on_event(event),
         };
         self.0.set(what).ok();
     }

@@ -1,14 +1,17 @@
 //! `truncate` and `delete-before`: each says what it would remove, and removes it with `--execute`.
 
 use crate::args::{DeleteBeforeArgs, TruncateArgs};
-use crate::failure::{Failure, warn};
+use crate::failure::{DAMAGED, Failure, warn};
 use crate::notices::Notices;
 use crate::output::Output;
+use crate::rehearsal::Rehearsal;
 use crate::salvage::Salvage;
+use crate::verify;
 use annals::record::BatchHeader;
-use annals::{Error, Log, LogConfig, Offset, OnCorruption};
+use annals::{Corruption, Error, Log, LogConfig, Offset, OnCorruption, Recovery};
 use serde::Serialize;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -26,63 +29,104 @@ struct Preview {
     executed: bool,
 }
 
-pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<(), Failure> {
+pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     // Opening for writing would make a log where there is none.
-    let looked = at_most_damaged_from(args.to, |config| Log::open_read_only(&args.dir, config))?;
-    let offsets = looked.offsets();
-    if !args.execute {
-        let (start, end) = (offsets.start, args.to);
-        // Fails for an offset that is not in the log.
-        looked.reader(end)?;
-        // A batch that reaches beyond the new end goes as a whole.
-        let records_removed =
-            count(
-                &args.dir,
-                start,
-                |header| {
-                    if header.last_offset() >= end { u64::MAX } else { 0 }
-                },
-            )?;
-        return preview(output, &Preview { start, end, records_removed, executed: false });
+    let (looked, _) = at_most_damaged_from(args.to, |choice| {
+        Log::open_read_only(&args.dir, LogConfig::default().on_corruption(choice))
+    })?;
+    if args.execute {
+        drop(looked);
+        let (_, ends) = truncate_log(&args.dir, args.to, true)?;
+        output.json(&ends)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let (start, end) = (looked.offsets().start, args.to);
+    // Fails for an offset that is not in the log.
+    looked.reader(end)?;
     drop(looked);
-    let log = at_most_damaged_from(args.to, |config| Log::open(&args.dir, config))?;
-    let result = log.truncate_to(args.to).map_err(Failure::within(&args.dir));
-    finish(log, result, output)
+    let problems = tell_problems(&args.dir)?;
+    let rehearsal = Rehearsal::of(&args.dir)?;
+    let (found, _) = truncate_log(rehearsal.dir(), args.to, false)
+        .map_err(|failure| rehearsal.failed(failure))?;
+    if let Some((path, position)) = &found.dropped_at {
+        warn(&format!(
+            "{} bytes that are damaged, or come after damage, would be removed, behind byte {position} of {} and in later files",
+            found.dropped_bytes,
+            rehearsal.original(path).display(),
+        ));
+    }
+    // A batch that reaches beyond the new end goes as a whole.
+    let goes = |header: &BatchHeader| if header.last_offset() >= end { u64::MAX } else { 0 };
+    let records_removed = count(&args.dir, start, goes)?;
+    preview(output, &Preview { start, end, records_removed, executed: false })?;
+    Ok(problems)
+}
+
+/// Truncates the log in a directory, which may be damaged from there on. With `tells`, it prints
+/// what opening it removes.
+fn truncate_log(dir: &Path, to: Offset, tells: bool) -> Result<(Recovery, Ends), Failure> {
+    let (log, damage) = at_most_damaged_from(to, |choice| {
+        let notices = match choice {
+            OnCorruption::Truncate => Notices::OF_DAMAGE,
+            _ => Notices::OF_RECOVERY,
+        };
+        let config = LogConfig::default().on_corruption(choice);
+        Log::open(dir, if tells { config.listener(Arc::new(notices)) } else { config })
+    })?;
+    if let Some(damage) = damage.filter(|_| tells) {
+        warn(&damage.to_string());
+    }
+    let (found, result) = (log.recovery().clone(), log.truncate_to(to));
+    Ok((found, finish(log, result.map_err(Failure::within(dir)))?))
 }
 
 /// Opens a log that may be damaged from an offset on, as that is to go anyway.
 fn at_most_damaged_from(
     offset: Offset,
-    open: impl Fn(LogConfig) -> annals::Result<Log>,
-) -> annals::Result<Log> {
-    match open(config()) {
+    open: impl Fn(OnCorruption) -> annals::Result<Log>,
+) -> annals::Result<(Log, Option<Corruption>)> {
+    match open(OnCorruption::Fail) {
         Err(Error::Corrupt(damage)) if damage.offset.is_some_and(|found| found >= offset) => {
-            open(config().on_corruption(OnCorruption::Truncate))
+            Ok((open(OnCorruption::Truncate)?, Some(*damage)))
         }
-        opened => opened,
+        opened => Ok((opened?, None)),
     }
 }
 
-pub fn delete_before(args: &DeleteBeforeArgs, output: &mut Output) -> Result<(), Failure> {
+pub fn delete_before(args: &DeleteBeforeArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     let looked = Log::open_read_only(&args.dir, LogConfig::default())?;
-    let offsets = looked.offsets();
-    let before = args.offset;
-    let goes = |header: &BatchHeader| before.saturating_sub(header.base_offset);
-    if !args.execute {
-        let (start, end) = (before.max(offsets.start), offsets.end);
-        looked.reader(start)?;
-        let records_removed = count(&args.dir, offsets.start, goes)?;
-        return preview(output, &Preview { start, end, records_removed, executed: false });
+    let (offsets, before) = (looked.offsets(), args.offset);
+    if args.execute {
+        drop(looked);
+        let config = LogConfig::default().listener(Arc::new(Notices::OF_RECOVERY));
+        let ends = delete_records(&args.dir, before, config)?;
+        output.json(&ends)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let (start, end) = (before.max(offsets.start), offsets.end);
+    looked.reader(start)?;
     drop(looked);
-    let log = Log::open(&args.dir, config())?;
-    let result = log.delete_before(args.offset).map(drop);
-    finish(log, result.map_err(Failure::within(&args.dir)), output)
+    let problems = tell_problems(&args.dir)?;
+    let rehearsal = Rehearsal::of(&args.dir)?;
+    delete_records(rehearsal.dir(), before, LogConfig::default())
+        .map_err(|failure| rehearsal.failed(failure))?;
+    let goes = |header: &BatchHeader| before.saturating_sub(header.base_offset);
+    let records_removed = count(&args.dir, offsets.start, goes)?;
+    preview(output, &Preview { start, end, records_removed, executed: false })?;
+    Ok(problems)
 }
 
-fn config() -> LogConfig {
-    LogConfig::default().listener(Arc::new(Notices))
+fn delete_records(dir: &Path, before: Offset, config: LogConfig) -> Result<Ends, Failure> {
+    let log = Log::open(dir, config)?;
+    let result = log.delete_before(before).map(drop);
+    finish(log, result.map_err(Failure::within(dir)))
+}
+
+/// Warns of all damage, whose records are not counted; returns the exit code that says so.
+fn tell_problems(dir: &Path) -> Result<ExitCode, Failure> {
+    let problems = verify::problems(dir)?;
+    problems.iter().for_each(|problem| warn(&problem.to_string()));
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
 }
 
 /// How many records of sound batches go, where at most so many of a batch do.
@@ -104,11 +148,11 @@ fn preview(output: &mut Output, report: &Preview) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Closes the log whatever came of it, and prints its ends.
-fn finish(log: Log, result: Result<(), Failure>, output: &mut Output) -> Result<(), Failure> {
+/// Closes the log whatever came of it, and returns its ends.
+fn finish(log: Log, result: Result<(), Failure>) -> Result<Ends, Failure> {
     let offsets = log.offsets();
     let closed = log.close();
     result?;
     closed?;
-    output.json(&Ends { start: offsets.start, end: offsets.end })
+    Ok(Ends { start: offsets.start, end: offsets.end })
 }

@@ -84,6 +84,6 @@ pub fn open(path: &Path) -> Result<Store, Failure> {
 }
 
 pub fn open_or_make(path: &Path) -> Result<Store, Failure> {
-    let config = StoreConfig::default().maintenance(None).listener(Arc::new(Notices));
+    let config = StoreConfig::default().maintenance(None).listener(Arc::new(Notices::OF_RECOVERY));
     Ok(Store::open(path, config)?)
 }

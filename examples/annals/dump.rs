@@ -10,6 +10,7 @@ use annals::record::{ControlRecord, DecodeBuffer, EndTxnMarker};
 use annals::{Corruption, Damage, Error, InvalidBatch, Offset, TimestampType};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,22 @@ impl Problem {
             offset: None,
             problem: problem.into(),
         }
+    }
+
+    pub fn path(&self) -> &Path {
+        Path::new(&self.file)
+    }
+
+    /// Whether it is of a file that is made from the log, and made again if it is gone.
+    pub fn is_of_derived_file(&self) -> bool {
+        let extension = self.path().extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("index" | "timeindex" | "snapshot"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is damaged at byte {}: {}", self.file, self.position, self.problem)
     }
 }
 

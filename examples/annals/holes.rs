@@ -31,7 +31,7 @@ pub fn holes(dir: &Path, log: &Log) -> Result<Vec<Corruption>, Failure> {
 /// Whether a batch has the offset below that at which a segment begins.
 fn reaches(log: &Log, base: Offset) -> Result<bool, Failure> {
     let below = log.reader(base.saturating_sub(1)).and_then(|mut reader| {
-        Ok(reader.next_batch()?.is_none_or(|batch| batch.header().base_offset < base))
+        Ok(reader.next_batch()?.is_some_and(|batch| batch.header().base_offset < base))
     });
     match below {
         // Deleted meanwhile, or damaged: that is told elsewhere.

@@ -5,14 +5,25 @@ use annals::{Event, Listener};
 
 /// Warns of everything that was removed, set aside or ignored.
 #[derive(Debug)]
-pub struct Notices;
+pub struct Notices {
+    /// What bytes are that are truncated.
+    cut: &'static str,
+}
+
+impl Notices {
+    /// Of an opening that truncates only what a crash explains.
+    pub const OF_RECOVERY: Notices = Notices { cut: "writes that were cut short" };
+    /// Of an opening that truncates damage, and all behind it.
+    pub const OF_DAMAGE: Notices = Notices { cut: "damage, and of what came after it," };
+}
 
 impl Listener for Notices {
     fn on_event(&self, event: &Event) {
         match event {
             Event::TailCut { path, position, bytes, end } => warn(&format!(
-                "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of writes that were cut short were removed, behind that and in later files",
-                path.display()
+                "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of {} were removed, behind that and in later files",
+                path.display(),
+                self.cut
             )),
             Event::Quarantined(taken) => {
                 let (first, last) = (taken.offsets.start, taken.offsets.end.saturating_sub(1));

@@ -6,11 +6,13 @@ use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::rehearsal::Rehearsal;
 use crate::verify;
-use annals::{Log, LogConfig, Offset, Offsets, OnCorruption, Recovery};
+use annals::{Damage, Event, Listener, Log, LogConfig, Offset, Offsets, OnCorruption, Recovery};
 use serde::Serialize;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 #[derive(Serialize)]
 struct Moved {
@@ -33,7 +35,11 @@ pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> 
     if !args.execute {
         return rehearse(&args.dir, output);
     }
-    let (found, ends) = repair(&args.dir, LogConfig::default().listener(Arc::new(Notices)))?;
+    let config = LogConfig::default().listener(Arc::new(Notices::OF_RECOVERY));
+    let (found, ends) = repair(&args.dir, config)?;
+    for path in remove_derived(&args.dir)? {
+        warn(&format!("{} was removed: {DERIVED}", path.display()));
+    }
     for moved in found.quarantined {
         let had_any = !moved.offsets.is_empty();
         output.json(&Moved {
@@ -48,6 +54,39 @@ pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> 
     }
     warn(&format!("the log starts at {} and ends at {}", ends.start, ends.end));
     Ok(ExitCode::SUCCESS)
+}
+
+const DERIVED: &str = "it contradicts the log, and is made from it again when it is needed";
+
+/// Removes the files that are made from the log in a directory and contradict it.
+fn remove_derived(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut paths: Vec<PathBuf> = verify::problems(dir)?
+        .iter()
+        .filter(|problem| problem.is_of_derived_file())
+        .map(|problem| problem.path().to_owned())
+        .collect();
+    paths.dedup();
+    for path in &paths {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => {
+                removed.map_err(|e| Failure::io(format!("remove {}", path.display()), &e))?;
+            }
+        }
+    }
+    Ok(paths)
+}
+
+/// The offsets whose records are gone, with no bytes left of them.
+#[derive(Debug, Default)]
+struct Missing(Mutex<Vec<Damage>>);
+
+impl Listener for Missing {
+    fn on_event(&self, event: &Event) {
+        if let (Event::Damaged(corruption), Ok(mut missing)) = (event, self.0.lock()) {
+            missing.push(corruption.reason.clone());
+        }
+    }
 }
 
 /// Takes the damage out of the log in a directory; returns what went, and where the log is now.
@@ -67,9 +106,25 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
         output.json(problem)?;
     }
     let rehearsal = Rehearsal::of(dir)?;
-    let (found, ends) = repair(rehearsal.dir(), LogConfig::default())
-        .map_err(|failure| rehearsal.failed(failure))?;
+    let missing = Arc::new(Missing::default());
+    let config = LogConfig::default().listener(Arc::clone(&missing) as Arc<dyn Listener>);
+    let (found, ends) =
+        repair(rehearsal.dir(), config).map_err(|failure| rehearsal.failed(failure))?;
+    for path in remove_derived(rehearsal.dir()).map_err(|failure| rehearsal.failed(failure))? {
+        warn(&format!("{} would be removed: {DERIVED}", rehearsal.original(&path).display()));
+    }
+    for reason in missing.0.lock().map_or_else(|_| Vec::new(), |mut all| std::mem::take(&mut *all))
+    {
+        if let Damage::OffsetsMissing { from, to } = reason {
+            warn(&format!("offsets {from} to {} would have no records", to.saturating_sub(1)));
+        }
+    }
     for moved in &found.quarantined {
+        let had = &moved.offsets;
+        if !had.is_empty() {
+            let last = had.end.saturating_sub(1);
+            warn(&format!("offsets {} to {last} would have no records", had.start));
+        }
         warn(&format!(
             "{} bytes at byte {} of {} would be moved to {}",
             moved.bytes,

@@ -44,7 +44,10 @@ pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
     let missing = holes(dir, &log)?;
     let is_new = |hole: &&Corruption| !found.iter().any(|known| known.offset == hole.offset);
     problems.extend(missing.iter().filter(is_new).map(Problem::from));
-    let end = if let Some(base) = last_segment(dir)? {
+    // What lies further up is no segment, and told of already.
+    let ends = log.offsets().end;
+    let last = segments(dir)?.into_iter().rfind(|base| *base <= ends);
+    let end = if let Some(base) = last {
         check_active_indexes(dir, base, &mut problems)?;
         check_tail(&log, &segment_file(dir, base, "log"), &mut problems)?
     } else {
@@ -86,10 +89,6 @@ fn end_of_sound(dir: &Path, from: Offset) -> Result<Offset, Failure> {
 
 pub fn segment_file(dir: &Path, base: Offset, extension: &str) -> PathBuf {
     dir.join(format!("{base:020}.{extension}"))
-}
-
-fn last_segment(dir: &Path) -> Result<Option<Offset>, Failure> {
-    Ok(segments(dir)?.pop())
 }
 
 /// The base offsets of the log files of a directory, in order.

@@ -63,7 +63,7 @@ pub struct Recovery {
     /// The number of bytes truncated at the end of the log, because they were not a whole batch or
     /// came after such bytes.
     pub dropped_bytes: u64,
-    /// The file that was truncated, and its new length.
+    /// The file that was truncated, and its new length; 0 if it was removed.
     pub dropped_at: Option<(PathBuf, u64)>,
     /// The damage that was moved out of the log. Empty unless it was opened with
     /// [`OnCorruption::Quarantine`].

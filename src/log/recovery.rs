@@ -256,6 +256,11 @@ impl Opening {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         let file = self.dir.open_log(base)?;
         file.write_all_at(&batch, found.valid_bytes).map_err(|e| Error::io("write", &path, e))?;
+        if !self.may_have_holes {
+            let (position, offset) = (found.valid_bytes, Some(found.end));
+            let reason = Damage::OffsetsMissing { from: found.end, to: next };
+            self.dir.events.emit(&Event::Damaged(Corruption { path, position, offset, reason }));
+        }
         found.take(found.valid_bytes, &header);
         found.file_bytes = found.file_bytes.max(found.valid_bytes);
         Ok(())
