@@ -254,7 +254,10 @@
 //! | a partition of `__consumer_offsets` is damaged | its groups fail; other groups, and topics, go on | quarantine it | `store_partial.rs`: `store_opens_when_offsets_are_damaged` |
 //! | `lost+found` and the like lie in the directory | they are left alone and listed | nothing | `store_partial.rs`: `directories_of_others_are_left_alone_and_reported` |
 //! | a log is opened at the path of a partition that its store or broker does not have | an error; nothing is created | create the topic, or give the right partition | `openings.rs`: `unknown_partition_is_not_created_in_store`, `rejected_log_leaves_no_directory_when_a_call_fails` |
-//! | a log lies in a store under a number that its topic does not have | an error that names the directory; nothing is changed | move it out of the store, and open it as a log | `openings.rs`: `directory_beyond_the_count_is_named` |
+//! | a log lies in a store under a number that its topic does not have, and has no `partition.metadata` | an error that names the directory; nothing is changed | move it out of the store, and open it as a log | `openings.rs`: `directory_beyond_the_count_is_named` |
+//! | a topic's directories are copied within the store | an error that names the copy; nothing is changed | move the copy out | `openings.rs`: `copy_of_topic_is_named` |
+//! | a directory of others only has the name of a deleted partition | it is left alone and listed, and makes no store | nothing | `openings.rs`: `directory_that_is_only_named_deleted_is_kept` |
+//! | the directory that a viewer reads is gone | [`DirectoryNotFound`](crate::Error::DirectoryNotFound) | look for the topic again | `openings.rs`: `viewer_says_directory_is_not_there` |
 //! | an empty directory has the name of a partition | it is left alone and listed | nothing | `openings.rs`: `empty_directory_is_no_partition` |
 //! | any call of an opening fails | the next opening knows everything that this one knew | remove the cause, open again | `openings.rs`: `failed_opening_changes_nothing_for_the_next`, `failed_opening_of_a_log_changes_nothing_for_the_next` |
 //! | a file of another program has the name of a segment | an error that names the file; it is not changed | move it away, or quarantine it | `openings.rs`: `foreign_last_segment_is_never_emptied` |
