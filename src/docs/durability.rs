@@ -258,6 +258,9 @@
 //! | a topic's directories are copied within the store | an error that names the copy; nothing is changed | move the copy out | `openings.rs`: `copy_of_topic_is_named` |
 //! | a directory of others only has the name of a deleted partition | it is left alone and listed, and makes no store | nothing | `openings.rs`: `directory_that_is_only_named_deleted_is_kept` |
 //! | the directory that a viewer reads is gone | [`DirectoryNotFound`](crate::Error::DirectoryNotFound) | look for the topic again | `openings.rs`: `viewer_says_directory_is_not_there` |
+//! | a file behind the end has the name of a segment, and is foreign, empty or zeroed | an error that names it and says how many offsets it would skip; nothing is changed | remove it, or set it aside with `Quarantine`: the log ends where its records end | `openings.rs`: `stray_last_segment_is_set_aside_whole`, `empty_segment_behind_compacted_part_keeps_the_end` |
+//! | damage cannot be moved, because a later segment has another format | an error; nothing is changed | give the log to a program that reads the format | `openings.rs`: `quarantine_changes_nothing_if_it_cannot_finish` |
+//! | an index or a snapshot contradicts the log | reads rebuild it; `verify` reports it | nothing, or `annals repair`, which removes it | `cli_damage.rs`: `repair_removes_files_that_the_log_makes_again` |
 //! | an empty directory has the name of a partition | it is left alone and listed | nothing | `openings.rs`: `empty_directory_is_no_partition` |
 //! | any call of an opening fails | the next opening knows everything that this one knew | remove the cause, open again | `openings.rs`: `failed_opening_changes_nothing_for_the_next`, `failed_opening_of_a_log_changes_nothing_for_the_next` |
 //! | a file of another program has the name of a segment | an error that names the file; it is not changed | move it away, or quarantine it | `openings.rs`: `foreign_last_segment_is_never_emptied` |
