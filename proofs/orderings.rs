@@ -26,6 +26,7 @@ mod sync {
     use std::time::Duration;
 
     pub(crate) use loom::sync::atomic;
+    pub(crate) use std::thread_local;
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

@@ -55,6 +55,8 @@ pub(crate) struct Follower {
     truncations: u64,
     transactions: OpenTxns,
     ends: Ends,
+    /// The bases and lengths of files that are none of the log's segments.
+    strays: Vec<(Offset, u64)>,
 }
 
 /// Where replacements that are not in place yet end, each of which is read whole to know it. A
@@ -115,6 +117,7 @@ impl Follower {
             truncations: 0,
             transactions,
             ends,
+            strays: Vec::new(),
         })
     }
 
@@ -277,6 +280,7 @@ fn survey_listed(
     let mut transactions = OpenTxns::at(dir, last.base)?;
     let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
+    follower.strays = strays.files;
     if follower.anchor.is_none() && follower.position > 0 {
         follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
     }
@@ -462,11 +466,12 @@ impl Shared {
         let is_unchanged = follower.take_new_batches()?;
         let listing = Listing::read(&self.dir)?;
         let ends = &mut follower.ends;
-        let logs = match log_files(&self.dir, &listing, ends) {
+        let mut logs = match log_files(&self.dir, &listing, ends) {
             Ok(logs) => logs,
             // It may have been put in place meanwhile.
             Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
+        logs.retain(|(file, len)| !follower.strays.contains(&(file.base, *len)));
         let view = self.view()?;
         let (active, position) = (follower.segment.base, follower.position);
         // The last one grows. Another one that is not as long as it was has been replaced.
