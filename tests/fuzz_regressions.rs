@@ -360,3 +360,18 @@ fn a_replacement_of_the_last_segment_is_not_believed_by_who_only_reads() {
     assert_eq!(other.offset_for_time(Timestamp::from_millis(i64::MAX)).unwrap(), None);
     assert_eq!(other.verify().unwrap(), []);
 }
+
+/// The same, with a file behind it that is none of the log's: without that one the replacement was
+/// that of the last segment, and a reader looked for ever once more.
+#[test]
+fn stray_behind_replacement_ends_a_reader() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, dense().fs(fs.clone())).unwrap();
+    three(&log, "1");
+    write_file(&fs, DIR, &name(0, "log.swap"), b"");
+    write_file(&fs, DIR, &name(7, "log"), &[0xff; 100]);
+    let lenient = dense().on_corruption(OnCorruption::Truncate);
+    let other = Log::open_read_only(DIR, lenient.fs(fs)).unwrap();
+    let mut reader = other.reader(annals::StartAt::Earliest).unwrap();
+    while let Ok(Some(_)) = reader.next_record() {}
+}

@@ -55,8 +55,8 @@ pub(crate) struct Follower {
     truncations: u64,
     transactions: OpenTxns,
     ends: Ends,
-    /// The bases and lengths of files that are none of the log's segments.
-    strays: Vec<(Offset, u64)>,
+    /// The files that are none of the log's segments, and their lengths.
+    strays: Vec<(SegmentFile, u64)>,
 }
 
 /// Where replacements that are not in place yet end, each of which is read whole to know it. A
@@ -259,9 +259,15 @@ fn survey_listed(
     config: &LogConfig,
     ends: &mut Ends,
 ) -> Result<(Follower, View)> {
-    let mut logs = log_files(dir, listing, ends)?;
     let strays = Strays::of_reader(dir, listing, checkpoints, config.cleanup_policy.compacts())?;
-    logs.retain(|(file, _)| !strays.contains(file.base));
+    let files = log_files(dir, listing, ends)?.into_iter();
+    let (mut strays, mut logs): (Vec<_>, Vec<_>) =
+        files.partition(|(file, _)| strays.contains(file.base));
+    if logs.last().is_some_and(|(last, _)| last.stage != Stage::Live) {
+        // What grows at the end of a log is never a replacement: one is in the middle of being put
+        // in place, and only an opening for writing tells what lies behind it.
+        logs.append(&mut strays);
+    }
     let Some((&(last, _), sealed)) = logs.split_last() else {
         listing.check(dir)?;
         return Err(Error::NotALog {
@@ -280,7 +286,7 @@ fn survey_listed(
     let mut transactions = OpenTxns::at(dir, last.base)?;
     let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
     let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
-    follower.strays = strays.files;
+    follower.strays = strays;
     if follower.anchor.is_none() && follower.position > 0 {
         follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
     }
@@ -471,7 +477,7 @@ impl Shared {
             // It may have been put in place meanwhile.
             Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
         };
-        logs.retain(|(file, len)| !follower.strays.contains(&(file.base, *len)));
+        logs.retain(|file| !follower.strays.contains(file));
         let view = self.view()?;
         let (active, position) = (follower.segment.base, follower.position);
         // The last one grows. Another one that is not as long as it was has been replaced.
