@@ -31,7 +31,7 @@ pub struct OffsetCheckpointEntry {
 /// offset`.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// The problem, in words.
 pub(crate) fn parse_offset_checkpoint(
     text: &str,
 ) -> Result<Vec<OffsetCheckpointEntry>, &'static str> {
@@ -50,7 +50,7 @@ pub(crate) fn parse_offset_checkpoint(
 /// start-offset`.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// The problem, in words.
 pub(crate) fn parse_epoch_checkpoint(text: &str) -> Result<Vec<(i32, Offset)>, &'static str> {
     parse_lines(text, |fields| {
         let [epoch, start] = fields else { return None };
@@ -103,7 +103,7 @@ pub(crate) fn topic_partition(dir: &Path) -> (String, i32) {
     (if name.is_empty() { "log".to_owned() } else { name }, 0)
 }
 
-/// What the log looked like when it was closed cleanly.
+/// The state of the log when it was closed cleanly.
 ///
 /// The marker alone only says that the last stop was clean. These members say of
 /// what: when they do not match the files, something else has written there

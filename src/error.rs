@@ -145,7 +145,7 @@ pub enum Error {
     NotALog {
         /// The path that was opened.
         path: Box<Path>,
-        /// What the path is instead.
+        /// The kind of thing that the path names instead.
         reason: &'static str,
     },
 

@@ -126,7 +126,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// What the system says. After a failure it is unknown which names are durable.
+    /// The error of the system. After a failure it is unknown which names are durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the exclusive lock of a file, creating the file if needed, without waiting.
@@ -286,14 +286,14 @@ pub trait File: Send + Sync + Debug {
     /// The length of the file now.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn len(&self) -> io::Result<u64>;
 
     /// Reads at most `buf.len()` bytes at a position and says how many; 0 only at or past the end,
     /// or for an empty `buf`.
     ///
     /// # Errors
-    /// What the system says; `Interrupted` may be tried again.
+    /// The error of the system; `Interrupted` may be tried again.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
 
     /// Writes at most `buf.len()` bytes at a position and says how many. Writing past the end
@@ -307,14 +307,14 @@ pub trait File: Send + Sync + Debug {
     /// Cuts the file, or extends it with zeros.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// When the file was last written, by the clock of the file system; `None` where that is not
     /// known, which is what the default says.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn modified(&self) -> io::Result<Option<Timestamp>> {
         Ok(None)
     }
@@ -329,7 +329,7 @@ pub trait File: Send + Sync + Debug {
     /// Makes the bytes and the length durable.
     ///
     /// # Errors
-    /// What the system says. After a failure it is unknown which bytes are durable, and
+    /// The error of the system. After a failure it is unknown which bytes are durable, and
     /// a second call may succeed without having written them: never retry it.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -351,7 +351,7 @@ pub trait File: Send + Sync + Debug {
     /// not know its holes returns `at`, as this method does unless it is implemented.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn next_data(&self, at: u64) -> io::Result<u64> {
         Ok(at)
     }

@@ -158,7 +158,7 @@ impl Checkpoints {
         Checkpoints { dir: Arc::clone(dir), kept }
     }
 
-    /// What is stored, if anything ever was. A malformed file counts as none, except where deleted
+    /// The stored offset, if one ever was. A malformed file counts as none, except where deleted
     /// records would be back.
     pub(crate) fn get(&self, checkpoint: Checkpoint) -> Result<Option<Offset>> {
         match &self.kept {
@@ -275,7 +275,7 @@ impl Checkpoints {
         Ok(RecoveryPoint::new(point, is_foreign, is_doubted))
     }
 
-    /// What is in the file beside the segments.
+    /// The content of the file beside the segments.
     fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Stored>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };

@@ -571,7 +571,7 @@ fn agreed_offsets(
     Ok(offsets)
 }
 
-/// What the logs of a data directory looked like when it was closed cleanly, if it was.
+/// The state of the logs of a data directory when it was closed cleanly, if it was.
 pub(crate) fn read_clean_shutdowns(
     dir: &SegmentDir,
 ) -> Result<Option<BTreeMap<String, CleanShutdown>>> {

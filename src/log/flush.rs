@@ -209,8 +209,12 @@ impl Shared {
     pub(crate) fn write_unsynced_again(&self) -> Result<()> {
         let segments = self.sync.lock().segments.clone();
         let (durable, end) = (self.durable(), self.end());
+        if durable >= end {
+            return Ok(());
+        }
         let mut bytes = vec![0; REWRITE_BYTES];
         for segment in segments {
+            // Where the place is not found, all of the segment is written.
             let known =
                 if durable > segment.base { segment.locate(durable, end) } else { Ok(None) };
             let mut at = known.ok().flatten().map_or(0, |found| found.position);

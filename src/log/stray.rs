@@ -143,7 +143,7 @@ impl Strays {
         Ok(())
     }
 
-    /// What is wrong with each of them.
+    /// The damage that each of them is.
     pub(crate) fn damage(&self, dir: &SegmentDir) -> impl Iterator<Item = Corruption> {
         self.files.iter().map(|(base, _)| Corruption {
             path: dir.path_of(SegmentFile::live(*base, Kind::Log)),
@@ -158,7 +158,7 @@ impl Strays {
     }
 }
 
-/// What is known of a log apart from its batches.
+/// The knowledge of a log apart from its batches.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Offsets up to here were given out.

@@ -351,7 +351,7 @@ impl Directory {
         Err(Error::NotALog { path: path.as_path().into(), reason })
     }
 
-    /// What lies in a directory; `None` where there is none.
+    /// The entries of a directory; `None` where there is none.
     fn entries(&self, path: &Path) -> Result<Option<Vec<Entry>>> {
         match self.dir.fs.list(path) {
             Ok(entries) => Ok(Some(entries)),

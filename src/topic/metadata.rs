@@ -51,7 +51,7 @@ impl MetaProperties {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// The problem, in words.
     pub(crate) fn parse(bytes: &[u8]) -> Result<MetaProperties, &'static str> {
         let mut others = properties::parse(&properties::text(bytes))?;
         let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
@@ -118,7 +118,7 @@ impl MetaVersion {
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// The problem, in words.
 pub(crate) fn parse_partition_metadata(bytes: &[u8]) -> Result<TopicId, &'static str> {
     let text = str::from_utf8(bytes).map_err(|_| "it is not text")?;
     let mut lines = text.lines();

@@ -31,7 +31,7 @@ pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// The problem, in words.
 pub(crate) fn parse(text: &str) -> Result<Properties, &'static str> {
     let mut properties = Properties::new();
     for line in logical_lines(text) {

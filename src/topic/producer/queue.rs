@@ -333,7 +333,7 @@ impl Drop for Queue {
     }
 }
 
-/// What a batch may have before compression: so much that the log takes it, however it is
+/// The most bytes of a batch before compression: so much that the log takes it, however it is
 /// compressed.
 pub(super) fn limit(log: &Log, producer: &Shared) -> usize {
     let live = &log.shared().live;
