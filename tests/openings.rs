@@ -120,7 +120,8 @@ fn log_is_created_when_directory_above_may_not_be_read() {
     let open = |path: &str, above: &str| {
         let failing = FaultFs::new(fs.clone());
         let denied = Fault::Error(io::ErrorKind::PermissionDenied);
-        let rule = failing.add(Rule::new(Operation::HoldDir, denied).path(above).nth(1));
+        // The first is that of the directory of the log, which is not there.
+        let rule = failing.add(Rule::new(Operation::HoldDir, denied).path(above).nth(2));
         let opened = Log::open(path, LogConfig::default().fs(failing.clone()));
         assert_eq!(failing.fired(rule), 1);
         opened

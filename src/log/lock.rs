@@ -27,7 +27,8 @@ pub(crate) struct Place {
     pub(crate) name: Option<String>,
     /// Whether it is mounted there, and may lie in another directory as well.
     pub(crate) is_mount: bool,
-    is_held: bool,
+    /// Whether it stays this directory, whatever its path leads to later.
+    pub(crate) is_held: bool,
 }
 
 impl Place {
@@ -119,13 +120,13 @@ pub(crate) struct WriteLock {
 }
 
 impl WriteLock {
-    /// Takes the locks, and says whether the machine stopped since the last holder had them.
+    /// Takes the lock of the file, and says whether the machine stopped since the last holder had
+    /// it. `guard` is the lock of the directory itself.
     ///
     /// If it did, this run of the machine is not stored until the directory is
     /// [recovered](WriteLock::recovered): a recovery that is itself interrupted must begin again
     /// from the same knowledge.
-    pub(crate) fn take(place: &Place, dir: &SegmentDir) -> Result<WriteLock> {
-        let guard = place.guard()?;
+    pub(crate) fn take(guard: Option<Box<dyn DirGuard>>, dir: &SegmentDir) -> Result<WriteLock> {
         let path = dir.path.join(LOCK);
         let existed = session(&*dir.fs, &path).map_err(|e| Error::io("read", &path, e))?;
         let lock = tried(|| dir.fs.lock(&path))

@@ -291,6 +291,8 @@ pub(crate) struct Opening {
     pub(crate) may_have_holes: bool,
     /// Which partition it is, if a store opens the log.
     pub(crate) partition: Option<PartitionOf>,
+    /// The files, if they were listed since the directory was locked.
+    pub(crate) listing: Option<Listing>,
 }
 
 impl Opening {
@@ -301,8 +303,17 @@ impl Opening {
         lost_power: bool,
         point: RecoveryPoint,
     ) -> Opening {
-        let (recovery, may_have_holes, partition) = (Recovery::default(), true, None);
-        Opening { dir, config, checkpoints, recovery, lost_power, point, may_have_holes, partition }
+        Opening {
+            dir,
+            config,
+            checkpoints,
+            recovery: Recovery::default(),
+            lost_power,
+            point,
+            may_have_holes: true,
+            partition: None,
+            listing: None,
+        }
     }
 
     pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
@@ -479,7 +490,8 @@ impl Opening {
 
     /// Finishes or undoes an interrupted change, and returns the files that are there then.
     fn settle_leftovers(&mut self) -> Result<Listing> {
-        let mut listing = Listing::read(&self.dir)?;
+        let listed = self.listing.take().map(Ok);
+        let mut listing = listed.unwrap_or_else(|| Listing::read(&self.dir))?;
         for name in &listing.unknown {
             let path = self.dir.path.join(name);
             self.dir.events.emit(&Event::UnknownFile { path: path.clone() });

@@ -49,14 +49,13 @@ pub(crate) struct PartitionOf {
 pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     config.validate()?;
     Place::check(path)?;
-    check_creatable(&config.fs, path)?;
-    let place = create(&config.fs, path)?;
+    let place = hold_or_create(&config.fs, path)?;
     let dir = segment_dir(&place.fs, path, &config, true);
-    let listing = Listing::read(&dir)?;
-    listing.check(&dir)?;
     let Some((above, key)) = data_dir_above(&place)? else {
         return open_plain(&place, dir, config);
     };
+    let listing = Listing::read(&dir)?;
+    listing.check(&dir)?;
     // An empty directory is no partition, unless something knows of one.
     let is_partition = !listing.is_empty()
         || !exists(&*place.fs, &above.join(META_PROPERTIES))?
@@ -68,27 +67,50 @@ pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
     }
 }
 
+/// Holds the directory of a log. Creates it if there is none, and one may be there.
+fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
+    let found = Place::hold(fs, path).and_then(|place| {
+        if !place.is_held {
+            // Nothing has looked at it yet.
+            fs.list(path)?;
+        }
+        Ok(place)
+    });
+    match found {
+        Ok(place) => {
+            check_no_link(&place, fs, path)?;
+            // The process that created it may have died before its name was durable.
+            place.fs.create_dir(path).map_err(|error| not_created(path, error))?;
+            Ok(place)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_creatable(fs, path)?;
+            create(fs, path)
+        }
+        // A file: creating says so.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => create(fs, path),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}
+
 /// Creates a directory, if there is none, and holds it.
 pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
     let held = fs.create_dir(path).and_then(|()| Place::hold(fs, path));
-    held.map_err(|error| match error.kind() {
+    held.map_err(|error| not_created(path, error))
+}
+
+fn not_created(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
         }
         _ => Error::io("create", path, error),
-    })
+    }
 }
 
 /// Fails if a directory that is not there yet would be one of a data directory that is open, or
 /// of a store or broker: its owner would find a partition that it knows nothing of.
 fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
-    match fs.list(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // A file is an error of what follows.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
-        Err(error) => return Err(Error::io("list", path, error)),
-        Ok(_) => return check_no_link(&**fs, path),
-    }
     let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
     let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
     let (fs, key) = (&above.fs, name.and_then(|name| key_of(&name)));
@@ -112,12 +134,14 @@ fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
 /// Fails for a symbolic link with the name of a partition in a data directory: where the link
 /// leads, a log would be open with a lock and checkpoints that no owner of the data directory
 /// sees.
-fn check_no_link(fs: &dyn Fs, path: &Path) -> Result<()> {
+fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let Some(name) = name.filter(|name| key_of(name).is_some()) else { return Ok(()) };
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
-    if !is_data_dir(fs, above)? {
+    // Of a directory that is held, both are what it lies in, not what its path says.
+    let is_there = place.above.as_deref() == Some(above) && place.name.as_deref() == Some(&*name);
+    if place.is_held && is_there || !is_data_dir(&**fs, above)? {
         return Ok(());
     }
     let entries = match fs.list(above) {
@@ -199,15 +223,20 @@ fn no_such_partition(
 
 /// Opens a log that is in no data directory.
 fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+    // Where it is no log at all, that is the error, and nothing is written.
+    let guard = place.guard();
+    let listing = Listing::read(&dir)?;
+    listing.check(&dir)?;
+    let guard = guard?;
     let metadata = dir.path.join(PARTITION_METADATA);
     if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
-        // While its store has it, that is the reason.
-        drop(place.guard()?);
         let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
         return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
     }
     let dir = Arc::new(with_own_reserve(dir));
-    let lock = Arc::new(WriteLock::take(place, &dir)?);
+    // Without the lock of the directory, what was listed can have changed since.
+    let listing = guard.is_some().then_some(listing);
+    let lock = Arc::new(WriteLock::take(guard, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     if let Some(above) = &place.above {
         // Nothing but its lock says that it may be one.
@@ -216,6 +245,7 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
     let checkpoints = Checkpoints::own(&dir);
     let point = checkpoints.recovery_point(lock.was_foreign)?;
     let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
+    let opening = Opening { listing, ..opening };
     let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
     let opened = lock.recovered(&shared.dir).and_then(|()| shared.checkpoints.opened());
     let shared = or_closed(shared, opened)?;
@@ -244,7 +274,7 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let events = Events { listener: config.listener.clone() };
     let dir = SegmentDir::new(Arc::clone(&within.fs), above, events, 0, true);
     let dir = Arc::new(with_own_reserve(dir));
-    let lock = Arc::new(WriteLock::take(&within, &dir)?);
+    let lock = Arc::new(WriteLock::take(within.guard()?, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
     let within = DataDir {

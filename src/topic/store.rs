@@ -161,7 +161,7 @@ impl Store {
         let place = log::create(&config.log.fs, path)?;
         let directory = Directory::new(&place, &config.log);
         directory.check()?;
-        let lock = Arc::new(WriteLock::take(&place, &directory.dir)?);
+        let lock = Arc::new(WriteLock::take(place.guard()?, &directory.dir)?);
         directory.dir.reserve().into_iter().for_each(|reserve| reserve.find());
         directory.identify()?;
         let checkpoints = Arc::new(DataCheckpoints::open(&directory.dir, lock.was_foreign)?);
