@@ -317,7 +317,7 @@ fn memory(run: &Run) {
     }
     let most = |keys: u64| {
         let dir = work::fresh_dir();
-        let config = work::compacted().dedupe_bytes(1 << 30);
+        let config = work::compacted().dedupe_buffer_bytes(1 << 30);
         let log = work::open(dir.path(), config);
         let keyed = Keyed { records: keys, value_bytes: 1, keys, batch: 1000 };
         keyed.fill(&log);

@@ -20,7 +20,7 @@
 use annals::fs::MemFs;
 use annals::record::BatchBuilder;
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, CoordinatorConfig, Log, OffsetAndMetadata,
+    AutoOffsetReset, Consumer, ConsumerConfig, GroupCoordinatorConfig, Log, OffsetAndMetadata,
     ProducerId, Record, StartAt, Store, StoreConfig, TopicConfig, TopicPartition,
 };
 use std::error::Error;
@@ -148,8 +148,9 @@ fn messages(store: &Store) -> annals::Result<Vec<String>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut disk = MemFs::new();
     // A relay that has had nothing to do for long must not find its place expired.
-    let groups = CoordinatorConfig::default().offsets_retention(Duration::from_secs(3650 * 86_400));
-    let config = StoreConfig::default().coordinator(groups).maintenance(None);
+    let groups =
+        GroupCoordinatorConfig::default().offsets_retention(Duration::from_secs(3650 * 86_400));
+    let config = StoreConfig::default().group_coordinator(groups).maintenance(None);
     let open = |disk: &MemFs| Store::open("data", config.clone().fs(disk.clone()));
     let store = open(&disk)?;
     store.create_topic(NOTIFICATIONS, TopicConfig::default())?;

@@ -13,7 +13,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program for a person to run")]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     Acks, AutoOffsetReset, Clock, Consumer, ConsumerConfig, ErrorKind, Producer, ProducerConfig,
     ProducerRecord, Record, SendHandle, StartAt, Store, StoreConfig, Timestamp, TopicConfig,
@@ -137,10 +137,10 @@ fn a_full_disk_loses_no_order() -> Result<(), Box<dyn Error>> {
     shop.order("before")?.wait()?;
 
     let full = Fault::Error(io::ErrorKind::StorageFull);
-    let full = fs.add(Rule::new(Operation::Write, full).path("orders-0"));
+    let full = fs.add_rule(Rule::new(Operation::Write, full).path("orders-0"));
     let waiting = [shop.order("first")?, shop.order("second")?];
     shop.producer.poll();
-    assert!(fs.fired(full) > 0, "the disk was asked");
+    assert!(fs.hit_count(full) > 0, "the disk was asked");
     assert!(waiting.iter().all(|order| !order.is_done()), "and nobody was told that it is done");
     assert_eq!(orders(&store)?, ["before"]);
 
@@ -163,12 +163,12 @@ fn a_failed_sync_confirms_nothing() -> Result<(), Box<dyn Error>> {
     let shop = Shop::new(&store, clock.clone())?;
     shop.order("kept")?.wait()?;
     let broken = Fault::Error(io::ErrorKind::Other);
-    fs.add(Rule::new(Operation::SyncData, broken).path("orders-0"));
+    fs.add_rule(Rule::new(Operation::SyncData, broken).path("orders-0"));
     let doubtful = shop.order("doubtful")?.wait();
     assert_eq!(doubtful.map_err(|error| error.kind()), Err(ErrorKind::Io));
 
     // The power fails now. What was confirmed is there.
-    let store = open(memory.crash(Survive::SyncedOnly), &clock)?;
+    let store = open(memory.crash(CrashState::SyncedOnly), &clock)?;
     assert_eq!(orders(&store)?, ["kept"]);
     Ok(())
 }
@@ -185,7 +185,7 @@ fn a_power_failure_loses_no_confirmed_order() -> Result<(), Box<dyn Error>> {
         shop.order(&id)?.wait()?;
         confirmed.push(id);
         for seed in 0..10 {
-            let disk = fs.crash(Survive::Some { seed: n * 10 + seed });
+            let disk = fs.crash(CrashState::Random { seed: n * 10 + seed });
             let store = open(disk, &clock)?;
             assert_eq!(orders(&store)?, confirmed);
             let mut shop = Shop::new(&store, clock.clone())?;

@@ -20,8 +20,8 @@
 
 use annals::record::{BatchBuilder, BatchHeader, RecordBatch};
 use annals::{
-    FIRST_STORE_PRODUCER_ID, LeaderEpoch, Log, ProducerId, Store, StoreConfig, Timestamp,
-    TopicConfig, Uuid,
+    FIRST_STORE_PRODUCER_ID, KafkaUuid, LeaderEpoch, Log, ProducerId, Store, StoreConfig,
+    Timestamp, TopicConfig,
 };
 use bytes::Bytes;
 use std::error::Error;
@@ -37,7 +37,7 @@ const RECORDS_PER_BATCH: usize = 1000;
 struct DataDirectory {
     node_id: i32,
     cluster_id: String,
-    directory_id: Uuid,
+    directory_id: KafkaUuid,
 }
 
 impl DataDirectory {
@@ -68,12 +68,12 @@ impl MetadataRecord {
         MetadataRecord(Vec::new()).varint(1).varint(kind).varint(version)
     }
 
-    fn topic(name: &str, id: Uuid) -> MetadataRecord {
+    fn topic(name: &str, id: KafkaUuid) -> MetadataRecord {
         MetadataRecord::new(2, 0).text(name).uuid(id).end()
     }
 
     /// One replica, on this node and in this directory.
-    fn partition(number: u32, topic: Uuid, epoch: LeaderEpoch, at: &DataDirectory) -> Self {
+    fn partition(number: u32, topic: KafkaUuid, epoch: LeaderEpoch, at: &DataDirectory) -> Self {
         let node = at.node_id.to_be_bytes();
         MetadataRecord::new(3, 1)
             .bytes(&number.to_be_bytes())
@@ -114,7 +114,7 @@ impl MetadataRecord {
         self
     }
 
-    fn uuid(self, id: Uuid) -> Self {
+    fn uuid(self, id: KafkaUuid) -> Self {
         self.bytes(&id.to_bytes())
     }
 
@@ -187,7 +187,7 @@ fn extend(snapshot: &[u8], records: &[MetadataRecord]) -> Result<Vec<u8>> {
         for record in chunk {
             builder.push(time, None, Some(record.0.as_slice()))?;
         }
-        extended.extend_from_slice(&builder.take()?);
+        extended.extend_from_slice(&builder.build_bytes()?);
         next_offset += chunk.len() as u64;
     }
     // A base offset is not covered by the checksum.
@@ -242,7 +242,7 @@ fn show() -> Result<()> {
         let mut batch = BatchBuilder::new();
         batch.base_offset(offset).control(true);
         batch.push(Timestamp::from_millis(0), Some(b"\0\0\0\x03"), Some(b"\0\0\0"))?;
-        Ok(batch.take()?)
+        Ok(batch.build_bytes()?)
     };
     let extended = extend(&[control(0)?, control(1)?].concat(), &records)?;
     let (first, end) = (control(0)?.len(), extended.len() - control(1)?.len());

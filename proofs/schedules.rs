@@ -7,7 +7,7 @@
 
 #![allow(dropping_copy_types, reason = "what an append answers is dropped")]
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, CrashState};
 use annals::{
     CleanupPolicy, Clock, Error, Log, LogConfig, Maintainer, MaintainerConfig, Offset, ReadLimits,
     Record, StartAt, Timestamp, TimestampType,
@@ -315,7 +315,7 @@ fn a_leader_that_panics_in_the_file_system_leaves_nobody_waiting() {
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
         log.append("first").unwrap();
         let nth = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..4);
-        fs.add(Rule::new(Operation::Write, Fault::call(|_| panic!("the disk stands"))).nth(nth));
+        fs.add_rule(Rule::new(Operation::Write, Fault::call(|_| panic!("the disk stands"))).nth(nth));
         append_from_three_past_a_failure(&log);
         fs.clear_rules();
         log.append("last").unwrap();
@@ -334,9 +334,9 @@ fn a_leader_that_finds_the_disk_full_or_broken_leaves_nobody_waiting() {
         let kind = if full { StorageFull } else { Other };
         let nth = 1 + shuttle::rand::Rng::gen_range(&mut chance, 0..4);
         let failing =
-            fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written: 70, kind }).nth(nth));
+            fs.add_rule(Rule::new(Operation::Write, Fault::PartialWrite { written: 70, kind }).nth(nth));
         append_from_three_past_a_failure(&log);
-        let failed = fs.fired(failing) > 0;
+        let failed = fs.hit_count(failing) > 0;
         fs.clear_rules();
         assert_eq!(log.append("last").is_ok(), full || !failed);
     });
@@ -344,7 +344,7 @@ fn a_leader_that_finds_the_disk_full_or_broken_leaves_nobody_waiting() {
 
 /// The end of the log that a power failure would leave now.
 fn end_after_power_failure(fs: &MemFs) -> Offset {
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     Log::open(DIR, LogConfig::default().fs(disk)).unwrap().offsets().end
 }
 
@@ -406,7 +406,7 @@ fn a_sync_that_fails_reaches_all_who_wait_for_it() {
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
         let nth = 1 + shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..3);
         let fault = Fault::Error(std::io::ErrorKind::Other);
-        let failing = fs.add(Rule::new(Operation::SyncData, fault).nth(nth));
+        let failing = fs.add_rule(Rule::new(Operation::SyncData, fault).nth(nth));
         let threads: Vec<_> = (0..3)
             .map(|thread| {
                 let (log, memory) = (log.clone(), memory.clone());
@@ -430,7 +430,7 @@ fn a_sync_that_fails_reaches_all_who_wait_for_it() {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        if fs.fired(failing) > 0 {
+        if fs.hit_count(failing) > 0 {
             assert!(matches!(log.append("y"), Err(Error::Poisoned { .. })));
         }
     });
@@ -444,7 +444,7 @@ fn a_sync_that_panics_leaves_nobody_waiting() {
         let fs = FaultFs::new(memory.clone());
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
         let panics = Fault::call(|_| panic!("the disk stands"));
-        fs.add(Rule::new(Operation::SyncData, panics).nth(1));
+        fs.add_rule(Rule::new(Operation::SyncData, panics).nth(1));
         let threads: Vec<_> = (0..3)
             .map(|_| {
                 let (log, memory) = (log.clone(), memory.clone());
@@ -720,7 +720,7 @@ fn a_deletion_an_append_and_a_truncation_agree_on_what_there_is() {
         assert!(left.iter().all(|(offset, _)| *offset >= before.start));
         log.flush().unwrap();
         drop(log);
-        let log = Log::open(DIR, config().fs(fs.crash(Survive::SyncedOnly))).unwrap();
+        let log = Log::open(DIR, config().fs(fs.crash(CrashState::SyncedOnly))).unwrap();
         assert_eq!((log.offsets().start, log.offsets().end), (before.start, before.end));
         assert_eq!(values(&log), left);
     });
@@ -849,7 +849,7 @@ fn a_maintainer_and_its_logs_may_go_in_any_order() {
             drop(other.pause_maintenance());
             drop(other);
         });
-        maintainer.wake();
+        maintainer.run_now();
         drop(maintainer);
         log.append(Record::new("3").key("a")).unwrap();
         log.close().unwrap();

@@ -78,7 +78,7 @@ impl Clock for SystemClock {
 /// let clock = ManualClock::new(Timestamp::from_millis(1_000));
 /// clock.advance(Duration::from_secs(1));
 /// assert_eq!(clock.now(), Timestamp::from_millis(2_000));
-/// clock.jump_to(Timestamp::from_millis(5)); // the calendar may go back,
+/// clock.set(Timestamp::from_millis(5)); // the calendar may go back,
 /// assert_eq!(clock.monotonic(), Duration::from_secs(1)); // this clock does not
 /// ```
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl ManualClock {
     }
 
     /// Sets the calendar, in either direction; the monotonic time is not touched.
-    pub fn jump_to(&self, now: Timestamp) {
+    pub fn set(&self, now: Timestamp) {
         self.calendar_millis.store(now.as_millis(), Ordering::SeqCst);
     }
 }

@@ -7,7 +7,7 @@ mod produce;
 mod serialize;
 mod topic;
 
-pub use consume::{CommitRefusal, ConsumeError};
+pub use consume::{CommitError, ConsumeError};
 pub use group::GroupError;
 pub use location::{CloseReason, LogLocation};
 pub use produce::ProduceError;
@@ -91,7 +91,7 @@ pub enum Error {
 
     /// The batch of an idempotent producer is not the next one of that producer.
     #[error("{0}")]
-    Producer(ProducerRefusal),
+    Producer(ProducerStateError),
 
     /// A call for a topic failed, or the topic does not exist.
     #[error("{0}")]
@@ -366,7 +366,7 @@ pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Damage on disk: the file, the position, and the problem.
+/// CorruptionKind on disk: the file, the position, and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is damaged at byte {position}{}: {reason}", path.display(), AtOffset(*.offset))]
 pub struct Corruption {
@@ -377,7 +377,7 @@ pub struct Corruption {
     /// The offset that the log had reached there, if known.
     pub offset: Option<Offset>,
     /// The damage.
-    pub reason: Damage,
+    pub reason: CorruptionKind,
 }
 
 struct AtOffset(Option<Offset>);
@@ -394,14 +394,14 @@ impl fmt::Display for AtOffset {
 /// The damage of stored bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Damage {
+pub enum CorruptionKind {
     /// A batch cannot be decoded.
     #[error("{0}")]
     Batch(#[from] InvalidBatch),
 
     /// The offsets of a batch are not above those of the batch before it.
     #[error("a batch begins at offset {found}, below {expected} where the one before it ended")]
-    OffsetsOverlap {
+    OffsetsNotIncreasing {
         /// The lowest valid base offset.
         expected: Offset,
         /// The base offset of the batch.
@@ -411,7 +411,7 @@ pub enum Damage {
     /// The offsets of a batch overlap those of the next batch or segment, or exceed the end of the
     /// log.
     #[error("a batch ends at offset {found}, but what comes behind it begins at {limit}")]
-    OffsetsBeyondNext {
+    OffsetsOverlapNext {
         /// The base offset of the next batch or segment, or the end of the log.
         limit: Offset,
         /// The last offset of the batch.
@@ -452,7 +452,7 @@ pub enum Damage {
 
     /// The file ends before the data it should hold.
     #[error("the file ends after {found} bytes, but {expected} belong to it")]
-    ShortFile {
+    FileTruncated {
         /// The bytes it should have.
         expected: u64,
         /// The bytes it has.
@@ -572,13 +572,13 @@ pub enum InvalidBatch {
     },
     /// The batch expands to more than the configured limit.
     #[error("the batch expands to more than {limit} bytes, the limit for decompression")]
-    ExpandsTooFar {
+    DecompressedTooLarge {
         /// The limit.
         limit: u64,
     },
     /// A batch for an append breaks a rule that stored batches need not keep.
     #[error("{0}")]
-    Rule(&'static str),
+    RuleViolation(&'static str),
 }
 
 /// Why a record cannot be stored.
@@ -602,7 +602,7 @@ pub enum InvalidRecord {
     #[error(
         "a compacted log takes no record without a key: give it one, or write it to a log with `CleanupPolicy::Delete`"
     )]
-    NoKey,
+    MissingKey,
     /// The encoded record is larger than 2 GiB, the limit of the format.
     #[error("the record is too large for the format")]
     TooLarge,
@@ -651,7 +651,7 @@ fn way_to_v2(magic: i8) -> &'static str {
 /// The reason why a log rejected the batch of an idempotent producer. Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ProducerRefusal {
+pub enum ProducerStateError {
     /// Another producer has taken over the producer id. Kafka: `InvalidProducerEpochException`.
     #[error(
         "producer {producer_id} has epoch {epoch}, and the log has seen epoch {current}: another has taken over; close this producer"
@@ -688,12 +688,12 @@ pub enum ProducerRefusal {
     },
 }
 
-impl ProducerRefusal {
+impl ProducerStateError {
     fn kind(self) -> ErrorKind {
         match self {
-            ProducerRefusal::Fenced { .. } => ErrorKind::Fenced,
-            ProducerRefusal::OutOfOrder { .. } => ErrorKind::OutOfOrder,
-            ProducerRefusal::InTransaction { .. } => ErrorKind::InvalidInput,
+            ProducerStateError::Fenced { .. } => ErrorKind::Fenced,
+            ProducerStateError::OutOfOrder { .. } => ErrorKind::OutOfOrder,
+            ProducerStateError::InTransaction { .. } => ErrorKind::InvalidInput,
         }
     }
 }

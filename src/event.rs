@@ -1,6 +1,6 @@
 //! Events of logs and stores.
 
-use crate::error::{Corruption, Damage};
+use crate::error::{Corruption, CorruptionKind};
 use crate::types::Offset;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub enum Event {
         path: PathBuf,
     },
     /// A file left behind by an interrupted change was removed.
-    LeftoverRemoved {
+    StaleFileRemoved {
         /// The file.
         path: PathBuf,
     },
@@ -41,7 +41,7 @@ pub enum Event {
         reason: &'static str,
     },
     /// The torn end of the log, never acknowledged as durable, was truncated.
-    TailCut {
+    TailTruncated {
         /// The file that was truncated.
         path: PathBuf,
         /// Its length now.
@@ -51,7 +51,7 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
-    /// Damage was moved out of the log, because of
+    /// CorruptionKind was moved out of the log, because of
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Quarantined(Quarantined),
     /// An index was missing or wrong, and was rebuilt from the log.
@@ -82,7 +82,7 @@ pub enum Event {
     },
     /// The start of the log moved up: readers no longer see the deleted records, and whole
     /// segments leave the disk.
-    StartMoved {
+    LogStartMoved {
         /// The start of the log now.
         start: Offset,
         /// The number of segments removed from the log.
@@ -115,7 +115,7 @@ pub enum Event {
     /// A read found damage, or an opening with
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine) covers offsets whose batches
     /// are missing.
-    Damaged(Corruption),
+    CorruptionFound(Corruption),
     /// A file that is no longer needed could not be removed or trimmed. Opening the log tries
     /// again.
     CleanupFailed {
@@ -138,7 +138,7 @@ pub enum Event {
         /// The kind of callback.
         what: &'static str,
     },
-    /// Records of a producer with [`Acks::HandedOver`](crate::Acks::HandedOver) could not be
+    /// Records of a producer with [`Acks::None`](crate::Acks::None) could not be
     /// written.
     RecordsLost {
         /// The topic.
@@ -158,7 +158,7 @@ pub enum Event {
     },
 }
 
-/// Damage that was moved out of a log when it was opened with
+/// CorruptionKind that was moved out of a log when it was opened with
 /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -174,7 +174,7 @@ pub struct Quarantined {
     /// The offsets that no longer have a record, as far as they had one.
     pub offsets: Range<Offset>,
     /// The damage at the position.
-    pub reason: Damage,
+    pub reason: CorruptionKind,
 }
 
 /// The result of a compaction.
@@ -182,7 +182,7 @@ pub struct Quarantined {
 #[non_exhaustive]
 pub struct CompactionReport {
     /// The number of passes over the log: more than one if its keys do not all fit into
-    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes); 0 if there was nothing to do.
+    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes); 0 if there was nothing to do.
     pub passes: usize,
     /// The number of segments removed.
     pub segments_removed: usize,
@@ -195,7 +195,7 @@ pub struct CompactionReport {
     /// The number of tombstones removed, after their time.
     pub tombstones_removed: u64,
     /// The offset below which each key is in the log once.
-    pub clean_until: Offset,
+    pub first_dirty_offset: Offset,
 }
 
 /// Receives the events of a log.

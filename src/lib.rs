@@ -120,7 +120,7 @@
 //! across threads, failures and restarts.
 //!
 //! ```
-//! # use annals::{Error, Log, LogConfig, ProducerRefusal, Timestamp, fs::MemFs, record::BatchBuilder};
+//! # use annals::{Error, Log, LogConfig, ProducerStateError, Timestamp, fs::MemFs, record::BatchBuilder};
 //! # let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
 //! let batch = |first_sequence| {
 //!     let mut builder = BatchBuilder::new();
@@ -135,7 +135,7 @@
 //! assert_eq!(log.offsets().end, 2);
 //!
 //! let refused = log.append_batch(batch(7)?).unwrap_err(); // 2 to 6 are missing
-//! assert!(matches!(refused, Error::Producer(ProducerRefusal::OutOfOrder { expected: 2, found: 7, .. })));
+//! assert!(matches!(refused, Error::Producer(ProducerStateError::OutOfOrder { expected: 2, found: 7, .. })));
 //! # Ok::<(), Error>(())
 //! ```
 //!
@@ -222,12 +222,12 @@
 //! ## Recovery
 //!
 //! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. Damage that no crash explains is never truncated: opening fails and names the place.
+//! write. CorruptionKind that no crash explains is never truncated: opening fails and names the place.
 //! [`Log::recovery`] reports what opening found. [`Log::verify`] reads the whole log and lists all
 //! damage.
 //!
 //! ```
-//! # use annals::{Log, LogConfig, fs::{Fs, MemFs, Open}};
+//! # use annals::{Log, LogConfig, fs::{Fs, MemFs, OpenMode}};
 //! # use std::path::Path;
 //! let fs = MemFs::new();
 //! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
@@ -235,13 +235,13 @@
 //! log.append("torn")?;
 //!
 //! let after = fs.kill(); // as the next process finds the disk
-//! let file = after.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+//! let file = after.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
 //! file.set_len(file.len().unwrap() - 1).unwrap();
 //!
 //! let log = Log::open("orders-0", LogConfig::default().fs(after))?;
 //! assert_eq!(log.offsets().end, 1);
-//! assert!(!log.recovery().clean);
-//! assert_eq!(log.recovery().dropped_bytes, 71);
+//! assert!(!log.recovery().clean_shutdown);
+//! assert_eq!(log.recovery().truncated_bytes, 71);
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
@@ -312,7 +312,7 @@
 //!     handle.wait()?; // durable; one fsync serves many
 //! }
 //! let there = ProducerRecord::new("orders", "a note").partition(2);
-//! producer.send_with(there, |sent| println!("{sent:?}"))?;
+//! producer.send_with_callback(there, |sent| println!("{sent:?}"))?;
 //! let orders = producer.topic("orders")?; // for many records to one topic: faster
 //! orders.send_bytes(Some(b"order-7"), Some(b"shipped"))?;
 //! producer.close()?; // writes what is left
@@ -374,7 +374,7 @@
 //!         Err(poison) => println!("{poison}"),
 //!     }
 //! }
-//! assert_eq!(consumer.poisoned(), 1);
+//! assert_eq!(consumer.poison_count(), 1);
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
@@ -434,7 +434,7 @@
 //! the original goes on. So a test can crash at every step of a program and check what is left.
 //!
 //! ```
-//! use annals::{Log, LogConfig, fs::{MemFs, Survive}};
+//! use annals::{Log, LogConfig, fs::{MemFs, CrashState}};
 //!
 //! let fs = MemFs::new();
 //! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
@@ -443,7 +443,7 @@
 //! log.append("only appended")?;
 //!
 //! for seed in 0..20 {
-//!     let disk = fs.crash(Survive::Some { seed });
+//!     let disk = fs.crash(CrashState::Random { seed });
 //!     let after = Log::open("orders-0", LogConfig::default().fs(disk))?;
 //!     assert!((1..=2).contains(&after.offsets().end)); // never 0, never anything else
 //! }
@@ -465,12 +465,12 @@
 //! let fs = FaultFs::new(MemFs::new());
 //! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
 //!
-//! let full = fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)));
+//! let full = fs.add_rule(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)));
 //! assert_eq!(log.append("no room").unwrap_err().kind(), ErrorKind::StorageFull);
 //! fs.remove_rule(full);
 //! assert_eq!(log.append("room again")?, 0);
 //!
-//! fs.add(Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other)));
+//! fs.add_rule(Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other)));
 //! assert_eq!(log.flush().unwrap_err().kind(), ErrorKind::Io);
 //! assert_eq!(log.append("after that").unwrap_err().kind(), ErrorKind::Poisoned);
 //! # Ok::<(), annals::Error>(())
@@ -541,17 +541,18 @@ mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
-    CloseReason, CommitRefusal, ConsumeError, Corruption, Damage, DeserializeError, Error,
-    ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError, ProducerRefusal,
-    RecordPart, Result, SerializationError, SerializeError, TopicError, Unsupported,
+    CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
+    ErrorKind, GroupError, InvalidBatch, InvalidRecord, LogLocation, ProduceError,
+    ProducerStateError, RecordPart, Result, SerializationError, SerializeError, TopicError,
+    Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
 #[cfg(feature = "futures")]
-pub use log::Durable;
+pub use log::FlushFuture;
 pub use log::{
     Appended, CleanupPolicy, Fetched, Log, LogConfig, LogStats, Maintainer, MaintainerConfig,
     MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
-    ReadLimits, Reader, RecordsToEnd, Recovery, SegmentStats, Tail,
+    ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
 };
 pub use producers::ProducerState;
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
@@ -563,13 +564,13 @@ pub use topic::assignor;
 pub use topic::{
     Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
-    CoordinatorConfig, Deserialize, DeserializeContext, GroupDescription, GroupListing,
-    GroupOffset, GroupState, InvalidUuid, Isolation, ListedGroups, MemberDescription,
-    MemberIdentity, OfflinePartitions, OffsetAndMetadata, PartitionAccess, PartitionDescription,
+    Deserialize, DeserializeContext, GroupCoordinatorConfig, GroupDescription, GroupListing,
+    GroupOffset, GroupState, IsolationLevel, KafkaUuid, ListedGroups, MemberDescription,
+    MemberIdentity, OfflinePartitions, OffsetAndMetadata, ParseUuidError, PartitionDescription,
     Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
-    ProducerStats, RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize,
-    SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicId,
-    TopicPartition, TopicPattern, TopicProducer, Uuid,
+    ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, ResetTo, SendHandle,
+    Serialize, SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig,
+    TopicDescription, TopicId, TopicPartition, TopicPattern, TopicProducer,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -10,9 +10,9 @@ use crate::event::{Event, Listener};
 ///
 /// | level | events |
 /// |---|---|
-/// | `ERROR` | [`Poisoned`](Event::Poisoned), [`Damaged`](Event::Damaged) |
-/// | `WARN` | [`TailCut`](Event::TailCut), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
-/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`LeftoverRemoved`](Event::LeftoverRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`StartMoved`](Event::StartMoved) |
+/// | `ERROR` | [`Poisoned`](Event::Poisoned), [`CorruptionFound`](Event::CorruptionFound) |
+/// | `WARN` | [`TailTruncated`](Event::TailTruncated), [`Quarantined`](Event::Quarantined), [`CheckpointIgnored`](Event::CheckpointIgnored), [`CleanupFailed`](Event::CleanupFailed), [`CheckpointFailed`](Event::CheckpointFailed), [`UnknownFile`](Event::UnknownFile) |
+/// | `INFO` | [`IndexRebuilt`](Event::IndexRebuilt), [`StaleFileRemoved`](Event::StaleFileRemoved), [`SwapCompleted`](Event::SwapCompleted), [`Truncated`](Event::Truncated), [`LogStartMoved`](Event::LogStartMoved) |
 /// | `DEBUG` | [`SegmentRolled`](Event::SegmentRolled), [`Flushed`](Event::Flushed), and what later versions add |
 ///
 /// Events come on the thread that caused them, inside whatever span that thread is in.
@@ -55,7 +55,7 @@ impl Listener for TracingListener {
             Event::PartitionOffline { path, error } => {
                 emit!(ERROR, self, path = %path.display(), error, "partition is offline");
             }
-            Event::LeftoverRemoved { path } => {
+            Event::StaleFileRemoved { path } => {
                 emit!(INFO, self, path = %path.display(), "leftover removed");
             }
             Event::SwapCompleted { path } => {
@@ -64,7 +64,7 @@ impl Listener for TracingListener {
             Event::CheckpointIgnored { path, reason } => {
                 emit!(WARN, self, path = %path.display(), reason, "checkpoint ignored");
             }
-            Event::TailCut { path, position, bytes, end } => {
+            Event::TailTruncated { path, position, bytes, end } => {
                 emit!(WARN, self, path = %path.display(), position, bytes, end, "torn end cut off");
             }
             Event::Quarantined(taken) => {
@@ -82,7 +82,7 @@ impl Listener for TracingListener {
                 let took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 emit!(DEBUG, self, through, took_micros, "durable");
             }
-            Event::StartMoved { start, segments, bytes } => {
+            Event::LogStartMoved { start, segments, bytes } => {
                 emit!(INFO, self, start, segments, bytes, "start moved");
             }
             Event::Compacted(report) => {
@@ -95,7 +95,7 @@ impl Listener for TracingListener {
                 emit!(WARN, self, error, "maintenance failed");
             }
             Event::Truncated { end } => emit!(INFO, self, end, "truncated"),
-            Event::Damaged(corruption) => {
+            Event::CorruptionFound(corruption) => {
                 let path = corruption.path.display();
                 let (position, reason) = (corruption.position, &corruption.reason);
                 emit!(ERROR, self, %path, position, offset = corruption.offset, %reason, "damaged");

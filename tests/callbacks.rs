@@ -3,9 +3,9 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
-    CleanupPolicy, Clock, ConsumerConfig, CoordinatorConfig, Error, Event, Listener, Log,
+    CleanupPolicy, Clock, ConsumerConfig, Error, Event, GroupCoordinatorConfig, Listener, Log,
     LogConfig, ManualClock, OnCorruption, Record, Result, Store, StoreConfig, Timestamp,
     TimestampType, TopicConfig, TopicPartition,
 };
@@ -164,7 +164,8 @@ fn run(case: &str, memory: &MemFs, config: &LogConfig, fuse: &Fuse) {
         });
         let acked = acked.lock().unwrap();
         acked.check(&log, u64::MAX, &what);
-        for (how, disk) in [("killed", memory.kill()), ("lost", memory.crash(Survive::SyncedOnly))]
+        for (how, disk) in
+            [("killed", memory.kill()), ("lost", memory.crash(CrashState::SyncedOnly))]
         {
             let what = format!("{what}, {how}");
             let log = Log::open(DIR, plain().fs(disk)).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -217,7 +218,7 @@ fn a_listener_that_panics_at_any_event() {
         let fs = FaultFs::new(memory.clone());
         fs.record_trace(false);
         // Files that will not go are reported in the middle of changes.
-        fs.add(
+        fs.add_rule(
             Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"),
         );
         let listener = Arc::new(BreakingListener(Arc::clone(&fuse)));
@@ -314,8 +315,8 @@ impl Listener for StoreCaller {
 fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
     let memory = MemFs::new();
     let config = || {
-        let groups = CoordinatorConfig::default().offsets_partitions(2);
-        StoreConfig::default().maintenance(None).coordinator(groups)
+        let groups = GroupCoordinatorConfig::default().offsets_partitions(2);
+        StoreConfig::default().maintenance(None).group_coordinator(groups)
     };
     let store = Store::open("data", config().fs(memory.clone())).unwrap();
     for name in ["orders", "damaged", "doomed"] {
@@ -338,9 +339,9 @@ fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
     let store = Store::open("data", config().log_defaults(log)).unwrap();
     *caller.store.lock().unwrap() = Some(store.clone());
     let full = Fault::Error(ErrorKind::StorageFull);
-    fs.add(Rule::any(full).path("recovery-point-offset-checkpoint"));
+    fs.add_rule(Rule::any(full).path("recovery-point-offset-checkpoint"));
     let denied = Fault::Error(ErrorKind::PermissionDenied);
-    fs.add(Rule::new(Operation::Remove, denied).path("doomed"));
+    fs.add_rule(Rule::new(Operation::Remove, denied).path("doomed"));
     (store, caller)
 }
 
@@ -420,9 +421,11 @@ fn a_listener_may_call_the_log_from_any_event() {
         ("truncate further", |log| log.truncate_to(6)),
         ("close", |log| log.clone().close()),
     ];
-    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"));
+    fs.add_rule(
+        Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).path("index"),
+    );
     // And room for an index that has to be made again.
-    fs.add(
+    fs.add_rule(
         Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull))
             .path("index.tmp")
             .nth(1),
@@ -494,7 +497,7 @@ fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
     let log = Log::open(DIR, plain().fs(fs.clone()).listener(caller.clone())).unwrap();
     caller.log.set(log.clone()).unwrap();
     let denied = Fault::Error(ErrorKind::PermissionDenied);
-    fs.add(Rule::new(Operation::Remove, denied).path(".deleted").nth(1));
+    fs.add_rule(Rule::new(Operation::Remove, denied).path(".deleted").nth(1));
     for maintain in [false, true, true] {
         let log = log.clone();
         in_time("compaction", move || {
@@ -583,7 +586,7 @@ fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
             send.try_send(()).unwrap_or_default();
         }
     };
-    fs.add(Rule::new(Operation::List, Fault::call(looks)));
+    fs.add_rule(Rule::new(Operation::List, Fault::call(looks)));
     let config = LogConfig::default().fs(fs).listener(listener);
     let mut tail = Log::open_read_only(DIR, config).unwrap().tail(1).unwrap();
     let waiting = std::thread::spawn(move || in_time("tail", move || tail.next_record(None)));
@@ -617,8 +620,10 @@ fn a_listener_may_flush_when_a_flush_could_not_clean_up() {
     listener.0.set(log.clone()).unwrap();
     log.append("x").unwrap();
     log.roll().unwrap();
-    fs.add(Rule::new(Operation::Rename, Fault::Error(ErrorKind::StorageFull)).path("point").nth(1));
-    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
+    fs.add_rule(
+        Rule::new(Operation::Rename, Fault::Error(ErrorKind::StorageFull)).path("point").nth(1),
+    );
+    fs.add_rule(Rule::new(Operation::Remove, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
     in_time("flush", move || log.flush()).unwrap();
     assert_eq!(listener.1.load(Ordering::SeqCst), 1);
 }
@@ -660,7 +665,7 @@ fn a_waker_may_call_the_log() {
             // Who begins to wait in the middle of a sync is woken by who leads it, if by anybody but the thread for tasks.
             let durable = Mutex::new(Some(Box::pin(log.flush_async())));
             let task = std::task::Waker::from(Arc::clone(&calling));
-            fs.add(Rule::any(Fault::call(move |call| {
+            fs.add_rule(Rule::any(Fault::call(move |call| {
                 let is_ours = std::thread::current().name() != Some("annals-sync");
                 if call.operation == Operation::SyncData
                     && is_ours
@@ -712,8 +717,8 @@ fn waker_may_call_store_at_any_change() {
         for threads in [1, 4] {
             in_time(case, move || {
                 let config = StoreConfig::default().fs(MemFs::new()).maintenance(None);
-                let groups = CoordinatorConfig::default().offsets_partitions(1);
-                let config = config.recovery_threads(threads).coordinator(groups);
+                let groups = GroupCoordinatorConfig::default().offsets_partitions(1);
+                let config = config.recovery_threads(threads).group_coordinator(groups);
                 let store = Store::open("data", config).unwrap();
                 let topic = store.create_topic("t", TopicConfig::default().partitions(8)).unwrap();
                 let commit = |store: &Store| {

@@ -107,9 +107,10 @@ const RETENTION: Duration = Duration::from_secs(600);
 impl Day {
     fn begin(dir: &Path) -> Day {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
-        let offsets = CoordinatorConfig::default().offsets_partitions(2);
+        let offsets = GroupCoordinatorConfig::default().offsets_partitions(2);
         let config = StoreConfig::default().clock(clock.clone()).maintenance(None);
-        let store = Store::open(dir, config.coordinator(offsets).recovery_threads(1)).unwrap();
+        let store =
+            Store::open(dir, config.group_coordinator(offsets).recovery_threads(1)).unwrap();
         let events = TopicConfig::default().partitions(2).retention_age(RETENTION);
         store.create_topic("events", events.segment_age(RETENTION)).unwrap();
         let table = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact);
@@ -139,7 +140,7 @@ impl Day {
         let key = format!("key-{}", n % 50);
         let value = Record::new(format!("value-{n}"));
         once.send(("events", value.clone().key(key.clone()))).unwrap().wait().unwrap();
-        let changed = if n.is_multiple_of(7) { Record::new("").without_value() } else { value };
+        let changed = if n.is_multiple_of(7) { Record::new("").null_value() } else { value };
         once.send(("table", changed.key(key))).unwrap().wait().unwrap();
         once.close().unwrap();
         while !self.consumer.poll(Duration::ZERO).unwrap().is_empty() {}

@@ -65,7 +65,7 @@ impl Life {
             .clock(clock.clone())
             .segment_bytes(pick(&mut chance, &[450, 900, 900, 4000]) as u64)
             .index_interval_bytes(pick(&mut chance, &[0, 0, 400]) as u64)
-            .dedupe_bytes(pick(&mut chance, &[1024, 1024, 1 << 20]) as usize)
+            .dedupe_buffer_bytes(pick(&mut chance, &[1024, 1024, 1 << 20]) as usize)
             .delete_retention(millis(retention))
             .min_compaction_lag(millis(lag))
             .min_cleanable_dirty_ratio(ratio);
@@ -115,7 +115,7 @@ impl Life {
     }
 
     /// So many passes have cleaned the log below a bound.
-    fn compacted(&mut self, bases: &[u64], passes: usize, clean_until: u64, all: bool) {
+    fn compacted(&mut self, bases: &[u64], passes: usize, first_dirty_offset: u64, all: bool) {
         self.passes += passes;
         self.several += usize::from(passes > 1);
         let (now, start) = (self.now(), self.log.offsets().start);
@@ -145,7 +145,10 @@ impl Life {
         let model = expect(bound);
         let matches = |model: &Keyed| model.records().eq(&found);
         if matches(&model) || all {
-            assert!(clean_until <= bound.max(start), "clean until {clean_until}, bound {bound}");
+            assert!(
+                first_dirty_offset <= bound.max(start),
+                "clean until {first_dirty_offset}, bound {bound}"
+            );
             self.model = model;
         } else {
             // A clock that went back makes young again what was clean already.
@@ -173,7 +176,7 @@ impl Life {
             58..68 => {
                 self.say("compact");
                 let report = self.log.compact().unwrap();
-                self.compacted(&bases, report.passes, report.clean_until, true);
+                self.compacted(&bases, report.passes, report.first_dirty_offset, true);
             }
             68..76 => {
                 self.say("maintain");
@@ -181,7 +184,7 @@ impl Life {
                 let compaction = report.compaction;
                 if compaction.passes > 0 {
                     let before = self.model.start;
-                    self.compacted(&bases, compaction.passes, compaction.clean_until, false);
+                    self.compacted(&bases, compaction.passes, compaction.first_dirty_offset, false);
                     assert!(self.deletes || before == report.start);
                 } else if self.ratio == 0.0 && self.lag == 0 {
                     self.check_is_clean(*bases.last().unwrap());
@@ -210,13 +213,13 @@ impl Life {
             }
             91..92 => {
                 self.say("jump back");
-                self.clock.jump_to(Timestamp::from_millis(self.now() - 2000));
+                self.clock.set(Timestamp::from_millis(self.now() - 2000));
             }
             92..94 => {
                 self.say("close");
                 self.log.clone().close().unwrap();
                 self.reopen(self.fs.clone());
-                assert!(self.log.recovery().clean);
+                assert!(self.log.recovery().clean_shutdown);
             }
             94..96 => {
                 self.say("kill");
@@ -356,7 +359,7 @@ fn what_cannot_be_compacted_is_refused_and_stays_readable() {
     }
     log.append_batch(builder.build().unwrap()).unwrap();
     log.close().unwrap();
-    let narrow = config.clone().max_expanded_bytes(10_000).fs(fs.clone());
+    let narrow = config.clone().max_decompressed_bytes(10_000).fs(fs.clone());
     let log = Log::open(DIR, narrow).unwrap();
     log.roll().unwrap();
     let before = logs(&fs);
@@ -376,7 +379,7 @@ fn what_cannot_be_compacted_is_refused_and_stays_readable() {
     builder.transactional(true).producer(7, 0, 0);
     builder.push_record(&Record::new("v").key("k"), Timestamp::from_millis(T0)).unwrap();
     fs.create_dir(Path::new(DIR)).unwrap();
-    write_file(&fs, DIR, &name(0, "log"), &builder.take().unwrap());
+    write_file(&fs, DIR, &name(0, "log"), &builder.build_bytes().unwrap());
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
     log.append(Record::new("w").key("k")).unwrap();
     log.roll().unwrap();
@@ -404,8 +407,8 @@ fn what_contradicts_the_policy_is_refused() {
     refused(compacted().max_compaction_lag(Duration::ZERO), "max_compaction_lag");
     let lags = compacted().min_compaction_lag(millis(9)).max_compaction_lag(millis(8));
     refused(lags, "min_compaction_lag");
-    refused(compacted().dedupe_bytes(1023), "dedupe_bytes");
-    compacted().dedupe_bytes(1024).min_cleanable_dirty_ratio(1.0).validate().unwrap();
+    refused(compacted().dedupe_buffer_bytes(1023), "dedupe_buffer_bytes");
+    compacted().dedupe_buffer_bytes(1024).min_cleanable_dirty_ratio(1.0).validate().unwrap();
     let both = config().cleanup_policy(CleanupPolicy::CompactAndDelete);
     both.clone().retention_bytes(5).retention_age(millis(5)).validate().unwrap();
 
@@ -440,7 +443,7 @@ fn records_of_the_future_are_young_until_it_comes() {
         log.roll().unwrap();
     }
     let offsets = |log: &Log| read_all(log).iter().map(|rec| rec.offset).collect::<Vec<_>>();
-    assert_eq!(log.compact().unwrap().clean_until, 2);
+    assert_eq!(log.compact().unwrap().first_dirty_offset, 2);
     assert_eq!(offsets(&log), [1, 2, 3], "what comes behind the young one waits with it");
     clock.advance(millis(5499));
     log.compact().unwrap();
@@ -496,14 +499,14 @@ fn where_a_broker_has_been_nothing_counts_as_compacted() {
         log.roll().unwrap();
     }
     log.compact().unwrap();
-    assert_eq!(log.stats().unwrap().clean_until, 3);
+    assert_eq!(log.stats().unwrap().first_dirty_offset, 3);
     log.close().unwrap();
     let log = Log::open(DIR, config()).unwrap();
-    assert_eq!(log.stats().unwrap().clean_until, 3);
+    assert_eq!(log.stats().unwrap().first_dirty_offset, 3);
     log.close().unwrap();
     write_file(&fs, DIR, ".kafka_cleanshutdown", br#"{"version":0,"brokerEpoch":7}"#);
     let log = Log::open(DIR, config()).unwrap();
-    assert_eq!(log.stats().unwrap().clean_until, 0);
+    assert_eq!(log.stats().unwrap().first_dirty_offset, 0);
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
 

@@ -11,7 +11,7 @@
 
 mod support;
 
-use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
+use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{CleanupPolicy, Error, Log, LogConfig, ManualClock, Offset, Record};
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -118,7 +118,7 @@ struct Moment {
 fn watch(fs: &FaultFs, disk: &MemFs, at: &Arc<AtomicUsize>) -> Arc<Mutex<Vec<Moment>>> {
     let moments = Arc::new(Mutex::new(Vec::new()));
     let (disk, at, taken) = (disk.clone(), Arc::clone(at), Arc::clone(&moments));
-    fs.add(Rule::any(Fault::call(move |call| {
+    fs.add_rule(Rule::any(Fault::call(move |call| {
         let reads = matches!(
             call.operation,
             Operation::Open | Operation::List | Operation::Len | Operation::Read | Operation::View
@@ -161,7 +161,7 @@ fn work(config: &LogConfig, clock: &ManualClock, ops: &[Op]) -> (Vec<State>, Vec
             Op::CompactWithoutRoom(nth) => {
                 let fault = Fault::Error(ErrorKind::StorageFull);
                 let rule = Rule::new(Operation::Write, fault).path(".cleaned").from_nth(nth);
-                let rule = fs.add(rule);
+                let rule = fs.add_rule(rule);
                 assert!(matches!(log.compact(), Err(Error::Io { .. })));
                 fs.remove_rule(rule);
             }
@@ -415,7 +415,7 @@ fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
         ["recovery-point-offset-checkpoint", "cleaner-offset-checkpoint", ".kafka_cleanshutdown"];
     let name = names[chance.below(4).min(3) as usize % 3];
     let path = Path::new(DIR).join(name);
-    if disk.open(&path, Open::ReadOnly).is_err() {
+    if disk.open(&path, OpenMode::ReadOnly).is_err() {
         return format!("{name} was not there");
     }
     match chance.below(3) {
@@ -520,7 +520,7 @@ fn no_segment_is_there_again_without_those_that_came_after_it() {
         let (memory, clock) = (MemFs::new(), clock());
         let config = compacted(&clock)
             .segment_bytes(2000)
-            .dedupe_bytes(1024)
+            .dedupe_buffer_bytes(1024)
             .delete_retention(Duration::ZERO);
         let fs = FaultFs::new(memory.clone());
         fs.record_trace(false);

@@ -75,12 +75,12 @@ fn failures() -> Vec<Failure> {
         failure("full", Fault::Error(ErrorKind::StorageFull), full),
         failure(
             "full in the middle",
-            Fault::ErrorAfter { written: 30, kind: ErrorKind::StorageFull },
+            Fault::PartialWrite { written: 30, kind: ErrorKind::StorageFull },
             full,
         ),
-        failure("EIO", Fault::Os(5), |error| error.raw_os_error() == Some(5)),
-        failure("EMFILE", Fault::Os(24), |error| error.raw_os_error() == Some(24)),
-        failure("one byte at a time", Fault::Short(1), |_| false),
+        failure("EIO", Fault::Errno(5), |error| error.raw_os_error() == Some(5)),
+        failure("EMFILE", Fault::Errno(24), |error| error.raw_os_error() == Some(24)),
+        failure("one byte at a time", Fault::ShortIo(1), |_| false),
     ]
 }
 
@@ -97,9 +97,9 @@ fn fail(disk: &MemFs, before: &[Rec], failure: &Failure, n: u64, forever: bool) 
             .or(Operation::SyncDir),
         _ => Rule::any(failure.fault.clone()),
     };
-    let rule = fs.add(if forever { rule.from_nth(n) } else { rule.nth(n) });
+    let rule = fs.add_rule(if forever { rule.from_nth(n) } else { rule.nth(n) });
     let compacted = log.compact();
-    let fired = fs.fired(rule) > 0;
+    let fired = fs.hit_count(rule) > 0;
     if forever {
         // Whatever is asked meanwhile answers.
         (0..3).for_each(|offset| drop(log.get(offset)));
@@ -185,11 +185,11 @@ fn what_a_failed_pass_could_not_remove_spoils_no_later_replacement() {
         // The log is written, its index cannot be, and from then on nothing can be removed.
         let (later, path) = (fs.clone(), ".log.cleaned");
         let written = Fault::call(move |_| {
-            later.add(Rule::new(Operation::Remove, Fault::Os(5)).path(".cleaned"));
+            later.add_rule(Rule::new(Operation::Remove, Fault::Errno(5)).path(".cleaned"));
         });
-        fs.add(Rule::new(Operation::SyncAll, written).path(path).nth(nth));
+        fs.add_rule(Rule::new(Operation::SyncAll, written).path(path).nth(nth));
         let full = Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull));
-        fs.add(full.path(".index.cleaned").nth(nth));
+        fs.add_rule(full.path(".index.cleaned").nth(nth));
         if log.compact().is_ok() {
             break;
         }
@@ -197,7 +197,7 @@ fn what_a_failed_pass_could_not_remove_spoils_no_later_replacement() {
         leftovers += usize::from(!staged(&disk).is_empty());
         let images = Arc::new(Mutex::new(Vec::new()));
         let (taken, camera) = (Arc::clone(&images), disk.clone());
-        fs.add(Rule::any(Fault::call(move |_| taken.lock().unwrap().push(camera.kill()))));
+        fs.add_rule(Rule::any(Fault::call(move |_| taken.lock().unwrap().push(camera.kill()))));
         log.compact().unwrap();
         assert_eq!(read_all(&log), winners(&before));
         drop(log);

@@ -76,7 +76,7 @@ thread_local! {
 
 /// Runs at each call of the log but at those it makes itself.
 fn at_each_call(fs: &FaultFs, work: impl Fn(&Call) + Send + Sync + 'static) {
-    fs.add(Rule::any(Fault::call(move |call| {
+    fs.add_rule(Rule::any(Fault::call(move |call| {
         if !WITHIN.get() && is_change(call) {
             WITHIN.set(true);
             work(call);
@@ -214,7 +214,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
     let log = if closed {
         drop(log);
         let log = Log::open(DIR, config().fs(disk.clone())).unwrap();
-        assert!(log.recovery().clean);
+        assert!(log.recovery().clean_shutdown);
         log
     } else {
         log
@@ -308,13 +308,13 @@ fn a_compaction_that_a_deletion_interrupts_begins_again() {
                 }
             }),
         );
-        fs.add(rule.path(".log.cleaned").nth(nth));
+        fs.add_rule(rule.path(".log.cleaned").nth(nth));
         let report = log.compact().unwrap();
         fs.clear_rules();
         let start = log.offsets().start;
         let stored: Vec<Rec> = before.iter().filter(|r| r.offset >= start).cloned().collect();
         assert_eq!(read_all(&log), winners(&stored), "deleted at {nth}, start {start}");
-        assert!(report.clean_until >= end - 4);
+        assert!(report.first_dirty_offset >= end - 4);
     }
 }
 
@@ -400,7 +400,7 @@ fn what_was_replaced_takes_no_room_while_the_pass_goes_on() {
         assert!(segments >= 8, "{segments}");
         let groups = Arc::new(AtomicUsize::new(0));
         let (count, of) = (Arc::clone(&groups), path.clone());
-        fs.add(Rule::any(Fault::call(move |call| {
+        fs.add_rule(Rule::any(Fault::call(move |call| {
             if call.operation == Operation::CreateNew
                 && call.path.to_string_lossy().ends_with(".log.cleaned")
             {
@@ -430,7 +430,7 @@ fn a_verification_goes_on_when_the_log_is_changed_under_it() {
     assert!(segments >= 12);
     fs.clear_trace();
     let (cut, ends, reads) = (log.clone(), AtomicUsize::new(60), AtomicUsize::new(1));
-    fs.add(Rule::any(Fault::call(move |call| {
+    fs.add_rule(Rule::any(Fault::call(move |call| {
         let is_log = call.path.extension().is_some_and(|end| end == "log");
         let behind = is_log && !call.path.ends_with("00000000000000000000.log");
         if !WITHIN.get() && call.operation == Operation::Read && call.at == 0 && behind {

@@ -13,7 +13,7 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::record::Compression;
 use annals::{Codec, Log, LogConfig, Record, Timestamp};
 use std::cell::{Cell, RefCell};
@@ -373,7 +373,7 @@ fn use_after_crash(promise: &Promise, disk: MemFs, config: &LogConfig, closely: 
     model.append(vec![Rec { offset, time: 7, key: None, value: Some(b"on".to_vec()) }]);
     model.durable = log.flush().unwrap();
     drop(log);
-    let log = Log::open(DIR, config.clone().fs(disk.crash(Survive::SyncedOnly))).unwrap();
+    let log = Log::open(DIR, config.clone().fs(disk.crash(CrashState::SyncedOnly))).unwrap();
     model.check_survived(&log);
     // Indexes in memory are looked at once they are in files.
     if closely {
@@ -555,12 +555,12 @@ fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
     log.append("first").unwrap();
     log.roll().unwrap();
     log.append("second").unwrap();
-    fs.add(
+    fs.add_rule(
         Rule::new(Operation::CreateNew, Fault::Error(std::io::ErrorKind::StorageFull))
             .path("recovery-point"),
     );
     assert_eq!(log.flush().unwrap(), 2);
-    let after = disk.crash(Survive::SyncedOnly);
+    let after = disk.crash(CrashState::SyncedOnly);
     let log = Log::open("t-0", LogConfig::default().fs(after)).unwrap();
     assert_eq!(log.offsets().end, 2);
     assert_eq!(log.get(1).unwrap().unwrap().value_str(), Some("second"));
@@ -629,14 +629,14 @@ fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
     let images = Arc::new(Mutex::new(Vec::new()));
     let shoot = |fs: &FaultFs, disk: MemFs, how| {
         let images = Arc::clone(&images);
-        fs.add(Rule::any(Fault::call(move |_| images.lock().unwrap().push(disk.crash(how)))));
+        fs.add_rule(Rule::any(Fault::call(move |_| images.lock().unwrap().push(disk.crash(how)))));
     };
-    shoot(&fs, memory.clone(), Survive::SyncedOnly);
+    shoot(&fs, memory.clone(), CrashState::SyncedOnly);
     log.truncate_to(3).unwrap();
     let truncating = std::mem::take(&mut *images.lock().unwrap());
     for left in truncating {
         let fs = FaultFs::new(left.clone());
-        shoot(&fs, left, Survive::Everything);
+        shoot(&fs, left, CrashState::AllWrites);
         drop(Log::open(DIR, config.clone().fs(fs)).unwrap());
     }
     for disk in images.lock().unwrap().iter() {
@@ -671,8 +671,8 @@ fn a_recovery_point_vouches_for_no_index_whose_name_was_not_synced() {
         log.flush().unwrap();
         let images = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&images);
-        fs.add(Rule::any(Fault::call(move |_| {
-            let crash = |seed| memory.crash(Survive::Some { seed });
+        fs.add_rule(Rule::any(Fault::call(move |_| {
+            let crash = |seed| memory.crash(CrashState::Random { seed });
             taken.lock().unwrap().extend((0..40).map(crash));
         })));
         work(&log);

@@ -6,7 +6,7 @@
 
 mod support;
 
-use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::record::{BatchBuilder, Compression};
 use annals::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,7 +147,7 @@ fn encode((base, count, id, kind): Batch, sequence: i32) -> Vec<u8> {
         };
         builder.push(time, key.as_ref().map(|key| &key[..]), Some(value)).unwrap();
     }
-    builder.take().unwrap()
+    builder.build_bytes().unwrap()
 }
 
 /// A broker has the directory, appends to the last segment, and is killed.
@@ -160,7 +160,7 @@ fn broker_appends(fs: &MemFs, txns: &mut Txns, chance: &mut Chance) {
     let mut bytes = there.get(&last).cloned().unwrap_or_default();
     bytes.extend(txns.extend(chance));
     write_file(fs, DIR, &last, &bytes);
-    let file = fs.open(&Path::new(DIR).join(&last), Open::ReadWrite).unwrap();
+    let file = fs.open(&Path::new(DIR).join(&last), OpenMode::ReadWrite).unwrap();
     file.sync_all().unwrap();
     fs.sync_dir(Path::new(DIR)).unwrap();
 }
@@ -185,7 +185,7 @@ fn explore_transactions(seed: u64) {
         let at = 1 + chance.below(60);
         let rule = if chance.below(2) == 0 { rule.nth(at) } else { rule.from_nth(at) };
         if chance.below(2) == 0 {
-            faults.add(rule);
+            faults.add_rule(rule);
         }
         let place = format!("seed {seed}, turn {turn}");
         let opened = Log::open(DIR, config(&|| faults.clone()));
@@ -210,9 +210,9 @@ fn explore_transactions(seed: u64) {
         faults.clear_rules();
         memory = match chance.below(4) {
             0 => memory.kill(),
-            1 => memory.crash(Survive::SyncedOnly),
-            2 => memory.crash(Survive::Some { seed }),
-            _ => memory.crash(Survive::Everything),
+            1 => memory.crash(CrashState::SyncedOnly),
+            2 => memory.crash(CrashState::Random { seed }),
+            _ => memory.crash(CrashState::AllWrites),
         };
         let log = Log::open(DIR, config(&|| FaultFs::new(memory.clone())));
         let log = log.unwrap_or_else(|error| panic!("{place}, failed: {failed}: {error}"));
@@ -307,8 +307,10 @@ const RETENTION: Duration = Duration::from_secs(2 * 24 * 3600);
 
 impl Jumping {
     fn store(fs: &MemFs, clock: &Arc<ManualClock>) -> Store {
-        let groups = CoordinatorConfig::default().offsets_partitions(1).offsets_retention(7 * DAY);
-        let config = StoreConfig::default().fs(fs.clone()).maintenance(None).coordinator(groups);
+        let groups =
+            GroupCoordinatorConfig::default().offsets_partitions(1).offsets_retention(7 * DAY);
+        let config =
+            StoreConfig::default().fs(fs.clone()).maintenance(None).group_coordinator(groups);
         Store::open("d", config.clock(clock.clone())).unwrap()
     }
 
@@ -442,9 +444,9 @@ fn explore_jumps(seed: u64) {
             0 => {
                 let years = run.chance.below(5) as i64 - 2;
                 let now = run.clock.now().as_millis() + years * YEAR_MILLIS;
-                run.clock.jump_to(Timestamp::from_millis(now.max(0)));
+                run.clock.set(Timestamp::from_millis(now.max(0)));
             }
-            1 => run.clock.jump_to(Timestamp::from_millis(T0 + millis(run.clock.monotonic()))),
+            1 => run.clock.set(Timestamp::from_millis(T0 + millis(run.clock.monotonic()))),
             2 => {
                 let hours = run.chance.below(30);
                 for _ in 0..4 * hours {
@@ -471,7 +473,7 @@ fn explore_jumps(seed: u64) {
     }
     // Whatever the calendar said, all of it goes in the end.
     let latest = run.sent.iter().flatten().map(|sent| sent.time).max().unwrap_or(T0);
-    run.clock.jump_to(Timestamp::from_millis(latest));
+    run.clock.set(Timestamp::from_millis(latest));
     run.store.maintain().unwrap();
     run.clock.advance(RETENTION + HOUR);
     run.store.maintain().unwrap();
@@ -523,7 +525,11 @@ fn explore_splits(seed: u64) {
                 let at = 1 + chance.below(6);
                 let full = Fault::Error(io::ErrorKind::StorageFull);
                 let rule = Rule::new(Operation::Write, full).path(".log");
-                faults.add(if chance.below(2) == 0 { rule.nth(at) } else { rule.from_nth(at) });
+                faults.add_rule(if chance.below(2) == 0 {
+                    rule.nth(at)
+                } else {
+                    rule.from_nth(at)
+                });
             }
             2 => {
                 faults.clear_rules();
@@ -546,7 +552,7 @@ fn explore_splits(seed: u64) {
                     let result = result.map(|at| at.offset.unwrap()).map_err(|e| e.to_string());
                     to.lock().unwrap().push((number, result));
                 };
-                if producer.send_with(record, callback).is_ok() {
+                if producer.send_with_callback(record, callback).is_ok() {
                     sent.push((partition, value));
                 }
             }
@@ -564,7 +570,7 @@ fn explore_splits(seed: u64) {
     // What was acknowledged as flushed survives a loss of power, too.
     drop(topic);
     let disk =
-        if acks == Acks::Flushed { memory.crash(Survive::SyncedOnly) } else { memory.kill() };
+        if acks == Acks::Flushed { memory.crash(CrashState::SyncedOnly) } else { memory.kill() };
     let config = StoreConfig::default().fs(disk).maintenance(None).clock(clock);
     drop(store);
     let store = Store::open("d", config).unwrap();

@@ -9,10 +9,10 @@
 
 mod support;
 
-use annals::fs::{Call, Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
+use annals::fs::{Call, CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use annals::record::BatchBuilder;
 use annals::{
-    Appended, Error, Log, LogConfig, ProducerId, ProducerRefusal, ReadLimits, Record, Result,
+    Appended, Error, Log, LogConfig, ProducerId, ProducerStateError, ReadLimits, Record, Result,
     Sequence, Timestamp,
 };
 use std::cell::Cell;
@@ -119,7 +119,7 @@ impl Ledger {
             match send(log, sequence, recs) {
                 Ok(_) => {}
                 // It was stored too long ago to be told from one that comes too late.
-                Err(Error::Producer(ProducerRefusal::OutOfOrder { expected, .. })) => {
+                Err(Error::Producer(ProducerStateError::OutOfOrder { expected, .. })) => {
                     assert!(expected > sequence, "{expected} is expected, and {sequence} refused");
                 }
                 Err(error) => panic!("{error}"),
@@ -212,7 +212,7 @@ impl Bench {
 
     /// From here on nothing fails any more.
     fn mend(&self) {
-        self.fired.set(self.fired.get() || self.fs.fired(self.rule) > 0);
+        self.fired.set(self.fired.get() || self.fs.hit_count(self.rule) > 0);
         self.fs.clear_rules();
     }
 
@@ -366,7 +366,7 @@ fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     outcome
 }
 
-/// Damage that is none must not be reported.
+/// CorruptionKind that is none must not be reported.
 fn verify(log: &Log) -> Result<()> {
     match log.verify()?.into_iter().next() {
         Some(damage) => Err(Error::Corrupt(Box::new(damage))),
@@ -442,21 +442,21 @@ struct Way {
 static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
     use Operation::{CreateDir, CreateNew, List, Lock, Open, SyncDir};
     let way = |name, fault| Way { name, fault, calls: &[] };
-    let part = |written, kind| Fault::ErrorAfter { written, kind };
+    let part = |written, kind| Fault::PartialWrite { written, kind };
     vec![
         way("full", Fault::Error(ErrorKind::StorageFull)),
         way("over quota", Fault::Error(ErrorKind::QuotaExceeded)),
         way("file too large", Fault::Error(ErrorKind::FileTooLarge)),
-        way("EIO", Fault::Os(5)),
+        way("EIO", Fault::Errno(5)),
         // A directory is opened to be listed and to be synced.
         Way {
             name: "EMFILE",
-            fault: Fault::Os(24),
+            fault: Fault::Errno(24),
             calls: &[Open, CreateNew, List, Lock, CreateDir, SyncDir],
         },
-        way("EINTR", Fault::Os(4)),
-        way("one byte at a time", Fault::Short(1)),
-        way("ends early", Fault::Short(0)),
+        way("EINTR", Fault::Errno(4)),
+        way("one byte at a time", Fault::ShortIo(1)),
+        way("ends early", Fault::ShortIo(0)),
         way("full in the middle", part(30, ErrorKind::StorageFull)),
         way("over quota in the middle", part(30, ErrorKind::QuotaExceeded)),
         way("file too large in the middle", part(30, ErrorKind::FileTooLarge)),
@@ -492,8 +492,8 @@ impl Way {
             return self.name == "ends early" && matches!(error, Error::Corrupt(_));
         };
         match self.fault {
-            Fault::Error(kind) | Fault::ErrorAfter { kind, .. } => source.kind() == kind,
-            Fault::Os(number) => source.raw_os_error() == Some(number),
+            Fault::Error(kind) | Fault::PartialWrite { kind, .. } => source.kind() == kind,
+            Fault::Errno(number) => source.raw_os_error() == Some(number),
             _ => matches!(source.kind(), ErrorKind::UnexpectedEof | ErrorKind::WriteZero),
         }
     }
@@ -535,8 +535,8 @@ fn scenes() -> Vec<Scene> {
     ledger.append(&log, 3).unwrap();
     let left = [
         memory.kill(),
-        memory.crash(Survive::Some { seed: 3 }),
-        memory.crash(Survive::Some { seed: 6 }),
+        memory.crash(CrashState::Random { seed: 3 }),
+        memory.crash(CrashState::Random { seed: 6 }),
     ];
     for disk in left {
         let mut ledger = ledger.clone();
@@ -551,7 +551,7 @@ fn scenes() -> Vec<Scene> {
 fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     let memory = scene.disk.kill();
     let fs = FaultFs::new(memory.clone());
-    let rule = fs.add(way.rule(n, forever));
+    let rule = fs.add_rule(way.rule(n, forever));
     let (config, fired) = (scene.config.clone(), Cell::new(false));
     let bench =
         Bench { memory: memory.clone(), fs, config: config.clone(), rule, fired, way, forever };
@@ -565,9 +565,9 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     // What was found at the beginning may not have been on the medium until opening was done with it.
     let power = scene.disk.unsynced().is_empty() || result.is_ok();
     let other = match n % 3 {
-        0 => memory.crash(Survive::SyncedOnly),
-        1 => memory.crash(Survive::Some { seed: n }),
-        _ => memory.crash(Survive::Everything),
+        0 => memory.crash(CrashState::SyncedOnly),
+        1 => memory.crash(CrashState::Random { seed: n }),
+        _ => memory.crash(CrashState::AllWrites),
     };
     for (number, disk) in [Some(memory.kill()), power.then_some(other)].into_iter().enumerate() {
         let Some(disk) = disk else { continue };
@@ -580,7 +580,7 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
         log.flush().unwrap();
         let before = read_all(&log);
         drop(log);
-        let log = Log::open(DIR, config.clone().fs(disk.crash(Survive::SyncedOnly))).unwrap();
+        let log = Log::open(DIR, config.clone().fs(disk.crash(CrashState::SyncedOnly))).unwrap();
         assert_eq!(log.get(offset).unwrap().unwrap().value_str(), Some("on"));
         assert_eq!(read_all(&log), before, "one history");
     }
@@ -654,7 +654,7 @@ fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
             let calls = Rule::new(CreateNew, way.fault.clone()).or(Write).or(Rename).or(Remove);
             // A write that is interrupted is tried again, as often as it takes.
             let calls = if way.name == "EINTR" { calls.nth(nth) } else { calls.from_nth(nth) };
-            let rule = fs.add(calls.path(".snapshot"));
+            let rule = fs.add_rule(calls.path(".snapshot"));
             let mut ledger = Ledger::default();
             let mut use_it = || {
                 (0..8).try_for_each(|n| ledger.send(&log, 1 + n % 3))?;
@@ -665,9 +665,9 @@ fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
                 log.clone().close()
             };
             use_it().unwrap_or_else(|error| panic!("{}, from {nth}: {error}", way.name));
-            assert!(fs.fired(rule) > 0 || nth > 4, "{}, from {nth}", way.name);
+            assert!(fs.hit_count(rule) > 0 || nth > 4, "{}, from {nth}", way.name);
             fs.clear_rules();
-            for disk in [memory.kill(), memory.crash(Survive::SyncedOnly)] {
+            for disk in [memory.kill(), memory.crash(CrashState::SyncedOnly)] {
                 let log = Log::open(DIR, remembering().fs(disk)).unwrap();
                 ledger.model.check(&log);
                 ledger.send_all_again(&log);
@@ -687,7 +687,7 @@ fn short_reads_and_writes_everywhere_change_nothing() {
         let mut chance = Chance(seed);
         let fs = FaultFs::new(MemFs::new());
         fs.record_trace(false);
-        fs.add(Rule::any(Fault::Short(1 + chance.below(50) as usize)).chance(0.7, seed));
+        fs.add_rule(Rule::any(Fault::ShortIo(1 + chance.below(50) as usize)).chance(0.7, seed));
         let mut ledger = Ledger::default();
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
         use_log(&log, &mut ledger).unwrap();
@@ -718,8 +718,8 @@ fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
     log.append("durable").unwrap();
     log.flush().unwrap();
     let (reached, open, hold) = gate();
-    fs.add(Rule::new(Operation::SyncData, hold).nth(1));
-    fs.add(Rule::new(Operation::SyncData, Fault::Os(5)).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, hold).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, Fault::Errno(5)).nth(1));
     fs.clear_trace();
     log.append("lost").unwrap();
     std::thread::scope(|scope| {
@@ -756,7 +756,7 @@ fn close_writes_unsynced_bytes_again_after_failed_sync() {
     }
     let segments = log.stats().unwrap().segments;
     assert_eq!(segments.len(), 2);
-    fs.add(Rule::new(Operation::SyncData, Fault::Os(5)).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, Fault::Errno(5)).nth(1));
     log.flush().unwrap_err();
     fs.clear_trace();
     log.close().unwrap_err();
@@ -779,8 +779,8 @@ fn a_failed_write_is_not_flushed_past() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("there").unwrap();
-    fs.add(
-        Rule::new(Operation::Write, Fault::ErrorAfter { written: 9, kind: ErrorKind::Other })
+    fs.add_rule(
+        Rule::new(Operation::Write, Fault::PartialWrite { written: 9, kind: ErrorKind::Other })
             .nth(1),
     );
     assert!(matches!(log.append("torn"), Err(Error::Io { .. })));
@@ -807,11 +807,11 @@ fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
                 let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
                 log.append("before").unwrap();
                 let fault = match written {
-                    Some(written) => Fault::ErrorAfter { written, kind },
-                    None if cfg!(unix) => Fault::Os(number),
+                    Some(written) => Fault::PartialWrite { written, kind },
+                    None if cfg!(unix) => Fault::Errno(number),
                     None => Fault::Error(kind),
                 };
-                fs.add(Rule::new(Operation::Write, fault).path(".log").nth(1));
+                fs.add_rule(Rule::new(Operation::Write, fault).path(".log").nth(1));
                 let error = log.append("x".repeat(200)).unwrap_err();
                 assert_eq!(error.kind(), annals::ErrorKind::StorageFull, "{case}: {error}");
                 assert!(error.is_retryable(), "{case}");
@@ -822,7 +822,7 @@ fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
                 } else {
                     log
                 };
-                assert_eq!(log.recovery().dropped_bytes, 0, "{case}: it was taken back");
+                assert_eq!(log.recovery().truncated_bytes, 0, "{case}: it was taken back");
                 assert_eq!(log.append("after").unwrap(), 1, "{case}");
                 log.flush().unwrap();
                 assert_eq!(log.verify().unwrap(), [], "{case}");
@@ -833,7 +833,7 @@ fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
     }
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
-    fs.add(Rule::new(Operation::Write, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
+    fs.add_rule(Rule::new(Operation::Write, Fault::Error(ErrorKind::PermissionDenied)).nth(1));
     assert!(!log.append("x").unwrap_err().is_retryable());
     assert!(matches!(log.append("y"), Err(Error::Poisoned { .. })));
 }
@@ -845,7 +845,7 @@ fn where_a_file_may_grow_no_further_a_new_segment_helps() {
     let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
     let full = Fault::Error(ErrorKind::FileTooLarge);
-    fs.add(Rule::new(Operation::Write, full).path("00000000000000000000.log"));
+    fs.add_rule(Rule::new(Operation::Write, full).path("00000000000000000000.log"));
     for _ in 0..3 {
         let error = log.append("b").unwrap_err();
         assert_eq!(error.kind(), annals::ErrorKind::StorageFull);
@@ -863,12 +863,14 @@ fn no_room_and_no_way_back_poisons() {
         let fs = FaultFs::new(memory.clone());
         let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
         log.append("a").unwrap();
-        fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written: 40, kind }).path(".log"));
-        fs.add(Rule::new(Operation::SetLen, Fault::Os(5)).path(".log"));
+        fs.add_rule(
+            Rule::new(Operation::Write, Fault::PartialWrite { written: 40, kind }).path(".log"),
+        );
+        fs.add_rule(Rule::new(Operation::SetLen, Fault::Errno(5)).path(".log"));
         assert!(log.append("b").is_err());
         assert!(matches!(log.append("c"), Err(Error::Poisoned { .. })));
         let log = Log::open(DIR, config().fs(memory.kill())).unwrap();
-        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (1, 40));
+        assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (1, 40));
     }
 }
 
@@ -879,7 +881,7 @@ fn while_a_sync_is_slow_everything_else_goes_on() {
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
     let (reached, open, hold) = gate();
-    fs.add(Rule::new(Operation::SyncData, hold).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, hold).nth(1));
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| log.flush());
         reached.recv().unwrap();
@@ -907,10 +909,10 @@ fn after_a_failed_sync_there_is_one_history() {
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("one").unwrap();
     log.flush().unwrap();
-    fs.add(Rule::new(Operation::SyncData, Fault::Os(5)).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, Fault::Errno(5)).nth(1));
     log.append("two").unwrap();
     assert!(log.flush().is_err());
-    for how in [Survive::SyncedOnly, Survive::Everything] {
+    for how in [CrashState::SyncedOnly, CrashState::AllWrites] {
         let disk = memory.crash(how);
         let log = Log::open(DIR, LogConfig::default().fs(disk.clone())).unwrap();
         let end = log.offsets().end;
@@ -918,7 +920,8 @@ fn after_a_failed_sync_there_is_one_history() {
         assert_eq!(value, end);
         log.flush().unwrap();
         let before = read_all(&log);
-        let log = Log::open(DIR, LogConfig::default().fs(disk.crash(Survive::SyncedOnly))).unwrap();
+        let log =
+            Log::open(DIR, LogConfig::default().fs(disk.crash(CrashState::SyncedOnly))).unwrap();
         assert_eq!(read_all(&log), before);
     }
 }
@@ -936,7 +939,7 @@ fn a_flush_that_finds_no_descriptor_fails_alone() {
                 assert_eq!(log.append("x").unwrap(), n);
                 log.roll().unwrap();
             }
-            fs.add(Rule::new(Operation::Open, Fault::Os(number)).from_nth(nth));
+            fs.add_rule(Rule::new(Operation::Open, Fault::Errno(number)).from_nth(nth));
             for _ in 0..2 {
                 let error = log.flush().unwrap_err();
                 assert_eq!(error.kind(), annals::ErrorKind::TooManyFiles, "{error}");
@@ -945,7 +948,7 @@ fn a_flush_that_finds_no_descriptor_fails_alone() {
             assert_eq!(log.append("still").unwrap(), 20);
             fs.clear_rules();
             assert_eq!(log.flush().unwrap(), 21);
-            let disk = memory.crash(Survive::SyncedOnly);
+            let disk = memory.crash(CrashState::SyncedOnly);
             let log = Log::open(DIR, LogConfig::default().fs(disk)).unwrap();
             assert_eq!(read_all(&log).len(), 21);
         }
@@ -960,7 +963,7 @@ fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
         log.append("x").unwrap();
         log.roll().unwrap();
-        fs.add(Rule::new(Operation::SyncData, Fault::Os(number)).path("index").nth(1));
+        fs.add_rule(Rule::new(Operation::SyncData, Fault::Errno(number)).path("index").nth(1));
         assert!(log.flush().is_err());
         assert!(matches!(log.flush(), Err(Error::Poisoned { .. })), "{number}");
         assert_eq!(log.offsets().durable, 0);
@@ -974,7 +977,7 @@ fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
     let config = config().preallocate(true).fs(fs.clone());
     let log = Log::open(DIR, config.clone()).unwrap();
     log.append("a").unwrap();
-    let rule = fs.add(Rule::new(Operation::SetLen, Fault::Os(5)).path(".log"));
+    let rule = fs.add_rule(Rule::new(Operation::SetLen, Fault::Errno(5)).path(".log"));
     assert!(log.roll().is_err());
     assert_eq!(log.append("b").unwrap(), 1);
     fs.remove_rule(rule);
@@ -995,9 +998,9 @@ fn a_segment_that_cannot_be_begun_claims_no_offsets() {
         let config = config().preallocate(true);
         let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
         log.append("a").unwrap();
-        fs.add(Rule::new(Operation::Allocate, Fault::Error(ErrorKind::StorageFull)));
+        fs.add_rule(Rule::new(Operation::Allocate, Fault::Error(ErrorKind::StorageFull)));
         if !can_remove {
-            fs.add(Rule::new(Operation::Remove, Fault::Os(5)));
+            fs.add_rule(Rule::new(Operation::Remove, Fault::Errno(5)));
         }
         assert_eq!(log.roll().is_err(), can_remove);
         log.append("b").unwrap();

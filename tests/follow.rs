@@ -3,7 +3,7 @@
 
 mod support;
 
-use annals::fs::{Call, DiskFs, Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{Call, CrashState, DiskFs, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{CleanupPolicy, Log, LogConfig, Offset, Reader, Record, StartAt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,7 @@ fn a_compaction_by_another_process_is_not_noticed() {
         let (looker, kept, disk) = (Arc::clone(&along), left.clone(), memory.clone());
         let calls = Arc::new(Mutex::new(0usize));
         let count = Arc::clone(&calls);
-        fs.add(Rule::any(Fault::call(move |call| {
+        fs.add_rule(Rule::any(Fault::call(move |call| {
             let mut count = count.lock().unwrap();
             *count += 1;
             looker.lock().unwrap().step(pace);
@@ -132,9 +132,9 @@ fn a_replacement_that_stays_unfinished_is_read_once() {
     fill(&log);
     let copies = Arc::new(Mutex::new(Vec::new()));
     let (of, images) = (memory.clone(), Arc::clone(&copies));
-    fs.add(Rule::any(Fault::call(move |call| {
+    fs.add_rule(Rule::any(Fault::call(move |call| {
         if call.operation == Operation::SyncDir && !support::keyed::staged(&of).is_empty() {
-            images.lock().unwrap().push(of.crash(Survive::Everything));
+            images.lock().unwrap().push(of.crash(CrashState::AllWrites));
         }
     })));
     log.compact().unwrap();

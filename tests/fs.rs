@@ -12,13 +12,13 @@ mod fault;
 #[path = "fs/memory.rs"]
 mod memory;
 
-use annals::fs::{Fs, Open};
+use annals::fs::{Fs, OpenMode};
 use std::io;
 use std::path::Path;
 
 /// All bytes of a file.
 fn read(fs: &dyn Fs, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let file = fs.open(path.as_ref(), Open::ReadOnly)?;
+    let file = fs.open(path.as_ref(), OpenMode::ReadOnly)?;
     let mut bytes = vec![0xAA; usize::try_from(file.len()?).unwrap()];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)

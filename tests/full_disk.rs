@@ -9,7 +9,7 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     Admin, ErrorKind, Log, LogConfig, ManualClock, Offset, Record, Store, StoreConfig, Timestamp,
     TopicConfig,
@@ -46,8 +46,8 @@ impl Device for MemFs {
     }
 
     fn stop(&self) -> Vec<Arc<dyn Fs>> {
-        let crashes = (0..3).map(|seed| Survive::Some { seed });
-        let crashes = [Survive::SyncedOnly, Survive::Everything].into_iter().chain(crashes);
+        let crashes = (0..3).map(|seed| CrashState::Random { seed });
+        let crashes = [CrashState::SyncedOnly, CrashState::AllWrites].into_iter().chain(crashes);
         let crashed = crashes.map(|how| Arc::new(self.crash(how)) as Arc<dyn Fs>);
         crashed.chain([Arc::new(self.kill()) as Arc<dyn Fs>]).collect()
     }
@@ -373,13 +373,13 @@ fn reserve_in_use_is_left_alone() {
         log.roll().unwrap();
     }
     let full = Fault::Error(std::io::ErrorKind::StorageFull);
-    fs.add(Rule::new(Operation::CreateNew, full).path(".tmp"));
+    fs.add_rule(Rule::new(Operation::CreateNew, full).path(".tmp"));
     // Deletes nothing, and looks whether the reserve is whole.
     let fill = Fault::call(move |_| assert_eq!(other.delete_before(0).unwrap(), 0));
     for (target, operation) in [(1, Operation::SyncAll), (2, Operation::Rename)] {
-        let rule = fs.add(Rule::new(operation, fill.clone()).path(".reserved").nth(1));
+        let rule = fs.add_rule(Rule::new(operation, fill.clone()).path(".reserved").nth(1));
         log.delete_before(target).unwrap();
-        assert!(fs.fired(rule) > 0);
+        assert!(fs.hit_count(rule) > 0);
         fs.remove_rule(rule);
         let again = Store::open("data", store_config(Arc::new(disk.kill()))).unwrap();
         assert_eq!(again.topic("t").unwrap().partition(0).unwrap().offsets().start, target);
@@ -450,7 +450,7 @@ fn truncation_inside_batch_needs_no_room() {
             log.flush().unwrap();
             let disk = memory.clone();
             // Whatever becomes free is taken at once.
-            faults.add(Rule::any(Fault::call(move |_| disk.fill())));
+            faults.add_rule(Rule::any(Fault::call(move |_| disk.fill())));
             log.truncate_to(2).unwrap();
             assert_eq!((log.offsets().end, read_all(&log).len()), (2, 1));
             faults.clear_rules();
@@ -480,7 +480,7 @@ fn power_loss_is_known_after_full_disk() {
     for kept in [0, 9] {
         let memory = memory.kill();
         memory.remove(Path::new("t-0/.lock")).unwrap();
-        let lock = memory.open(Path::new("t-0/.lock"), annals::fs::Open::CreateNew).unwrap();
+        let lock = memory.open(Path::new("t-0/.lock"), annals::fs::OpenMode::CreateNew).unwrap();
         lock.write_all_at(&b"process 1"[..kept], 0).unwrap();
         drop(lock);
         memory.sync_dir(Path::new("t-0")).unwrap();
@@ -489,7 +489,7 @@ fn power_loss_is_known_after_full_disk() {
         memory.set_capacity(u64::MAX);
         assert!(!append_until_full(&log, 30));
         for seed in 0..40 {
-            let log = open(Arc::new(memory.crash(Survive::Some { seed }))).unwrap();
+            let log = open(Arc::new(memory.crash(CrashState::Random { seed }))).unwrap();
             assert!(read_all(&log).len() >= 20);
         }
     }
@@ -514,7 +514,7 @@ fn topic_is_not_created_without_its_checkpoints() {
             drop(log);
             let full = Fault::Error(std::io::ErrorKind::StorageFull);
             let rule = Rule::new(Operation::CreateNew, full).or(Operation::Rename).path(file);
-            let rule = faults.add(rule);
+            let rule = faults.add_rule(rule);
             store.delete_topic("t").ok();
             let topic = store.create_topic(name, config()).or_else(|error| {
                 assert_eq!(error.kind(), ErrorKind::StorageFull);
@@ -524,7 +524,7 @@ fn topic_is_not_created_without_its_checkpoints() {
             let log = topic.unwrap().partition(0).unwrap();
             assert!(!append_until_full(&log, 30));
             for seed in 0..20 {
-                let store = open(Arc::new(memory.crash(Survive::Some { seed })));
+                let store = open(Arc::new(memory.crash(CrashState::Random { seed })));
                 let log = store.topic(name).unwrap().partition(0).unwrap();
                 check(&log, 0, log.offsets().end);
             }
@@ -564,11 +564,11 @@ fn no_crash_while_a_full_log_is_emptied_loses_records() {
         let before = log.offsets();
         let disks = Arc::new(std::sync::Mutex::new(Vec::new()));
         let (seen, of) = (Arc::clone(&disks), memory.clone());
-        let rule = faults.add(Rule::any(Fault::call(move |_| {
+        let rule = faults.add_rule(Rule::any(Fault::call(move |_| {
             let mut disks = seen.lock().unwrap();
             let seed = disks.len() as u64;
-            disks.push(of.crash(Survive::Some { seed }));
-            disks.push(of.crash(Survive::SyncedOnly));
+            disks.push(of.crash(CrashState::Random { seed }));
+            disks.push(of.crash(CrashState::SyncedOnly));
             disks.push(of.kill());
         })));
         let (log, start, end) = act(what, log, &open, &clock);
@@ -597,7 +597,7 @@ fn no_crash_while_a_full_log_is_emptied_loses_records() {
 #[cfg(target_os = "linux")]
 mod real {
     use super::*;
-    use annals::fs::{DiskFs, Open};
+    use annals::fs::{DiskFs, OpenMode};
     use std::fs;
     use std::process::Command;
 
@@ -674,7 +674,7 @@ mod real {
 
         fn fill(&self) {
             let open = |number: u32| {
-                DiskFs.open(&self.root().join(format!("ballast-{number}")), Open::CreateNew)
+                DiskFs.open(&self.root().join(format!("ballast-{number}")), OpenMode::CreateNew)
             };
             let ballast = open(0).unwrap();
             let mut len = 0;

@@ -4,7 +4,7 @@
 mod support;
 
 use annals::fs::{Fs, MemFs};
-use annals::{Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
+use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use std::path::Path;
 use support::{DIR, name, read_all, read_file, write_file};
 
@@ -38,7 +38,7 @@ fn a_batch_moved_into_the_next_segment_is_damage_to_every_reader() {
         let log = Log::open(DIR, dense().fs(disk)).unwrap();
         let is_damage = |error: Error| {
             let Error::Corrupt(found) = error else { panic!("{error}") };
-            assert_eq!(found.reason, Damage::OffsetsBeyondNext { limit: 6, found: last });
+            assert_eq!(found.reason, CorruptionKind::OffsetsOverlapNext { limit: 6, found: last });
         };
         (3..6).for_each(|offset| is_damage(log.get(offset).unwrap_err()));
         is_damage(log.read(3, ReadLimits::default()).unwrap_err());
@@ -166,7 +166,7 @@ fn verify_looks_at_the_indexes_of_the_active_segment() {
     let found = log.verify().unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].path.extension().unwrap(), "timeindex");
-    assert!(matches!(found[0].reason, Damage::IndexEntry { entry: 1, .. }));
+    assert!(matches!(found[0].reason, CorruptionKind::IndexEntry { entry: 1, .. }));
 }
 
 /// Times had risen, then fallen. The stored time index was cut to a part that is in order, and the
@@ -292,7 +292,7 @@ fn a_recovery_point_that_was_wrong_is_lowered_before_the_log_is_used() {
     let log = Log::open(DIR, truncate(disk.clone())).unwrap();
     assert_eq!((log.offsets().end, read_all(&log).len()), (3, 3));
     let again = Log::open(DIR, truncate(disk.kill())).unwrap();
-    assert_eq!((again.recovery().dropped_bytes, read_all(&again).len()), (0, 3));
+    assert_eq!((again.recovery().truncated_bytes, read_all(&again).len()), (0, 3));
 }
 
 /// A batch with a right checksum said that it covers the offset of the record behind it. Who read on from batch to
@@ -323,7 +323,7 @@ fn a_batch_that_covers_its_neighbour_is_damage_to_who_fetches_batch_by_batch() {
         assert!(from < log.offsets().end, "it was read past the damage");
     };
     let Error::Corrupt(found) = error else { panic!("{error}") };
-    assert_eq!(found.reason, Damage::OffsetsOverlap { expected: 4, found: 3 });
+    assert_eq!(found.reason, CorruptionKind::OffsetsNotIncreasing { expected: 4, found: 3 });
 }
 
 /// A segment held a batch so far above its base that no index entry can name it. While it was appended to, its largest time was
@@ -344,7 +344,7 @@ fn a_batch_too_far_for_an_index_is_damage() {
     disk.create_dir(DIR.as_ref()).unwrap();
     write_file(&disk, DIR, &name(0, "log"), &bytes);
     let Err(Error::Corrupt(found)) = Log::open(DIR, dense().fs(disk)) else { panic!("it opens") };
-    assert_eq!(found.reason, Damage::OffsetsBeyondNext { limit: 1 << 31, found: far });
+    assert_eq!(found.reason, CorruptionKind::OffsetsOverlapNext { limit: 1 << 31, found: far });
 }
 
 /// Beside the last segment lay an empty replacement of it, which no writer leaves: what is appended to is not replaced. A

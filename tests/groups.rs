@@ -7,11 +7,11 @@
 mod support;
 
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
-use annals::fs::{MemFs, Survive};
+use annals::fs::{CrashState, MemFs};
 use annals::{
-    AutoOffsetReset, CommitRefusal, ConsumeError, Consumer, ConsumerConfig, CoordinatorConfig,
-    Error, ErrorKind, GroupError, GroupState, ManualClock, MemberIdentity, OffsetAndMetadata,
-    PartitionAccess, RebalanceListener, Record, ResetTo, StartAt, Store, StoreConfig, Timestamp,
+    AutoOffsetReset, CommitError, ConsumeError, Consumer, ConsumerConfig, Error, ErrorKind,
+    GroupCoordinatorConfig, GroupError, GroupState, ManualClock, MemberIdentity, OffsetAndMetadata,
+    RebalanceContext, RebalanceListener, Record, ResetTo, StartAt, Store, StoreConfig, Timestamp,
     Topic, TopicConfig, TopicPartition, TopicPattern,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,9 @@ struct World {
 }
 
 fn store_on(fs: &MemFs, clock: &Arc<ManualClock>) -> Store {
-    let groups = CoordinatorConfig::default().offsets_partitions(3);
-    let config = StoreConfig::default().fs(fs.clone()).clock(clock.clone()).coordinator(groups);
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(3);
+    let config =
+        StoreConfig::default().fs(fs.clone()).clock(clock.clone()).group_coordinator(groups);
     // Some records here are of 1970, and nobody is to take them away.
     Store::open("data", config.maintenance(None)).unwrap()
 }
@@ -93,7 +94,7 @@ fn refusal(error: Error) -> GroupError {
     match error {
         Error::Group(error) => *error,
         Error::Consume(error) => match *error {
-            ConsumeError::CommitFailed { reason: CommitRefusal::Group(error), .. } => error,
+            ConsumeError::CommitFailed { reason: CommitError::Group(error), .. } => error,
             other => panic!("{other}"),
         },
         other => panic!("{other}"),
@@ -248,8 +249,8 @@ fn nothing_is_committed_for_a_topic_that_is_gone() {
 
 #[test]
 fn options_of_groups_are_checked_when_a_store_is_opened() {
-    let none = CoordinatorConfig::default().offsets_partitions(0);
-    let error = Store::in_memory(StoreConfig::default().coordinator(none)).unwrap_err();
+    let none = GroupCoordinatorConfig::default().offsets_partitions(0);
+    let error = Store::in_memory(StoreConfig::default().group_coordinator(none)).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { option: "offsets_partitions", .. }), "{error}");
 }
 
@@ -320,7 +321,7 @@ impl Told {
 impl RebalanceListener for Told {
     fn on_partitions_revoked(
         &mut self,
-        consumer: &mut PartitionAccess<'_>,
+        consumer: &mut RebalanceContext<'_>,
         named: &[TopicPartition],
     ) {
         // They are still its own.
@@ -333,7 +334,7 @@ impl RebalanceListener for Told {
 
     fn on_partitions_assigned(
         &mut self,
-        consumer: &mut PartitionAccess<'_>,
+        consumer: &mut RebalanceContext<'_>,
         named: &[TopicPartition],
     ) {
         for name in named {
@@ -343,7 +344,11 @@ impl RebalanceListener for Told {
         self.tell("assigned", named);
     }
 
-    fn on_partitions_lost(&mut self, consumer: &mut PartitionAccess<'_>, named: &[TopicPartition]) {
+    fn on_partitions_lost(
+        &mut self,
+        consumer: &mut RebalanceContext<'_>,
+        named: &[TopicPartition],
+    ) {
         consumer.commit().unwrap_err();
         self.tell("lost", named);
     }
@@ -499,7 +504,7 @@ fn offsets_survive_what_they_should() {
         let mut consumer = member(&store, config().flush_commits(flushes));
         assert_eq!(consumer.poll(NOW).unwrap().len(), 10);
         consumer.commit_offsets(BTreeMap::from([(at("orders", 0), 6.into())])).unwrap();
-        let fs = if lost_power { fs.crash(Survive::SyncedOnly) } else { fs.kill() };
+        let fs = if lost_power { fs.crash(CrashState::SyncedOnly) } else { fs.kill() };
         let store = store_on(&fs, &clock);
         topic(&store, "orders", 2);
         topic(&store, "__consumer_offsets", 3);
@@ -697,7 +702,7 @@ fn groups_are_reset_as_kafkas_tools_do() {
     let one = [at("orders", 0)];
     let reset = |to| admin.reset_offsets(GROUP, one.clone(), to).map(|reset| reset[&one[0]]);
     let nothing = refusal(reset(ResetTo::ShiftBy(1)).unwrap_err());
-    assert!(matches!(nothing, GroupError::NothingCommitted { .. }));
+    assert!(matches!(nothing, GroupError::NoCommittedOffset { .. }));
     for (to, offset) in [
         (ResetTo::Current, 10),
         (ResetTo::Earliest, 0),
@@ -733,7 +738,7 @@ fn groups_are_reset_as_kafkas_tools_do() {
         assert_eq!(refusal(refused.unwrap_err()), used);
     }
     let used = refusal(admin.delete_offsets(GROUP, one.clone()).unwrap_err());
-    assert!(matches!(used, GroupError::Subscribed { .. }));
+    assert!(matches!(used, GroupError::GroupSubscribedToTopic { .. }));
     let listed = admin.list_groups().unwrap().groups;
     assert_eq!(
         (listed[0].state, listed[0].protocol_type.as_str()),

@@ -12,9 +12,9 @@ mod support;
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
-    Acks, AutoOffsetReset, CleanupPolicy, Consumer, ConsumerConfig, CoordinatorConfig, Error,
-    ErrorKind, Log, LogConfig, Offset, ProducerConfig, ProducerRecord, Reader, Record, StartAt,
-    Store, StoreConfig, Tail, Topic, TopicConfig, TopicPartition,
+    Acks, AutoOffsetReset, CleanupPolicy, Consumer, ConsumerConfig, Error, ErrorKind,
+    GroupCoordinatorConfig, Log, LogConfig, Offset, ProducerConfig, ProducerRecord, Reader, Record,
+    StartAt, Store, StoreConfig, Tail, Topic, TopicConfig, TopicPartition,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -34,8 +34,8 @@ fn value() -> Record {
 fn store(fs: MemFs) -> Store {
     let config = StoreConfig::default().fs(fs).clock(clock()).maintenance(None).recovery_threads(1);
     // A partition of theirs takes some blocks of a small disk.
-    let groups = CoordinatorConfig::default().offsets_partitions(1);
-    Store::open("d", config.coordinator(groups)).unwrap()
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(1);
+    Store::open("d", config.group_coordinator(groups)).unwrap()
 }
 
 /// How many segments a log has on disk.
@@ -253,7 +253,7 @@ fn reader_goes_on_when_next_segment_opens_later() {
         assert_eq!(reader.next_record().unwrap().unwrap().offset, offset);
     }
     let fails = Fault::Error(std::io::ErrorKind::Other);
-    fs.add(Rule::new(Operation::Open, fails).path(name(2, "log")).nth(1));
+    fs.add_rule(Rule::new(Operation::Open, fails).path(name(2, "log")).nth(1));
     assert!(matches!(reader.next_record(), Err(Error::Io { .. })));
     for offset in 2..4 {
         assert_eq!(reader.next_record().unwrap().unwrap().offset, offset);
@@ -281,11 +281,11 @@ fn compaction_lets_go_of_deleted_segments() {
     // The first read of the pass deletes records. The first write looks at the directory.
     let deletes = log.clone();
     let delete = Fault::call(move |_| drop(deletes.delete_before(9).unwrap()));
-    fs.add(Rule::new(Operation::Read, delete).path(".log").nth(1));
+    fs.add_rule(Rule::new(Operation::Read, delete).path(".log").nth(1));
     let (tell, told) = channel();
     let (disk, tell) = (memory.clone(), Mutex::new(tell));
     let look = Fault::call(move |_| tell.lock().unwrap().send(logs(&disk)).unwrap());
-    fs.add(Rule::new(Operation::CreateNew, look).path(".log.cleaned"));
+    fs.add_rule(Rule::new(Operation::CreateNew, look).path(".log.cleaned"));
     log.compact().unwrap();
     assert_eq!(told.try_recv().unwrap(), 4);
 }
@@ -306,7 +306,7 @@ fn verify_lets_go_of_deleted_segments() {
         deletes.delete_before(3).unwrap();
         tell.lock().unwrap().send(logs(&memory)).unwrap();
     });
-    fs.add(Rule::new(Operation::Read, delete).path(".log").nth(1));
+    fs.add_rule(Rule::new(Operation::Read, delete).path(".log").nth(1));
     assert_eq!(log.verify().unwrap(), []);
     // The one that is being read, and those that stay.
     assert_eq!(told.try_recv().unwrap(), 3);
@@ -397,7 +397,7 @@ mod descriptors {
         assert!(matches!(readers.1.seek(0), Err(Error::Closed { .. })));
         assert_eq!(open_below(dir), [""; 0]);
         assert_eq!(log.offsets().end, 10);
-        assert_eq!(log.recovery().dropped_bytes, 0);
+        assert_eq!(log.recovery().truncated_bytes, 0);
         for closed in [log.flush().map(drop), log.get(1).map(drop), log.stats().map(drop)] {
             assert!(matches!(closed, Err(Error::Closed { .. })));
         }

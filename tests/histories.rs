@@ -119,7 +119,7 @@ fn rewrite_in_hook(fs: &FaultFs, log: &Log) {
             writer.append(value).unwrap();
         }
     });
-    fs.add(Rule::new(Operation::Read, rewrite).path("00000000000000000002.log").nth(1));
+    fs.add_rule(Rule::new(Operation::Read, rewrite).path("00000000000000000002.log").nth(1));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn lookups_by_time_answer_when_their_segment_is_deleted() {
             writer.delete_before(40).unwrap();
         });
         let first_index = "00000000000000000000.timeindex";
-        fs.add(Rule::new(Operation::Open, roll_and_delete).path(first_index).nth(1));
+        fs.add_rule(Rule::new(Operation::Open, roll_and_delete).path(first_index).nth(1));
         let found = lookup(&log);
         assert!(found >= 40, "{found}");
     }
@@ -473,7 +473,7 @@ fn follower_sees_one_history_at_each_step_of_writer() {
         let follower = Follower::new(tiny(memory), !seed, &histories);
         let follower = Arc::new(Mutex::new(follower));
         let looking = Arc::clone(&follower);
-        fs.add(Rule::any(Fault::call(move |_| {
+        fs.add_rule(Rule::any(Fault::call(move |_| {
             let mut follower = looking.lock().unwrap();
             let records = follower.chance.below(4);
             follower.read_on(records);
@@ -507,7 +507,7 @@ fn follower_sees_one_history_whatever_happens_while_it_looks() {
         }
         let mut follower = Follower::new(tiny(fs.clone()), !seed, &histories);
         let writing = Mutex::new((writer, Chance(seed << 32)));
-        fs.add(Rule::any(Fault::call(move |_| {
+        fs.add_rule(Rule::any(Fault::call(move |_| {
             let (writer, chance) = &mut *writing.lock().unwrap();
             if chance.below(12) == 0 {
                 (0..=chance.below(3)).for_each(|_| writer.act());

@@ -6,7 +6,7 @@
 
 mod support;
 
-use annals::fs::{Fs, MemFs, Open};
+use annals::fs::{Fs, MemFs, OpenMode};
 use annals::record::{BatchBuilder, BatchHeader, BatchRef, Compression};
 use annals::{
     Codec, Error, Log, LogConfig, Offset, OnCorruption, ReadLimits, Record, StartAt, StoredRecord,
@@ -126,7 +126,7 @@ fn disk(files: &Files) -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
     for (name, bytes) in files {
-        let file = fs.open(&Path::new(DIR).join(name), Open::CreateNew).unwrap();
+        let file = fs.open(&Path::new(DIR).join(name), OpenMode::CreateNew).unwrap();
         file.write_all_at(bytes, 0).unwrap();
     }
     fs

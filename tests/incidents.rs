@@ -9,11 +9,11 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::record::{BatchBuilder, Compression};
 use annals::{
-    Codec, Damage, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Store, StoreConfig,
-    Timestamp, TopicConfig,
+    Codec, CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Store,
+    StoreConfig, Timestamp, TopicConfig,
 };
 use std::io::ErrorKind;
 use std::path::Path;
@@ -43,13 +43,13 @@ fn a_segment_behind_a_lost_end_goes_too() {
     three(&log, "2");
     log.roll().unwrap();
     three(&log, "3");
-    let disk = fs.crash(Survive::Everything);
+    let disk = fs.crash(CrashState::AllWrites);
     let path = Path::new(DIR).join(name(0, "log"));
-    disk.open(&path, Open::ReadWrite).unwrap().set_len(kept as u64).unwrap();
+    disk.open(&path, OpenMode::ReadWrite).unwrap().set_len(kept as u64).unwrap();
     let log = open(disk).unwrap();
     assert_eq!(log.offsets().end, 3);
     assert_eq!(read_all(&log).len(), 3);
-    assert!(log.recovery().dropped_bytes > 0);
+    assert!(log.recovery().truncated_bytes > 0);
 }
 
 /// The same shape, made on purpose: truncation inside of a batch leaves offsets without a record.
@@ -61,13 +61,13 @@ fn an_end_inside_of_a_batch_survives_a_loss_of_power() {
     three(&log, "1");
     three(&log, "2");
     log.truncate_to(5).unwrap();
-    for how in [Survive::SyncedOnly, Survive::Everything, Survive::Some { seed: 1 }] {
+    for how in [CrashState::SyncedOnly, CrashState::AllWrites, CrashState::Random { seed: 1 }] {
         let log = open(fs.crash(how)).unwrap();
         assert_eq!((log.offsets().end, read_all(&log).len()), (5, 3), "{how:?}");
     }
     assert_eq!(log.append("next").unwrap(), 5);
     log.flush().unwrap();
-    let log = open(fs.crash(Survive::SyncedOnly)).unwrap();
+    let log = open(fs.crash(CrashState::SyncedOnly)).unwrap();
     assert_eq!(log.get(5).unwrap().unwrap().value_str(), Some("next"));
 }
 
@@ -79,13 +79,13 @@ fn a_recovery_that_is_cut_short_begins_again_from_the_same_knowledge() {
     let fs = MemFs::new();
     let log = open(fs.clone()).unwrap();
     (0..3).for_each(|i| three(&log, &i.to_string()));
-    let disk = fs.crash(Survive::Everything);
+    let disk = fs.crash(CrashState::AllWrites);
     // The first of three batches that were never synced did not reach the medium.
     let mut bytes = read_file(&disk, DIR, &name(0, "log"));
     bytes[70] ^= 1;
     write_file(&disk, DIR, &name(0, "log"), &bytes);
     let faults = FaultFs::new(disk.clone());
-    faults.add(Rule::new(Operation::Read, Fault::Error(ErrorKind::Other)).path(".log"));
+    faults.add_rule(Rule::new(Operation::Read, Fault::Error(ErrorKind::Other)).path(".log"));
     assert!(matches!(open(faults).unwrap_err(), Error::Io { .. }));
     let log = open(disk.kill()).unwrap();
     assert_eq!(log.offsets().end, 0);
@@ -102,7 +102,7 @@ fn a_log_whose_segments_are_gone_is_not_a_new_one() {
     log.close().unwrap();
     fs.remove(&Path::new(DIR).join(name(0, "log"))).unwrap();
     let Error::Corrupt(found) = open(fs.clone()).unwrap_err() else { panic!() };
-    assert_eq!(found.reason, Damage::MissingData { expected: 6, found: 0 });
+    assert_eq!(found.reason, CorruptionKind::MissingData { expected: 6, found: 0 });
     let config = LogConfig::default().fs(fs).on_corruption(OnCorruption::Truncate);
     assert_eq!(Log::open(DIR, config).unwrap().offsets().end, 0);
 }
@@ -158,7 +158,7 @@ fn a_close_lets_the_sync_of_another_thread_finish() {
         drop(gate.lock().unwrap().recv());
     });
     let rule = Rule::new(Operation::Rename, hold).path("recovery-point").nth(1);
-    fs.add(rule);
+    fs.add_rule(rule);
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| log.flush());
         reached.recv().unwrap();
@@ -184,7 +184,7 @@ fn a_flush_needs_no_room_for_the_recovery_point() {
     three(&log, "1");
     log.roll().unwrap();
     three(&log, "2");
-    fs.add(
+    fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)).path("recovery-point"),
     );
     assert_eq!(log.flush().unwrap(), 6);
@@ -200,7 +200,7 @@ fn a_recovery_point_that_cannot_be_synced_poisons() {
     three(&log, "1");
     log.roll().unwrap();
     three(&log, "2");
-    fs.add(Rule::new(Operation::SyncAll, Fault::Os(5)).path("recovery-point"));
+    fs.add_rule(Rule::new(Operation::SyncAll, Fault::Errno(5)).path("recovery-point"));
     assert!(matches!(log.flush(), Err(Error::Io { .. })));
     assert!(matches!(log.append("more"), Err(Error::Poisoned { .. })));
 }
@@ -217,7 +217,7 @@ fn a_full_disk_does_not_keep_an_index_from_being_made_again() {
     fs.remove(&Path::new(DIR).join(name(0, "index"))).unwrap();
     let faults = FaultFs::new(fs);
     let log = open(faults.clone()).unwrap();
-    faults.add(Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)));
+    faults.add_rule(Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)));
     assert_eq!(log.get(20).unwrap().unwrap().offset, 20);
 }
 
@@ -256,7 +256,7 @@ fn what_the_recovery_point_vouches_for_is_on_the_medium() {
     let killed = fs.kill();
     drop(open(killed.clone()).unwrap());
     for seed in 0..50 {
-        let log = open(killed.crash(Survive::Some { seed })).unwrap();
+        let log = open(killed.crash(CrashState::Random { seed })).unwrap();
         let first = log.offset_for_time(Timestamp::from_millis(990)).unwrap();
         assert_eq!(first, Some((0, Timestamp::from_millis(1000))), "seed {seed}");
     }
@@ -275,7 +275,7 @@ fn reserved_room_below_the_recovery_point_is_cut_off() {
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
     log.roll().unwrap();
     for seed in 0..20 {
-        let disk = fs.crash(Survive::Some { seed });
+        let disk = fs.crash(CrashState::Random { seed });
         let log = Log::open(DIR, config.clone().fs(disk)).unwrap();
         assert_eq!(read_all(&log).len(), 3, "seed {seed}");
         assert_eq!(log.verify().unwrap(), []);
@@ -295,7 +295,7 @@ fn an_index_entry_of_zeros_is_not_kept() {
     three(&log, "2");
     log.roll().unwrap();
     for seed in 0..40 {
-        let log = open(fs.crash(Survive::Some { seed })).unwrap();
+        let log = open(fs.crash(CrashState::Random { seed })).unwrap();
         log.roll().unwrap();
         assert_eq!(log.verify().unwrap(), [], "seed {seed}");
         assert_eq!(log.get(2).unwrap().unwrap().offset, 2);
@@ -310,7 +310,7 @@ fn entries_of_a_longer_index_do_not_outlive_it() {
     let log = open(fs.clone()).unwrap();
     (0..9).for_each(|i| three(&log, &i.to_string()));
     log.roll().unwrap();
-    fs.add(Rule::new(Operation::Remove, Fault::Error(ErrorKind::Other)));
+    fs.add_rule(Rule::new(Operation::Remove, Fault::Error(ErrorKind::Other)));
     log.truncate_to(9).unwrap();
     log.roll().unwrap();
     fs.clear_rules();
@@ -370,7 +370,10 @@ fn a_segment_missing_between_others_is_an_error() {
         match open(&lost, OnCorruption::Fail).unwrap_err() {
             Error::Corrupt(corruption) => {
                 assert_eq!(corruption.path, path);
-                assert_eq!(corruption.reason, Damage::MissingData { expected: 3, found: 2 });
+                assert_eq!(
+                    corruption.reason,
+                    CorruptionKind::MissingData { expected: 3, found: 2 }
+                );
             }
             other => panic!("{other}"),
         }
@@ -387,7 +390,7 @@ fn a_segment_missing_between_others_is_an_error() {
     write_file(&lost, DIR, &name(1, "log"), &[]);
     match open(&lost, OnCorruption::Fail).unwrap_err() {
         Error::Corrupt(corruption) => {
-            assert_eq!(corruption.reason, Damage::ShortFile { expected: 69, found: 0 });
+            assert_eq!(corruption.reason, CorruptionKind::FileTruncated { expected: 69, found: 0 });
         }
         other => panic!("{other}"),
     }
@@ -454,10 +457,10 @@ fn truncation_passes_over_snapshot_that_is_gone() {
         log.roll().unwrap();
     }
     let snapshot = Path::new(DIR).join(name(3, "snapshot"));
-    assert!(memory.open(&snapshot, Open::ReadOnly).is_ok());
+    assert!(memory.open(&snapshot, OpenMode::ReadOnly).is_ok());
     let gone = snapshot.clone();
     let remove = Fault::call(move |_| memory.remove(&gone).unwrap());
-    fs.add(Rule::new(Operation::Rename, remove).path(name(3, "snapshot")).nth(1));
+    fs.add_rule(Rule::new(Operation::Rename, remove).path(name(3, "snapshot")).nth(1));
     log.truncate_to(2).unwrap();
     assert_eq!(log.append("next").unwrap(), 2);
 }

@@ -95,7 +95,7 @@ fn positions(log: &[u8]) -> Vec<u32> {
 fn open(fs: &MemFs, interval: u64, case: &str) -> Log {
     let log = Log::open(DIR, config(&fs.kill(), interval)).unwrap();
     let recovery = log.recovery();
-    assert!(recovery.clean && recovery.scanned_bytes == 0, "{case}: a batch was read");
+    assert!(recovery.clean_shutdown && recovery.scanned_bytes == 0, "{case}: a batch was read");
     log
 }
 

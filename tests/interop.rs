@@ -60,7 +60,7 @@ fn records() -> Vec<Record> {
         Record::new("headers")
             .header("a", "1")
             .header("a", "2")
-            .null_header("null")
+            .header_null("null")
             .header("\u{e9}\u{6f22}", vec![0, 255])
             .timestamp(time(2)),
         Record::new(vec![7; 200_000]).key("large").timestamp(time(3)),
@@ -87,17 +87,17 @@ fn batches() -> Vec<Vec<u8>> {
             builder.push_record(&record, Timestamp::NONE).unwrap();
         }
         offset += builder.len() as u64;
-        batches.push(builder.take().unwrap());
+        batches.push(builder.build_bytes().unwrap());
     }
     builder.compression(Compression::of(Codec::None)).base_offset(offset);
     builder.producer(4000, 2, i32::MAX - 1).transactional(true);
     for (delta, record) in [0, 3, 9].into_iter().zip(records()) {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let time = record.timestamp.unwrap();
-        builder.push_at(delta, time, key, value, &record.headers).unwrap();
+        builder.push_at_delta(delta, time, key, value, &record.headers).unwrap();
     }
     builder.set_last_offset_delta(20);
-    batches.push(builder.take().unwrap());
+    batches.push(builder.build_bytes().unwrap());
     batches
 }
 

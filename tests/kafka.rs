@@ -14,7 +14,7 @@
 use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
 use annals::{
-    AutoOffsetReset, CleanupPolicy, Codec, ConsumerConfig, CoordinatorConfig, Error, Log,
+    AutoOffsetReset, CleanupPolicy, Codec, ConsumerConfig, Error, GroupCoordinatorConfig, Log,
     LogConfig, ManualClock, OffsetAndMetadata, ProducerState, Record, StartAt, Store, StoreConfig,
     Timestamp, TimestampType, TopicConfig, TopicPartition,
 };
@@ -339,10 +339,10 @@ fn record(n: usize) -> Record {
         record = record.key(format!("key-{}", n % 11));
     }
     if n % 13 == 1 {
-        record = record.without_value();
+        record = record.null_value();
     }
     if n.is_multiple_of(3) {
-        record = record.header("a", vec![1, n as u8]).header("a", "").null_header("\u{e9}\u{6f22}");
+        record = record.header("a", vec![1, n as u8]).header("a", "").header_null("\u{e9}\u{6f22}");
     }
     record
 }
@@ -482,7 +482,7 @@ fn what_kafka_writes_is_read_and_continued_here() {
         same(&made[at / 2], &contents(&follower), name);
         let log = Log::open(dir(name), small().leader_epoch(9)).unwrap();
         same(&made[at / 2], &contents(&log), name);
-        assert_eq!(log.recovery().dropped_bytes, 0, "{name}");
+        assert_eq!(log.recovery().truncated_bytes, 0, "{name}");
         assert!(log.recovery().unknown_files.is_empty(), "{name}: {:?}", log.recovery());
         assert!(log.verify().unwrap().is_empty(), "{name}: {:?}", log.verify());
         fill(&log, 50);
@@ -556,7 +556,7 @@ fn kafka_compacts_to_the_same() {
         let log = Log::open(dir("ours"), config.clone()).unwrap();
         let upto = log.stats().unwrap().segments.last().unwrap().base_offset;
         for time in times {
-            clock.jump_to(Timestamp::from_millis(time));
+            clock.set(Timestamp::from_millis(time));
             log.compact().unwrap();
             ours.push((name, time, stored(&log)));
             script.push(format!("clean {} {upto} {time}", dir("theirs").display()));
@@ -801,8 +801,8 @@ fn kafka_knows_the_same_groups() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
-    let groups = CoordinatorConfig::default().offsets_partitions(3);
-    let config = StoreConfig::default().clock(clock).coordinator(groups).maintenance(None);
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(3);
+    let config = StoreConfig::default().clock(clock).group_coordinator(groups).maintenance(None);
     let store = Store::open(root.path(), config).unwrap();
     let consumers = fill_groups(&store);
     let script: Vec<String> = (0..3)
@@ -857,7 +857,7 @@ fn a_data_directory_goes_from_store_to_broker_and_back() {
         let mut expected = vec!["C true".to_owned()];
         for topic in store.topics() {
             for (number, log) in topic.partitions().iter().enumerate() {
-                let is_clean = round == 0 || log.recovery().clean;
+                let is_clean = round == 0 || log.recovery().clean_shutdown;
                 assert!(is_clean, "round {round}: {:?}", log.recovery());
                 assert_eq!(log.verify().unwrap(), []);
                 fill(log, 20);

@@ -275,9 +275,9 @@ fn shapes() -> Vec<(&'static str, Vec<Record>)> {
         (random >> 33) as u8
     };
     let few = vec![
-        Record::new("v").key("k").header("a", "1").header("a", "").null_header("a"),
-        Record::new("").without_value().header(b"caf\xe9".to_vec(), vec![0xff]).header("", "e"),
-        Record::tombstone("").null_header(vec![0xff, 0xfe]).header("n".repeat(3000), "long"),
+        Record::new("v").key("k").header("a", "1").header("a", "").header_null("a"),
+        Record::new("").null_value().header(b"caf\xe9".to_vec(), vec![0xff]).header("", "e"),
+        Record::tombstone("").header_null(vec![0xff, 0xfe]).header("n".repeat(3000), "long"),
     ];
     let mixed = |n: usize| {
         let repeated = format!("{n} words, again and again; ").repeat(n % 700);

@@ -1,11 +1,11 @@
 //! A log on the real disk and in memory: what a user does first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Open, Operation, Rule};
+use annals::fs::{Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::record::{BatchBuilder, Compression, EndTxnMarker, RecordBatch, stamp_base_offset};
 use annals::{
-    CleanupPolicy, Codec, Damage, Error, InvalidRecord, Log, LogConfig, OffsetSpec, OnCorruption,
-    Record, StartAt, Timestamp, TimestampType,
+    CleanupPolicy, Codec, CorruptionKind, Error, InvalidRecord, Log, LogConfig, OffsetSpec,
+    OnCorruption, Record, StartAt, Timestamp, TimestampType,
 };
 use support::{files, name, read_file, write_file};
 
@@ -38,7 +38,7 @@ fn a_compacted_log_takes_no_record_without_a_key() {
             let config = LogConfig::default().cleanup_policy(policy).timestamp_type(time);
             let log = Log::open("t-0", config.fs(MemFs::new())).unwrap();
             let refused = |error: Error, at: usize| {
-                let reason = InvalidRecord::NoKey;
+                let reason = InvalidRecord::MissingKey;
                 assert!(
                     matches!(error, Error::InvalidRecord { index, reason: r } if (index, r) == (at, reason))
                 );
@@ -50,7 +50,7 @@ fn a_compacted_log_takes_no_record_without_a_key() {
             builder.push(Timestamp::from_millis(5), Some(b"k"), None).unwrap();
             builder.push(Timestamp::from_millis(5), None, Some(b"v")).unwrap();
             refused(log.append_builder(&mut builder).unwrap_err(), 1);
-            let batch = RecordBatch::parse(builder.take().unwrap().into()).unwrap();
+            let batch = RecordBatch::parse(builder.build_bytes().unwrap().into()).unwrap();
             refused(log.append_batch(batch).unwrap_err(), 1);
             assert_eq!(log.offsets().end, 0);
             log.append(keyed()).unwrap();
@@ -81,8 +81,8 @@ fn what_is_appended_is_read_before_and_after_reopening() {
             drop(log);
         }
         let log = Log::open(&path, small()).unwrap();
-        assert_eq!(log.recovery().clean, clean);
-        assert_eq!(log.recovery().dropped_bytes, 0);
+        assert_eq!(log.recovery().clean_shutdown, clean);
+        assert_eq!(log.recovery().truncated_bytes, 0);
         assert_eq!(values(&log), expected(500));
         assert_eq!(log.append("value-500").unwrap(), 500);
         assert_eq!(values(&log), expected(501));
@@ -275,7 +275,7 @@ fn a_builder_is_held_to_the_rules_of_an_append() {
     let log = Log::open("l-0", small().fs(MemFs::new())).unwrap();
     let at = Timestamp::from_millis(1);
     let mut builder = BatchBuilder::new();
-    builder.push_at(3, at, None, Some(b"x"), &[] as &[annals::Header]).unwrap();
+    builder.push_at_delta(3, at, None, Some(b"x"), &[] as &[annals::Header]).unwrap();
     assert!(matches!(log.append_builder(&mut builder), Err(Error::InvalidBatch(_))), "a gap");
     builder.clear();
     builder.push(at, None, Some(b"x")).unwrap();
@@ -348,7 +348,7 @@ impl annals::Clock for Markers {
         assert!(looks < 300, "it goes on waiting");
         let path = std::path::Path::new("l-0/00000000000000000000.log");
         // There is none while the log is made.
-        if let Ok(file) = self.fs.open(path, Open::ReadWrite) {
+        if let Ok(file) = self.fs.open(path, OpenMode::ReadWrite) {
             let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
             let mut bytes = marker.to_batch(1, 0, Timestamp::from_millis(1)).unwrap();
             let at = file.len().unwrap();
@@ -379,7 +379,7 @@ fn a_read_only_tail_whose_log_is_gone_gets_the_error_while_it_waits() {
     let mut tail = Log::open_read_only("l-0", small().fs(fs.clone())).unwrap().tail(1).unwrap();
     // The first looks are the tail's own; by then it is the thread that looks for it.
     let gone = Fault::Error(std::io::ErrorKind::NotFound);
-    fs.add(Rule::new(Operation::List, gone).from_nth(10));
+    fs.add_rule(Rule::new(Operation::List, gone).from_nth(10));
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(tail.next_record(None)));
     let got = result.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
@@ -395,7 +395,7 @@ fn a_reader_beside_the_writer_does_not_take_damage_for_the_end() {
     (0..3).for_each(|i| drop(log.append(format!("value-{i}").as_str()).unwrap().to_string()));
     log.close().unwrap();
     let path = std::path::Path::new("l-0/00000000000000000000.log");
-    let file = fs.open(path, Open::ReadWrite).unwrap();
+    let file = fs.open(path, OpenMode::ReadWrite).unwrap();
     let batch = file.len().unwrap() / 3;
     for damaged in [1, 2] {
         let mut byte = [0];
@@ -516,7 +516,7 @@ fn opening_reads_from_the_recovery_point_on() {
     let (log, bytes) = flushed(&fs);
     let killed = FaultFs::new(fs.kill());
     let opened = Log::open(DIR, LogConfig::default().fs(killed.clone())).unwrap();
-    assert_eq!((opened.recovery().clean, opened.recovery().scanned_bytes), (false, bytes));
+    assert_eq!((opened.recovery().clean_shutdown, opened.recovery().scanned_bytes), (false, bytes));
     let (first, second) = (name(0, "log"), name(4, "log"));
     let read = |file: &str| -> u64 {
         let reads = killed.trace().into_iter().filter(|call| call.operation == Operation::Read);
@@ -526,7 +526,7 @@ fn opening_reads_from_the_recovery_point_on() {
     log.close().unwrap();
     let fs = FaultFs::new(fs);
     let opened = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
-    assert_eq!((opened.recovery().clean, opened.recovery().scanned_bytes), (true, 0));
+    assert_eq!((opened.recovery().clean_shutdown, opened.recovery().scanned_bytes), (true, 0));
     assert_eq!(fs.count(Operation::Rename), 0, "what has not changed is not written");
 }
 
@@ -552,8 +552,8 @@ fn an_error_says_what_is_lost() {
         }
     };
     let bytes = flushed(&MemFs::new()).1;
-    let missing = |expected, found| Damage::MissingData { expected, found };
-    let short = || Damage::ShortFile { expected: bytes, found: bytes / 2 };
+    let missing = |expected, found| CorruptionKind::MissingData { expected, found };
+    let short = || CorruptionKind::FileTruncated { expected: bytes, found: bytes / 2 };
     assert_eq!(lost(8, false, 12), missing(12, 10));
     assert_eq!(lost(8, false, 11), missing(11, 10));
     assert_eq!(lost(0, true, 0), short());
@@ -567,12 +567,13 @@ fn the_end_of_a_file_that_comes_too_early_is_damage() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     log.append("value-0").unwrap();
-    let end_of_file = fs.add(Rule::new(Operation::Read, Fault::Short(0)));
+    let end_of_file = fs.add_rule(Rule::new(Operation::Read, Fault::ShortIo(0)));
     let found = log.verify().unwrap();
-    let short = |found: &annals::Corruption| matches!(found.reason, Damage::ShortFile { .. });
+    let short =
+        |found: &annals::Corruption| matches!(found.reason, CorruptionKind::FileTruncated { .. });
     assert!(found.len() == 1 && found.iter().all(short), "{found:?}");
     fs.remove_rule(end_of_file);
-    let failing = fs.add(Rule::new(Operation::Read, Fault::Os(5)));
+    let failing = fs.add_rule(Rule::new(Operation::Read, Fault::Errno(5)));
     assert!(matches!(log.verify(), Err(Error::Io { .. })));
     fs.remove_rule(failing);
     assert_eq!(log.verify().unwrap(), []);
@@ -587,7 +588,7 @@ fn header_names_keep_their_bytes_when_not_utf8() {
     let record = |value: &'static str| Record::new(value).key("k").header(latin.clone(), "latin 1");
     log.append(record("old")).unwrap();
     // Repeated, with a name that is text and one that is empty.
-    let kept = record("kept").null_header(latin.clone()).header("caf\u{e9}", "text").header("", "");
+    let kept = record("kept").header_null(latin.clone()).header("caf\u{e9}", "text").header("", "");
     log.append(kept.clone()).unwrap();
     log.append(Record::new("other").key("other")).unwrap();
     log.roll().unwrap();

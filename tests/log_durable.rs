@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
-use annals::{Durable, Error, ErrorKind, Log, LogConfig, Offset};
+use annals::{Error, ErrorKind, FlushFuture, Log, LogConfig, Offset};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc::{Sender, channel};
@@ -25,7 +25,7 @@ fn three(log: &Log) {
 }
 
 /// What a future says once it is woken: a time-out alone would look at it once more in the end.
-async fn resolve(future: Durable) -> annals::Result<Offset> {
+async fn resolve(future: FlushFuture) -> annals::Result<Offset> {
     let task = tokio::spawn(future);
     tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap()
 }
@@ -60,7 +60,7 @@ async fn a_failed_sync_resolves_every_future() {
         let log = open(fs.clone());
         log.append("closed").unwrap();
         log.roll().unwrap();
-        let rule = fs.add(Rule::new(operation, Fault::Os(number)));
+        let rule = fs.add_rule(Rule::new(operation, Fault::Errno(number)));
         let flushed = [0, 1].map(|_| {
             log.append("active").unwrap();
             log.flush_async()
@@ -105,7 +105,7 @@ fn who_is_woken_finds_it_durable() {
         assert!(Pin::new(&mut future).poll(&mut Context::from_waker(waker)).is_pending());
         kept.set(std::sync::Mutex::new(future)).unwrap();
     });
-    fs.add(Rule::new(Operation::SyncData, come).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, come).nth(1));
     assert!(support::block_on(log.flush_async()).unwrap() >= 1);
     assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap(), 2);
     let mut second = second.get().unwrap().lock().unwrap();
@@ -152,7 +152,7 @@ fn a_flush_misses_no_index_that_is_there() {
             match fault {
                 None => fs.remove(&Path::new(DIR).join(file)).unwrap(),
                 Some(number) => {
-                    fs.add(Rule::new(Operation::Open, Fault::Os(number)).path(file));
+                    fs.add_rule(Rule::new(Operation::Open, Fault::Errno(number)).path(file));
                 }
             }
             let flushed = log.flush();

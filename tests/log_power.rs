@@ -1,7 +1,7 @@
 //! Loss of power, between segments and during the recovery from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{Event, Listener, Log, LogConfig, Offset, Record, StartAt, Timestamp};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn offsets(log: &Log) -> Vec<Offset> {
 fn no_hole_between_segments() {
     let fs = half_written();
     for seed in 0..500 {
-        let log = open(fs.crash(Survive::Some { seed })).unwrap();
+        let log = open(fs.crash(CrashState::Random { seed })).unwrap();
         let found = offsets(&log);
         assert!(!found.is_empty(), "seed {seed}");
         assert!(found.iter().copied().eq(0..found.len() as u64), "seed {seed}: {found:?}");
@@ -55,7 +55,7 @@ fn no_hole_between_segments() {
 fn a_recovery_that_fails_leaves_the_next_one_as_wise() {
     let fs = half_written();
     for seed in 0..60 {
-        let disk = fs.crash(Survive::Some { seed });
+        let disk = fs.crash(CrashState::Random { seed });
         let expected = offsets(&open(disk.kill()).unwrap());
         for nth in 1.. {
             let disk = disk.kill();
@@ -66,9 +66,9 @@ fn a_recovery_that_fails_leaves_the_next_one_as_wise() {
                 .or(Operation::SyncDir)
                 .or(Operation::SyncAll)
                 .nth(nth);
-            let rule = faulty.add(changes);
+            let rule = faulty.add_rule(changes);
             drop(open(faulty.clone()));
-            let done = faulty.fired(rule) == 0;
+            let done = faulty.hit_count(rule) == 0;
             let log = open(disk.kill()).unwrap_or_else(|e| panic!("seed {seed}, call {nth}: {e}"));
             assert_eq!(offsets(&log), expected, "seed {seed}, call {nth}");
             if done {
@@ -87,11 +87,11 @@ fn a_gap_left_by_truncating_stays() {
     log.append_all((10..20).map(|n| Record::from(n.to_string()))).unwrap();
     log.truncate_to(15).unwrap();
     assert_eq!(log.append("15").unwrap(), 15);
-    for how in [Survive::Everything, Survive::SyncedOnly] {
+    for how in [CrashState::AllWrites, CrashState::SyncedOnly] {
         let log = open(fs.crash(how)).unwrap();
         assert!(log.offsets().end >= 15, "{how:?}");
     }
-    assert_eq!(open(fs.crash(Survive::Everything)).unwrap().offsets().end, 16);
+    assert_eq!(open(fs.crash(CrashState::AllWrites)).unwrap().offsets().end, 16);
 }
 
 /// Events of a truncation came while its lock was held, so a listener that truncated hung.
@@ -128,7 +128,7 @@ fn two_segments() -> MemFs {
         log.append(n.to_string()).unwrap();
     }
     log.flush().unwrap();
-    fs.crash(Survive::Everything)
+    fs.crash(CrashState::AllWrites)
 }
 
 /// A replacement of a segment, in which its second batch is left out, as `stage` names it.
@@ -155,12 +155,12 @@ fn a_replacement_counts_as_a_whole() {
                 _ => replace(&fs, *base, stage),
             }
         }
-        let memory = fs.crash(Survive::Everything);
+        let memory = fs.crash(CrashState::AllWrites);
         let fs = FaultFs::new(memory.clone());
         let images = Arc::new(Mutex::new(vec![]));
         let (disk, taken) = (memory.clone(), Arc::clone(&images));
-        fs.add(Rule::any(Fault::call(move |_| {
-            let crash = |seed| disk.crash(Survive::Some { seed });
+        fs.add_rule(Rule::any(Fault::call(move |_| {
+            let crash = |seed| disk.crash(CrashState::Random { seed });
             taken.lock().unwrap().extend((0..20).map(crash));
         })));
         assert_eq!(offsets(&open(fs).unwrap()), expected, "{left:?}");
@@ -202,7 +202,7 @@ fn what_was_flushed_has_its_indexes() {
     }
     log.flush().unwrap();
     let heard = Arc::new(Heard::default());
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     let log = Log::open(DIR, config().fs(disk).listener(heard.clone())).unwrap();
     for n in 0..16 {
         assert_eq!(log.get(n).unwrap().unwrap().offset, n);
@@ -222,11 +222,11 @@ fn names_that_one_flush_did_not_sync_are_synced_by_the_next() {
     log.append("0").unwrap();
     log.roll().unwrap();
     log.append("1").unwrap();
-    let no_descriptor = fs.add(Rule::new(Operation::SyncDir, Fault::Os(24)));
+    let no_descriptor = fs.add_rule(Rule::new(Operation::SyncDir, Fault::Errno(24)));
     log.flush().unwrap_err();
     fs.remove_rule(no_descriptor);
     // No room for the recovery point, whose file would sync the directory too.
-    fs.add(Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull)));
+    fs.add_rule(Rule::new(Operation::CreateNew, Fault::Error(ErrorKind::StorageFull)));
     assert_eq!(log.flush().unwrap(), 2);
-    assert_eq!(offsets(&open(memory.crash(Survive::SyncedOnly)).unwrap()), [0, 1]);
+    assert_eq!(offsets(&open(memory.crash(CrashState::SyncedOnly)).unwrap()), [0, 1]);
 }

@@ -95,10 +95,11 @@ fn it_compacts_and_deletes_and_says_so() {
     feed.roll().unwrap();
     feed.append(Record::new("new").timestamp(Timestamp::from_millis(T0 + 7_200_000))).unwrap();
     clock.advance(HOUR * 2);
-    maintainer.wake();
+    maintainer.run_now();
     let mut left = vec!["table-0", "feed-0"];
     while !left.is_empty() {
-        let done = |event: &Event| is_compacted(event) || matches!(event, Event::StartMoved { .. });
+        let done =
+            |event: &Event| is_compacted(event) || matches!(event, Event::LogStartMoved { .. });
         let (name, _) = events.next(done);
         left.retain(|other| *other != name);
     }
@@ -141,7 +142,7 @@ fn those_that_only_delete_come_first_and_then_the_dirtiest() {
     fill(&gate, 1);
     fill(&gate, 1);
     let (at, on, once) = (Arc::clone(&began), Arc::clone(&go), AtomicBool::new(true));
-    gate_fs.add(Rule::any(Fault::call(move |_| {
+    gate_fs.add_rule(Rule::any(Fault::call(move |_| {
         if once.swap(false, Ordering::SeqCst) {
             at.wait();
             on.wait();
@@ -159,7 +160,8 @@ fn those_that_only_delete_come_first_and_then_the_dirtiest() {
         drop(log.pause_maintenance());
     }
     go.wait();
-    let wanted = |event: &Event| is_compacted(event) || matches!(event, Event::StartMoved { .. });
+    let wanted =
+        |event: &Event| is_compacted(event) || matches!(event, Event::LogStartMoved { .. });
     let mut first: Vec<_> = (0..4).map(|_| events.next(wanted).0).collect();
     first.sort_unstable();
     assert_eq!(first, ["all-0", "feed-0", "half-0", "most-0"]);
@@ -173,7 +175,7 @@ fn those_that_only_delete_come_first_and_then_the_dirtiest() {
         fill(log, dirty);
     }
     fill(&feed, 2);
-    maintainer.wake();
+    maintainer.run_now();
     let order: Vec<_> = (0..4).map(|_| events.next(wanted).0).collect();
     assert_eq!(order, ["feed-0", "all-0", "most-0", "half-0"]);
 }
@@ -208,11 +210,11 @@ fn a_pass_that_panics_ends_for_its_log_alone() {
     fill(&broken, 10);
     fill(&sound, 10);
     bombs[0].0.store(true, Ordering::SeqCst);
-    maintainer.wake();
+    maintainer.run_now();
     let marked = |event: &Event| matches!(event, Event::Uncleanable { .. });
     assert_eq!(events.next(marked).0, "broken-0");
     while read_all(&sound).len() > 10 {
-        maintainer.wake();
+        maintainer.run_now();
         events.next(is_compacted);
     }
     bombs[0].0.store(false, Ordering::SeqCst);
@@ -232,13 +234,13 @@ fn what_fails_is_told_and_tried_again() {
     let log = Log::open("t-0", config).unwrap();
     fill(&log, 10);
     let full = Fault::Error(io::ErrorKind::StorageFull);
-    let rule = fs.add(Rule::new(Operation::Write, full).path(".cleaned"));
+    let rule = fs.add_rule(Rule::new(Operation::Write, full).path(".cleaned"));
     maintainer.add(&log).unwrap();
     let failed = |event: &Event| matches!(event, Event::MaintenanceFailed { .. });
     events.next(failed);
     assert_eq!(read_all(&log).len(), 100);
     fs.remove_rule(rule);
-    maintainer.wake();
+    maintainer.run_now();
     events.next(is_compacted);
     assert_eq!(read_all(&log).len(), 10);
     let leftovers = files(&fs, "t-0").into_keys().filter(|name| name.ends_with(".cleaned"));
@@ -251,7 +253,7 @@ fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     let maintainer = Maintainer::new(slow).unwrap();
     let log = Log::open("t-0", compacted().fs(fs.clone()).maintainer(&maintainer)).unwrap();
     fill(&log, 50);
-    maintainer.wake();
+    maintainer.run_now();
     while maintainer.stats().bytes == 0 {
         std::thread::yield_now();
     }
@@ -330,10 +332,10 @@ fn many_threads_maintain_many_logs() {
             log
         })
         .collect();
-    maintainer.wake();
+    maintainer.run_now();
     for log in &logs {
         while read_all(log).len() > 10 {
-            maintainer.wake();
+            maintainer.run_now();
             events.next(is_compacted);
         }
         count.fetch_add(1, Ordering::Relaxed);
@@ -342,7 +344,7 @@ fn many_threads_maintain_many_logs() {
     let mut logs = logs;
     logs.drain(..50).for_each(|log| log.close().unwrap());
     logs.drain(..25);
-    maintainer.wake();
+    maintainer.run_now();
     while maintainer.stats().logs != 25 {
         std::thread::yield_now();
     }

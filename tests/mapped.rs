@@ -2,7 +2,7 @@
 //! Small enough to run under valgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use annals::fs::{DiskFs, Fs, Open};
+use annals::fs::{DiskFs, Fs, OpenMode};
 use annals::{Log, LogConfig, StartAt, Timestamp};
 
 #[test]
@@ -34,7 +34,7 @@ fn mapped_indexes_are_searched_and_outlive_their_files() {
 fn a_view_outlives_its_file_and_ends_where_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
-    let file = DiskFs.open(&path, Open::CreateNew).unwrap();
+    let file = DiskFs.open(&path, OpenMode::CreateNew).unwrap();
     file.write_all_at(&[7; 10_000], 0).unwrap();
     let (whole, part, none) =
         (file.view(10_000).unwrap(), file.view(4097).unwrap(), file.view(0).unwrap());

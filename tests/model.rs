@@ -6,7 +6,7 @@
 
 mod support;
 
-use annals::fs::{MemFs, Survive};
+use annals::fs::{CrashState, MemFs};
 use annals::record::{BatchBuilder, Compression};
 use annals::{
     Codec, Error, Log, LogConfig, ManualClock, OffsetSpec, ReadLimits, Record, Timestamp,
@@ -175,9 +175,9 @@ impl Run {
 
     fn crash(&mut self) {
         let how = match self.chance.below(4) {
-            0 => Survive::SyncedOnly,
-            1 => Survive::Everything,
-            _ => Survive::Some { seed: self.chance.next() },
+            0 => CrashState::SyncedOnly,
+            1 => CrashState::AllWrites,
+            _ => CrashState::Random { seed: self.chance.next() },
         };
         let fs = self.fs.crash(how);
         let twin = fs.kill();
@@ -210,7 +210,7 @@ impl Run {
                 self.log.clone().close().unwrap();
                 self.model.durable = self.model.end;
                 self.reopen(self.fs.clone());
-                assert!(self.log.recovery().clean);
+                assert!(self.log.recovery().clean_shutdown);
             }
             89..92 => {
                 let end = self.model.end;
@@ -219,7 +219,7 @@ impl Run {
             }
             92..96 => self.crash(),
             _ if self.chance.below(5) == 0 => {
-                self.clock.jump_to(Timestamp::from_millis(support::T0 - 1000));
+                self.clock.set(Timestamp::from_millis(support::T0 - 1000));
             }
             _ => self.clock.advance(Duration::from_secs(self.chance.clone().below(2000))),
         }

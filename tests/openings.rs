@@ -2,7 +2,7 @@
 //! all that it knew if it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record,
     Store, StoreConfig, TopicConfig, TopicError,
@@ -65,7 +65,7 @@ fn closed_store() -> MemFs {
 fn is_clean(fs: &MemFs) -> bool {
     let store = open(&fs.kill()).unwrap();
     let logs = store.topics().into_iter().flat_map(|topic| topic.partitions().to_vec());
-    logs.into_iter().all(|log| log.recovery().clean)
+    logs.into_iter().all(|log| log.recovery().clean_shutdown)
 }
 
 /// A log whose number or name was mistyped became a partition that the store did not know, and the store did not open again.
@@ -103,10 +103,10 @@ fn rejected_log_leaves_no_directory_when_a_call_fails() {
     let before = names(&fs, "d");
     for nth in 1.. {
         let failing = FaultFs::new(fs.clone());
-        let rule = failing.add(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
+        let rule = failing.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
         Log::open("d/new-0", LogConfig::default().fs(failing.clone())).unwrap_err();
         assert_eq!(names(&fs, "d"), before, "call {nth}");
-        if failing.fired(rule) == 0 {
+        if failing.hit_count(rule) == 0 {
             break;
         }
     }
@@ -121,9 +121,9 @@ fn log_is_created_when_directory_above_may_not_be_read() {
         let failing = FaultFs::new(fs.clone());
         let denied = Fault::Error(io::ErrorKind::PermissionDenied);
         // The first is that of the directory of the log, which is not there.
-        let rule = failing.add(Rule::new(Operation::HoldDir, denied).path(above).nth(2));
+        let rule = failing.add_rule(Rule::new(Operation::HoldDir, denied).path(above).nth(2));
         let opened = Log::open(path, LogConfig::default().fs(failing.clone()));
-        assert_eq!(failing.fired(rule), 1);
+        assert_eq!(failing.hit_count(rule), 1);
         opened
     };
     open("other/new-0", "other").unwrap().append("a").unwrap();
@@ -394,7 +394,7 @@ fn refused_opening_leaves_the_mark() {
 /// Whichever call of an opening fails, and however, the next opening knows what this one knew.
 #[test]
 fn failed_opening_changes_nothing_for_the_next() {
-    let faults = [Fault::Error(io::ErrorKind::Other), Fault::Os(24)];
+    let faults = [Fault::Error(io::ErrorKind::Other), Fault::Errno(24)];
     for (fault, config_of) in faults.iter().flat_map(|fault| {
         let ways: [fn(&FaultFs) -> StoreConfig; 3] = [
             |fs| config(fs.clone()).offline_partitions(OfflinePartitions::Never),
@@ -411,9 +411,9 @@ fn failed_opening_changes_nothing_for_the_next() {
         for nth in 1.. {
             let disk = closed.kill();
             let fs = FaultFs::new(disk.clone());
-            let rule = fs.add(Rule::any(fault.clone()).nth(nth));
+            let rule = fs.add_rule(Rule::any(fault.clone()).nth(nth));
             let opened = Store::open("d", config_of(&fs));
-            if fs.fired(rule) == 0 {
+            if fs.hit_count(rule) == 0 {
                 break;
             }
             let at = format!("call {nth} failed with {fault:?}: {:?}", fs.trace().last());
@@ -434,15 +434,15 @@ fn mark_stays_when_descriptors_run_out() {
     for nth in 1.. {
         let disk = closed.kill();
         let fs = FaultFs::new(disk.clone());
-        let rule = fs.add(
-            Rule::new(Operation::Open, Fault::Os(24))
+        let rule = fs.add_rule(
+            Rule::new(Operation::Open, Fault::Errno(24))
                 .or(Operation::CreateNew)
                 .or(Operation::HoldDir)
                 .or(Operation::List)
                 .from_nth(nth),
         );
         let opened = Store::open("d", config(fs.clone()));
-        if fs.fired(rule) == 0 {
+        if fs.hit_count(rule) == 0 {
             break;
         }
         if opened.is_err() && fs.count(Operation::Remove) == 0 {
@@ -462,14 +462,14 @@ fn failed_opening_of_a_log_changes_nothing_for_the_next() {
         log.close().unwrap();
         for nth in 1.. {
             // The machine was started again since.
-            let disk = closed.crash(Survive::Everything);
+            let disk = closed.crash(CrashState::AllWrites);
             let fs = FaultFs::new(disk.clone());
-            let rule = fs.add(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
+            let rule = fs.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
             let opened = Log::open(
                 dir,
                 LogConfig::default().fs(fs.clone()).preallocate(preallocate).segment_bytes(4096),
             );
-            if fs.fired(rule) == 0 {
+            if fs.hit_count(rule) == 0 {
                 break;
             }
             let at = format!("{dir}: call {nth}: {:?}", fs.trace().last());
@@ -478,7 +478,7 @@ fn failed_opening_of_a_log_changes_nothing_for_the_next() {
                 Err(_) => failed += 1,
             }
             let again = Log::open(dir, plain(&disk.kill())).unwrap();
-            assert!(again.recovery().clean, "{at}");
+            assert!(again.recovery().clean_shutdown, "{at}");
             check_knows_all(&disk, &at);
         }
         assert!(failed > 15, "{dir}: {failed} calls failed");
@@ -495,9 +495,9 @@ fn unreadable_id_is_not_replaced() {
         let id = before(&disk);
         let fs = FaultFs::new(disk.clone());
         let fault = Fault::Error(io::ErrorKind::Other);
-        let rule = fs.add(Rule::any(fault).path("partition.metadata").nth(nth));
+        let rule = fs.add_rule(Rule::any(fault).path("partition.metadata").nth(nth));
         let store = Store::open("d", config(fs.clone())).unwrap();
-        if fs.fired(rule) == 0 {
+        if fs.hit_count(rule) == 0 {
             break;
         }
         let users = store.topic("users").unwrap();
@@ -613,12 +613,12 @@ fn log_opens_once_stray_segment_is_removed() {
         fs.remove(&Path::new(dir).join(&stray)).unwrap();
         let log = Log::open(dir, plain(&fs)).unwrap();
         // The refused opening left the mark.
-        assert!(log.recovery().clean, "{dir}");
+        assert!(log.recovery().clean_shutdown, "{dir}");
         assert_eq!(log.offsets().end, 3);
         log.close().unwrap();
         write_file(&fs, dir, &stray, b"hello");
         let log = Log::open(dir, plain(&fs).on_corruption(OnCorruption::Truncate)).unwrap();
-        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (3, 5));
+        assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (3, 5));
     }
 }
 
@@ -743,7 +743,9 @@ fn link_is_named_wherever_it_lies() {
     std::fs::remove_file(data.join("orders-1")).unwrap();
     std::fs::rename(&away, data.join("orders-1")).unwrap();
     let store = open().unwrap();
-    assert!(store.topic("orders").unwrap().partitions().iter().all(|log| log.recovery().clean));
+    assert!(
+        store.topic("orders").unwrap().partitions().iter().all(|log| log.recovery().clean_shutdown)
+    );
 }
 
 /// Earlier versions left the lines of deleted topics in the marker.

@@ -2,7 +2,7 @@
 //! do meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, Event, Listener, Log, LogConfig, MaintainerConfig, ProducerConfig,
     Record, StartAt, Store, StoreConfig, TopicConfig,
@@ -65,18 +65,18 @@ fn lose_power_after(during: During, flushed: bool, work: fn(&Log)) -> Store {
     let (left, at) = (Arc::clone(&disk), mem.clone());
     let hook = move || {
         work(&log);
-        *left.lock().unwrap() = Some(at.crash(Survive::SyncedOnly));
+        *left.lock().unwrap() = Some(at.crash(CrashState::SyncedOnly));
     };
     if during == During::AddPartitions {
         let hook = Fault::call(move |_| hook());
-        fs.add(Rule::new(Operation::SyncAll, hook).path("t-1/").nth(1));
+        fs.add_rule(Rule::new(Operation::SyncAll, hook).path("t-1/").nth(1));
         store_of.add_partitions("t", 2).unwrap();
     } else {
         // The topic `a` is closed first.
         let first = store_of.create_topic("a", TopicConfig::default()).unwrap();
         first.partition(0).unwrap().append("unsynced").unwrap();
         let hook = Fault::call(move |_| hook());
-        fs.add(Rule::new(Operation::SyncData, hook).path("a-0/").nth(1));
+        fs.add_rule(Rule::new(Operation::SyncData, hook).path("a-0/").nth(1));
         store_of.close().unwrap();
     }
     let disk = disk.lock().unwrap().take().expect("the hook ran");
@@ -179,7 +179,7 @@ fn close_lets_go_while_handles_live() {
     let tail = log.tail(0).unwrap();
     first.close().unwrap();
     let second = store(fs.clone());
-    assert!(second.topic("t").unwrap().partition(0).unwrap().recovery().clean);
+    assert!(second.topic("t").unwrap().partition(0).unwrap().recovery().clean_shutdown);
     assert!(matches!(log.append("late"), Err(Error::Closed { .. })));
     drop((log, tail, first));
     assert!(is_locked(Store::open("d", StoreConfig::default().fs(fs))));
@@ -190,7 +190,7 @@ struct Tells(Mutex<Sender<u64>>);
 
 impl Listener for Tells {
     fn on_event(&self, event: &Event) {
-        if let Event::StartMoved { start, .. } = event {
+        if let Event::LogStartMoved { start, .. } = event {
             self.0.lock().unwrap().send(*start).ok();
         }
     }
@@ -344,7 +344,7 @@ fn power_loss_is_known_to_second_opener() {
                     log.roll().unwrap();
                 }
             }
-            let disk = fs.crash(Survive::Some { seed });
+            let disk = fs.crash(CrashState::Random { seed });
             let log = open_by(second, &disk).unwrap_or_else(|e| panic!("{first:?} {seed}: {e}"));
             let there = offsets(&log);
             let dense: Vec<u64> = (0..there.len() as u64).collect();
@@ -374,7 +374,7 @@ fn log_by_itself_begins_where_its_store_says() {
     assert_eq!(offsets(&read_only()), [6, 7, 8, 9]);
 
     let log = Log::open("d/t-0", LogConfig::default().fs(fs.clone())).unwrap();
-    assert!(log.recovery().clean);
+    assert!(log.recovery().clean_shutdown);
     assert_eq!(offsets(&log), [6, 7, 8, 9]);
     assert!(log.truncate_to(2).is_err());
     log.delete_before(8).unwrap();
@@ -384,7 +384,7 @@ fn log_by_itself_begins_where_its_store_says() {
     // The store is as closed as before.
     let second = store(fs.clone());
     let log = second.topic("t").unwrap().partition(0).unwrap();
-    assert!(log.recovery().clean);
+    assert!(log.recovery().clean_shutdown);
     assert_eq!(offsets(&log), [8, 9, 10]);
     let names = fs.list(Path::new("d/t-0")).unwrap();
     let own = |name: &str| name == ".lock" || name.ends_with("-offset-checkpoint");
@@ -549,8 +549,8 @@ fn openers_that_take_turns_lose_nothing() {
                     fs.kill()
                 }
                 1 => fs.kill(),
-                2 => fs.crash(Survive::SyncedOnly),
-                _ => fs.crash(Survive::Some { seed: chance.next() }),
+                2 => fs.crash(CrashState::SyncedOnly),
+                _ => fs.crash(CrashState::Random { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
             // Lost by a person, say: what it vouched for is read again, and no record is gone with it. Where the power

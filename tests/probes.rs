@@ -3,14 +3,14 @@
 
 mod support;
 
-use annals::fs::{DiskFs, Fs, MemFs, Open};
+use annals::fs::{DiskFs, Fs, MemFs, OpenMode};
 #[cfg(feature = "zstd")]
 use annals::{
     Codec,
     record::{BatchBuilder, Compression},
 };
 use annals::{
-    Damage, Error, ErrorKind, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp,
+    CorruptionKind, Error, ErrorKind, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp,
     Unsupported,
 };
 use std::path::Path;
@@ -69,9 +69,9 @@ fn a_torn_tail_takes_its_batch_and_nothing_else() {
         let log = open(&disk).unwrap();
         assert_eq!(log.offsets().end, 1, "cut at {len}");
         assert_eq!(read_all(&log).len(), 1);
-        let (path, at) = log.recovery().dropped_at.clone().unwrap();
+        let (path, at) = log.recovery().truncated_at.clone().unwrap();
         assert_eq!(
-            (path, log.recovery().dropped_bytes),
+            (path, log.recovery().truncated_bytes),
             (Path::new(DIR).join(name(0, "log")), len as u64 - at)
         );
     }
@@ -215,7 +215,7 @@ fn a_full_disk_rolls_back_and_what_follows_is_kept() {
                 assert_eq!(log.append_all(batch()).unwrap().first, end + i * 5);
             }
             log.flush().unwrap();
-            for disk in [fs.kill(), fs.crash(annals::fs::Survive::SyncedOnly)] {
+            for disk in [fs.kill(), fs.crash(annals::fs::CrashState::SyncedOnly)] {
                 let log = Log::open(DIR, config.clone().fs(disk)).unwrap();
                 assert_eq!(log.offsets().end, end + 200);
                 assert_eq!(read_all(&log).len() as u64, end + 200);
@@ -260,7 +260,7 @@ fn batches_above_a_mebibyte_survive_without_a_close_and_a_small_read() {
     log.append(vec![1u8; 5 << 20].as_slice().to_vec()).unwrap();
     log.append("after").unwrap();
     log.flush().unwrap();
-    let log = Log::open(DIR, config.fs(fs.crash(annals::fs::Survive::SyncedOnly))).unwrap();
+    let log = Log::open(DIR, config.fs(fs.crash(annals::fs::CrashState::SyncedOnly))).unwrap();
     assert_eq!(log.offsets().end, 3);
     for limit in [0, 1, 1 << 20] {
         let fetched = log.read(1, ReadLimits::bytes(limit)).unwrap();
@@ -294,7 +294,7 @@ fn a_record_of_a_hundred_megabytes() {
 #[test]
 fn what_expands_too_far_is_stored_and_served_as_bytes() {
     let fs = MemFs::new();
-    let config = || LogConfig::default().max_expanded_bytes(1 << 20).fs(fs.clone());
+    let config = || LogConfig::default().max_decompressed_bytes(1 << 20).fs(fs.clone());
     let log = Log::open(DIR, config()).unwrap();
     let mut builder = BatchBuilder::new();
     builder.compression(Compression::of(Codec::Zstd));
@@ -308,7 +308,8 @@ fn what_expands_too_far_is_stored_and_served_as_bytes() {
             log.clone().close().unwrap();
             Log::open(DIR, config()).unwrap()
         } else {
-            Log::open(DIR, LogConfig::default().max_expanded_bytes(1 << 20).fs(fs.kill())).unwrap()
+            Log::open(DIR, LogConfig::default().max_decompressed_bytes(1 << 20).fs(fs.kill()))
+                .unwrap()
         };
         assert_eq!(log.offsets().end, 2);
         let fetched = log.read(0, ReadLimits::bytes(1)).unwrap();
@@ -370,7 +371,7 @@ fn a_clock_that_jumps_back_or_years_ahead() {
     let clock = clock();
     let log = Log::open(DIR, config().clock(clock.clone()).fs(MemFs::new())).unwrap();
     for (at, offset) in [(5_000_000, 0), (1_000, 1), (9_000_000_000_000, 2), (2_000, 3)] {
-        clock.jump_to(Timestamp::from_millis(at));
+        clock.set(Timestamp::from_millis(at));
         assert_eq!(log.append("x").unwrap(), offset);
     }
     let at = |millis| log.offset_for_time(Timestamp::from_millis(millis)).unwrap().map(|f| f.0);
@@ -526,7 +527,7 @@ fn closing_from_several_threads_while_all_is_in_use() {
         let end = log.offsets().end;
         assert!(matches!(log.append("no"), Err(Error::Closed { .. })));
         let log = open(&fs).unwrap();
-        assert!(log.recovery().clean);
+        assert!(log.recovery().clean_shutdown);
         assert_eq!(log.offsets().end, end);
     }
 }
@@ -550,7 +551,7 @@ fn offsets(log: &Log) -> Vec<u64> {
 fn directories_that_kafka_would_recover() {
     let fs = vector("crash-tail/t-0");
     let log = open(&fs).unwrap();
-    assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (15, 50));
+    assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (15, 50));
     assert_eq!(read_file(&fs, DIR, &name(0, "log")).len(), 455);
 
     let fs = vector("crash-swap/t-0");
@@ -573,12 +574,12 @@ fn directories_that_kafka_would_recover() {
     let before = files(&fs, DIR);
     let Error::Corrupt(found) = open(&fs).unwrap_err() else { panic!() };
     assert_eq!(found.offset, Some(9));
-    assert!(matches!(found.reason, Damage::Batch(_)));
+    assert!(matches!(found.reason, CorruptionKind::Batch(_)));
     assert_eq!(read_file(&fs, DIR, &name(0, "log")), before[&name(0, "log")]);
     let log =
         Log::open(DIR, config().on_corruption(OnCorruption::Truncate).fs(fs.clone())).unwrap();
     assert_eq!((log.offsets().end, offsets(&log).len()), (9, 9));
-    assert!(fs.open(&Path::new(DIR).join(name(15, "log")), Open::ReadOnly).is_err());
+    assert!(fs.open(&Path::new(DIR).join(name(15, "log")), OpenMode::ReadOnly).is_err());
 
     for (of, end, records) in [("plain/orders-0", 72, 72), ("txn/pay-0", 15, 10)] {
         let fs = vector(of);

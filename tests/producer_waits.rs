@@ -66,7 +66,7 @@ impl Scene {
     /// Makes the next write fail once, as if the disk were full.
     fn fail_one_write(fs: &FaultFs) {
         let full = Fault::Error(io::ErrorKind::StorageFull);
-        fs.add(Rule::new(Operation::Write, full).path(".log").nth(1));
+        fs.add_rule(Rule::new(Operation::Write, full).path(".log").nth(1));
     }
 }
 
@@ -91,7 +91,7 @@ fn drop_writes_record_sent_during_write() {
                 thread::yield_now();
             }
         });
-        scene.fs.add(Rule::new(Operation::Write, slow).path(".log").nth(1));
+        scene.fs.add_rule(Rule::new(Operation::Write, slow).path(".log").nth(1));
         producer.send_and_forget(to(0, "a")).unwrap();
         answer(&is_writing, "the producer's thread writes");
         *told.lock().unwrap() = Some(producer.send(to(0, "b")).unwrap());
@@ -100,7 +100,7 @@ fn drop_writes_record_sent_during_write() {
         match end {
             "drop" => drop(producer),
             "close" => producer.close().unwrap(),
-            _ => producer.close_within(WATCHDOG).unwrap(),
+            _ => producer.close_timeout(WATCHDOG).unwrap(),
         }
         assert_eq!(behind.wait().unwrap().offset, Some(2), "{end}");
         assert_eq!(scene.values(0), ["a", "b", "c"], "{end}");
@@ -154,7 +154,7 @@ fn end_in_the_middle(seed: u64) {
     let faults = chance.below(2) == 0;
     // Writes take a while, so that others meet a thread that writes.
     let slow = Fault::call(|_| (0..20).for_each(|_| thread::yield_now()));
-    scene.fs.add(Rule::new(Operation::Write, slow).path(".log"));
+    scene.fs.add_rule(Rule::new(Operation::Write, slow).path(".log"));
     let (end, at) = (chance.below(3), chance.below(200) as u32);
     let accepted: Arc<Mutex<Vec<(String, SendHandle)>>> = Arc::default();
     let told: Arc<Told> = Arc::default();
@@ -171,12 +171,13 @@ fn end_in_the_middle(seed: u64) {
                     }
                     let value = format!("{n}-{k}");
                     let (own, told) = (value.clone(), told.clone());
-                    let sent = producer.send_with(to(k % 2, value.clone()), move |result| {
-                        told.called.fetch_add(1, Ordering::SeqCst);
-                        if result.is_err() {
-                            told.failed.lock().unwrap().push(own);
-                        }
-                    });
+                    let sent =
+                        producer.send_with_callback(to(k % 2, value.clone()), move |result| {
+                            told.called.fetch_add(1, Ordering::SeqCst);
+                            if result.is_err() {
+                                told.failed.lock().unwrap().push(own);
+                            }
+                        });
                     match sent {
                         Ok(handle) => accepted.lock().unwrap().push((value, handle)),
                         Err(error) => {
@@ -195,7 +196,7 @@ fn end_in_the_middle(seed: u64) {
     match end {
         0 => drop(producer),
         1 => producer.close().unwrap(),
-        _ => drop(producer.close_within(Duration::from_millis(chance.below(3)))),
+        _ => drop(producer.close_timeout(Duration::from_millis(chance.below(3)))),
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let must_store = end == 1 || (end == 0 && !faults);
@@ -250,7 +251,7 @@ fn callback_waits_while_write_is_retried() {
             }
             tell.send(sent.is_done()).unwrap();
         };
-        producer.send_with(to(0, "x"), callback).unwrap();
+        producer.send_with_callback(to(0, "x"), callback).unwrap();
         assert!(answer(&told, what), "{what} in a callback, linger {linger}");
         assert_eq!(producer.stats().retries, 1);
         assert_eq!(scene.values(1), ["y"]);
@@ -279,7 +280,7 @@ fn flush_in_callback_waits_for_no_callback() {
                     });
                     tell.send(n).unwrap();
                 };
-                sends.send_with(to(n, "x"), callback).unwrap();
+                sends.send_with_callback(to(n, "x"), callback).unwrap();
             });
         }
         let mut done = [0, 1].map(|_| answer(&told, "both callbacks end"));
@@ -305,17 +306,17 @@ fn record_left_to_writing_thread_precedes_callback() {
             thread::spawn(move || {
                 let handle = own.send(to(0, "second")).unwrap();
                 // Leaves it to the thread that writes.
-                assert!(handle.wait_for(Duration::ZERO).unwrap().is_none());
+                assert!(handle.wait_timeout(Duration::ZERO).unwrap().is_none());
                 left.send(()).unwrap();
                 drop(handle.wait().map(|_| done.send(())));
             });
             answer(&is_left, "the record is left to this thread");
         });
-        scene.fs.add(Rule::new(Operation::Write, other).path(".log").nth(1));
+        scene.fs.add_rule(Rule::new(Operation::Write, other).path(".log").nth(1));
         let callback = move |_: Result<&RecordMetadata, &Error>| {
             result.send(is_done.recv_timeout(WATCHDOG).is_ok()).unwrap();
         };
-        let first = producer.send_with(to(0, "first"), callback).unwrap();
+        let first = producer.send_with_callback(to(0, "first"), callback).unwrap();
         first.wait().unwrap();
         assert!(answer(&got, "the callback ends"), "the callback of the first ran before");
         assert_eq!(scene.values(0), ["first", "second"]);
@@ -334,7 +335,7 @@ fn writing_goes_on_while_callback_blocks() {
         tell.send(()).unwrap();
         released.recv().ok();
     };
-    producer.send_with(to(0, "blocks"), callback).unwrap();
+    producer.send_with_callback(to(0, "blocks"), callback).unwrap();
     answer(&told, "the callback is called");
     for partition in [1, 0] {
         producer.send_and_forget(to(partition, "goes on")).unwrap();
@@ -345,7 +346,7 @@ fn writing_goes_on_while_callback_blocks() {
     }
     // Neither does a close with a limit wait for it.
     let handle = producer.send(to(1, "the last")).unwrap();
-    drop(producer.close_within(Duration::from_millis(1)));
+    drop(producer.close_timeout(Duration::from_millis(1)));
     assert!(handle.wait().is_ok());
     drop(release);
 }
@@ -372,9 +373,9 @@ fn callbacks_that_send_do_not_nest() {
             }
             own.depth.fetch_sub(1, Ordering::SeqCst);
         };
-        chain.producer.send_with(to(left % chain.partitions, "x"), callback).unwrap();
+        chain.producer.send_with_callback(to(left % chain.partitions, "x"), callback).unwrap();
     }
-    for acks in [Acks::Written, Acks::HandedOver] {
+    for acks in [Acks::Written, Acks::None] {
         let scene = scene(8);
         let config = ProducerConfig::default().linger(Duration::ZERO).acks(acks);
         let (tell, told) = channel();
@@ -397,7 +398,7 @@ fn threads_and_callbacks_never_wait_for_ever() {
         let scene = Arc::new(scene(3));
         let mut chance = support::Chance(seed);
         let config = ProducerConfig::default()
-            .acks([Acks::Written, Acks::Flushed, Acks::HandedOver][chance.below(3) as usize])
+            .acks([Acks::Written, Acks::Flushed, Acks::None][chance.below(3) as usize])
             .linger(Duration::from_millis(chance.below(3)))
             .batch_bytes(chance.below(3) as usize * 200)
             .buffer_bytes(2000)
@@ -438,7 +439,7 @@ fn act(scene: &Arc<Scene>, producer: &Producer, chance: &mut support::Chance, le
             let callback = move |_: Result<&RecordMetadata, &Error>| {
                 act(&scene, &own, &mut chance, levels - 1);
             };
-            drop(producer.send_with(to(partition, "x"), callback));
+            drop(producer.send_with_callback(to(partition, "x"), callback));
         }
     }
 }

@@ -3,13 +3,13 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
 use annals::{
     Appended, CleanupPolicy, Error, ErrorKind, Event, FIRST_STORE_PRODUCER_ID, Log, LogConfig,
-    ManualClock, Offset, ProducerConfig, ProducerEpoch, ProducerId, ProducerRecord,
-    ProducerRefusal, ProducerState, ReadLimits, Record, Result, SendHandle, Sequence, Store,
-    StoreConfig, Timestamp, TopicConfig,
+    ManualClock, Offset, ProducerConfig, ProducerEpoch, ProducerId, ProducerRecord, ProducerState,
+    ProducerStateError, ReadLimits, Record, Result, SendHandle, Sequence, Store, StoreConfig,
+    Timestamp, TopicConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,7 +119,7 @@ fn threads_that_send_the_same_store_it_once() {
                             match batch.append(log, T0) {
                                 // It has been stored, and so has the next, or it follows one that another will store.
                                 Ok(_) => break,
-                                Err(Error::Producer(ProducerRefusal::OutOfOrder {
+                                Err(Error::Producer(ProducerStateError::OutOfOrder {
                                     expected,
                                     ..
                                 })) => {
@@ -194,7 +194,7 @@ fn old_records_are_recognised_after_any_opening() {
                 log.clone().close().unwrap();
             }
             drop(log);
-            let disk = seed.map_or_else(|| fs.kill(), |seed| fs.crash(Survive::Some { seed }));
+            let disk = seed.map_or_else(|| fs.kill(), |seed| fs.crash(CrashState::Random { seed }));
             let log = Log::open(DIR, config(&disk)).unwrap();
             for n in 2..7 {
                 assert!(sent(7, 0, n, 1).append(&log, at).unwrap().duplicate, "{hours}, {n}");
@@ -213,7 +213,7 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
         let config = |fs: &MemFs| config(fs).clock(clock.clone());
         let log = Log::open(DIR, config(&fs)).unwrap();
         sent(7, 0, 0, 1).append(&log, T0).unwrap();
-        clock.jump_to(Timestamp::from_millis(T0 + jump));
+        clock.set(Timestamp::from_millis(T0 + jump));
         log.roll().unwrap();
         log.maintain().unwrap();
         log.truncate_to(1).unwrap();
@@ -267,7 +267,7 @@ fn five_batches_are_recognised_after_every_opening() {
                 }
             }
             let log = Log::open(DIR, config(&disk)).unwrap();
-            assert_eq!(log.recovery().clean, is_closed);
+            assert_eq!(log.recovery().clean_shutdown, is_closed);
             for n in 4..9 {
                 assert!(sent(7, 0, n * 2, 2).append(&log, T0).unwrap().duplicate);
                 assert!(sent(8, 0, n, 1).append(&log, T0).unwrap().duplicate);
@@ -395,7 +395,7 @@ fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
     let log = Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
     let rule = Rule::any(Fault::call(|_| panic!("not today"))).path(".snapshot");
-    let rule = fs.add(rule);
+    let rule = fs.add_rule(rule);
     catch_unwind(AssertUnwindSafe(|| log.roll())).unwrap_err();
     fs.remove_rule(rule);
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
@@ -532,7 +532,7 @@ fn last_batch_is_kept_where_key_map_is_full() {
     let fs = MemFs::new();
     let open = |fs: &MemFs, dedupe| {
         let config = config(fs).cleanup_policy(CleanupPolicy::Compact).segment_bytes(1 << 20);
-        Log::open(DIR, config.dedupe_bytes(dedupe)).unwrap()
+        Log::open(DIR, config.dedupe_buffer_bytes(dedupe)).unwrap()
     };
     let send = |log: &Log, sequence, key: &str| {
         let mut builder = BatchBuilder::new();
@@ -638,7 +638,7 @@ fn last_stable_offset_is_below_open_transaction() {
     assert_eq!(Log::open_read_only(DIR, config(&fs)).unwrap().offsets().last_stable, 11);
     log.close().unwrap();
     let log = Log::open(DIR, config(&fs)).unwrap();
-    assert_eq!((log.offsets().last_stable, log.recovery().clean), (11, true));
+    assert_eq!((log.offsets().last_stable, log.recovery().clean_shutdown), (11, true));
     log.delete_before(12).unwrap();
     assert_eq!(log.offsets().last_stable, 12);
     for (target, last_stable) in [(15, 12), (14, 12)] {
@@ -948,7 +948,7 @@ impl Model {
                 }
                 return true;
             }
-            Err(Error::Producer(ProducerRefusal::Fenced { epoch, current, .. })) => {
+            Err(Error::Producer(ProducerStateError::Fenced { epoch, current, .. })) => {
                 let last = last.unwrap();
                 if self.is_vague(batch.id) {
                     return false;
@@ -956,7 +956,9 @@ impl Model {
                 assert!(may && batch.epoch < last.epoch && !repeats, "{place}");
                 assert_eq!((epoch, current), (batch.epoch, last.epoch), "{place}");
             }
-            Err(Error::Producer(ProducerRefusal::OutOfOrder { expected: said, found, .. })) => {
+            Err(Error::Producer(ProducerStateError::OutOfOrder {
+                expected: said, found, ..
+            })) => {
                 let last = last.unwrap_or_else(|| panic!("{place}: of nobody refused"));
                 if self.is_vague(batch.id) {
                     return false;
@@ -1046,7 +1048,7 @@ impl Run {
     fn send_where_there_is_no_room(&mut self, place: &str) {
         let batch = self.model.next(&mut self.chance);
         let full = Rule::new(Operation::Write, Fault::Error(std::io::ErrorKind::StorageFull));
-        let rule = self.fs.add(full.path(".log"));
+        let rule = self.fs.add_rule(full.path(".log"));
         match batch.append(&self.log, stamp(batch.id, self.model.now)) {
             Err(Error::Io { .. }) => {
                 self.fs.remove_rule(rule);
@@ -1083,7 +1085,7 @@ impl Run {
             5 => self.reopen(self.disk.kill(), place),
             6 => {
                 let seed = self.chance.below(1 << 40);
-                self.reopen(self.disk.crash(Survive::Some { seed }), place);
+                self.reopen(self.disk.crash(CrashState::Random { seed }), place);
             }
             7 => {
                 let millis = self.chance.below(SILENCE as u64 * 2 / 3);

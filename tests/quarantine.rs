@@ -10,7 +10,7 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Rule};
 use annals::record::{BatchBuilder, BatchHeader};
 use annals::{Event, Log, LogConfig, OnCorruption, Record, Timestamp};
 use std::collections::BTreeSet;
@@ -162,7 +162,7 @@ fn what_is_whole_stays_and_what_is_not_is_set_aside() {
         append(&log, &mut rest, &mut chance);
         log.close().unwrap();
         let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
-        assert!(log.recovery().clean && log.recovery().unknown_files.is_empty());
+        assert!(log.recovery().clean_shutdown && log.recovery().unknown_files.is_empty());
         let mut expected = without(&model, &lost);
         expected.extend(rest.records().cloned());
         assert_eq!(read_all(&log), expected);
@@ -188,7 +188,7 @@ fn damaged() -> (MemFs, Model) {
         flip(&fs, &places[number].file, places[number].position + 40, 3);
     }
     // The damage is on the medium.
-    (fs.crash(Survive::Everything), model)
+    (fs.crash(CrashState::AllWrites), model)
 }
 
 #[test]
@@ -199,9 +199,9 @@ fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
     let images = Arc::new(Mutex::new(Vec::new()));
     let faulty = FaultFs::new(fs.clone());
     let (taken, disk) = (Arc::clone(&images), fs.clone());
-    faulty.add(Rule::any(Fault::call(move |call| {
-        let seeded = (0..3).map(|seed| disk.crash(Survive::Some { seed }));
-        let all = [disk.kill(), disk.crash(Survive::SyncedOnly)];
+    faulty.add_rule(Rule::any(Fault::call(move |call| {
+        let seeded = (0..3).map(|seed| disk.crash(CrashState::Random { seed }));
+        let all = [disk.kill(), disk.crash(CrashState::SyncedOnly)];
         let at = format!("{call:?}");
         taken.lock().unwrap().extend(all.into_iter().chain(seeded).map(|fs| (at.clone(), fs)));
     })));
@@ -241,7 +241,7 @@ fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
     let mut inner = BatchBuilder::new();
     inner.base_offset(1).push(Timestamp::from_millis(5), None, Some(b"never appended")).unwrap();
     log.append("first").unwrap();
-    log.append_all([Record::new(inner.take().unwrap()), Record::new("two")]).unwrap();
+    log.append_all([Record::new(inner.build_bytes().unwrap()), Record::new("two")]).unwrap();
     log.append("last").unwrap();
     log.close().unwrap();
     let place = places(&fs)[1].clone();
@@ -280,7 +280,7 @@ fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
     for offset in [2, 3] {
         let mut inner = BatchBuilder::new();
         inner.base_offset(offset).push(Timestamp::from_millis(5), None, Some(b"never")).unwrap();
-        value.extend(inner.take().unwrap());
+        value.extend(inner.build_bytes().unwrap());
     }
     log.append("0").unwrap();
     log.append("1").unwrap();

@@ -9,7 +9,7 @@ mod support;
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
-    AutoOffsetReset, Consumer, ConsumerConfig, ManualClock, PartitionAccess, RebalanceListener,
+    AutoOffsetReset, Consumer, ConsumerConfig, ManualClock, RebalanceContext, RebalanceListener,
     Store, StoreConfig, Timestamp, TopicConfig, TopicPartition, TopicPattern,
 };
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ fn consumer_reads_topic_recreated_after_poll_within_deletion() {
     consumer.lock().unwrap().poll(NOW).unwrap();
     let polled = Arc::clone(&consumer);
     let poll = Fault::call(move |_| drop(polled.lock().unwrap().poll(NOW).unwrap()));
-    fs.add(Rule::new(Operation::RenameDir, poll).nth(1));
+    fs.add_rule(Rule::new(Operation::RenameDir, poll).nth(1));
     store.delete_topic("t").unwrap();
     store.create_topic("t", of(1)).unwrap();
     append_one_each(&store, "t");
@@ -158,7 +158,7 @@ fn returning_static_leader_assigns_partitions_that_changed() {
 struct PanicsOnce(bool);
 
 impl RebalanceListener for PanicsOnce {
-    fn on_partitions_revoked(&mut self, _: &mut PartitionAccess<'_>, _: &[TopicPartition]) {
+    fn on_partitions_revoked(&mut self, _: &mut RebalanceContext<'_>, _: &[TopicPartition]) {
         assert!(std::mem::replace(&mut self.0, true), "the listener fails once");
     }
 }
@@ -188,7 +188,7 @@ fn moves_after_failed_commit(
         for (index, consumer) in [&mut a, &mut b].into_iter().enumerate() {
             let full = Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull));
             let fails = failed == 0 && index == who && round >= from;
-            let full = fails.then(|| fs.add(full));
+            let full = fails.then(|| fs.add_rule(full));
             failed += usize::from(consumer.poll(NOW).is_err());
             if let Some(full) = full {
                 fs.remove_rule(full);
@@ -227,7 +227,7 @@ fn failed_join_leaves_no_second_member() {
     clock.advance(Duration::from_secs(301));
     let mut next = subscribed(&store, earliest("g"));
     let full = Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull));
-    let full = fs.add(full);
+    let full = fs.add_rule(full);
     next.poll(NOW).unwrap_err();
     fs.remove_rule(full);
     append_one_each(&store, "t");

@@ -9,7 +9,7 @@ const T: Timestamp = Timestamp::from_millis(5);
 fn batch(build: impl FnOnce(&mut BatchBuilder)) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     build(&mut builder);
-    builder.take().unwrap()
+    builder.build_bytes().unwrap()
 }
 
 fn some_codec() -> Codec {
@@ -28,7 +28,7 @@ fn a_batch_without_records_has_none_whatever_its_codec() {
         assert_eq!(header.codec(), codec);
         let mut scratch = DecodeBuffer::new(100);
         let owned = RecordBatch::parse_unverified(bytes.clone().into()).unwrap();
-        assert_eq!(owned.view().records(&mut scratch).unwrap().count(), 0, "{codec}");
+        assert_eq!(owned.as_batch_ref().records(&mut scratch).unwrap().count(), 0, "{codec}");
     }
 }
 
@@ -165,7 +165,7 @@ fn records_that_lie_elsewhere_are_copied() {
         let mut scratch = DecodeBuffer::new(1000);
         let batch = BatchRef::parse(lies_in).unwrap();
         let record = batch.records(&mut scratch).unwrap().next().unwrap().unwrap();
-        let stored = StoredRecord::from_ref_in(bytes, record);
+        let stored = StoredRecord::from_record_ref(bytes, record);
         assert_eq!(stored, StoredRecord::from(record));
         assert!(!all.as_ptr_range().contains(&stored.value.unwrap().as_ptr()));
     }
@@ -185,7 +185,7 @@ fn skipping_leads_where_reading_does() {
     let sparse = batch(|builder| {
         builder.base_offset(100).set_last_offset_delta(12);
         let none = || std::iter::empty::<HeaderRef<'_>>();
-        deltas.iter().for_each(|d| builder.push_at(*d, T, None, Some(b"v"), none()).unwrap());
+        deltas.iter().for_each(|d| builder.push_at_delta(*d, T, None, Some(b"v"), none()).unwrap());
     });
     let dense = batch(|builder| {
         builder.base_offset(100);
@@ -221,10 +221,10 @@ fn records_are_made_of_what_is_at_hand() {
     assert_eq!(value(bytes::Bytes::from_static(b"text").into()), b"text");
     let tombstone = Record::tombstone("gone");
     assert_eq!((tombstone.key.as_deref(), tombstone.value), (Some(&b"gone"[..]), None));
-    let full = Record::new("value").key("key").header("a", "12").null_header("bc");
+    let full = Record::new("value").key("key").header("a", "12").header_null("bc");
     assert_eq!(full.payload_bytes(), 5 + 3 + 1 + 2 + 2);
     assert_eq!((full.headers[0].value.is_some(), full.headers[1].value.is_some()), (true, false));
-    assert_eq!(full.without_value().payload_bytes(), 3 + 1 + 2 + 2);
+    assert_eq!(full.null_value().payload_bytes(), 3 + 1 + 2 + 2);
     assert_eq!(Record::default().payload_bytes(), 0);
 }
 

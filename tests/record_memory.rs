@@ -25,7 +25,7 @@ fn peak() -> u64 {
 fn batch(codec: Codec, section: &[u8]) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     builder.push(Timestamp::NONE, None, None).unwrap();
-    let mut bytes = builder.take().unwrap();
+    let mut bytes = builder.build_bytes().unwrap();
     bytes.truncate(61);
     bytes.extend_from_slice(section);
     let length = i32::try_from(bytes.len()).unwrap() - 12;
@@ -83,7 +83,7 @@ fn bombs() -> Vec<Vec<u8>> {
             let mut builder = BatchBuilder::new();
             builder.compression(Compression::of(codec));
             builder.push(Timestamp::NONE, None, Some(&zeros)).unwrap();
-            bombs.push(builder.take().unwrap());
+            bombs.push(builder.build_bytes().unwrap());
         }
     }
     bombs
@@ -113,7 +113,10 @@ fn hostile_batches_take_little_memory() {
         let limit = 1 << 20;
         let mut scratch = DecodeBuffer::new(limit);
         let limit = limit as u64;
-        assert_eq!(problem(&bomb, &mut scratch), Some(InvalidBatch::ExpandsTooFar { limit }));
+        assert_eq!(
+            problem(&bomb, &mut scratch),
+            Some(InvalidBatch::DecompressedTooLarge { limit })
+        );
         let taken = peak().saturating_sub(before);
         assert!(taken < 4 << 20, "a limit of 1 MiB let {taken} bytes be taken");
     }

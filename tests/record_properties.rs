@@ -64,7 +64,7 @@ fn encode(records: &[Record], codec: Codec, base_offset: u64) -> Vec<u8> {
     for record in records {
         builder.push_record(record, Timestamp::NONE).unwrap();
     }
-    builder.take().unwrap()
+    builder.build_bytes().unwrap()
 }
 
 fn stored(record: &Record, offset: u64) -> StoredRecord {
@@ -134,13 +134,13 @@ proptest! {
             delta += gap;
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
             let time = record.timestamp.unwrap();
-            builder.push_at(delta, time, key, value, &record.headers).unwrap();
+            builder.push_at_delta(delta, time, key, value, &record.headers).unwrap();
             expected.push(stored(record, 70 + delta as u64));
             delta += 1;
         }
-        prop_assert!(builder.push_at(delta - 1, Timestamp::NONE, None, None, &[]).is_err());
+        prop_assert!(builder.push_at_delta(delta - 1, Timestamp::NONE, None, None, &[]).is_err());
         builder.set_last_offset_delta(delta - 1 + after);
-        let bytes = builder.take().unwrap();
+        let bytes = builder.build_bytes().unwrap();
         let header = BatchHeader::parse(&bytes).unwrap();
         prop_assert_eq!(header.next_offset(), 70 + (delta + after) as u64);
         prop_assert_eq!(header.delete_horizon(), horizon);
@@ -345,11 +345,11 @@ fn a_builder_refuses_what_no_reader_takes() {
     assert!(builder.finish().is_err());
     builder.clear();
     builder.base_offset(0);
-    builder.push_at(7, now, None, None, &[]).unwrap();
+    builder.push_at_delta(7, now, None, None, &[]).unwrap();
     builder.set_last_offset_delta(6);
     assert!(builder.finish().is_err());
     builder.clear();
-    builder.push_at(i32::MAX, now, None, None, &[]).unwrap();
+    builder.push_at_delta(i32::MAX, now, None, None, &[]).unwrap();
     assert!(builder.push(now, None, None).is_err());
     assert_eq!(builder.len(), 1);
     builder.finish().unwrap();

@@ -41,7 +41,7 @@ fn validate(bytes: &[u8], rules: &AppendRules) -> Result<BatchSummary, Error> {
 
 fn broken_rule(bytes: &[u8], rules: &AppendRules) -> &'static str {
     match validate(bytes, rules) {
-        Err(Error::InvalidBatch(InvalidBatch::Rule(what))) => what,
+        Err(Error::InvalidBatch(InvalidBatch::RuleViolation(what))) => what,
         other => panic!("{other:?}"),
     }
 }
@@ -115,7 +115,7 @@ fn the_header_must_fit_the_records() {
     assert!(broken_rule(&bytes, &rules()).contains("for each of its offsets"));
 
     let mut builder = batch(&[now]);
-    builder.push_at(2, NOW, None, None, &[]).unwrap();
+    builder.push_at_delta(2, NOW, None, None, &[]).unwrap();
     assert!(broken_rule(builder.finish().unwrap(), &rules()).contains("for each of its offsets"));
 
     let mut empty = BatchBuilder::new();
@@ -179,7 +179,7 @@ fn compacted_logs_need_keys() {
     let mut builder = batch(&[-1]);
     builder.push(NOW, None, Some(b"v")).unwrap();
     let refused = validate(builder.finish().unwrap(), &keyed).unwrap_err();
-    let no_key = InvalidRecord::NoKey;
+    let no_key = InvalidRecord::MissingKey;
     assert!(matches!(refused, Error::InvalidRecord { index: 1, reason } if reason == no_key));
 }
 
@@ -199,7 +199,7 @@ fn what_expands_too_far_is_taken_on_its_header() {
         let refused = validate(&bytes, &keyed).unwrap_err();
         assert!(matches!(
             refused,
-            Error::InvalidBatch(InvalidBatch::ExpandsTooFar { limit: 4096 })
+            Error::InvalidBatch(InvalidBatch::DecompressedTooLarge { limit: 4096 })
         ));
         let late = AppendRules { now: Timestamp::from_millis(NOW.as_millis() + 1001), ..rules() };
         assert!(matches!(validate(&bytes, &late), Err(Error::InvalidRecord { .. })));

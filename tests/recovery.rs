@@ -5,7 +5,7 @@ mod support;
 
 use annals::fs::{Fs, MemFs};
 use annals::record::BatchBuilder;
-use annals::{Damage, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
+use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
 use std::path::Path;
 use std::time::Duration;
 use support::{DIR, name, read_all, read_file, write_file};
@@ -55,7 +55,7 @@ fn only_what_nothing_vouches_for_is_read() {
                 let found = log.recovery();
                 let dropped = if torn { size - 1 } else { 0 };
                 assert_eq!(found.scanned_bytes, ((8 - closed) * size) as u64, "{case}");
-                assert_eq!(found.dropped_bytes, dropped as u64, "{case}");
+                assert_eq!(found.truncated_bytes, dropped as u64, "{case}");
                 append(&log, &times);
                 log.close().unwrap();
 
@@ -139,7 +139,8 @@ fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
             assert!(
                 matches!(
                     found.reason,
-                    Damage::OffsetsOverlap { .. } | Damage::OffsetsBeyondNext { .. }
+                    CorruptionKind::OffsetsNotIncreasing { .. }
+                        | CorruptionKind::OffsetsOverlapNext { .. }
                 ),
                 "{batch} {offset}: {found}"
             );
@@ -205,7 +206,7 @@ fn offsets_that_are_left_out_before_reserved_room_are_no_damage() {
         let followed = [&log[..size], &log[3 * size..], &vec![0; zeros]].concat();
         write_file(&disk, DIR, &name(0, "log"), &followed);
         let log = Log::open(DIR, config(&disk, 0)).unwrap();
-        assert_eq!((log.offsets().end, log.recovery().dropped_bytes), (4, 0), "{zeros}");
+        assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (4, 0), "{zeros}");
         let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
         assert_eq!(found, [0, 3]);
         assert_eq!(log.verify().unwrap(), []);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use annals::fs::{DiskFs, FaultFs, Fs, MemFs, Open, Operation, Survive};
+use annals::fs::{CrashState, DiskFs, FaultFs, Fs, MemFs, OpenMode, Operation};
 use annals::record::{BatchBuilder, crc32c};
 use annals::*;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn close_with_topic(fs: &MemFs) {
 }
 
 fn change_digit(fs: &MemFs, path: &str, from_end: u64, bits: u8) {
-    let file = fs.open(Path::new(path), Open::ReadWrite).unwrap();
+    let file = fs.open(Path::new(path), OpenMode::ReadWrite).unwrap();
     let at = file.len().unwrap() - from_end;
     let digit = file.view(at + 1).unwrap().as_slice()[at as usize];
     file.write_all_at(&[digit ^ bits], at).unwrap();
@@ -83,7 +83,7 @@ fn compacted_records_stay_when_partition_returns_to_store() {
     drop(s);
     let (log, kept) = compacted("d/t-0", &fs);
     log.close().unwrap();
-    let s = store(fs.crash(Survive::Everything));
+    let s = store(fs.crash(CrashState::AllWrites));
     assert_eq!(offsets(&s.topic("t").unwrap().partition(0).unwrap()), kept);
 }
 
@@ -97,13 +97,13 @@ fn compacted_records_stay_when_recovery_point_damaged() {
     let len = read_file(&fs, DIR, "recovery-point-offset-checkpoint").len() as u64;
     for from_end in 1..=len {
         for bit in 0..8 {
-            let disk = fs.crash(Survive::SyncedOnly);
+            let disk = fs.crash(CrashState::SyncedOnly);
             change_digit(&disk, &path, from_end, 1 << bit);
             let log = Log::open(DIR, compacting(&disk)).unwrap();
             assert_eq!(offsets(&log), kept, "bit {bit} of the byte {from_end} from the end");
         }
     }
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     disk.remove(Path::new(&path)).unwrap();
     assert_eq!(offsets(&Log::open(DIR, compacting(&disk)).unwrap()), kept);
 }
@@ -119,8 +119,9 @@ fn compacted_records_stay_after_broker_killed() {
     for name in names.into_iter().chain([".kafka_cleanshutdown", ".lock"]) {
         fs.remove(&Path::new("d/t-0").join(name)).unwrap();
     }
-    fs.open(Path::new("d/.lock"), Open::CreateNew).unwrap();
-    let point = fs.open(Path::new("d/recovery-point-offset-checkpoint"), Open::CreateNew).unwrap();
+    fs.open(Path::new("d/.lock"), OpenMode::CreateNew).unwrap();
+    let point =
+        fs.open(Path::new("d/recovery-point-offset-checkpoint"), OpenMode::CreateNew).unwrap();
     point.write_all_at(b"0\n1\nt 0 6\n", 0).unwrap();
     let s = store(fs.kill());
     let log = s.topic("t").unwrap().partition(0).unwrap();
@@ -129,7 +130,7 @@ fn compacted_records_stay_after_broker_killed() {
     // What was found out is known from then on.
     let fs = fs.kill();
     drop(store(fs.clone()));
-    let s = store(fs.crash(Survive::Everything));
+    let s = store(fs.crash(CrashState::AllWrites));
     assert_eq!(offsets(&s.topic("t").unwrap().partition(0).unwrap()), kept);
 }
 
@@ -147,12 +148,12 @@ fn unmarked_holes_of_other_program_stay() {
             write_file(&fs, DIR, &name(base, "log"), &bytes[..bytes.len() / 2]);
         }
         for round in 0..3 {
-            let disk = if round == 1 { fs.crash(Survive::Everything) } else { fs.kill() };
+            let disk = if round == 1 { fs.crash(CrashState::AllWrites) } else { fs.kill() };
             let log = Log::open(DIR, tiny(&disk).cleanup_policy(policy)).unwrap();
             assert_eq!(offsets(&log), [0, 4, 8, 10], "round {round}");
         }
         drop(Log::open(DIR, tiny(&fs).cleanup_policy(policy)).unwrap());
-        let log = Log::open(DIR, tiny(&fs.crash(Survive::Everything)).cleanup_policy(policy));
+        let log = Log::open(DIR, tiny(&fs.crash(CrashState::AllWrites)).cleanup_policy(policy));
         assert_eq!(offsets(&log.unwrap()), [0, 4, 8, 10]);
     }
 }
@@ -168,7 +169,7 @@ fn lost_end_of_segment_takes_what_follows() {
         log.flush().unwrap();
         append(&log, 6..12);
         let bases: Vec<u64> = log.stats().unwrap().segments.iter().map(|s| s.base_offset).collect();
-        let disk = fs.crash(Survive::Everything);
+        let disk = fs.crash(CrashState::AllWrites);
         let cut = bases[bases.len() - 2];
         let bytes = read_file(&disk, DIR, &name(cut, "log"));
         write_file(&disk, DIR, &name(cut, "log"), &bytes[..bytes.len() / 2]);
@@ -188,7 +189,7 @@ fn read_only_log_shows_unsynced_records_until_recovery() {
     append(&log, 0..6);
     log.flush().unwrap();
     append(&log, 6..12);
-    let disk = fs.crash(Survive::Everything);
+    let disk = fs.crash(CrashState::AllWrites);
     let bytes = read_file(&disk, DIR, &name(8, "log"));
     write_file(&disk, DIR, &name(8, "log"), &bytes[..bytes.len() / 2]);
     let viewer = Log::open_read_only(DIR, tiny(&disk)).unwrap();
@@ -204,7 +205,7 @@ fn read_only_log_shows_unsynced_records_until_recovery() {
 fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log) {
     append(&open(fs), synced..synced + 20);
     for seed in 0..40 {
-        let there = offsets(&open(&fs.crash(Survive::Some { seed })));
+        let there = offsets(&open(&fs.crash(CrashState::Random { seed })));
         assert!(there.len() as u64 >= synced, "{at}, seed {seed}: {there:?}");
         assert_eq!(there, (0..there.len() as u64).collect::<Vec<_>>(), "{at}, seed {seed}");
     }
@@ -261,7 +262,7 @@ fn log_opens_when_deleted_segment_returns() {
         let segment = read_file(&fs, DIR, &name(2, "log"));
         append(&log, 12..12 + appended);
         log.delete_before(12).unwrap();
-        let disk = fs.crash(Survive::Everything);
+        let disk = fs.crash(CrashState::AllWrites);
         for entry in disk.list(Path::new(DIR)).unwrap() {
             if entry.name.ends_with(".log") && entry.name != name(16, "log") {
                 disk.remove(&Path::new(DIR).join(entry.name)).unwrap();
@@ -299,7 +300,7 @@ fn missing_segment_is_damage_when_nothing_was_compacted() {
                 let Err(Error::Corrupt(found)) = Log::open(DIR, tiny(&disk)) else {
                     panic!("{case}: it opens");
                 };
-                let Damage::OffsetsMissing { to, .. } = found.reason else {
+                let CorruptionKind::OffsetsMissing { to, .. } = found.reason else {
                     panic!("{case}: {found}")
                 };
                 assert_eq!(to, base + 2, "{case}");
@@ -345,7 +346,9 @@ fn known_holes_are_no_damage_later() {
 
     for (fs, kept) in [(disk, kept), (cut, vec![0, 1, 2, 5])] {
         for removed in [false, true] {
-            for disk in [fs.kill(), fs.crash(Survive::SyncedOnly), fs.crash(Survive::Everything)] {
+            for disk in
+                [fs.kill(), fs.crash(CrashState::SyncedOnly), fs.crash(CrashState::AllWrites)]
+            {
                 if removed {
                     let point = Path::new(DIR).join("recovery-point-offset-checkpoint");
                     disk.remove(&point).unwrap();
@@ -379,7 +382,7 @@ fn missing_front_is_damage_after_unclean_end() {
     for (dir, start) in [(DIR, 0), (DIR, 5), ("d/t-0", 0), ("d/t-0", 5)] {
         let fs = killed(dir, start);
         for first in (start / 2 * 2 + 2..12).step_by(2) {
-            for disk in [fs.kill(), fs.crash(Survive::Everything)] {
+            for disk in [fs.kill(), fs.crash(CrashState::AllWrites)] {
                 for base in (0..first).step_by(2) {
                     disk.remove(&Path::new(dir).join(name(base, "log"))).ok();
                 }
@@ -387,7 +390,7 @@ fn missing_front_is_damage_after_unclean_end() {
                 let Err(Error::Corrupt(found)) = Log::open(dir, tiny(&disk)) else {
                     panic!("{case}: it opens");
                 };
-                assert_eq!(found.reason, Damage::OffsetsMissing { from: start, to: first });
+                assert_eq!(found.reason, CorruptionKind::OffsetsMissing { from: start, to: first });
                 for choice in [OnCorruption::Truncate, OnCorruption::Quarantine] {
                     let disk = disk.kill();
                     drop(Log::open(dir, tiny(&disk).on_corruption(choice)).unwrap());
@@ -410,7 +413,7 @@ fn front_lost_with_power_takes_what_follows() {
         let log = Log::open(dir, tiny(&fs)).unwrap();
         assert_eq!(log.delete_before(12).unwrap(), 12);
         append(&log, 12..18);
-        let disk = fs.crash(Survive::Everything);
+        let disk = fs.crash(CrashState::AllWrites);
         let mut bases = Vec::new();
         for entry in disk.list(Path::new(dir)).unwrap() {
             bases.extend(entry.name.strip_suffix(".log").map(|base| base.parse::<u64>().unwrap()));
@@ -422,7 +425,7 @@ fn front_lost_with_power_takes_what_follows() {
         assert!(bases.last().is_some_and(|last| *last > 12), "{bases:?}");
         let log = Log::open(dir, tiny(&disk)).unwrap();
         assert_eq!((log.offsets().start, log.offsets().end), (12, 12));
-        assert!(!log.recovery().clean && log.recovery().dropped_bytes > 0);
+        assert!(!log.recovery().clean_shutdown && log.recovery().truncated_bytes > 0);
     }
 }
 
@@ -507,7 +510,7 @@ fn of_a_broker(compacted: bool) -> MemFs {
     }
     fs.sync_dir(Path::new("d/t-0")).unwrap();
     fs.sync_dir(Path::new("d")).unwrap();
-    fs.crash(Survive::Everything)
+    fs.crash(CrashState::AllWrites)
 }
 
 /// A recovery point that is ours vouches for what the other checkpoints say: that offsets may be left out, and where the log
@@ -590,7 +593,7 @@ fn cleaner_checkpoint_above_end_means_nothing() {
         let text = format!("0\n{copies}\n{}", "t 0 1000\n".repeat(copies));
         write_file(&disk, DIR, "cleaner-offset-checkpoint", text.as_bytes());
         let log = Log::open(DIR, compacting(&disk)).unwrap();
-        assert_eq!(log.stats().unwrap().clean_until, 0);
+        assert_eq!(log.stats().unwrap().first_dirty_offset, 0);
         log.append(Record::new("v").key("last")).unwrap();
         log.roll().unwrap();
         log.maintain().unwrap();
@@ -618,7 +621,7 @@ fn legacy(offset: u64, magic: u8) -> Vec<u8> {
 fn batch(offset: u64, magic: u8, codec: u8) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     builder.base_offset(offset).push(Timestamp::from_millis(1), None, Some(b"new")).unwrap();
-    let mut batch = builder.take().unwrap();
+    let mut batch = builder.build_bytes().unwrap();
     (batch[16], batch[22]) = (magic, codec);
     let checksum = crc32c(&batch[21..]);
     batch[17..21].copy_from_slice(&checksum.to_be_bytes());
@@ -640,7 +643,7 @@ fn whole_messages_of_other_formats_are_never_cut() {
             offsets[7] = if front { 2 } else { 0 };
             let bytes = [kept, &offsets, behind].concat();
             for choice in [OnCorruption::Fail, OnCorruption::Truncate, OnCorruption::Quarantine] {
-                for disk in [fs.kill(), fs.crash(Survive::Everything)] {
+                for disk in [fs.kill(), fs.crash(CrashState::AllWrites)] {
                     write_file(&disk, DIR, &name(0, "log"), &bytes);
                     let opened = Log::open(DIR, tiny(&disk).on_corruption(choice)).map(drop);
                     let case = format!("{:?}, {front}, {choice:?}", &message[16..23]);
@@ -738,7 +741,7 @@ fn holes_of_file_are_not_read() {
     let file = path.join(name(0, "log"));
     let whole = std::fs::metadata(&file).unwrap().len();
     for tail in [&b""[..], b"torn"] {
-        let grown = DiskFs.open(&file, Open::ReadWrite).unwrap();
+        let grown = DiskFs.open(&file, OpenMode::ReadWrite).unwrap();
         grown.set_len(1 << 40).unwrap();
         grown.write_all_at(tail, (1 << 40) - tail.len() as u64).unwrap();
         if grown.next_data(1 << 30).unwrap() == 1 << 30 {
@@ -908,11 +911,11 @@ fn damaged_log_opens_read_only_as_for_writing() {
 #[test]
 fn new_log_counts_as_clean() {
     let fs = MemFs::new();
-    assert!(Log::open("new", tiny(&fs)).unwrap().recovery().clean);
-    assert!(!Log::open("new", tiny(&fs.kill())).unwrap().recovery().clean);
+    assert!(Log::open("new", tiny(&fs)).unwrap().recovery().clean_shutdown);
+    assert!(!Log::open("new", tiny(&fs.kill())).unwrap().recovery().clean_shutdown);
     let store = store(fs);
     let topic = store.create_topic("t", TopicConfig::default().partitions(2)).unwrap();
-    assert!(topic.partitions().iter().all(|log| log.recovery().clean));
+    assert!(topic.partitions().iter().all(|log| log.recovery().clean_shutdown));
 }
 
 /// A variable that was not set once said `cannot create : No such file or directory`.

@@ -5,7 +5,7 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Event, Listener, Log,
     LogConfig, OffsetSpec, ReadLimits, Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig,
@@ -62,7 +62,7 @@ fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
     };
     check(&log);
     check(&Log::open(DIR, LogConfig::default().fs(fs.kill())).unwrap());
-    let power_failed = fs.crash(Survive::SyncedOnly);
+    let power_failed = fs.crash(CrashState::SyncedOnly);
     let log_after = Log::open(DIR, LogConfig::default().fs(power_failed)).unwrap();
     assert_eq!(log_after.offsets().start, 7);
     log.close().unwrap();
@@ -116,7 +116,7 @@ fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
             (0..1000).for_each(|_| std::thread::yield_now());
         }
     });
-    fs.add(Rule::any(waits));
+    fs.add_rule(Rule::any(waits));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             began.wait();
@@ -228,7 +228,7 @@ fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
     let log = Log::open(DIR, config.listener(deletes.clone())).unwrap();
     deletes.0.set(log.clone()).unwrap();
     let report = log.compact().unwrap();
-    assert_eq!((log.offsets().start, report.records_kept, report.clean_until), (2, 1, 20));
+    assert_eq!((log.offsets().start, report.records_kept, report.first_dirty_offset), (2, 1, 20));
     let left = read_all(&log);
     assert_eq!((left.len(), left[0].offset), (1, 19));
 }
@@ -258,7 +258,7 @@ fn age_and_size_delete_whole_segments() {
     let config = LogConfig::default().clock(clock.clone());
     let log = segments(&fs, config.clone().retention_age(Duration::from_millis(60)), 4);
     assert_eq!(log.maintain().unwrap().segments_deleted, 0, "nothing is that old");
-    clock.jump_to(at(T0 + 12 + 61));
+    clock.set(at(T0 + 12 + 61));
     let report = log.maintain().unwrap();
     assert_eq!((report.segments_deleted, report.start), (2, 6));
     let bytes = log.stats().unwrap().bytes;
@@ -295,7 +295,7 @@ fn a_clock_that_jumps_empties_no_log() {
     let config = LogConfig::default().clock(clock.clone()).retention_age(Duration::from_millis(5));
     let log = segments(&fs, config, 2);
     for now in [i64::MIN, 0, T0 - 1_000_000] {
-        clock.jump_to(at(now));
+        clock.set(at(now));
         assert_eq!(log.maintain().unwrap().segments_deleted, 0, "{now}");
     }
     // A record of the future was not written before it was seen, whatever the calendar says.
@@ -305,7 +305,7 @@ fn a_clock_that_jumps_empties_no_log() {
     log.append(Record::new("later").timestamp(at(T0 * 2))).unwrap();
     log.roll().unwrap();
     log.append(Record::new("old").timestamp(at(1))).unwrap();
-    clock.jump_to(at(T0));
+    clock.set(at(T0));
     assert_eq!(log.maintain().unwrap().segments_deleted, 0);
 }
 
@@ -360,7 +360,7 @@ fn record_from_future_is_as_old_as_its_file() {
     let log = Log::open(dir.path().join(DIR), config()).unwrap();
     log.append(Record::new("early").timestamp(at(i64::MAX / 2))).unwrap();
     log.close().unwrap();
-    manual.jump_to(at(now() + 2 * 3_600_000));
+    manual.set(at(now() + 2 * 3_600_000));
     let log = Log::open(dir.path().join(DIR), config()).unwrap();
     assert_eq!(log.maintain().unwrap().segments_deleted, 1);
 }
@@ -414,7 +414,7 @@ fn an_interrupted_deletion_is_finished_by_the_next_opening() {
     assert_eq!(logs(&disk), [name(12, "log"), name(15, "log")]);
     assert!(files(&disk, DIR).keys().all(|file| !file.starts_with("00000000000000000009")));
     assert_eq!((log.offsets().start, read_all(&log).len()), (12, 4));
-    let removed = |event: &Event| matches!(event, Event::LeftoverRemoved { .. });
+    let removed = |event: &Event| matches!(event, Event::StaleFileRemoved { .. });
     assert!(heard.0.lock().unwrap().iter().filter(|event| removed(event)).count() > 3);
 }
 
@@ -431,7 +431,7 @@ fn a_damaged_segment_is_reported_and_kept() {
     clock.advance(Duration::from_secs(1));
     assert_eq!(log.maintain().unwrap().segments_deleted, 1);
     assert_eq!(log.offsets().start, 3);
-    assert!(heard.0.lock().unwrap().iter().any(|event| matches!(event, Event::Damaged(_))));
+    assert!(heard.0.lock().unwrap().iter().any(|event| matches!(event, Event::CorruptionFound(_))));
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn retention_leaves_what_the_rules_leave() {
             log.roll().unwrap();
         }
         let now = T0 + chance.below(600) as i64 - 100;
-        clock.jump_to(at(now));
+        clock.set(at(now));
         let stats = log.stats().unwrap();
         let mut left: &[_] = &stats.segments;
         // The last is empty, as it was just begun.

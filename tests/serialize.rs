@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::{
-    Deserialize, DeserializeContext, DeserializeError, Error, ErrorKind, Header, RecordPart,
-    SerializationError, Serialize, SerializeContext, SerializeError, Uuid,
+    Deserialize, DeserializeContext, DeserializeError, Error, ErrorKind, Header, KafkaUuid,
+    RecordPart, SerializationError, Serialize, SerializeContext, SerializeError,
 };
 use bytes::Bytes;
 
@@ -110,7 +110,7 @@ fn an_error_says_what_failed_and_why() {
 fn a_uuid_of_another_library_is_read() {
     let context = DeserializeContext::new("t", RecordPart::Key, &[]);
     for text in ["123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000"] {
-        let id = Uuid::deserialize(Some(&text.into()), &context).unwrap();
+        let id = KafkaUuid::deserialize(Some(&text.into()), &context).unwrap();
         assert_eq!(id.to_bytes()[..4], [0x12, 0x3E, 0x45, 0x67]);
     }
 }

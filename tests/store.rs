@@ -1,7 +1,7 @@
 //! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::fs::{CrashState, EntryKind, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
     AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Log, LogConfig,
     MaintainerConfig, OfflinePartitions, ProducerConfig, Record, ResetTo, Store, StoreConfig,
@@ -74,7 +74,7 @@ fn a_closed_store_is_opened_without_reading_its_logs() {
     assert_eq!(found.config(), orders.config());
     for partition in 0..3 {
         let log = found.partition(partition).unwrap();
-        assert!(log.recovery().clean);
+        assert!(log.recovery().clean_shutdown);
         assert_eq!(log.recovery().scanned_bytes, 0);
         assert_eq!(values(&found, partition), [format!("order {partition}")]);
     }
@@ -152,7 +152,7 @@ fn a_directory_that_a_broker_made_is_taken_over() {
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
-    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), Open::ReadOnly).is_err());
+    assert!(fs.open(Path::new("data/.kafka_cleanshutdown"), OpenMode::ReadOnly).is_err());
     store.close().unwrap();
     assert_eq!(read_file(&fs, DATA, "meta.properties"), meta);
     assert_eq!(directories(&fs).len(), 4);
@@ -304,7 +304,7 @@ fn a_deleted_topic_is_gone_for_everyone_and_its_name_is_free() {
     assert_eq!(new.partition(0).unwrap().offsets().end, 0);
     assert_eq!(directories(&fs), ["orders-0"]);
     drop(store);
-    let again = open(&fs.crash(Survive::SyncedOnly)).unwrap();
+    let again = open(&fs.crash(CrashState::SyncedOnly)).unwrap();
     assert_eq!(again.topic("orders").unwrap().id(), new.id());
 }
 
@@ -335,7 +335,7 @@ fn partitions_whose_making_failed_are_made_later_whatever_is_altered() {
     let store = Store::open(DATA, config(&disk).fs(fs.clone()).recovery_threads(1)).unwrap();
     let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
     let full = Fault::Error(io::ErrorKind::StorageFull);
-    let rule = fs.add(Rule::new(Operation::CreateDir, full).path("orders-2"));
+    let rule = fs.add_rule(Rule::new(Operation::CreateDir, full).path("orders-2"));
     assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
     fs.remove_rule(rule);
     assert_eq!(topic.partition_count(), 1);
@@ -402,10 +402,10 @@ fn folded(path: &Path) -> PathBuf {
 }
 
 impl Fs for Folding {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn annals::fs::File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn annals::fs::File>> {
         self.0.open(&folded(path), how)
     }
-    fn list(&self, dir: &Path) -> io::Result<Vec<annals::fs::Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<annals::fs::DirEntry>> {
         self.0.list(&folded(dir))
     }
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -467,7 +467,7 @@ fn name_is_usable_after_creation_failed() {
                 let disk = MemFs::new();
                 let fs = FaultFs::new(disk.clone());
                 let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
-                let rule = fs.add(Rule::new(operation, Fault::Error(kind)).from_nth(nth));
+                let rule = fs.add_rule(Rule::new(operation, Fault::Error(kind)).from_nth(nth));
                 let four = || TopicConfig::default().partitions(4);
                 if store.create_topic("orders", four()).is_ok() {
                     assert!(nth > 4);
@@ -499,7 +499,7 @@ fn name_is_usable_after_deletion_failed() {
                 log.delete_before(1).unwrap();
             }
             let rule = Rule::new(Operation::RenameDir, Fault::Error(io::ErrorKind::Other));
-            let rule = fs.add(rule.from_nth(nth));
+            let rule = fs.add_rule(rule.from_nth(nth));
             assert_eq!(store.delete_topic("orders").unwrap_err().kind(), ErrorKind::Io);
             // As long as it cannot be finished, nothing takes the place of what is left.
             assert_eq!(store.create_topic("orders", three()).unwrap_err().kind(), ErrorKind::Io);
@@ -532,7 +532,7 @@ fn growth_can_be_repeated_after_it_failed() {
         let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
         let topic = store.create_topic("orders", TopicConfig::default()).unwrap();
         let full = Fault::Error(io::ErrorKind::StorageFull);
-        let rule = fs.add(Rule::new(Operation::CreateDir, full).from_nth(nth));
+        let rule = fs.add_rule(Rule::new(Operation::CreateDir, full).from_nth(nth));
         assert_eq!(store.add_partitions("orders", 5).unwrap_err().kind(), ErrorKind::StorageFull);
         fs.remove_rule(rule);
         if nth > 1 {
@@ -556,9 +556,9 @@ fn deleted_topic_is_gone_after_growth_failed() {
             let fs = FaultFs::new(disk.clone());
             let store = Store::open(DATA, config(&disk).fs(fs.clone())).unwrap();
             store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
-            let rule = fs.add(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
+            let rule = fs.add_rule(Rule::any(Fault::Error(io::ErrorKind::Other)).nth(nth));
             let grown = store.add_partitions("orders", 4).is_ok();
-            if fs.fired(rule) == 0 {
+            if fs.hit_count(rule) == 0 {
                 assert!(grown && nth > 20);
                 break;
             }
@@ -600,7 +600,7 @@ fn a_log_is_opened_by_its_store_or_by_itself_but_not_by_both() {
         "{left:?}"
     );
     drop(store);
-    let store = open(&fs.crash(Survive::SyncedOnly)).unwrap();
+    let store = open(&fs.crash(CrashState::SyncedOnly)).unwrap();
     let offsets = store.topic("orders").unwrap().partition(0).unwrap().offsets();
     assert_eq!((offsets.start, offsets.end), (3, 8));
 }
@@ -617,9 +617,9 @@ fn a_lock_that_is_taken_for_a_moment_is_tried_again() {
     {
         let fs = FaultFs::new(disk.clone());
         let taken = Fault::Error(io::ErrorKind::WouldBlock);
-        let rule = fs.add(Rule::new(operation, taken).nth(nth));
+        let rule = fs.add_rule(Rule::new(operation, taken).nth(nth));
         Log::open("data/orders-0", LogConfig::default().fs(fs.clone())).unwrap().close().unwrap();
-        assert_eq!(fs.fired(rule), 1);
+        assert_eq!(fs.hit_count(rule), 1);
     }
 }
 
@@ -661,7 +661,7 @@ fn one_damaged_log_keeps_the_store_closed_until_it_is_mended() {
     let store = open(&fs).unwrap();
     for partition in 0..3 {
         let log = store.topic("orders").unwrap().partition(partition).unwrap();
-        assert!(log.recovery().clean, "{partition}");
+        assert!(log.recovery().clean_shutdown, "{partition}");
     }
 }
 
@@ -680,7 +680,7 @@ fn a_partition_that_is_gone_is_not_made_anew() {
     );
     fs.rename_dir(Path::new("orders-2"), from).unwrap();
     let store = open(&fs).unwrap();
-    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean);
+    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean_shutdown);
 }
 
 #[test]

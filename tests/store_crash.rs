@@ -4,7 +4,7 @@
 //! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -241,7 +241,7 @@ impl Sim {
                         .topics()
                         .iter()
                         .flat_map(|t| t.partitions().to_vec())
-                        .all(|log| log.recovery().clean)
+                        .all(|log| log.recovery().clean_shutdown)
                 );
             }
             Op::Die => {
@@ -466,7 +466,7 @@ fn a_crash_while_opening_leaves_what_was_promised() {
         {
             let disk = match number % 2 {
                 0 => disk.kill(),
-                _ => disk.crash(Survive::Some { seed: seed * 100_000 + number as u64 }),
+                _ => disk.crash(CrashState::Random { seed: seed * 100_000 + number as u64 }),
             };
             let (fs, inner) = (FaultFs::new(disk.clone()), Images::default());
             watch(&inner, &fs, &disk, &Arc::new(Mutex::new(promise.clone())));
@@ -476,7 +476,8 @@ fn a_crash_while_opening_leaves_what_was_promised() {
             // What the first opening found is durable only once it has returned.
             let _ = found;
             for (at, Image { call, promise, disk }) in inner.take().iter().enumerate() {
-                let disk = disk.crash(Survive::Some { seed: number as u64 * 1000 + at as u64 });
+                let disk =
+                    disk.crash(CrashState::Random { seed: number as u64 * 1000 + at as u64 });
                 let work = std::panic::AssertUnwindSafe(|| survive(&disk, promise, false));
                 assert!(
                     std::panic::catch_unwind(work).is_ok(),
@@ -535,15 +536,15 @@ fn fail_each_call(first: u64, every: usize, work: &dyn Fn(&FaultFs) -> Promise) 
                 let disk = MemFs::new();
                 let fs = FaultFs::new(disk.clone());
                 let rule = Rule::new(operation, Fault::Error(fault));
-                let id = fs.add(if from_then_on { rule.from_nth(nth) } else { rule.nth(nth) });
+                let id = fs.add_rule(if from_then_on { rule.from_nth(nth) } else { rule.nth(nth) });
                 let promise = work(&fs);
-                let count = fs.fired(id);
+                let count = fs.hit_count(id);
                 let at =
                     format!("{operation:?} fails with {fault:?} from {nth}, on: {from_then_on}");
                 let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     // The process ends, or the power.
                     for (intact, disk) in
-                        [(true, disk.kill()), (false, disk.crash(Survive::SyncedOnly))]
+                        [(true, disk.kill()), (false, disk.crash(CrashState::SyncedOnly))]
                     {
                         survive(&disk, &promise, intact);
                     }

@@ -6,9 +6,9 @@
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
-    Acks, AutoOffsetReset, Consumer, ConsumerConfig, CoordinatorConfig, ErrorKind, ManualClock,
-    Offset, Producer, ProducerConfig, ProducerRecord, SendHandle, StartAt, Store, StoreConfig,
-    Timestamp, TopicConfig, TopicPartition,
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ErrorKind, GroupCoordinatorConfig,
+    ManualClock, Offset, Producer, ProducerConfig, ProducerRecord, SendHandle, StartAt, Store,
+    StoreConfig, Timestamp, TopicConfig, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn open(fs: impl annals::fs::Fs, clock: &Arc<ManualClock>) -> Store {
-    let groups = CoordinatorConfig::default().offsets_partitions(2);
-    let config = StoreConfig::default().fs(fs).clock(clock.clone()).coordinator(groups);
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(2);
+    let config = StoreConfig::default().fs(fs).clock(clock.clone()).group_coordinator(groups);
     Store::open("data", config.maintenance(None).recovery_threads(1)).unwrap()
 }
 
@@ -258,11 +258,11 @@ impl Sim {
     /// Writes fail, and what was sent meanwhile is written in order once there is room.
     fn full_disk(&mut self, partition: u32) {
         let full = Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull));
-        let full = self.fs.add(full.path(format!("{TOPIC}-{partition}")));
+        let full = self.fs.add_rule(full.path(format!("{TOPIC}-{partition}")));
         self.send(partition, 3);
         let last = self.known.lock().unwrap().on_their_way.pop();
         if let Some(last) = last {
-            assert!(last.handle.wait_for(Duration::ZERO).unwrap().is_none());
+            assert!(last.handle.wait_timeout(Duration::ZERO).unwrap().is_none());
             self.known.lock().unwrap().on_their_way.push(last);
         }
         self.fs.remove_rule(full);
@@ -332,7 +332,7 @@ impl Sim {
         let (group, flushes, at) = (reading.group, reading.flush_commits, reading.at.clone());
         if to_full_disk {
             let full = Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull));
-            let full = self.fs.add(full.path("__consumer_offsets"));
+            let full = self.fs.add_rule(full.path("__consumer_offsets"));
             // It is not committed, now or later.
             let error = self.group(group, None, false, |sim| {
                 sim.reading.as_mut().unwrap().consumer.commit().unwrap_err()
@@ -643,7 +643,7 @@ fn a_topic_is_deleted_from_a_full_disk() {
         let fs = FaultFs::new(disk.clone());
         let store = with_offsets(&fs, &clock);
         let rule = Rule::new(Operation::Write, full.clone()).path("__consumer_offsets");
-        fs.add(if for_good { rule } else { rule.nth(1) });
+        fs.add_rule(if for_good { rule } else { rule.nth(1) });
         let deleted = store.delete_topic(TOPIC);
         assert!(store.topic(TOPIC).is_err());
         fs.clear_rules();

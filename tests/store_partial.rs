@@ -3,7 +3,7 @@
 
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
-    AutoOffsetReset, ConsumerConfig, CoordinatorConfig, Error, ErrorKind, Event, GroupState,
+    AutoOffsetReset, ConsumerConfig, Error, ErrorKind, Event, GroupCoordinatorConfig, GroupState,
     Listener, Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord,
     Record, Store, StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
 };
@@ -19,8 +19,8 @@ const DATA: &str = "data";
 const NOTHING: Duration = Duration::ZERO;
 
 fn config(fs: &MemFs) -> StoreConfig {
-    let groups = CoordinatorConfig::default().offsets_partitions(2);
-    StoreConfig::default().fs(fs.clone()).maintenance(None).coordinator(groups)
+    let groups = GroupCoordinatorConfig::default().offsets_partitions(2);
+    StoreConfig::default().fs(fs.clone()).maintenance(None).group_coordinator(groups)
 }
 
 fn open(fs: &MemFs) -> annals::Result<Store> {
@@ -189,7 +189,9 @@ fn partitions_of_a_cluster_are_served_where_they_are() {
     }
     // All were closed in order, and that of others says nothing.
     let store = open(&fs).unwrap();
-    assert!(store.topic("orders").unwrap().partitions().iter().all(|log| log.recovery().clean));
+    assert!(
+        store.topic("orders").unwrap().partitions().iter().all(|log| log.recovery().clean_shutdown)
+    );
 }
 
 /// By its key, a record would go to a partition that depends on how many there are, which only the cluster knows.
@@ -230,20 +232,20 @@ fn producer_needs_partition_where_count_is_unknown() {
 fn store_does_not_open_in_part_when_descriptors_run_out() {
     let fs = MemFs::new();
     three_of_two(&fs);
-    let faults = [Fault::Os(24), Fault::Error(io::ErrorKind::Other)];
+    let faults = [Fault::Errno(24), Fault::Error(io::ErrorKind::Other)];
     for (fault, which) in
         faults.into_iter().zip([OfflinePartitions::Damaged, OfflinePartitions::Never])
     {
         for call in 1.. {
             let failing = FaultFs::new(fs.kill());
-            let rule = failing.add(Rule::any(fault.clone()).nth(call));
+            let rule = failing.add_rule(Rule::any(fault.clone()).nth(call));
             let config = config(&fs).recovery_threads(1).offline_partitions(which);
             if let Ok(store) = Store::open(DATA, config.fs(failing.clone())) {
                 for topic in store.topics() {
                     assert!(topic.unavailable_partitions().is_empty(), "{fault:?}, call {call}");
                 }
             }
-            if failing.fired(rule) == 0 {
+            if failing.hit_count(rule) == 0 {
                 break;
             }
         }
@@ -270,7 +272,7 @@ fn damaged_partition_is_offline_alone() {
         assert!(error.to_string().contains("orders-1"), "{error}");
         assert_eq!(orders.unavailable_partitions().into_keys().collect::<Vec<_>>(), [1]);
         assert_eq!(store.topic("users").unwrap().partition(0).unwrap().offsets().start, 1);
-        assert!(orders.partition(2).unwrap().recovery().clean);
+        assert!(orders.partition(2).unwrap().recovery().clean_shutdown);
         orders.partition(0).unwrap().append("d").unwrap();
         orders.partition(2).unwrap().delete_before(2).unwrap();
         store.flush().unwrap();
@@ -319,7 +321,7 @@ fn offline_partition_is_reopened_once_repaired() {
     assert_eq!(log.offsets().end, 4);
     store.close().unwrap();
     let store = open(&fs).unwrap();
-    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean);
+    assert!(store.topic("orders").unwrap().partition(1).unwrap().recovery().clean_shutdown);
 }
 
 #[test]
@@ -469,7 +471,7 @@ fn store_opens_when_offsets_are_damaged() {
     for group in 0..8 {
         store.admin().alter_offsets(&format!("g{group}"), at()).unwrap();
     }
-    fs.add(Rule::new(Operation::RenameDir, Fault::Error(io::ErrorKind::Other)).nth(1));
+    fs.add_rule(Rule::new(Operation::RenameDir, Fault::Error(io::ErrorKind::Other)).nth(1));
     assert!(store.delete_topic("t").is_err());
     store.close().unwrap();
     let dir = "data/__consumer_offsets-0";
@@ -688,7 +690,7 @@ fn view_follows_a_live_writer_and_changes_nothing() {
     let described = view.describe_topic("orders").unwrap();
     assert_eq!(described.id, orders.id());
     assert_eq!((described.partitions[1].start, described.partitions[1].end), (1, 4));
-    assert_eq!(described.settings, store.admin().describe_topic("orders").unwrap().settings);
+    assert_eq!(described.configs, store.admin().describe_topic("orders").unwrap().configs);
 
     let consumer = ConsumerConfig::new("group").auto_offset_reset(AutoOffsetReset::Earliest);
     let mut consumer = store.consumer(consumer).unwrap();

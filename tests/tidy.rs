@@ -144,7 +144,7 @@ fn the_page_for_kafkas_users_names_every_setting() {
     for (file, config) in [
         ("producer/config.rs", "ProducerConfig"),
         ("consumer/config.rs", "ConsumerConfig"),
-        ("coordinator/config.rs", "CoordinatorConfig"),
+        ("coordinator/config.rs", "GroupCoordinatorConfig"),
         ("store_config.rs", "StoreConfig"),
     ] {
         let text = std::fs::read_to_string(format!("src/topic/{file}")).unwrap();

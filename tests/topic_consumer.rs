@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use annals::{
-    AutoOffsetReset, CommitRefusal, ConsumeError, Consumer, ConsumerConfig, ConsumerInterceptor,
+    AutoOffsetReset, CommitError, ConsumeError, Consumer, ConsumerConfig, ConsumerInterceptor,
     ConsumerRecords, Error, ErrorKind, ManualClock, OffsetAndMetadata, Record, StartAt, Store,
     StoreConfig, Timestamp, Topic, TopicConfig, TopicPartition, TopicPattern,
 };
@@ -116,7 +116,7 @@ fn each_partition_has_its_turn() {
     let records = consumer.poll(NOW).unwrap();
     let shares: Vec<_> = records.partitions().map(|(_, records)| records.len()).collect();
     assert_eq!(shares, [10, 10, 10]);
-    assert_eq!(records.of(&names[1])[9].offset, 9);
+    assert_eq!(records.records(&names[1])[9].offset, 9);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn it_begins_where_the_policy_says() {
     assert_eq!(start(AutoOffsetReset::Earliest).unwrap(), 0);
     assert_eq!(start(AutoOffsetReset::Latest).unwrap(), 5);
     let nowhere = consume_error(start(AutoOffsetReset::None).unwrap_err());
-    assert!(matches!(nowhere, ConsumeError::NoOffset { partition: 0, .. }));
+    assert!(matches!(nowhere, ConsumeError::NoOffsetForPartition { partition: 0, .. }));
 
     let config = ConsumerConfig::default().auto_offset_reset(AutoOffsetReset::None);
     let mut consumer = assigned(&store, config, &names);
@@ -212,7 +212,7 @@ fn it_begins_anew_in_a_topic_that_is_made_again() {
     assert_eq!(values(&consumer.poll(NOW).unwrap()), (10..17).collect::<Vec<_>>());
     assert_eq!(consumer.assignment(), names);
     let error = consume_error(never.poll(NOW).unwrap_err());
-    assert!(matches!(error, ConsumeError::NoOffset { .. }), "{error}");
+    assert!(matches!(error, ConsumeError::NoOffsetForPartition { .. }), "{error}");
 }
 
 #[test]
@@ -272,8 +272,11 @@ fn what_makes_no_sense_is_refused() {
     let refused = consume_error(consumer.poll(NOW).unwrap_err());
     assert!(matches!(refused, ConsumeError::NotSubscribed));
     let refused = consume_error(consumer.subscribe(["orders"]).unwrap_err());
-    assert!(matches!(refused, ConsumeError::NoGroup { .. }));
-    assert!(matches!(consume_error(consumer.commit().unwrap_err()), ConsumeError::NoGroup { .. }));
+    assert!(matches!(refused, ConsumeError::NoGroupId { .. }));
+    assert!(matches!(
+        consume_error(consumer.commit().unwrap_err()),
+        ConsumeError::NoGroupId { .. }
+    ));
     assert_eq!(consumer.assign([at("nowhere", 0)]).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(consumer.assign([at("orders", 1)]).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(consumer.assignment().is_empty());
@@ -392,7 +395,7 @@ fn commits_by_hand_keep_what_they_are_given() {
     let one = BTreeMap::from([(at("orders", 0), 1.into())]);
     let refused = consume_error(simple.commit_offsets(one).unwrap_err());
     assert!(
-        matches!(&refused, ConsumeError::CommitFailed { reason: CommitRefusal::Group(_), .. }),
+        matches!(&refused, ConsumeError::CommitFailed { reason: CommitError::Group(_), .. }),
         "{refused}"
     );
     consumer.close().unwrap();
@@ -491,7 +494,7 @@ fn interceptors_see_everything_and_may_panic() {
 
 #[test]
 fn a_damaged_partition_says_so_and_others_go_on() {
-    use annals::fs::{Fs, MemFs, Open};
+    use annals::fs::{Fs, MemFs, OpenMode};
     let fs = MemFs::new();
     let store =
         Store::open("data", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap();
@@ -500,7 +503,7 @@ fn a_damaged_partition_says_so_and_others_go_on() {
     append(&orders, 0, 3..6);
     append(&orders, 1, 10..13);
     let path = std::path::Path::new("data/orders-0/00000000000000000000.log");
-    let file = fs.open(path, Open::ReadWrite).unwrap();
+    let file = fs.open(path, OpenMode::ReadWrite).unwrap();
     let second = file.len().unwrap() / 2;
     let mut byte = [0];
     file.read_at(&mut byte, second + 40).unwrap();

@@ -9,7 +9,7 @@
 
 mod support;
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use annals::*;
 use std::future::Future;
 use std::io;
@@ -49,7 +49,7 @@ fn scene(partitions: u32) -> Scene {
 impl Scene {
     /// Writes of batches fail with this.
     fn fail_writes(&self, kind: io::ErrorKind) -> RuleId {
-        self.fs.add(Rule::new(Operation::Write, Fault::Error(kind)).path(".log"))
+        self.fs.add_rule(Rule::new(Operation::Write, Fault::Error(kind)).path(".log"))
     }
 
     fn values(&self, partition: u32) -> Vec<String> {
@@ -97,7 +97,7 @@ fn the_order_of_a_partition_is_that_of_each_sender() {
         ProducerConfig::default().linger(Duration::ZERO),
         ProducerConfig::default().batch_bytes(0).acks(Acks::Flushed),
         ProducerConfig::default().batch_bytes(300).buffer_bytes(700),
-        ProducerConfig::default().batch_bytes(300).acks(Acks::HandedOver),
+        ProducerConfig::default().batch_bytes(300).acks(Acks::None),
     ] {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
         let topic = store.create_topic(TOPIC, TopicConfig::default().partitions(2)).unwrap();
@@ -166,7 +166,7 @@ fn a_batch_is_written_when_it_has_lingered() {
     assert_eq!(producer.poll(), Some(Duration::from_millis(30)));
     scene.clock.advance(Duration::from_millis(30));
     assert_eq!(producer.poll(), Some(Duration::from_millis(20)));
-    assert!(first.wait_for(Duration::ZERO).unwrap().is_some() && !second.is_done());
+    assert!(first.wait_timeout(Duration::ZERO).unwrap().is_some() && !second.is_done());
     scene.clock.advance(Duration::from_millis(20));
     assert_eq!(producer.poll(), None);
     assert_eq!((scene.values(0), scene.values(1)), (vec!["a".into()], vec!["b".into()]));
@@ -181,7 +181,9 @@ fn the_producers_own_thread_writes_what_lingers() {
     store.create_topic(TOPIC, TopicConfig::default()).unwrap();
     let producer = store.producer(ProducerConfig::default()).unwrap();
     let (tell, told) = channel();
-    producer.send_with(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap()).unwrap();
+    producer
+        .send_with_callback(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap())
+        .unwrap();
     assert_eq!(told.recv().unwrap(), Some(0));
 }
 
@@ -196,7 +198,7 @@ fn who_waits_does_not_linger() {
     assert_eq!(first.wait().unwrap().offset, Some(0));
     let second = producer.send(to(0, "1")).unwrap();
     let third = producer.send(to(0, "2")).unwrap();
-    assert_eq!(third.wait_for(HOUR).unwrap().unwrap().offset, Some(2));
+    assert_eq!(third.wait_timeout(HOUR).unwrap().unwrap().offset, Some(2));
     assert!(second.is_done());
     let fourth = producer.send(to(0, "3")).unwrap();
     producer.flush().unwrap();
@@ -288,7 +290,7 @@ fn a_full_disk_stops_a_producer_and_loses_nothing() {
     }
     let done = handles.iter().filter(|handle| handle.is_done()).count();
     assert!(0 < done && done < 300, "{done}");
-    assert_eq!(handles[done].wait_for(Duration::ZERO).unwrap(), None);
+    assert_eq!(handles[done].wait_timeout(Duration::ZERO).unwrap(), None);
     scene.disk.set_capacity(u64::MAX);
     // Not before the time has come.
     assert!(producer.poll().is_some());
@@ -308,7 +310,7 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     let config = ProducerConfig::default().linger(Duration::ZERO);
     let producer = scene.store.producer(config).unwrap();
     let full = Fault::Error(io::ErrorKind::StorageFull);
-    let rule = scene.fs.add(Rule::new(Operation::Write, full).path("orders-0"));
+    let rule = scene.fs.add_rule(Rule::new(Operation::Write, full).path("orders-0"));
     let handle = producer.send(to(0, "0")).unwrap();
     let behind = producer.send(to(0, "1")).unwrap();
     // Others go on.
@@ -316,9 +318,9 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     for millis in [100, 200, 400, 800, 1000, 1000] {
         assert_eq!(producer.poll(), Some(Duration::from_millis(millis)));
         scene.clock.advance(Duration::from_millis(millis - 1));
-        let before = scene.fs.fired(rule);
+        let before = scene.fs.hit_count(rule);
         producer.poll();
-        assert_eq!(scene.fs.fired(rule), before);
+        assert_eq!(scene.fs.hit_count(rule), before);
         scene.clock.advance(Duration::from_millis(1));
     }
     scene.fs.remove_rule(rule);
@@ -327,7 +329,7 @@ fn a_failed_write_is_tried_again_with_growing_pauses() {
     assert_eq!(behind.wait().unwrap().offset, Some(1));
     assert_eq!(scene.values(0), numbers(0..2));
     // What cannot help is not tried.
-    scene.fs.add(
+    scene.fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).path("orders-0").nth(1),
     );
     let failed = producer.send(to(0, "lost")).unwrap();
@@ -347,9 +349,9 @@ fn what_is_sent_while_a_write_fails_comes_behind_it() {
             again.send(to(0, "1")).unwrap();
         }
     });
-    scene.fs.add(Rule::new(Operation::Write, meanwhile).path(".log"));
+    scene.fs.add_rule(Rule::new(Operation::Write, meanwhile).path(".log"));
     let full = Fault::Error(io::ErrorKind::StorageFull);
-    scene.fs.add(Rule::new(Operation::Write, full).path(".log").nth(1));
+    scene.fs.add_rule(Rule::new(Operation::Write, full).path(".log").nth(1));
     let first = producer.send(to(0, "0")).unwrap();
     assert!(!first.is_done());
     scene.clock.advance(Duration::from_secs(1));
@@ -409,7 +411,7 @@ fn what_was_acknowledged_survives_as_its_acks_say() {
         for n in 0..5 {
             producer.send(to(0, n.to_string())).unwrap().wait().unwrap();
             let disk =
-                if power { scene.disk.crash(Survive::SyncedOnly) } else { scene.disk.kill() };
+                if power { scene.disk.crash(CrashState::SyncedOnly) } else { scene.disk.kill() };
             let log = Log::open_read_only(format!("data/{TOPIC}-0"), LogConfig::default().fs(disk));
             assert_eq!(values(&log.unwrap()), numbers(0..n + 1));
         }
@@ -442,7 +444,7 @@ fn a_failed_sync_fails_the_partition_and_no_other() {
     let scene = scene(2);
     let producer = scene.store.producer(ProducerConfig::default().acks(Acks::Flushed)).unwrap();
     let rule = Rule::new(Operation::SyncData, Fault::Error(io::ErrorKind::Other));
-    scene.fs.add(rule.path("orders-0"));
+    scene.fs.add_rule(rule.path("orders-0"));
     assert_eq!(producer.send(to(0, "a")).unwrap().wait().unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(producer.send(to(0, "b")).unwrap().wait().unwrap_err().kind(), ErrorKind::Poisoned);
     producer.send(to(1, "c")).unwrap().wait().unwrap();
@@ -493,7 +495,7 @@ fn a_record_that_its_topic_does_not_take_harms_no_other() {
     let keyed = |value: &str| ProducerRecord::new(TOPIC, Record::new(value.to_owned()).key("k"));
     let mut handles = vec![producer.send(keyed("0")).unwrap()];
     let refused = producer.send(to(0, "no key")).unwrap_err();
-    assert!(matches!(refused, Error::InvalidRecord { reason: InvalidRecord::NoKey, .. }));
+    assert!(matches!(refused, Error::InvalidRecord { reason: InvalidRecord::MissingKey, .. }));
     let mut early = keyed("early");
     early.record = early.record.timestamp(Timestamp::from_millis(-5));
     assert!(matches!(
@@ -553,7 +555,7 @@ fn batch_is_split_when_limit_is_lowered() {
             let callback = move |sent: Result<&RecordMetadata, &Error>| {
                 tell.send(sent.unwrap().offset).unwrap();
             };
-            handles.push(producer.send_with(record, callback).unwrap());
+            handles.push(producer.send_with_callback(record, callback).unwrap());
         }
         let lower = scene.topic.config().max_message_bytes(2000);
         scene.store.alter_topic(TOPIC, lower).unwrap();
@@ -589,7 +591,7 @@ fn record_over_lowered_limit_fails_alone() {
             let callback = move |sent: Result<&RecordMetadata, &Error>| {
                 tell.send((n, sent.ok().and_then(|sent| sent.offset))).unwrap();
             };
-            handles.push(producer.send_with(to(0, value), callback).unwrap());
+            handles.push(producer.send_with_callback(to(0, value), callback).unwrap());
         }
         let lower = scene.topic.config().max_message_bytes(1000);
         scene.store.alter_topic(TOPIC, lower).unwrap();
@@ -637,7 +639,7 @@ fn split_batches_keep_order_through_retries() {
                     producer.poll();
                 }
                 3 => producer.send(to(0, "now")).map_or((), |sent: SendHandle| {
-                    drop(sent.wait_for(Duration::ZERO));
+                    drop(sent.wait_timeout(Duration::ZERO));
                 }),
                 _ => {
                     let value = format!("{n}-{}", "x".repeat(chance.below(400) as usize));
@@ -729,7 +731,7 @@ fn a_topic_may_grow_change_and_be_made_again_while_it_is_sent_to() {
 
     let waiting = producer.send(ProducerRecord::new(TOPIC, Record::new("x").key("k")));
     // It came before keys were asked for, and was to be written after.
-    before.wait_for(Duration::ZERO).unwrap_err();
+    before.wait_timeout(Duration::ZERO).unwrap_err();
     scene.store.delete_topic(TOPIC).unwrap();
     let gone = produce_error(waiting.unwrap().wait()).to_string();
     assert!(gone.contains("there is no topic"), "{gone}");
@@ -885,7 +887,7 @@ fn a_producer_of_a_topic_is_the_producer_itself() {
     producer.send(to(0, "1")).unwrap();
     orders.send_bytes(None, Some(b"2")).unwrap();
     orders.send_and_forget("3").unwrap();
-    orders.send_with("4", move |sent| tell.send(sent.unwrap().offset).unwrap()).unwrap();
+    orders.send_with_callback("4", move |sent| tell.send(sent.unwrap().offset).unwrap()).unwrap();
     orders.clone().send_to(0, "5").unwrap();
     producer.flush().unwrap();
     assert_eq!((scene.values(0), scene.batches(0)), (numbers(0..6), vec![6]));
@@ -1035,21 +1037,23 @@ fn callbacks_are_called_in_order_and_may_do_anything() {
                 _ => {}
             }
         };
-        producer.send_with(to(0, n.to_string()), callback).unwrap();
+        producer.send_with_callback(to(0, n.to_string()), callback).unwrap();
     }
     producer.flush().unwrap();
     assert!(told.lock().unwrap().iter().copied().eq(0..20));
     producer.send(to(0, "still")).unwrap().wait().unwrap();
     // One that fails hears why, and one that was refused hears nothing.
-    scene.fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
+    scene.fs.add_rule(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
     let (tell, heard) = channel();
     let first = tell.clone();
     producer
-        .send_with(to(0, "x"), move |sent| first.send(sent.unwrap_err().kind()).unwrap())
+        .send_with_callback(to(0, "x"), move |sent| first.send(sent.unwrap_err().kind()).unwrap())
         .unwrap();
     producer.flush().unwrap_err();
     assert_eq!(heard.recv().unwrap(), ErrorKind::Io);
-    producer.send_with(to(9, "x"), move |_| tell.send(ErrorKind::Busy).unwrap()).unwrap_err();
+    producer
+        .send_with_callback(to(9, "x"), move |_| tell.send(ErrorKind::Busy).unwrap())
+        .unwrap_err();
     assert!(heard.recv().is_err());
 }
 
@@ -1061,7 +1065,7 @@ fn a_callback_may_be_the_last_to_hold_the_producer() {
     let (tell, told) = channel();
     let own = producer.clone();
     producer
-        .send_with(to(0, "a"), move |_| {
+        .send_with_callback(to(0, "a"), move |_| {
             own.send(to(0, "b")).unwrap();
             drop(own);
             tell.send(()).unwrap();
@@ -1105,13 +1109,13 @@ fn interceptors_see_each_record_and_their_panics_end_with_them() {
     for n in 0..10 {
         let called = called.clone();
         producer
-            .send_with(to(0, n.to_string()), move |_| {
+            .send_with_callback(to(0, n.to_string()), move |_| {
                 called.fetch_add(1, Ordering::SeqCst);
             })
             .unwrap();
     }
     producer.flush().unwrap();
-    scene.fs.add(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
+    scene.fs.add_rule(Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).nth(1));
     producer.send(to(0, "x")).unwrap();
     producer.flush().unwrap_err();
     for seen in [&good, &bad] {
@@ -1126,12 +1130,11 @@ fn interceptors_see_each_record_and_their_panics_end_with_them() {
 #[test]
 fn what_is_handed_over_is_not_waited_for() {
     let scene = scene(1);
-    let config =
-        ProducerConfig::default().acks(Acks::HandedOver).linger(HOUR).delivery_timeout(HOUR);
+    let config = ProducerConfig::default().acks(Acks::None).linger(HOUR).delivery_timeout(HOUR);
     let producer = scene.store.producer(config).unwrap();
     let (tell, told) = channel();
     let handle = producer
-        .send_with(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap())
+        .send_with_callback(to(0, "a"), move |sent| tell.send(sent.unwrap().offset).unwrap())
         .unwrap();
     assert_eq!(told.recv().unwrap(), None);
     assert!(handle.is_done());
@@ -1173,9 +1176,9 @@ fn closing_writes_what_there_is() {
     let producer = scene.store.producer(ProducerConfig::default()).unwrap();
     let (tell, told) = channel();
     let handle = producer
-        .send_with(to(0, "x"), move |sent| tell.send(sent.unwrap_err().kind()).unwrap())
+        .send_with_callback(to(0, "x"), move |sent| tell.send(sent.unwrap_err().kind()).unwrap())
         .unwrap();
-    let late = producer.close_within(Duration::from_millis(1));
+    let late = producer.close_timeout(Duration::from_millis(1));
     assert!(matches!(produce_error(late), ProduceError::Aborted));
     assert!(matches!(produce_error(handle.wait()), ProduceError::Aborted));
     assert_eq!(told.recv().unwrap(), ErrorKind::Closed);
@@ -1306,10 +1309,10 @@ fn model(seed: u64) {
                     // EMFILE, too many files are open, when a segment is begun.
                     let rule = match chance.below(2) {
                         0 => Rule::new(Operation::Write, Fault::Error(io::ErrorKind::StorageFull)),
-                        _ => Rule::new(Operation::CreateNew, Fault::Os(24)),
+                        _ => Rule::new(Operation::CreateNew, Fault::Errno(24)),
                     };
                     let at = format!("-{}", chance.below(PARTITIONS.into()));
-                    full = full.or_else(|| Some(fs.add(rule.path(at))));
+                    full = full.or_else(|| Some(fs.add_rule(rule.path(at))));
                 }
                 11 => fs.clear_rules(),
                 12 => {
@@ -1322,7 +1325,7 @@ fn model(seed: u64) {
                 _ => {
                     let sent = &sent[chance.below(PARTITIONS.into()) as usize];
                     if let Some(last) = sent.last() {
-                        last.handle.wait_for(Duration::ZERO).ok();
+                        last.handle.wait_timeout(Duration::ZERO).ok();
                     }
                 }
             }
@@ -1338,7 +1341,7 @@ fn model(seed: u64) {
             producer.poll();
             producer.clone().close().unwrap();
         } else if end == 1 {
-            producer.clone().close_within(Duration::ZERO).ok();
+            producer.clone().close_timeout(Duration::ZERO).ok();
         }
         disk = disk.kill();
         check(&disk, &mut settled, &sent);

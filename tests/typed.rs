@@ -70,7 +70,7 @@ fn what_is_sent_is_what_is_read() {
         ("a", Some(7), sent.partition)
     );
     assert_eq!((read[1].key.as_str(), read[1].value, read[1].timestamp), ("b", None, at));
-    assert_eq!((read[1].headers[0].name.to_str(), consumer.poisoned()), (Ok("h"), 0));
+    assert_eq!((read[1].headers[0].name.to_str(), consumer.poison_count()), (Ok("h"), 0));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn poison_is_shown_in_its_place_and_once() {
         "the value of the record at offset 1 of partition 0 of `orders`: expected an i32, which is 4 bytes, found 6 bytes"
     );
     assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
-    assert_eq!(consumer.poisoned(), 2);
+    assert_eq!(consumer.poison_count(), 2);
     consumer.consumer_mut().close().unwrap();
 
     append(&store, "orders", 0, [i32_record(5)]);
@@ -142,7 +142,7 @@ fn poison_can_be_skipped() {
         consumer(&store, "orders", config).typed().on_poison(OnPoison::Skip);
     let polls: Vec<_> = (0..4).map(|_| values(consumer.poll(Duration::ZERO).unwrap())).collect();
     assert_eq!(polls, [vec![], vec![Ok(1)], vec![], vec![]]);
-    assert_eq!(consumer.poisoned(), 2);
+    assert_eq!(consumer.poison_count(), 2);
     assert_eq!(
         consumer.into_consumer().position(&annals::TopicPartition::new("orders", 0)).unwrap(),
         3
@@ -161,7 +161,7 @@ fn a_dead_letter_says_where_it_comes_from_and_why() {
             .typed()
             .on_poison(OnPoison::dead_letter(&producer, "dead"));
     assert_eq!(values(letters.poll(Duration::ZERO).unwrap()), [Ok(1), Ok(2)]);
-    assert_eq!(letters.poisoned(), 1);
+    assert_eq!(letters.poison_count(), 1);
 
     let letter = store.topic("dead").unwrap().partition(0).unwrap().get(0).unwrap().unwrap();
     assert_eq!((letter.key_str(), letter.value_str()), (Some("k"), Some("poison")));
@@ -255,7 +255,7 @@ proptest! {
                 prop_assert_eq!(error.kind(), ErrorKind::NotFound);
             }
         }
-        prop_assert_eq!(consumer.poisoned(), 0);
+        prop_assert_eq!(consumer.poison_count(), 0);
         let dead = store.create_topic("dead", TopicConfig::default()).unwrap();
         for _ in 0..60 {
             take(&mut consumer).unwrap();
@@ -273,6 +273,6 @@ proptest! {
             let these = |good| records.iter().enumerate().filter(move |(_, g)| **g == good).map(|(n, _)| n as u64).collect::<Vec<_>>();
             prop_assert_eq!((&read[n], &letters[n]), (&these(true), &these(false)));
         }
-        prop_assert_eq!(consumer.poisoned(), letters.iter().map(Vec::len).sum::<usize>() as u64);
+        prop_assert_eq!(consumer.poison_count(), letters.iter().map(Vec::len).sum::<usize>() as u64);
     }
 }

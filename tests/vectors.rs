@@ -423,7 +423,7 @@ fn plain_batches_encode_to_the_same_bytes() {
                 record.timestamp = Timestamp::from_millis(millis);
             }
             let delta = i32::try_from(record.offset - header.base_offset).unwrap();
-            builder.push_ref_at(delta, &record).unwrap();
+            builder.push_record_ref(delta, &record).unwrap();
         }
         assert!(builder.finish().unwrap() == bytes, "{path} {what}");
         seen += 1;

@@ -3,7 +3,7 @@
 //!
 //! Setting up, which the library's side does not count either, is not counted.
 
-use annals::fs::{DiskFs, Fs, Open};
+use annals::fs::{DiskFs, Fs, OpenMode};
 use annals::record::crc32c;
 use std::fs::{File, OpenOptions};
 use std::hint::black_box;
@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// An empty file, with room for `reserved` bytes if that is not 0.
 fn create(path: &Path, reserved: u64) -> File {
-    let file = DiskFs.open(path, Open::CreateNew).unwrap();
+    let file = DiskFs.open(path, OpenMode::CreateNew).unwrap();
     if reserved > 0 {
         file.allocate(reserved).unwrap();
     }

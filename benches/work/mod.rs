@@ -311,7 +311,7 @@ pub fn reopen(dir: &Path, clean: bool) -> (Duration, Log) {
     let start = Instant::now();
     let log = open(dir, LogConfig::default());
     let took = start.elapsed();
-    assert_eq!(log.recovery().clean, clean);
+    assert_eq!(log.recovery().clean_shutdown, clean);
     (took, log)
 }
 

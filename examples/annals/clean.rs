@@ -7,7 +7,7 @@ use crate::output::{Output, spinner};
 use crate::rehearsal::Rehearsal;
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
-use annals::inspect::{Batches, Piece};
+use annals::inspect::{BatchScanner, ScanItem};
 use annals::{
     CleanupPolicy, Clock as _, CompactionReport, Event, Listener, Log, LogConfig,
     MaintenanceReport, ManualClock, Offset, SystemClock, Timestamp,
@@ -125,9 +125,10 @@ fn records(dir: &Path, log: &Log) -> Result<u64, Failure> {
     let offsets = log.offsets();
     let mut records = 0u64;
     for base in segments(dir)? {
-        let mut batches = Batches::open(&DiskFs, &segment_file(dir, base, "log"))?.headers_only();
+        let mut batches =
+            BatchScanner::open(&DiskFs, &segment_file(dir, base, "log"))?.headers_only();
         while let Some(piece) = batches.next().transpose()? {
-            let Piece::Batch(found) = piece else { continue };
+            let ScanItem::Batch(found) = piece else { continue };
             let header = &found.header;
             let is_there = (offsets.start..offsets.end).contains(&header.last_offset());
             if is_there && !header.is_control() {
@@ -145,7 +146,7 @@ struct Trouble(OnceLock<String>);
 impl Listener for Trouble {
     fn on_event(&self, event: &Event) {
         let what = match event {
-            Event::Damaged(corruption) => corruption.to_string(),
+            Event::CorruptionFound(corruption) => corruption.to_string(),
             Event::CleanupFailed { path, error } => {
                 format!("cannot remove {}: {error}; the next opening tries again", path.display())
             }

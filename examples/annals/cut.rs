@@ -48,10 +48,10 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Fa
     let rehearsal = Rehearsal::of(&args.dir)?;
     let (found, _) = truncate_log(rehearsal.dir(), args.to, false)
         .map_err(|failure| rehearsal.failed(failure))?;
-    if let Some((path, position)) = &found.dropped_at {
+    if let Some((path, position)) = &found.truncated_at {
         warn(&format!(
             "{} bytes that are damaged, or come after damage, would be removed, behind byte {position} of {} and in later files",
-            found.dropped_bytes,
+            found.truncated_bytes,
             rehearsal.original(path).display(),
         ));
     }

@@ -5,9 +5,9 @@ use crate::failure::Failure;
 use crate::json::Shown;
 use crate::output::Output;
 use annals::fs::{DiskFs, EntryKind, Fs as _};
-use annals::inspect::{self, Batches, DamagedPiece, FileKind, FoundBatch, Piece};
+use annals::inspect::{self, BatchScanner, DamagedRange, FileKind, ScanItem, ScannedBatch};
 use annals::record::{ControlRecord, DecodeBuffer, EndTxnMarker};
-use annals::{Corruption, Damage, Error, InvalidBatch, Offset, TimestampType};
+use annals::{Corruption, CorruptionKind, Error, InvalidBatch, Offset, TimestampType};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -85,8 +85,8 @@ struct BatchLine {
     control: bool,
 }
 
-impl From<&FoundBatch> for BatchLine {
-    fn from(found: &FoundBatch) -> BatchLine {
+impl From<&ScannedBatch> for BatchLine {
+    fn from(found: &ScannedBatch) -> BatchLine {
         let header = &found.header;
         BatchLine {
             base_offset: header.base_offset,
@@ -332,17 +332,18 @@ impl Dump<'_> {
     }
 
     fn log(&mut self, path: &Path) -> Result<(), Failure> {
-        let mut batches = Batches::open(&DiskFs, path)?;
+        let mut batches = BatchScanner::open(&DiskFs, path)?;
         let mut scratch = DecodeBuffer::default();
         let mut lowest = 0;
         while let Some(piece) = batches.next().transpose()? {
             match piece {
-                Piece::Damaged(damaged) => self.damaged(path, &damaged)?,
-                Piece::Batch(found) => {
+                ScanItem::Damaged(damaged) => self.damaged(path, &damaged)?,
+                ScanItem::Batch(found) => {
                     self.output.json(&BatchLine::from(&found))?;
                     let base = found.header.base_offset;
                     if self.args.deep && base < lowest {
-                        let reason = Damage::OffsetsOverlap { expected: lowest, found: base };
+                        let reason =
+                            CorruptionKind::OffsetsNotIncreasing { expected: lowest, found: base };
                         self.problem(&corruption(path, &found, reason))?;
                     }
                     lowest = found.header.next_offset();
@@ -353,7 +354,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn damaged(&mut self, path: &Path, damaged: &DamagedPiece) -> Result<(), Failure> {
+    fn damaged(&mut self, path: &Path, damaged: &DamagedRange) -> Result<(), Failure> {
         self.output.json(&DamagedLine {
             position: damaged.position,
             bytes: damaged.bytes,
@@ -367,8 +368,8 @@ impl Dump<'_> {
     fn records(
         &mut self,
         path: &Path,
-        batches: &Batches,
-        found: &FoundBatch,
+        batches: &BatchScanner,
+        found: &ScannedBatch,
         scratch: &mut DecodeBuffer,
     ) -> Result<(), Failure> {
         if !self.args.records && !self.args.deep {
@@ -381,11 +382,11 @@ impl Dump<'_> {
             return Ok(());
         }
         if found.header.size_bytes() as u64 > MAX_BATCH_BYTES {
-            let reason = InvalidBatch::ExpandsTooFar { limit: MAX_BATCH_BYTES };
+            let reason = InvalidBatch::DecompressedTooLarge { limit: MAX_BATCH_BYTES };
             return self.problem(&corruption(path, found, reason.into()));
         }
         let batch = batches.read(found, MAX_BATCH_BYTES)?;
-        let view = batch.view();
+        let view = batch.as_batch_ref();
         let records = match view.records(scratch) {
             Ok(records) => records,
             Err(reason) => return self.problem(&corruption(path, found, reason.into())),
@@ -432,7 +433,7 @@ fn control_name(control: &ControlRecord) -> &'static str {
     }
 }
 
-fn corruption(path: &Path, found: &FoundBatch, reason: Damage) -> Corruption {
+fn corruption(path: &Path, found: &ScannedBatch, reason: CorruptionKind) -> Corruption {
     let (position, offset) = (found.position, Some(found.header.base_offset));
     Corruption { path: path.to_path_buf(), position, offset, reason }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 const WRONG_USAGE: u8 = 1;
 const REFUSED: u8 = 2;
-/// Damage was found: by `verify`, or by a command that went on around it.
+/// CorruptionKind was found: by `verify`, or by a command that went on around it.
 pub const DAMAGED: u8 = 3;
 
 /// Why a command ends early.

@@ -203,7 +203,7 @@ fn place(
         (None, Some(shift), Some(before)) => before.saturating_add_signed(shift),
         (None, ..) => {
             let (topic, partition) = ((*at.topic).to_owned(), at.partition);
-            return Err(GroupError::NothingCommitted { topic, partition }.into());
+            return Err(GroupError::NoCommittedOffset { topic, partition }.into());
         }
     };
     Ok(found.max(ends.start).min(ends.end))

@@ -5,8 +5,8 @@
 use crate::failure::Failure;
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
-use annals::inspect::{self, Batches, Piece};
-use annals::{Corruption, Damage, Error, Log, Offset};
+use annals::inspect::{self, BatchScanner, ScanItem};
+use annals::{Corruption, CorruptionKind, Error, Log, Offset};
 use std::path::Path;
 
 /// How often a log of this crate has its line in a checkpoint. Other programs write it once, and leave gaps as they like.
@@ -43,12 +43,12 @@ fn reaches(log: &Log, base: Offset) -> Result<bool, Failure> {
 fn hole(dir: &Path, before: Offset, base: Offset) -> Result<Corruption, Failure> {
     let path = segment_file(dir, before, "log");
     let (mut from, mut position) = (before, 0);
-    for piece in Batches::open(&DiskFs, &path)?.headers_only() {
-        let Piece::Batch(found) = piece? else { continue };
+    for piece in BatchScanner::open(&DiskFs, &path)?.headers_only() {
+        let ScanItem::Batch(found) = piece? else { continue };
         from = found.header.next_offset();
         position = found.position.saturating_add(found.header.size_bytes() as u64);
     }
-    let reason = Damage::OffsetsMissing { from, to: base };
+    let reason = CorruptionKind::OffsetsMissing { from, to: base };
     Ok(Corruption { path, position, offset: Some(from), reason })
 }
 

@@ -9,7 +9,7 @@ use crate::salvage::{Salvage, start_of};
 use crate::scan::{Transactions, marker};
 use crate::verify::{segment_file, segments as segment_bases};
 use annals::fs::DiskFs;
-use annals::inspect::{self, Batches, FoundBatch, OffsetEntries, Piece, TimeEntries};
+use annals::inspect::{self, BatchScanner, OffsetEntries, ScanItem, ScannedBatch, TimeEntries};
 use annals::{Error, Log, LogConfig, Offset, ProducerId, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -161,9 +161,9 @@ impl Survey {
             offset_index_entries: count(OffsetEntries::open(&DiskFs, &file("index")))?,
             time_index_entries: count(TimeEntries::open(&DiskFs, &file("timeindex")))?,
         };
-        let mut batches = Batches::open(&DiskFs, &file("log"))?.headers_only();
+        let mut batches = BatchScanner::open(&DiskFs, &file("log"))?.headers_only();
         while let Some(piece) = batches.next().transpose()? {
-            let Piece::Batch(found) = piece else { continue };
+            let ScanItem::Batch(found) = piece else { continue };
             let header = &found.header;
             if header.base_offset >= end {
                 break;
@@ -180,7 +180,7 @@ impl Survey {
         Ok((line, torn))
     }
 
-    fn note(&mut self, batches: &Batches, found: &FoundBatch) {
+    fn note(&mut self, batches: &BatchScanner, found: &ScannedBatch) {
         let header = &found.header;
         self.transactions.note_data(header);
         if header.is_control() {

@@ -20,7 +20,7 @@ impl Notices {
 impl Listener for Notices {
     fn on_event(&self, event: &Event) {
         match event {
-            Event::TailCut { path, position, bytes, end } => warn(&format!(
+            Event::TailTruncated { path, position, bytes, end } => warn(&format!(
                 "the log ends at offset {end}, at byte {position} of {}: {bytes} bytes of {} were removed, behind that and in later files",
                 path.display(),
                 self.cut
@@ -43,7 +43,7 @@ impl Listener for Notices {
             Event::CheckpointIgnored { path, reason } => {
                 warn(&format!("{} was ignored: {reason}", path.display()));
             }
-            Event::Damaged(corruption) => warn(&corruption.to_string()),
+            Event::CorruptionFound(corruption) => warn(&corruption.to_string()),
             Event::CleanupFailed { path, error } => warn(&format!(
                 "cannot remove {}: {error}; the next opening tries again",
                 path.display()

@@ -116,7 +116,7 @@ fn feed(
         let mut sent = ProducerRecord::new(Arc::clone(&topic), record);
         sent.partition = args.partition;
         let tell = tell.clone();
-        let handed = producer.send_with(sent, move |sent| {
+        let handed = producer.send_with_callback(sent, move |sent| {
             let news = match sent {
                 Ok(sent) => {
                     let ack = Ack { partition: sent.partition, offset: sent.offset };

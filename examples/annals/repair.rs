@@ -6,7 +6,9 @@ use crate::notices::Notices;
 use crate::output::{Output, spinner};
 use crate::rehearsal::Rehearsal;
 use crate::verify;
-use annals::{Damage, Event, Listener, Log, LogConfig, Offset, Offsets, OnCorruption, Recovery};
+use annals::{
+    CorruptionKind, Event, Listener, Log, LogConfig, Offset, Offsets, OnCorruption, Recovery,
+};
 use serde::Serialize;
 use std::fs;
 use std::io;
@@ -79,11 +81,11 @@ fn remove_derived(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// The offsets whose records are gone, with no bytes left of them.
 #[derive(Debug, Default)]
-struct Missing(Mutex<Vec<Damage>>);
+struct Missing(Mutex<Vec<CorruptionKind>>);
 
 impl Listener for Missing {
     fn on_event(&self, event: &Event) {
-        if let (Event::Damaged(corruption), Ok(mut missing)) = (event, self.0.lock()) {
+        if let (Event::CorruptionFound(corruption), Ok(mut missing)) = (event, self.0.lock()) {
             missing.push(corruption.reason.clone());
         }
     }
@@ -115,7 +117,7 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     }
     for reason in missing.0.lock().map_or_else(|_| Vec::new(), |mut all| std::mem::take(&mut *all))
     {
-        if let Damage::OffsetsMissing { from, to } = reason {
+        if let CorruptionKind::OffsetsMissing { from, to } = reason {
             warn(&format!("offsets {from} to {} would have no records", to.saturating_sub(1)));
         }
     }
@@ -133,14 +135,14 @@ fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
             rehearsal.original(&moved.path).display(),
         ));
     }
-    if let Some((path, position)) = &found.dropped_at {
+    if let Some((path, position)) = &found.truncated_at {
         warn(&format!(
             "{} bytes of writes that were cut short would be removed, behind byte {position} of {} and in later files",
-            found.dropped_bytes,
+            found.truncated_bytes,
             rehearsal.original(path).display(),
         ));
     }
-    if problems.is_empty() && found.quarantined.is_empty() && found.dropped_at.is_none() {
+    if problems.is_empty() && found.quarantined.is_empty() && found.truncated_at.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
     warn(&format!("the log would start at {} and end at {}", ends.start, ends.end));

@@ -6,7 +6,7 @@ use crate::dump::MAX_BATCH_BYTES;
 use crate::failure::{Failure, warn};
 use crate::verify::{segment_file, segments};
 use annals::fs::DiskFs;
-use annals::inspect::{self, Batches, FoundBatch, Piece};
+use annals::inspect::{self, BatchScanner, ScanItem, ScannedBatch};
 use annals::record::RecordBatch;
 use annals::{Error, Offset};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ pub struct Salvage {
     dir: PathBuf,
     segments: VecDeque<Offset>,
     current: Option<Segment>,
-    /// Batches below are not wanted, or were given.
+    /// BatchScanner below are not wanted, or were given.
     next: Offset,
     /// Whether damage is reported.
     tells: bool,
@@ -28,11 +28,11 @@ pub struct Salvage {
 #[derive(Debug)]
 struct Segment {
     path: PathBuf,
-    batches: Batches,
+    batches: BatchScanner,
     /// The base offset of the next segment, which the batches of this one lie below.
     limit: Offset,
     /// A sound batch whose offset is not checked against the one after it yet.
-    held: Option<FoundBatch>,
+    held: Option<ScannedBatch>,
 }
 
 impl Salvage {
@@ -84,7 +84,7 @@ impl Salvage {
                 continue;
             }
             let path = segment_file(&self.dir, base, "log");
-            let batches = Batches::open(&DiskFs, &path)?;
+            let batches = BatchScanner::open(&DiskFs, &path)?;
             self.current = Some(Segment { path, batches, limit, held: None });
             return Ok(true);
         }
@@ -92,19 +92,19 @@ impl Salvage {
     }
 
     /// The next batch of the segment whose checksum and offsets are right.
-    fn next_sound(&mut self) -> Result<Option<FoundBatch>, Failure> {
+    fn next_sound(&mut self) -> Result<Option<ScannedBatch>, Failure> {
         loop {
             let Some(segment) = &mut self.current else { return Ok(None) };
             let Some(piece) = segment.batches.next().transpose()? else {
                 return Ok(segment.held.take());
             };
             let found = match piece {
-                Piece::Damaged(gap) => {
+                ScanItem::Damaged(gap) => {
                     let what = format!("{} bytes cannot be read: {}", gap.bytes, gap.reason);
                     self.gap(gap.position, &what);
                     continue;
                 }
-                Piece::Batch(found) => found,
+                ScanItem::Batch(found) => found,
             };
             let (first, last) = (found.header.base_offset, found.header.last_offset());
             if let Err(reason) = found.checksum {

@@ -205,7 +205,7 @@ pub struct ResetArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AcksArg {
-    HandedOver,
+    None,
     Written,
     Flushed,
 }
@@ -213,7 +213,7 @@ pub enum AcksArg {
 impl From<AcksArg> for Acks {
     fn from(acks: AcksArg) -> Acks {
         match acks {
-            AcksArg::HandedOver => Acks::HandedOver,
+            AcksArg::None => Acks::None,
             AcksArg::Written => Acks::Written,
             AcksArg::Flushed => Acks::Flushed,
         }

@@ -111,7 +111,7 @@ fn print(data: &Data, topic: &TopicDescription, output: &mut Output) -> Result<(
         segments: partition.segments,
     });
     let is_own = |source| is_set && source == ConfigSource::Topic;
-    let own = topic.settings.iter().filter(|entry| is_own(entry.source));
+    let own = topic.configs.iter().filter(|entry| is_own(entry.source));
     output.json(&Described {
         topic: &topic.name,
         // Brokers of old gave none.

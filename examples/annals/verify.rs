@@ -7,9 +7,9 @@ use crate::holes::holes;
 use crate::output::{Output, spinner};
 use crate::salvage::Salvage;
 use annals::fs::{DiskFs, EntryKind, Fs as _};
-use annals::inspect::{self, Batches, FileKind, Piece};
+use annals::inspect::{self, BatchScanner, FileKind, ScanItem};
 use annals::{
-    Corruption, Damage, Error, Log, LogConfig, Offset, OnCorruption, StartAt, Unsupported,
+    Corruption, CorruptionKind, Error, Log, LogConfig, Offset, OnCorruption, StartAt, Unsupported,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
 
 /// Everything that is wrong with the log in a directory.
 pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
-    // Damage is what is looked for here, so it must not keep the log from opening.
+    // CorruptionKind is what is looked for here, so it must not keep the log from opening.
     let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
     let log = match Log::open_read_only(dir, config) {
         // A format that no Kafka has written is a damaged byte, or a file of the future.
@@ -65,10 +65,10 @@ fn problems_of_files(dir: &Path) -> Result<Vec<Problem>, Failure> {
     let mut problems = Vec::new();
     for base in segments(dir)? {
         let path = segment_file(dir, base, "log");
-        for piece in Batches::open(&DiskFs, &path)? {
+        for piece in BatchScanner::open(&DiskFs, &path)? {
             let (position, offset, reason) = match piece? {
-                Piece::Damaged(gap) => (gap.position, None, gap.reason),
-                Piece::Batch(found) => match found.checksum {
+                ScanItem::Damaged(gap) => (gap.position, None, gap.reason),
+                ScanItem::Batch(found) => match found.checksum {
                     Ok(()) => continue,
                     Err(reason) => (found.position, Some(found.header.base_offset), reason),
                 },
@@ -124,13 +124,13 @@ fn check_tail(log: &Log, path: &Path, problems: &mut Vec<Problem>) -> Result<Off
 }
 
 fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Failure> {
-    let mut batches = Batches::open(&DiskFs, path)?;
+    let mut batches = BatchScanner::open(&DiskFs, path)?;
     let mut found = Vec::new();
     let mut in_log = true;
     while let Some(piece) = batches.next().transpose()? {
         let (position, offset, reason) = match piece {
-            Piece::Damaged(damaged) => (damaged.position, None, Some(damaged.reason)),
-            Piece::Batch(batch) => {
+            ScanItem::Damaged(damaged) => (damaged.position, None, Some(damaged.reason)),
+            ScanItem::Batch(batch) => {
                 let base = batch.header.base_offset;
                 in_log &= base < end;
                 (batch.position, Some(base), batch.checksum.err())
@@ -140,7 +140,7 @@ fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Fai
             Some(reason) => reason.into(),
             // Once the log has ended, what is sound by itself is lost to it all the same.
             None if !in_log && found.is_empty() => {
-                Damage::Malformed("it does not continue the offsets before it")
+                CorruptionKind::Malformed("it does not continue the offsets before it")
             }
             None => continue,
         };
@@ -226,7 +226,7 @@ fn check_small(
                 && synced
                 && entry.offset > end
             {
-                let reason = Damage::MissingData { expected: entry.offset, found: end };
+                let reason = CorruptionKind::MissingData { expected: entry.offset, found: end };
                 problems.push(Problem::of_file(path, reason.to_string()));
             }
             Ok(())

@@ -5,8 +5,8 @@
 //! that stay are copied as they are.
 
 use crate::clean::output::Output;
-use crate::error::{Corruption, Damage, Error, Result};
-use crate::fs::{File, Open};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::fs::{File, OpenMode};
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::types::Offset;
@@ -40,7 +40,7 @@ impl AbortedEntries {
     /// The entries of a segment; none if it has no such file.
     pub(crate) fn open(dir: &SegmentDir, base: Offset) -> Result<AbortedEntries> {
         let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
-        let (file, len) = match dir.fs.open(&path, Open::ReadOnly) {
+        let (file, len) = match dir.fs.open(&path, OpenMode::ReadOnly) {
             Ok(file) => {
                 let len = file.len().map_err(|error| Error::io("read", &path, error))?;
                 (Some(file), len)
@@ -99,7 +99,7 @@ impl AbortedEntries {
             path: self.path.clone(),
             position: self.at,
             offset: self.last,
-            reason: Damage::Malformed(what),
+            reason: CorruptionKind::Malformed(what),
         }))
     }
 }

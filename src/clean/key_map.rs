@@ -33,7 +33,7 @@ const FIRST_SLOTS: usize = 4096;
 const OLD: u64 = 1 << 63;
 
 /// The option that bounds the memory of a map.
-const OPTION: &str = "dedupe_bytes";
+const OPTION: &str = "dedupe_buffer_bytes";
 
 /// Where each key was last seen.
 pub(crate) struct KeyMap {

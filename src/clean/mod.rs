@@ -138,12 +138,12 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Memory for a pass in which no batch may expand to more than `max_expanded_bytes`.
-    pub(crate) fn new(max_expanded_bytes: usize) -> Scratch {
+    /// Memory for a pass in which no batch may expand to more than `max_decompressed_bytes`.
+    pub(crate) fn new(max_decompressed_bytes: usize) -> Scratch {
         Scratch {
             input: Vec::new(),
             output: Vec::new(),
-            decode: DecodeBuffer::new(max_expanded_bytes),
+            decode: DecodeBuffer::new(max_decompressed_bytes),
             builder: BatchBuilder::new(),
             kept: Vec::new(),
         }

@@ -4,7 +4,7 @@
 //! wrong, they are removed, here or when the log is next opened.
 
 use crate::error::{Error, Result};
-use crate::fs::{File, Open};
+use crate::fs::{File, OpenMode};
 use crate::record::BatchHeader;
 use crate::segment::SegmentDir;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -154,7 +154,7 @@ impl<'a> Writer<'a> {
     ) -> Result<Writer<'a>> {
         let name = SegmentFile { base, kind, stage: Stage::Cleaned };
         let path = dir.path_of(name);
-        let file = dir.fs.open(&path, Open::CreateNew);
+        let file = dir.fs.open(&path, OpenMode::CreateNew);
         let file = file.map_err(|error| Error::io("create", &path, error))?;
         Ok(Writer { dir, name, file, buffer, len: 0, written: 0 })
     }

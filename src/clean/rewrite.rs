@@ -21,7 +21,8 @@ use crate::segment::scan::BatchStream;
 use crate::types::{Codec, LeaderEpoch, Offset, Timestamp};
 use std::time::Duration;
 
-const CHANGED: InvalidBatch = InvalidBatch::Rule("it is not what it was when its keys were read");
+const CHANGED: InvalidBatch =
+    InvalidBatch::RuleViolation("it is not what it was when its keys were read");
 
 /// Segments that become one.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +74,7 @@ pub(crate) struct Rewritten {
 ///
 /// # Errors
 ///
-/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
+/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
 /// the disk says; what `report` says.
 pub(crate) fn rewrite(
     group: &Group<'_>,
@@ -408,7 +409,7 @@ fn push_kept(batch: &BatchRef<'_>, scratch: &mut Scratch) -> Result<(), Failure>
     for &delta in &scratch.kept {
         let offset = batch.header().base_offset.saturating_add_signed(i64::from(delta));
         let record = record_at(&mut records, offset)?.ok_or(CHANGED)?;
-        scratch.builder.push_ref_at(delta, &record)?;
+        scratch.builder.push_record_ref(delta, &record)?;
     }
     Ok(())
 }

@@ -9,9 +9,9 @@
 //!
 //! | call | blocks for | from a task |
 //! |---|---|---|
-//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread that fills a batch writes it. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
-//! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_for` | until the record is sent, as [`Acks`](crate::Acks) has it; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
-//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_within`, the drop of the last handle | until everything that was sent is written, or has failed; flush and close also for callbacks | await the handles first; then `spawn_blocking` |
+//! | [`Producer::send`](crate::Producer::send), `send_and_forget`, `send_with_callback`, also of [`TopicProducer`](crate::TopicProducer) and `TypedProducer` | while the buffer has room: no time, except that the thread that fills a batch writes it. When the buffer is full: until there is room, up to [`max_block`](crate::ProducerConfig::max_block), 60 seconds by default | set `max_block` to zero and [retry until a deadline](#sending), or `spawn_blocking` |
+//! | [`SendHandle::wait`](crate::SendHandle::wait), `wait_timeout` | until the record is sent, as [`Acks`](crate::Acks) has it; up to [`delivery_timeout`](crate::ProducerConfig::delivery_timeout) on a full disk | await the [`SendHandle`](crate::SendHandle) |
+//! | [`Producer::flush`](crate::Producer::flush), `close`, `close_timeout`, the drop of the last handle | until everything that was sent is written, or has failed; flush and close also for callbacks | await the handles first; then `spawn_blocking` |
 //! | [`Consumer::poll`](crate::Consumer::poll) | until there are records, up to its timeout | `Duration::ZERO`, or [a thread of its own](#a-consumer-and-its-tasks) |
 //! | [`Consumer::commit`](crate::Consumer::commit), `close`, the drop of a consumer | a write, and an fsync with [`flush_commits`](crate::ConsumerConfig::flush_commits) | `spawn_blocking`, or the thread that polls |
 //! | [`Tail::next_record`](crate::Tail::next_record), [`Tail::next_batch`](crate::Tail::next_batch) | until there is more, up to the timeout | [`tail.next().await`](#following-a-log-in-a-task) |
@@ -311,6 +311,6 @@
 //!
 //! # In a callback
 //!
-//! A [callback](crate::Producer::send_with) of a producer runs on a thread of the producer or of a
+//! A [callback](crate::Producer::send_with_callback) of a producer runs on a thread of the producer or of a
 //! sender, not in a task. Let it hand the result to a task over a channel that does not block, or
 //! await the handle instead.

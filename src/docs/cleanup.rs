@@ -236,7 +236,7 @@
 //! ```
 //!
 //! The log reports what a pass did as [`Event::Compacted`](crate::Event::Compacted) or
-//! [`Event::StartMoved`](crate::Event::StartMoved), and a failure as
+//! [`Event::LogStartMoved`](crate::Event::LogStartMoved), and a failure as
 //! [`Event::MaintenanceFailed`](crate::Event::MaintenanceFailed). [`LogStats`](crate::LogStats)
 //! tells how much of a log is clean.
 //!
@@ -246,7 +246,7 @@
 //! |---|---|
 //! | reading | the dirty part twice, the clean part once |
 //! | writing | the records that stay, of both parts |
-//! | memory | about 27 bytes for each key of the dirty part, however long the key is, at most [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) plus a quarter, and only during a pass: the default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
+//! | memory | about 27 bytes for each key of the dirty part, however long the key is, at most [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) plus a quarter, and only during a pass: the default of 128 MiB has room for some 5 million keys. If there are more keys, further passes do the rest |
 //! | disk | room for one more group of segments, where a group is what fits into `segment_bytes`; a group is replaced before the next is written. While the next group is written, a short-lived thread closes large files that were replaced, which frees their room; `close` waits for that thread |
 //! | fsyncs | the part to be compacted, if it is not durable; then the files of each group, and the directory five times |
 //!
@@ -304,7 +304,7 @@
 //! | [`min_compaction_lag`](crate::LogConfig::min_compaction_lag) | none | at most `max_compaction_lag` | younger records stay, and all segments after the first of them | `min.compaction.lag.ms` |
 //! | [`max_compaction_lag`](crate::LogConfig::max_compaction_lag) | none | 1 ms and up | a pass is due when an older record is dirty | `max.compaction.lag.ms` |
 //! | [`delete_retention`](crate::LogConfig::delete_retention) | 1 day | any | how long a tombstone stays | `delete.retention.ms` |
-//! | [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
+//! | [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) | 128 MiB | 1 KiB and up | the memory of a pass | `log.cleaner.dedupe.buffer.size` |
 //! | [`maintainer`](crate::LogConfig::maintainer) | none | | the threads that maintain the log | |
 //! | its [`threads`](crate::MaintainerConfig::threads) | 1 | 1 to 64 | logs worked on at a time | `log.cleaner.threads` |
 //! | its [`interval`](crate::MaintainerConfig::interval) | 15 s | 1 ms and up | the time from round to round | `log.cleaner.backoff.ms`, `log.retention.check.interval.ms` |

@@ -171,7 +171,7 @@
 //!
 //! // A disk that takes 5 ms to sync.
 //! let fs = FaultFs::new(MemFs::new());
-//! fs.add(Rule::new(Operation::SyncData, Fault::call(|_| thread::sleep(Duration::from_millis(5)))));
+//! fs.add_rule(Rule::new(Operation::SyncData, Fault::call(|_| thread::sleep(Duration::from_millis(5)))));
 //!
 //! let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
 //! fs.clear_trace();

@@ -21,7 +21,7 @@
 //! only because of the operating system's page cache.
 //!
 //! ```
-//! use annals::fs::{MemFs, Survive};
+//! use annals::fs::{MemFs, CrashState};
 //! use annals::{Log, LogConfig};
 //!
 //! let fs = MemFs::new();
@@ -34,7 +34,7 @@
 //!     Log::open("orders-0", LogConfig::default().fs(disk)).map(|log| log.offsets().end)
 //! };
 //! assert_eq!(end_after(fs.kill())?, 2); // the process dies
-//! assert_eq!(end_after(fs.crash(Survive::SyncedOnly))?, 1); // power is lost
+//! assert_eq!(end_after(fs.crash(CrashState::SyncedOnly))?, 1); // power is lost
 //! # Ok::<(), annals::Error>(())
 //! ```
 //!
@@ -51,7 +51,7 @@
 //! | [`Store::close`](crate::Store::close) | as for the close of each log; the next opening reads no batch of any log | the same |
 //! | [`new_producer_id`](crate::Store::new_producer_id), [`producer`](crate::Store::producer) | the id is never given out again | the same |
 //! | [`send`](crate::Producer::send) | nothing is promised until its handle says more | the same |
-//! | [`wait`](crate::SendHandle::wait) with [`Acks::HandedOver`](crate::Acks::HandedOver) | nothing is promised | the same |
+//! | [`wait`](crate::SendHandle::wait) with [`Acks::None`](crate::Acks::None) | nothing is promised | the same |
 //! | `wait` with [`Acks::Written`](crate::Acks::Written) | the record is there | the record may be there, and never without the records before it in its partition |
 //! | `wait` with [`Acks::Flushed`](crate::Acks::Flushed) | the record is there | the record is there |
 //! | [`Producer::flush`](crate::Producer::flush), [`close`](crate::Producer::close) | for everything sent before, what its acks promise | the same |
@@ -68,7 +68,7 @@
 //! its commit. To rule this out, produce with [`Acks::Flushed`](crate::Acks::Flushed).
 //!
 //! ```
-//! use annals::{fs::{MemFs, Survive}, *};
+//! use annals::{fs::{MemFs, CrashState}, *};
 //! use std::time::Duration;
 //!
 //! let open = |disk: &MemFs| Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None));
@@ -88,7 +88,7 @@
 //!     producer.send(("orders", "first"))?.wait()?;
 //!     assert_eq!(read(&store)?, 1);
 //!
-//!     let after = open(&disk.crash(Survive::SyncedOnly))?; // power is lost
+//!     let after = open(&disk.crash(CrashState::SyncedOnly))?; // power is lost
 //!     after.topic("orders")?.partition(0)?.append("second")?;
 //!     assert_eq!(read(&after)?, read_after);
 //! }
@@ -356,7 +356,7 @@
 //! opening reads the last 16 MiB of batches below the snapshot, and their producers count as heard
 //! at the opening. Opening and truncation remove every snapshot that describes more than the log
 //! has. If batches cannot be read below the recovery point, opening goes on with what it knows and
-//! reports [`Event::Damaged`](crate::Event::Damaged).
+//! reports [`Event::CorruptionFound`](crate::Event::CorruptionFound).
 //!
 //! # Records that were appended and not flushed
 //!
@@ -480,7 +480,7 @@
 //! truncates there too, as Kafka does. With
 //! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine), it moves the damaged bytes to
 //! files beside the segments and keeps everything sound before and after them.
-//! [`Log::recovery`](crate::Log::recovery) and [`Event::TailCut`](crate::Event::TailCut) tell how
+//! [`Log::recovery`](crate::Log::recovery) and [`Event::TailTruncated`](crate::Event::TailTruncated) tell how
 //! much was truncated, and where.
 //!
 //! # What opening a store does
@@ -548,7 +548,7 @@
 //! hundred crashes:
 //!
 //! ```
-//! use annals::fs::{MemFs, Survive};
+//! use annals::fs::{MemFs, CrashState};
 //! use annals::{Log, LogConfig, StartAt};
 //!
 //! let fs = MemFs::new();
@@ -560,7 +560,7 @@
 //!         acknowledged = log.flush()?;
 //!     }
 //!     for seed in 0..5 {
-//!         let after = Log::open("orders-0", LogConfig::default().fs(fs.crash(Survive::Some { seed })))?;
+//!         let after = Log::open("orders-0", LogConfig::default().fs(fs.crash(CrashState::Random { seed })))?;
 //!         assert!(after.offsets().end >= acknowledged);
 //!         for (expected, record) in after.reader(StartAt::Earliest)?.records().enumerate() {
 //!             assert_eq!(record?.value_str(), Some(expected.to_string().as_str()));

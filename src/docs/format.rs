@@ -156,7 +156,7 @@
 //! Three appends of one record each, in a log that was closed:
 //!
 //! ```
-//! use annals::fs::{File, Fs, MemFs, Open};
+//! use annals::fs::{File, Fs, MemFs, OpenMode};
 //! use annals::{Log, LogConfig, Record, Timestamp};
 //! use std::path::Path;
 //! # fn hex(bytes: &[u8]) -> String {
@@ -173,7 +173,7 @@
 //! log.close()?;
 //!
 //! let read = |name: &str| -> std::io::Result<Vec<u8>> {
-//!     let file = fs.open(&Path::new("orders-3").join(name), Open::ReadOnly)?;
+//!     let file = fs.open(&Path::new("orders-3").join(name), OpenMode::ReadOnly)?;
 //!     Ok(file.view(file.len()?)?.as_slice().to_vec())
 //! };
 //! # (|| -> std::io::Result<()> {
@@ -216,7 +216,7 @@
 //! The log above had an interval of 0, so every append but the first has entries:
 //!
 //! ```
-//! # use annals::fs::{File, Fs, MemFs, Open};
+//! # use annals::fs::{File, Fs, MemFs, OpenMode};
 //! # use annals::{Log, LogConfig, Record, Timestamp};
 //! # use std::path::Path;
 //! # fn hex(bytes: &[u8]) -> String {
@@ -231,7 +231,7 @@
 //! # }
 //! # log.close()?;
 //! # let read = |name: &str| -> std::io::Result<Vec<u8>> {
-//! #     let file = fs.open(&Path::new("orders-3").join(name), Open::ReadOnly)?;
+//! #     let file = fs.open(&Path::new("orders-3").join(name), OpenMode::ReadOnly)?;
 //! #     Ok(file.view(file.len()?)?.as_slice().to_vec())
 //! # };
 //! # (|| -> std::io::Result<()> {
@@ -269,7 +269,7 @@
 //! | 38 | transaction's first offset | i64 | where its open transaction began; -1 none |
 //!
 //! ```
-//! # use annals::fs::{File, Fs, MemFs, Open};
+//! # use annals::fs::{File, Fs, MemFs, OpenMode};
 //! # use annals::{Log, LogConfig, Timestamp, record::BatchBuilder};
 //! # use std::path::Path;
 //! # fn hex(bytes: &[u8]) -> String {
@@ -287,7 +287,7 @@
 //! log.append_batch(builder.build()?)?;
 //! log.roll()?;
 //! # let read = |name: &str| -> std::io::Result<Vec<u8>> {
-//! #     let file = fs.open(&Path::new("orders-3").join(name), Open::ReadOnly)?;
+//! #     let file = fs.open(&Path::new("orders-3").join(name), OpenMode::ReadOnly)?;
 //! #     Ok(file.view(file.len()?)?.as_slice().to_vec())
 //! # };
 //! # (|| -> std::io::Result<()> {
@@ -363,7 +363,7 @@
 //! The small files of the log above:
 //!
 //! ```
-//! # use annals::fs::{File, Fs, MemFs, Open};
+//! # use annals::fs::{File, Fs, MemFs, OpenMode};
 //! # use annals::{Log, LogConfig, Record, Timestamp};
 //! # use std::path::Path;
 //! # let fs = MemFs::new();
@@ -375,7 +375,7 @@
 //! # }
 //! # log.close()?;
 //! # let read = |name: &str| -> std::io::Result<Vec<u8>> {
-//! #     let file = fs.open(&Path::new("orders-3").join(name), Open::ReadOnly)?;
+//! #     let file = fs.open(&Path::new("orders-3").join(name), OpenMode::ReadOnly)?;
 //! #     Ok(file.view(file.len()?)?.as_slice().to_vec())
 //! # };
 //! # (|| -> std::io::Result<()> {
@@ -455,7 +455,7 @@
 //! its entry, is recovered; the others are not read.
 //!
 //! ```
-//! use annals::fs::{File, Fs, MemFs, Open};
+//! use annals::fs::{File, Fs, MemFs, OpenMode};
 //! use annals::*;
 //! use std::path::Path;
 //!
@@ -472,7 +472,7 @@
 //! store.close()?;
 //!
 //! let text = |name: &str| -> std::io::Result<String> {
-//!     let file = fs.open(&Path::new("data").join(name), Open::ReadOnly)?;
+//!     let file = fs.open(&Path::new("data").join(name), OpenMode::ReadOnly)?;
 //!     Ok(String::from_utf8_lossy(file.view(file.len()?)?.as_slice()).into_owned())
 //! };
 //! # (|| -> std::io::Result<()> {

@@ -62,7 +62,7 @@
 //! let producer = store.producer(config)?;
 //! for n in 0_i32..10 {
 //!     let record = Record::new(n.to_be_bytes().to_vec()).key(format!("apple-{n}"));
-//!     producer.send_with(("stock", record), |sent| {
+//!     producer.send_with_callback(("stock", record), |sent| {
 //!         if let Err(error) = sent {
 //!             eprintln!("{error}");
 //!         }
@@ -139,7 +139,7 @@
 //!
 //! | Kafka, its default | here, its default | what differs |
 //! |---|---|---|
-//! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `HandedOver`; `1` is `Written`; `all` is `Flushed`, which waits for an fsync. Idempotence works with each of them |
+//! | `acks`, `all` | [`acks`](crate::ProducerConfig::acks), `Written` | `0` is `None`; `1` is `Written`; `all` is `Flushed`, which waits for an fsync. Idempotence works with each of them |
 //! | `batch.size`, 16384 | [`batch_bytes`](crate::ProducerConfig::batch_bytes), 16 KiB | if a topic accepts only smaller batches, the producer builds smaller ones; Kafka's producer sends the batch, has it rejected, and splits it |
 //! | `linger.ms`, 5 (0 before 4.0) | [`linger`](crate::ProducerConfig::linger), 5 ms | when a thread waits for a record, its batch is written at once |
 //! | `buffer.memory`, 33554432 | [`buffer_bytes`](crate::ProducerConfig::buffer_bytes), 32 MiB | when the buffer is full, the sending thread writes it, and blocks while other threads write or the disk fails |
@@ -164,11 +164,11 @@
 //! | `KafkaProducer` | [`Producer`](crate::Producer) | what differs |
 //! |---|---|---|
 //! | `send(record)` and `Future.get` | [`send`](crate::Producer::send), [`SendHandle::wait`](crate::SendHandle::wait) | a handle is also a Rust `Future`. `send` itself rejects an invalid record |
-//! | `send(record, callback)` | [`send_with`](crate::Producer::send_with) | a thread that sends, waits or flushes calls it, or a thread that the producer starts for callbacks; it may block |
+//! | `send(record, callback)` | [`send_with_callback`](crate::Producer::send_with_callback) | a thread that sends, waits or flushes calls it, or a thread that the producer starts for callbacks; it may block |
 //! | many records to one topic | [`topic`](crate::Producer::topic), [`TopicProducer`](crate::TopicProducer) | no counterpart in Kafka. It looks the name up once, and [`send_bytes`](crate::TopicProducer::send_bytes) allocates nothing (without interceptors) |
-//! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`null_header`](crate::Record::null_header) | the [name](crate::HeaderName) can be any bytes; Java's is text |
+//! | `RecordHeaders.add(key, value)` | [`Record::header`](crate::Record::header), [`header_null`](crate::Record::header_null) | the [name](crate::HeaderName) can be any bytes; Java's is text |
 //! | `flush` | [`flush`](crate::Producer::flush) | fails with the first failure among the records that it waited for |
-//! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_within`](crate::Producer::close_within) | the same |
+//! | `close`, `close(timeout)` | [`close`](crate::Producer::close), [`close_timeout`](crate::Producer::close_timeout) | the same |
 //! | `partitionsFor` | [`Topic::partition_count`](crate::Topic::partition_count) | |
 //! | `metrics` | [`stats`](crate::Producer::stats) | |
 //! | the sender thread | [`poll`](crate::Producer::poll) | there is a thread while a batch lingers or is retried. `poll` does its work on your thread: see [testing](super::testing) |
@@ -195,7 +195,7 @@
 //! | `max.poll.interval.ms`, 300000 | [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval), 5 min | the only deadline of a dynamic member |
 //! | `session.timeout.ms`, 45000 | [`session_timeout`](crate::ConsumerConfig::session_timeout), 45 s | for static members that left. The group notices at once that a dynamic member is gone |
 //! | `heartbeat.interval.ms`, 3000 | | there are none |
-//! | `isolation.level`, `read_uncommitted` | [`isolation`](crate::ConsumerConfig::isolation), the same | `read_committed` comes with transactions |
+//! | `isolation.level`, `read_uncommitted` | [`isolation_level`](crate::ConsumerConfig::isolation_level), the same | `read_committed` comes with transactions |
 //! | `partition.assignment.strategy`, range, cooperative-sticky | [`assignors`](crate::ConsumerConfig::assignors), the same | all of Kafka's four, and [`Assignor`](crate::assignor::Assignor)s of your own |
 //! | `exclude.internal.topics`, `true` | [`exclude_internal_topics`](crate::ConsumerConfig::exclude_internal_topics), yes | |
 //! | `check.crcs`, `true` | | always |
@@ -208,7 +208,7 @@
 //!
 //! | `KafkaConsumer` | [`Consumer`](crate::Consumer) | what differs |
 //! |---|---|---|
-//! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with`](crate::Consumer::subscribe_with) | the listener gets its [access to the partitions](crate::PartitionAccess) as an argument |
+//! | `subscribe(topics)`, with a listener | [`subscribe`](crate::Consumer::subscribe), [`subscribe_with_listener`](crate::Consumer::subscribe_with_listener) | the listener gets its [access to the partitions](crate::RebalanceContext) as an argument |
 //! | `subscribe(Pattern)` | [`subscribe_pattern`](crate::Consumer::subscribe_pattern) | a prefix or a closure; for regular expressions, add a library of your own |
 //! | `assign`, `unsubscribe`, `assignment`, `subscription` | the same | with automatic commits, `unsubscribe` commits first |
 //! | `poll` | [`poll`](crate::Consumer::poll) | waits for records, not only for the group; the append itself wakes it |
@@ -272,20 +272,20 @@
 //! | `log.cleaner.threads`, 1 | [`MaintainerConfig::threads`](crate::MaintainerConfig::threads), 1 | these threads also delete |
 //! | `log.retention.check.interval.ms`, 300000; `log.cleaner.backoff.ms`, 15000 | [`MaintainerConfig::interval`](crate::MaintainerConfig::interval), 15 s | one interval for both |
 //! | `log.cleaner.io.max.bytes.per.second`, no limit | [`MaintainerConfig::bytes_per_second`](crate::MaintainerConfig::bytes_per_second), no limit | |
-//! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_bytes`](crate::LogConfig::dedupe_bytes), 128 MiB | for each thread, and only while it compacts |
+//! | `log.cleaner.dedupe.buffer.size`, 134217728 | [`LogConfig::dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes), 128 MiB | for each thread, and only while it compacts |
 //! | `log.cleaner.io.buffer.size`, `log.cleaner.io.buffer.load.factor` | | buffers are as large as the batches that are read |
 //! | `log.flush.scheduler.interval.ms`, `log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms` | | checkpoints are written when they change |
 //! | `log.initial.task.delay.ms`, `log.segment.delete.delay.ms` | | there are no delays |
 //! | `num.recovery.threads.per.data.dir`, 2 (1 before 4.0) | [`StoreConfig::recovery_threads`](crate::StoreConfig::recovery_threads), 2 | |
 //! | `producer.id.expiration.ms`, 86400000 | [`LogConfig::producer_id_expiration`](crate::LogConfig::producer_id_expiration), one day | counts from the last arrival of a batch; Kafka counts from the timestamps of its records |
 //! | `producer.id.expiration.check.interval.ms`, 600000 | | producers are forgotten when a segment is begun, at a snapshot, by maintenance and at opening |
-//! | `offsets.topic.num.partitions`, 50 | [`CoordinatorConfig::offsets_partitions`](crate::CoordinatorConfig::offsets_partitions), 50 | |
+//! | `offsets.topic.num.partitions`, 50 | [`GroupCoordinatorConfig::offsets_partitions`](crate::GroupCoordinatorConfig::offsets_partitions), 50 | |
 //! | `offsets.topic.segment.bytes`, 104857600; `offsets.topic.compression.codec`, none; `offset.metadata.max.bytes`, 4096 | the same, fixed | the first two can be altered as settings of the topic; a partition of 4 MiB or more is rolled and compacted as soon as it has 16 times the bytes of its live records |
-//! | `offsets.retention.minutes`, 10080 | [`CoordinatorConfig::offsets_retention`](crate::CoordinatorConfig::offsets_retention), 7 days | counts from the end of the last member, or from the last commit, poll or look-up by a consumer if that is later |
-//! | `offsets.retention.check.interval.ms`, 600000 | [`CoordinatorConfig::offsets_retention_check_interval`](crate::CoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: each call that uses a group checks |
-//! | `group.initial.rebalance.delay.ms`, 3000 | [`CoordinatorConfig::initial_rebalance_delay`](crate::CoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process join at once |
-//! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`CoordinatorConfig::session_timeout_bounds`](crate::CoordinatorConfig::session_timeout_bounds), the same | |
-//! | `group.max.size`, 2147483647 | [`CoordinatorConfig::max_members`](crate::CoordinatorConfig::max_members), the same | |
+//! | `offsets.retention.minutes`, 10080 | [`GroupCoordinatorConfig::offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention), 7 days | counts from the end of the last member, or from the last commit, poll or look-up by a consumer if that is later |
+//! | `offsets.retention.check.interval.ms`, 600000 | [`GroupCoordinatorConfig::offsets_retention_check_interval`](crate::GroupCoordinatorConfig::offsets_retention_check_interval), 10 min | no timer: each call that uses a group checks |
+//! | `group.initial.rebalance.delay.ms`, 3000 | [`GroupCoordinatorConfig::initial_rebalance_delay`](crate::GroupCoordinatorConfig::initial_rebalance_delay), 0 | consumers of one process join at once |
+//! | `group.min.session.timeout.ms`, 6000; `group.max.session.timeout.ms`, 1800000 | [`GroupCoordinatorConfig::session_timeout_bounds`](crate::GroupCoordinatorConfig::session_timeout_bounds), the same | |
+//! | `group.max.size`, 2147483647 | [`GroupCoordinatorConfig::max_members`](crate::GroupCoordinatorConfig::max_members), the same | |
 //! | `broker.id`, `node.id`, cluster and directory ids | random for a new directory | kept in `meta.properties` |
 //! | `transaction.*`, `transaction.state.log.*` | | not yet |
 //! | replication, listeners, threads of the network, quotas, security, `remote.log.*` | | see above |

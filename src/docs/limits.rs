@@ -11,7 +11,7 @@
 //! | batch | [`max_message_bytes`](crate::LogConfig::max_message_bytes), default 1 MiB + 12, and at most one segment | applies to appends; a stored batch is read whatever its size |
 //! | record, key, value, header | what fits into a batch | |
 //! | records in a batch | 2³¹ - 1 | |
-//! | an expanded batch | [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes) | bounds the memory of decompression |
+//! | an expanded batch | [`max_decompressed_bytes`](crate::LogConfig::max_decompressed_bytes) | bounds the memory of decompression |
 //! | index of a segment | [`index_bytes`](crate::LogConfig::index_bytes), default 10 MiB | a segment is closed when one of its indexes is full |
 //! | log | the disk | |
 //! | producers a log knows | memory | the log forgets a producer that it has not heard for [`producer_id_expiration`](crate::LogConfig::producer_id_expiration), and a closed producer of this store |
@@ -32,7 +32,7 @@
 //! | client id | 32,000 bytes | ids of members begin with it |
 //! | metadata of a committed offset | 4096 bytes | Kafka's `offset.metadata.max.bytes` |
 //! | a commit | 64 MiB | one batch of the offsets topic |
-//! | members of a group | [`max_members`](crate::CoordinatorConfig::max_members) | |
+//! | members of a group | [`max_members`](crate::GroupCoordinatorConfig::max_members) | |
 //!
 //! A record takes at least 68 bytes on disk in a batch of its own, and at least 7 in a batch with
 //! others.

@@ -132,9 +132,9 @@
 //! | to test | use |
 //! |---|---|
 //! | a disk without room | `Fault::Error(StorageFull)` on writes, or `MemFs::set_capacity` |
-//! | no descriptors left | `Fault::Os(24)` on `Open` |
+//! | no descriptors left | `Fault::Errno(24)` on `Open` |
 //! | an fsync that fails | `Fault::Error(Other)` on `SyncData`: the log is [poisoned](super::durability#a-poisoned-log), other logs go on |
-//! | a write that is cut short | `Fault::ErrorAfter`, `Fault::Short` |
+//! | a write that is cut short | `Fault::PartialWrite`, `Fault::ShortIo` |
 //! | corruption | `Fault::FlipBit` on `Read` and `View` |
 //! | a slow disk, or one call that is held until the test releases it | [`Fault::call`](crate::fs::Fault::call) |
 //! | faults in one partition | `.path("orders-1")` |
@@ -150,7 +150,7 @@
 //! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
 //!
 //! let broken = Fault::Error(io::ErrorKind::Other);
-//! fs.add(Rule::new(Operation::SyncData, broken).path("orders-1"));
+//! fs.add_rule(Rule::new(Operation::SyncData, broken).path("orders-1"));
 //! let to = |partition| producer.send(ProducerRecord::new("orders", "paid").partition(partition))?.wait();
 //! assert_eq!(to(0)?.offset, Some(0));
 //! assert!(to(1).is_err());
@@ -168,7 +168,7 @@
 //! once:
 //!
 //! ```
-//! use annals::{fs::{MemFs, Survive}, *};
+//! use annals::{fs::{MemFs, CrashState}, *};
 //!
 //! let open = |disk: &MemFs| Store::open("data", StoreConfig::default().fs(disk.clone()).maintenance(None));
 //! let disk = MemFs::new();
@@ -178,7 +178,7 @@
 //! for n in 0..10_u64 {
 //!     producer.send(("orders", format!("order {n}")))?.wait()?;
 //!     for seed in 0..5 {
-//!         let after = open(&disk.crash(Survive::Some { seed }))?;
+//!         let after = open(&disk.crash(CrashState::Random { seed }))?;
 //!         let log = after.topic("orders")?.partition(0)?;
 //!         assert_eq!(log.get(n)?.unwrap().value_str(), Some(format!("order {n}").as_str()));
 //!     }
@@ -274,7 +274,7 @@
 //! let keys: Vec<String> =
 //!     shop.poll(Duration::ZERO)?.into_iter().flatten().map(|record| record.key).collect();
 //! assert_eq!(keys, ["apple", "plum"]);
-//! assert_eq!(shop.poisoned(), 1);
+//! assert_eq!(shop.poison_count(), 1);
 //! assert_eq!(letters.get(0)?.unwrap().key_str(), Some("pear"));
 //! # Ok::<(), Error>(())
 //! ```

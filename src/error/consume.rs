@@ -23,7 +23,7 @@ pub enum ConsumeError {
     #[error(
         "nothing is committed for partition {partition} of `{topic}`, and `auto_offset_reset` is none: seek to where it should begin"
     )]
-    NoOffset {
+    NoOffsetForPartition {
         /// The topic.
         topic: String,
         /// The partition.
@@ -46,7 +46,7 @@ pub enum ConsumeError {
     #[error(
         "the consumer has no group, so it cannot {what}: create its options with `ConsumerConfig::new(group)`"
     )]
-    NoGroup {
+    NoGroupId {
         /// The operation that needs a group.
         what: &'static str,
     },
@@ -56,7 +56,7 @@ pub enum ConsumeError {
         /// The group.
         group: String,
         /// The reason.
-        reason: CommitRefusal,
+        reason: CommitError,
     },
     /// A partition cannot be read at the consumer's position, which does not change: seek past the
     /// damage, pause the partition, or restore the file.
@@ -89,7 +89,7 @@ pub enum ConsumeError {
 /// The reason why offsets were not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CommitRefusal {
+pub enum CommitError {
     /// The group rejected the commit: partitions have been assigned anew, or another consumer has
     /// taken over.
     #[error("{0}")]
@@ -133,7 +133,7 @@ pub enum CommitRefusal {
     },
     /// Offsets above this cannot be in a log.
     #[error("there is no offset {offset}; commit the offset of the next record to read")]
-    ImpossibleOffset {
+    InvalidOffset {
         /// The offset.
         offset: Offset,
     },
@@ -146,8 +146,8 @@ impl ConsumeError {
             | ConsumeError::NotSubscribed
             | ConsumeError::MixedSubscription { .. }
             | ConsumeError::CallbackPanicked { .. }
-            | ConsumeError::NoGroup { .. } => ErrorKind::InvalidInput,
-            ConsumeError::NoOffset { .. } => ErrorKind::OutOfRange,
+            | ConsumeError::NoGroupId { .. } => ErrorKind::InvalidInput,
+            ConsumeError::NoOffsetForPartition { .. } => ErrorKind::OutOfRange,
             ConsumeError::CommitFailed { reason, .. } => reason.kind(),
             ConsumeError::Partition { source, .. } => source.kind(),
             ConsumeError::Closed => ErrorKind::Closed,
@@ -155,15 +155,15 @@ impl ConsumeError {
     }
 }
 
-impl CommitRefusal {
+impl CommitError {
     fn kind(&self) -> ErrorKind {
         match self {
-            CommitRefusal::Group(error) => error.kind(),
-            CommitRefusal::NotAssigned { .. } => ErrorKind::Rebalancing,
-            CommitRefusal::UnknownTopicOrPartition { .. } => ErrorKind::NotFound,
-            CommitRefusal::NotSubscribed { .. }
-            | CommitRefusal::MetadataTooLarge { .. }
-            | CommitRefusal::ImpossibleOffset { .. } => ErrorKind::InvalidInput,
+            CommitError::Group(error) => error.kind(),
+            CommitError::NotAssigned { .. } => ErrorKind::Rebalancing,
+            CommitError::UnknownTopicOrPartition { .. } => ErrorKind::NotFound,
+            CommitError::NotSubscribed { .. }
+            | CommitError::MetadataTooLarge { .. }
+            | CommitError::InvalidOffset { .. } => ErrorKind::InvalidInput,
         }
     }
 }

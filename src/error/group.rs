@@ -52,7 +52,7 @@ pub enum GroupError {
     /// The session timeout is outside of the store's bounds.
     /// Kafka: `InvalidSessionTimeoutException`.
     #[error(
-        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `CoordinatorConfig::session_timeout_bounds`"
+        "`session_timeout` is {given:?}, and the store takes {least:?} to {most:?}; choose one of these, or change the store's `GroupCoordinatorConfig::session_timeout_bounds`"
     )]
     InvalidSessionTimeout {
         /// The given value.
@@ -64,7 +64,7 @@ pub enum GroupError {
     },
     /// The group is full. Kafka: `GroupMaxSizeReachedException`.
     #[error(
-        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `CoordinatorConfig::max_members`"
+        "the group has {limit} members, which is the most it may have; close a consumer of it first, or raise `GroupCoordinatorConfig::max_members`"
     )]
     GroupMaxSizeReached {
         /// The limit.
@@ -94,7 +94,7 @@ pub enum GroupError {
     #[error(
         "members of group `{group}` read `{topic}`; close them, let them subscribe to other topics, or remove them with `Admin::remove_members`, first"
     )]
-    Subscribed {
+    GroupSubscribedToTopic {
         /// The group.
         group: String,
         /// The topic.
@@ -104,7 +104,7 @@ pub enum GroupError {
     #[error(
         "nothing is committed for partition {partition} of `{topic}`, so there is nothing to shift; name an offset"
     )]
-    NothingCommitted {
+    NoCommittedOffset {
         /// The topic.
         topic: String,
         /// The partition.
@@ -114,7 +114,7 @@ pub enum GroupError {
     #[error(
         "record {offset} in partition {partition} of `__consumer_offsets` cannot be read: {reason}; restore the directory of the partition from a copy"
     )]
-    Unreadable {
+    CorruptOffsetsTopic {
         /// The partition.
         partition: u32,
         /// The offset of the record.
@@ -132,11 +132,13 @@ impl GroupError {
             | GroupError::IllegalGeneration { .. }
             | GroupError::RebalanceInProgress => ErrorKind::Rebalancing,
             GroupError::FencedInstanceId { .. } => ErrorKind::Fenced,
-            GroupError::NonEmptyGroup { .. } | GroupError::Subscribed { .. } => ErrorKind::InUse,
-            GroupError::UnknownGroup { .. } | GroupError::NothingCommitted { .. } => {
+            GroupError::NonEmptyGroup { .. } | GroupError::GroupSubscribedToTopic { .. } => {
+                ErrorKind::InUse
+            }
+            GroupError::UnknownGroup { .. } | GroupError::NoCommittedOffset { .. } => {
                 ErrorKind::NotFound
             }
-            GroupError::Unreadable { .. } => ErrorKind::Corrupt,
+            GroupError::CorruptOffsetsTopic { .. } => ErrorKind::Corrupt,
             GroupError::InconsistentGroupProtocol { .. }
             | GroupError::InvalidSessionTimeout { .. }
             | GroupError::GroupMaxSizeReached { .. }

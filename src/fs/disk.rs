@@ -14,9 +14,9 @@
 //!   through a handle opened for reading `PermissionDenied`, whatever number the
 //!   system has for it.
 
+use super::{DirEntry, DirLock, EntryKind, File, FileView, Fs, OpenMode};
 #[cfg(unix)]
 use super::{DirGuard, HeldDir, held};
-use super::{DirLock, Entry, EntryKind, File, FileView, Fs, Open};
 use crate::types::Timestamp;
 use std::fs;
 use std::io;
@@ -30,13 +30,13 @@ use std::sync::Arc;
 /// flushing, and a local file system: network file systems promise less.
 ///
 /// ```
-/// use annals::fs::{DiskFs, File, Fs, Open};
+/// use annals::fs::{DiskFs, File, Fs, OpenMode};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("hello");
 ///
-/// let file = DiskFs.open(&path, Open::CreateNew)?;
+/// let file = DiskFs.open(&path, OpenMode::CreateNew)?;
 /// file.write_all_at(b"hello", 0)?;
 /// file.sync_data()?; // the bytes are durable
 /// DiskFs.sync_dir(dir.path())?; // and so is the name
@@ -49,11 +49,11 @@ use std::sync::Arc;
 pub struct DiskFs;
 
 impl Fs for DiskFs {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(DiskFile::open(path, how)?))
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -72,7 +72,7 @@ impl Fs for DiskFs {
                 (EntryKind::Other, 0)
             };
             let name = entry.file_name().to_string_lossy().into_owned();
-            entries.push(Entry { name, kind, len });
+            entries.push(DirEntry { name, kind, len });
         }
         Ok(entries)
     }
@@ -299,10 +299,10 @@ impl std::os::fd::AsFd for Handle {
 }
 
 impl DiskFile {
-    fn open(path: &Path, how: Open) -> io::Result<DiskFile> {
-        let writable = how != Open::ReadOnly;
+    fn open(path: &Path, how: OpenMode) -> io::Result<DiskFile> {
+        let writable = how != OpenMode::ReadOnly;
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(writable).create_new(how == Open::CreateNew);
+        options.read(true).write(writable).create_new(how == OpenMode::CreateNew);
         Ok(DiskFile { file: open_regular(&mut options, path)?, writable })
     }
 
@@ -549,7 +549,7 @@ mod tests {
         drop(ours);
         lock().unwrap();
         // A child that was just forked has a copy of the descriptor.
-        let file = DiskFile::open(&path, Open::ReadWrite).unwrap();
+        let file = DiskFile::open(&path, OpenMode::ReadWrite).unwrap();
         file.file.try_lock().unwrap();
         lock_for_brokers(&file.file).unwrap();
         let copy = file.file.try_clone().unwrap();

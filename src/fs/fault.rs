@@ -18,12 +18,12 @@
 mod rule;
 mod turns;
 
-pub use self::rule::{Fault, Hook, Rule};
+pub use self::rule::{Fault, FaultHook, Rule};
 pub(crate) use self::turns::Place;
 pub use self::turns::Turns;
 
 use self::rule::{Active, Effect};
-use super::{DirGuard, DirLock, Entry, File, FileView, Fs, HeldDir, Open};
+use super::{DirEntry, DirGuard, DirLock, File, FileView, Fs, HeldDir, OpenMode};
 use crate::sync::{Mutex, thread};
 use crate::types::Timestamp;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub enum Operation {
     /// [`Fs::open`] of a file that exists.
     Open,
-    /// [`Fs::open`] with [`Open::CreateNew`].
+    /// [`Fs::open`] with [`OpenMode::CreateNew`].
     CreateNew,
     /// [`Fs::list`].
     List,
@@ -120,25 +120,25 @@ pub struct RuleId(u64);
 /// faults, that of the rule added first strikes, and only that one.
 ///
 /// ```
-/// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, Open, Operation, Rule, Survive};
+/// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, OpenMode, Operation, Rule, CrashState};
 /// use std::io::ErrorKind;
 /// use std::path::Path;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let memory = MemFs::new();
 /// let fs = FaultFs::new(memory.clone());
-/// let rule = fs.add(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
+/// let rule = fs.add_rule(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
 ///
-/// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+/// let file = fs.open(Path::new("/log"), OpenMode::CreateNew)?;
 /// fs.sync_dir(Path::new("/"))?;
 /// file.write_all_at(b"precious", 0)?;
 /// assert!(file.sync_data().is_err());
 ///
-/// assert_eq!(fs.fired(rule), 1);
+/// assert_eq!(fs.hit_count(rule), 1);
 /// assert_eq!(fs.trace().last().unwrap().result, Err(ErrorKind::Other));
 /// // The sync that failed has saved nothing.
-/// let disk = memory.crash(Survive::SyncedOnly);
-/// assert_eq!(disk.open(Path::new("/log"), Open::ReadOnly)?.len()?, 0);
+/// let disk = memory.crash(CrashState::SyncedOnly);
+/// assert_eq!(disk.open(Path::new("/log"), OpenMode::ReadOnly)?.len()?, 0);
 /// # Ok(())
 /// # }
 /// ```
@@ -229,7 +229,7 @@ impl FaultFs {
     }
 
     /// Adds a rule, which holds from now on, also for files that are open.
-    pub fn add(&self, rule: Rule) -> RuleId {
+    pub fn add_rule(&self, rule: Rule) -> RuleId {
         let mut state = self.faults.state.lock();
         let id = RuleId(state.next);
         state.next += 1;
@@ -250,7 +250,7 @@ impl FaultFs {
 
     /// Returns the number of calls that a rule struck; 0 for a rule that was removed.
     #[must_use]
-    pub fn fired(&self, id: RuleId) -> u64 {
+    pub fn hit_count(&self, id: RuleId) -> u64 {
         self.faults.state.lock().rules.get(&id).map_or(0, |rule| rule.fired)
     }
 
@@ -308,7 +308,7 @@ impl Faults {
     }
 
     /// Counts a call with every rule, and finds what is to become of it.
-    fn meet(&self, call: &Call) -> (Vec<Hook>, Option<Effect>) {
+    fn meet(&self, call: &Call) -> (Vec<FaultHook>, Option<Effect>) {
         let mut state = self.state.lock();
         *state.counts.entry(call.operation).or_default() += 1;
         let mut hooks = Vec::new();
@@ -329,7 +329,7 @@ impl Faults {
     /// [`pass`](Faults::pass) for a call that answers nothing but "done".
     fn pass_unit(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.pass(call, |effect| match effect {
-            Some(Effect::Pretend) => Ok(()),
+            Some(Effect::IgnoreSilently) => Ok(()),
             _ => work(),
         })
     }
@@ -351,15 +351,16 @@ impl Answer for usize {
 impl Answer for () {}
 impl Answer for u64 {}
 impl Answer for FileView {}
-impl Answer for Vec<Entry> {}
+impl Answer for Vec<DirEntry> {}
 impl Answer for Arc<dyn File> {}
 impl Answer for Box<dyn DirLock> {}
 impl Answer for Box<dyn DirGuard> {}
 impl Answer for Option<HeldDir> {}
 
 impl Fs for FaultFs {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let operation = if how == Open::CreateNew { Operation::CreateNew } else { Operation::Open };
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
+        let operation =
+            if how == OpenMode::CreateNew { Operation::CreateNew } else { Operation::Open };
         let path: Arc<Path> = path.into();
         self.faults.pass(Call::new(operation, Arc::clone(&path)), |_| {
             let inner = self.inner.open(&path, how)?;
@@ -368,7 +369,7 @@ impl Fs for FaultFs {
         })
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         self.faults.pass(Call::new(Operation::List, dir.into()), |_| self.inner.list(dir))
     }
 
@@ -482,7 +483,7 @@ impl<F: Inner> File for FaultFile<F> {
         let call = self.call(Operation::Read, at, buf.len() as u64);
         self.faults.pass(call, |effect| {
             let limit = match effect {
-                Some(Effect::Short(bytes)) => bytes.min(buf.len()),
+                Some(Effect::ShortIo(bytes)) => bytes.min(buf.len()),
                 _ => buf.len(),
             };
             let buf = buf.get_mut(..limit).unwrap_or_default();
@@ -497,11 +498,11 @@ impl<F: Inner> File for FaultFile<F> {
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
         let call = self.call(Operation::Write, at, buf.len() as u64);
         self.faults.pass(call, |effect| match effect {
-            Some(Effect::Pretend) => Ok(buf.len()),
-            Some(Effect::Short(bytes)) => {
+            Some(Effect::IgnoreSilently) => Ok(buf.len()),
+            Some(Effect::ShortIo(bytes)) => {
                 self.inner.file().write_at(buf.get(..bytes).unwrap_or(buf), at)
             }
-            Some(Effect::ErrorAfter(bytes, failure)) => {
+            Some(Effect::PartialWrite(bytes, failure)) => {
                 self.inner.file().write_all_at(buf.get(..bytes).unwrap_or(buf), at)?;
                 Err(failure.into())
             }

@@ -4,7 +4,7 @@
 //! has its name now.
 
 use super::disk::{DiskFile, Handle, is_a_directory, lock_file, not_regular};
-use super::{DirGuard, DirLock, DiskFs, Entry, EntryKind, File, Fs, HeldDir, Open};
+use super::{DirEntry, DirGuard, DirLock, DiskFs, EntryKind, File, Fs, HeldDir, OpenMode};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{self as at, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
@@ -147,20 +147,20 @@ impl HeldDisk {
 }
 
 impl Fs for HeldDisk {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
         let at = self.within(path)?;
         let flags = match how {
-            Open::CreateNew if &*at == Path::new(".") => {
+            OpenMode::CreateNew if &*at == Path::new(".") => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-            Open::ReadWrite => OFlags::RDWR,
-            Open::ReadOnly => OFlags::RDONLY,
+            OpenMode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            OpenMode::ReadWrite => OFlags::RDWR,
+            OpenMode::ReadOnly => OFlags::RDONLY,
         };
-        Ok(Arc::new(self.open_file(&at, flags, how != Open::ReadOnly)?))
+        Ok(Arc::new(self.open_file(&at, flags, how != OpenMode::ReadOnly)?))
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut dir = Dir::new(open(self.dir(), &self.within(dir)?, DIRECTORY)?)?;
         let mut entries = Vec::new();
         while let Some(entry) = dir.read() {
@@ -182,7 +182,7 @@ impl Fs for HeldDisk {
                 _ => (EntryKind::Other, 0),
             };
             let name = OsStr::from_bytes(name.to_bytes()).to_string_lossy().into_owned();
-            entries.push(Entry { name, kind, len });
+            entries.push(DirEntry { name, kind, len });
         }
         Ok(entries)
     }

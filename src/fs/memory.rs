@@ -29,7 +29,7 @@ use self::content::Content;
 use self::crash::Luck;
 use self::space::Space;
 use self::tree::{Change, DirId, Names, Node, Tree, components};
-use super::{DirGuard, DirLock, Entry, EntryKind, File, FileView, Fs, HeldDir, Open};
+use super::{DirEntry, DirGuard, DirLock, EntryKind, File, FileView, Fs, HeldDir, OpenMode};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap};
@@ -41,11 +41,11 @@ use std::sync::Arc;
 /// The part of the unsynced writes that survives a loss of power. Synced writes always survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Survive {
+pub enum CrashState {
     /// Nothing: every file and every directory is as it was last synced.
     SyncedOnly,
     /// All of it.
-    Everything,
+    AllWrites,
     /// A part, chosen by the seed; the same seed on the same file system chooses the same.
     ///
     /// Every block of 4 KiB, and in some crashes every sector of 512 bytes, is the
@@ -54,7 +54,7 @@ pub enum Survive {
     /// zeros stand for what is missing. A name that was created, replaced or removed is
     /// what it was at some moment since its directory was synced, and a rename happened
     /// as a whole or not at all.
-    Some {
+    Random {
         /// Chooses. Try many.
         seed: u64,
     },
@@ -69,19 +69,19 @@ pub enum Survive {
 /// [`DiskFs`](super::DiskFs) does.
 ///
 /// ```
-/// use annals::fs::{File, Fs, MemFs, Open, Survive};
+/// use annals::fs::{File, Fs, MemFs, OpenMode, CrashState};
 /// use std::path::Path;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let fs = MemFs::new();
-/// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+/// let file = fs.open(Path::new("/log"), OpenMode::CreateNew)?;
 /// fs.sync_dir(Path::new("/"))?;
 /// file.write_all_at(b"synced", 0)?;
 /// file.sync_data()?;
 /// file.write_all_at(b", not synced", 6)?;
 ///
-/// let disk = fs.crash(Survive::SyncedOnly); // and `fs` goes on
-/// let left = disk.open(Path::new("/log"), Open::ReadOnly)?;
+/// let disk = fs.crash(CrashState::SyncedOnly); // and `fs` goes on
+/// let left = disk.open(Path::new("/log"), OpenMode::ReadOnly)?;
 /// assert_eq!(left.view(left.len()?)?.as_slice(), b"synced");
 /// assert_ne!(disk.boot_id(), fs.boot_id());
 /// # Ok(())
@@ -154,13 +154,13 @@ impl MemFs {
     /// `StorageFull`.
     ///
     /// ```
-    /// use annals::fs::{File, Fs, MemFs, Open};
+    /// use annals::fs::{File, Fs, MemFs, OpenMode};
     /// use std::io::ErrorKind::StorageFull;
     /// use std::path::Path;
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let fs = MemFs::with_capacity(4096);
-    /// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+    /// let file = fs.open(Path::new("/log"), OpenMode::CreateNew)?;
     /// assert_eq!(file.write_at(&[1; 5000], 0)?, 4096);
     /// assert_eq!(file.write_at(&[1; 904], 4096).unwrap_err().kind(), StorageFull);
     /// fs.set_capacity(8192);
@@ -188,22 +188,22 @@ impl MemFs {
     /// default there is no limit.
     ///
     /// A file counts until its last name is removed and its last handle is closed; the root does
-    /// not count. At the limit, [`Open::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock)
+    /// not count. At the limit, [`OpenMode::CreateNew`], [`Fs::create_dir`] and the [lock](Fs::lock)
     /// of a new file fail with `StorageFull`. A limit below the present number removes nothing.
     ///
     /// ```
-    /// use annals::fs::{Fs, MemFs, Open};
+    /// use annals::fs::{Fs, MemFs, OpenMode};
     /// use std::io::ErrorKind::StorageFull;
     /// use std::path::Path;
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let fs = MemFs::new();
     /// fs.set_file_limit(1);
-    /// fs.open(Path::new("/a"), Open::CreateNew)?;
-    /// assert_eq!(fs.open(Path::new("/b"), Open::CreateNew).unwrap_err().kind(), StorageFull);
+    /// fs.open(Path::new("/a"), OpenMode::CreateNew)?;
+    /// assert_eq!(fs.open(Path::new("/b"), OpenMode::CreateNew).unwrap_err().kind(), StorageFull);
     /// fs.remove(Path::new("/a"))?;
     /// assert_eq!(fs.file_count(), 0);
-    /// fs.open(Path::new("/b"), Open::CreateNew)?;
+    /// fs.open(Path::new("/b"), OpenMode::CreateNew)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -231,19 +231,19 @@ impl MemFs {
     /// and its [`boot_id`](Fs::boot_id) is the next one. It costs one reference for each
     /// file, and time only for unsynced writes, so you can crash after each call.
     #[must_use]
-    pub fn crash(&self, how: Survive) -> MemFs {
+    pub fn crash(&self, how: CrashState) -> MemFs {
         let tree = self.shared.tree.write();
-        let mut luck = Luck::new(if let Survive::Some { seed } = how { seed } else { 0 });
+        let mut luck = Luck::new(if let CrashState::Random { seed } = how { seed } else { 0 });
         let names = match how {
-            Survive::SyncedOnly => tree.synced.clone(),
-            Survive::Everything => tree.live.clone(),
-            Survive::Some { .. } => tree.survivor(&mut luck),
+            CrashState::SyncedOnly => tree.synced.clone(),
+            CrashState::AllWrites => tree.live.clone(),
+            CrashState::Random { .. } => tree.survivor(&mut luck),
         };
         let mut copies =
             Copies::new(Space::like(&self.shared.space), |content: &Content| match how {
-                Survive::SyncedOnly => content.synced(),
-                Survive::Everything => content.everything(),
-                Survive::Some { .. } => content.survivor(&mut luck),
+                CrashState::SyncedOnly => content.synced(),
+                CrashState::AllWrites => content.everything(),
+                CrashState::Random { .. } => content.survivor(&mut luck),
             });
         let names = copies.names(&names);
         MemFs::build(Tree::settled(names), copies.space, self.shared.boot.saturating_add(1))
@@ -257,17 +257,17 @@ impl MemFs {
     /// the [`boot_id`](Fs::boot_id) stays.
     ///
     /// ```
-    /// use annals::fs::{Fs, MemFs, Open, Survive};
+    /// use annals::fs::{Fs, MemFs, OpenMode, CrashState};
     /// use std::path::Path;
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let fs = MemFs::new();
-    /// fs.open(Path::new("/log"), Open::CreateNew)?;
+    /// fs.open(Path::new("/log"), OpenMode::CreateNew)?;
     ///
     /// let killed = fs.kill();
     /// assert_eq!(killed.boot_id(), fs.boot_id());
     /// assert_eq!(killed.list(Path::new("/"))?.len(), 1);
-    /// assert_eq!(killed.crash(Survive::SyncedOnly).list(Path::new("/"))?.len(), 0);
+    /// assert_eq!(killed.crash(CrashState::SyncedOnly).list(Path::new("/"))?.len(), 0);
     /// # Ok(())
     /// # }
     /// ```
@@ -374,11 +374,11 @@ impl<F: FnMut(&Content) -> Content> Copies<F> {
 }
 
 impl Fs for MemFs {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        if how != Open::CreateNew {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
+        if how != OpenMode::CreateNew {
             let tree = self.shared.tree.read();
             let node = tree.find_file(self.at(&tree, path)?)?;
-            return Ok(Arc::new(self.handle(node, how == Open::ReadWrite)));
+            return Ok(Arc::new(self.handle(node, how == OpenMode::ReadWrite)));
         }
         let mut tree = self.shared.tree.write();
         let at = match tree.place(self.at(&tree, path)?) {
@@ -396,7 +396,7 @@ impl Fs for MemFs {
         Ok(Arc::new(self.handle(node, true)))
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let tree = self.shared.tree.read();
         let dir = tree.find_dir(self.at(&tree, dir)?)?;
         let names = tree.live.get(&dir).into_iter().flatten();
@@ -405,7 +405,7 @@ impl Fs for MemFs {
                 Node::File(file) => (EntryKind::File, file.state.lock().content.len()),
                 Node::Dir(_) => (EntryKind::Directory, 0),
             };
-            Entry { name: name.to_string_lossy().into_owned(), kind, len }
+            DirEntry { name: name.to_string_lossy().into_owned(), kind, len }
         });
         Ok(entries.collect())
     }

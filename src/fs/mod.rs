@@ -24,8 +24,8 @@ pub use disk::DiskFs;
 pub(crate) use fault::Place;
 #[doc(hidden)]
 pub use fault::Turns;
-pub use fault::{Call, Fault, FaultFs, Hook, Operation, Rule, RuleId};
-pub use memory::{MemFs, Survive};
+pub use fault::{Call, Fault, FaultFs, FaultHook, Operation, Rule, RuleId};
+pub use memory::{CrashState, MemFs};
 pub(crate) use revocable::Revocable;
 pub use view::FileView;
 
@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 /// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Open {
+pub enum OpenMode {
     /// Create it for reading and writing; `AlreadyExists` if there is something of that name.
     CreateNew,
     /// Open an existing file for reading and writing; `NotFound` if there is none.
@@ -59,7 +59,7 @@ pub enum EntryKind {
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirEntry {
     /// The name, without its directory. A name that is not UTF-8 is given with replacement
     /// characters.
     pub name: String,
@@ -79,15 +79,15 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// Opens a regular file. A symbolic link at the file's own name is not followed.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NotFound` as [`Open`] says; `IsADirectory` or, for anything else that
+    /// `AlreadyExists`, `NotFound` as [`OpenMode`] says; `IsADirectory` or, for anything else that
     /// is no regular file, `InvalidInput`; what the system says otherwise.
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>>;
 
     /// The entries of a directory, in no particular order.
     ///
     /// # Errors
     /// `NotFound` if it does not exist, `NotADirectory` if it is something else.
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
 
     /// Creates a directory and those above it that are missing, and makes their names durable.
     /// One that exists already is no error.
@@ -148,7 +148,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// they are, and only the lock file of a directory keeps a second writer out.
     ///
     /// ```
-    /// use annals::fs::{Fs, MemFs, Open};
+    /// use annals::fs::{Fs, MemFs, OpenMode};
     /// use std::path::Path;
     ///
     /// # fn main() -> std::io::Result<()> {
@@ -157,7 +157,7 @@ pub trait Fs: Send + Sync + Debug + 'static {
     /// fs.create_dir(dir)?;
     /// let held = fs.hold_dir(dir)?.expect("this file system can");
     /// fs.rename_dir(dir, moved)?;
-    /// held.fs.open(&dir.join("a"), Open::CreateNew)?;
+    /// held.fs.open(&dir.join("a"), OpenMode::CreateNew)?;
     /// assert_eq!(fs.list(moved)?.len(), 1);
     /// # Ok(())
     /// # }
@@ -199,11 +199,11 @@ pub trait Fs: Send + Sync + Debug + 'static {
 
 /// A shared file system is one too.
 impl<F: Fs + ?Sized> Fs for Arc<F> {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
         (**self).open(path, how)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         (**self).list(dir)
     }
 

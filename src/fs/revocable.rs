@@ -1,6 +1,6 @@
 //! Access to a file system that can be taken back.
 
-use super::{DirGuard, DirLock, Entry, File, Fs, HeldDir, Open, Turns};
+use super::{DirEntry, DirGuard, DirLock, File, Fs, HeldDir, OpenMode, Turns};
 use crate::sync::RwLock;
 use std::io;
 use std::path::Path;
@@ -35,11 +35,11 @@ impl Revocable {
 }
 
 impl Fs for Revocable {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
         self.fs()?.open(path, how)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         self.fs()?.list(dir)
     }
 

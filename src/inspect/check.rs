@@ -1,9 +1,10 @@
 //! An index held against its log.
 
 use super::{
-    Batches, FileKind, FoundBatch, OffsetEntries, OffsetEntry, Piece, TimeEntries, corruption,
+    BatchScanner, FileKind, OffsetEntries, OffsetEntry, ScanItem, ScannedBatch, TimeEntries,
+    corruption,
 };
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::Fs;
 use crate::types::Timestamp;
 use std::path::Path;
@@ -38,12 +39,12 @@ fn log_name(path: &Path) -> String {
 }
 
 /// The batches of a log with readable headers, one by one.
-struct Headers(Batches);
+struct Headers(BatchScanner);
 
 impl Headers {
-    fn next(&mut self) -> Result<Option<FoundBatch>> {
+    fn next(&mut self) -> Result<Option<ScannedBatch>> {
         for piece in self.0.by_ref() {
-            if let Piece::Batch(batch) = piece? {
+            if let ScanItem::Batch(batch) = piece? {
                 return Ok(Some(batch));
             }
         }
@@ -71,7 +72,7 @@ fn check_offsets(
     log: &Path,
     report: &mut dyn FnMut(Corruption),
 ) -> Result<()> {
-    let mut headers = Headers(Batches::open(fs, log)?.headers_only());
+    let mut headers = Headers(BatchScanner::open(fs, log)?.headers_only());
     let mut entries = OffsetEntries::open(fs, path)?;
     let mut batch = headers.next()?;
     let mut before: Option<OffsetEntry> = None;
@@ -110,7 +111,7 @@ fn check_offsets(
             } else {
                 "it does not lie after the entry before it"
             };
-            let damage = Damage::IndexEntry { entry: number, what };
+            let damage = CorruptionKind::IndexEntry { entry: number, what };
             report(corruption(path, number.saturating_mul(8), Some(entry.offset), damage));
         }
         number = number.saturating_add(1);
@@ -124,10 +125,10 @@ fn check_times(
     log: &Path,
     report: &mut dyn FnMut(Corruption),
 ) -> Result<()> {
-    let mut headers = Headers(Batches::open(fs, log)?.headers_only());
+    let mut headers = Headers(BatchScanner::open(fs, log)?.headers_only());
     let mut entries = TimeEntries::open(fs, path)?;
     let mut largest = Timestamp::NONE;
-    let mut batch: Option<FoundBatch> = None;
+    let mut batch: Option<ScannedBatch> = None;
     let mut number = 0u64;
     let mut before = None;
     while let Some(entry) = take(&mut entries, report)? {
@@ -144,7 +145,7 @@ fn check_times(
         if !ordered || !ends || largest != entry.timestamp {
             let what =
                 "the batch that ends with its offset is not the latest so far, or has another time";
-            let damage = Damage::IndexEntry { entry: number, what };
+            let damage = CorruptionKind::IndexEntry { entry: number, what };
             report(corruption(path, number.saturating_mul(12), Some(entry.offset), damage));
         }
         number = number.saturating_add(1);

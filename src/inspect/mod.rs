@@ -7,7 +7,7 @@
 //!
 //! | file | read with |
 //! |---|---|
-//! | `%020d.log` | [`Batches`] |
+//! | `%020d.log` | [`BatchScanner`] |
 //! | `%020d.index` | [`OffsetEntries`], [`check_index`] |
 //! | `%020d.timeindex` | [`TimeEntries`], [`check_index`] |
 //! | `%020d.txnindex` | [`TxnEntries`] |
@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use annals::fs::DiskFs;
-//! use annals::inspect::{Batches, FileKind, Piece};
+//! use annals::inspect::{BatchScanner, FileKind, ScanItem};
 //! use annals::{Log, LogConfig};
 //!
 //! # let dir = tempfile::tempdir().unwrap();
@@ -28,10 +28,10 @@
 //! log.append("hello")?;
 //! let path = dir.path().join("00000000000000000000.log");
 //! assert_eq!(FileKind::of(&path), Some(FileKind::Log));
-//! for piece in Batches::open(&DiskFs, &path)? {
+//! for piece in BatchScanner::open(&DiskFs, &path)? {
 //!     match piece? {
-//!         Piece::Batch(batch) => println!("{} {:?}", batch.position, batch.checksum),
-//!         Piece::Damaged(damaged) => println!("{} {}", damaged.position, damaged.reason),
+//!         ScanItem::Batch(batch) => println!("{} {:?}", batch.position, batch.checksum),
+//!         ScanItem::Damaged(damaged) => println!("{} {}", damaged.position, damaged.reason),
 //!     }
 //! }
 //! # Ok::<(), annals::Error>(())
@@ -52,13 +52,13 @@ pub use crate::checkpoint::OffsetCheckpointEntry;
 pub use crate::producers::ProducerState;
 pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
-pub use pieces::{Batches, DamagedPiece, FoundBatch, Piece};
+pub use pieces::{BatchScanner, DamagedRange, ScanItem, ScannedBatch};
 pub use small::{
     EpochEntry, PartitionMetadata, RecentBatch, ShutdownMarker, epoch_checkpoint,
     offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
 };
 
-use crate::error::{Corruption, Damage, Error};
+use crate::error::{Corruption, CorruptionKind, Error};
 use crate::types::{MAX_OFFSET, Offset};
 use std::path::Path;
 
@@ -132,10 +132,15 @@ fn base_offset(path: &Path) -> Offset {
     base.filter(|base| *base <= MAX_OFFSET).unwrap_or(0)
 }
 
-fn corruption(path: &Path, position: u64, offset: Option<Offset>, reason: Damage) -> Corruption {
+fn corruption(
+    path: &Path,
+    position: u64,
+    offset: Option<Offset>,
+    reason: CorruptionKind,
+) -> Corruption {
     Corruption { path: path.to_path_buf(), position, offset, reason }
 }
 
 fn malformed(path: &Path, position: u64, reason: &'static str) -> Error {
-    Error::Corrupt(Box::new(corruption(path, position, None, Damage::Malformed(reason))))
+    Error::Corrupt(Box::new(corruption(path, position, None, CorruptionKind::Malformed(reason))))
 }

@@ -20,22 +20,22 @@ const PREFIX_BYTES: u64 = 12;
 
 /// A piece of a log file: a batch, or bytes that are not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
+pub enum ScanItem {
     /// A batch with a readable header.
-    Batch(FoundBatch),
+    Batch(ScannedBatch),
     /// Bytes that are no batch.
-    Damaged(DamagedPiece),
+    Damaged(DamagedRange),
 }
 
 /// A batch with a readable header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct FoundBatch {
+pub struct ScannedBatch {
     /// Its position in the file.
     pub position: u64,
     /// Its header.
     pub header: BatchHeader,
-    /// Whether its checksum matches its bytes; always so when [`Batches::headers_only`] was asked
+    /// Whether its checksum matches its bytes; always so when [`BatchScanner::headers_only`] was asked
     /// for.
     pub checksum: Result<(), InvalidBatch>,
 }
@@ -43,7 +43,7 @@ pub struct FoundBatch {
 /// Bytes that are no batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct DamagedPiece {
+pub struct DamagedRange {
     /// Their position in the file.
     pub position: u64,
     /// Their number: up to the next possible beginning of a batch, or to the end of the file.
@@ -51,7 +51,7 @@ pub struct DamagedPiece {
     /// Why they are no batch.
     pub reason: InvalidBatch,
     /// Whether the scan continues after them: a batch follows, or their length is plausible.
-    pub goes_on: bool,
+    pub resyncs: bool,
 }
 
 /// The batches of a log file in the order of their positions.
@@ -60,7 +60,7 @@ pub struct DamagedPiece {
 /// plausible, and otherwise at the next bytes that are a sound batch with higher offsets, if there
 /// are any.
 #[derive(Debug)]
-pub struct Batches {
+pub struct BatchScanner {
     window: Window,
     position: u64,
     /// The offsets of what follows are not below this.
@@ -69,27 +69,27 @@ pub struct Batches {
     done: bool,
 }
 
-impl Batches {
+impl BatchScanner {
     /// Opens the batches of a file, up to its present end.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(fs: &dyn Fs, path: &Path) -> Result<Batches> {
+    pub fn open(fs: &dyn Fs, path: &Path) -> Result<BatchScanner> {
         let window = Window::open(fs, path)?;
         let lowest = base_offset(path);
-        Ok(Batches { window, position: 0, lowest, headers_only: false, done: false })
+        Ok(BatchScanner { window, position: 0, lowest, headers_only: false, done: false })
     }
 
     /// Reads no more than the headers: checksums are not verified.
     #[must_use]
-    pub fn headers_only(mut self) -> Batches {
+    pub fn headers_only(mut self) -> BatchScanner {
         self.headers_only = true;
         self
     }
 
     /// Begins at a position instead of at the beginning.
     #[must_use]
-    pub fn starting_at(mut self, position: u64) -> Batches {
+    pub fn starting_at(mut self, position: u64) -> BatchScanner {
         self.position = position;
         self
     }
@@ -106,7 +106,7 @@ impl Batches {
     /// # Errors
     /// [`Error::Io`]; [`Error::BatchTooLarge`] over the limit; [`Error::InvalidBatch`] when the
     /// file has changed since.
-    pub fn read(&self, found: &FoundBatch, limit: u64) -> Result<RecordBatch> {
+    pub fn read(&self, found: &ScannedBatch, limit: u64) -> Result<RecordBatch> {
         let bytes = found.header.size_bytes() as u64;
         if bytes > limit {
             return Err(Error::BatchTooLarge { log: None, bytes, limit, option: "limit" });
@@ -115,7 +115,7 @@ impl Batches {
         Ok(RecordBatch::parse_unverified(bytes.into())?)
     }
 
-    fn step(&mut self) -> Result<Option<Piece>> {
+    fn step(&mut self) -> Result<Option<ScanItem>> {
         let position = self.position;
         let available = self.window.len().saturating_sub(position);
         if available == 0 {
@@ -129,11 +129,11 @@ impl Batches {
         let parsed = BatchHeader::parse(bytes);
         let length = plausible_length(bytes).filter(|length| *length <= available);
         let damaged = |bytes: Option<u64>, reason| {
-            Piece::Damaged(DamagedPiece {
+            ScanItem::Damaged(DamagedRange {
                 position,
                 bytes: bytes.unwrap_or(available),
                 reason,
-                goes_on: bytes.is_some(),
+                resyncs: bytes.is_some(),
             })
         };
         let header = match parsed {
@@ -158,7 +158,7 @@ impl Batches {
             let bytes = self.distance_to_next(Some(needed))?;
             self.pass(bytes);
         }
-        Ok(Some(Piece::Batch(FoundBatch { position, header, checksum })))
+        Ok(Some(ScanItem::Batch(ScannedBatch { position, header, checksum })))
     }
 
     /// How far away the next batch is from the damaged one at the position.
@@ -228,10 +228,10 @@ fn plausible_length(bytes: &[u8]) -> Option<u64> {
     (bytes.get(16) == Some(&2) && length >= BatchHeader::SIZE as u64).then_some(length)
 }
 
-impl Iterator for Batches {
-    type Item = Result<Piece>;
+impl Iterator for BatchScanner {
+    type Item = Result<ScanItem>;
 
-    fn next(&mut self) -> Option<Result<Piece>> {
+    fn next(&mut self) -> Option<Result<ScanItem>> {
         if self.done {
             return None;
         }
@@ -243,4 +243,4 @@ impl Iterator for Batches {
     }
 }
 
-impl std::iter::FusedIterator for Batches {}
+impl std::iter::FusedIterator for BatchScanner {}

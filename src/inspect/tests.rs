@@ -1,5 +1,5 @@
 use super::*;
-use crate::fs::{Fs, MemFs, Open};
+use crate::fs::{Fs, MemFs, OpenMode};
 use crate::types::Timestamp;
 use crate::{InvalidBatch, Log, LogConfig, Record};
 
@@ -11,11 +11,11 @@ fn put(fs: &MemFs, path: &str, bytes: &[u8]) {
     let path = Path::new(path);
     fs.create_dir(path.parent().unwrap()).unwrap();
     fs.remove(path).ok();
-    fs.open(path, Open::CreateNew).unwrap().write_all_at(bytes, 0).unwrap();
+    fs.open(path, OpenMode::CreateNew).unwrap().write_all_at(bytes, 0).unwrap();
 }
 
 fn get(fs: &MemFs, path: &str) -> Vec<u8> {
-    let file = fs.open(Path::new(path), Open::ReadOnly).unwrap();
+    let file = fs.open(Path::new(path), OpenMode::ReadOnly).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
@@ -33,12 +33,13 @@ fn log_of(batches: i64) -> MemFs {
     fs
 }
 
-fn pieces(fs: &MemFs) -> Vec<Piece> {
-    Batches::open(fs, Path::new(LOG)).unwrap().map(|piece| piece.unwrap()).collect()
+fn pieces(fs: &MemFs) -> Vec<ScanItem> {
+    BatchScanner::open(fs, Path::new(LOG)).unwrap().map(|piece| piece.unwrap()).collect()
 }
 
-fn sound(pieces: &[Piece]) -> usize {
-    let is_sound = |piece: &&Piece| matches!(piece, Piece::Batch(found) if found.checksum.is_ok());
+fn sound(pieces: &[ScanItem]) -> usize {
+    let is_sound =
+        |piece: &&ScanItem| matches!(piece, ScanItem::Batch(found) if found.checksum.is_ok());
     pieces.iter().filter(is_sound).count()
 }
 
@@ -72,7 +73,7 @@ fn the_scan_goes_on_behind_damage_of_plausible_length() {
         put(&fs, LOG, &damaged);
         let found = pieces(&fs);
         assert_eq!((found.len(), sound(&found)), (10, 9));
-        assert_eq!(matches!(found[2], Piece::Batch(_)), headers_readable);
+        assert_eq!(matches!(found[2], ScanItem::Batch(_)), headers_readable);
     }
 }
 
@@ -88,9 +89,9 @@ fn scan_finds_the_next_batch_after_a_damaged_length() {
         put(&fs, LOG, &damaged);
         let found = pieces(&fs);
         assert_eq!((found.len(), sound(&found)), (10, 9), "{length}");
-        if let Piece::Damaged(gap) = found[2] {
+        if let ScanItem::Damaged(gap) = found[2] {
             let expected = ((2 * size) as u64, size as u64, true);
-            assert_eq!((gap.position, gap.bytes, gap.goes_on), expected, "{length}");
+            assert_eq!((gap.position, gap.bytes, gap.resyncs), expected, "{length}");
         }
     }
 }
@@ -117,12 +118,12 @@ fn the_scan_stops_where_no_length_can_be_believed() {
         put(&fs, LOG, &[&bytes, tail].concat());
         let found = pieces(&fs);
         assert_eq!((found.len(), sound(&found)), (4, 3));
-        let Piece::Damaged(last) = found[3] else { panic!("{found:?}") };
-        assert_eq!((last.bytes, last.goes_on), (tail.len() as u64, false));
+        let ScanItem::Damaged(last) = found[3] else { panic!("{found:?}") };
+        assert_eq!((last.bytes, last.resyncs), (tail.len() as u64, false));
     }
     let legacy = include_bytes!("../../tests/vectors/legacy/v1-none.bin");
     put(&fs, LOG, legacy);
-    let Piece::Damaged(found) = pieces(&fs)[0] else { panic!() };
+    let ScanItem::Damaged(found) = pieces(&fs)[0] else { panic!() };
     assert_eq!(found.reason, InvalidBatch::LegacyFormat { magic: 1 });
 }
 
@@ -135,16 +136,16 @@ fn a_batch_larger_than_the_window_is_checked_whole() {
     log.close().unwrap();
     let found = pieces(&fs);
     assert_eq!(sound(&found), 2);
-    let batches = Batches::open(&fs, Path::new(LOG)).unwrap();
-    let Piece::Batch(large) = found[0] else { panic!() };
+    let batches = BatchScanner::open(&fs, Path::new(LOG)).unwrap();
+    let ScanItem::Batch(large) = found[0] else { panic!() };
     assert_eq!(batches.read(&large, 1 << 20).unwrap().records().unwrap().iter().count(), 1);
     assert!(matches!(batches.read(&large, 1000), Err(Error::BatchTooLarge { .. })));
     let mut bytes = get(&fs, LOG);
     bytes[299_999] ^= 1;
     put(&fs, LOG, &bytes);
     assert_eq!(sound(&pieces(&fs)), 1);
-    let headers = Batches::open(&fs, Path::new(LOG)).unwrap().headers_only();
-    assert_eq!(headers.filter(|piece| matches!(piece, Ok(Piece::Batch(_)))).count(), 2);
+    let headers = BatchScanner::open(&fs, Path::new(LOG)).unwrap().headers_only();
+    assert_eq!(headers.filter(|piece| matches!(piece, Ok(ScanItem::Batch(_)))).count(), 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A file seen through a buffer of fixed size.
 
 use crate::error::{Error, Result};
-use crate::fs::{File, Fs, Open};
+use crate::fs::{File, Fs, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn open(fs: &dyn Fs, path: &Path) -> Result<Window> {
-        let file = fs.open(path, Open::ReadOnly).map_err(|e| Error::io("open", path, e))?;
+        let file = fs.open(path, OpenMode::ReadOnly).map_err(|e| Error::io("open", path, e))?;
         let len = file.len().map_err(|e| Error::io("read", path, e))?;
         Ok(Window { file, path: path.to_path_buf(), len, buffer: Vec::new(), at: 0 })
     }

@@ -44,7 +44,7 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
     if batch.header().timestamp_type() == TimestampType::CreateTime {
         return Ok(batch);
     }
-    batch.view().verify_checksum()?;
+    batch.as_batch_ref().verify_checksum()?;
     let mut own = batch.into_bytes().to_vec();
     stamp_create_time(&mut own)?;
     Ok(RecordBatch::parse_unverified(own.into())?)
@@ -194,13 +194,13 @@ impl Shared {
         if header.is_transactional() || header.is_control() {
             return Err(Error::Unsupported(Unsupported::AppendingTransactions));
         }
-        let limit = self.config.max_expanded_bytes;
+        let limit = self.config.max_decompressed_bytes;
         let mut scratch = SCRATCH
             .take()
             .filter(|scratch| scratch.limit_bytes() == limit)
             .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
         let rules = self.rules(self.clock().now());
-        let checked = validate_for_append(batch.view(), &rules, &mut scratch);
+        let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
         SCRATCH.set(Some(scratch));
         let checked = checked?;
         // Read once: it may be altered meanwhile.
@@ -209,7 +209,7 @@ impl Shared {
             .compression()
             .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
         if let Some(compression) = recompress {
-            let mut rebuilt = self.rebuild(batch.view(), compression)?;
+            let mut rebuilt = self.rebuild(batch.as_batch_ref(), compression)?;
             let header = BatchHeader::parse(&rebuilt)?;
             return self.append_encoded(&mut rebuilt, header);
         }
@@ -245,11 +245,11 @@ impl Shared {
             .compression(compression)
             .producer(header.producer_id, header.producer_epoch, header.base_sequence)
             .transactional(header.is_transactional());
-        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         for (delta, record) in (0..).zip(batch.records(&mut scratch)?) {
-            builder.push_ref_at(delta, &record?)?;
+            builder.push_record_ref(delta, &record?)?;
         }
-        builder.take()
+        builder.build_bytes()
     }
 
     #[inline(always)]
@@ -342,7 +342,7 @@ impl Shared {
         let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
         let last = first.saturating_add(delta);
         if last > MAX_OFFSET {
-            return Err(InvalidBatch::Rule("the log has no offsets left").into());
+            return Err(InvalidBatch::RuleViolation("the log has no offsets left").into());
         }
         if header.has_producer()
             && let Some(repeated) = self.check_producer(writer, header)?

@@ -4,7 +4,7 @@
 use crate::checkpoint::CleanShutdown;
 use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
-use crate::fs::Open;
+use crate::fs::OpenMode;
 use crate::log::append::Writer;
 use crate::log::checkpoints::Checkpoint;
 use crate::log::config::LogConfig;
@@ -132,7 +132,7 @@ impl Shared {
         if at == 0 {
             return self.dir.replace_unsynced(&path, entries);
         }
-        let file = self.dir.fs.open(&path, Open::ReadWrite);
+        let file = self.dir.fs.open(&path, OpenMode::ReadWrite);
         file.and_then(|file| file.write_all_at(entries, at as u64))
             .map_err(|error| Error::io("write", &path, error))
     }
@@ -302,7 +302,7 @@ impl Shared {
         }
         let path = segment.path(Kind::Log);
         let cut_log = || -> io::Result<bool> {
-            let file = dir.fs.open(&path, Open::ReadWrite)?;
+            let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
             let cover = cover.map_or(&[][..], |(_, batch)| batch);
             // It is written over what is cut: on a full disk, there is no other room. A crash
             // before that leaves the beginning of a batch.
@@ -376,7 +376,9 @@ impl Shared {
             return Err(segment.corrupt(
                 scan.position(),
                 Some(end),
-                crate::error::Damage::Malformed("it cannot be read up to where it is to be cut"),
+                crate::error::CorruptionKind::Malformed(
+                    "it cannot be read up to where it is to be cut",
+                ),
             ));
         }
         let file = segment.file()?;

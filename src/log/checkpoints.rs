@@ -7,9 +7,9 @@ use crate::checkpoint::{
     CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
     topic_partition,
 };
-use crate::error::{Corruption, Damage, Error, ErrorKind, LogLocation, Result};
+use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
-use crate::fs::Open;
+use crate::fs::OpenMode;
 use crate::log::data_checkpoints::{
     DataCheckpoints, Key, LARGEST_FILE_BYTES, name_of, read_clean_shutdowns, read_lines,
     read_offsets,
@@ -67,7 +67,7 @@ impl Checkpoint {
             dir.events.emit(&Event::CheckpointIgnored { path, reason });
             return Ok(());
         }
-        let reason = Damage::Malformed(reason);
+        let reason = CorruptionKind::Malformed(reason);
         Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
     }
 }
@@ -447,7 +447,7 @@ pub(crate) fn change_second_line(dir: &SegmentDir, begin: &str) -> Result<()> {
     }
     let Some((at, digit)) = second else { return Ok(()) };
     let change = || -> io::Result<()> {
-        let file = dir.fs.open(&path, Open::ReadWrite)?;
+        let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
         file.write_all_at(&[digit ^ 1], at as u64)?;
         file.sync_data()
     };

@@ -140,7 +140,7 @@ impl Shared {
                 }
             }
         }
-        report.clean_until = self.cleaning.lock().cleaned.unwrap_or(0);
+        report.first_dirty_offset = self.cleaning.lock().cleaned.unwrap_or(0);
         // Also what a pass did that did not come to its end.
         if report.passes > 0 || report.records_removed > 0 || report.segments_removed > 0 {
             self.emit(&Event::Compacted(report));
@@ -288,8 +288,8 @@ impl Pass<'_> {
         let is_dirty =
             |source: &&Source<'_>| source.next > dirty.from && source.segment.base < dirty.upto;
         let unclean: Vec<Source<'_>> = sources.iter().filter(is_dirty).copied().collect();
-        let mut keys = KeyMap::new(config.dedupe_bytes, &(dirty.from..dirty.upto), seed())?;
-        let mut scratch = Scratch::new(config.max_expanded_bytes);
+        let mut keys = KeyMap::new(config.dedupe_buffer_bytes, &(dirty.from..dirty.upto), seed())?;
+        let mut scratch = Scratch::new(config.max_decompressed_bytes);
         let mut transactions = NoTransactions::with_active(self.active_producers(dirty.upto));
         let mapped = build_map(
             &unclean,

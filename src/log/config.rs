@@ -57,10 +57,10 @@ pub struct LogConfig {
     pub(crate) producer_id_expiration: Duration,
     pub(crate) max_compaction_lag: Duration,
     pub(crate) delete_retention: Duration,
-    pub(crate) dedupe_bytes: usize,
+    pub(crate) dedupe_buffer_bytes: usize,
     pub(crate) maintainer: Option<Maintainer>,
     pub(crate) leader_epoch: LeaderEpoch,
-    pub(crate) max_expanded_bytes: usize,
+    pub(crate) max_decompressed_bytes: usize,
     pub(crate) on_corruption: OnCorruption,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -119,7 +119,7 @@ impl CleanupPolicy {
 /// The reaction of an opening to damage that no crash explains.
 ///
 /// ```
-/// use annals::fs::{File, Fs, MemFs, Open};
+/// use annals::fs::{File, Fs, MemFs, OpenMode};
 /// use annals::{ErrorKind, Log, LogConfig, OnCorruption};
 /// use std::path::Path;
 ///
@@ -129,14 +129,14 @@ impl CleanupPolicy {
 /// log.append("b")?;
 ///
 /// let disk = fs.kill();
-/// let file = disk.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+/// let file = disk.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
 /// file.write_all_at(b"!", 67).unwrap(); // into the first batch; the second is whole
 ///
 /// let config = LogConfig::default().fs(disk);
 /// let refused = Log::open("orders-0", config.clone()).unwrap_err();
 /// assert_eq!(refused.kind(), ErrorKind::Corrupt);
 /// let cut = Log::open("orders-0", config.on_corruption(OnCorruption::Truncate))?;
-/// assert_eq!((cut.offsets().end, cut.recovery().dropped_bytes), (0, 138));
+/// assert_eq!((cut.offsets().end, cut.recovery().truncated_bytes), (0, 138));
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -146,7 +146,7 @@ pub enum OnCorruption {
     #[default]
     Fail,
     /// Opening truncates the log where the damage begins, and removes everything after it, intact
-    /// or not, as Kafka does. [`Recovery::dropped_bytes`](crate::Recovery::dropped_bytes) tells
+    /// or not, as Kafka does. [`Recovery::truncated_bytes`](crate::Recovery::truncated_bytes) tells
     /// how much. After a clean close opening reads no batch, and truncates nothing, if the last
     /// segment is as it was closed: damage elsewhere stays, and if a segment is missing, the
     /// others are kept. If the last segment is not as it was closed, opening continues as after a
@@ -200,10 +200,10 @@ impl Default for LogConfig {
             producer_id_expiration: Duration::from_secs(24 * 3600),
             max_compaction_lag: FOREVER,
             delete_retention: Duration::from_millis(86_400_000),
-            dedupe_bytes: 128 << 20,
+            dedupe_buffer_bytes: 128 << 20,
             maintainer: None,
             leader_epoch: -1,
-            max_expanded_bytes: DEFAULT_MAX_EXPANDED_BYTES,
+            max_decompressed_bytes: DEFAULT_MAX_EXPANDED_BYTES,
             on_corruption: OnCorruption::Fail,
             fs: Arc::new(DiskFs),
             clock: Arc::new(SystemClock::new()),
@@ -469,8 +469,8 @@ impl LogConfig {
     /// it is. If not all keys fit, further passes do the rest. A pass allocates no more than its
     /// records could need, and frees it at its end. Kafka: `log.cleaner.dedupe.buffer.size`.
     #[must_use]
-    pub fn dedupe_bytes(mut self, bytes: usize) -> Self {
-        self.dedupe_bytes = bytes;
+    pub fn dedupe_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.dedupe_buffer_bytes = bytes;
         self
     }
 
@@ -499,8 +499,8 @@ impl LogConfig {
     /// *Default* [`DEFAULT_MAX_EXPANDED_BYTES`]. *Limits* 1 and up. *Effect*: decoding a batch
     /// beyond it fails; the batch itself is still stored and served.
     #[must_use]
-    pub fn max_expanded_bytes(mut self, bytes: usize) -> Self {
-        self.max_expanded_bytes = bytes;
+    pub fn max_decompressed_bytes(mut self, bytes: usize) -> Self {
+        self.max_decompressed_bytes = bytes;
         self
     }
 
@@ -580,14 +580,14 @@ impl LogConfig {
         if self.min_compaction_lag > self.max_compaction_lag {
             return invalid("min_compaction_lag", "must not be above `max_compaction_lag`");
         }
-        if self.dedupe_bytes < 1024 {
-            return invalid("dedupe_bytes", "must be at least 1 KiB");
+        if self.dedupe_buffer_bytes < 1024 {
+            return invalid("dedupe_buffer_bytes", "must be at least 1 KiB");
         }
         if self.leader_epoch < -1 {
             return invalid("leader_epoch", "must be -1, which is unknown, or higher");
         }
-        if self.max_expanded_bytes == 0 {
-            return invalid("max_expanded_bytes", "must be at least 1");
+        if self.max_decompressed_bytes == 0 {
+            return invalid("max_decompressed_bytes", "must be at least 1");
         }
         match &self.compression {
             Some(compression) if !compression.codec().is_available() => Err(Error::InvalidConfig {

@@ -1,6 +1,6 @@
 //! Going through the batches of a log in order, across segments, without a lock.
 
-use crate::error::{Damage, Error, Result};
+use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::log::shared::Shared;
 use crate::log::view::View;
@@ -223,7 +223,7 @@ impl Cursor {
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
-                        self.shared.emit(&Event::Damaged((**corruption).clone()));
+                        self.shared.emit(&Event::CorruptionFound((**corruption).clone()));
                     }
                     return Err(error);
                 }
@@ -327,9 +327,9 @@ impl Cursor {
             return match step {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
                 Ok(Step::End) => self.step_segment(),
-                Ok(Step::Damaged(damage @ Damage::OffsetsBeyondNext { limit: at, .. }))
-                    if at == limit && self.shared.settled_end() > at =>
-                {
+                Ok(Step::Damaged(
+                    damage @ CorruptionKind::OffsetsOverlapNext { limit: at, .. },
+                )) if at == limit && self.shared.settled_end() > at => {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
                     limit = place.limit(&self.shared);
@@ -341,7 +341,7 @@ impl Cursor {
                 Ok(Step::Damaged(damage)) => Err(place.damage(damage)),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     let found = place.stream.position();
-                    Err(place.damage(Damage::ShortFile { expected: bytes, found }))
+                    Err(place.damage(CorruptionKind::FileTruncated { expected: bytes, found }))
                 }
                 Err(error) => Err(Error::io("read", &place.segment.path(Kind::Log), error)),
             };
@@ -393,7 +393,7 @@ impl Place {
         self.next_base.unwrap_or_else(|| shared.end())
     }
 
-    fn damage(&self, damage: Damage) -> Error {
+    fn damage(&self, damage: CorruptionKind) -> Error {
         self.segment.corrupt(self.stream.position(), Some(self.stream.lowest()), damage)
     }
 }

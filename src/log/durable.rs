@@ -39,20 +39,20 @@ struct Waiting {
 /// covers the same records.
 #[must_use = "nothing is synced until it is awaited"]
 #[derive(Debug)]
-pub struct Durable {
+pub struct FlushFuture {
     shared: Arc<Shared>,
     below: Offset,
     id: u64,
 }
 
-impl Durable {
-    pub(crate) fn new(shared: &Arc<Shared>, below: Offset) -> Durable {
+impl FlushFuture {
+    pub(crate) fn new(shared: &Arc<Shared>, below: Offset) -> FlushFuture {
         let id = shared.syncer.next_id.fetch_add(1, Ordering::Relaxed);
-        Durable { shared: Arc::clone(shared), below, id }
+        FlushFuture { shared: Arc::clone(shared), below, id }
     }
 }
 
-impl Future for Durable {
+impl Future for FlushFuture {
     type Output = Result<Offset>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Offset>> {
@@ -71,7 +71,7 @@ impl Future for Durable {
     }
 }
 
-impl Durable {
+impl FlushFuture {
     fn register(&self, waker: &Waker) -> Result<()> {
         let syncer = &self.shared.syncer;
         let waker = waker.clone();
@@ -93,7 +93,7 @@ impl Durable {
     }
 }
 
-impl Drop for Durable {
+impl Drop for FlushFuture {
     fn drop(&mut self) {
         let mut waiting = self.shared.syncer.waiting.lock();
         let waker = waiting.tasks.remove(&self.id);
@@ -194,7 +194,7 @@ mod tests {
         log
     }
 
-    fn poll(future: &mut Durable, woken: &Arc<Woken>) -> Poll<Result<Offset>> {
+    fn poll(future: &mut FlushFuture, woken: &Arc<Woken>) -> Poll<Result<Offset>> {
         Pin::new(future).poll(&mut Context::from_waker(&Arc::clone(woken).into()))
     }
 

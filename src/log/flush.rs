@@ -267,7 +267,7 @@ impl Shared {
     pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
         for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
             let path = self.dir.path_of(SegmentFile::live(base, kind));
-            let file = match self.dir.fs.open(&path, crate::fs::Open::ReadWrite) {
+            let file = match self.dir.fs.open(&path, crate::fs::OpenMode::ReadWrite) {
                 // It will be made again when it is needed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(|e| Error::io(OPEN, &path, e))?,

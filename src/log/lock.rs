@@ -206,7 +206,7 @@ fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
 
 /// Returns the content of a lock file, if there is one.
 fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
-    let file = match fs.open(path, crate::fs::Open::ReadOnly) {
+    let file = match fs.open(path, crate::fs::OpenMode::ReadOnly) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

@@ -105,7 +105,7 @@ impl Shared {
         let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
         match segment.largest_timestamp(view.limit(number, end)) {
             Err(Error::Corrupt(corruption)) => {
-                self.emit(&Event::Damaged(*corruption));
+                self.emit(&Event::CorruptionFound(*corruption));
                 Ok(Timestamp::NONE)
             }
             Ok(latest) if latest > now => segment.written_before(now, monotonic),

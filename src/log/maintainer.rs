@@ -41,7 +41,7 @@ impl MaintainerConfig {
     /// Sets the number of threads, and so of logs maintained at the same time.
     ///
     /// *Default* 1. *Limits* 1 to 64. *Effect*: each takes the
-    /// [`dedupe_bytes`](crate::LogConfig::dedupe_bytes) of the log that it is compacting.
+    /// [`dedupe_buffer_bytes`](crate::LogConfig::dedupe_buffer_bytes) of the log that it is compacting.
     /// Kafka: `log.cleaner.threads`.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
@@ -203,7 +203,7 @@ impl Maintainer {
     }
 
     /// Begins a round now, without waiting for the end of the interval.
-    pub fn wake(&self) {
+    pub fn run_now(&self) {
         let rounds = &self.threads.rounds;
         rounds.state.lock().next_round = Duration::ZERO;
         rounds.changed.notify_all();

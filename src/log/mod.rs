@@ -43,12 +43,12 @@ mod watch;
 pub use append::Appended;
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
-pub use durable::Durable;
+pub use durable::FlushFuture;
 pub use maintain::MaintenanceReport;
 pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats, MaintenancePause};
 pub use open::Recovery;
 pub use read::{Fetched, ReadLimits};
-pub use reader::{ReadBatch, Reader, RecordsToEnd};
+pub use reader::{ReadBatch, Reader, ReaderRecords};
 pub use stats::{LogStats, Offsets, SegmentStats};
 pub use tail::Tail;
 
@@ -127,7 +127,7 @@ impl Log {
     /// let second = Log::open("orders-0", LogConfig::default().fs(fs.clone()));
     /// assert_eq!(second.unwrap_err().kind(), ErrorKind::Busy); // share `log.clone()` instead
     /// log.close()?;
-    /// assert!(Log::open("orders-0", LogConfig::default().fs(fs))?.recovery().clean);
+    /// assert!(Log::open("orders-0", LogConfig::default().fs(fs))?.recovery().clean_shutdown);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
@@ -298,7 +298,7 @@ impl Log {
     /// record, then assigns the offsets.
     ///
     /// A batch that this build cannot decode, or that expands beyond
-    /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes), is stored as it is.
+    /// [`max_decompressed_bytes`](LogConfig::max_decompressed_bytes), is stored as it is.
     ///
     /// As in Kafka, an append time that the batch got from another log is dropped: the log stores
     /// its own append time or, with [`CreateTime`](crate::TimestampType::CreateTime), the times
@@ -309,7 +309,7 @@ impl Log {
     ///
     /// let mut builder = BatchBuilder::new();
     /// builder.push(Timestamp::from_millis(1), None, Some(b"from a producer"))?;
-    /// let bytes = builder.take()?; // as a request carries them
+    /// let bytes = builder.build_bytes()?; // as a request carries them
     ///
     /// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
     /// log.append("first")?;
@@ -331,12 +331,12 @@ impl Log {
     /// - [`Error::InvalidBatch`] for a batch that breaks a rule of
     ///   [`validate_for_append`](crate::record::validate_for_append).
     /// - [`Error::Producer`], with nothing stored:
-    ///   - [`OutOfOrder`](crate::ProducerRefusal::OutOfOrder): batches before it are missing, or
+    ///   - [`OutOfOrder`](crate::ProducerStateError::OutOfOrder): batches before it are missing, or
     ///     it was stored too long ago to be recognised, or it has a new epoch and does not begin
     ///     at 0. `expected` is the next valid number.
-    ///   - [`Fenced`](crate::ProducerRefusal::Fenced): the log has seen a higher epoch of this
+    ///   - [`Fenced`](crate::ProducerStateError::Fenced): the log has seen a higher epoch of this
     ///     producer.
-    ///   - [`InTransaction`](crate::ProducerRefusal::InTransaction): a broker has left a
+    ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): a broker has left a
     ///     transaction of this producer open.
     /// - [`Error::Unsupported`], with nothing stored, for a batch of a transaction and for a
     ///   control batch: transactions are not implemented yet.
@@ -514,8 +514,8 @@ impl Log {
     /// The future resolves to the errors of [`flush`](Log::flush), unless the records it waits for
     /// are already durable.
     #[cfg(feature = "futures")]
-    pub fn flush_async(&self) -> Durable {
-        Durable::new(&self.shared, self.shared.end())
+    pub fn flush_async(&self) -> FlushFuture {
+        FlushFuture::new(&self.shared, self.shared.end())
     }
 
     /// Closes the active segment and begins the next, unless it is empty.
@@ -615,7 +615,7 @@ impl Log {
     ///
     /// # Errors
     /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is
-    /// reported as [`Event::Damaged`](crate::Event::Damaged), and is not deleted for its age.
+    /// reported as [`Event::CorruptionFound`](crate::Event::CorruptionFound), and is not deleted for its age.
     pub fn maintain(&self) -> Result<MaintenanceReport> {
         self.shared.maintain(&mut |_| true)
     }
@@ -682,7 +682,7 @@ impl Log {
     /// A batch that this build cannot decode counts as sound if its checksum is right.
     ///
     /// ```
-    /// use annals::fs::{File, Fs, MemFs, Open};
+    /// use annals::fs::{File, Fs, MemFs, OpenMode};
     /// use annals::{Log, LogConfig};
     /// use std::path::Path;
     ///
@@ -692,7 +692,7 @@ impl Log {
     /// log.append("b")?;
     /// assert!(log.verify()?.is_empty());
     ///
-    /// let file = fs.open(Path::new("orders-0/00000000000000000000.log"), Open::ReadWrite).unwrap();
+    /// let file = fs.open(Path::new("orders-0/00000000000000000000.log"), OpenMode::ReadWrite).unwrap();
     /// file.write_all_at(b"!", 69 + 67).unwrap(); // into the second batch
     /// let damage = log.verify()?;
     /// assert_eq!((damage[0].position, damage[0].offset), (69, Some(1)));
@@ -700,7 +700,7 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Closed`]. Damage is not an error here.
+    /// [`Error::Io`], [`Error::Closed`]. CorruptionKind is not an error here.
     pub fn verify(&self) -> Result<Vec<Corruption>> {
         self.shared.verify()
     }

@@ -7,9 +7,9 @@
 //! is after everything that was ever synced.
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::{Event, Quarantined};
-use crate::fs::{Entry, EntryKind, Fs};
+use crate::fs::{DirEntry, EntryKind, Fs};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
@@ -48,28 +48,28 @@ use std::sync::Arc;
 /// log.append("a")?;
 ///
 /// let again = Log::open("orders-0", LogConfig::default().fs(fs.kill()))?;
-/// assert!(!again.recovery().clean); // it was not closed, so opening read what was not flushed:
+/// assert!(!again.recovery().clean_shutdown); // it was not closed, so opening read what was not flushed:
 /// assert_eq!(again.recovery().scanned_bytes, 69);
-/// assert_eq!(again.recovery().dropped_bytes, 0);
+/// assert_eq!(again.recovery().truncated_bytes, 0);
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
     /// Whether nothing had to be recovered: the log was closed cleanly, or was just created.
-    pub clean: bool,
+    pub clean_shutdown: bool,
     /// The number of bytes of batches that were read and verified.
     pub scanned_bytes: u64,
     /// The number of bytes truncated at the end of the log, because they were not a whole batch or
     /// came after such bytes.
-    pub dropped_bytes: u64,
+    pub truncated_bytes: u64,
     /// The file that was truncated, and its new length; 0 if it was removed.
-    pub dropped_at: Option<(PathBuf, u64)>,
+    pub truncated_at: Option<(PathBuf, u64)>,
     /// The damage that was moved out of the log. Empty unless it was opened with
     /// [`OnCorruption::Quarantine`].
     pub quarantined: Vec<Quarantined>,
     /// The files of interrupted changes that were removed.
-    pub leftovers_removed: usize,
+    pub stale_files_removed: usize,
     /// Files that do not belong to a log. They are left alone.
     pub unknown_files: Vec<PathBuf>,
 }
@@ -90,7 +90,7 @@ impl Listing {
     pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::list(&dir.path, e))?;
         let mut listing = Listing::default();
-        for Entry { name, kind, len } in entries {
+        for DirEntry { name, kind, len } in entries {
             if kind == EntryKind::Directory && key_of(&name).is_some() {
                 listing.partitions.push(name.clone());
             }
@@ -226,11 +226,11 @@ fn lost_segments(
     while let Some((base, expected)) = kept.next() {
         let reason = match there.get(&base) {
             Some(&found) if found >= expected => continue,
-            Some(&found) => Damage::ShortFile { expected, found },
+            Some(&found) => CorruptionKind::FileTruncated { expected, found },
             None if kept.peek().is_some_and(|(next, _)| *next <= start) => continue,
             None => {
                 let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
-                Damage::MissingData { expected, found: base }
+                CorruptionKind::MissingData { expected, found: base }
             }
         };
         let path = dir.path_of(SegmentFile::live(base, Kind::Log));
@@ -258,7 +258,7 @@ pub(crate) fn lost_since_close(
 pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
     let path = dir.path_of(file);
     let fail = |e| Error::io("read", &path, e);
-    let opened = dir.fs.open(&path, crate::fs::Open::ReadOnly).map_err(fail)?;
+    let opened = dir.fs.open(&path, crate::fs::OpenMode::ReadOnly).map_err(fail)?;
     let bytes = opened.len().map_err(fail)?;
     let mut stream = BatchStream::new(opened, 0, file.base);
     loop {
@@ -479,8 +479,8 @@ impl Opening {
 
     fn remove(&mut self, path: PathBuf) -> Result<()> {
         self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-        self.recovery.leftovers_removed = self.recovery.leftovers_removed.saturating_add(1);
-        self.dir.events.emit(&Event::LeftoverRemoved { path });
+        self.recovery.stale_files_removed = self.recovery.stale_files_removed.saturating_add(1);
+        self.dir.events.emit(&Event::StaleFileRemoved { path });
         Ok(())
     }
 
@@ -497,7 +497,7 @@ impl Opening {
             self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
             self.recovery.unknown_files.push(path);
         }
-        let before = self.recovery.leftovers_removed;
+        let before = self.recovery.stale_files_removed;
         for name in std::mem::take(&mut listing.temporary) {
             self.remove(self.dir.path.join(name))?;
         }
@@ -510,7 +510,7 @@ impl Opening {
         for file in at(Stage::Swap).filter(|file| !swap.contains(file)) {
             self.remove_file(file)?;
         }
-        if self.recovery.leftovers_removed != before {
+        if self.recovery.stale_files_removed != before {
             self.sync_dir()?;
         }
         for file in at(Stage::Cleaned) {
@@ -632,7 +632,7 @@ impl Opening {
         listing: &Listing,
         marker: &CleanShutdown,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
-        self.recovery.clean = true;
+        self.recovery.clean_shutdown = true;
         let mut sealed: Vec<_> = listing.logs().map(|(b, len)| self.sealed(b, len)).collect();
         let stored = |indexes: &Indexes| {
             indexes.offsets.len() as u64 == marker.offset_entries

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
-use crate::fs::{Entry, EntryKind, Fs, Open};
+use crate::fs::{DirEntry, EntryKind, Fs, OpenMode};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::LogConfig;
 use crate::log::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
@@ -195,7 +195,7 @@ fn no_such_partition(
     is_known: bool,
 ) -> Result<TopicError> {
     let entries = fs.list(data).map_err(|e| Error::io("list", data, e))?;
-    let number_of = |entry: &Entry| {
+    let number_of = |entry: &DirEntry| {
         let (other, number) = key_of(&entry.name).filter(|_| entry.kind == EntryKind::Directory)?;
         (other == topic).then_some(number)
     };
@@ -376,7 +376,7 @@ fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
 }
 
 fn exists(fs: &dyn Fs, path: &Path) -> Result<bool> {
-    match fs.open(path, Open::ReadOnly) {
+    match fs.open(path, OpenMode::ReadOnly) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io("open", path, error)),

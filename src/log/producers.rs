@@ -10,7 +10,7 @@
 use crate::clean::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
-use crate::fs::{Entry, EntryKind};
+use crate::fs::{DirEntry, EntryKind};
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
 use crate::log::txn_index::TxnIndexes;
@@ -228,8 +228,8 @@ impl Shared {
 }
 
 /// The offsets of which there are files of a kind.
-fn stored_offsets(entries: &[Entry], kind: Kind) -> BTreeSet<Offset> {
-    let offset = |entry: &Entry| match Name::parse(&entry.name) {
+fn stored_offsets(entries: &[DirEntry], kind: Kind) -> BTreeSet<Offset> {
+    let offset = |entry: &DirEntry| match Name::parse(&entry.name) {
         _ if entry.kind != EntryKind::File => None,
         Name::Segment(file) if file == SegmentFile::live(file.base, kind) => Some(file.base),
         _ => None,
@@ -270,7 +270,7 @@ pub(crate) struct Replay {
     /// The snapshots that have a file beside them with what they leave out.
     recents: BTreeSet<Offset>,
     txn_indexes: TxnIndexes,
-    max_expanded_bytes: usize,
+    max_decompressed_bytes: usize,
     /// Replayed batches count as heard when this begins.
     timeline: Timeline,
     expire_after: Duration,
@@ -297,7 +297,7 @@ impl Replay {
             snapshots: stored_offsets(&entries, Kind::Snapshot),
             recents: stored_offsets(&entries, Kind::Recent),
             txn_indexes: TxnIndexes::new(stored_offsets(&entries, Kind::TxnIndex)),
-            max_expanded_bytes: config.max_expanded_bytes,
+            max_decompressed_bytes: config.max_decompressed_bytes,
             timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
             expire_after: config.producer_id_expiration,
             producers: None,
@@ -434,7 +434,7 @@ impl Replay {
 
     /// Records the batches from where the producers are known up to an offset.
     fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
-        let mut decode = DecodeBuffer::new(self.max_expanded_bytes);
+        let mut decode = DecodeBuffer::new(self.max_decompressed_bytes);
         let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
         for (&(base, bytes), next) in self.logs.iter().zip(nexts) {
             if next <= producers.end() || base >= upto {
@@ -444,7 +444,7 @@ impl Replay {
                 // This part was synced, and only this replay reads it. A read of the records
                 // reports the damage; the producers of the batches after it stay unknown.
                 Err(Error::Corrupt(damage)) if self.passes_damage => {
-                    self.dir.events.emit(&Event::Damaged(*damage))
+                    self.dir.events.emit(&Event::CorruptionFound(*damage))
                 }
                 read => read?,
             }
@@ -528,7 +528,7 @@ impl Heed for Replay {
         if !header.is_control() || !header.has_producer() {
             producers.note(header, heard);
         } else if let Some(marker) =
-            marker_of(batch, &mut DecodeBuffer::new(self.max_expanded_bytes))?
+            marker_of(batch, &mut DecodeBuffer::new(self.max_decompressed_bytes))?
             && let Some(first) = producers.note_marker(header, &marker, heard)
         {
             self.txn_indexes.note(header, &marker, first, producers.first_unstable());
@@ -545,7 +545,7 @@ impl Heed for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::{Fs, MemFs, Open};
+    use crate::fs::{Fs, MemFs, OpenMode};
     use crate::log::Log;
     use crate::record::BatchBuilder;
     use crate::types::{ProducerId, Sequence};
@@ -643,7 +643,7 @@ mod tests {
         let log = Log::open(DIR, config).unwrap();
         listener.0.set(log.clone()).unwrap();
         let full = crate::fs::Fault::Error(std::io::ErrorKind::StorageFull);
-        fs.add(crate::fs::Rule::any(full).path(".snapshot"));
+        fs.add_rule(crate::fs::Rule::any(full).path(".snapshot"));
         make_due(&log);
         let (tell, told) = std::sync::mpsc::channel();
         let appender = log.clone();
@@ -661,7 +661,7 @@ mod tests {
         assert_eq!(ids(&open(&fs.kill())), [1, 2, 3]);
         // It knows another producer, and not the producers before it.
         let state = ProducerState { producer_id: 99, ..open(&fs.kill()).producers().unwrap()[0] };
-        let file = fs.open(&path(4), Open::ReadWrite).unwrap();
+        let file = fs.open(&path(4), OpenMode::ReadWrite).unwrap();
         let bytes = snapshot::encode(&[state]);
         file.set_len(bytes.len() as u64).unwrap();
         file.write_all_at(&bytes, 0).unwrap();
@@ -683,7 +683,10 @@ mod tests {
                     match cut {
                         None => fs.remove(&path(*offset)).unwrap(),
                         Some(len) => {
-                            fs.open(&path(*offset), Open::ReadWrite).unwrap().set_len(len).unwrap();
+                            fs.open(&path(*offset), OpenMode::ReadWrite)
+                                .unwrap()
+                                .set_len(len)
+                                .unwrap();
                         }
                     }
                 }

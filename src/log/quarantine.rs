@@ -5,9 +5,9 @@
 //! what is left is a sound log, for Kafka as for us, in which an empty batch covers the offsets
 //! that are gone. No offset is given twice.
 
-use crate::error::{Corruption, Damage, Error, Result, Unsupported};
+use crate::error::{Corruption, CorruptionKind, Error, Result, Unsupported};
 use crate::event::{Event, Quarantined};
-use crate::fs::{File, Open};
+use crate::fs::{File, OpenMode};
 use crate::record::layout;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
@@ -38,7 +38,7 @@ pub(crate) struct Explained {
 struct Hole {
     bytes: Range<u64>,
     offsets: Range<Offset>,
-    reason: Damage,
+    reason: CorruptionKind,
 }
 
 impl Hole {
@@ -153,7 +153,7 @@ fn find_holes(
                 let is_last = stream.next_position() == end && next.is_none();
                 if is_last && explained.dense && header.base_offset > expected {
                     let (from, to) = (expected, header.base_offset);
-                    let reason = Damage::OffsetsMissing { from, to };
+                    let reason = CorruptionKind::OffsetsMissing { from, to };
                     let offsets = from..from.saturating_add(header.offset_count());
                     holes.push(Hole { bytes: stream.position()..end, offsets, reason });
                 }
@@ -260,10 +260,10 @@ fn replace_without(dir: &SegmentDir, from: &dyn File, base: Offset, holes: &[Hol
 }
 
 fn create(dir: &SegmentDir, path: &Path) -> io::Result<Arc<dyn File>> {
-    match dir.fs.open(path, Open::CreateNew) {
+    match dir.fs.open(path, OpenMode::CreateNew) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             dir.fs.remove(path)?;
-            dir.fs.open(path, Open::CreateNew)
+            dir.fs.open(path, OpenMode::CreateNew)
         }
         other => other,
     }

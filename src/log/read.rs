@@ -1,6 +1,6 @@
 //! One-shot reads, and the start of a reader.
 
-use crate::error::{Damage, Result};
+use crate::error::{CorruptionKind, Result};
 use crate::log::cursor::Cursor;
 use crate::log::shared::Shared;
 use crate::log::view::View;
@@ -60,7 +60,7 @@ pub struct Fetched {
     /// The end of the log when this was read.
     pub end: Offset,
     from: Offset,
-    max_expanded_bytes: usize,
+    max_decompressed_bytes: usize,
 }
 
 impl Fetched {
@@ -87,7 +87,7 @@ impl Fetched {
     /// [`Error::Unsupported`](crate::Error::Unsupported) and
     /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded.
     pub fn records(&self) -> Result<Vec<StoredRecord>> {
-        let mut scratch = DecodeBuffer::new(self.max_expanded_bytes);
+        let mut scratch = DecodeBuffer::new(self.max_decompressed_bytes);
         let mut records = Vec::new();
         for batch in self.batches().filter(|batch| !batch.header().is_control()) {
             let mut stored = batch.records_with(&mut scratch)?.into_iter();
@@ -174,7 +174,7 @@ impl Shared {
             return Ok(false);
         }
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
-        let damage = Damage::OffsetsBeyondNext { limit, found };
+        let damage = CorruptionKind::OffsetsOverlapNext { limit, found };
         Err(segment.corrupt(stream.position(), Some(stream.lowest()), damage))
     }
 
@@ -193,7 +193,7 @@ impl Shared {
                 continue;
             };
             let mut kept = POINT_READ.take();
-            let limit_bytes = self.config.max_expanded_bytes;
+            let limit_bytes = self.config.max_decompressed_bytes;
             let mut scratch = kept
                 .scratch
                 .take()
@@ -258,7 +258,7 @@ pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Re
                 next_offset: cursor.offset(),
                 end,
                 from,
-                max_expanded_bytes: shared.config.max_expanded_bytes,
+                max_decompressed_bytes: shared.config.max_decompressed_bytes,
             });
         }
         shared.check_range(from)?;

@@ -64,7 +64,7 @@ impl Reader {
 
     /// A reader at an offset of which the first read says whether the log has it.
     pub(crate) fn at(shared: &Arc<Shared>, offset: Offset) -> Reader {
-        let scratch = DecodeBuffer::new(shared.config.max_expanded_bytes);
+        let scratch = DecodeBuffer::new(shared.config.max_decompressed_bytes);
         let cursor = Cursor::new(Arc::clone(shared), offset);
         Reader { cursor, scratch, pending: None, pending_end: 0, failed: None }
     }
@@ -252,8 +252,8 @@ impl Reader {
     /// Returns an iterator over the records from here to the end of the log. The first error ends
     /// it.
     #[must_use]
-    pub fn records(self) -> RecordsToEnd {
-        RecordsToEnd { reader: Some(self) }
+    pub fn records(self) -> ReaderRecords {
+        ReaderRecords { reader: Some(self) }
     }
 }
 
@@ -283,7 +283,7 @@ impl<'a> ReadBatch<'a> {
     /// # Errors
     /// - [`Error::Unsupported`](crate::Error::Unsupported) if this build lacks the codec.
     /// - [`Error::InvalidBatch`](crate::Error::InvalidBatch) if it does not decompress, or expands
-    ///   beyond [`max_expanded_bytes`](crate::LogConfig::max_expanded_bytes).
+    ///   beyond [`max_decompressed_bytes`](crate::LogConfig::max_decompressed_bytes).
     pub fn records(&mut self) -> Result<Records<'_>> {
         let mut records = self.batch.records(self.scratch)?;
         if self.from > self.batch.header().base_offset {
@@ -304,11 +304,11 @@ impl<'a> ReadBatch<'a> {
 
 /// The records of a [`Reader`], to the end of the log or the first error.
 #[derive(Debug)]
-pub struct RecordsToEnd {
+pub struct ReaderRecords {
     reader: Option<Reader>,
 }
 
-impl Iterator for RecordsToEnd {
+impl Iterator for ReaderRecords {
     type Item = Result<StoredRecord>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -320,4 +320,4 @@ impl Iterator for RecordsToEnd {
     }
 }
 
-impl std::iter::FusedIterator for RecordsToEnd {}
+impl std::iter::FusedIterator for ReaderRecords {}

@@ -35,7 +35,7 @@
 //! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
 //! stay so; in any other they are damage.
 
-use crate::error::{Corruption, Damage, Error, ErrorKind, Result};
+use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::append::Writer;
 use crate::log::change::begin_segment;
@@ -67,12 +67,12 @@ pub(crate) fn damage(
 ) -> Error {
     let reason = match (&found.tail, next) {
         (Tail::Torn(damage) | Tail::Damaged(damage), _) => damage.clone(),
-        (Tail::Clean, Some(to)) => Damage::OffsetsMissing { from: found.end, to },
+        (Tail::Clean, Some(to)) => CorruptionKind::OffsetsMissing { from: found.end, to },
         (Tail::Clean | Tail::Zeros, _) if found.end < recovery_point => {
-            Damage::MissingData { expected: recovery_point, found: found.end }
+            CorruptionKind::MissingData { expected: recovery_point, found: found.end }
         }
         (Tail::Clean | Tail::Zeros, _) => {
-            Damage::ShortFile { expected: found.file_bytes, found: found.valid_bytes }
+            CorruptionKind::FileTruncated { expected: found.file_bytes, found: found.valid_bytes }
         }
     };
     Error::Corrupt(Box::new(Corruption {
@@ -216,14 +216,14 @@ impl Opening {
     /// A directory without a segment is a new log, unless it is known to have had records.
     fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
         // A log that never had a record has nothing to be recovered.
-        self.recovery.clean =
-            (start, recovery_point) == (0, 0) && self.recovery.dropped_at.is_none();
+        self.recovery.clean_shutdown =
+            (start, recovery_point) == (0, 0) && self.recovery.truncated_at.is_none();
         if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
             return Err(Error::Corrupt(Box::new(Corruption {
                 path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
                 position: 0,
                 offset: Some(start),
-                reason: Damage::MissingData { expected: recovery_point, found: start },
+                reason: CorruptionKind::MissingData { expected: recovery_point, found: start },
             })));
         }
         let now = self.config.clock.monotonic();
@@ -258,8 +258,13 @@ impl Opening {
         file.write_all_at(&batch, found.valid_bytes).map_err(|e| Error::io("write", &path, e))?;
         if !self.may_have_holes {
             let (position, offset) = (found.valid_bytes, Some(found.end));
-            let reason = Damage::OffsetsMissing { from: found.end, to: next };
-            self.dir.events.emit(&Event::Damaged(Corruption { path, position, offset, reason }));
+            let reason = CorruptionKind::OffsetsMissing { from: found.end, to: next };
+            self.dir.events.emit(&Event::CorruptionFound(Corruption {
+                path,
+                position,
+                offset,
+                reason,
+            }));
         }
         found.take(found.valid_bytes, &header);
         found.file_bytes = found.file_bytes.max(found.valid_bytes);
@@ -326,7 +331,7 @@ impl Opening {
         if begins || self.config.on_corruption == OnCorruption::Truncate {
             return Ok(());
         }
-        let reason = Damage::Malformed(NOT_A_SEGMENT);
+        let reason = CorruptionKind::Malformed(NOT_A_SEGMENT);
         Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
     }
 
@@ -342,7 +347,7 @@ impl Opening {
         if matches!(first, Step::Batch(_)) {
             return Ok(());
         }
-        let reason = Damage::OffsetsMissing { from: end, to: base };
+        let reason = CorruptionKind::OffsetsMissing { from: end, to: base };
         let corruption = Corruption { path, position: 0, offset: Some(end), reason };
         Err(Error::Corrupt(Box::new(corruption)))
     }
@@ -372,12 +377,12 @@ impl Opening {
             self.note_cut(path, 0, bytes, start);
             return Ok(true);
         }
-        let reason = Damage::OffsetsMissing { from: start, to: first };
+        let reason = CorruptionKind::OffsetsMissing { from: start, to: first };
         let lost = Corruption { path, position: 0, offset: Some(start), reason };
         if self.config.on_corruption == OnCorruption::Fail {
             return Err(Error::Corrupt(Box::new(lost)));
         }
-        self.dir.events.emit(&Event::Damaged(lost));
+        self.dir.events.emit(&Event::CorruptionFound(lost));
         self.checkpoints.note(Checkpoint::Start, first).map(|()| false)
     }
 
@@ -416,8 +421,8 @@ impl Opening {
     }
 
     pub(crate) fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
-        self.recovery.dropped_bytes = self.recovery.dropped_bytes.saturating_add(bytes);
-        self.recovery.dropped_at = Some((path.clone(), position));
-        self.dir.events.emit(&Event::TailCut { path, position, bytes, end });
+        self.recovery.truncated_bytes = self.recovery.truncated_bytes.saturating_add(bytes);
+        self.recovery.truncated_at = Some((path.clone(), position));
+        self.dir.events.emit(&Event::TailTruncated { path, position, bytes, end });
     }
 }

@@ -155,7 +155,11 @@ impl Shared {
             removed.bytes = removed.bytes.saturating_add(segment.published());
             segment.retire_in_place();
         }
-        self.emit(&Event::StartMoved { start, segments: removed.segments, bytes: removed.bytes });
+        self.emit(&Event::LogStartMoved {
+            start,
+            segments: removed.segments,
+            bytes: removed.bytes,
+        });
         removed
     }
 

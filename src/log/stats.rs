@@ -58,7 +58,7 @@ pub struct LogStats {
     pub segments: Vec<SegmentStats>,
     /// The offset below which each key is in the log once. For a log that was never compacted, its
     /// start.
-    pub clean_until: Offset,
+    pub first_dirty_offset: Offset,
     /// The reason why the log is not compacted any more, if there is one: see
     /// [`Event::Uncleanable`](crate::Event::Uncleanable).
     pub uncleanable: Option<String>,
@@ -115,8 +115,8 @@ impl Shared {
         if self.is_read_only() {
             cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
         }
-        let clean_until = cleaned.unwrap_or(0).max(offsets.start);
-        Ok(LogStats { offsets, bytes, segments, clean_until, uncleanable })
+        let first_dirty_offset = cleaned.unwrap_or(0).max(offsets.start);
+        Ok(LogStats { offsets, bytes, segments, first_dirty_offset, uncleanable })
     }
 }
 

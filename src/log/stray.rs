@@ -18,7 +18,7 @@
 //! A file with other bytes does not begin like any segment. For that one only the first two count,
 //! and only if they reach its base.
 
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::File;
 use crate::log::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
 use crate::log::open::Listing;
@@ -149,7 +149,7 @@ impl Strays {
             path: dir.path_of(SegmentFile::live(*base, Kind::Log)),
             position: 0,
             offset: Some(self.end),
-            reason: Damage::StraySegment { end: self.end, base: *base },
+            reason: CorruptionKind::StraySegment { end: self.end, base: *base },
         })
     }
 

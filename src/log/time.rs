@@ -51,7 +51,7 @@ impl Shared {
         let located = segment.locate(start, view.limit(index, end))?;
         let Some(located) = located else { return Ok(largest) };
         let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest);
-        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         loop {
             let step = stream.advance(bytes, Offset::MAX);
             let Some(header) = segment.batch_of(&stream, step)? else { return Ok(largest) };
@@ -119,7 +119,7 @@ impl Shared {
         let limit = view.limit(index, end);
         let (bytes, start) = (segment.published(), self.start());
         let Some(mut stream) = stream_to(segment, at, start, limit)? else { return Ok(None) };
-        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         loop {
             let step = stream.advance(bytes, Offset::MAX);
             let Some(header) = segment.batch_of(&stream, step)? else { return Ok(None) };

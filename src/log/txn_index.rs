@@ -7,7 +7,7 @@
 //! index.
 
 use crate::error::{Error, Result};
-use crate::fs::Open;
+use crate::fs::OpenMode;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
@@ -127,7 +127,7 @@ fn settle_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Res
         return dir.sync();
     }
     let cut = || {
-        let file = dir.fs.open(&path, Open::ReadWrite)?;
+        let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
         file.set_len(entries.len() as u64)?;
         file.sync_all()
     };

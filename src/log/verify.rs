@@ -1,6 +1,6 @@
 //! Reading everything, to find all damage there is.
 
-use crate::error::{Corruption, Damage, Error, InvalidBatch, Result};
+use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
 use crate::log::follow::read_strays;
 use crate::log::open::lost_since_close;
 use crate::log::shared::Shared;
@@ -99,7 +99,7 @@ impl Shared {
         limit: Offset,
         found: &mut Vec<Corruption>,
     ) -> Result<Option<BTreeMap<u64, Seen>>> {
-        let mut scratch = DecodeBuffer::new(self.config.max_expanded_bytes);
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
         let mut batches = BTreeMap::new();
         let mut largest = Timestamp::NONE;
         let mut note = |error: Error| match error {
@@ -123,7 +123,8 @@ impl Shared {
             let decoded = match records {
                 Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
                 Some(Err(
-                    InvalidBatch::CodecUnavailable { .. } | InvalidBatch::ExpandsTooFar { .. },
+                    InvalidBatch::CodecUnavailable { .. }
+                    | InvalidBatch::DecompressedTooLarge { .. },
                 ))
                 | None => Ok(()),
                 Some(Err(reason)) => Err(reason),
@@ -150,7 +151,7 @@ impl Shared {
             Err((_, MISSING)) => {}
             Err((kind, reason)) => {
                 let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
-                let reason = Damage::Malformed(reason);
+                let reason = CorruptionKind::Malformed(reason);
                 found.push(Corruption { path, position: 0, offset: None, reason });
             }
         }
@@ -182,7 +183,7 @@ impl Shared {
                 && group.take_while(|last| *last <= entry.offset).any(|last| last == entry.offset);
             if !names_batch {
                 let what = "no append begins at its position and ends with its offset";
-                let damage = Damage::IndexEntry { entry: number, what };
+                let damage = CorruptionKind::IndexEntry { entry: number, what };
                 note(Kind::OffsetIndex, number, 8, Some(entry.offset), damage);
             }
         }
@@ -193,7 +194,7 @@ impl Shared {
         for (number, entry) in (0..).zip(times) {
             if by_offset.get(&entry.offset) != Some(&entry.timestamp) {
                 let what = "the batch that ends with its offset is not the latest so far, or has another time";
-                let damage = Damage::IndexEntry { entry: number, what };
+                let damage = CorruptionKind::IndexEntry { entry: number, what };
                 note(Kind::TimeIndex, number, 12, Some(entry.offset), damage);
             }
         }

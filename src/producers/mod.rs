@@ -37,7 +37,7 @@ mod tests;
 pub use snapshot::ProducerState;
 pub(crate) use window::BatchSeen;
 
-use crate::error::ProducerRefusal;
+use crate::error::ProducerStateError;
 use crate::record::{BatchHeader, EndTxnMarker};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::collections::HashMap;
@@ -114,7 +114,10 @@ impl Producers {
 
     /// Whether the batch of a client is the next of its producer: `None`, or the batch that it
     /// repeats.
-    pub(crate) fn check(&self, header: &BatchHeader) -> Result<Option<BatchSeen>, ProducerRefusal> {
+    pub(crate) fn check(
+        &self,
+        header: &BatchHeader,
+    ) -> Result<Option<BatchSeen>, ProducerStateError> {
         let Some(producer) = self.known.get(&header.producer_id) else { return Ok(None) };
         if producer.epoch == header.producer_epoch
             && let Some(seen) = producer.window.find(header.base_sequence, header.last_sequence())
@@ -249,18 +252,18 @@ impl Producers {
 }
 
 impl Producer {
-    fn check(&self, header: &BatchHeader) -> Result<(), ProducerRefusal> {
+    fn check(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
         self.check_epoch(header)?;
         self.check_sequence(header)?;
         if self.txn_first_offset.is_some() && !header.is_transactional() {
-            return Err(ProducerRefusal::InTransaction { producer_id: header.producer_id });
+            return Err(ProducerStateError::InTransaction { producer_id: header.producer_id });
         }
         Ok(())
     }
 
-    fn check_epoch(&self, header: &BatchHeader) -> Result<(), ProducerRefusal> {
+    fn check_epoch(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
         if header.producer_epoch < self.epoch {
-            return Err(ProducerRefusal::Fenced {
+            return Err(ProducerStateError::Fenced {
                 producer_id: header.producer_id,
                 epoch: header.producer_epoch,
                 current: self.epoch,
@@ -269,7 +272,7 @@ impl Producer {
         Ok(())
     }
 
-    fn check_sequence(&self, header: &BatchHeader) -> Result<(), ProducerRefusal> {
+    fn check_sequence(&self, header: &BatchHeader) -> Result<(), ProducerStateError> {
         // Of an id alone nothing is known that could be out of order.
         if self.epoch == UNKNOWN {
             return Ok(());
@@ -283,7 +286,7 @@ impl Producer {
             return Ok(());
         }
         let (producer_id, found) = (header.producer_id, header.base_sequence);
-        Err(ProducerRefusal::OutOfOrder { producer_id, expected, found })
+        Err(ProducerStateError::OutOfOrder { producer_id, expected, found })
     }
 
     /// Goes over to another epoch, in which no batch is known.

@@ -1,6 +1,6 @@
 use super::snapshot::{decode, encode, fits, is_possible};
 use super::*;
-use crate::error::ProducerRefusal;
+use crate::error::ProducerStateError;
 use crate::record::{BatchBuilder, BatchRef};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ fn heard_at(header: &BatchHeader) -> Timestamp {
 fn append(
     producers: &mut Producers,
     header: &BatchHeader,
-) -> Result<Option<BatchSeen>, ProducerRefusal> {
+) -> Result<Option<BatchSeen>, ProducerStateError> {
     let found = producers.check(header)?;
     if found.is_none() {
         producers.note(header, heard_at(header));
@@ -55,11 +55,13 @@ fn the_last_five_batches_are_known_again() {
     let again = append(&mut producers, &batch(7, 2, 5, 5, 25)).unwrap().unwrap();
     assert_eq!((again.first_offset, again.last_offset), (5, 9));
     // Only as it was.
-    let refused = |found| Err(ProducerRefusal::OutOfOrder { producer_id: 7, expected: 25, found });
+    let refused =
+        |found| Err(ProducerStateError::OutOfOrder { producer_id: 7, expected: 25, found });
     assert_eq!(append(&mut producers, &batch(7, 2, 5, 4, 25)), refused(5));
     assert_eq!(append(&mut producers, &batch(7, 2, 26, 1, 25)), refused(26));
     assert_eq!(append(&mut producers, &batch(7, 2, 25, 5, 25)), Ok(None));
-    let refused = |found| Err(ProducerRefusal::OutOfOrder { producer_id: 7, expected: 30, found });
+    let refused =
+        |found| Err(ProducerStateError::OutOfOrder { producer_id: 7, expected: 30, found });
     assert_eq!(append(&mut producers, &batch(7, 2, 0, 5, 30)), refused(0));
     assert_eq!(append(&mut producers, &batch(7, 2, 5, 5, 30)).unwrap().unwrap().first_offset, 5);
 }
@@ -89,14 +91,14 @@ fn who_comes_later_fences_who_came_before() {
     let mut producers = Producers::none(0);
     // Of a new producer any number is taken: its first batches may have been deleted.
     assert_eq!(append(&mut producers, &batch(1, 3, 70, 5, 0)), Ok(None));
-    let fenced = Err(ProducerRefusal::Fenced { producer_id: 1, epoch: 2, current: 3 });
+    let fenced = Err(ProducerStateError::Fenced { producer_id: 1, epoch: 2, current: 3 });
     assert_eq!(append(&mut producers, &batch(1, 2, 75, 5, 5)), fenced);
     // Even where the numbers are those of a batch that is there.
     assert_eq!(append(&mut producers, &batch(1, 2, 70, 5, 5)), fenced);
-    let skips = Err(ProducerRefusal::OutOfOrder { producer_id: 1, expected: 0, found: 75 });
+    let skips = Err(ProducerStateError::OutOfOrder { producer_id: 1, expected: 0, found: 75 });
     assert_eq!(append(&mut producers, &batch(1, 4, 75, 5, 5)), skips);
     assert_eq!(append(&mut producers, &batch(1, 4, 0, 5, 5)), Ok(None));
-    let fenced = Err(ProducerRefusal::Fenced { producer_id: 1, epoch: 3, current: 4 });
+    let fenced = Err(ProducerStateError::Fenced { producer_id: 1, epoch: 3, current: 4 });
     assert_eq!(append(&mut producers, &batch(1, 3, 70, 5, 10)), fenced);
     assert_eq!(append(&mut producers, &batch(2, 0, 0, 1, 10)), Ok(None));
     assert_eq!(producers.states().len(), 2);
@@ -111,7 +113,7 @@ fn a_marker_ends_a_transaction_and_fences() {
     assert_eq!(append(&mut producers, &more), Ok(None));
     assert_eq!(producers.states()[0].current_txn_first_offset, 5);
     let outside = batch(1, 0, 6, 1, 11);
-    let refused = ProducerRefusal::InTransaction { producer_id: 1 };
+    let refused = ProducerStateError::InTransaction { producer_id: 1 };
     assert_eq!(append(&mut producers, &outside), Err(refused));
     let end = EndTxnMarker { committed: true, coordinator_epoch: 7 };
     producers.note_marker(&marker(1, 0, 11), &end, NOW);
@@ -120,7 +122,7 @@ fn a_marker_ends_a_transaction_and_fences() {
     assert_eq!((state.last_sequence, state.last_offset), (5, 10));
     // One with a higher epoch is how a coordinator fences: the numbers begin at 0 then.
     producers.note_marker(&marker(1, 1, 12), &end, NOW);
-    assert!(matches!(producers.check(&outside), Err(ProducerRefusal::Fenced { .. })));
+    assert!(matches!(producers.check(&outside), Err(ProducerStateError::Fenced { .. })));
     assert!(producers.check(&batch(1, 1, 6, 1, 13)).is_err());
     assert_eq!(producers.check(&batch(1, 1, 0, 1, 13)), Ok(None));
     let state = producers.states()[0];

@@ -88,7 +88,7 @@ impl<'a> BatchRef<'a> {
     /// - `RecordCount` if the header counts more records than the bytes can hold.
     /// - `CodecUnavailable` if the codec's cargo feature is off.
     /// - `Compression` if the records cannot be decompressed.
-    /// - `ExpandsTooFar` if they expand past the limit of `scratch`.
+    /// - `DecompressedTooLarge` if they expand past the limit of `scratch`.
     #[inline]
     pub fn records<'b>(&self, scratch: &'b mut DecodeBuffer) -> Result<Records<'b>, InvalidBatch>
     where
@@ -135,7 +135,7 @@ impl RecordBatch {
     /// `Checksum` if the stored checksum is not that of the bytes.
     pub fn parse(bytes: Bytes) -> Result<RecordBatch, InvalidBatch> {
         let batch = RecordBatch::parse_unverified(bytes)?;
-        batch.view().verify_checksum()?;
+        batch.as_batch_ref().verify_checksum()?;
         Ok(batch)
     }
 
@@ -164,7 +164,7 @@ impl RecordBatch {
     /// Returns the batch, borrowed.
     #[inline]
     #[must_use]
-    pub fn view(&self) -> BatchRef<'_> {
+    pub fn as_batch_ref(&self) -> BatchRef<'_> {
         BatchRef { header: self.header, bytes: &self.bytes }
     }
 
@@ -198,6 +198,6 @@ impl RecordBatch {
     ///
     /// As [`BatchRef::records`].
     pub fn records_with(&self, scratch: &mut DecodeBuffer) -> Result<DecodedBatch, InvalidBatch> {
-        DecodedBatch::new(&self.bytes, self.view(), scratch)
+        DecodedBatch::new(&self.bytes, self.as_batch_ref(), scratch)
     }
 }

@@ -255,7 +255,7 @@ impl BatchBuilder {
         I: IntoIterator<Item: Into<HeaderRef<'h>>, IntoIter: Clone>,
     {
         let delta = self.next_delta()?;
-        self.push_at(delta, timestamp, key, value, headers)
+        self.push_at_delta(delta, timestamp, key, value, headers)
     }
 
     /// Appends a record; without a time of its own it gets `default_timestamp`.
@@ -284,7 +284,7 @@ impl BatchBuilder {
     ///
     /// As [`push`](Self::push), and [`Error::InvalidBatch`] with `Record` if the delta is
     /// not above that of the record before.
-    pub fn push_at<'h, I>(
+    pub fn push_at_delta<'h, I>(
         &mut self,
         offset_delta: i32,
         timestamp: Timestamp,
@@ -321,8 +321,12 @@ impl BatchBuilder {
     ///
     /// # Errors
     ///
-    /// As [`push_at`](Self::push_at).
-    pub fn push_ref_at(&mut self, offset_delta: i32, record: &RecordRef<'_>) -> Result<(), Error> {
+    /// As [`push_at_delta`](Self::push_at_delta).
+    pub fn push_record_ref(
+        &mut self,
+        offset_delta: i32,
+        record: &RecordRef<'_>,
+    ) -> Result<(), Error> {
         let encoded = record.headers.encoded();
         let parts = Parts {
             delta: self.check_delta(offset_delta)?,
@@ -413,7 +417,7 @@ impl BatchBuilder {
     /// - [`Error::Unsupported`] if the codec's cargo feature is off.
     /// - [`Error::InvalidConfig`] if the codec has no such level.
     /// - [`Error::InvalidBatch`] if the batch is not one a reader would take: with `Offsets`,
-    ///   with `Rule` if it has no records and no offsets were set for it, or the delete
+    ///   with `RuleViolation` if it has no records and no offsets were set for it, or the delete
     ///   horizon was set after its first record, and with `Compression` if the compressor fails.
     /// - [`Error::InvalidRecord`] with `TooLarge` if it is over 2 GiB once compressed.
     pub fn finish(&mut self) -> Result<&mut [u8], Error> {
@@ -449,7 +453,7 @@ impl BatchBuilder {
     ///
     /// As [`finish`](Self::finish); the records stay then.
     pub fn build(&mut self) -> Result<RecordBatch, Error> {
-        let bytes = self.take()?;
+        let bytes = self.build_bytes()?;
         Ok(RecordBatch::parse_unverified(Bytes::from(bytes))?)
     }
 
@@ -458,7 +462,7 @@ impl BatchBuilder {
     /// # Errors
     ///
     /// As [`finish`](Self::finish); the records stay then.
-    pub fn take(&mut self) -> Result<Vec<u8>, Error> {
+    pub fn build_bytes(&mut self) -> Result<Vec<u8>, Error> {
         self.finish()?;
         let compressed = self.compression_used() != Compression::None;
         let batch = if compressed { &mut self.packed } else { &mut self.plain };
@@ -672,7 +676,7 @@ fn too_large(index: i32) -> Error {
 
 #[cold]
 fn rule(what: &'static str) -> Error {
-    Error::InvalidBatch(InvalidBatch::Rule(what))
+    Error::InvalidBatch(InvalidBatch::RuleViolation(what))
 }
 
 #[cfg(test)]

@@ -79,16 +79,20 @@ impl ControlRecord {
     ///
     /// # Errors
     ///
-    /// `Rule` if the key is not one of a control record, or an end-transaction marker's
+    /// `RuleViolation` if the key is not one of a control record, or an end-transaction marker's
     /// value is not one.
     pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<ControlRecord, InvalidBatch> {
         let mut key = key.unwrap_or_default();
         let id = take(&mut key).zip(take(&mut key));
         let Some((version, id)) = id else {
-            return Err(InvalidBatch::Rule("a control record's key is shorter than 4 bytes"));
+            return Err(InvalidBatch::RuleViolation(
+                "a control record's key is shorter than 4 bytes",
+            ));
         };
         if i16::from_be_bytes(version) < 0 {
-            return Err(InvalidBatch::Rule("a control record's key has a negative version"));
+            return Err(InvalidBatch::RuleViolation(
+                "a control record's key has a negative version",
+            ));
         }
         let control_type = ControlType::from_id(i16::from_be_bytes(id));
         let marker = match control_type {
@@ -117,10 +121,14 @@ impl EndTxnMarker {
         let mut value = value.unwrap_or_default();
         let fields = take(&mut value).zip(take(&mut value));
         let Some((version, epoch)) = fields else {
-            return Err(InvalidBatch::Rule("an end-transaction marker is shorter than 6 bytes"));
+            return Err(InvalidBatch::RuleViolation(
+                "an end-transaction marker is shorter than 6 bytes",
+            ));
         };
         if i16::from_be_bytes(version) < 0 {
-            return Err(InvalidBatch::Rule("an end-transaction marker has a negative version"));
+            return Err(InvalidBatch::RuleViolation(
+                "an end-transaction marker has a negative version",
+            ));
         }
         Ok(EndTxnMarker { committed, coordinator_epoch: i32::from_be_bytes(epoch) })
     }
@@ -151,7 +159,7 @@ impl EndTxnMarker {
         let mut builder = BatchBuilder::with_capacity(EndTxnMarker::BATCH_SIZE);
         builder.control(true).transactional(true).producer(producer_id, producer_epoch, -1);
         builder.push(timestamp, Some(&[0, 0, k0, k1]), Some(&[0, 0, e0, e1, e2, e3]))?;
-        builder.take()
+        builder.build_bytes()
     }
 }
 

@@ -168,7 +168,7 @@ impl Iterator for StoredRecords {
         let record = records.next();
         let (rest, progress) = records.state();
         let at = self.section.len().saturating_sub(rest.len());
-        let record = record?.map(|record| StoredRecord::from_ref_in(&self.section, record));
+        let record = record?.map(|record| StoredRecord::from_record_ref(&self.section, record));
         self.at = at;
         self.progress = progress;
         Some(record)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 /// let plain = Record::from("just a value");
 /// assert_eq!(plain.key, None);
 ///
-/// let full = Record::new("value").key("user-7").header("trace", "4bf9").null_header("empty");
+/// let full = Record::new("value").key("user-7").header("trace", "4bf9").header_null("empty");
 /// assert_eq!(full.headers.len(), 2);
 ///
 /// // In a compacted log this removes what was stored under the key.
@@ -53,7 +53,7 @@ impl Record {
 
     /// Takes the value away.
     #[must_use]
-    pub fn without_value(mut self) -> Record {
+    pub fn null_value(mut self) -> Record {
         self.value = None;
         self
     }
@@ -67,7 +67,7 @@ impl Record {
 
     /// Adds a header without a value after the ones it has.
     #[must_use]
-    pub fn null_header(mut self, name: impl Into<HeaderName>) -> Record {
+    pub fn header_null(mut self, name: impl Into<HeaderName>) -> Record {
         self.headers.push(Header { name: name.into(), value: None });
         self
     }

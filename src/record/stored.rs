@@ -27,7 +27,7 @@ impl StoredRecord {
     ///
     /// Sharing keeps all of `bytes` in memory for as long as the record lives.
     #[must_use]
-    pub fn from_ref_in(bytes: &Bytes, record: RecordRef<'_>) -> StoredRecord {
+    pub fn from_record_ref(bytes: &Bytes, record: RecordRef<'_>) -> StoredRecord {
         let headers = if record.headers.is_empty() {
             Vec::new()
         } else {

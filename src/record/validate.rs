@@ -43,7 +43,7 @@ impl AppendRules {
 
     pub(crate) fn check_key(&self, index: usize, key: Option<&[u8]>) -> Result<(), Error> {
         if self.keys_required && key.is_none() {
-            return Err(Error::InvalidRecord { index, reason: InvalidRecord::NoKey });
+            return Err(Error::InvalidRecord { index, reason: InvalidRecord::MissingKey });
         }
         Ok(())
     }
@@ -84,9 +84,9 @@ pub struct BatchSummary {
 ///
 /// # Errors
 ///
-/// - [`Error::InvalidBatch`] with `Checksum`, with `Rule` for a rule it breaks, and with any
+/// - [`Error::InvalidBatch`] with `Checksum`, with `RuleViolation` for a rule it breaks, and with any
 ///   other variant of [`InvalidBatch`] if its records cannot be decoded.
-/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `NoKey` for
+/// - [`Error::InvalidRecord`] with `Timestamp` for the first record out of range, with `MissingKey` for
 ///   the first without a key.
 /// - [`Error::Unsupported`] if keys are required and the codec's cargo feature is off.
 pub fn validate_for_append(
@@ -102,7 +102,7 @@ pub fn validate_for_append(
         Err(InvalidBatch::CodecUnavailable { codec }) => {
             Error::Unsupported(Unsupported::Codec(codec))
         }
-        Err(problem @ InvalidBatch::ExpandsTooFar { .. }) => Error::InvalidBatch(problem),
+        Err(problem @ InvalidBatch::DecompressedTooLarge { .. }) => Error::InvalidBatch(problem),
         Err(problem) => return Err(problem.into()),
     };
     if rules.keys_required {
@@ -157,5 +157,5 @@ fn check_records(records: Records<'_>, rules: &AppendRules) -> Result<BatchSumma
 
 #[cold]
 fn rule(what: &'static str) -> Error {
-    Error::InvalidBatch(InvalidBatch::Rule(what))
+    Error::InvalidBatch(InvalidBatch::RuleViolation(what))
 }

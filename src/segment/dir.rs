@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
 use crate::event::{Event, Listener};
-use crate::fs::{File, FileView, Fs, Open, Revocable};
+use crate::fs::{File, FileView, Fs, OpenMode, Revocable};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::reserve::Reserve;
@@ -232,7 +232,7 @@ impl SegmentDir {
     /// Opens a log file, whatever stage it is in.
     pub(crate) fn open_log_at(&self, file: SegmentFile) -> Result<Arc<dyn File>> {
         let path = self.path_of(file);
-        let how = if self.writable { Open::ReadWrite } else { Open::ReadOnly };
+        let how = if self.writable { OpenMode::ReadWrite } else { OpenMode::ReadOnly };
         self.fs.open(&path, how).map_err(|e| Error::io(OPEN, &path, e))
     }
 
@@ -274,7 +274,7 @@ impl SegmentDir {
         most: u64,
     ) -> Result<Result<FileView, &'static str>> {
         let path = self.path_of(file);
-        let opened = match self.fs.open(&path, Open::ReadOnly) {
+        let opened = match self.fs.open(&path, OpenMode::ReadOnly) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(MISSING)),
             Err(error) => return Err(Error::io("open", &path, error)),
@@ -412,10 +412,10 @@ impl SegmentDir {
     fn put(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
         let beside = beside(path);
         let write = || -> io::Result<()> {
-            let file = match self.fs.open(&beside, Open::CreateNew) {
+            let file = match self.fs.open(&beside, OpenMode::CreateNew) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     self.fs.remove(&beside)?;
-                    self.fs.open(&beside, Open::CreateNew)?
+                    self.fs.open(&beside, OpenMode::CreateNew)?
                 }
                 other => other?,
             };
@@ -468,7 +468,7 @@ impl SegmentDir {
             self.with_room_for_name(|| self.fs.rename(&taken.path, &path))?;
             Ok(Some(file))
         };
-        let created = match (self.fs.open(&path, Open::CreateNew), &self.reserve) {
+        let created = match (self.fs.open(&path, OpenMode::CreateNew), &self.reserve) {
             (Err(error), Some(reserve)) if room == Room::Reserved && is_storage_full(&error) => {
                 from_reserve(reserve).and_then(|file| file.ok_or(error))
             }
@@ -480,7 +480,7 @@ impl SegmentDir {
     /// Reads a small file whole; `None` when there is none.
     pub(crate) fn read_small(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         let read = || -> io::Result<Option<Vec<u8>>> {
-            let file = match self.fs.open(path, Open::ReadOnly) {
+            let file = match self.fs.open(path, OpenMode::ReadOnly) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),

@@ -20,7 +20,7 @@ pub(crate) use dir::SegmentDir;
 
 use crate::segment::dir::{MISSING, Room, SegmentId};
 
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
@@ -194,7 +194,12 @@ impl Segment {
         Error::io(operation, &self.path(Kind::Log), error)
     }
 
-    pub(crate) fn corrupt(&self, position: u64, offset: Option<Offset>, damage: Damage) -> Error {
+    pub(crate) fn corrupt(
+        &self,
+        position: u64,
+        offset: Option<Offset>,
+        damage: CorruptionKind,
+    ) -> Error {
         let corruption =
             Corruption { path: self.path(Kind::Log), position, offset, reason: damage };
         Error::Corrupt(Box::new(corruption))
@@ -396,7 +401,7 @@ impl Segment {
             Ok(Step::Batch(header)) => return Ok(Some(header)),
             Ok(Step::Damaged(damage)) => damage,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Damage::ShortFile { expected: self.published(), found: position }
+                CorruptionKind::FileTruncated { expected: self.published(), found: position }
             }
             Err(error) => return Err(self.io("read", error)),
         };

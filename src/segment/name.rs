@@ -178,7 +178,7 @@ pub(crate) enum Name {
     Segment(SegmentFile),
     /// One of the log's own files besides segments.
     Known,
-    /// Damage that was taken out of a segment. Nothing reads it.
+    /// CorruptionKind that was taken out of a segment. Nothing reads it.
     Quarantined,
     /// The half-written content of an atomic replace: nothing depends on it.
     Temporary,

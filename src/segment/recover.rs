@@ -4,7 +4,7 @@
 //! decides what may be done about it: the torn end of the last write is cut
 //! off, anything else is damage. [`Tail`] tells which, and cuts nothing itself.
 
-use crate::error::{Damage, Error, InvalidBatch, Result, Unsupported};
+use crate::error::{CorruptionKind, Error, InvalidBatch, Result, Unsupported};
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef, layout, stamp_length};
 use crate::segment::index::{IndexCadence, Indexes};
@@ -27,9 +27,9 @@ pub(crate) enum Tail {
     /// Only zeros: room that was reserved, or a length that was synced before its data.
     Zeros,
     /// Bytes that are no batch, with no valid batch behind them: a write that was cut short.
-    Torn(Damage),
+    Torn(CorruptionKind),
     /// Bytes that are no batch, and valid ones behind them.
-    Damaged(Damage),
+    Damaged(CorruptionKind),
 }
 
 /// The result of a scan of a segment.
@@ -96,10 +96,10 @@ impl ScanRules {
 
     /// A base offset has no checksum. Where no offset is left out, it must follow from the batch
     /// before it.
-    fn check_dense(&self, expected: Offset, header: &BatchHeader) -> Result<(), Damage> {
+    fn check_dense(&self, expected: Offset, header: &BatchHeader) -> Result<(), CorruptionKind> {
         let (from, to) = (expected, header.base_offset);
         if from < to && to > self.dense_from {
-            return Err(Damage::OffsetsMissing { from, to });
+            return Err(CorruptionKind::OffsetsMissing { from, to });
         }
         Ok(())
     }
@@ -339,7 +339,7 @@ fn classify(
     rest: Range<u64>,
     lowest: Offset,
     limit: Offset,
-    damage: Damage,
+    damage: CorruptionKind,
 ) -> io::Result<Result<Tail, Unsupported>> {
     if is_zero(file, rest.start, rest.end)? {
         return Ok(Ok(Tail::Zeros));
@@ -350,7 +350,7 @@ fn classify(
         Some(Whole::Ours) => Ok(Tail::Damaged(damage)),
         None if has_message_after(file, rest.clone(), lowest, limit)? => Ok(Tail::Damaged(damage)),
         None if can_begin_batch(file, &rest, lowest, limit)? => Ok(Tail::Torn(damage)),
-        None if rest.start == 0 => Ok(Tail::Damaged(Damage::Malformed(NOT_A_SEGMENT))),
+        None if rest.start == 0 => Ok(Tail::Damaged(CorruptionKind::Malformed(NOT_A_SEGMENT))),
         None => Ok(Tail::Damaged(damage)),
     })
 }

@@ -14,7 +14,7 @@
 //! first opened.
 
 use crate::event::Event;
-use crate::fs::{File, Fs, Open};
+use crate::fs::{File, Fs, OpenMode};
 use crate::segment::dir::Events;
 use crate::segment::name::RESERVES;
 use crate::sync::Mutex;
@@ -65,7 +65,7 @@ impl Reserve {
     pub(crate) fn find(&self) {
         let mut state = self.state.lock();
         for (name, bytes) in RESERVES.iter().zip(&mut state.bytes) {
-            let file = self.fs.open(&self.dir.join(name), Open::ReadOnly);
+            let file = self.fs.open(&self.dir.join(name), OpenMode::ReadOnly);
             *bytes = file.and_then(|file| file.len()).unwrap_or(0);
         }
     }
@@ -108,9 +108,9 @@ impl Reserve {
     /// Bytes that were only allocated would not do: file systems need room to mark them as
     /// written.
     fn make(&self, path: &Path, wanted: u64) -> io::Result<()> {
-        let file = match self.fs.open(path, Open::ReadWrite) {
+        let file = match self.fs.open(path, OpenMode::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.fs.open(path, Open::CreateNew)?
+                self.fs.open(path, OpenMode::CreateNew)?
             }
             opened => opened?,
         };
@@ -133,7 +133,7 @@ impl Reserve {
     /// not there was removed to make room: it counts as missing from then on.
     pub(crate) fn take(&self) -> io::Result<Option<(Taken<'_>, Arc<dyn File>)>> {
         while let Some(taken) = self.take_any() {
-            match self.fs.open(&taken.path, Open::ReadWrite) {
+            match self.fs.open(&taken.path, OpenMode::ReadWrite) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 opened => return opened.map(|file| Some((taken, file))),
             }

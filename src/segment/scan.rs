@@ -5,7 +5,7 @@
 //! and the largest batch, nothing allocated on the word of a length field that
 //! the file is too short for.
 
-use crate::error::{Damage, InvalidBatch};
+use crate::error::{CorruptionKind, InvalidBatch};
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
 use crate::types::Offset;
@@ -25,7 +25,7 @@ pub(crate) enum Step {
     /// The end: no byte is left.
     End,
     /// Bytes that are not a batch, or not one that belongs here. The stream stays before them.
-    Damaged(Damage),
+    Damaged(CorruptionKind),
 }
 
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl BatchStream {
         header: &BatchHeader,
         end: u64,
         limit: Offset,
-    ) -> io::Result<Result<(), Damage>> {
+    ) -> io::Result<Result<(), CorruptionKind>> {
         if header.base_offset == self.lowest && header.last_offset() < limit {
             return Ok(Ok(()));
         }
@@ -189,7 +189,7 @@ impl BatchStream {
         let base = self.bytes(behind, end)?.get(size..).and_then(|base| base.try_into().ok());
         let base = base.map_or(Offset::MAX, |base| i64::from_be_bytes(base).cast_unsigned());
         Ok(if base != 0 && base <= header.last_offset() {
-            Err(Damage::OffsetsBeyondNext { limit: base, found: header.last_offset() })
+            Err(CorruptionKind::OffsetsOverlapNext { limit: base, found: header.last_offset() })
         } else {
             Ok(())
         })
@@ -266,12 +266,15 @@ pub(crate) fn check_offsets(
     header: &BatchHeader,
     lowest: Offset,
     limit: Offset,
-) -> Result<(), Damage> {
+) -> Result<(), CorruptionKind> {
     if header.base_offset < lowest {
-        return Err(Damage::OffsetsOverlap { expected: lowest, found: header.base_offset });
+        return Err(CorruptionKind::OffsetsNotIncreasing {
+            expected: lowest,
+            found: header.base_offset,
+        });
     }
     if header.last_offset() >= limit {
-        return Err(Damage::OffsetsBeyondNext { limit, found: header.last_offset() });
+        return Err(CorruptionKind::OffsetsOverlapNext { limit, found: header.last_offset() });
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ fn a_scan_reads_long_pieces_once() {
     let (file, end, positions) = long_file(&dir);
     let mut stream = BatchStream::new(Arc::clone(&file), 0, 0);
     fs.clear_trace();
-    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Interrupted)).nth(2));
+    fs.add_rule(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Interrupted)).nth(2));
     for (base, position) in positions.iter().enumerate() {
         let step = stream.advance(end, Offset::MAX).unwrap();
         assert!(matches!(step, Step::Batch(header) if header.base_offset == base as u64));
@@ -124,7 +124,7 @@ fn a_scan_reads_long_pieces_once() {
     assert!(unaligned.count() <= 1, "{done:?}");
 
     // No other error is passed over.
-    fs.add(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Other)).nth(1));
+    fs.add_rule(Rule::new(Operation::Read, Fault::Error(io::ErrorKind::Other)).nth(1));
     let mut stream = BatchStream::new(file, 0, 0);
     assert_eq!(stream.advance(end, Offset::MAX).unwrap_err().kind(), io::ErrorKind::Other);
 }
@@ -214,7 +214,7 @@ fn an_index_file_is_mapped_or_read_or_missing() {
         }
     }
     for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
-        fs.add(Rule::new(Operation::Open, Fault::Error(kind)));
+        fs.add_rule(Rule::new(Operation::Open, Fault::Error(kind)));
         assert!(matches!(dir.index_view(file, 16, 100), Err(Error::Io { .. })));
         assert!(matches!(dir.read_small(&dir.path_of(file), 100), Err(Error::Io { .. })));
         fs.clear_rules();
@@ -228,8 +228,8 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
     let (fs, heard, dir) = directory();
     let path = dir.path_of(SegmentFile::live(0, Kind::TimeIndex));
     for (content, kind) in [(b"one", io::ErrorKind::StorageFull), (b"two", io::ErrorKind::Other)] {
-        fs.add(Rule::new(Operation::Rename, Fault::Error(kind)));
-        fs.add(Rule::new(Operation::Remove, Fault::Error(io::ErrorKind::PermissionDenied)));
+        fs.add_rule(Rule::new(Operation::Rename, Fault::Error(kind)));
+        fs.add_rule(Rule::new(Operation::Remove, Fault::Error(io::ErrorKind::PermissionDenied)));
         dir.replace(&path, content).unwrap_err();
         let left = heard.0.lock().drain(..).collect::<Vec<_>>();
         assert!(matches!(&left[..], [Event::CleanupFailed { .. }]), "{left:?}");
@@ -241,7 +241,7 @@ fn what_an_interrupted_replacement_left_is_in_nobodys_way() {
     }
     // What is not there need not be removed, and the first failure is the one that is said.
     dir.discard_path(Path::new("t-0/none"));
-    fs.add(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
+    fs.add_rule(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
     let failed = dir.replace(&path, b"three").unwrap_err();
     assert_eq!(failed.kind(), crate::ErrorKind::StorageFull);
     assert!(heard.0.lock().is_empty());
@@ -289,7 +289,9 @@ fn a_failed_append_leaves_no_trace() {
             };
             let before = content();
             let mut log = ActiveLog::new(Arc::clone(&file), path, FRONT as u64, reserved);
-            fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind: full }).nth(1));
+            fs.add_rule(
+                Rule::new(Operation::Write, Fault::PartialWrite { written, kind: full }).nth(1),
+            );
             assert!(log.append(&[2; 90]).unwrap_err().rolled_back);
             assert!(content() == before, "{written} of {reserved}");
 
@@ -298,9 +300,11 @@ fn a_failed_append_leaves_no_trace() {
             let kinds = [(full, true), (io::ErrorKind::Other, true), (io::ErrorKind::Other, false)];
             for (kind, stuck) in kinds {
                 if stuck {
-                    fs.add(Rule::new(Operation::SetLen, Fault::Error(io::ErrorKind::Other)));
+                    fs.add_rule(Rule::new(Operation::SetLen, Fault::Error(io::ErrorKind::Other)));
                 }
-                fs.add(Rule::new(Operation::Write, Fault::ErrorAfter { written, kind }).nth(1));
+                fs.add_rule(
+                    Rule::new(Operation::Write, Fault::PartialWrite { written, kind }).nth(1),
+                );
                 assert!(!log.append(&[2; 90]).unwrap_err().rolled_back, "{kind:?}");
                 fs.clear_rules();
             }
@@ -350,7 +354,7 @@ fn a_sync_that_was_not_tried_is_told_from_one_that_failed() {
     let (fs, _, dir) = directory();
     dir.sync().unwrap();
     for (number, tried) in [(24, "open"), (23, "open"), (5, "sync"), (28, "sync")] {
-        fs.add(Rule::new(Operation::SyncDir, Fault::Os(number)));
+        fs.add_rule(Rule::new(Operation::SyncDir, Fault::Errno(number)));
         let error = dir.sync().unwrap_err();
         assert!(matches!(error, Error::Io { operation, .. } if operation == tried), "{error}");
         fs.clear_rules();

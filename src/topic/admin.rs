@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 /// admin.delete_records("orders", 1, 2)?;
 /// let described = admin.describe_topic("orders")?;
 /// assert_eq!((described.partitions[1].start, described.partitions[1].end), (2, 3));
-/// let entry = described.settings.iter().find(|entry| entry.key == "segment.bytes").unwrap();
+/// let entry = described.configs.iter().find(|entry| entry.key == "segment.bytes").unwrap();
 /// assert_eq!(entry.value, "1048576");
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -51,7 +51,7 @@ pub struct TopicDescription {
     /// The partitions that cannot be used, each with the reason.
     pub unavailable: BTreeMap<u32, TopicError>,
     /// All settings of the topic, in the order of their keys.
-    pub settings: Vec<ConfigEntry>,
+    pub configs: Vec<ConfigEntry>,
 }
 
 /// The description of a partition.
@@ -103,7 +103,7 @@ impl Admin {
             internal: topic.is_internal(),
             partitions: topic.numbered().iter().map(describe).collect::<Result<_>>()?,
             unavailable: topic.unavailable_partitions(),
-            settings: topic.config().entries_over(self.store.log_defaults()),
+            configs: topic.config().entries_over(self.store.log_defaults()),
         })
     }
 

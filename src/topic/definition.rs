@@ -14,7 +14,7 @@
 //! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash
 //! leaves undone of the rest is done when the store is opened.
 
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::segment::SegmentDir;
 use crate::segment::name::TOPIC_PROPERTIES;
 use crate::topic::id::TopicId;
@@ -69,7 +69,7 @@ impl Definition {
                 path,
                 position: 0,
                 offset: None,
-                reason: Damage::Malformed(reason),
+                reason: CorruptionKind::Malformed(reason),
             }))
         })
     }

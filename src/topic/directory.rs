@@ -16,9 +16,9 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
-use crate::error::{Corruption, Damage, Error, Result, TopicError, is_storage_full};
+use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
 use crate::event::Event;
-use crate::fs::{Entry, EntryKind};
+use crate::fs::{DirEntry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
@@ -27,7 +27,7 @@ use crate::segment::name::{
 };
 use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
-use crate::topic::id::{TopicId, Uuid};
+use crate::topic::id::{KafkaUuid, TopicId};
 use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
@@ -163,8 +163,8 @@ impl Directory {
                 Err(reason) => Err(malformed(path, reason)),
             },
             None => {
-                let cluster = Uuid::random().to_string();
-                let meta = MetaProperties::new(1, &cluster, Uuid::random());
+                let cluster = KafkaUuid::random().to_string();
+                let meta = MetaProperties::new(1, &cluster, KafkaUuid::random());
                 self.dir.replace_if_room(&path, meta.format().as_bytes())
             }
         }
@@ -352,7 +352,7 @@ impl Directory {
     }
 
     /// The entries of a directory; `None` where there is none.
-    fn entries(&self, path: &Path) -> Result<Option<Vec<Entry>>> {
+    fn entries(&self, path: &Path) -> Result<Option<Vec<DirEntry>>> {
         match self.dir.fs.list(path) {
             Ok(entries) => Ok(Some(entries)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -438,7 +438,8 @@ impl Directory {
     pub(crate) fn delete(&self, topic: &str, partitions: impl Iterator<Item = u32>) -> Result<()> {
         for partition in partitions {
             let from = self.path_of(topic, partition);
-            let named = PartitionDir::current(topic, partition).at(Stage::Delete(Uuid::random()));
+            let named =
+                PartitionDir::current(topic, partition).at(Stage::Delete(KafkaUuid::random()));
             let name = named.to_string();
             let to = self.dir.path.join(&name);
             let rename = || match self.dir.fs.rename_dir(&from, &to) {
@@ -507,24 +508,24 @@ pub(crate) fn of_a_broker(topic: &str, partitions: u32) -> TopicConfig {
 }
 
 /// Whether nothing in a directory was ever finished, and nothing is of others.
-fn is_vacant(entries: &[Entry]) -> bool {
-    let is_unknown = |entry: &Entry| matches!(Name::parse(&entry.name), Name::Unknown);
-    let is_of_others = |entry: &Entry| is_unknown(entry) && is_of_system(&entry.name);
+fn is_vacant(entries: &[DirEntry]) -> bool {
+    let is_unknown = |entry: &DirEntry| matches!(Name::parse(&entry.name), Name::Unknown);
+    let is_of_others = |entry: &DirEntry| is_unknown(entry) && is_of_system(&entry.name);
     entries.iter().all(|entry| is_temporary(entry) || is_of_others(entry))
 }
 
 /// Whether it is what an atomic replacement of a file has left.
-fn is_temporary(entry: &Entry) -> bool {
+fn is_temporary(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && entry.name.ends_with(".tmp")
 }
 
 /// Whether it is a file that only the directory of a log has.
-fn is_of_log(entry: &Entry) -> bool {
+fn is_of_log(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && !matches!(Name::parse(&entry.name), Name::Unknown)
 }
 
 /// Whether it is a file that a store or a broker keeps above its logs.
-fn is_of_data_dir(entry: &Entry) -> bool {
+fn is_of_data_dir(entry: &DirEntry) -> bool {
     let names = [META_PROPERTIES, LOCK, CLEAN_SHUTDOWN];
     let mut names = names.into_iter().chain(Checkpoint::ALL.map(Checkpoint::file));
     entry.kind == EntryKind::File && names.any(|name| name == entry.name)
@@ -535,6 +536,6 @@ fn malformed(path: PathBuf, reason: &'static str) -> Error {
         path,
         position: 0,
         offset: None,
-        reason: Damage::Malformed(reason),
+        reason: CorruptionKind::Malformed(reason),
     }))
 }

@@ -6,63 +6,67 @@ use std::str::FromStr;
 
 /// The id of a topic: another topic of the same name, made after the first was deleted, has
 /// another.
-pub type TopicId = Uuid;
+pub type TopicId = KafkaUuid;
 
-/// 16 bytes that no two things share. Kafka: `Uuid`.
+/// 16 bytes that no two things share. Kafka: `KafkaUuid`.
 ///
 /// Its text is what Kafka writes in its files and shows in its tools: 22 characters of base64 in
 /// the alphabet for URLs, without padding.
 ///
 /// ```
-/// use annals::Uuid;
+/// use annals::KafkaUuid;
 ///
-/// let id = Uuid::random();
+/// let id = KafkaUuid::random();
 /// assert_eq!(id.to_string().len(), 22);
 /// assert_eq!(id.to_string().parse(), Ok(id));
-/// assert_eq!(Uuid::ZERO.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
-/// assert!("no id".parse::<Uuid>().is_err());
+/// assert_eq!(KafkaUuid::ZERO.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+/// assert!("no id".parse::<KafkaUuid>().is_err());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uuid(u128);
+pub struct KafkaUuid(u128);
 
-/// A text that is no [`Uuid`].
+/// A text that is no [`KafkaUuid`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an id is 22 characters of base64: letters, digits, `-` and `_`, and the last of them A, Q, g or w"
 )]
-pub struct InvalidUuid;
+pub struct ParseUuidError;
 
 const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// 128 bits are 21 symbols of 6 bits, and 2 bits, which stand at the front of one more.
 const WHOLE_SYMBOLS: u32 = 21;
 const DASH: u128 = 62;
 
-impl Uuid {
+impl KafkaUuid {
     /// No id: what Kafka has where there is none yet.
-    pub const ZERO: Uuid = Uuid(0);
+    pub const ZERO: KafkaUuid = KafkaUuid(0);
 
     /// Creates an id from the operating system's randomness, as Kafka makes them: a version 4 UUID
     /// whose text does not begin with `-`, so that no tool takes it for an option.
     ///
     /// Not for secrets.
     #[must_use]
-    pub fn random() -> Uuid {
+    pub fn random() -> KafkaUuid {
         // The keys are the operating system's, once for a thread, and no two states have the same.
         let state = RandomState::new();
         let [high, low] = [0_u8, 1].map(|half| u128::from(state.hash_one(half)));
-        Uuid::from_random_bits(high << 64 | low)
+        KafkaUuid::from_random_bits(high << 64 | low)
     }
 
     /// The id that these random bits make.
-    pub(crate) const fn from_random_bits(bits: u128) -> Uuid {
+    pub(crate) const fn from_random_bits(bits: u128) -> KafkaUuid {
         let versioned = bits & !(0xF << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
-        if versioned >> 122 == DASH { Uuid(versioned ^ 1 << 127) } else { Uuid(versioned) }
+        if versioned >> 122 == DASH {
+            KafkaUuid(versioned ^ 1 << 127)
+        } else {
+            KafkaUuid(versioned)
+        }
     }
 
     /// Returns the id of these bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Uuid {
-        Uuid(u128::from_be_bytes(bytes))
+    pub const fn from_bytes(bytes: [u8; 16]) -> KafkaUuid {
+        KafkaUuid(u128::from_be_bytes(bytes))
     }
 
     /// Its bytes.
@@ -71,7 +75,7 @@ impl Uuid {
         self.0.to_be_bytes()
     }
 
-    /// Returns whether this is [`Uuid::ZERO`].
+    /// Returns whether this is [`KafkaUuid::ZERO`].
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
@@ -92,8 +96,8 @@ impl Uuid {
     }
 
     /// The id with this text of 36 characters, if it is that, in letters of either case.
-    pub(crate) fn from_hyphenated(text: &str) -> Option<Uuid> {
-        let id = Uuid::from_hex(&text.replace('-', "").to_ascii_lowercase())?;
+    pub(crate) fn from_hyphenated(text: &str) -> Option<KafkaUuid> {
+        let id = KafkaUuid::from_hex(&text.replace('-', "").to_ascii_lowercase())?;
         if id.hyphenated().eq_ignore_ascii_case(text) { Some(id) } else { None }
     }
 
@@ -103,14 +107,14 @@ impl Uuid {
     }
 
     /// The id with these 32 digits, if they are that, in lower case.
-    pub(crate) fn from_hex(text: &str) -> Option<Uuid> {
+    pub(crate) fn from_hex(text: &str) -> Option<KafkaUuid> {
         let is_hex =
             text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if is_hex { u128::from_str_radix(text, 16).ok().map(Uuid) } else { None }
+        if is_hex { u128::from_str_radix(text, 16).ok().map(KafkaUuid) } else { None }
     }
 }
 
-impl fmt::Display for Uuid {
+impl fmt::Display for KafkaUuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.0 << 4;
         let symbols = (0..WHOLE_SYMBOLS).map(|n| self.0 >> (122 - 6 * n)).chain([last]);
@@ -119,25 +123,25 @@ impl fmt::Display for Uuid {
     }
 }
 
-impl fmt::Debug for Uuid {
+impl fmt::Debug for KafkaUuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Uuid {
-    type Err = InvalidUuid;
+impl FromStr for KafkaUuid {
+    type Err = ParseUuidError;
 
-    fn from_str(text: &str) -> Result<Uuid, InvalidUuid> {
+    fn from_str(text: &str) -> Result<KafkaUuid, ParseUuidError> {
         let bits = |letter: u8| SYMBOLS.iter().position(|&s| s == letter).map(|n| n as u128);
-        let whole = text.get(..WHOLE_SYMBOLS as usize).ok_or(InvalidUuid)?;
+        let whole = text.get(..WHOLE_SYMBOLS as usize).ok_or(ParseUuidError)?;
         let &[last] = text.as_bytes().get(whole.len()..).unwrap_or_default() else {
-            return Err(InvalidUuid);
+            return Err(ParseUuidError);
         };
         let add = |sum: u128, letter| bits(letter).map(|six| sum << 6 | six);
-        let whole = whole.bytes().try_fold(0, add).ok_or(InvalidUuid)?;
-        let last = bits(last).filter(|six| six & 15 == 0).ok_or(InvalidUuid)?;
-        Ok(Uuid(whole << 2 | last >> 4))
+        let whole = whole.bytes().try_fold(0, add).ok_or(ParseUuidError)?;
+        let last = bits(last).filter(|six| six & 15 == 0).ok_or(ParseUuidError)?;
+        Ok(KafkaUuid(whole << 2 | last >> 4))
     }
 }
 
@@ -152,23 +156,23 @@ mod tests {
     proptest! {
         #[test]
         fn the_text_is_base64_and_reads_back(bytes: [u8; 16]) {
-            let id = Uuid::from_bytes(bytes);
+            let id = KafkaUuid::from_bytes(bytes);
             prop_assert_eq!(id.to_string(), URL_SAFE_NO_PAD.encode(bytes));
             prop_assert_eq!(id.to_string().parse(), Ok(id));
-            prop_assert_eq!(Uuid::from_hex(&id.hex()), Some(id));
+            prop_assert_eq!(KafkaUuid::from_hex(&id.hex()), Some(id));
             prop_assert_eq!(id.to_bytes(), bytes);
         }
 
         #[test]
         fn what_is_read_is_what_another_implementation_reads(text in "[A-Za-z0-9_+=/ -]{20,24}|[A-Za-z0-9_-]{22}|\\PC{0,30}") {
             let other = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|b| <[u8; 16]>::try_from(b).ok());
-            prop_assert_eq!(text.parse().ok(), other.map(Uuid::from_bytes));
+            prop_assert_eq!(text.parse().ok(), other.map(KafkaUuid::from_bytes));
         }
 
         #[test]
         fn random_bits_make_ids_of_version_4_that_no_tool_takes_for_an_option(bits: u128, dash: bool) {
             let bits = if dash { bits >> 6 | DASH << 122 } else { bits };
-            let id = Uuid::from_random_bits(bits);
+            let id = KafkaUuid::from_random_bits(bits);
             prop_assert_eq!((id.to_bytes()[6] >> 4, id.to_bytes()[8] >> 6), (4, 2));
             prop_assert!(!id.to_string().starts_with('-'), "{}", id);
             prop_assert!(!id.is_reserved());
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn random_ids_differ() {
-        let ids: HashSet<Uuid> = (0..10_000).map(|_| Uuid::random()).collect();
+        let ids: HashSet<KafkaUuid> = (0..10_000).map(|_| KafkaUuid::random()).collect();
         assert_eq!(ids.len(), 10_000);
     }
 }

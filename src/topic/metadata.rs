@@ -6,7 +6,7 @@
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
 pub(crate) use crate::segment::name::{META_PROPERTIES, PARTITION_METADATA};
-use crate::topic::id::{TopicId, Uuid};
+use crate::topic::id::{KafkaUuid, TopicId};
 use crate::topic::properties::{self, Properties};
 
 const VERSION: &str = "version";
@@ -21,7 +21,7 @@ pub(crate) struct MetaProperties {
     version: MetaVersion,
     node_id: Option<i32>,
     cluster_id: Option<String>,
-    directory_id: Option<Uuid>,
+    directory_id: Option<KafkaUuid>,
     /// Other entries of the file, kept as they are.
     others: Properties,
 }
@@ -37,7 +37,7 @@ pub(crate) enum MetaVersion {
 
 impl MetaProperties {
     /// Creates the content for a new directory of this node and cluster.
-    pub(crate) fn new(node_id: i32, cluster_id: &str, directory_id: Uuid) -> MetaProperties {
+    pub(crate) fn new(node_id: i32, cluster_id: &str, directory_id: KafkaUuid) -> MetaProperties {
         MetaProperties {
             version: MetaVersion::V1,
             node_id: Some(node_id),
@@ -77,7 +77,7 @@ impl MetaProperties {
         let directory_id = match others.remove(DIRECTORY_ID) {
             None => None,
             Some(id) => match id.parse() {
-                Ok(id) if Uuid::is_reserved(id) => {
+                Ok(id) if KafkaUuid::is_reserved(id) => {
                     return Err("its `directory.id` is one that Kafka keeps for itself");
                 }
                 Ok(id) => Some(id),
@@ -166,7 +166,7 @@ mod tests {
                 version: if v1 { MetaVersion::V1 } else { MetaVersion::V0 },
                 node_id: node_id.or(v1.then_some(1)),
                 cluster_id: cluster_id.or(v1.then(|| "c".to_owned())),
-                directory_id: directory_id.map(Uuid::from_random_bits),
+                directory_id: directory_id.map(KafkaUuid::from_random_bits),
                 others,
             },
         )
@@ -189,7 +189,7 @@ mod tests {
 
         #[test]
         fn a_topic_id_reads_back(bytes: [u8; 16]) {
-            let id = Uuid::from_bytes(bytes);
+            let id = KafkaUuid::from_bytes(bytes);
             let expected = if id.is_zero() { None } else { Some(id) };
             prop_assert_eq!(parse_partition_metadata(format_partition_metadata(id).as_bytes()).ok(), expected);
         }
@@ -215,7 +215,7 @@ mod tests {
             (old.version, old.node_id, old.cluster_id.as_deref()),
             (MetaVersion::V0, Some(7), None)
         );
-        let id = Uuid::random();
+        let id = KafkaUuid::random();
         let named = MetaProperties::parse(
             MetaProperties { directory_id: Some(id), ..old }.format().as_bytes(),
         )

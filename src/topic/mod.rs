@@ -82,16 +82,16 @@ mod watchers;
 pub use admin::{Admin, PartitionDescription, TopicDescription};
 pub use consumer::{
     AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, Isolation, OffsetAndMetadata, PartitionAccess,
-    RebalanceListener, TopicPattern,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, IsolationLevel, OffsetAndMetadata,
+    RebalanceContext, RebalanceListener, TopicPattern,
 };
 pub use coordinator::{
-    CoordinatorConfig, GroupDescription, GroupListing, GroupOffset, ListedGroups,
+    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, ListedGroups,
     MemberDescription, MemberIdentity, ResetTo,
 };
 pub use group::GroupState;
 pub use handle::Topic;
-pub use id::{InvalidUuid, TopicId, Uuid};
+pub use id::{KafkaUuid, ParseUuidError, TopicId};
 pub use partitioner::Partitioner;
 pub use producer::{
     Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,

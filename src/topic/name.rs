@@ -12,7 +12,7 @@
 //! creates none.
 
 use crate::error::TopicError;
-use crate::topic::id::Uuid;
+use crate::topic::id::KafkaUuid;
 use std::fmt;
 
 /// The topic that keeps what groups have read.
@@ -107,14 +107,14 @@ pub(crate) enum Stage {
     /// It is in use.
     Current,
     /// It is deleted: to be removed, and not to be read.
-    Delete(Uuid),
+    Delete(KafkaUuid),
     /// Its broker does not own it any more: to be left alone.
-    Stray(Uuid),
+    Stray(KafkaUuid),
     /// A copy that is to take the place of the one in use: to be left alone.
-    Future(Uuid),
+    Future(KafkaUuid),
 }
 
-type Staged = fn(Uuid) -> Stage;
+type Staged = fn(KafkaUuid) -> Stage;
 
 impl Stage {
     const SUFFIXES: [(&str, Staged); 3] =
@@ -158,7 +158,7 @@ impl PartitionDir {
                 let (base, id) = rest.rsplit_once('.').ok_or(
                     "it ends like a directory that is set aside, but has no `.` and id before that",
                 )?;
-                let id = Uuid::from_hex(id)
+                let id = KafkaUuid::from_hex(id)
                     .ok_or("what stands between its last `.` and its end is no id of 32 digits")?;
                 (base, stage(id))
             }
@@ -218,7 +218,7 @@ mod tests {
 
     fn a_stage() -> impl Strategy<Value = Stage> {
         (0..4_usize, any::<[u8; 16]>()).prop_map(|(stage, id)| {
-            let id = Uuid::from_bytes(id);
+            let id = KafkaUuid::from_bytes(id);
             [Stage::Current, Stage::Delete(id), Stage::Stray(id), Stage::Future(id)][stage]
         })
     }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_longest_names_are_cut_for_the_stages_that_kafka_cuts() {
-        let id = Uuid::from_bytes([0xAB; 16]);
+        let id = KafkaUuid::from_bytes([0xAB; 16]);
         let dir = PartitionDir::current(&"t".repeat(249), 12_345);
         assert_eq!(dir.to_string().len(), 255);
         let expected = format!("{}-12345.{}-delete", "t".repeat(209), "ab".repeat(16));

@@ -8,7 +8,7 @@
 //! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch
 //! for one that it has, and never store it. So ids of a store begin where no broker ever comes.
 
-use crate::error::{Corruption, Damage, Error, Result};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::log::Log;
 use crate::segment::SegmentDir;
 use crate::sync::Mutex;
@@ -80,7 +80,7 @@ impl ProducerIds {
                 path,
                 position: 0,
                 offset: None,
-                reason: Damage::Malformed("it does not say which producer id is next"),
+                reason: CorruptionKind::Malformed("it does not say which producer id is next"),
             }))),
         }
     }

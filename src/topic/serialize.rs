@@ -10,7 +10,7 @@
 //! | `i16`, `i32`, `i64` | 2, 4, 8, the highest first |
 //! | `f32`, `f64` | 4, 8, of IEEE 754, the highest first |
 //! | `bool` | 1: 0 or 1 |
-//! | [`Uuid`](crate::Uuid) | its 36 characters with dashes |
+//! | [`KafkaUuid`](crate::KafkaUuid) | its 36 characters with dashes |
 //! | `()` | none: null |
 //! | `Option<T>` | null, or those of `T` |
 //! | `Json<T>` | JSON; with the cargo feature `serde` |

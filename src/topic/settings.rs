@@ -202,10 +202,10 @@ impl TopicConfig {
     ///
     /// Options that are not settings of topics are ignored, because the store has its own: file
     /// system, clock, listener, maintainer, and [`on_corruption`](LogConfig::on_corruption),
-    /// [`dedupe_bytes`](LogConfig::dedupe_bytes),
+    /// [`dedupe_buffer_bytes`](LogConfig::dedupe_buffer_bytes),
     /// [`producer_id_expiration`](LogConfig::producer_id_expiration),
     /// [`leader_epoch`](LogConfig::leader_epoch) and
-    /// [`max_expanded_bytes`](LogConfig::max_expanded_bytes).
+    /// [`max_decompressed_bytes`](LogConfig::max_decompressed_bytes).
     ///
     /// ```
     /// use annals::{LogConfig, TopicConfig};

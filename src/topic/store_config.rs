@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::fs::Fs;
 use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
-use crate::topic::coordinator::CoordinatorConfig;
+use crate::topic::coordinator::GroupCoordinatorConfig;
 use crate::topic::settings::default_log;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct StoreConfig {
     pub(crate) log: LogConfig,
     pub(crate) maintenance: Option<MaintainerConfig>,
     pub(crate) recovery_threads: usize,
-    pub(crate) coordinator: CoordinatorConfig,
+    pub(crate) group_coordinator: GroupCoordinatorConfig,
     pub(crate) offline: OfflinePartitions,
 }
 
@@ -51,7 +51,7 @@ impl Default for StoreConfig {
             log: default_log(),
             maintenance: Some(MaintainerConfig::default()),
             recovery_threads: 2,
-            coordinator: CoordinatorConfig::default(),
+            group_coordinator: GroupCoordinatorConfig::default(),
             offline: OfflinePartitions::default(),
         }
     }
@@ -142,10 +142,10 @@ impl StoreConfig {
 
     /// Sets the options of consumer groups.
     ///
-    /// *Default* `CoordinatorConfig::default()`.
+    /// *Default* `GroupCoordinatorConfig::default()`.
     #[must_use]
-    pub fn coordinator(mut self, coordinator: CoordinatorConfig) -> Self {
-        self.coordinator = coordinator;
+    pub fn group_coordinator(mut self, group_coordinator: GroupCoordinatorConfig) -> Self {
+        self.group_coordinator = group_coordinator;
         self
     }
 
@@ -154,7 +154,7 @@ impl StoreConfig {
             let reason = "must lie between 1 and 64".to_owned();
             return Err(Error::InvalidConfig { option: "recovery_threads", reason });
         }
-        self.coordinator.validate()?;
+        self.group_coordinator.validate()?;
         self.log.validate()
     }
 }

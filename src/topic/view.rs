@@ -196,7 +196,7 @@ impl StoreView {
             internal: name::is_internal(topic),
             partitions,
             unavailable,
-            settings: config.entries_over(&self.log),
+            configs: config.entries_over(&self.log),
         })
     }
 

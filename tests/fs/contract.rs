@@ -1,7 +1,7 @@
 //! What every file system does. Each test runs on each of them.
 
 use crate::{kind, names, read, same};
-use annals::fs::{DiskFs, Entry, EntryKind, FaultFs, File, Fs, MemFs, Open};
+use annals::fs::{DirEntry, DiskFs, EntryKind, FaultFs, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Place {
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> Arc<dyn File> {
-        let file = self.fs.open(&self.path(name), Open::CreateNew).unwrap();
+        let file = self.fs.open(&self.path(name), OpenMode::CreateNew).unwrap();
         file.write_all_at(bytes, 0).unwrap();
         file
     }
@@ -116,26 +116,26 @@ on_every_file_system! {
 
 fn a_new_file_is_created_once(at: &Place) {
     let path = at.path("a");
-    assert_eq!(at.fs.open(&path, Open::CreateNew).unwrap().len().unwrap(), 0);
-    assert_eq!(kind(at.fs.open(&path, Open::CreateNew)), ErrorKind::AlreadyExists);
-    assert_eq!(kind(at.fs.open(&at.dir, Open::CreateNew)), ErrorKind::AlreadyExists);
-    assert_eq!(kind(at.fs.open(&at.path("no/a"), Open::CreateNew)), ErrorKind::NotFound);
+    assert_eq!(at.fs.open(&path, OpenMode::CreateNew).unwrap().len().unwrap(), 0);
+    assert_eq!(kind(at.fs.open(&path, OpenMode::CreateNew)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(at.fs.open(&at.dir, OpenMode::CreateNew)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(at.fs.open(&at.path("no/a"), OpenMode::CreateNew)), ErrorKind::NotFound);
 }
 
 fn only_existing_files_open(at: &Place) {
-    for how in [Open::ReadOnly, Open::ReadWrite] {
+    for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("no"), how)), ErrorKind::NotFound);
         assert_eq!(kind(at.fs.open(&at.path("no/a"), how)), ErrorKind::NotFound);
     }
     assert_eq!(names(&at.fs, &at.dir), [""; 0]);
     at.create("a", b"1");
-    at.fs.open(&at.path("a"), Open::ReadWrite).unwrap().write_all_at(b"2", 1).unwrap();
+    at.fs.open(&at.path("a"), OpenMode::ReadWrite).unwrap().write_all_at(b"2", 1).unwrap();
     assert_eq!(at.read("a"), b"12");
 }
 
 fn a_path_through_a_file_is_not_a_directory(at: &Place) {
     at.create("a", b"");
-    for how in [Open::CreateNew, Open::ReadOnly, Open::ReadWrite] {
+    for how in [OpenMode::CreateNew, OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("a/b"), how)), ErrorKind::NotADirectory);
     }
     assert_eq!(kind(at.fs.remove(&at.path("a/b"))), ErrorKind::NotADirectory);
@@ -143,7 +143,7 @@ fn a_path_through_a_file_is_not_a_directory(at: &Place) {
 
 fn a_directory_is_no_file(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
-    for how in [Open::ReadOnly, Open::ReadWrite] {
+    for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
         assert_eq!(kind(at.fs.open(&at.path("d"), how)), ErrorKind::IsADirectory);
     }
     assert_eq!(kind(at.fs.remove(&at.path("d"))), ErrorKind::IsADirectory);
@@ -152,7 +152,7 @@ fn a_directory_is_no_file(at: &Place) {
 
 fn a_handle_for_reading_changes_nothing(at: &Place) {
     at.create("a", b"1234");
-    let file = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    let file = at.fs.open(&at.path("a"), OpenMode::ReadOnly).unwrap();
     assert_eq!(kind(file.write_at(b"x", 0)), ErrorKind::PermissionDenied);
     assert_eq!(kind(file.set_len(1)), ErrorKind::PermissionDenied);
     assert_eq!(kind(file.allocate(9)), ErrorKind::PermissionDenied);
@@ -234,7 +234,7 @@ fn writes_beyond_the_largest_position_fail(at: &Place) {
 
 fn two_handles_see_one_file(at: &Place) {
     let one = at.create("a", b"1");
-    let other = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    let other = at.fs.open(&at.path("a"), OpenMode::ReadOnly).unwrap();
     one.write_all_at(b"23", 1).unwrap();
     let mut buf = [0; 3];
     other.read_exact_at(&mut buf, 0).unwrap();
@@ -268,7 +268,7 @@ fn rename_to_itself_changes_nothing(at: &Place) {
 /// Open files of a directory stay usable under its new name, and a name is only given where there is none.
 fn directories_are_renamed_and_removed(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
-    let file = at.fs.open(&at.path("d/a"), Open::CreateNew).unwrap();
+    let file = at.fs.open(&at.path("d/a"), OpenMode::CreateNew).unwrap();
     at.create("f", b"file");
     let rename = |from: &str, to: &str| kind(at.fs.rename_dir(&at.path(from), &at.path(to)));
     let remove = |dir: &str| kind(at.fs.remove_dir(&at.path(dir)));
@@ -280,7 +280,7 @@ fn directories_are_renamed_and_removed(at: &Place) {
     at.fs.rename_dir(&at.path("d"), &at.path("e")).unwrap();
     assert_eq!(kind(at.fs.list(&at.path("d"))), ErrorKind::NotFound);
     file.write_all_at(b"more", 0).unwrap();
-    let moved = at.fs.open(&at.path("e/a"), Open::ReadOnly).unwrap();
+    let moved = at.fs.open(&at.path("e/a"), OpenMode::ReadOnly).unwrap();
     assert_eq!(moved.len().unwrap(), 4);
     assert_eq!(remove("e"), ErrorKind::DirectoryNotEmpty);
     assert_eq!(remove("f"), ErrorKind::NotADirectory);
@@ -307,7 +307,7 @@ fn remove_leaves_open_handles_alone(at: &Place) {
     let file = at.create("a", b"12");
     at.fs.remove(&at.path("a")).unwrap();
     assert_eq!(kind(at.fs.remove(&at.path("a"))), ErrorKind::NotFound);
-    assert_eq!(kind(at.fs.open(&at.path("a"), Open::ReadOnly)), ErrorKind::NotFound);
+    assert_eq!(kind(at.fs.open(&at.path("a"), OpenMode::ReadOnly)), ErrorKind::NotFound);
     file.write_all_at(b"34", 2).unwrap();
     file.sync_data().unwrap();
     assert_eq!(file.view(4).unwrap().as_slice(), b"1234");
@@ -322,7 +322,7 @@ fn list_tells_kinds_and_lengths(at: &Place) {
     at.create("d/inner", b"");
     let mut entries = at.fs.list(&at.dir).unwrap();
     entries.sort_by(|one, other| one.name.cmp(&other.name));
-    let entry = |name: &str, kind, len| Entry { name: name.to_owned(), kind, len };
+    let entry = |name: &str, kind, len| DirEntry { name: name.to_owned(), kind, len };
     let expected = [
         entry("a", EntryKind::File, 5000),
         entry("b", EntryKind::File, 0),
@@ -378,11 +378,11 @@ fn held_directory_is_followed_when_moved(at: &Place) {
     let dir = at.path("d");
     at.fs.create_dir(&dir).unwrap();
     let held = at.fs.hold_dir(&dir).unwrap().unwrap().fs;
-    held.open(&dir.join("a"), Open::CreateNew).unwrap();
+    held.open(&dir.join("a"), OpenMode::CreateNew).unwrap();
     at.fs.rename_dir(&dir, &at.path("moved")).unwrap();
     at.fs.create_dir(&dir).unwrap();
     at.create("d/other", b"");
-    held.open(&dir.join("b"), Open::CreateNew).unwrap().write_all_at(b"1", 0).unwrap();
+    held.open(&dir.join("b"), OpenMode::CreateNew).unwrap().write_all_at(b"1", 0).unwrap();
     held.rename(&dir.join("b"), &dir.join("c")).unwrap();
     held.sync_dir(&dir).unwrap();
     held.create_dir(&dir.join("e")).unwrap();
@@ -390,7 +390,10 @@ fn held_directory_is_followed_when_moved(at: &Place) {
     assert_eq!(names(&at.fs, at.path("moved")), ["a", "c", "e"]);
     assert_eq!(names(&at.fs, &dir), ["other"]);
     assert_eq!(at.read("moved/c"), b"1");
-    assert_eq!(kind(held.open(Path::new("/elsewhere"), Open::CreateNew)), ErrorKind::InvalidInput);
+    assert_eq!(
+        kind(held.open(Path::new("/elsewhere"), OpenMode::CreateNew)),
+        ErrorKind::InvalidInput
+    );
     held.remove(&dir.join("a")).unwrap();
     held.remove_dir(&dir.join("e")).unwrap();
     assert_eq!(names(&at.fs, at.path("moved")), ["c"]);
@@ -448,7 +451,7 @@ fn a_view_has_the_bytes_asked_for(at: &Place) {
     assert!(file.view(0).unwrap().is_empty());
     assert_eq!(kind(file.view(5001)), ErrorKind::UnexpectedEof);
     assert!(at.create("b", b"").view(0).unwrap().is_empty());
-    let reading = at.fs.open(&at.path("a"), Open::ReadOnly).unwrap();
+    let reading = at.fs.open(&at.path("a"), OpenMode::ReadOnly).unwrap();
     assert_eq!(&reading.view(2).unwrap()[..], [5; 2]);
 }
 
@@ -493,7 +496,7 @@ fn threads_write_next_to_each_other(at: &Place) {
 fn a_shared_file_system_is_one() {
     let shared: Arc<dyn Fs> = Arc::new(MemFs::new());
     let fs = FaultFs::new(Arc::clone(&shared));
-    fs.open(Path::new("a"), Open::CreateNew).unwrap();
+    fs.open(Path::new("a"), OpenMode::CreateNew).unwrap();
     assert_eq!(names(&shared, "/"), ["a"]);
     assert_eq!(fs.boot_id(), shared.boot_id());
 }

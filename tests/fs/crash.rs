@@ -1,7 +1,7 @@
 //! What a power failure leaves, against a model that knows nothing of blocks or journals.
 
 use crate::{names, read};
-use annals::fs::{File, Fs, MemFs, Open, Survive};
+use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,13 +15,13 @@ fn root() -> &'static Path {
 }
 
 fn create(fs: &MemFs, path: &str, bytes: &[u8]) -> Arc<dyn File> {
-    let file = fs.open(Path::new(path), Open::CreateNew).unwrap();
+    let file = fs.open(Path::new(path), OpenMode::CreateNew).unwrap();
     file.write_all_at(bytes, 0).unwrap();
     file
 }
 
-fn some(seed: u64) -> Survive {
-    Survive::Some { seed }
+fn some(seed: u64) -> CrashState {
+    CrashState::Random { seed }
 }
 
 #[derive(Debug, Clone)]
@@ -113,10 +113,10 @@ impl Model {
 
     /// Takes a step here and there.
     fn take(&mut self, step: &Step, fs: &MemFs) {
-        let open = |name: usize| fs.open(Path::new(NAMES[name]), Open::ReadWrite).ok();
+        let open = |name: usize| fs.open(Path::new(NAMES[name]), OpenMode::ReadWrite).ok();
         match *step {
             Step::Create(name) => {
-                if fs.open(Path::new(NAMES[name]), Open::CreateNew).is_ok() {
+                if fs.open(Path::new(NAMES[name]), OpenMode::CreateNew).is_ok() {
                     self.files
                         .push(ModelFile { lengths: BTreeSet::from([0]), ..ModelFile::default() });
                     self.link(NAMES[name], Some(self.files.len() - 1));
@@ -240,7 +240,7 @@ fn check_some(model: &Model, disk: &MemFs) -> Result<(), TestCaseError> {
     prop_assert!(disk.unsynced().is_empty());
     // Nothing lies in wait behind the end of a file.
     for name in present {
-        let file = disk.open(Path::new(&name), Open::ReadWrite).unwrap();
+        let file = disk.open(Path::new(&name), OpenMode::ReadWrite).unwrap();
         let len = file.len().unwrap();
         file.set_len(len + 50_000).unwrap();
         let mut gap = vec![1; 50_000];
@@ -262,7 +262,7 @@ proptest! {
         for (number, step) in steps.iter().enumerate() {
             model.take(step, &fs);
 
-            let disk = fs.crash(Survive::SyncedOnly);
+            let disk = fs.crash(CrashState::SyncedOnly);
             let expected: Vec<_> = model.synced.keys().copied().collect();
             prop_assert_eq!(names(&disk, "/"), expected);
             for (name, file) in &model.synced {
@@ -271,7 +271,7 @@ proptest! {
 
             check_some(&model, &fs.crash(some(seed.wrapping_add(number as u64))))?;
         }
-        for disk in [&fs, &fs.kill(), &fs.crash(Survive::Everything)] {
+        for disk in [&fs, &fs.kill(), &fs.crash(CrashState::AllWrites)] {
             let expected: Vec<_> = model.live.keys().copied().collect();
             prop_assert_eq!(names(disk, "/"), expected);
             for (name, file) in &model.live {
@@ -291,9 +291,9 @@ proptest! {
 fn synced_bytes_without_a_synced_name_are_gone() {
     let fs = MemFs::new();
     create(&fs, "a", b"1").sync_all().unwrap();
-    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "/"), [""; 0]);
+    assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "/"), [""; 0]);
     fs.sync_dir(root()).unwrap();
-    assert_eq!(read(&fs.crash(Survive::SyncedOnly), "a").unwrap(), b"1");
+    assert_eq!(read(&fs.crash(CrashState::SyncedOnly), "a").unwrap(), b"1");
 }
 
 #[test]
@@ -301,32 +301,32 @@ fn a_synced_name_without_synced_bytes_is_an_empty_file() {
     let fs = MemFs::new();
     let file = create(&fs, "a", b"1");
     fs.sync_dir(root()).unwrap();
-    assert_eq!(read(&fs.crash(Survive::SyncedOnly), "a").unwrap(), b"");
+    assert_eq!(read(&fs.crash(CrashState::SyncedOnly), "a").unwrap(), b"");
     drop(file);
-    assert_eq!(read(&fs.crash(Survive::Everything), "a").unwrap(), b"1");
+    assert_eq!(read(&fs.crash(CrashState::AllWrites), "a").unwrap(), b"1");
 }
 
 #[test]
 fn the_original_goes_on_after_a_crash() {
     let fs = MemFs::new();
     let file = create(&fs, "a", b"1");
-    let disk = fs.crash(Survive::Everything);
+    let disk = fs.crash(CrashState::AllWrites);
     file.write_all_at(b"2", 1).unwrap();
-    let other = disk.open(Path::new("a"), Open::ReadWrite).unwrap();
+    let other = disk.open(Path::new("a"), OpenMode::ReadWrite).unwrap();
     other.write_all_at(b"3", 0).unwrap();
     assert_eq!(read(&fs, "a").unwrap(), b"12");
     assert_eq!(read(&disk, "a").unwrap(), b"3");
     // The new disk has a life, and crashes, of its own.
-    assert_eq!(read(&disk.crash(Survive::SyncedOnly), "a").unwrap(), b"1");
+    assert_eq!(read(&disk.crash(CrashState::SyncedOnly), "a").unwrap(), b"1");
     assert_eq!(disk.boot_id().as_deref(), Some("boot-2"));
-    assert_eq!(disk.crash(Survive::Everything).boot_id().as_deref(), Some("boot-3"));
+    assert_eq!(disk.crash(CrashState::AllWrites).boot_id().as_deref(), Some("boot-3"));
 }
 
 #[test]
 fn a_crash_releases_locks() {
     let fs = MemFs::new();
     let _lock = fs.lock(Path::new("lock")).unwrap();
-    fs.crash(Survive::Everything).lock(Path::new("lock")).unwrap();
+    fs.crash(CrashState::AllWrites).lock(Path::new("lock")).unwrap();
     assert!(fs.lock(Path::new("lock")).is_err());
 }
 
@@ -410,15 +410,15 @@ fn directories_are_durable_when_made_and_their_names_are_not() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("d/e")).unwrap();
     create(&fs, "d/e/a", b"1").sync_all().unwrap();
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     assert_eq!(names(&disk, "/d"), ["e"]);
     assert_eq!(names(&disk, "/d/e"), [""; 0]);
     fs.sync_dir(Path::new("d")).unwrap(); // not the one that matters
-    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "/d/e"), [""; 0]);
+    assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "/d/e"), [""; 0]);
     fs.sync_dir(Path::new("d/e")).unwrap();
-    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "/d/e"), ["a"]);
+    assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "/d/e"), ["a"]);
     // A disk can take new directories beside those it was found with.
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     disk.create_dir(Path::new("d/f")).unwrap();
     create(&disk, "d/f/b", b"");
     assert_eq!((names(&disk, "/d/e"), names(&disk, "/d/f")), (vec!["a".into()], vec!["b".into()]));
@@ -433,10 +433,10 @@ fn a_rename_between_directories_is_durable_with_either() {
         create(&fs, "e/a", b"replaced"); // a change of `e` that has to come first
         create(&fs, "d/a", b"1").sync_all().unwrap();
         fs.rename(Path::new("d/a"), Path::new("e/a")).unwrap();
-        assert_eq!(names(&fs.crash(Survive::SyncedOnly), synced), [""; 0]);
+        assert_eq!(names(&fs.crash(CrashState::SyncedOnly), synced), [""; 0]);
         fs.sync_dir(Path::new(synced)).unwrap();
         assert_eq!(fs.unsynced(), [""; 0].map(Into::<std::path::PathBuf>::into));
-        for disk in [fs.crash(Survive::SyncedOnly), fs.crash(some(1))] {
+        for disk in [fs.crash(CrashState::SyncedOnly), fs.crash(some(1))] {
             assert_eq!(names(&disk, "d"), [""; 0]);
             assert_eq!(read(&disk, "e/a").unwrap(), b"1");
         }
@@ -455,7 +455,7 @@ fn tens_of_thousands_of_crashes_are_cheap() {
             file.sync_data().unwrap();
         }
         let disk = fs.crash(some(round));
-        assert!(disk.open(Path::new("a"), Open::ReadOnly).unwrap().len().unwrap() >= 1 << 20);
+        assert!(disk.open(Path::new("a"), OpenMode::ReadOnly).unwrap().len().unwrap() >= 1 << 20);
     }
 }
 
@@ -469,7 +469,7 @@ fn changes_keep_their_order_while_another_directory_is_synced() {
     fs.rename(Path::new("e/a"), Path::new("e/b")).unwrap();
     fs.sync_dir(Path::new("d")).unwrap();
     fs.sync_dir(Path::new("e")).unwrap();
-    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "e"), ["b"]);
+    assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "e"), ["b"]);
 }
 
 /// Who has seen a sync end and then syncs something else never finds the second without the first.
@@ -490,7 +490,7 @@ fn a_crash_is_one_moment() {
             }
         });
         while !writer.is_finished() {
-            let disk = fs.crash(Survive::SyncedOnly);
+            let disk = fs.crash(CrashState::SyncedOnly);
             assert!(read(&disk, "a").unwrap() >= read(&disk, "b").unwrap());
         }
     });

@@ -1,6 +1,6 @@
 //! What only a real disk has: links, pipes, sockets, a working directory.
 
-use annals::fs::{DiskFs, Fs, Open};
+use annals::fs::{DiskFs, Fs, OpenMode};
 
 #[test]
 fn a_relative_directory_is_created() {
@@ -13,7 +13,7 @@ fn a_relative_directory_is_created() {
 #[test]
 fn an_allocated_file_can_be_written_through() {
     let dir = tempfile::tempdir().unwrap();
-    let file = DiskFs.open(&dir.path().join("a"), Open::CreateNew).unwrap();
+    let file = DiskFs.open(&dir.path().join("a"), OpenMode::CreateNew).unwrap();
     file.allocate(1 << 20).unwrap();
     file.write_all_at(b"end", (1 << 20) - 3).unwrap();
     assert_eq!(file.len().unwrap(), 1 << 20);
@@ -30,7 +30,7 @@ fn the_boot_id_stays_while_the_machine_runs() {
 #[cfg(unix)]
 mod unix {
     use crate::{kind, read};
-    use annals::fs::{DiskFs, EntryKind, Fs, Open};
+    use annals::fs::{DiskFs, EntryKind, Fs, OpenMode};
     use std::io::ErrorKind;
     use std::os::unix::fs::symlink;
 
@@ -41,10 +41,10 @@ mod unix {
         std::fs::write(&file, b"secret").unwrap();
         symlink(&file, &link).unwrap();
 
-        for how in [Open::ReadOnly, Open::ReadWrite] {
+        for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
             assert_eq!(kind(DiskFs.open(&link, how)), ErrorKind::InvalidInput);
         }
-        assert_eq!(kind(DiskFs.open(&link, Open::CreateNew)), ErrorKind::AlreadyExists);
+        assert_eq!(kind(DiskFs.open(&link, OpenMode::CreateNew)), ErrorKind::AlreadyExists);
         assert_eq!(kind(DiskFs.lock(&link)), ErrorKind::InvalidInput);
 
         let entries = DiskFs.list(dir.path()).unwrap();
@@ -54,7 +54,7 @@ mod unix {
         // Removing a link, or renaming over it, leaves what it points to.
         DiskFs.remove(&link).unwrap();
         symlink(&file, &link).unwrap();
-        DiskFs.open(&dir.path().join("new"), Open::CreateNew).unwrap();
+        DiskFs.open(&dir.path().join("new"), OpenMode::CreateNew).unwrap();
         DiskFs.rename(&dir.path().join("new"), &link).unwrap();
         assert_eq!(read(&DiskFs, &file).unwrap(), b"secret");
         assert_eq!(read(&DiskFs, &link).unwrap(), b"");
@@ -66,7 +66,7 @@ mod unix {
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         symlink(&target, &link).unwrap();
         assert_eq!(kind(DiskFs.lock(&link)), ErrorKind::InvalidInput);
-        assert_eq!(kind(DiskFs.open(&link, Open::CreateNew)), ErrorKind::AlreadyExists);
+        assert_eq!(kind(DiskFs.open(&link, OpenMode::CreateNew)), ErrorKind::AlreadyExists);
         assert!(!target.exists());
     }
 
@@ -76,7 +76,7 @@ mod unix {
         std::fs::create_dir(dir.path().join("real")).unwrap();
         symlink(dir.path().join("real"), dir.path().join("link")).unwrap();
         let through = dir.path().join("link/a");
-        DiskFs.open(&through, Open::CreateNew).unwrap().write_all_at(b"1", 0).unwrap();
+        DiskFs.open(&through, OpenMode::CreateNew).unwrap().write_all_at(b"1", 0).unwrap();
         DiskFs.sync_dir(&dir.path().join("link")).unwrap();
         assert_eq!(read(&DiskFs, dir.path().join("real/a")).unwrap(), b"1");
     }
@@ -86,7 +86,7 @@ mod unix {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        for how in [Open::ReadOnly, Open::ReadWrite] {
+        for how in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
             assert_eq!(kind(DiskFs.open(&path, how)), ErrorKind::InvalidInput);
         }
         DiskFs.remove(&path).unwrap();
@@ -94,7 +94,7 @@ mod unix {
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {
-            assert_eq!(kind(DiskFs.open(&pipe, Open::ReadOnly)), ErrorKind::InvalidInput);
+            assert_eq!(kind(DiskFs.open(&pipe, OpenMode::ReadOnly)), ErrorKind::InvalidInput);
             assert_eq!(DiskFs.list(dir.path()).unwrap()[0].kind, EntryKind::Other);
         }
     }

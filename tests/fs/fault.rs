@@ -1,7 +1,7 @@
 //! Faults by rule, and the trace.
 
 use crate::{kind, read};
-use annals::fs::{Fault, FaultFs, File, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, File, Fs, MemFs, OpenMode, Operation, Rule};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 fn start() -> (MemFs, FaultFs, Arc<dyn File>) {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
-    let file = fs.open(Path::new("dir.log"), Open::CreateNew).unwrap();
+    let file = fs.open(Path::new("dir.log"), OpenMode::CreateNew).unwrap();
     file.write_all_at(&[0; 100], 0).unwrap();
     fs.clear_trace();
     (memory, fs, file)
@@ -41,8 +41,8 @@ fn call_all(fs: &FaultFs, file: &dyn File) -> Vec<Result<(), ErrorKind>> {
         result.map(drop).map_err(|error| error.kind())
     }
     vec![
-        done(fs.open(Path::new("dir.log"), Open::ReadWrite)),
-        done(fs.open(Path::new("new"), Open::CreateNew)),
+        done(fs.open(Path::new("dir.log"), OpenMode::ReadWrite)),
+        done(fs.open(Path::new("new"), OpenMode::CreateNew)),
         done(fs.list(Path::new("/"))),
         done(fs.create_dir(Path::new("d"))),
         done(fs.rename(Path::new("new"), Path::new("new2"))),
@@ -77,10 +77,10 @@ fn every_operation_is_counted_and_traced() {
 fn every_operation_can_fail() {
     for (index, operation) in OPERATIONS.into_iter().enumerate() {
         let (_, fs, file) = start();
-        let rule = fs.add(Rule::new(operation, Fault::Error(ErrorKind::TimedOut)));
+        let rule = fs.add_rule(Rule::new(operation, Fault::Error(ErrorKind::TimedOut)));
         let results = call_all(&fs, &*file);
         assert_eq!(results[index], Err(ErrorKind::TimedOut), "{operation:?}");
-        assert_eq!(fs.fired(rule), 1);
+        assert_eq!(fs.hit_count(rule), 1);
         assert_eq!(fs.trace()[index].result, Err(ErrorKind::TimedOut));
     }
 }
@@ -91,13 +91,13 @@ fn failing_the_nth_call_ends() {
     loop {
         n += 1;
         let (_, fs, file) = start();
-        let rule = fs.add(Rule::any(Fault::Error(ErrorKind::Other)).nth(n));
+        let rule = fs.add_rule(Rule::any(Fault::Error(ErrorKind::Other)).nth(n));
         let results = call_all(&fs, &*file);
-        if fs.fired(rule) == 0 {
+        if fs.hit_count(rule) == 0 {
             break;
         }
         assert!(results.contains(&Err(ErrorKind::Other)));
-        assert_eq!(fs.fired(rule), 1);
+        assert_eq!(fs.hit_count(rule), 1);
     }
     assert_eq!(n, 17);
 }
@@ -106,11 +106,11 @@ fn failing_the_nth_call_ends() {
 fn a_rule_says_when() {
     let (_, fs, file) = start();
     let fails = |rule: Rule| -> Vec<bool> {
-        let id = fs.add(rule);
+        let id = fs.add_rule(rule);
         let fails: Vec<_> = (0..6).map(|_| file.len().is_err()).collect();
-        assert_eq!(fs.fired(id), fails.iter().filter(|fails| **fails).count() as u64);
+        assert_eq!(fs.hit_count(id), fails.iter().filter(|fails| **fails).count() as u64);
         fs.remove_rule(id);
-        assert_eq!(fs.fired(id), 0);
+        assert_eq!(fs.hit_count(id), 0);
         fails
     };
     let rule = || Rule::new(Operation::Len, Fault::Error(ErrorKind::Other));
@@ -128,52 +128,52 @@ fn a_rule_says_when() {
 fn a_rule_says_which() {
     let (_, fs, file) = start();
     let error = || Fault::Error(ErrorKind::Other);
-    fs.add(Rule::new(Operation::Len, error()).path(".index"));
+    fs.add_rule(Rule::new(Operation::Len, error()).path(".index"));
     file.len().unwrap();
-    fs.add(Rule::new(Operation::Len, error()).or(Operation::View).path(".log"));
+    fs.add_rule(Rule::new(Operation::Len, error()).or(Operation::View).path(".log"));
     assert!(file.len().is_err());
     assert!(file.view(1).is_err());
     file.sync_data().unwrap();
     fs.clear_rules();
     file.len().unwrap();
     // Of a rename either name counts, of an open file the one it was opened by.
-    fs.add(Rule::any(error()).path("target"));
+    fs.add_rule(Rule::any(error()).path("target"));
     assert!(fs.rename(Path::new("dir.log"), Path::new("target")).is_err());
     fs.clear_rules();
     fs.rename(Path::new("dir.log"), Path::new("target")).unwrap();
-    fs.add(Rule::any(error()).path("target"));
+    fs.add_rule(Rule::any(error()).path("target"));
     file.len().unwrap();
     assert!(fs.rename(Path::new("target"), Path::new("dir.log")).is_err());
     // Any is not narrowed by naming one.
-    fs.add(Rule::any(error()).or(Operation::Len));
+    fs.add_rule(Rule::any(error()).or(Operation::Len));
     assert!(file.sync_all().is_err());
 }
 
 #[test]
 fn the_first_fault_strikes_and_all_count() {
     let (_, fs, file) = start();
-    let first = fs.add(Rule::new(Operation::Len, Fault::Error(ErrorKind::TimedOut)).nth(2));
-    let second = fs.add(Rule::new(Operation::Len, Fault::Error(ErrorKind::Other)).from_nth(2));
+    let first = fs.add_rule(Rule::new(Operation::Len, Fault::Error(ErrorKind::TimedOut)).nth(2));
+    let second = fs.add_rule(Rule::new(Operation::Len, Fault::Error(ErrorKind::Other)).from_nth(2));
     file.len().unwrap();
     assert_eq!(kind(file.len()), ErrorKind::TimedOut);
     assert_eq!(kind(file.len()), ErrorKind::Other);
-    assert_eq!((fs.fired(first), fs.fired(second)), (1, 1));
+    assert_eq!((fs.hit_count(first), fs.hit_count(second)), (1, 1));
 }
 
 #[test]
 fn error_numbers_come_through() {
     let (_, fs, _) = start();
-    fs.add(Rule::new(Operation::Open, Fault::Os(24)));
-    let error = fs.open(Path::new("dir.log"), Open::ReadOnly).unwrap_err();
+    fs.add_rule(Rule::new(Operation::Open, Fault::Errno(24)));
+    let error = fs.open(Path::new("dir.log"), OpenMode::ReadOnly).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(24));
 }
 
 #[test]
 fn short_reads_and_writes_add_up() {
     let (memory, fs, _) = start();
-    let short = Rule::new(Operation::Read, Fault::Short(3)).or(Operation::Write);
-    fs.add(short.or(Operation::SyncData)); // which cannot be short
-    let file = fs.open(Path::new("b"), Open::CreateNew).unwrap();
+    let short = Rule::new(Operation::Read, Fault::ShortIo(3)).or(Operation::Write);
+    fs.add_rule(short.or(Operation::SyncData)); // which cannot be short
+    let file = fs.open(Path::new("b"), OpenMode::CreateNew).unwrap();
     fs.clear_trace();
     let bytes: Vec<u8> = (0..100).collect();
     assert_eq!(file.write_at(&bytes, 0).unwrap(), 3);
@@ -184,17 +184,17 @@ fn short_reads_and_writes_add_up() {
     assert_eq!(fs.count(Operation::Read), 34);
     assert_eq!(read(&memory, "b").unwrap(), bytes);
     fs.clear_rules();
-    fs.add(Rule::new(Operation::Read, Fault::Short(0)));
+    fs.add_rule(Rule::new(Operation::Read, Fault::ShortIo(0)));
     assert_eq!(kind(read(&fs, "b")), ErrorKind::UnexpectedEof);
-    fs.add(Rule::new(Operation::Write, Fault::Short(0)));
+    fs.add_rule(Rule::new(Operation::Write, Fault::ShortIo(0)));
     assert_eq!(kind(file.write_all_at(&bytes, 0)), ErrorKind::WriteZero);
 }
 
 #[test]
 fn a_write_can_fail_half_done() {
     let (memory, fs, file) = start();
-    let fault = Fault::ErrorAfter { written: 5, kind: ErrorKind::StorageFull };
-    fs.add(Rule::new(Operation::Write, fault).nth(1));
+    let fault = Fault::PartialWrite { written: 5, kind: ErrorKind::StorageFull };
+    fs.add_rule(Rule::new(Operation::Write, fault).nth(1));
     assert_eq!(kind(file.write_all_at(&[1; 8], 0)), ErrorKind::StorageFull);
     assert_eq!(read(&memory, "dir.log").unwrap()[..8], [1, 1, 1, 1, 1, 0, 0, 0]);
     assert_eq!(fs.trace()[0].result, Err(ErrorKind::StorageFull));
@@ -205,7 +205,7 @@ fn a_write_can_fail_half_done() {
 fn a_flipped_bit_is_one_bit_and_repeats() {
     let flips = |seed| -> Vec<Vec<u8>> {
         let (memory, fs, file) = start();
-        fs.add(Rule::new(Operation::Read, Fault::FlipBit { seed }).or(Operation::View));
+        fs.add_rule(Rule::new(Operation::Read, Fault::FlipBit { seed }).or(Operation::View));
         let mut reads: Vec<_> = (0..3).map(|_| read(&fs, "dir.log").unwrap()).collect();
         reads.push(file.view(100).unwrap().to_vec());
         for bytes in &reads {
@@ -226,19 +226,19 @@ fn a_flipped_bit_is_one_bit_and_repeats() {
 fn a_sync_that_fails_saves_nothing_and_one_that_lies_neither() {
     let (memory, fs, file) = start();
     fs.sync_dir(Path::new("/")).unwrap();
-    fs.add(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
-    fs.add(Rule::new(Operation::SyncData, Fault::Pretend));
+    fs.add_rule(Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).nth(1));
+    fs.add_rule(Rule::new(Operation::SyncData, Fault::IgnoreSilently));
     assert!(file.sync_data().is_err());
     file.sync_data().unwrap(); // what Linux answers after it dropped the pages
-    assert_eq!(read(&memory.crash(Survive::SyncedOnly), "dir.log").unwrap(), b"");
+    assert_eq!(read(&memory.crash(CrashState::SyncedOnly), "dir.log").unwrap(), b"");
     file.sync_all().unwrap();
-    assert_eq!(read(&memory.crash(Survive::SyncedOnly), "dir.log").unwrap(), [0; 100]);
+    assert_eq!(read(&memory.crash(CrashState::SyncedOnly), "dir.log").unwrap(), [0; 100]);
 }
 
 #[test]
 fn pretending_does_nothing() {
     let (memory, fs, file) = start();
-    fs.add(Rule::any(Fault::Pretend));
+    fs.add_rule(Rule::any(Fault::IgnoreSilently));
     fs.rename(Path::new("dir.log"), Path::new("b")).unwrap();
     fs.remove(Path::new("dir.log")).unwrap();
     fs.remove(Path::new("nothing")).unwrap();
@@ -264,7 +264,7 @@ fn a_hook_holds_a_sync_while_others_go_on() {
         both.0.send(call.clone()).unwrap();
         both.1.recv().unwrap();
     });
-    fs.add(Rule::new(Operation::SyncData, hold));
+    fs.add_rule(Rule::new(Operation::SyncData, hold));
     fs.clear_trace();
     std::thread::scope(|scope| {
         let sync = scope.spawn(|| file.sync_data());
@@ -273,13 +273,13 @@ fn a_hook_holds_a_sync_while_others_go_on() {
         // Held before it did anything; everything else goes on, the rules included.
         file.write_all_at(&[1; 4], 0).unwrap();
         assert_eq!(fs.count(Operation::SyncData), 1);
-        assert_eq!(read(&memory.crash(Survive::SyncedOnly), "dir.log").unwrap(), b"");
+        assert_eq!(read(&memory.crash(CrashState::SyncedOnly), "dir.log").unwrap(), b"");
         open_gate.send(()).unwrap();
         sync.join().unwrap().unwrap();
     });
     let operations: Vec<_> = fs.trace().iter().map(|call| call.operation).collect();
     assert_eq!(operations, [Operation::Write, Operation::SyncData]);
-    let saved = read(&memory.crash(Survive::SyncedOnly), "dir.log").unwrap();
+    let saved = read(&memory.crash(CrashState::SyncedOnly), "dir.log").unwrap();
     assert_eq!(saved[..5], [1, 1, 1, 1, 0]);
 }
 
@@ -288,10 +288,10 @@ fn a_hook_and_a_fault_meet_one_call() {
     let (_, fs, file) = start();
     let seen = Arc::new(Mutex::new(0));
     let also = Arc::clone(&seen);
-    fs.add(Rule::new(Operation::Len, Fault::Error(ErrorKind::Other)));
-    let hook = fs.add(Rule::any(Fault::call(move |_| *also.lock().unwrap() += 1)));
+    fs.add_rule(Rule::new(Operation::Len, Fault::Error(ErrorKind::Other)));
+    let hook = fs.add_rule(Rule::any(Fault::call(move |_| *also.lock().unwrap() += 1)));
     assert!(file.len().is_err());
-    assert_eq!((*seen.lock().unwrap(), fs.fired(hook)), (1, 1));
+    assert_eq!((*seen.lock().unwrap(), fs.hit_count(hook)), (1, 1));
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_trace_tells_what_was_asked_and_what_came_of_it() {
 fn faults_reach_the_file_of_a_lock() {
     let (_, fs, _) = start();
     let lock = fs.lock(Path::new("lock")).unwrap();
-    fs.add(Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)).path("lock"));
+    fs.add_rule(Rule::new(Operation::Write, Fault::Error(ErrorKind::StorageFull)).path("lock"));
     assert_eq!(kind(lock.file().write_at(b"1", 0)), ErrorKind::StorageFull);
     assert_eq!(kind(fs.lock(Path::new("lock"))), ErrorKind::WouldBlock);
     drop(lock);

@@ -1,13 +1,13 @@
 //! The file system in memory: room, paths, what is synced, a killed process.
 
 use crate::{kind, names, read, same};
-use annals::fs::{File, Fs, MemFs, Open, Survive};
+use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 fn create(fs: &MemFs, path: &str) -> Arc<dyn File> {
-    fs.open(Path::new(path), Open::CreateNew).unwrap()
+    fs.open(Path::new(path), OpenMode::CreateNew).unwrap()
 }
 
 #[test]
@@ -85,9 +85,9 @@ fn allocated_room_is_there_when_the_device_is_full() {
     fs.set_capacity(u64::MAX);
     a.allocate(1 << 50).unwrap(); // costs nothing to model
     fs.sync_dir(Path::new("/")).unwrap();
-    assert_eq!(fs.crash(Survive::SyncedOnly).used_bytes(), 0);
+    assert_eq!(fs.crash(CrashState::SyncedOnly).used_bytes(), 0);
     a.sync_data().unwrap();
-    assert_eq!(fs.crash(Survive::SyncedOnly).used_bytes(), 1 << 50);
+    assert_eq!(fs.crash(CrashState::SyncedOnly).used_bytes(), 1 << 50);
     a.set_len(0).unwrap();
     assert_eq!(fs.used_bytes(), 4096);
 }
@@ -110,8 +110,8 @@ fn a_crashed_disk_counts_its_own_room() {
     file.sync_data().unwrap();
     fs.sync_dir(Path::new("/")).unwrap();
     file.write_all_at(&[1; 2 * 4096], 4096).unwrap();
-    assert_eq!(fs.crash(Survive::SyncedOnly).used_bytes(), 4096);
-    assert_eq!(fs.crash(Survive::Everything).used_bytes(), 3 * 4096);
+    assert_eq!(fs.crash(CrashState::SyncedOnly).used_bytes(), 4096);
+    assert_eq!(fs.crash(CrashState::AllWrites).used_bytes(), 3 * 4096);
     assert_eq!(fs.kill().used_bytes(), 3 * 4096);
 
     // Removed here, but the medium still has it.
@@ -119,7 +119,7 @@ fn a_crashed_disk_counts_its_own_room() {
     drop(file);
     assert_eq!(fs.used_bytes(), 0);
     assert_eq!(fs.kill().used_bytes(), 0);
-    let disk = fs.crash(Survive::SyncedOnly);
+    let disk = fs.crash(CrashState::SyncedOnly);
     assert_eq!(disk.used_bytes(), 4096);
     disk.remove(Path::new("a")).unwrap();
     assert_eq!(disk.used_bytes(), 0);
@@ -136,7 +136,7 @@ fn paths_start_at_the_root() {
     }
     assert_eq!(names(&fs, ""), ["a", "d"]);
     fs.create_dir(Path::new("/")).unwrap();
-    assert_eq!(kind(fs.open(Path::new("/"), Open::ReadOnly)), ErrorKind::IsADirectory);
+    assert_eq!(kind(fs.open(Path::new("/"), OpenMode::ReadOnly)), ErrorKind::IsADirectory);
     assert_eq!(kind(fs.remove(Path::new("/"))), ErrorKind::IsADirectory);
 }
 
@@ -159,7 +159,7 @@ fn unsynced_tells_what_a_crash_could_change() {
     fs.rename(Path::new("d/a"), Path::new("d/e/a")).unwrap();
     assert_eq!(fs.unsynced(), paths(&["/d", "/d/e", "/d/e/a"]));
     assert_eq!(fs.kill().unsynced(), fs.unsynced());
-    assert_eq!(fs.crash(Survive::Everything).unsynced(), paths(&[]));
+    assert_eq!(fs.crash(CrashState::AllWrites).unsynced(), paths(&[]));
 }
 
 #[test]
@@ -174,12 +174,12 @@ fn a_killed_process_leaves_the_page_cache_and_no_locks() {
     assert_eq!(read(&next, "a").unwrap(), b"written");
     assert_eq!(next.boot_id(), fs.boot_id());
     // What was not synced still is not; a sync by the next process saves it.
-    assert_eq!(names(&next.crash(Survive::SyncedOnly), "/"), [""; 0]);
-    next.open(Path::new("a"), Open::ReadWrite).unwrap().sync_data().unwrap();
+    assert_eq!(names(&next.crash(CrashState::SyncedOnly), "/"), [""; 0]);
+    next.open(Path::new("a"), OpenMode::ReadWrite).unwrap().sync_data().unwrap();
     next.sync_dir(Path::new("/")).unwrap();
-    assert_eq!(read(&next.crash(Survive::SyncedOnly), "a").unwrap(), b"written");
+    assert_eq!(read(&next.crash(CrashState::SyncedOnly), "a").unwrap(), b"written");
     // Neither changed the first one.
-    assert_eq!(names(&fs.crash(Survive::SyncedOnly), "/"), [""; 0]);
+    assert_eq!(names(&fs.crash(CrashState::SyncedOnly), "/"), [""; 0]);
     file.write_all_at(b"W", 0).unwrap();
     assert_eq!(read(&next, "a").unwrap(), b"written");
 }
@@ -191,10 +191,10 @@ fn a_file_with_another_name_on_the_medium_stays_one_file() {
     fs.sync_dir(Path::new("/")).unwrap();
     fs.rename(Path::new("a"), Path::new("b")).unwrap();
     let next = fs.kill();
-    let file = next.open(Path::new("b"), Open::ReadWrite).unwrap();
+    let file = next.open(Path::new("b"), OpenMode::ReadWrite).unwrap();
     file.write_all_at(b"1", 0).unwrap();
     file.sync_data().unwrap();
-    let disk = next.crash(Survive::SyncedOnly);
+    let disk = next.crash(CrashState::SyncedOnly);
     assert_eq!(names(&disk, "/"), ["a"]);
     assert_eq!(read(&disk, "a").unwrap(), b"1");
 }

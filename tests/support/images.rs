@@ -1,6 +1,6 @@
 //! Images of a disk, taken before each call that changes it, and what a crash leaves of them.
 
-use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule, RuleId, Survive};
+use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use std::sync::{Arc, Mutex};
 
 /// A disk as it was before a call, and what had been promised by then.
@@ -16,9 +16,9 @@ impl<P> Image<P> {
     pub fn ways(&self, seed: u64) -> [(bool, MemFs); 4] {
         [
             (true, self.disk.kill()),
-            (false, self.disk.crash(Survive::SyncedOnly)),
-            (false, self.disk.crash(Survive::Everything)),
-            (false, self.disk.crash(Survive::Some { seed })),
+            (false, self.disk.crash(CrashState::SyncedOnly)),
+            (false, self.disk.crash(CrashState::AllWrites)),
+            (false, self.disk.crash(CrashState::Random { seed })),
         ]
     }
 }
@@ -60,7 +60,7 @@ impl<P: Send + 'static> Images<P> {
         ] {
             rule = rule.or(operation);
         }
-        fs.add(rule)
+        fs.add_rule(rule)
     }
 
     pub fn take(&self) -> Vec<Image<P>> {

@@ -5,7 +5,7 @@ pub mod images;
 pub mod keyed;
 pub mod sim;
 
-use annals::fs::{Fs, MemFs, Open};
+use annals::fs::{Fs, MemFs, OpenMode};
 use annals::{
     Event, Listener, Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp,
 };
@@ -151,7 +151,7 @@ pub fn files(fs: &dyn Fs, dir: &str) -> BTreeMap<String, Vec<u8>> {
 }
 
 pub fn read_file(fs: &dyn Fs, dir: &str, name: &str) -> Vec<u8> {
-    let file = fs.open(&Path::new(dir).join(name), Open::ReadOnly).unwrap();
+    let file = fs.open(&Path::new(dir).join(name), OpenMode::ReadOnly).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
@@ -160,7 +160,7 @@ pub fn read_file(fs: &dyn Fs, dir: &str, name: &str) -> Vec<u8> {
 /// Replaces the content of a file, creating it if there is none.
 pub fn write_file(fs: &dyn Fs, dir: &str, name: &str, bytes: &[u8]) {
     let path = Path::new(dir).join(name);
-    let file = fs.open(&path, Open::ReadWrite).or_else(|_| fs.open(&path, Open::CreateNew));
+    let file = fs.open(&path, OpenMode::ReadWrite).or_else(|_| fs.open(&path, OpenMode::CreateNew));
     let file = file.unwrap();
     file.set_len(0).unwrap();
     file.write_all_at(bytes, 0).unwrap();

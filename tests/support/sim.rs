@@ -2,7 +2,7 @@
 //! a crash at that moment may leave.
 
 use super::{Chance, DIR, Model, Rec, files, read_all};
-use annals::fs::{Call, Fault, FaultFs, Fs, MemFs, Open, Operation, Rule, Survive};
+use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::record::{BatchBuilder, Compression};
 use annals::{Codec, Log, LogConfig, Offset, ProducerId, ReadLimits, Record, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -255,7 +255,7 @@ pub enum Way {
     Kill,
     SyncedOnly,
     Everything,
-    /// See [`Survive::Some`].
+    /// See [`CrashState::Random`].
     Some(u64),
     /// All lengths and names, and of the unsynced bytes none.
     LengthOnly,
@@ -284,18 +284,18 @@ impl Way {
     pub fn disk(self, image: &MemFs) -> MemFs {
         let seed = match self {
             Way::Kill => return image.kill(),
-            Way::SyncedOnly => return image.crash(Survive::SyncedOnly),
-            Way::Everything => return image.crash(Survive::Everything),
-            Way::Some(seed) => return image.crash(Survive::Some { seed }),
+            Way::SyncedOnly => return image.crash(CrashState::SyncedOnly),
+            Way::Everything => return image.crash(CrashState::AllWrites),
+            Way::Some(seed) => return image.crash(CrashState::Random { seed }),
             Way::Torn(seed) | Way::LaterFirst(seed) => seed,
             Way::LengthOnly => 0,
         };
         let mut chance = Chance(seed);
-        let disk = image.crash(Survive::Everything);
+        let disk = image.crash(CrashState::AllWrites);
         if disk.list(Path::new(DIR)).is_err() {
             return disk;
         }
-        let synced = image.crash(Survive::SyncedOnly);
+        let synced = image.crash(CrashState::SyncedOnly);
         let synced = synced.list(Path::new(DIR)).map(|_| files(&synced, DIR)).unwrap_or_default();
         let unsynced = image.unsynced();
         for (name, new) in files(&disk, DIR) {
@@ -306,7 +306,7 @@ impl Way {
             if old == new || !unsynced.contains(&path) {
                 continue;
             }
-            let file = disk.open(&Path::new(DIR).join(&name), Open::ReadWrite).unwrap();
+            let file = disk.open(&Path::new(DIR).join(&name), OpenMode::ReadWrite).unwrap();
             let bytes = self.mix(&old, &new, &mut chance);
             file.set_len(0).unwrap();
             file.write_all_at(&bytes, 0).unwrap();
@@ -349,7 +349,7 @@ pub fn fingerprint(disk: &MemFs, way: Way) -> u64 {
     let content = |disk: &MemFs| disk.list(Path::new(DIR)).is_ok().then(|| files(disk, DIR));
     content(disk).hash(&mut hasher);
     if way == Way::Kill {
-        (disk.boot_id(), content(&disk.crash(Survive::SyncedOnly))).hash(&mut hasher);
+        (disk.boot_id(), content(&disk.crash(CrashState::SyncedOnly))).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -441,7 +441,7 @@ impl Sim {
             only,
         };
         let eye = camera.clone();
-        fs.add(Rule::any(Fault::call(move |call| eye.look(call))));
+        fs.add_rule(Rule::any(Fault::call(move |call| eye.look(call))));
         let config = config.clone().fs(fs.clone());
         let mut sim = Sim { fs, config, camera, log: None, promise, watched, count, combined: 0 };
         sim.reopen();
@@ -534,7 +534,7 @@ impl Sim {
                 }
             }),
         );
-        let rule = self.fs.add(rule.path(".log"));
+        let rule = self.fs.add_rule(rule.path(".log"));
         std::thread::scope(|scope| {
             for (thread, batches) in pending.into_iter().enumerate() {
                 let (promise, started) = (&self.promise, &started);
@@ -658,7 +658,7 @@ impl Sim {
                 log.close().unwrap();
                 self.change(|promise| promise.now.durable = promise.now.end);
                 self.reopen();
-                let clean = self.log.as_ref().is_some_and(|log| log.recovery().clean);
+                let clean = self.log.as_ref().is_some_and(|log| log.recovery().clean_shutdown);
                 assert!(clean, "it was closed in order");
             }
             Op::Die => {

@@ -189,7 +189,8 @@ fn verified(log: &Log, served: &Served) -> bool {
         None => assert!(!found.iter().any(read) || served.control, "{found:?}"),
         Some(Error::Corrupt(_)) => assert!(in_log),
         Some(
-            Error::InvalidBatch(annals::InvalidBatch::ExpandsTooFar { .. }) | Error::Unsupported(_),
+            Error::InvalidBatch(annals::InvalidBatch::DecompressedTooLarge { .. })
+            | Error::Unsupported(_),
         ) => {}
         Some(Error::InvalidBatch(_)) => {
             assert!(in_log, "{:?} is found by a reader alone", served.error)

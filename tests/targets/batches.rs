@@ -217,9 +217,9 @@ fn encode(header: &BatchHeader, records: &[StoredRecord], codec: Codec) -> Optio
         let delta = i32::try_from(record.offset - header.base_offset).unwrap();
         let headers = record.headers.iter().map(|h| (&h.name, h.value.as_deref()));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        builder.push_at(delta, record.timestamp, key, value, headers).ok()?;
+        builder.push_at_delta(delta, record.timestamp, key, value, headers).ok()?;
     }
-    builder.take().ok()
+    builder.build_bytes().ok()
 }
 
 /// A batch that decodes is encoded again; and any records that are encoded decode to what they were.
@@ -240,11 +240,11 @@ pub fn roundtrip(data: &[u8]) {
         let record = any_record(&mut choices, base + delta as u64);
         let headers = record.headers.iter().map(|h| (&h.name, h.value.as_deref()));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        builder.push_at(delta, record.timestamp, key, value, headers).unwrap();
+        builder.push_at_delta(delta, record.timestamp, key, value, headers).unwrap();
         delta += 1 + i32::from(choices.byte() / 64);
         records.push(record);
     }
-    let Ok(encoded) = builder.take() else { return };
+    let Ok(encoded) = builder.build_bytes() else { return };
     check(&encoded);
     let mut scratch = DecodeBuffer::default();
     let batch = BatchRef::parse(&encoded).unwrap();
@@ -262,8 +262,8 @@ pub fn roundtrip(data: &[u8]) {
 fn copied(record: &RecordRef<'_>) {
     let mut builder = BatchBuilder::new();
     builder.base_offset(record.offset);
-    builder.push_ref_at(0, record).unwrap();
-    let bytes = builder.take().unwrap();
+    builder.push_record_ref(0, record).unwrap();
+    let bytes = builder.build_bytes().unwrap();
     let mut scratch = DecodeBuffer::default();
     let batch = BatchRef::parse(&bytes).unwrap();
     let found = batch.records(&mut scratch).unwrap().next().unwrap().unwrap();

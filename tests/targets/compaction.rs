@@ -4,7 +4,7 @@ use super::agree::{Served, agree};
 use super::directories::{DIR, clean, config, disk};
 use super::memory::bounded;
 use super::repair;
-use annals::fs::{MemFs, Survive};
+use annals::fs::{CrashState, MemFs};
 use annals::record::Compression;
 use annals::{CleanupPolicy, Codec, Log, LogConfig, OnCorruption, StoredRecord};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub fn compaction(data: &[u8]) {
         let mut config = config(&fs, OnCorruption::Truncate)
             .cleanup_policy(CleanupPolicy::CompactAndDelete)
             // Room for few keys, and so several passes, or for all.
-            .dedupe_bytes(if flags & 2 != 0 { 1024 } else { 64 << 10 });
+            .dedupe_buffer_bytes(if flags & 2 != 0 { 1024 } else { 64 << 10 });
         if flags & 4 != 0 {
             config = config.compression(Compression::of(Codec::Lz4));
         }
@@ -73,7 +73,7 @@ fn again(log: &Log, fs: &MemFs, config: LogConfig, served: &Served) {
     log.compact().unwrap();
     let twice = agree(log);
     only_winners(&served.records, &twice.records);
-    let after_crash = Log::open(DIR, config.fs(fs.crash(Survive::SyncedOnly))).unwrap();
+    let after_crash = Log::open(DIR, config.fs(fs.crash(CrashState::SyncedOnly))).unwrap();
     same(&twice.records, &agree(&after_crash));
     assert_eq!(after_crash.offsets().end, log.offsets().end);
 }

@@ -3,7 +3,7 @@
 use super::agree::{Served, agree};
 use super::memory::bounded;
 use super::{Choices, repair};
-use annals::fs::{Fs, MemFs, Open};
+use annals::fs::{Fs, MemFs, OpenMode};
 use annals::record::BatchHeader;
 use annals::{Error, ErrorKind, Log, LogConfig, OnCorruption, StoredRecord};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const DIR: &str = "t-0";
 
 pub fn config(fs: &MemFs, mode: OnCorruption) -> LogConfig {
-    let config = LogConfig::default().max_expanded_bytes(64 << 10).index_interval_bytes(100);
+    let config = LogConfig::default().max_decompressed_bytes(64 << 10).index_interval_bytes(100);
     // Records are of any time, and who sent them is known as long.
     let config = config.producer_id_expiration(Duration::MAX);
     config.segment_bytes(4096).on_corruption(mode).fs(fs.clone())
@@ -24,7 +24,7 @@ pub fn disk(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
     for (name, bytes) in files {
-        let file = fs.open(&Path::new(DIR).join(name), Open::CreateNew).unwrap();
+        let file = fs.open(&Path::new(DIR).join(name), OpenMode::CreateNew).unwrap();
         file.write_all_at(bytes, 0).unwrap();
         file.sync_all().unwrap();
     }
@@ -43,9 +43,9 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
             clean(&error);
             // Nothing was changed that would let the next opening through.
             let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-                // Damage in what the recovery point vouches for, met by one opening and not by another as below: it is
+                // CorruptionKind in what the recovery point vouches for, met by one opening and not by another as below: it is
                 // cut there, and what was refused lay behind it.
-                Ok(log) if log.recovery().dropped_bytes > 0 => return None,
+                Ok(log) if log.recovery().truncated_bytes > 0 => return None,
                 again => again.map(|log| log.offsets()),
             };
             let again = again.expect_err("an error that goes away by itself");
@@ -62,7 +62,7 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     let again = match Log::open(DIR, config(&fs.kill(), mode)) {
         // What the recovery point vouches for is not read, unless an index of it proves wrong. So damage there may be met
         // by one opening and not by another; readers have met it.
-        Ok(again) if again.recovery().dropped_bytes > 0 && served.error.is_some() => {
+        Ok(again) if again.recovery().truncated_bytes > 0 && served.error.is_some() => {
             return Some(served);
         }
         Err(error) if served.error.is_some() => {
@@ -72,7 +72,7 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
         again => again.unwrap(),
     };
     assert_eq!(again.offsets().end, offsets.end, "after {recovery:?}");
-    assert_eq!(again.recovery().dropped_bytes, 0);
+    assert_eq!(again.recovery().truncated_bytes, 0);
     let producers = log.producers().unwrap();
     assert!(has_snapshots || served.error.is_some() || again.producers().unwrap() == producers);
     same(&agree(&again), &served);
@@ -99,7 +99,7 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
     }
     log.close().unwrap();
     let closed = Log::open(DIR, config(fs, mode)).unwrap();
-    assert!(closed.recovery().clean, "after a close");
+    assert!(closed.recovery().clean_shutdown, "after a close");
     assert!(closed.offsets().end >= offsets.end);
     assert_eq!(closed.producers().unwrap(), producers);
     Some(served)
@@ -176,7 +176,7 @@ fn marked(files: &BTreeMap<String, Vec<u8>>, base: u64, flags: u8, mode: OnCorru
     let Ok(log) = Log::open(DIR, config(&fs, OnCorruption::Truncate)) else { return };
     log.close().unwrap();
     let path = Path::new(DIR).join(format!("{base:020}.log"));
-    let Ok(file) = fs.open(&path, Open::ReadWrite) else { return };
+    let Ok(file) = fs.open(&path, OpenMode::ReadWrite) else { return };
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     let from = bytes.len() / 16 * usize::from(flags >> 4);

@@ -4,7 +4,7 @@ use super::Choices;
 use super::agree::agree;
 use super::directories::{DIR, clean, config};
 use super::memory::bounded;
-use annals::fs::{Fs, MemFs, Open};
+use annals::fs::{Fs, MemFs, OpenMode};
 use annals::inspect::{self, OffsetEntries, TimeEntries, TxnEntries};
 use annals::{Log, OnCorruption, Record, StoredRecord, Timestamp};
 use std::path::Path;
@@ -45,7 +45,7 @@ pub fn sound() -> &'static Sound {
 
 fn put(fs: &MemFs, name: &str, bytes: &[u8]) {
     let path = Path::new(DIR).join(name);
-    let file = fs.open(&path, Open::ReadWrite).or_else(|_| fs.open(&path, Open::CreateNew));
+    let file = fs.open(&path, OpenMode::ReadWrite).or_else(|_| fs.open(&path, OpenMode::CreateNew));
     let file = file.unwrap();
     file.set_len(0).unwrap();
     file.write_all_at(bytes, 0).unwrap();
@@ -132,10 +132,10 @@ fn inspect_all(fs: &MemFs, path: &Path) {
     inspect::partition_metadata(fs, path).ok();
     inspect::producer_snapshot(fs, path).ok();
     let mut position = 0;
-    for piece in inspect::Batches::open(fs, path).unwrap() {
+    for piece in inspect::BatchScanner::open(fs, path).unwrap() {
         let at = match piece.unwrap() {
-            inspect::Piece::Batch(batch) => batch.position,
-            inspect::Piece::Damaged(damaged) => damaged.position,
+            inspect::ScanItem::Batch(batch) => batch.position,
+            inspect::ScanItem::Damaged(damaged) => damaged.position,
         };
         assert!(at >= position, "the pieces go back");
         position = at + 1;

@@ -84,7 +84,7 @@ pub fn repair(mut file: &mut [u8]) {
 pub fn batch_of(codec: u8, count: i32, last_delta: i32, section: &[u8]) -> Vec<u8> {
     let mut builder = annals::record::BatchBuilder::new();
     builder.push(annals::Timestamp::NONE, None, None).unwrap();
-    let mut bytes = builder.take().unwrap();
+    let mut bytes = builder.build_bytes().unwrap();
     bytes.truncate(61);
     bytes[22] = codec & 7;
     bytes[23..27].copy_from_slice(&last_delta.to_be_bytes());

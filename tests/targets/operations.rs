@@ -4,7 +4,7 @@ use super::Choices;
 use super::batches::available;
 use crate::support::sim::check_producers;
 use crate::support::{DIR, Model, Rec, clock};
-use annals::fs::{MemFs, Survive};
+use annals::fs::{CrashState, MemFs};
 use annals::record::{BatchBuilder, Compression};
 use annals::{Error, Log, LogConfig, ProducerId, ReadLimits, Record, Timestamp};
 
@@ -49,7 +49,7 @@ impl Run<'_> {
             (first..first + 1 + u64::from(shape & 3)).map(|o| self.make(o)).collect();
         let records = recs.iter().map(|rec| {
             let record = Record::new(rec.value.clone().unwrap_or_default());
-            let record = if rec.value.is_none() { record.without_value() } else { record };
+            let record = if rec.value.is_none() { record.null_value() } else { record };
             let record = record.timestamp(Timestamp::from_millis(rec.time));
             rec.key.iter().fold(record, |record, key| record.key(key.clone()))
         });
@@ -114,7 +114,7 @@ impl Run<'_> {
                 self.log.clone().close().unwrap();
                 self.model.durable = self.model.end;
                 self.reopen(self.fs.clone());
-                assert!(self.log.recovery().clean);
+                assert!(self.log.recovery().clean_shutdown);
             }
             13 => {
                 let end = self.model.end;
@@ -123,9 +123,9 @@ impl Run<'_> {
             }
             14 => {
                 let how = match self.choices.below(400) {
-                    0 => Survive::SyncedOnly,
-                    1 => Survive::Everything,
-                    seed => Survive::Some { seed },
+                    0 => CrashState::SyncedOnly,
+                    1 => CrashState::AllWrites,
+                    seed => CrashState::Random { seed },
                 };
                 self.reopen(self.fs.crash(how));
             }

@@ -1,7 +1,7 @@
 //! What goes wrong on the way: disks, damage, cancellation; and the index of aborted transactions.
 
 use super::*;
-use crate::error::{Damage, Error, ErrorKind, InvalidBatch};
+use crate::error::{CorruptionKind, Error, ErrorKind, InvalidBatch};
 use crate::fs::{Fault, FaultFs, Operation, Rule};
 
 /// A log with many records of few keys, so that there is a lot to rewrite.
@@ -51,7 +51,7 @@ fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
             // What the test itself opens and asks does not count.
             let segments = open_segments(&dir, &model);
             let error = Fault::Error(std::io::ErrorKind::Other);
-            let rule = fs.add(Rule::new(operation, error).nth(nth));
+            let rule = fs.add_rule(Rule::new(operation, error).nth(nth));
             let all = sources(&segments, &model);
             let mut map = new_map(1000, &pass);
             let done = fill(&mut map, &all, &pass, &facts).and_then(|mapped| {
@@ -59,7 +59,7 @@ fn a_call_that_fails_leaves_the_sources_and_nothing_else() {
                 let group = Group { dir: &dir, base: model[0].base, sources: &all };
                 write_group(&group, &winners, &pass, &facts)
             });
-            let fired = fs.fired(rule) > 0;
+            let fired = fs.hit_count(rule) > 0;
             fs.clear_rules();
             if !fired {
                 assert!(done.is_ok(), "{operation:?} {nth}");
@@ -171,7 +171,7 @@ fn damage_is_named_with_its_place() {
         .filter(|(_, batch)| !batch.records.is_empty())
         .unwrap();
     let position = seg.batches[0].encode().len() as u64;
-    let file = fs.open(&path(seg.base), Open::ReadWrite).unwrap();
+    let file = fs.open(&path(seg.base), OpenMode::ReadWrite).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, position + 62).unwrap();
     file.write_all_at(&[byte[0] ^ 4], position + 62).unwrap();
@@ -179,7 +179,7 @@ fn damage_is_named_with_its_place() {
     let Error::Corrupt(corruption) = error else { panic!("{error}") };
     assert_eq!((corruption.path, corruption.position), (path(seg.base), position));
     assert!(corruption.offset.is_some_and(|offset| offset <= batch.base));
-    let Damage::Batch(InvalidBatch::Checksum { .. }) = corruption.reason else { panic!() };
+    let CorruptionKind::Batch(InvalidBatch::Checksum { .. }) = corruption.reason else { panic!() };
 }
 
 /// What nothing of is to stay is not read a second time. What something of stays is, and checked.
@@ -212,7 +212,7 @@ fn superseded_batches_are_left_out_unread() {
         let all = sources(&segments, &model);
         let mut map = new_map(1000, &pass);
         let mapped = fill(&mut map, &all, &pass, &facts).unwrap();
-        let file = fs.open(&path(0), Open::ReadWrite).unwrap();
+        let file = fs.open(&path(0), OpenMode::ReadWrite).unwrap();
         file.write_all_at(b"!", position(damaged) + 1000).unwrap();
         let group = Group { dir: &dir, base: 0, sources: &all };
         let winners = Winners::new(&map, 0..mapped.end);
@@ -251,7 +251,10 @@ fn a_batch_that_expands_too_far_is_an_error() {
     let pass = Pass { from: 0, upto: next, now: 0, retention: 0, compression: None };
     let error = clean_all(&open_dir(fs.clone(), None), &model, &pass, &Facts::default());
     let Err(Error::Corrupt(corruption)) = error else { panic!("{error:?}") };
-    assert_eq!(corruption.reason, Damage::Batch(InvalidBatch::ExpandsTooFar { limit: 1 << 20 }));
+    assert_eq!(
+        corruption.reason,
+        CorruptionKind::Batch(InvalidBatch::DecompressedTooLarge { limit: 1 << 20 })
+    );
     assert_eq!(corruption.path, path(0));
 }
 
@@ -260,7 +263,7 @@ fn the_oldest_formats_are_refused() {
     let fs = MemFs::new();
     let model = [Seg { base: 0, next: 9, batches: Vec::new() }];
     store(&fs, &model);
-    let file = fs.open(&path(0), Open::ReadWrite).unwrap();
+    let file = fs.open(&path(0), OpenMode::ReadWrite).unwrap();
     let mut message = [0; 80];
     (message[11], message[16]) = (68, 1);
     file.write_all_at(&message, 0).unwrap();

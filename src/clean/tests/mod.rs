@@ -14,7 +14,7 @@ use crate::clean::winners::Winners;
 use crate::clean::{NoTransactions, Scratch, Source, Transactions};
 use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, Listener};
-use crate::fs::{Fs, MemFs, Open};
+use crate::fs::{Fs, MemFs, OpenMode};
 use crate::producers::ProducerState;
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
 use crate::segment::dir::Events;
@@ -44,14 +44,14 @@ fn open_dir(fs: impl Fs, listener: Option<Arc<dyn Listener>>) -> Arc<SegmentDir>
 }
 
 fn read(fs: &dyn Fs, path: &Path) -> Vec<u8> {
-    let file = fs.open(path, Open::ReadOnly).unwrap();
+    let file = fs.open(path, OpenMode::ReadOnly).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
 fn write(fs: &dyn Fs, path: &Path, bytes: &[u8]) {
-    let file = fs.open(path, Open::CreateNew).unwrap();
+    let file = fs.open(path, OpenMode::CreateNew).unwrap();
     file.write_all_at(bytes, 0).unwrap();
 }
 

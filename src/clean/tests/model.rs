@@ -75,9 +75,11 @@ impl Bat {
             let headers = r.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
             let time = Timestamp::from_millis(r.time);
             let delta = (r.offset - self.base) as i32;
-            builder.push_at(delta, time, r.key.as_deref(), r.value.as_deref(), headers).unwrap();
+            builder
+                .push_at_delta(delta, time, r.key.as_deref(), r.value.as_deref(), headers)
+                .unwrap();
         }
-        builder.take().unwrap()
+        builder.build_bytes().unwrap()
     }
 
     pub(super) fn decode_all(mut bytes: &[u8]) -> Vec<Bat> {

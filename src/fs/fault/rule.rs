@@ -12,14 +12,14 @@ use std::sync::Arc;
 pub enum Fault {
     /// The call fails with this kind of error and does nothing. A sync that fails syncs nothing.
     Error(io::ErrorKind),
-    /// The call fails with this error number of the operating system and does nothing. `Os(24)` is
+    /// The call fails with this error number of the operating system and does nothing. `Errno(24)` is
     /// Linux's "too many open files".
-    Os(i32),
+    Errno(i32),
     /// A read or a write does at most so many bytes. 0 makes a read see the end of the file.
-    Short(usize),
+    ShortIo(usize),
     /// A write writes at most so many bytes and then fails: they are in the file although the call
     /// says no.
-    ErrorAfter {
+    PartialWrite {
         /// How many bytes it writes.
         written: usize,
         /// The error it fails with.
@@ -33,21 +33,21 @@ pub enum Fault {
     },
     /// A write, or a call that answers nothing but "done", says so and does nothing: the disk
     /// that lies about flushing, or the second sync after one that failed.
-    Pretend,
+    IgnoreSilently,
     /// The call goes on when the function returns, so one that blocks holds the call where it
     /// is, before anything was done. No lock of the [`FaultFs`](super::FaultFs) is held
     /// meanwhile. See [`Fault::call`].
-    Call(Hook),
+    Call(FaultHook),
 }
 
 /// The function of a [`Fault::Call`].
-pub type Hook = Arc<dyn Fn(&Call) + Send + Sync>;
+pub type FaultHook = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Fault {
     /// Creates a [`Fault::Call`] of a closure.
     ///
     /// ```
-    /// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, Open, Operation, Rule};
+    /// use annals::fs::{Fault, FaultFs, File, Fs, MemFs, OpenMode, Operation, Rule};
     /// use std::path::Path;
     /// use std::sync::{Mutex, mpsc};
     ///
@@ -56,9 +56,9 @@ impl Fault {
     /// let (open_gate, gate) = mpsc::channel::<()>();
     /// let gate = Mutex::new(gate);
     /// let hold = Fault::call(move |_| drop(gate.lock().unwrap().recv()));
-    /// fs.add(Rule::new(Operation::SyncData, hold));
+    /// fs.add_rule(Rule::new(Operation::SyncData, hold));
     ///
-    /// let file = fs.open(Path::new("/log"), Open::CreateNew)?;
+    /// let file = fs.open(Path::new("/log"), OpenMode::CreateNew)?;
     /// std::thread::scope(|scope| {
     ///     let sync = scope.spawn(|| file.sync_data());
     ///     assert!(!sync.is_finished()); // the sync is held, and the file still takes writes
@@ -76,11 +76,11 @@ impl Fault {
     /// Whether the fault means anything for such a call.
     fn suits(&self, operation: Operation) -> bool {
         match self {
-            Fault::Error(_) | Fault::Os(_) | Fault::Call(_) => true,
-            Fault::Short(_) => matches!(operation, Operation::Read | Operation::Write),
-            Fault::ErrorAfter { .. } => operation == Operation::Write,
+            Fault::Error(_) | Fault::Errno(_) | Fault::Call(_) => true,
+            Fault::ShortIo(_) => matches!(operation, Operation::Read | Operation::Write),
+            Fault::PartialWrite { .. } => operation == Operation::Write,
             Fault::FlipBit { .. } => matches!(operation, Operation::Read | Operation::View),
-            Fault::Pretend => matches!(
+            Fault::IgnoreSilently => matches!(
                 operation,
                 Operation::CreateDir
                     | Operation::Rename
@@ -102,13 +102,15 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Error(kind) => f.debug_tuple("Error").field(kind).finish(),
-            Fault::Os(number) => f.debug_tuple("Os").field(number).finish(),
-            Fault::Short(bytes) => f.debug_tuple("Short").field(bytes).finish(),
-            Fault::ErrorAfter { written, kind } => {
-                f.debug_struct("ErrorAfter").field("written", written).field("kind", kind).finish()
-            }
+            Fault::Errno(number) => f.debug_tuple("Os").field(number).finish(),
+            Fault::ShortIo(bytes) => f.debug_tuple("Short").field(bytes).finish(),
+            Fault::PartialWrite { written, kind } => f
+                .debug_struct("PartialWrite")
+                .field("written", written)
+                .field("kind", kind)
+                .finish(),
             Fault::FlipBit { seed } => f.debug_struct("FlipBit").field("seed", seed).finish(),
-            Fault::Pretend => f.write_str("Pretend"),
+            Fault::IgnoreSilently => f.write_str("IgnoreSilently"),
             Fault::Call(_) => f.write_str("Call(..)"),
         }
     }
@@ -118,7 +120,7 @@ impl fmt::Debug for Fault {
 /// does.
 ///
 /// A rule counts the calls it matches: by operation, by path, and because the fault
-/// means something for them (a [`Fault::Short`] matches reads and writes only). When
+/// means something for them (a [`Fault::ShortIo`] matches reads and writes only). When
 /// it strikes is said in terms of that count; the last of [`nth`](Rule::nth),
 /// [`from_nth`](Rule::from_nth) and [`chance`](Rule::chance) holds.
 ///
@@ -129,9 +131,9 @@ impl fmt::Debug for Fault {
 /// // The third sync of a file whose path contains ".log" fails.
 /// Rule::new(Operation::SyncData, Fault::Error(ErrorKind::Other)).path(".log").nth(3);
 /// // From the tenth call of any kind on, everything fails.
-/// Rule::any(Fault::Os(5)).from_nth(10);
+/// Rule::any(Fault::Errno(5)).from_nth(10);
 /// // Half of all reads and writes do one byte.
-/// Rule::new(Operation::Read, Fault::Short(1)).or(Operation::Write).chance(0.5, 42);
+/// Rule::new(Operation::Read, Fault::ShortIo(1)).or(Operation::Write).chance(0.5, 42);
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "a rule does nothing until it is added to a FaultFs"]
@@ -238,15 +240,15 @@ impl Active {
         self.fired += 1;
         match &self.rule.fault {
             Fault::Error(kind) => Effect::Error(Failure::Kind(*kind)),
-            Fault::Os(number) => Effect::Error(Failure::Os(*number)),
-            Fault::Short(bytes) => Effect::Short(*bytes),
-            Fault::ErrorAfter { written, kind } => {
-                Effect::ErrorAfter(*written, Failure::Kind(*kind))
+            Fault::Errno(number) => Effect::Error(Failure::Errno(*number)),
+            Fault::ShortIo(bytes) => Effect::ShortIo(*bytes),
+            Fault::PartialWrite { written, kind } => {
+                Effect::PartialWrite(*written, Failure::Kind(*kind))
             }
             Fault::FlipBit { seed } => {
                 Effect::FlipBit(Random::new(seed.wrapping_add(self.fired)).next())
             }
-            Fault::Pretend => Effect::Pretend,
+            Fault::IgnoreSilently => Effect::IgnoreSilently,
             Fault::Call(hook) => Effect::Call(Arc::clone(hook)),
         }
     }
@@ -260,25 +262,25 @@ impl Active {
 /// The effect of a rule on one call.
 pub(super) enum Effect {
     Error(Failure),
-    Short(usize),
-    ErrorAfter(usize, Failure),
+    ShortIo(usize),
+    PartialWrite(usize, Failure),
     /// The number of the bit, to be taken modulo the bits there are.
     FlipBit(u64),
-    Pretend,
-    Call(Hook),
+    IgnoreSilently,
+    Call(FaultHook),
 }
 
 /// An error to be made; `io::Error` cannot be cloned.
 pub(super) enum Failure {
     Kind(io::ErrorKind),
-    Os(i32),
+    Errno(i32),
 }
 
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> io::Error {
         match failure {
             Failure::Kind(kind) => io::Error::new(kind, format!("{kind} (injected)")),
-            Failure::Os(number) => io::Error::from_raw_os_error(number),
+            Failure::Errno(number) => io::Error::from_raw_os_error(number),
         }
     }
 }

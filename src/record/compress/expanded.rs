@@ -79,7 +79,7 @@ impl Expanded {
     /// The error of input that expands past the limit.
     #[cold]
     pub(crate) fn too_far(&self) -> InvalidBatch {
-        InvalidBatch::ExpandsTooFar { limit: self.limit as u64 }
+        InvalidBatch::DecompressedTooLarge { limit: self.limit as u64 }
     }
 }
 

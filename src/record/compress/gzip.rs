@@ -208,7 +208,7 @@ mod tests {
             assert!(output.filled() == content, "{size}");
             let limit = size - 1;
             let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
-            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+            assert_eq!(over, Err(InvalidBatch::DecompressedTooLarge { limit: limit as u64 }));
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
         }
         let limit = plain.len() - 1;
         let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
-        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        assert_eq!(over, Err(InvalidBatch::DecompressedTooLarge { limit: limit as u64 }));
         let padded = [&packed[..], &[0; 9]].concat();
         let mut output = Expanded::new(plain.len());
         Decoder::default().decompress(&padded, &mut output).unwrap();

@@ -340,7 +340,7 @@ mod tests {
                 assert!(output.filled() == plain);
                 let limit = plain.len() - 1;
                 let over = decompress(&packed, &mut Expanded::new(limit));
-                assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+                assert_eq!(over, Err(InvalidBatch::DecompressedTooLarge { limit: limit as u64 }));
             }
         }
     }
@@ -358,7 +358,7 @@ mod tests {
         }
         assert_eq!(
             decompress(&all, &mut Expanded::new(5)),
-            Err(InvalidBatch::ExpandsTooFar { limit: 5 })
+            Err(InvalidBatch::DecompressedTooLarge { limit: 5 })
         );
     }
 

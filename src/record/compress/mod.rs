@@ -257,7 +257,7 @@ mod tests {
                 assert!(expand(codec, packed, plain.len()).unwrap() == plain, "{compression:?}");
                 let over = expand(codec, packed, plain.len() - 1).unwrap_err();
                 let limit = plain.len() as u64 - 1;
-                assert_eq!(over, InvalidBatch::ExpandsTooFar { limit }, "{compression:?}");
+                assert_eq!(over, InvalidBatch::DecompressedTooLarge { limit }, "{compression:?}");
             }
         }
     }

@@ -232,7 +232,7 @@ mod tests {
             }
             let Some(limit) = size.checked_sub(1) else { continue };
             let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
-            assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+            assert_eq!(over, Err(InvalidBatch::DecompressedTooLarge { limit: limit as u64 }));
         }
     }
 
@@ -295,7 +295,7 @@ mod tests {
         }
         let limit = plain.len() - 1;
         let over = Decoder::default().decompress(&packed, &mut Expanded::new(limit));
-        assert_eq!(over, Err(InvalidBatch::ExpandsTooFar { limit: limit as u64 }));
+        assert_eq!(over, Err(InvalidBatch::DecompressedTooLarge { limit: limit as u64 }));
         for cut in [1, 4, 7] {
             let cut = &packed[..packed.len() - cut];
             let refused = Decoder::default().decompress(cut, &mut Expanded::new(1 << 20));

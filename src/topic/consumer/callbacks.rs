@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///
 /// It is called inside a poll, on the thread that polls; for revoked partitions also inside
 /// [`unsubscribe`](Consumer::unsubscribe) and [`close`](Consumer::close). No lock is held. Through
-/// [`PartitionAccess`] it can commit, and seek.
+/// [`RebalanceContext`] it can commit, and seek.
 ///
 /// | | before the group assigns anew | after it |
 /// |---|---|---|
@@ -24,12 +24,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// consumer goes on as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
-/// use annals::{ConsumerConfig, PartitionAccess, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
 /// use std::time::Duration;
 ///
 /// struct FromTheStart;
 /// impl RebalanceListener for FromTheStart {
-///     fn on_partitions_assigned(&mut self, consumer: &mut PartitionAccess<'_>, partitions: &[TopicPartition]) {
+///     fn on_partitions_assigned(&mut self, consumer: &mut RebalanceContext<'_>, partitions: &[TopicPartition]) {
 ///         for partition in partitions {
 ///             consumer.seek(partition, 0).expect("the log begins there");
 ///         }
@@ -39,7 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// let store = Store::in_memory(StoreConfig::default())?;
 /// store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("a")?;
 /// let mut consumer = store.consumer(ConsumerConfig::new("billing"))?;
-/// consumer.subscribe_with(["orders"], FromTheStart)?;
+/// consumer.subscribe_with_listener(["orders"], FromTheStart)?;
 /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -47,7 +47,7 @@ pub trait RebalanceListener: Send {
     /// Called before these partitions go to another member: the last chance to commit.
     fn on_partitions_revoked(
         &mut self,
-        consumer: &mut PartitionAccess<'_>,
+        consumer: &mut RebalanceContext<'_>,
         partitions: &[TopicPartition],
     ) {
         let _ = (consumer, partitions);
@@ -56,7 +56,7 @@ pub trait RebalanceListener: Send {
     /// Called when these partitions are assigned to the consumer.
     fn on_partitions_assigned(
         &mut self,
-        consumer: &mut PartitionAccess<'_>,
+        consumer: &mut RebalanceContext<'_>,
         partitions: &[TopicPartition],
     ) {
         let _ = (consumer, partitions);
@@ -66,7 +66,7 @@ pub trait RebalanceListener: Send {
     /// By default it calls `on_partitions_revoked`.
     fn on_partitions_lost(
         &mut self,
-        consumer: &mut PartitionAccess<'_>,
+        consumer: &mut RebalanceContext<'_>,
         partitions: &[TopicPartition],
     ) {
         self.on_partitions_revoked(consumer, partitions);
@@ -75,9 +75,9 @@ pub trait RebalanceListener: Send {
 
 /// The access of a [`RebalanceListener`] to its consumer.
 #[derive(Debug)]
-pub struct PartitionAccess<'a>(&'a mut Consumer);
+pub struct RebalanceContext<'a>(&'a mut Consumer);
 
-impl PartitionAccess<'_> {
+impl RebalanceContext<'_> {
     /// Calls [`Consumer::commit`].
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl Consumer {
     /// Calls the listener, if there is one. The field is `None` while it runs.
     pub(super) fn tell_listener(&mut self, what: Happening, partitions: &[TopicPartition]) {
         let Some(mut listener) = self.listener.take() else { return };
-        let mut access = PartitionAccess(self);
+        let mut access = RebalanceContext(self);
         let (callback, told) = match what {
             Happening::Revoked => (
                 "the rebalance listener's on_partitions_revoked",

@@ -1,6 +1,6 @@
 //! Committing positions.
 
-use crate::error::{CommitRefusal, ConsumeError, Error, ErrorKind, GroupError, Result};
+use crate::error::{CommitError, ConsumeError, Error, ErrorKind, GroupError, Result};
 use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
 use crate::topic::group::Committer;
 use crate::topic::protocol::TopicPartition;
@@ -37,7 +37,7 @@ impl Consumer {
     /// ```
     ///
     /// # Errors
-    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`], [`Error::StoreClosed`].
+    /// - [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`], [`Error::StoreClosed`].
     /// - [`ConsumeError::CommitFailed`] if the group has assigned its partitions anew since the
     ///   last poll, or another consumer has taken over. Other members may read the records again;
     ///   poll to go on.
@@ -61,13 +61,13 @@ impl Consumer {
     /// # Errors
     /// As [`commit`](Consumer::commit). Also [`ConsumeError::CommitFailed`] with one of these
     /// reasons:
-    /// - [`UnknownTopicOrPartition`](CommitRefusal::UnknownTopicOrPartition): the partition does
+    /// - [`UnknownTopicOrPartition`](CommitError::UnknownTopicOrPartition): the partition does
     ///   not exist, or was deleted.
-    /// - [`NotSubscribed`](CommitRefusal::NotSubscribed): this member does not subscribe to the
+    /// - [`NotSubscribed`](CommitError::NotSubscribed): this member does not subscribe to the
     ///   topic.
-    /// - [`NotAssigned`](CommitRefusal::NotAssigned): another member's partition. Poll, and look
+    /// - [`NotAssigned`](CommitError::NotAssigned): another member's partition. Poll, and look
     ///   at [`assignment`](Consumer::assignment).
-    /// - [`MetadataTooLarge`](CommitRefusal::MetadataTooLarge): metadata of more than 4096 bytes.
+    /// - [`MetadataTooLarge`](CommitError::MetadataTooLarge): metadata of more than 4096 bytes.
     pub fn commit_offsets(
         &mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
@@ -95,7 +95,7 @@ impl Consumer {
         let committer = self.committer();
         if matches!(committer, Committer::Member { caller, .. } if caller.member_id.is_empty()) {
             let reason = GroupError::UnknownMemberId { member_id: String::new() };
-            let (group, reason) = (group.name.to_string(), CommitRefusal::Group(reason));
+            let (group, reason) = (group.name.to_string(), CommitError::Group(reason));
             return Err(ConsumeError::CommitFailed { group, reason }.into());
         }
         let flush = self.config.flush_commits;
@@ -112,7 +112,7 @@ impl Consumer {
 
     /// Returns why the consumer may not commit for a partition, as far as topics and assignments
     /// tell.
-    fn refusal(&self, name: &TopicPartition) -> Option<CommitRefusal> {
+    fn refusal(&self, name: &TopicPartition) -> Option<CommitError> {
         let own = self.index(name).and_then(|index| self.partitions.get(index));
         if own.is_some_and(|partition| !partition.log.is_closed()) {
             return None;
@@ -120,20 +120,20 @@ impl Consumer {
         let (topic, partition) = ((*name.topic).to_owned(), name.partition);
         let found = self.store.topic(&topic);
         let Some(found) = found.ok().filter(|found| found.check_has(partition).is_ok()) else {
-            return Some(CommitRefusal::UnknownTopicOrPartition { topic, partition });
+            return Some(CommitError::UnknownTopicOrPartition { topic, partition });
         };
         match own {
             // It is being reopened, or offline.
             Some(own) if own.is_of(&found) => return None,
             // The topic was created again, and the positions belong to the previous one.
-            Some(_) => return Some(CommitRefusal::NotAssigned { topic, partition }),
+            Some(_) => return Some(CommitError::NotAssigned { topic, partition }),
             None => {}
         }
         let subscribed = self.interest.is_subscription();
         match subscribed.then(|| self.subscribes_to(&topic)) {
             None => None,
-            Some(true) => Some(CommitRefusal::NotAssigned { topic, partition }),
-            Some(false) => Some(CommitRefusal::NotSubscribed { topic }),
+            Some(true) => Some(CommitError::NotAssigned { topic, partition }),
+            Some(false) => Some(CommitError::NotSubscribed { topic }),
         }
     }
 

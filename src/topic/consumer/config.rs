@@ -25,7 +25,7 @@ pub enum AutoOffsetReset {
 /// Which records of transactions a consumer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Isolation {
+pub enum IsolationLevel {
     /// All. Kafka: `read_uncommitted`.
     #[default]
     ReadUncommitted,
@@ -47,7 +47,7 @@ pub struct ConsumerConfig {
     pub(super) max_partition_fetch_bytes: usize,
     pub(super) session_timeout: Duration,
     pub(super) max_poll_interval: Duration,
-    pub(super) isolation: Isolation,
+    pub(super) isolation_level: IsolationLevel,
     pub(super) assignors: Vec<Arc<dyn Assignor>>,
     pub(super) exclude_internal_topics: bool,
     pub(super) interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
@@ -70,7 +70,7 @@ impl Default for ConsumerConfig {
             max_partition_fetch_bytes: 1 << 20,
             session_timeout: Duration::from_secs(45),
             max_poll_interval: Duration::from_secs(300),
-            isolation: Isolation::ReadUncommitted,
+            isolation_level: IsolationLevel::ReadUncommitted,
             assignors: vec![Arc::new(Range), Arc::new(CooperativeSticky)],
             exclude_internal_topics: true,
             interceptors: Vec::new(),
@@ -253,8 +253,8 @@ impl ConsumerConfig {
     ///
     /// *Default* all. Kafka: `isolation.level`.
     #[must_use]
-    pub fn isolation(mut self, isolation: Isolation) -> Self {
-        self.isolation = isolation;
+    pub fn isolation_level(mut self, isolation_level: IsolationLevel) -> Self {
+        self.isolation_level = isolation_level;
         self
     }
 

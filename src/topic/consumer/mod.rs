@@ -35,7 +35,7 @@
 //!   record: see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
 //! - Automatic commits leave out positions that are already committed. A consumer that polls keeps
 //!   its group's offsets from expiring, whether it commits or not: see
-//!   [`offsets_retention`](crate::CoordinatorConfig::offsets_retention).
+//!   [`offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention).
 
 mod bell;
 mod callbacks;
@@ -50,8 +50,8 @@ mod records;
 
 pub(crate) use bell::Bell;
 pub use bell::ConsumerWaker;
-pub use callbacks::{ConsumerInterceptor, PartitionAccess, RebalanceListener};
-pub use config::{AutoOffsetReset, ConsumerConfig, Isolation};
+pub use callbacks::{ConsumerInterceptor, RebalanceContext, RebalanceListener};
+pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use interest::TopicPattern;
 pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords, OffsetAndMetadata};
 
@@ -148,7 +148,7 @@ impl Store {
     ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
     /// - With a group:
     ///   [`GroupError::InvalidSessionTimeout`](crate::GroupError::InvalidSessionTimeout) outside
-    ///   the [bounds](crate::CoordinatorConfig::session_timeout_bounds) of the store;
+    ///   the [bounds](crate::GroupCoordinatorConfig::session_timeout_bounds) of the store;
     ///   [`Error::Io`](crate::Error::Io) and others, if `__consumer_offsets` does not exist yet
     ///   and cannot be created, for example on a full disk.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
@@ -156,7 +156,7 @@ impl Store {
         self.shared().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
-                let groups = &self.shared().config.coordinator;
+                let groups = &self.shared().config.group_coordinator;
                 groups.check_session_timeout(config.session_timeout)?;
                 let coordinator = self.coordinator()?;
                 Some(GroupHandle { name: name.as_str().into(), coordinator })
@@ -199,7 +199,7 @@ impl Consumer {
     /// once it does. Without any topic, the call is [`unsubscribe`](Consumer::unsubscribe).
     ///
     /// # Errors
-    /// - [`ConsumeError::NoGroup`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`].
     /// - [`ConsumeError::MixedSubscription`] if the consumer has assigned partitions, or
     ///   subscribes to a pattern.
     pub fn subscribe<T: Into<String>>(
@@ -218,7 +218,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`subscribe`](Consumer::subscribe).
-    pub fn subscribe_with<T: Into<String>>(
+    pub fn subscribe_with_listener<T: Into<String>>(
         &mut self,
         topics: impl IntoIterator<Item = T>,
         listener: impl RebalanceListener + 'static,
@@ -317,7 +317,7 @@ impl Consumer {
     /// Returns the identity of the consumer in its group, as of the last poll.
     ///
     /// # Errors
-    /// [`ConsumeError::NoGroup`]
+    /// [`ConsumeError::NoGroupId`]
     pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
         let group = self.group_for("be a member of one")?;
         Ok(ConsumerGroupMetadata {
@@ -375,7 +375,7 @@ impl Consumer {
     }
 
     fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
-        self.group.clone().ok_or_else(|| ConsumeError::NoGroup { what }.into())
+        self.group.clone().ok_or_else(|| ConsumeError::NoGroupId { what }.into())
     }
 
     fn index(&self, name: &TopicPartition) -> Option<usize> {
@@ -501,7 +501,7 @@ impl Consumer {
     ///
     /// # Errors
     /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
-    /// - [`ConsumeError::NoOffset`] if there is no committed offset and
+    /// - [`ConsumeError::NoOffsetForPartition`] if there is no committed offset and
     ///   [`auto_offset_reset`](ConsumerConfig::auto_offset_reset) is none.
     /// - [`ConsumeError::Partition`] as [`seek`](Consumer::seek), if no poll has decided the
     ///   position yet.
@@ -518,7 +518,7 @@ impl Consumer {
                 Some((None, true)) => {}
                 Some((None, false)) | None => {
                     let (topic, partition) = ((*partition.topic).to_owned(), partition.partition);
-                    return Err(ConsumeError::NoOffset { topic, partition }.into());
+                    return Err(ConsumeError::NoOffsetForPartition { topic, partition }.into());
                 }
             }
         }
@@ -541,8 +541,8 @@ impl Consumer {
     /// Returns the offset that the group has committed for a partition, whichever member has it.
     ///
     /// # Errors
-    /// [`ConsumeError::NoGroup`], [`ConsumeError::Closed`];
-    /// [`GroupError::Unreadable`](crate::GroupError::Unreadable).
+    /// [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`];
+    /// [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.check_open()?;
         let group = self.group_for("look at what is committed")?;

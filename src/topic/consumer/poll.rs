@@ -31,7 +31,7 @@ impl Consumer {
     /// its log and return the records of other partitions, and fail again if there were none until
     /// the timeout.
     /// - [`ConsumeError::NotSubscribed`], [`ConsumeError::Closed`].
-    /// - [`ConsumeError::NoOffset`] if a partition has no committed offset and
+    /// - [`ConsumeError::NoOffsetForPartition`] if a partition has no committed offset and
     ///   [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
     /// - [`ConsumeError::Partition`] if a partition cannot be read: it is damaged, closed or
     ///   offline, its topic was deleted, or the next records were deleted and `auto_offset_reset`
@@ -161,7 +161,7 @@ impl Consumer {
             AutoOffsetReset::None => {
                 let topic = (*partition.name.topic).to_owned();
                 let partition = partition.name.partition;
-                return Err(ConsumeError::NoOffset { topic, partition }.into());
+                return Err(ConsumeError::NoOffsetForPartition { topic, partition }.into());
             }
         };
         match partition.seek(start) {

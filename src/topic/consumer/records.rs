@@ -41,7 +41,7 @@ impl Deref for ConsumerRecord {
 /// consumer.assign(partitions.clone())?;
 /// consumer.seek_to_beginning([])?;
 /// let records = consumer.poll(Duration::ZERO)?;
-/// assert_eq!(records.of(&partitions[1])[0].value_str(), Some("b"));
+/// assert_eq!(records.records(&partitions[1])[0].value_str(), Some("b"));
 /// for record in records {
 ///     println!("{}-{} at {}: {:?}", record.topic, record.partition, record.offset, record.value);
 /// }
@@ -95,7 +95,7 @@ impl ConsumerRecords {
 
     /// Returns the records of a partition.
     #[must_use]
-    pub fn of(&self, partition: &TopicPartition) -> &[ConsumerRecord] {
+    pub fn records(&self, partition: &TopicPartition) -> &[ConsumerRecord] {
         let found = self.partitions().find(|(at, _)| at == partition);
         found.map(|(_, records)| records).unwrap_or_default()
     }

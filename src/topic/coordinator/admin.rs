@@ -1,6 +1,6 @@
 //! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
 
-use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
+use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::topic::admin::Admin;
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::shard::{Entry, Shard};
@@ -190,7 +190,7 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::UnknownGroup`].
     /// - If the group's partition of `__consumer_offsets` cannot be read:
-    ///   [`TopicError::PartitionOffline`], [`GroupError::Unreadable`], [`Error::Corrupt`],
+    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`], [`Error::Corrupt`],
     ///   [`Error::Io`].
     /// - [`Error::StoreClosed`].
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
@@ -245,7 +245,7 @@ impl Admin {
     /// Deletes the committed offsets of a group for some partitions.
     ///
     /// # Errors
-    /// [`GroupError::Subscribed`] for a topic that its members subscribe to;
+    /// [`GroupError::GroupSubscribedToTopic`] for a topic that its members subscribe to;
     /// [`GroupError::UnknownGroup`].
     pub fn delete_offsets(
         &self,
@@ -263,7 +263,7 @@ impl Admin {
                 };
                 if let Some(at) = partitions.iter().find(used) {
                     let (group, topic) = (group.to_owned(), (*at.topic).to_owned());
-                    return Err(GroupError::Subscribed { group, topic }.into());
+                    return Err(GroupError::GroupSubscribedToTopic { group, topic }.into());
                 }
             }
             let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
@@ -277,7 +277,7 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
     /// - [`GroupError::UnknownGroup`] if it has committed nothing and no partition is given.
-    /// - [`GroupError::NothingCommitted`] for [`ResetTo::ShiftBy`] in a partition without a
+    /// - [`GroupError::NoCommittedOffset`] for [`ResetTo::ShiftBy`] in a partition without a
     ///   committed offset.
     /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
     pub fn reset_offsets(
@@ -317,7 +317,7 @@ impl Admin {
             }
             ResetTo::Current => committed.unwrap_or(ends.end),
             ResetTo::ShiftBy(by) => {
-                let nothing = || GroupError::NothingCommitted {
+                let nothing = || GroupError::NoCommittedOffset {
                     topic: (*at.topic).to_owned(),
                     partition: at.partition,
                 };
@@ -463,7 +463,7 @@ impl Coordinator {
         let now = self.clock.now();
         let records = offsets.iter().map(|(at, offset)| record(group, at, offset, now));
         let failed =
-            |reason: CommitRefusal| ConsumeError::CommitFailed { group: group.to_owned(), reason };
+            |reason: CommitError| ConsumeError::CommitFailed { group: group.to_owned(), reason };
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         self.settle(group)?;
         self.with(self.partition(group)?, |shard, _| {

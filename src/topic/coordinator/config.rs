@@ -8,25 +8,25 @@ use std::time::Duration;
 /// `group.*` and `offsets.*`.
 ///
 /// ```
-/// use annals::{CoordinatorConfig, Store, StoreConfig};
+/// use annals::{GroupCoordinatorConfig, Store, StoreConfig};
 /// use std::time::Duration;
 ///
 /// let week = Duration::from_secs(7 * 86_400);
-/// let groups = CoordinatorConfig::default().offsets_partitions(4).offsets_retention(2 * week);
-/// let store = Store::in_memory(StoreConfig::default().coordinator(groups))?;
+/// let groups = GroupCoordinatorConfig::default().offsets_partitions(4).offsets_retention(2 * week);
+/// let store = Store::in_memory(StoreConfig::default().group_coordinator(groups))?;
 /// # Ok::<(), annals::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoordinatorConfig {
+pub struct GroupCoordinatorConfig {
     pub(super) offsets_partitions: u32,
     pub(super) offsets_retention: Duration,
     pub(super) offsets_retention_check_interval: Duration,
     pub(super) group: GroupConfig,
 }
 
-impl Default for CoordinatorConfig {
-    fn default() -> CoordinatorConfig {
-        CoordinatorConfig {
+impl Default for GroupCoordinatorConfig {
+    fn default() -> GroupCoordinatorConfig {
+        GroupCoordinatorConfig {
             offsets_partitions: 50,
             offsets_retention: Duration::from_secs(7 * 86_400),
             offsets_retention_check_interval: Duration::from_secs(600),
@@ -38,7 +38,7 @@ impl Default for CoordinatorConfig {
     }
 }
 
-impl CoordinatorConfig {
+impl GroupCoordinatorConfig {
     /// Sets the number of partitions with which `__consumer_offsets` is created.
     ///
     /// *Default* 50. *Limits* 1 and up. *Effect*: groups are distributed over them by name, and

@@ -43,10 +43,10 @@ pub use admin::{
     GroupDescription, GroupListing, GroupOffset, ListedGroups, MemberDescription, MemberIdentity,
     ResetTo,
 };
-pub use config::CoordinatorConfig;
+pub use config::GroupCoordinatorConfig;
 
 use crate::clock::Clock;
-use crate::error::{CommitRefusal, ConsumeError, Error, GroupError, Result, TopicError};
+use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
 use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, wake_after};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +80,7 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 /// The groups of a store.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    config: CoordinatorConfig,
+    config: GroupCoordinatorConfig,
     clock: Arc<dyn Clock>,
     topic: Topic,
     /// Where events go.
@@ -116,7 +116,7 @@ impl Store {
 impl Coordinator {
     fn new(store: &Store) -> Result<Coordinator> {
         let shared = store.shared();
-        let config = shared.config.coordinator.clone();
+        let config = shared.config.group_coordinator.clone();
         let log = LogConfig::default()
             .cleanup_policy(CleanupPolicy::Compact)
             .segment_bytes(100 << 20)
@@ -209,7 +209,7 @@ impl Coordinator {
             return;
         }
         match &self.maintainer {
-            Some(maintainer) => maintainer.wake(),
+            Some(maintainer) => maintainer.run_now(),
             None => drop(log.maintain()),
         }
     }
@@ -403,7 +403,7 @@ impl Coordinator {
         group: &str,
         committer: Committer<'_>,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        check: &dyn Fn(&TopicPartition) -> Option<CommitRefusal>,
+        check: &dyn Fn(&TopicPartition) -> Option<CommitError>,
         flush: bool,
     ) -> Result<()> {
         let failed = |reason| ConsumeError::CommitFailed { group: group.to_owned(), reason };
@@ -420,7 +420,7 @@ impl Coordinator {
             let stored = follow(shard, group, before, step.changes, now, &mut bells);
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
-                (_, Err(refusal)) => Err(failed(CommitRefusal::Group(refusal)).into()),
+                (_, Err(refusal)) => Err(failed(CommitError::Group(refusal)).into()),
                 (Ok(()), Ok(())) => match offsets.keys().find_map(check) {
                     Some(refusal) if !shard.log.is_closed() => Err(failed(refusal).into()),
                     _ => shard.append(records),
@@ -448,7 +448,9 @@ impl Coordinator {
                 Ok(Some(last)) => {
                     self.log(partition).and_then(|log| log.flush_through(last)).map(drop)
                 }
-                Err(Error::Group(error)) if matches!(*error, GroupError::Unreadable { .. }) => {
+                Err(Error::Group(error))
+                    if matches!(*error, GroupError::CorruptOffsetsTopic { .. }) =>
+                {
                     Ok(())
                 }
                 Err(Error::Corrupt(_)) => Ok(()),
@@ -574,12 +576,12 @@ fn record(
     at: &TopicPartition,
     offset: &OffsetAndMetadata,
     now: Timestamp,
-) -> Result<OffsetsRecord, CommitRefusal> {
+) -> Result<OffsetsRecord, CommitError> {
     let bytes = offset.metadata.len();
     if bytes > MAX_METADATA_BYTES {
-        return Err(CommitRefusal::MetadataTooLarge { bytes, limit: MAX_METADATA_BYTES });
+        return Err(CommitError::MetadataTooLarge { bytes, limit: MAX_METADATA_BYTES });
     }
-    let impossible = CommitRefusal::ImpossibleOffset { offset: offset.offset };
+    let impossible = CommitError::InvalidOffset { offset: offset.offset };
     let Ok(next) = i64::try_from(offset.offset) else { return Err(impossible) };
     let value = CommittedOffset {
         offset: next,

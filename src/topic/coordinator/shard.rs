@@ -5,7 +5,7 @@ use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
 use crate::topic::births::Moment;
 use crate::topic::consumer::Bell;
-use crate::topic::coordinator::CoordinatorConfig;
+use crate::topic::coordinator::GroupCoordinatorConfig;
 use crate::topic::group::{Answer, Caller, Group, GroupState};
 use crate::topic::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
 use crate::topic::protocol::Subscription;
@@ -67,7 +67,7 @@ pub(super) struct Slot {
 }
 
 impl Entry {
-    pub(super) fn new(config: &CoordinatorConfig) -> Entry {
+    pub(super) fn new(config: &GroupCoordinatorConfig) -> Entry {
         Entry::of(Group::new(config.group))
     }
 
@@ -125,7 +125,7 @@ impl Shard {
                     continue;
                 }
                 let decoded = OffsetsRecord::decode(record.key, record.value);
-                let decoded = decoded.map_err(|malformed| GroupError::Unreadable {
+                let decoded = decoded.map_err(|malformed| GroupError::CorruptOffsetsTopic {
                     partition: number,
                     offset: record.offset,
                     reason: malformed.reason,
@@ -140,7 +140,7 @@ impl Shard {
     pub(super) fn load(
         number: u32,
         log: &Log,
-        config: &CoordinatorConfig,
+        config: &GroupCoordinatorConfig,
         now: Now,
     ) -> Result<Shard> {
         let (table, written) = Shard::read(number, log)?;
@@ -172,7 +172,7 @@ impl Shard {
 
     /// Groups whose members are gone with the process that had them, but for static ones, which
     /// may come back.
-    fn restore_groups(&mut self, config: &CoordinatorConfig, now: Now) -> Result<()> {
+    fn restore_groups(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<()> {
         let names = self.table.group_names().into_iter().map(str::to_owned);
         for name in names.collect::<Vec<_>>() {
             let Some(stored) = self.table.group(&name) else { continue };
@@ -230,7 +230,7 @@ impl Shard {
         bloated
     }
 
-    pub(super) fn entry(&mut self, group: &str, config: &CoordinatorConfig) -> &mut Entry {
+    pub(super) fn entry(&mut self, group: &str, config: &GroupCoordinatorConfig) -> &mut Entry {
         let restored = || {
             let stored = self.table.group(group);
             // The time does not matter, because a stored group has no members.
@@ -287,14 +287,14 @@ impl Shard {
 
     /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
     /// again: the present caller must not fail because of it.
-    pub(super) fn expire_if_due(&mut self, config: &CoordinatorConfig, now: Now) {
+    pub(super) fn expire_if_due(&mut self, config: &GroupCoordinatorConfig, now: Now) {
         if now.monotonic >= self.next_expiry {
             self.expire(config, now).ok();
         }
     }
 
     /// Removes what has expired, and renews what is in use; returns how many records were removed.
-    pub(super) fn expire(&mut self, config: &CoordinatorConfig, now: Now) -> Result<usize> {
+    pub(super) fn expire(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<usize> {
         self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
         let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();

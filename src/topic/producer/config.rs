@@ -17,7 +17,7 @@ const MAX_REQUEST_BYTES: u64 = 1 << 30;
 pub enum Acks {
     /// When the producer has accepted it. Its offset stays unknown, and a process crash loses it.
     /// Kafka: `acks=0`.
-    HandedOver,
+    None,
     /// When the log has it: it survives a process crash. Kafka: `acks=1`.
     #[default]
     Written,

@@ -8,7 +8,7 @@
 //!  other failure           done, with that; the next one is tried
 //! ```
 
-use crate::error::{CloseReason, Error, ProduceError, ProducerRefusal, Result, TopicError};
+use crate::error::{CloseReason, Error, ProduceError, ProducerStateError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Appended;
 use crate::sync::atomic::Ordering;
@@ -250,7 +250,7 @@ impl Shared {
                     return Ok(appended);
                 }
                 // The log was cut behind our back, or has forgotten what it knew.
-                Ok(Err(Error::Producer(ProducerRefusal::OutOfOrder { .. }))) if !again => {
+                Ok(Err(Error::Producer(ProducerStateError::OutOfOrder { .. }))) if !again => {
                     numbering.renew(&self.store)?;
                 }
                 // The log looks at the size before the numbers, and a closed one at neither:

@@ -21,7 +21,7 @@ pub(super) struct Outcome {
     queue: Weak<Queue>,
     topic: Arc<str>,
     partition: u32,
-    /// Set with [`Acks::HandedOver`](crate::Acks::HandedOver): no handle waits for the result.
+    /// Set with [`Acks::None`](crate::Acks::None): no handle waits for the result.
     handed_over: bool,
     result: OnceLock<Settled>,
     /// The results so far of a batch that was split. Leaf lock.
@@ -185,7 +185,7 @@ impl Outcome {
 /// let sent = handle.wait()?;
 /// assert_eq!((sent.partition, sent.offset), (0, Some(0)));
 /// assert!(handle.is_done());
-/// assert!(producer.send(("orders", "paid"))?.wait_for(Duration::from_secs(9))?.is_some());
+/// assert!(producer.send(("orders", "paid"))?.wait_timeout(Duration::from_secs(9))?.is_some());
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub struct SendHandle {
@@ -257,7 +257,7 @@ impl SendHandle {
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
-    pub fn wait_for(&self, timeout: Duration) -> Result<Option<RecordMetadata>> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<RecordMetadata>> {
         self.wait_until(Some(timeout))
     }
 

@@ -55,7 +55,7 @@ use std::time::Duration;
 ///
 /// | [`Acks`] | a record is sent when | it survives |
 /// |---|---|---|
-/// | `HandedOver` | the producer has accepted it | nothing |
+/// | `None` | the producer has accepted it | nothing |
 /// | `Written` | the log has it | a process crash |
 /// | `Flushed` | the disk has it | loss of power |
 ///
@@ -200,7 +200,7 @@ impl Producer {
     /// records, and not for callbacks, which might wait for this one.
     ///
     /// A callback that panics is reported as
-    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). If `send_with` returns an
+    /// [`Event::CallbackPanicked`](crate::Event::CallbackPanicked). If `send_with_callback` returns an
     /// error, the callback is not called. The [handle](SendHandle) may be done before the callback
     /// is called; [`flush`](Self::flush) waits for callbacks, too.
     ///
@@ -212,7 +212,7 @@ impl Producer {
     /// store.create_topic("orders", TopicConfig::default())?;
     /// let producer = store.producer(ProducerConfig::default())?;
     /// let (tell, told) = channel();
-    /// producer.send_with(("orders", "paid"), move |sent| {
+    /// producer.send_with_callback(("orders", "paid"), move |sent| {
     ///     tell.send(sent.ok().and_then(|sent| sent.offset)).ok();
     /// })?;
     /// producer.flush()?;
@@ -223,7 +223,7 @@ impl Producer {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub fn send_with(
+    pub fn send_with_callback(
         &self,
         record: impl Into<ProducerRecord>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,
@@ -243,7 +243,7 @@ impl Producer {
     }
 
     /// Writes everything that was sent before this call. Blocks until every record is sent or has
-    /// failed, and the callbacks were called. In a [callback](Self::send_with) it waits for no
+    /// failed, and the callbacks were called. In a [callback](Self::send_with_callback) it waits for no
     /// callbacks.
     ///
     /// # Errors
@@ -318,7 +318,7 @@ impl Producer {
     ///
     /// As [`close`](Self::close), and [`ProduceError::Aborted`] if records were given up, or are
     /// still being written.
-    pub fn close_within(self, timeout: Duration) -> Result<()> {
+    pub fn close_timeout(self, timeout: Duration) -> Result<()> {
         self.close_until(Some(timeout))
     }
 

@@ -89,7 +89,7 @@ pub struct RecordMetadata {
     /// The partition.
     pub partition: u32,
     /// The offset. `None` if the record failed, and with
-    /// [`Acks::HandedOver`](crate::Acks::HandedOver), where no result is awaited.
+    /// [`Acks::None`](crate::Acks::None), where no result is awaited.
     pub offset: Option<Offset>,
     /// The timestamp: the record's own, or the append time if the topic uses append times.
     pub timestamp: Timestamp,

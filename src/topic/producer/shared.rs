@@ -108,7 +108,7 @@ impl Shared {
     }
 
     pub(super) fn hands_over(&self) -> bool {
-        self.config.acks == Acks::HandedOver
+        self.config.acks == Acks::None
     }
 
     #[inline]

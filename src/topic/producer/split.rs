@@ -60,7 +60,7 @@ impl Batch {
                 parts.push(spare());
             }
             if let Some(part) = parts.last_mut() {
-                part.push_ref_at(i32::try_from(part.len()).unwrap_or(i32::MAX), &record)?;
+                part.push_record_ref(i32::try_from(part.len()).unwrap_or(i32::MAX), &record)?;
             }
         }
         Ok(parts)

@@ -93,10 +93,10 @@ fn numbers_go_round_in_the_log_too() {
 #[test]
 fn records_that_nobody_waits_for_are_reported_when_lost() {
     let (listener, store, topic) = scene(0);
-    let config = ProducerConfig::default().acks(Acks::HandedOver).linger(Duration::from_secs(60));
+    let config = ProducerConfig::default().acks(Acks::None).linger(Duration::from_secs(60));
     let producer = store.producer(config).unwrap();
     topic.partition(0).unwrap().close().unwrap();
-    producer.send_with(to(0, "x"), |_| panic!("as it was told")).unwrap();
+    producer.send_with_callback(to(0, "x"), |_| panic!("as it was told")).unwrap();
     assert!(producer.flush().is_err());
     let seen = listener.seen.lock().clone();
     assert!(seen.iter().any(|event| matches!(event, Event::CallbackPanicked { .. })));

@@ -135,12 +135,12 @@ impl TopicProducer {
         self.add(None, &Lent::from(&record.into()), None)
     }
 
-    /// Sends a record, and calls `callback` with its result, as [`Producer::send_with`] does.
+    /// Sends a record, and calls `callback` with its result, as [`Producer::send_with_callback`] does.
     ///
     /// # Errors
     ///
     /// As [`Producer::send`].
-    pub fn send_with(
+    pub fn send_with_callback(
         &self,
         record: impl Into<Record>,
         callback: impl FnOnce(Result<&RecordMetadata, &Error>) + Send + 'static,

@@ -2,7 +2,7 @@
 
 use super::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 use crate::error::{DeserializeError, SerializeError};
-use crate::topic::id::Uuid;
+use crate::topic::id::KafkaUuid;
 use bytes::Bytes;
 
 type Written = Result<Option<Bytes>, SerializeError>;
@@ -149,20 +149,20 @@ impl Deserialize for bool {
     }
 }
 
-impl Serialize for Uuid {
+impl Serialize for KafkaUuid {
     fn serialize(&self, to: &mut SerializeContext<'_>) -> Written {
         self.hyphenated().serialize(to)
     }
 }
 
-impl Deserialize for Uuid {
+impl Deserialize for KafkaUuid {
     fn deserialize(
         bytes: Option<&Bytes>,
         _: &DeserializeContext<'_>,
-    ) -> Result<Uuid, DeserializeError> {
+    ) -> Result<KafkaUuid, DeserializeError> {
         const EXPECTED: &str = "the text of a uuid";
         let text: [u8; 36] = array(bytes, EXPECTED)?;
-        let id = str::from_utf8(&text).ok().and_then(Uuid::from_hyphenated);
+        let id = str::from_utf8(&text).ok().and_then(KafkaUuid::from_hyphenated);
         let reason = "it is not 8-4-4-4-12 hexadecimal digits";
         id.ok_or_else(|| DeserializeError::invalid(EXPECTED, &text, reason))
     }
@@ -241,7 +241,7 @@ mod tests {
             goes_round(floats.0);
             goes_round(floats.1);
             goes_round(on);
-            goes_round(Uuid::from_bytes(id));
+            goes_round(KafkaUuid::from_bytes(id));
             goes_round(maybe);
             goes_round(());
         }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(written("\u{fc}"), bytes(&[0xC3, 0xBC]));
         assert_eq!((written(&()), written(&None::<i32>)), (None, None));
         assert_eq!(written(""), bytes(&[]));
-        let id = Uuid::from_bytes(*b"0123456789abcdef");
+        let id = KafkaUuid::from_bytes(*b"0123456789abcdef");
         assert_eq!(written(&id), bytes(b"30313233-3435-3637-3839-616263646566"));
     }
 
@@ -306,7 +306,8 @@ mod tests {
             b"30313233-3435-3637-3839-6162636465\xC3\xBC",
         ] {
             assert!(
-                refused::<Uuid>(Some(text)).starts_with("expected the text of a uuid, found 36")
+                refused::<KafkaUuid>(Some(text))
+                    .starts_with("expected the text of a uuid, found 36")
             );
         }
     }

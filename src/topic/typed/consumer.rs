@@ -42,13 +42,13 @@ use std::time::Duration;
 /// assert_eq!(seen[0], "apple: 12");
 /// assert_eq!(seen.len(), 2);
 /// assert!(seen[1].ends_with("`stock`: expected an i32, which is 4 bytes, found 8 bytes"));
-/// assert_eq!((consumer.poisoned(), consumer.poll(Duration::ZERO)?.len()), (1, 0));
+/// assert_eq!((consumer.poison_count(), consumer.poll(Duration::ZERO)?.len()), (1, 0));
 /// # Ok::<(), annals::Error>(())
 /// ```
 pub struct TypedConsumer<K, V> {
     consumer: Consumer,
     on_poison: OnPoison,
-    poisoned: u64,
+    poison_count: u64,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -58,14 +58,14 @@ impl Consumer {
     #[must_use]
     pub fn typed<K: Deserialize, V: Deserialize>(self) -> TypedConsumer<K, V> {
         let on_poison = OnPoison::default();
-        TypedConsumer { consumer: self, on_poison, poisoned: 0, types: PhantomData }
+        TypedConsumer { consumer: self, on_poison, poison_count: 0, types: PhantomData }
     }
 }
 
 impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
     /// Sets the treatment of records that cannot be deserialized.
     ///
-    /// *Default* [`OnPoison::Show`].
+    /// *Default* [`OnPoison::Return`].
     #[must_use]
     pub fn on_poison(mut self, on_poison: OnPoison) -> Self {
         self.on_poison = on_poison;
@@ -97,7 +97,7 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
             };
             match self.on_poison.handle(&poison) {
                 Ok(shown) => {
-                    self.poisoned = self.poisoned.saturating_add(1);
+                    self.poison_count = self.poison_count.saturating_add(1);
                     if shown {
                         records.push(Err(poison));
                     }
@@ -132,8 +132,8 @@ impl<K: Deserialize, V: Deserialize> TypedConsumer<K, V> {
     /// Returns the number of records that could not be deserialized so far, however they were
     /// treated.
     #[must_use]
-    pub fn poisoned(&self) -> u64 {
-        self.poisoned
+    pub fn poison_count(&self) -> u64 {
+        self.poison_count
     }
 
     /// Returns the consumer of bytes.
@@ -186,7 +186,7 @@ impl<K, V> fmt::Debug for TypedConsumer<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedConsumer")
             .field("on_poison", &self.on_poison)
-            .field("poisoned", &self.poisoned)
+            .field("poison_count", &self.poison_count)
             .finish_non_exhaustive()
     }
 }

@@ -39,7 +39,7 @@ impl From<Box<PoisonRecord>> for Error {
 pub enum OnPoison {
     /// The poll returns it in its place, as a [`PoisonRecord`].
     #[default]
-    Show,
+    Return,
     /// The poll leaves it out, and counts it.
     Skip,
     /// The poll sends it to another topic before it returns, and counts it:
@@ -91,7 +91,7 @@ impl OnPoison {
     ///
     /// If a dead letter cannot be sent, the poll fails, and the next poll meets the record again:
     /// it is neither lost nor skipped. This requires a producer that waits for the result, so not
-    /// one with [`Acks::HandedOver`](crate::Acks::HandedOver). Poison in the topic of dead letters
+    /// one with [`Acks::None`](crate::Acks::None). Poison in the topic of dead letters
     /// itself is returned, and not sent again.
     #[must_use]
     pub fn dead_letter(producer: &Producer, topic: impl Into<Arc<str>>) -> OnPoison {
@@ -101,7 +101,7 @@ impl OnPoison {
     /// Returns whether the poll returns the record. A dead letter is written when this returns.
     pub(super) fn handle(&self, poison: &PoisonRecord) -> Result<bool> {
         match self {
-            OnPoison::Show => Ok(true),
+            OnPoison::Return => Ok(true),
             OnPoison::Skip => Ok(false),
             OnPoison::DeadLetter { topic, .. } if *topic == poison.topic => Ok(true),
             OnPoison::DeadLetter { producer, topic } => {
