@@ -18,7 +18,6 @@ use annals::{
     LogConfig, ManualClock, OffsetAndMetadata, ProducerState, Record, StartAt, Store, StoreConfig,
     Timestamp, TimestampType, TopicConfig, TopicPartition,
 };
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -229,96 +228,6 @@ fn check_dump(printed: &[String], log: &Log, name: &str) {
     }
 }
 
-/// What `annals dump` prints of a directory, by the ending of the files' names. It must find no fault.
-fn dumped_by_the_tool(dir: &Path, deep: bool) -> BTreeMap<String, Vec<Value>> {
-    let test = std::env::current_exe().unwrap();
-    let examples = test.parent().unwrap().parent().unwrap().join("examples");
-    let tool = examples.join(format!("annals{}", std::env::consts::EXE_SUFFIX));
-    assert!(tool.exists(), "{} is not built: cargo build --example annals", tool.display());
-    let mut command = Command::new(tool);
-    command.arg("dump").arg("--records").args(deep.then_some("--deep")).arg(dir);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{}: {said}", dir.display());
-    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let mut ending = String::new();
-    let (mut files, mut others) = (0, 0);
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let value: Value = serde_json::from_str(line).unwrap();
-        if let Some(path) = value["file"].as_str() {
-            let name = Path::new(path).file_name().unwrap().to_str().unwrap();
-            ending = name.rsplit('.').next().unwrap().to_owned();
-            found.entry(ending.clone()).or_default();
-            files += 1;
-        } else {
-            found.get_mut(&ending).unwrap().push(value);
-        }
-    }
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        others += usize::from(name == "partition.metadata" || name == ".lock");
-    }
-    let there = std::fs::read_dir(dir).unwrap().count();
-    assert!(files + others >= there, "{files} files of {there} in {}", dir.display());
-    found
-}
-
-/// The tool's lines of a log, in the form in which Kafka prints its own, as far as both tell.
-fn check_tool(dir: &Path, kafka: &[String], deep: bool) -> usize {
-    let mut found = dumped_by_the_tool(dir, deep);
-    let mut aborted = 0;
-    let ours: Vec<String> = found["log"]
-        .iter()
-        .map(|line| {
-            let field = |name: &str| line[name].to_string().trim_matches('"').to_owned();
-            if line["valid"] == true {
-                let kind = if line["timestamp_type"] == "create" { "CREATE" } else { "APPEND" };
-                let fields = ["base_offset", "last_offset", "count", "compression"].map(field);
-                let producer = ["producer_id", "producer_epoch", "base_sequence"].map(field);
-                let rest = ["transactional", "control", "leader_epoch"].map(field);
-                return format!(
-                    "B {} {kind} {} {}",
-                    fields.join(" "),
-                    producer.join(" "),
-                    rest.join(" ")
-                );
-            }
-            aborted += usize::from(line["control"] == "abort");
-            format!("R {} {}", field("offset"), field("timestamp"))
-        })
-        .collect();
-    let theirs = kafka.iter().filter(|line| line.starts_with("B ") || line.starts_with("R "));
-    let short = |line: &String| match line.strip_prefix("R ") {
-        Some(_) => line.split(' ').take(3).collect::<Vec<_>>().join(" "),
-        None => line.clone(),
-    };
-    same(&theirs.map(short).collect::<Vec<_>>(), &ours, &format!("dump of {}", dir.display()));
-    for codec in codecs() {
-        let codec = format!(" {} ", codec.codec().name());
-        assert!(ours.iter().any(|line| line.starts_with('B') && line.contains(&codec)), "{codec}");
-    }
-
-    let mut take = |ending: &str| found.remove(ending).unwrap_or_default();
-    assert!(aborted > 5);
-    let transactions = take("txnindex");
-    assert_eq!(transactions.len(), aborted, "one entry for each transaction that was aborted");
-    assert!(
-        transactions
-            .iter()
-            .all(|entry| entry["first_offset"].as_u64() < entry["last_offset"].as_u64())
-    );
-    let producers: BTreeSet<_> =
-        take("snapshot").iter().map(|entry| entry["producer_id"].as_u64().unwrap()).collect();
-    assert_eq!(producers, BTreeSet::from([3000, 4001]));
-    let epochs: Vec<_> = take("leader-epoch-checkpoint")
-        .iter()
-        .map(|entry| entry["epoch"].as_u64().unwrap())
-        .collect();
-    assert_eq!(epochs, [3, 4, 5, 6, 7, 8, 9]);
-    assert!(take("index").len() > 20 && take("timeindex").len() > 20);
-    ours.len()
-}
-
 fn same(theirs: &[String], ours: &[String], name: &str) {
     for (theirs, ours) in theirs.iter().zip(ours) {
         assert_eq!(theirs, ours, "{name}: Kafka reads the first, we the second");
@@ -470,12 +379,6 @@ fn what_kafka_writes_is_read_and_continued_here() {
         ],
     );
     let names = ["create", "create-as-crashed", "append", "append-as-crashed"];
-    let mut lines = 0;
-    for (at, name) in names.iter().enumerate() {
-        // In a crash the indexes of the last segment end in room that Kafka had reserved.
-        lines += check_tool(&dir(name), &made[at / 2], at % 2 == 0);
-    }
-    say(&format!("kafka: the tool prints {lines} batches and records of {} logs", names.len()));
     let mut ours = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let follower = Log::open_read_only(dir(name), small()).unwrap();

@@ -120,6 +120,7 @@ fn each_test_the_documentation_names_is_there() {
     let docs = std::fs::read_to_string("src/docs/durability.rs").unwrap();
     let mut tests = Vec::new();
     sources(Path::new("tests"), &mut tests);
+    sources(Path::new("cli/tests"), &mut tests);
     let rows: Vec<&str> = docs.lines().filter(|line| line.contains(".rs`")).collect();
     assert!(rows.len() > 8);
     // The last column names them.

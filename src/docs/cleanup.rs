@@ -313,4 +313,4 @@
 //! | [`segment_age`](crate::LogConfig::segment_age) | 7 days | 1 ms and up | the age at which an append closes a segment | `segment.ms` |
 //!
 //! On the command line, `annals clean` tells what one pass would do to a directory, and does it
-//! with `--execute`: see `examples/annals/`.
+//! with `--execute`. The tool is the package in `cli/`.

@@ -317,7 +317,7 @@
 //!
 //! # Tools
 //!
-//! `examples/annals` is the command-line tool. Some commands only read, and work while another
+//! `cli/` is the command-line tool, `annals`. Some commands only read, and work while another
 //! process has the directory open for writing. The others open it for writing, and fail with
 //! `Busy` until that process has closed it.
 //!

@@ -46,7 +46,10 @@ fn build(out: &Path) -> Result<(), String> {
             .map_err(|error| format!("{program} cannot be run: {error}"))
     };
     run("java", &["-version".to_owned()])?;
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka");
+    // The package is the library, or one beside it in the workspace.
+    let parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let project = parents.map(|parent| parent.join("tests/kafka")).find(|dir| dir.is_dir());
+    let project = project.unwrap();
     let mut arguments = vec![
         "-q".to_owned(),
         "-B".to_owned(),

@@ -1,5 +1,4 @@
-//! The command-line tool, run as a black box.
-#![allow(unreachable_pub, reason = "shared by several tests")]
+//! The tool, run as another program would run it.
 
 use serde_json::Value;
 use std::io::Write;
@@ -7,12 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 pub fn tool() -> Command {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let name = format!("annals{}", std::env::consts::EXE_SUFFIX);
-    let tool = profile.join("examples").join(name);
-    assert!(tool.exists(), "{} is not built: cargo build --example annals", tool.display());
-    Command::new(tool)
+    Command::new(env!("CARGO_BIN_EXE_annals"))
 }
 
 pub struct Ran {

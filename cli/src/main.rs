@@ -1,10 +1,14 @@
-//! `annals`: a log directory, or a data directory of topics, at the prompt. What `kafka-dump-log`, `kafka-topics`,
-//! `kafka-consumer-groups` and the console producer and consumer are, with no JVM and no broker.
+//! `annals`: log directories, and data directories of topics, at the prompt.
 //!
-//! `cargo run --release --example annals -- COMMAND …`
+//! It does the work of `kafka-dump-log`, `kafka-topics`, `kafka-consumer-groups` and the console
+//! producer and consumer, without a JVM or a broker, through the public API of the library alone.
 //!
-//! Results go to stdout, messages to stderr. Exit codes: 0 done; 1 wrong usage; 2 the data
-//! or the disk said no; 3 there is damage, and the command went on around it.
+//! Install it with `cargo install --path cli`, or run it from the workspace:
+//! `cargo run --release --package annals-cli -- COMMAND …`
+//!
+//! Results go to stdout, messages to stderr. Exit codes: 0, all is done; 1, the command line is
+//! wrong; 2, the data, the disk or another process stands in the way; 3, damage was found or
+//! passed over.
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
 mod append;
