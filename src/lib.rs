@@ -519,15 +519,15 @@
 //! `event_store`, `work_queue`, `outbox` and `testing`, the test of a service.
 
 mod checkpoint;
-mod clean;
 mod clock;
+mod compaction;
 pub mod docs;
 mod error;
 mod event;
 pub mod fs;
 pub mod inspect;
 mod log;
-mod producers;
+mod producer_state;
 pub mod record;
 mod retention;
 mod segment;
@@ -554,7 +554,7 @@ pub use log::{
     MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
     ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
 };
-pub use producers::ProducerState;
+pub use producer_state::ProducerState;
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;

@@ -54,7 +54,7 @@ pub use tail::Tail;
 
 use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
-use crate::producers::ProducerState;
+use crate::producer_state::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
