@@ -611,8 +611,8 @@ fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventSink;
     use crate::fs::MemFs;
-    use crate::segment::dir::Events;
     use crate::types::Timestamp;
 
     fn marker() -> CleanShutdown {
@@ -633,7 +633,8 @@ mod tests {
     /// Topics come and go for as long as a store is open, which may be for years.
     #[test]
     fn nothing_is_kept_of_deleted_topics() {
-        let dir = SegmentDir::new(Arc::new(MemFs::new()), "/".into(), Events::default(), 0, true);
+        let dir =
+            SegmentDir::new(Arc::new(MemFs::new()), "/".into(), EventSink::default(), 0, true);
         let checkpoints = DataCheckpoints::open(&Arc::new(dir), false).unwrap();
         checkpoints.commit([]).unwrap();
         for round in 0..1000 {

@@ -8,7 +8,7 @@
 
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
-use crate::event::{Event, Quarantined};
+use crate::event::{Event, EventSink, Quarantined};
 use crate::fs::{DirEntry, EntryKind, Fs};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
@@ -25,7 +25,7 @@ use crate::log::shared::{Parts, Shared};
 use crate::log::stray::Strays;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::{Events, Room};
+use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
@@ -206,7 +206,7 @@ pub(crate) fn segment_dir(
     SegmentDir::new(
         Arc::clone(fs),
         path.to_path_buf(),
-        Events { listener: config.listener.clone() },
+        EventSink::new(config.listener.clone()),
         config.index_interval_bytes,
         writable,
     )

@@ -8,6 +8,7 @@
 //! ```
 
 use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
+use crate::event::EventSink;
 use crate::fs::{DirEntry, EntryKind, Fs, OpenMode};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::LogConfig;
@@ -16,7 +17,6 @@ use crate::log::lock::{Ownership, Place, WriteLock, has_stopped_since};
 use crate::log::open::{Listing, Opening, segment_dir};
 use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
-use crate::segment::dir::Events;
 use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use crate::segment::reserve::Reserve;
 use std::io;
@@ -178,7 +178,7 @@ fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>>
 
 /// Whether a checkpoint of a data directory has a line for a log.
 fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
-    let dir = SegmentDir::new(Arc::clone(fs), data.to_owned(), Events::default(), 0, false);
+    let dir = SegmentDir::new(Arc::clone(fs), data.to_owned(), EventSink::default(), 0, false);
     for checkpoint in Checkpoint::ALL {
         if read_offsets(&dir, checkpoint)?.contains_key(key) {
             return Ok(true);
@@ -271,7 +271,7 @@ fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
 /// recovered.
 fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
-    let events = Events { listener: config.listener.clone() };
+    let events = EventSink::new(config.listener.clone());
     let dir = SegmentDir::new(Arc::clone(&within.fs), above, events, 0, true);
     let dir = Arc::new(with_own_reserve(dir));
     let lock = Arc::new(WriteLock::take(within.guard()?, &dir)?);

@@ -1,7 +1,7 @@
 //! The directory a log lives in: its files by name, and a bounded number of open ones.
 
 use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
-use crate::event::{Event, Listener};
+use crate::event::{Event, EventSink};
 use crate::fs::{File, FileView, Fs, OpenMode, Revocable};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
@@ -9,7 +9,6 @@ use crate::segment::reserve::Reserve;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::types::Offset;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,70 +27,6 @@ pub(crate) const MISSING: &str = "it is missing";
 /// The operation in the error of a file that could not be opened.
 pub(crate) const OPEN: &str = "open";
 
-/// Where events go.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Events {
-    pub(crate) listener: Option<Arc<dyn Listener>>,
-}
-
-crate::sync::thread_local! {
-    /// The events of what this thread does under a lock; `None` while it holds none.
-    static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
-}
-
-impl Events {
-    /// Delivers an event, or, within [`hold`](Events::hold), keeps it.
-    pub(crate) fn emit(&self, event: &Event) {
-        let Some(listener) = &self.listener else { return };
-        let held_back = HELD_BACK.try_with(|held_back| match &mut *held_back.borrow_mut() {
-            Some(events) => {
-                events.push(event.clone());
-                true
-            }
-            None => false,
-        });
-        if !held_back.unwrap_or(false) {
-            listener.on_event(event);
-        }
-    }
-
-    pub(crate) fn emit_all(&self, events: &[Event]) {
-        events.iter().for_each(|event| self.emit(event));
-    }
-
-    /// Does work under a lock, and returns its events, to be delivered when the lock is released:
-    /// a listener may call the log, and may panic where that must not leave work half done.
-    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
-        let done = work();
-        let events = HELD_BACK.take().unwrap_or_default();
-        drop(outer);
-        (done, events)
-    }
-
-    /// Does work that takes and releases locks, and delivers its events when it is done, as
-    /// [`hold`](Events::hold) says why.
-    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (done, events) = self.hold(work);
-        self.emit_all(&events);
-        done
-    }
-
-    /// Returns whether this thread holds its events back.
-    pub(crate) fn are_held_back() -> bool {
-        HELD_BACK.try_with(|held_back| held_back.borrow().is_some()).unwrap_or(false)
-    }
-}
-
-/// The events held back before, restored on every way out.
-struct Outer(Option<Vec<Event>>);
-
-impl Drop for Outer {
-    fn drop(&mut self) {
-        HELD_BACK.set(self.0.take());
-    }
-}
-
 /// Where a new file finds room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -109,7 +44,7 @@ pub(crate) struct SegmentDir {
     /// The same.
     access: Arc<Revocable>,
     pub(crate) path: PathBuf,
-    pub(crate) events: Events,
+    pub(crate) events: EventSink,
     pub(crate) index_interval_bytes: u64,
     /// Whether this process opened the directory for writing.
     pub(crate) writable: bool,
@@ -143,7 +78,7 @@ impl SegmentDir {
     pub(crate) fn new(
         fs: Arc<dyn Fs>,
         path: PathBuf,
-        events: Events,
+        events: EventSink,
         index_interval_bytes: u64,
         writable: bool,
     ) -> SegmentDir {

@@ -13,9 +13,8 @@
 //! of a batch of a compacted log. They are missing in a directory that was full before it was
 //! first opened.
 
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::fs::{File, Fs, OpenMode};
-use crate::segment::dir::Events;
 use crate::segment::name::RESERVES;
 use crate::sync::Mutex;
 use std::io;
@@ -33,7 +32,7 @@ const MOST_BYTES: u64 = 64 << 20;
 pub(crate) struct Reserve {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    events: Events,
+    events: EventSink,
     /// Held while files are made or given up: that is seldom, and nothing on the way of an append
     /// or a read.
     state: Mutex<State>,
@@ -53,7 +52,7 @@ struct State {
 
 impl Reserve {
     /// The reserve of a directory. Nothing is looked at or written before [`fill`](Reserve::fill).
-    pub(crate) fn new(fs: &Arc<dyn Fs>, dir: &Path, events: &Events) -> Reserve {
+    pub(crate) fn new(fs: &Arc<dyn Fs>, dir: &Path, events: &EventSink) -> Reserve {
         let (fs, dir, events) = (Arc::clone(fs), dir.to_path_buf(), events.clone());
         let (bytes, taken) = ([0; RESERVES.len()], [false; RESERVES.len()]);
         let state = State { bytes, taken, wanted: LEAST_BYTES, reported: false };

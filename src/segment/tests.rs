@@ -1,8 +1,8 @@
 use super::*;
+use crate::event::EventSink;
 use crate::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Events;
 use crate::segment::scan::BUFFER_BYTES;
 use crate::{Event, Listener};
 use std::path::Path;
@@ -28,7 +28,7 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     let fs = FaultFs::new(MemFs::new());
     fs.create_dir(Path::new("t-0")).unwrap();
     let heard = Arc::new(Heard::default());
-    let events = Events { listener: Some(heard.clone()) };
+    let events = EventSink::new(Some(heard.clone()));
     let dir = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), events, 0, true);
     (fs, heard, dir)
 }
@@ -200,7 +200,8 @@ fn an_index_file_is_mapped_or_read_or_missing() {
     let (fs, _, dir) = directory();
     let file = SegmentFile::live(0, Kind::OffsetIndex);
     assert_eq!(dir.index_view(file, 16, 100).unwrap().err(), Some(MISSING));
-    let reader = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), Events::default(), 0, false);
+    let reader =
+        SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), EventSink::default(), 0, false);
     for (len, mapped) in [(8, false), (16, true), (24, true)] {
         let content: Vec<u8> = (0..len).collect();
         dir.replace(&dir.path_of(file), &content).unwrap();

@@ -17,11 +17,10 @@
 //! ```
 
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::fs::{DirEntry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
 use crate::segment::SegmentDir;
-use crate::segment::dir::Events;
 use crate::segment::name::{
     CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
 };
@@ -83,7 +82,7 @@ pub(crate) struct Found {
 
 impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
-        let events = Events { listener: config.listener.clone() };
+        let events = EventSink::new(config.listener.clone());
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
         let dir = SegmentDir::new(fs, path, events, 0, true);
         let reserve = Arc::new(Reserve::new(&dir.fs, &dir.path, &dir.events));
