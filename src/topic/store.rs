@@ -491,7 +491,7 @@ impl StoreShared {
         let ended = failed.map_or(done, Err);
         let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
-        self.directory.dir.let_go();
+        self.directory.dir.close();
         self.note_change();
         ended
     }

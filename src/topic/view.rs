@@ -2,9 +2,8 @@
 
 use crate::error::{Error, Result, TopicError};
 use crate::event::EventSink;
-use crate::fs::EntryKind;
+use crate::fs::{Dir, EntryKind};
 use crate::log::{Log, LogConfig, Place, WriteLock};
-use crate::segment::SegmentDir;
 use crate::topic::admin::{PartitionDescription, TopicDescription};
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::{Directory, of_a_broker};
@@ -69,7 +68,7 @@ impl Store {
         Place::check(dir.as_ref())?;
         let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
         let events = EventSink::new(config.log.listener.clone());
-        let dir = Arc::new(SegmentDir::new(fs, path, events, 0, false));
+        let dir = Arc::new(Dir::new(fs, path, events, false));
         let directory = Directory { dir };
         directory.check()?;
         Ok(StoreView { directory, log: config.log })

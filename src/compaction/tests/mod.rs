@@ -14,7 +14,7 @@ use crate::compaction::survivors::Winners;
 use crate::compaction::{NoTransactions, Scratch, Source, Transactions};
 use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, EventSink, Listener};
-use crate::fs::{Fs, MemFs, OpenMode};
+use crate::fs::{Dir, Fs, MemFs, OpenMode};
 use crate::producer_state::ProducerState;
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
 use crate::segment::name::{Kind, SegmentFile, Stage};
@@ -39,7 +39,7 @@ impl Listener for NoRebuilds {
 
 fn open_dir(fs: impl Fs, listener: Option<Arc<dyn Listener>>) -> Arc<SegmentDir> {
     let events = EventSink::new(listener);
-    Arc::new(SegmentDir::new(Arc::new(fs), DIR.into(), events, 200, true))
+    Arc::new(SegmentDir::new(Dir::new(Arc::new(fs), DIR.into(), events, true), 200))
 }
 
 fn read(fs: &dyn Fs, path: &Path) -> Vec<u8> {
