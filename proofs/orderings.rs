@@ -6,7 +6,7 @@
 #![allow(dead_code, unused_imports, reason = "a part of each module is tested")]
 
 mod clock {
-    /// What [`Signal`](super::signal::Signal) asks of one; nothing here waits with a limit.
+    /// What [`Notify`](super::notify::Notify) asks of one; nothing here waits with a limit.
     pub(crate) trait Clock {
         fn monotonic(&self) -> std::time::Duration;
     }
@@ -82,12 +82,14 @@ mod sync {
 
 #[path = "../src/segment/entries.rs"]
 mod entries;
-#[path = "../src/log/signal.rs"]
-mod signal;
+#[path = "../src/callback.rs"]
+mod callback;
+#[path = "../src/notify.rs"]
+mod notify;
 
 use entries::EntryList;
 use loom::thread;
-use signal::Signal;
+use notify::Notify;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Counter;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -134,7 +136,7 @@ fn who_sees_the_length_of_a_list_sees_the_entries_below_it() {
 #[test]
 fn a_thread_that_waits_for_the_end_to_move_is_woken() {
     check(50, || {
-        let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
+        let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let waiting = Arc::clone(&shared);
         let waiter = thread::spawn(move || {
             let (signal, end) = &*waiting;
@@ -160,7 +162,7 @@ impl Wake for Woken {
 #[test]
 fn a_task_that_waits_for_the_end_to_move_sees_it_or_is_woken() {
     check(10, || {
-        let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
+        let shared = Arc::new((Notify::default(), AtomicU64::new(0)));
         let woken = Arc::new(Woken(AtomicU64::new(0)));
         let waiting = Arc::clone(&shared);
         let waker = Waker::from(Arc::clone(&woken));

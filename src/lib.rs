@@ -356,7 +356,7 @@
 //! sends it to a topic of dead letters. It never blocks the records after it.
 //!
 //! ```
-//! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig, TopicPartition, TypedProducer};
+//! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig, TypedProducer};
 //! use std::time::Duration;
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
@@ -518,16 +518,18 @@
 //! under `examples/`: `quickstart`, `compacted_table`, `tail`, `async_tail`; with topics
 //! `event_store`, `work_queue`, `outbox` and `testing`, the test of a service.
 
+mod callback;
 mod checkpoint;
-mod clean;
 mod clock;
+mod compaction;
 pub mod docs;
 mod error;
 mod event;
 pub mod fs;
 pub mod inspect;
 mod log;
-mod producers;
+mod notify;
+mod producer_state;
 pub mod record;
 mod retention;
 mod segment;
@@ -538,6 +540,8 @@ mod topic;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;
+#[cfg(not(shuttle))]
+mod uuid;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
@@ -554,7 +558,7 @@ pub use log::{
     MaintainerStats, MaintenancePause, MaintenanceReport, Offsets, OnCorruption, ReadBatch,
     ReadLimits, Reader, ReaderRecords, Recovery, SegmentStats, Tail,
 };
-pub use producers::ProducerState;
+pub use producer_state::ProducerState;
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;
@@ -565,12 +569,11 @@ pub use topic::{
     Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
     Deserialize, DeserializeContext, GroupCoordinatorConfig, GroupDescription, GroupListing,
-    GroupOffset, GroupState, IsolationLevel, KafkaUuid, ListedGroups, MemberDescription,
-    MemberIdentity, OfflinePartitions, OffsetAndMetadata, ParseUuidError, PartitionDescription,
-    Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
-    ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, ResetTo, SendHandle,
-    Serialize, SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig,
-    TopicDescription, TopicId, TopicPartition, TopicPattern, TopicProducer,
+    GroupOffset, GroupState, IsolationLevel, ListedGroups, MemberDescription, MemberIdentity,
+    OfflinePartitions, OffsetAndMetadata, PartitionDescription, Partitioner, PartitionerChoice,
+    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats, RebalanceContext,
+    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
+    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicPattern, TopicProducer,
 };
 #[cfg(not(shuttle))]
 pub use topic::{
@@ -581,5 +584,7 @@ pub use topic::{
 pub use trace::TracingListener;
 pub use types::{
     Codec, FIRST_STORE_PRODUCER_ID, LeaderEpoch, MAX_OFFSET, NO_PRODUCER_ID, Offset, OffsetSpec,
-    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType,
+    ProducerEpoch, ProducerId, Sequence, StartAt, Timestamp, TimestampType, TopicPartition,
 };
+#[cfg(not(shuttle))]
+pub use uuid::{KafkaUuid, ParseUuidError, TopicId};

@@ -5,6 +5,7 @@
 //! a type of its own because its unit and its "none" value are easy to get wrong.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The position of a record in a log: the first record is 0, each next one is higher.
@@ -237,4 +238,34 @@ pub enum TimestampType {
     CreateTime,
     /// Every record of a batch reads as the time of its append.
     LogAppendTime,
+}
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: u32,
+}
+
+impl TopicPartition {
+    /// Creates a partition, by its topic and its number.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+}
+
+impl<T: Into<Arc<str>>> From<(T, u32)> for TopicPartition {
+    fn from((topic, partition): (T, u32)) -> TopicPartition {
+        TopicPartition::new(topic, partition)
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    /// Writes the name of its directory.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
 }

@@ -36,13 +36,13 @@ fn imports_point_down() {
         let floor = file.split(['/', '.']).next().unwrap();
         let banned: &[&str] = match floor {
             f if ground.contains(&f) => {
-                &["fs", "record", "segment", "clean", "log", "checkpoint", "topic"]
+                &["fs", "record", "segment", "compaction", "log", "checkpoint", "topic"]
             }
-            "checkpoint" => &["fs", "record", "clean", "log", "topic"],
-            "fs" => &["record", "segment", "clean", "log", "checkpoint", "topic"],
-            "record" => &["fs", "segment", "clean", "log", "checkpoint", "topic"],
-            "segment" => &["clean", "log", "topic"],
-            "clean" => &["log", "topic"],
+            "checkpoint" => &["fs", "record", "compaction", "log", "topic"],
+            "fs" => &["record", "segment", "compaction", "log", "checkpoint", "topic"],
+            "record" => &["fs", "segment", "compaction", "log", "checkpoint", "topic"],
+            "segment" => &["compaction", "log", "topic"],
+            "compaction" => &["log", "topic"],
             "lib" | "topic" => &[],
             _ => &["topic"],
         };

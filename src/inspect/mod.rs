@@ -49,7 +49,7 @@ mod tests;
 mod window;
 
 pub use crate::checkpoint::OffsetCheckpointEntry;
-pub use crate::producers::ProducerState;
+pub use crate::producer_state::ProducerState;
 pub use check::check_index;
 pub use entries::{OffsetEntries, OffsetEntry, TimeEntries, TimeEntry, TxnEntries, TxnEntry};
 pub use pieces::{BatchScanner, DamagedRange, ScanItem, ScannedBatch};

@@ -5,7 +5,7 @@ use super::{base_offset, malformed};
 use crate::checkpoint::{self, OffsetCheckpointEntry};
 use crate::error::Result;
 use crate::fs::Fs;
-use crate::producers::{ProducerState, recent, snapshot};
+use crate::producer_state::{ProducerState, recent, snapshot};
 use crate::types::{Offset, ProducerId, Sequence, Timestamp};
 use std::path::Path;
 

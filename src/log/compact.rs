@@ -6,12 +6,12 @@
 //! replacement. A close or a pause waits until the pass has noticed it, which it checks every 256
 //! KiB. The pass then discards what it was writing.
 
-use crate::clean::key_map::KeyMap;
-use crate::clean::map::build_map;
-use crate::clean::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
-use crate::clean::rewrite::{Group, Rewritten, Terms, rewrite};
-use crate::clean::winners::Winners;
-use crate::clean::{NoTransactions, Scratch, Source};
+use crate::compaction::key_map::KeyMap;
+use crate::compaction::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
+use crate::compaction::read_keys::build_map;
+use crate::compaction::rewrite::{Group, Rewritten, Terms, rewrite};
+use crate::compaction::survivors::Winners;
+use crate::compaction::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
 use crate::log::checkpoints::Checkpoint;
@@ -19,7 +19,7 @@ use crate::log::config::FOREVER;
 use crate::log::disposal::{Disposal, WORTH_BYTES};
 use crate::log::shared::Shared;
 use crate::log::view::View;
-use crate::producers::ProducerState;
+use crate::producer_state::ProducerState;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
 use crate::types::{Offset, Timestamp};

@@ -1,8 +1,9 @@
 //! Awaiting durability without blocking a thread.
 
+use crate::callback;
 use crate::error::{Error, Result};
 use crate::log::shared::Shared;
-use crate::log::signal::wake_all;
+use crate::notify::wake_all;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread;
@@ -10,7 +11,6 @@ use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -115,8 +115,7 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
             wanted
         };
         // After a listener's or a clock's panic the tasks look again themselves.
-        let synced =
-            catch_unwind(AssertUnwindSafe(|| shared.sync_below(shared.still_there(wanted))));
+        let synced = callback::call(|| shared.sync_below(shared.still_there(wanted)));
         match synced {
             Ok(Ok(_)) => shared.syncer.wake(&shared),
             Ok(Err(error)) => shared.syncer.fail(&error),

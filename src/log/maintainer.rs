@@ -4,6 +4,7 @@
 //! because they take no time, then the logs that compact, the dirtiest first. Between rounds every
 //! thread sleeps: a thousand logs with nothing to do cost one look at each of them in an interval.
 
+use crate::callback;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -12,7 +13,6 @@ use crate::log::shared::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -314,7 +314,7 @@ impl Rounds {
             if let Some(shared) = log.upgrade() {
                 self.pass(&shared);
                 // It may be the last to hold the log, and a listener panic at what goes with it.
-                catch_unwind(AssertUnwindSafe(|| drop(shared))).ok();
+                callback::call(|| drop(shared)).ok();
             }
             self.state.lock().running -= 1;
         }
@@ -372,13 +372,13 @@ impl Rounds {
         drop(state);
         let mut soonest = Duration::MAX;
         for shared in logs.iter().filter_map(Weak::upgrade) {
-            let flushed = catch_unwind(AssertUnwindSafe(|| shared.flush_by_age()));
+            let flushed = callback::call(|| shared.flush_by_age());
             let left = match flushed {
                 Ok(Ok(left)) => left,
                 Ok(Err(error)) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     let event = Event::MaintenanceFailed { error: error.to_string() };
-                    catch_unwind(AssertUnwindSafe(|| shared.emit(&event))).ok();
+                    callback::call(|| shared.emit(&event)).ok();
                     Some(LOOK_INTERVAL)
                 }
                 // A clock or a listener: they are asked again later.
@@ -386,7 +386,7 @@ impl Rounds {
             };
             let left = left.map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)));
             soonest = soonest.min(self.clock.monotonic().saturating_add(left));
-            catch_unwind(AssertUnwindSafe(|| drop(shared))).ok();
+            callback::call(|| drop(shared)).ok();
         }
         let mut state = self.state.lock();
         state.next_flush = state.next_flush.min(soonest);
@@ -408,9 +408,7 @@ impl Rounds {
         }
         self.passes.fetch_add(1, Ordering::Relaxed);
         // A panic below leaves no lock held: the log can be used, and closed.
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            shared.maintain(&mut |bytes| self.may_go_on(shared, bytes))
-        }));
+        let done = callback::call(|| shared.maintain(&mut |bytes| self.may_go_on(shared, bytes)));
         let event = match done {
             Ok(Ok(_)) | Ok(Err(Error::Closed { .. })) => return,
             Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
@@ -418,7 +416,7 @@ impl Rounds {
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
         // A listener that panics has said what it had to say.
-        catch_unwind(AssertUnwindSafe(|| shared.emit(&event))).ok();
+        callback::call(|| shared.emit(&event)).ok();
     }
 
     /// Called by a pass regularly. Waits if the pass is faster than the rate.

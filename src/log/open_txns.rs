@@ -4,7 +4,7 @@
 //! the snapshot of that offset; the rest follows from the batches of the segment, which are read
 //! anyway.
 
-use crate::clean::marker_of;
+use crate::compaction::marker_of;
 use crate::error::{InvalidBatch, Result};
 use crate::log::producers::states_at;
 use crate::record::{BatchRef, DecodeBuffer};

@@ -7,14 +7,14 @@
 //! is ignored. But a snapshot must not describe batches that are not there: before anything is
 //! appended to a log that was cut, or opened, those above its end are removed, durably.
 
-use crate::clean::marker_of;
+use crate::compaction::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::fs::{DirEntry, EntryKind};
 use crate::log::config::LogConfig;
 use crate::log::shared::Shared;
 use crate::log::txn_index::TxnIndexes;
-use crate::producers::{BatchSeen, ProducerState, Producers, recent, snapshot};
+use crate::producer_state::{BatchSeen, ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchHeader, BatchRef, DecodeBuffer};
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::segment::recover::Heed;

@@ -18,8 +18,8 @@ use crate::log::live::Live;
 use crate::log::lock::Ownership;
 use crate::log::open::Recovery;
 use crate::log::place::PartitionOf;
-use crate::log::signal::Signal;
 use crate::log::view::View;
+use crate::notify::Notify;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     /// Waits with `sync`, as the leader of a sync, for others to join.
     pub(crate) gathered: Condvar,
     /// The threads and tasks that wait for the end to move.
-    pub(crate) signal: Signal,
+    pub(crate) signal: Notify,
     /// The state of the files of a read-only log that another process writes; `None` within once
     /// it is closed.
     pub(crate) follower: Option<Mutex<Option<Follower>>>,
@@ -175,7 +175,7 @@ impl Shared {
             sync: Mutex::new(parts.sync),
             synced: Condvar::new(),
             gathered: Condvar::new(),
-            signal: Signal::default(),
+            signal: Notify::default(),
             follower: parts.follower.map(|follower| Mutex::new(Some(follower))),
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),

@@ -1,5 +1,6 @@
 //! Following a log: reading what is there, then waiting for more.
 
+use crate::callback;
 use crate::error::Result;
 use crate::log::follow::POLL_INTERVAL;
 use crate::log::reader::{ReadBatch, Reader};
@@ -8,7 +9,6 @@ use crate::record::StoredRecord;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::thread;
 use crate::types::{Offset, StartAt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -242,7 +242,7 @@ impl Shared {
             while let Some(shared) = log.upgrade() {
                 // The next read meets the same error. It does not meet a listener's panic, which
                 // must not end this thread.
-                let refreshed = catch_unwind(AssertUnwindSafe(|| shared.refresh()));
+                let refreshed = callback::call(|| shared.refresh());
                 if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
                     shared.failed_looks.fetch_add(1, Ordering::AcqRel);
                     shared.signal.notify();

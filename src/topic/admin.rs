@@ -2,11 +2,11 @@
 
 use crate::error::{Result, TopicError};
 use crate::log::Log;
-use crate::topic::id::TopicId;
 use crate::topic::name;
 use crate::topic::settings::ConfigEntry;
 use crate::topic::store::Store;
 use crate::types::Offset;
+use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 
 /// The administration of topics and groups: the calls of Kafka's `AdminClient` that apply within

@@ -11,7 +11,7 @@
 //! ```
 
 use crate::sync::Mutex;
-use crate::topic::id::TopicId;
+use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 
 /// A point in the order in which partitions are made. The earliest is the opening of the store.

@@ -6,10 +6,10 @@ use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::MOST_PARTITIONS;
 use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::id::TopicId;
 use crate::topic::name;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store::Store;
+use crate::uuid::TopicId;
 use std::sync::Arc;
 
 impl Store {

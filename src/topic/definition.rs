@@ -17,9 +17,9 @@
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::segment::SegmentDir;
 use crate::segment::name::TOPIC_PROPERTIES;
-use crate::topic::id::TopicId;
 use crate::topic::properties;
 use crate::topic::settings::TopicConfig;
+use crate::uuid::TopicId;
 use std::path::Path;
 
 /// The largest file that is read.

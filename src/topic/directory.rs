@@ -27,13 +27,13 @@ use crate::segment::name::{
 };
 use crate::segment::reserve::Reserve;
 use crate::topic::definition::{Definition, State};
-use crate::topic::id::{KafkaUuid, TopicId};
 use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
 use crate::topic::name::{PartitionDir, Stage, is_compacted, is_like_partition};
 use crate::topic::settings::TopicConfig;
+use crate::uuid::{KafkaUuid, TopicId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

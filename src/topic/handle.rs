@@ -3,9 +3,9 @@
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::log::Log;
 use crate::sync::RwLock;
-use crate::topic::id::TopicId;
 use crate::topic::name;
 use crate::topic::settings::TopicConfig;
+use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
 pub(crate) use crate::segment::name::{META_PROPERTIES, PARTITION_METADATA};
-use crate::topic::id::{KafkaUuid, TopicId};
 use crate::topic::properties::{self, Properties};
+use crate::uuid::{KafkaUuid, TopicId};
 
 const VERSION: &str = "version";
 const BROKER_ID: &str = "broker.id";

@@ -18,7 +18,7 @@
 //!
 //! | module | decides |
 //! |---|---|
-//! | `name`, `id`, `properties`, `metadata`, `definition` | which names and small files are valid, and what they mean |
+//! | `name`, `properties`, `metadata`, `definition` | which names and small files are valid, and what they mean |
 //! | `settings` | which options of a log correspond to Kafka's settings of a topic |
 //! | `births` | which partitions were created after a consumer began to read their topic |
 //! | [`partitioner`] | to which partition a record goes |
@@ -62,7 +62,6 @@ mod definition;
 mod deletion;
 mod directory;
 mod handle;
-mod id;
 mod in_parallel;
 mod metadata;
 mod name;
@@ -91,13 +90,11 @@ pub use coordinator::{
 };
 pub use group::GroupState;
 pub use handle::Topic;
-pub use id::{KafkaUuid, ParseUuidError, TopicId};
 pub use partitioner::Partitioner;
 pub use producer::{
     Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
     ProducerStats, RecordMetadata, SendHandle, TopicProducer,
 };
-pub use protocol::TopicPartition;
 #[cfg(feature = "serde")]
 pub use serialize::Json;
 pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};

@@ -12,7 +12,7 @@
 //! creates none.
 
 use crate::error::TopicError;
-use crate::topic::id::KafkaUuid;
+use crate::uuid::KafkaUuid;
 use std::fmt;
 
 /// The topic that keeps what groups have read.

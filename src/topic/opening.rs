@@ -6,9 +6,9 @@ use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::topic::definition::State;
 use crate::topic::directory::{Found, Survey};
 use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::id::TopicId;
 use crate::topic::store::Store;
 use crate::topic::store_config::OfflinePartitions;
+use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

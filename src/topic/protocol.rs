@@ -23,8 +23,8 @@
 //!  cooperative-sticky   generation 4
 //! ```
 
+use crate::types::TopicPartition;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// The version that is written, unless a member cannot read it.
@@ -32,36 +32,6 @@ pub(crate) const LAST_VERSION: i16 = 3;
 
 /// No generation.
 pub(crate) const NO_GENERATION: i32 = -1;
-
-/// A partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// The partition's number.
-    pub partition: u32,
-}
-
-impl TopicPartition {
-    /// Creates a partition, by its topic and its number.
-    #[must_use]
-    pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> TopicPartition {
-        TopicPartition { topic: topic.into(), partition }
-    }
-}
-
-impl<T: Into<Arc<str>>> From<(T, u32)> for TopicPartition {
-    fn from((topic, partition): (T, u32)) -> TopicPartition {
-        TopicPartition::new(topic, partition)
-    }
-}
-
-impl fmt::Display for TopicPartition {
-    /// Writes the name of its directory.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
 
 /// The subscription of a member: the topics it wants, and the partitions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use crate::event::Event;
 use crate::fs::MemFs;
 use crate::log::{
     self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
-    Signal, WriteLock, hold_wakers, wake_after, wake_all,
+    WriteLock,
 };
+use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -94,7 +95,7 @@ pub(crate) struct StoreShared {
     /// Rises with each change of topics or partitions.
     version: AtomicU64,
     /// Raised when `version` rises, with no lock held.
-    changed: Signal,
+    changed: Notify,
     /// They are told of each topic that is deleted.
     watchers: Watchers,
     /// Leaf lock. The coordinator of the groups, created for the first consumer of a group.
@@ -182,7 +183,7 @@ impl Store {
                 interrupted: Mutex::default(),
                 births: Births::default(),
                 version: AtomicU64::new(0),
-                changed: Signal::default(),
+                changed: Notify::default(),
                 watchers: Watchers::default(),
                 coordinator: Mutex::default(),
             }),
@@ -406,7 +407,7 @@ impl Store {
     }
 
     /// Returns the signal that is raised when the version rises.
-    pub(crate) fn changed(&self) -> &Signal {
+    pub(crate) fn changed(&self) -> &Notify {
         &self.shared.changed
     }
 

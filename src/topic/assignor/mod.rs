@@ -30,7 +30,7 @@ pub use range::Range;
 pub use round_robin::RoundRobin;
 pub use sticky::{CooperativeSticky, Sticky};
 
-use super::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The wakeup of a consumer.
 
 use crate::clock::Clock;
-use crate::log::Signal;
+use crate::notify::Notify;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Wake;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A poll notes the number of rings, looks at everything, and then waits until the number changes.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    signal: Signal,
+    signal: Notify,
     rings: AtomicU64,
     woken: AtomicBool,
 }

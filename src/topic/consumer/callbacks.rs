@@ -1,12 +1,11 @@
 //! User-supplied callbacks of a consumer.
 
+use crate::callback::{self, Panicked};
 use crate::error::{ConsumeError, Result};
 use crate::topic::consumer::{Consumer, ConsumerRecords, OffsetAndMetadata};
-use crate::topic::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A user-supplied listener for the partitions that the group assigns to a consumer, or revokes.
 ///
@@ -146,20 +145,20 @@ impl Consumer {
         let (callback, told) = match what {
             Happening::Revoked => (
                 "the rebalance listener's on_partitions_revoked",
-                caught(|| listener.on_partitions_revoked(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_revoked(&mut access, partitions)),
             ),
             Happening::Assigned => (
                 "the rebalance listener's on_partitions_assigned",
-                caught(|| listener.on_partitions_assigned(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_assigned(&mut access, partitions)),
             ),
             Happening::Lost => (
                 "the rebalance listener's on_partitions_lost",
-                caught(|| listener.on_partitions_lost(&mut access, partitions)),
+                callback::call(|| listener.on_partitions_lost(&mut access, partitions)),
             ),
         };
         self.listener = Some(listener);
-        if let Err(message) = told {
-            self.panicked.get_or_insert(ConsumeError::CallbackPanicked { callback, message });
+        if let Err(panicked) = told {
+            self.panicked.get_or_insert(panic_of(callback, &panicked));
         }
     }
 
@@ -170,14 +169,14 @@ impl Consumer {
         }
         for interceptor in &self.config.interceptors {
             let seen = records.clone();
-            records = caught(|| interceptor.on_consume(seen)).unwrap_or(records);
+            records = callback::call(|| interceptor.on_consume(seen)).unwrap_or(records);
         }
         records
     }
 
     pub(super) fn tell_committed(&self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
         for interceptor in &self.config.interceptors {
-            caught(|| interceptor.on_commit(offsets)).ok();
+            callback::call(|| interceptor.on_commit(offsets)).ok();
         }
     }
 }
@@ -202,15 +201,10 @@ pub trait ConsumerInterceptor: Send + Sync {
 
 /// Calls user-supplied code; a panic becomes an error.
 pub(super) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Result<T> {
-    caught(call).map_err(|message| ConsumeError::CallbackPanicked { callback, message }.into())
+    callback::call(call).map_err(|panicked| panic_of(callback, &panicked).into())
 }
 
-fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| said(&*panic))
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "something that is no text".to_owned())
+fn panic_of(callback: &'static str, panicked: &Panicked) -> ConsumeError {
+    let message = panicked.message().unwrap_or("something that is no text").to_owned();
+    ConsumeError::CallbackPanicked { callback, message }
 }

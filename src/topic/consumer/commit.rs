@@ -3,7 +3,7 @@
 use crate::error::{CommitError, ConsumeError, Error, ErrorKind, GroupError, Result};
 use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
 use crate::topic::group::Committer;
-use crate::topic::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -18,10 +18,9 @@ use crate::topic::consumer::callbacks::{Happening, guarded};
 use crate::topic::consumer::partition::Partition;
 use crate::topic::consumer::{Consumer, GroupHandle};
 use crate::topic::group::{Answer, CONSUMER, Caller, Committer, Join, JoinAs, Joined, Protocol};
-use crate::topic::id::TopicId;
-use crate::topic::protocol::{
-    Assignment, LAST_VERSION, NO_GENERATION, Subscription, TopicPartition,
-};
+use crate::topic::protocol::{Assignment, LAST_VERSION, NO_GENERATION, Subscription};
+use crate::types::TopicPartition;
+use crate::uuid::TopicId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

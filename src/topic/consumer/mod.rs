@@ -58,8 +58,8 @@ pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords, Offset
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Result};
 use crate::topic::coordinator::Coordinator;
-use crate::topic::protocol::TopicPartition;
 use crate::topic::store::Store;
+use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt, Timestamp};
 use bell::Trigger;
 use callbacks::Happening;

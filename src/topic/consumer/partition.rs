@@ -7,7 +7,7 @@ use crate::topic::births::Moment;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
 use crate::topic::handle::Topic;
-use crate::topic::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::Waker;

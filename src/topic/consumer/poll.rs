@@ -6,7 +6,7 @@ use crate::topic::consumer::interest::Interest;
 use crate::topic::consumer::partition::{Partition, Room};
 use crate::topic::consumer::records::{ConsumerRecord, ConsumerRecords};
 use crate::topic::consumer::{Consumer, OffsetAndMetadata};
-use crate::topic::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::collections::BTreeMap;
 use std::time::Duration;

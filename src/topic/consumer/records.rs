@@ -1,7 +1,7 @@
 //! The records that a poll returns.
 
 use crate::record::StoredRecord;
-use crate::topic::protocol::TopicPartition;
+use crate::types::TopicPartition;
 use crate::types::{LeaderEpoch, Offset};
 use std::ops::Deref;
 use std::sync::Arc;

@@ -8,10 +8,11 @@ use crate::topic::coordinator::{
     Coordinator, OFFSETS_TOPIC, Stage, follow, is_offline, key, record,
 };
 use crate::topic::group::{Caller, GroupState};
-use crate::topic::id::TopicId;
 use crate::topic::offsets::{GroupMetadata, OffsetsRecord};
-use crate::topic::protocol::{Assignment, TopicPartition};
+use crate::topic::protocol::Assignment;
+use crate::types::TopicPartition;
 use crate::types::{Offset, Timestamp};
+use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

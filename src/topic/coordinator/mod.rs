@@ -45,9 +45,11 @@ pub use admin::{
 };
 pub use config::GroupCoordinatorConfig;
 
+use crate::callback;
 use crate::clock::Clock;
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer, wake_after};
+use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
+use crate::notify::wake_after;
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -59,14 +61,13 @@ use crate::topic::group::{
 use crate::topic::handle::Topic;
 use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, OffsetsRecord};
 use crate::topic::partitioner;
-use crate::topic::protocol::TopicPartition;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store::Store;
+use crate::types::TopicPartition;
 use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
 use shard::{Now, Shard, Slot};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ impl Coordinator {
         // end of the log. A panic of one is not to keep members from their answers.
         let (done, events) = wake_after(|| self.events.hold(acting));
         for event in &events {
-            catch_unwind(AssertUnwindSafe(|| self.events.emit(event))).ok();
+            callback::call(|| self.events.emit(event)).ok();
         }
         let (done, bloated) = done?;
         if bloated {

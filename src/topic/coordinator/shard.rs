@@ -1,5 +1,6 @@
 //! A partition of the offsets topic, and the groups that are kept in it.
 
+use crate::callback;
 use crate::error::{Error, GroupError, Result};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
@@ -11,7 +12,6 @@ use crate::topic::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord}
 use crate::topic::protocol::Subscription;
 use crate::types::{Offset, ProducerId, StartAt, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -274,7 +274,7 @@ impl Shard {
     /// A listener of the log that panics does so after the records were written.
     fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
         let (first, count) = (self.log.offsets().end, records.len() as Offset);
-        let appended = catch_unwind(AssertUnwindSafe(|| self.log.append_all(records)));
+        let appended = callback::call(|| self.log.append_all(records));
         let appended = appended.unwrap_or_else(|_| {
             let last = first.saturating_add(count).saturating_sub(1);
             let written = self.log.offsets().end > last;

@@ -10,8 +10,8 @@ use crate::topic::coordinator::{
 use crate::topic::group::GroupState;
 use crate::topic::offsets::{GroupMetadata, OffsetTable};
 use crate::topic::partitioner;
-use crate::topic::protocol::TopicPartition;
 use crate::topic::view::StoreView;
+use crate::types::TopicPartition;
 
 impl StoreView {
     /// Lists all groups that something is stored of, as

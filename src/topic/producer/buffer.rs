@@ -1,6 +1,6 @@
 //! How much may wait to be written.
 
-use crate::log::Signal;
+use crate::notify::Notify;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the bytes that wait, up to a limit.
@@ -9,19 +9,19 @@ pub(super) struct Buffer {
     limit: u64,
     used: AtomicU64,
     /// Raised when there is more room.
-    freed: Signal,
+    freed: Notify,
 }
 
 impl Buffer {
     pub(super) fn new(limit: u64) -> Buffer {
-        Buffer { limit, used: AtomicU64::new(0), freed: Signal::default() }
+        Buffer { limit, used: AtomicU64::new(0), freed: Notify::default() }
     }
 
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn freed(&self) -> &Signal {
+    pub(super) fn freed(&self) -> &Notify {
         &self.freed
     }
 

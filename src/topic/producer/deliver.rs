@@ -5,9 +5,11 @@
 //! along. A callback may therefore wait for any record: no thread that runs a callback is one
 //! that others wait for to write.
 
+use crate::callback;
 use crate::error::{Error, ProduceError};
 use crate::event::Event;
-use crate::log::{Appended, Signal};
+use crate::log::Appended;
+use crate::notify::Notify;
 use crate::sync::Mutex;
 use crate::topic::producer::handle::Outcome;
 use crate::topic::producer::interceptor::ProducerInterceptor;
@@ -16,7 +18,6 @@ use crate::topic::producer::shared::Shared;
 use crate::topic::producer::within;
 use crate::types::Timestamp;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(super) struct Deliveries {
     /// Leaf lock.
     state: Mutex<DeliveryState>,
     /// Raised when there is nothing more to call.
-    idle: Signal,
+    idle: Notify,
 }
 
 #[derive(Default)]
@@ -152,7 +153,7 @@ fn guard<T>(
     what: &'static str,
     call: impl FnOnce() -> T,
 ) -> Option<T> {
-    let done = catch_unwind(AssertUnwindSafe(call));
+    let done = callback::call(call);
     if done.is_err() {
         producer.emit(&Event::CallbackPanicked { topic: topic.to_owned(), what });
     }

@@ -8,6 +8,7 @@
 //!  other failure           done, with that; the next one is tried
 //! ```
 
+use crate::callback;
 use crate::error::{CloseReason, Error, ProduceError, ProducerStateError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Appended;
@@ -20,7 +21,6 @@ use crate::topic::producer::shared::Shared;
 use crate::topic::producer::within;
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,7 +244,7 @@ impl Shared {
         loop {
             numbering.stamp(&mut batch.builder);
             let (log, builder) = (&batch.log, &mut batch.builder);
-            match catch_unwind(AssertUnwindSafe(|| log.append_builder(builder))) {
+            match callback::call(|| log.append_builder(builder)) {
                 Ok(Ok(appended)) => {
                     numbering.advance(records);
                     return Ok(appended);
@@ -285,8 +285,7 @@ impl Shared {
     fn flush_one(&self, batch: &Batch, appended: &Appended) -> Result<(), ProduceError> {
         let flush = || batch.log.flush_through(appended.last);
         // After the panic of a listener it is looked at once more.
-        let flushed = catch_unwind(AssertUnwindSafe(flush))
-            .or_else(|_| catch_unwind(AssertUnwindSafe(flush)));
+        let flushed = callback::call(flush).or_else(|_| callback::call(flush));
         let flushed = flushed.unwrap_or_else(|_| {
             let error = io::Error::other("a listener panicked meanwhile");
             Err(Error::io("flush", Path::new(&*batch.topic()), error))

@@ -1,7 +1,8 @@
 //! The result of a batch, and the handles through which the senders of its records learn of it.
 
 use crate::error::{ProduceError, Result};
-use crate::log::{Appended, Signal};
+use crate::log::Appended;
+use crate::notify::Notify;
 use crate::sync::Mutex;
 use crate::topic::producer::queue::Queue;
 use crate::topic::producer::record::RecordMetadata;
@@ -27,7 +28,7 @@ pub(super) struct Outcome {
     /// The results so far of a batch that was split. Leaf lock.
     parts: Mutex<Vec<(Part, Result<Appended, ProduceError>)>>,
     /// Raised once the result is there.
-    done: Signal,
+    done: Notify,
 }
 
 /// The result of the records of a batch.
@@ -68,7 +69,7 @@ impl Outcome {
             handed_over,
             result: OnceLock::new(),
             parts: Mutex::default(),
-            done: Signal::default(),
+            done: Notify::default(),
         }
     }
 
@@ -80,7 +81,7 @@ impl Outcome {
         self.result.get().is_some()
     }
 
-    pub(super) fn done(&self) -> &Signal {
+    pub(super) fn done(&self) -> &Notify {
         &self.done
     }
 

@@ -4,10 +4,11 @@
 //! list of queues. All others are leaves. None is held while a log is written to, or
 //! user-supplied code is called.
 
+use crate::callback;
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
 use crate::event::Event;
-use crate::log::Signal;
+use crate::notify::Notify;
 use crate::record::BatchBuilder;
 use crate::segment::dir::Events;
 use crate::sync::Mutex;
@@ -26,7 +27,6 @@ use crate::topic::producer::within;
 use crate::topic::store::Store;
 use crate::topic::watchers::TopicWatcher;
 use crate::types::FIRST_STORE_PRODUCER_ID;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) struct Shared {
     /// The queues that have something, and perhaps some that had.
     listed: Mutex<Vec<Arc<Queue>>>,
     /// Raised when a thread has done with writing to a partition.
-    pub(super) drained: Signal,
+    pub(super) drained: Notify,
     /// Leaf lock.
     spares: Mutex<Vec<BatchBuilder>>,
     pub(super) counters: Counters,
@@ -91,7 +91,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             listed: Mutex::default(),
-            drained: Signal::default(),
+            drained: Notify::default(),
             spares: Mutex::default(),
             counters: Counters::default(),
             config,
@@ -133,7 +133,7 @@ impl Shared {
     /// Tells the listener of the store. It may panic: it has said what it had to say.
     pub(super) fn emit(&self, event: &Event) {
         if let Some(listener) = &self.store.log_defaults().listener {
-            catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).ok();
+            callback::call(|| listener.on_event(event)).ok();
         }
     }
 

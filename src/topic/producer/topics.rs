@@ -8,6 +8,7 @@
 //! of at once: its logs hold files open, and these their space on disk. Its entry is retired: a
 //! sender that has found it before looks for the topic anew.
 
+use crate::callback;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
@@ -21,7 +22,6 @@ use crate::topic::producer::record::Lent;
 use crate::topic::producer::shared::Shared;
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 const CHAINS: usize = 64;
@@ -430,9 +430,8 @@ impl TopicEntry {
         producer: &Shared,
     ) -> Result<u32> {
         let topic = || Arc::clone(&self.name);
-        let asked =
-            AssertUnwindSafe(|| custom.partition(&self.name, record.key, record.value, partitions));
-        let Ok(chosen) = catch_unwind(asked) else {
+        let asked = || custom.partition(&self.name, record.key, record.value, partitions);
+        let Ok(chosen) = callback::call(asked) else {
             let topic = topic();
             let what = "the partitioner";
             producer.emit(&Event::CallbackPanicked { topic: topic.to_string(), what });

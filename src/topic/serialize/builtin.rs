@@ -2,7 +2,7 @@
 
 use super::{Deserialize, DeserializeContext, Serialize, SerializeContext};
 use crate::error::{DeserializeError, SerializeError};
-use crate::topic::id::KafkaUuid;
+use crate::uuid::KafkaUuid;
 use bytes::Bytes;
 
 type Written = Result<Option<Bytes>, SerializeError>;

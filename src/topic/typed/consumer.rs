@@ -3,9 +3,9 @@
 use crate::error::{RecordPart, Result};
 use crate::record::Header;
 use crate::topic::consumer::{Consumer, ConsumerRecord};
-use crate::topic::protocol::TopicPartition;
 use crate::topic::serialize::{Deserialize, DeserializeContext};
 use crate::topic::typed::poison::{OnPoison, PoisonRecord, guarded};
+use crate::types::TopicPartition;
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! Records that cannot be deserialized, and their treatment.
 
+use crate::callback;
 use crate::error::{DeserializeError, Error, RecordPart, Result, SerializationError};
 use crate::record::{Header, Record, StoredRecord};
 use crate::topic::producer::{Producer, ProducerRecord};
@@ -137,10 +138,8 @@ pub(super) fn guarded<T>(
     read: impl FnOnce() -> Result<T, DeserializeError>,
 ) -> Result<T, DeserializeError> {
     // Nothing of ours is borrowed for change while it runs.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let reason = text.unwrap_or("it did not say why").to_owned();
+    callback::call(read).unwrap_or_else(|panicked| {
+        let reason = panicked.message().unwrap_or("it did not say why").to_owned();
         Err(DeserializeError::Panicked { reason })
     })
 }

@@ -6,12 +6,12 @@
 //! producer or the end of the round needs its header: then that stays, with no records. And where
 //! a tombstone stays for the first time, the batch gets its delete horizon.
 
-use crate::clean::aborted::AbortedEntries;
-use crate::clean::map::Failure;
-use crate::clean::output::Output;
-use crate::clean::stretch::Stretch;
-use crate::clean::winners::Winners;
-use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
+use crate::compaction::aborted_txns::AbortedEntries;
+use crate::compaction::output::Output;
+use crate::compaction::read_keys::Failure;
+use crate::compaction::spans::Stretch;
+use crate::compaction::survivors::Winners;
+use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;

@@ -4,7 +4,7 @@
 //! segment, in the order of the markers. Entries hold absolute offsets, so those of the markers
 //! that stay are copied as they are.
 
-use crate::clean::output::Output;
+use crate::compaction::output::Output;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::{File, OpenMode};
 use crate::segment::SegmentDir;

@@ -1,9 +1,9 @@
 //! Reading the dirty part of a log into the map of keys.
 
-use crate::clean::key_id::KeyId;
-use crate::clean::key_map::KeyMap;
-use crate::clean::stretch::Stretches;
-use crate::clean::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
+use crate::compaction::key_id::KeyId;
+use crate::compaction::key_map::KeyMap;
+use crate::compaction::spans::Stretches;
+use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::scan::BatchStream;

@@ -12,7 +12,7 @@
 //! that the processor fetches them side by side. Looking at each as soon as it is known is three
 //! times slower: then what is computed waits for memory too.
 
-use crate::clean::key_id::{KeyId, Keying};
+use crate::compaction::key_id::{KeyId, Keying};
 use crate::error::{Error, Result};
 use crate::types::Offset;
 use std::ops::Range;

@@ -11,9 +11,9 @@
 //!
 //! 1. [`plan`] says where these places are, whether a pass is due, and which
 //!    segments become one.
-//! 2. [`map`] reads the dirty part and notes for each key the offset of its last record, in a
+//! 2. [`read_keys`] reads the dirty part and notes for each key the offset of its last record, in a
 //!    [`key_map`] of bounded memory. If that fills up, the pass ends there, and another follows.
-//!    [`winners`] turns the map into what the rewrite wants to know, and [`stretch`] has where the
+//!    [`survivors`] turns the map into what the rewrite wants to know, and [`spans`] has where the
 //!    batches lie, so that those of which nothing stays need not be read again.
 //! 3. [`rewrite`] writes each group of segments anew, without what is superseded. A record without
 //!    a value, a *tombstone*, deletes its key. It stays for a while, so that slow readers see the
@@ -27,20 +27,20 @@
 //! are files with the suffix `.cleaned`, which opening a log removes; to put them in place is up
 //! to the log.
 
-pub(crate) mod aborted;
+pub(crate) mod aborted_txns;
 mod key_id;
 pub(crate) mod key_map;
-pub(crate) mod map;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod read_keys;
 pub(crate) mod rewrite;
-pub(crate) mod stretch;
+pub(crate) mod spans;
+pub(crate) mod survivors;
 #[cfg(test)]
 mod tests;
-pub(crate) mod winners;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
-use crate::producers::ProducerState;
+use crate::producer_state::ProducerState;
 use crate::record::{
     BatchBuilder, BatchHeader, BatchRef, ControlRecord, DecodeBuffer, EndTxnMarker,
 };

@@ -1,11 +1,11 @@
 //! Waking threads and tasks that wait at the end of a log.
 
+use crate::callback;
 use crate::clock::Clock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// between its two steps, so at least one of them sees the other, and an append without waiters
 /// costs one load.
 #[derive(Debug, Default)]
-pub(crate) struct Signal {
+pub(crate) struct Notify {
     waiters: AtomicUsize,
     next_id: AtomicU64,
     /// Taken with no other lock held. Held for a moment only.
@@ -70,11 +70,11 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers.into_iter().flatten() {
         // The panic hook has told. The panic belongs to the task, not to an append that happens
         // to wake it.
-        catch_unwind(AssertUnwindSafe(|| waker.wake())).ok();
+        callback::call(|| waker.wake()).ok();
     }
 }
 
-impl Signal {
+impl Notify {
     /// An identity for a task that will wait.
     pub(crate) fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
@@ -128,7 +128,7 @@ impl Signal {
         is_ready
     }
 
-    /// Registers a task to be woken by the next [`notify`](Signal::notify), in place of what it
+    /// Registers a task to be woken by the next [`notify`](Notify::notify), in place of what it
     /// registered before. The caller must look again whether it is ready after this.
     pub(crate) fn register(&self, id: u64, waker: &Waker) {
         let waker = waker.clone();
@@ -164,6 +164,7 @@ impl Signal {
 #[cfg(not(shuttle))]
 mod tests {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::task::Wake;
 
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn panicking_waker_leaves_others_awake() {
-        let (signal, woken) = (Signal::default(), Arc::new(Woken::default()));
+        let (signal, woken) = (Notify::default(), Arc::new(Woken::default()));
         for boom in [false, true, false, true, false] {
             let waker = if boom { Arc::new(Boom).into() } else { woken.clone().into() };
             signal.register(signal.new_id(), &waker);
@@ -199,7 +200,7 @@ mod tests {
     /// However the work ends, and however deep it is.
     #[test]
     fn held_wakers_are_woken_when_work_ends() {
-        let (signal, woken) = (Signal::default(), Arc::new(Woken::default()));
+        let (signal, woken) = (Notify::default(), Arc::new(Woken::default()));
         let notify = || {
             signal.register(signal.new_id(), &woken.clone().into());
             signal.notify();
@@ -223,7 +224,7 @@ mod tests {
     }
 
     /// A task that unregisters when it is dropped. Its waker is the last to hold it.
-    struct Task(Arc<Signal>, u64);
+    struct Task(Arc<Notify>, u64);
 
     impl Wake for Task {
         fn wake(self: Arc<Self>) {}
@@ -239,7 +240,7 @@ mod tests {
     fn dropped_waker_may_unregister_its_task() {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let signal = Arc::new(Signal::default());
+            let signal = Arc::new(Notify::default());
             let waker = || Waker::from(Arc::new(Task(Arc::clone(&signal), 7)));
             signal.register(1, &waker());
             signal.register(1, &waker());

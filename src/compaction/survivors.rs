@@ -5,8 +5,8 @@
 //! at once: one without a single bit need not even be expanded. In a log of which most is
 //! superseded that is nearly all of the work. The clean part still looks up its keys.
 
-use crate::clean::key_map::KeyMap;
-use crate::clean::stretch::{Stretch, Stretches};
+use crate::compaction::key_map::KeyMap;
+use crate::compaction::spans::{Stretch, Stretches};
 use crate::types::Offset;
 use std::ops::Range;
 

@@ -1,0 +1,26 @@
+//! Calling user-supplied code: listeners, clocks, callbacks, wakers. It may panic, and this is the
+//! one place where a panic is caught.
+//!
+//! A panic ends the call and nothing else. The caller must leave its own state consistent before
+//! it calls: no half-made change and no lock that the code may want.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The panic of user-supplied code.
+pub(crate) struct Panicked(Box<dyn Any + Send>);
+
+impl Panicked {
+    /// Returns the message of the panic, if it is text.
+    #[cfg_attr(shuttle, allow(dead_code))]
+    pub(crate) fn message(&self) -> Option<&str> {
+        let text = self.0.downcast_ref::<&str>().copied();
+        text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str))
+    }
+}
+
+/// Calls user-supplied code and catches its panic.
+pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // Unwind safe by the rule above.
+    catch_unwind(AssertUnwindSafe(code)).map_err(Panicked)
+}
