@@ -256,7 +256,7 @@ fn wrong_usage_prints_one_line() {
         (1, &["produce", "d"], "TOPIC"),
         (2, &["produce", "d", "nope"], "no topic `nope`"),
         (2, &["produce", "d", "orders", "--partition", "2"], "no partition 2"),
-        (1, &["produce", "d", "orders", "--acks", "all"], "none"),
+        (1, &["produce", "d", "orders", "--acks", "all"], "none, written, flushed"),
         (1, &["produce", "d", "orders", "--linger-ms", "999999"], "--linger-ms"),
         (1, &["produce", "d", "orders", "--batch-bytes", "9999999999"], "--batch-bytes"),
         (1, &["produce", "d", "orders", "--batch-byte", "9"], "--batch-bytes"),
