@@ -530,6 +530,7 @@ pub mod inspect;
 mod log;
 mod notify;
 mod producer_state;
+mod random;
 pub mod record;
 mod retention;
 mod segment;
