@@ -1,7 +1,7 @@
 //! Changes of the segment list. Each has one shape: do the file work that must
 //! come before, publish the next view, then retire what it no longer has.
 
-use crate::checkpoint::CleanShutdown;
+use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
@@ -15,7 +15,7 @@ use crate::log::view::View;
 use crate::record::BatchHeader;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile};
+use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};

@@ -4,8 +4,9 @@
 //! have theirs one directory higher, a line each in files for all of them, as a broker does.
 
 use crate::checkpoint::{
-    CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
-    topic_partition,
+    Agreed, CLEAN_SHUTDOWN, CLEANED, CONTRADICTION, CleanShutdown, LINES, LOCK, LOG_START,
+    OffsetCheckpointEntry, RECOVERY_POINT, format_offset_checkpoint, lines_for, marking_digit,
+    parse_offset_checkpoint, topic_partition,
 };
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
@@ -15,7 +16,6 @@ use crate::log::data_checkpoints::{
     read_offsets,
 };
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT};
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -67,11 +67,6 @@ impl Checkpoint {
     }
 }
 
-/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a
-/// damaged digit the two do not agree, and neither is believed. A broker reads the second over the
-/// first, and writes one.
-pub(crate) const LINES: usize = 2;
-
 /// The recovery point, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RecoveryPoint {
@@ -96,14 +91,6 @@ impl RecoveryPoint {
             is_foreign,
             is_doubted,
         }
-    }
-}
-
-/// The lower of the two lines of a log between which one digit was [changed](change_second_line).
-pub(crate) fn doubted(lines: &[Offset]) -> Option<Offset> {
-    match lines {
-        [one, other] if one != other && one / 2 == other / 2 => Some(*one.min(other)),
-        _ => None,
     }
 }
 
@@ -251,16 +238,18 @@ impl Checkpoints {
             }
             Kept::Above { dir, key } if !self.has_own()? => {
                 let lines = read_lines(dir, Checkpoint::RecoveryPoint, key)?;
-                let agreed = lines.first().filter(|first| lines.iter().all(|line| line == *first));
-                let doubted = doubted(&lines);
-                let point = doubted.or(agreed.copied());
-                (point, point.is_none() || lines.len() < LINES, doubted.is_some())
+                let agreed = Agreed::of(&lines).ok().flatten();
+                (
+                    agreed.map(|agreed| agreed.offset),
+                    agreed.is_none_or(|agreed| agreed.lines < LINES),
+                    agreed.is_some_and(|agreed| agreed.is_marked),
+                )
             }
             Kept::Own(_) | Kept::Above { .. } => {
                 let read = self.read_own(Checkpoint::RecoveryPoint)?;
                 let point = read.filter(|read| read.lines > 0);
                 let is_foreign = point.map_or(was_foreign, |read| read.lines < LINES);
-                let is_doubted = point.is_some_and(|read| read.is_doubted);
+                let is_doubted = point.is_some_and(|read| read.is_marked);
                 (point.map(|read| read.offset), is_foreign, is_doubted)
             }
         };
@@ -268,12 +257,12 @@ impl Checkpoints {
     }
 
     /// The content of the file beside the segments.
-    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Stored>> {
+    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Agreed>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
         match read.and_then(|entries| agreed(&self.dir.path, &entries)) {
-            Ok(Some(stored)) if stored.is_doubted && checkpoint != Checkpoint::RecoveryPoint => {
+            Ok(Some(stored)) if stored.is_marked && checkpoint != Checkpoint::RecoveryPoint => {
                 checkpoint.unreadable(&self.dir, path, CONTRADICTION).map(|()| None)
             }
             Ok(stored) => Ok(stored),
@@ -302,7 +291,7 @@ impl Checkpoints {
     fn write_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (topic, partition) = topic_partition(&self.dir.path);
         let entry = OffsetCheckpointEntry { topic, partition, offset };
-        let text = format_offset_checkpoint(&vec![entry; LINES]);
+        let text = format_offset_checkpoint(&lines_for(entry, false));
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())
     }
 
@@ -386,7 +375,7 @@ impl Checkpoints {
         // A line that a broker wrote says nothing of what was compacted above it.
         let is_foreign =
             (known.is_some() && all.is_foreign(key)) || read.is_some_and(|read| read.lines < LINES);
-        let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_doubted);
+        let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_marked);
         let highest = RecoveryPoint::new(known.max(own), is_foreign, is_doubted);
         let synced = combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0);
         let point = RecoveryPoint { synced, ..highest };
@@ -419,28 +408,16 @@ impl Checkpoints {
     }
 }
 
-/// Changes the last digit of the second of two equal lines of recovery points, which begin like
-/// this: they are one apart then. In its place, it takes no room, and a crash leaves the old digit
-/// or the new one. A digit that is damaged as if it had been changed so does no harm either: the
-/// lower of the two vouches for no more than was synced, and the higher lies above all that was
-/// compacted.
+/// [Marks](marking_digit) the second of two equal lines of recovery points, which begin like this,
+/// without taking any room.
 pub(crate) fn change_second_line(dir: &Dir, begin: &str) -> Result<()> {
     let path = dir.path.join(RECOVERY_POINT);
     let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
     let text = str::from_utf8(&bytes).unwrap_or_default();
-    let (mut end, mut before, mut second) = (0usize, "", None);
-    for line in text.split_inclusive('\n') {
-        end = end.saturating_add(line.len());
-        let is_second = line == before && line.starts_with(begin);
-        // The line break lies behind the digit.
-        let digit = line.trim_end().bytes().last().filter(u8::is_ascii_digit);
-        second = digit.filter(|_| is_second).map(|digit| (end.saturating_sub(2), digit)).or(second);
-        before = line;
-    }
-    let Some((at, digit)) = second else { return Ok(()) };
+    let Some((at, digit)) = marking_digit(text, begin) else { return Ok(()) };
     let change = || -> io::Result<()> {
         let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
-        file.write_all_at(&[digit ^ 1], at as u64)?;
+        file.write_all_at(&[digit], at)?;
         file.sync_data()
     };
     change().map_err(|error| Error::io("write", &path, error))
@@ -456,20 +433,8 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-const CONTRADICTION: &str = "its lines for this log contradict each other";
-
-/// What a file says of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stored {
-    offset: Offset,
-    /// In how many lines. 0 if there is another beside it, as if one bit of its name had flipped.
-    lines: usize,
-    /// Whether they are as far apart as one that was [changed](change_second_line).
-    is_doubted: bool,
-}
-
 /// What the lines of this log say, which must not contradict each other.
-fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Stored>, &'static str> {
+fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed>, &'static str> {
     let of = |topic: &str, partition: i32| {
         let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
         lines.map(|entry| entry.offset).collect::<Vec<_>>()
@@ -483,16 +448,11 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Stored
         offsets = of(&other.topic, other.partition);
         offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
     }
-    if let Some(offset) = doubted(&offsets) {
-        return Ok(Some(Stored { offset, lines: LINES, is_doubted: true }));
-    }
-    let Some(offset) = offsets.first().copied() else { return Ok(None) };
-    if offsets.iter().any(|other| *other != offset) {
-        return Err(CONTRADICTION);
-    }
+    // Another line beside a single one of this log: one bit of its name may have flipped, so it does
+    // not count as a line.
     let has_other_name = offsets.len() < LINES && entries.len() == LINES;
-    let lines = if has_other_name { 0 } else { offsets.len() };
-    Ok(Some(Stored { offset, lines, is_doubted: false }))
+    let agreed = Agreed::of(&offsets)?;
+    Ok(agreed.map(|agreed| if has_other_name { Agreed { lines: 0, ..agreed } } else { agreed }))
 }
 
 #[cfg(test)]
@@ -519,7 +479,7 @@ mod tests {
         assert!(of(&[ours.clone(), line("orders", 1, 8)]).is_err());
         assert!(of(&[ours.clone(), line("orders", 1, 6)]).is_err());
         let doubted = stored(&[ours.clone(), line("orders", 1, 4)]);
-        assert_eq!(doubted, Ok(Some(Stored { offset: 4, lines: 2, is_doubted: true })));
+        assert_eq!(doubted, Ok(Some(Agreed { offset: 4, lines: 2, is_marked: true })));
         assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some((6, 1))));
         assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some((7, 2))));
         assert_eq!(of(&[ours.clone(), same_topic.clone()]), Ok(Some((5, 0))));

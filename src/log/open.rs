@@ -6,7 +6,7 @@
 //! truncated: bytes that are not a batch are removed only where a write can have been torn, which
 //! is after everything that was ever synced.
 
-use crate::checkpoint::CleanShutdown;
+use crate::checkpoint::{CleanShutdown, META_PROPERTIES};
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::{Event, EventSink, Quarantined};
 use crate::fs::{Dir, DirEntry, EntryKind, Fs, WhenFull};
@@ -26,7 +26,7 @@ use crate::log::stray::Strays;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};

@@ -16,13 +16,12 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
+use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, TOPIC_PROPERTIES};
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
 use crate::event::{Event, EventSink};
 use crate::fs::{Dir, DirEntry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
-use crate::segment::name::{
-    CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
-};
+use crate::segment::name::{Name, SegmentFile, is_of_system};
 use crate::topic::definition::{Definition, State};
 use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
