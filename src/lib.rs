@@ -538,6 +538,8 @@ mod sync;
 // The schedules that are checked are those of a log.
 #[cfg(not(shuttle))]
 mod topic;
+#[cfg_attr(shuttle, allow(dead_code))]
+mod topic_name;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;

@@ -2,9 +2,9 @@
 
 use crate::error::{Result, TopicError};
 use crate::log::Log;
-use crate::topic::name;
 use crate::topic::settings::ConfigEntry;
 use crate::topic::store::Store;
+use crate::topic_name;
 use crate::types::Offset;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl Admin {
     /// [`Topic::partition`](crate::Topic::partition); [`TopicError::Unknown`];
     /// [`TopicError::Internal`] for an internal topic.
     pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
-        if name::is_internal(topic) {
+        if topic_name::is_internal(topic) {
             let reason = "its records are what groups have committed; use `Admin::delete_offsets`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

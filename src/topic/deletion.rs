@@ -5,9 +5,9 @@ use crate::log::Log;
 use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
 use crate::topic::handle::Topic;
-use crate::topic::name;
 use crate::topic::store::Store;
 use crate::topic::watchers::TopicWatcher;
+use crate::topic_name;
 use std::sync::Arc;
 
 type Told = Vec<Arc<dyn TopicWatcher>>;
@@ -56,7 +56,7 @@ impl Store {
         if shared.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
-        if name::is_internal(topic) {
+        if topic_name::is_internal(topic) {
             let reason = "what groups have committed, or a broker needs, is in it; it cannot be deleted, but `Admin::delete_group` deletes a group";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

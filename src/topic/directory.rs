@@ -27,8 +27,9 @@ use crate::topic::metadata::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
-use crate::topic::name::{PartitionDir, Stage, is_compacted, is_like_partition};
+use crate::topic::name::{PartitionDir, Stage, is_like_partition};
 use crate::topic::settings::TopicConfig;
+use crate::topic_name::is_compacted;
 use crate::uuid::{KafkaUuid, TopicId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

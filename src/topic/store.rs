@@ -12,18 +12,19 @@ use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::births::{Births, Moment};
-use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
+use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
 use crate::topic::handle::{Slot, Topic, TopicShared};
 use crate::topic::in_parallel::{in_few_threads, in_parallel};
-use crate::topic::name;
 use crate::topic::producer_ids::ProducerIds;
 use crate::topic::settings::TopicConfig;
 #[cfg(doc)]
 use crate::topic::store_config::OfflinePartitions;
 use crate::topic::store_config::StoreConfig;
 use crate::topic::watchers::Watchers;
+use crate::topic_name;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -222,7 +223,7 @@ impl Store {
 
     /// Returns the coordinator of the groups, if this directory ever had any.
     pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
-        let topic = self.topic(OFFSETS_TOPIC).ok();
+        let topic = self.topic(CONSUMER_OFFSETS).ok();
         topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()
     }
 
@@ -279,7 +280,7 @@ impl Store {
         found.check_whole("alter it where all of them are")?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
-        if name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
+        if topic_name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
             let reason = "all it has is the last record of each key, which only compaction keeps";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

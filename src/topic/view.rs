@@ -11,6 +11,7 @@ use crate::topic::name::{self, PartitionDir, Stage};
 use crate::topic::settings::TopicConfig;
 use crate::topic::store::Store;
 use crate::topic::store_config::StoreConfig;
+use crate::topic_name;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -192,7 +193,7 @@ impl StoreView {
         Ok(TopicDescription {
             name: topic.to_owned(),
             id,
-            internal: name::is_internal(topic),
+            internal: topic_name::is_internal(topic),
             partitions,
             unavailable,
             configs: config.entries_over(&self.log),

@@ -3,8 +3,8 @@
 use crate::error::{ConsumeError, Result};
 use crate::topic::births::Moment;
 use crate::topic::consumer::callbacks::guarded;
-use crate::topic::name::is_internal;
 use crate::topic::store::Store;
+use crate::topic_name::is_internal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

@@ -4,12 +4,11 @@ use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicEr
 use crate::topic::admin::Admin;
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::shard::{Entry, Shard};
-use crate::topic::coordinator::{
-    Coordinator, OFFSETS_TOPIC, Stage, follow, is_offline, key, record,
-};
+use crate::topic::coordinator::{Coordinator, Stage, follow, is_offline, key, record};
 use crate::topic::group::{Caller, GroupState};
 use crate::topic::offsets::{GroupMetadata, OffsetsRecord};
 use crate::topic::protocol::Assignment;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::TopicPartition;
 use crate::types::{Offset, Timestamp};
 use crate::uuid::TopicId;
@@ -440,7 +439,7 @@ impl Admin {
 
     /// Whether there is anything to look at, so that looking does not make the offsets topic.
     fn has_groups(&self) -> bool {
-        self.store.topic(OFFSETS_TOPIC).is_ok()
+        self.store.topic(CONSUMER_OFFSETS).is_ok()
     }
 
     fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {

@@ -63,6 +63,7 @@ use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, Offs
 use crate::topic::partitioner;
 use crate::topic::settings::TopicConfig;
 use crate::topic::store::Store;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::TopicPartition;
 use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
@@ -70,9 +71,6 @@ use shard::{Now, Shard, Slot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The topic that offsets and groups are kept in.
-pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all
 /// of it holds or nothing.
@@ -123,7 +121,7 @@ impl Coordinator {
             .segment_bytes(100 << 20)
             .max_message_bytes(MAX_BATCH_BYTES);
         let topic = TopicConfig::default().partitions(config.offsets_partitions).log(log);
-        let topic = store.internal_topic(OFFSETS_TOPIC, topic)?;
+        let topic = store.internal_topic(CONSUMER_OFFSETS, topic)?;
         topic.check_whole("groups are found by how many there are; keep them where all are")?;
         let partition = |number| Partition { number, shard: Mutex::new(None) };
         let clock = Arc::clone(&shared.config.log.clock);

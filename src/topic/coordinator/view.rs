@@ -4,13 +4,12 @@ use crate::error::{Error, GroupError, Result, TopicError};
 use crate::topic::consumer::OffsetAndMetadata;
 use crate::topic::coordinator::admin::members;
 use crate::topic::coordinator::shard::Shard;
-use crate::topic::coordinator::{
-    GroupDescription, GroupListing, GroupOffset, ListedGroups, OFFSETS_TOPIC,
-};
+use crate::topic::coordinator::{GroupDescription, GroupListing, GroupOffset, ListedGroups};
 use crate::topic::group::GroupState;
 use crate::topic::offsets::{GroupMetadata, OffsetTable};
 use crate::topic::partitioner;
 use crate::topic::view::StoreView;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::TopicPartition;
 
 impl StoreView {
@@ -28,7 +27,7 @@ impl StoreView {
     /// `__consumer_offsets` has.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
-        for number in 0..self.count(OFFSETS_TOPIC)? {
+        for number in 0..self.count(CONSUMER_OFFSETS)? {
             listed.add(number, self.table(number).map(|table| self.listings(&table)));
         }
         Ok(listed.sorted())
@@ -44,7 +43,7 @@ impl StoreView {
     /// group cannot be read for.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
-        let count = self.count(OFFSETS_TOPIC)?;
+        let count = self.count(CONSUMER_OFFSETS)?;
         let number = partitioner::of_id(group, count).ok_or_else(unknown)?;
         let table = self.table(number)?;
         if !table.group_names().contains(group) {
@@ -95,7 +94,7 @@ impl StoreView {
     }
 
     fn table(&self, number: u32) -> Result<OffsetTable> {
-        match self.partition(OFFSETS_TOPIC, number) {
+        match self.partition(CONSUMER_OFFSETS, number) {
             Ok(log) => Shard::read(number, &log).map(|(table, _)| table),
             // It is being made.
             Err(Error::Topic(error)) if matches!(*error, TopicError::PartitionElsewhere { .. }) => {
