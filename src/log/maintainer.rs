@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::Log;
-use crate::log::shared::Shared;
+use crate::log::inner::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
