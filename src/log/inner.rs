@@ -6,19 +6,19 @@
 use crate::clock::Clock;
 use crate::error::{CloseReason, Error, LogLocation, Result};
 use crate::event::Event;
-use crate::log::append::Writer;
-use crate::log::append::group::Queue;
 use crate::log::config::LogConfig;
 use crate::log::dynamic_config::Live;
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::lock::Ownership;
-use crate::log::flush::SyncState;
-use crate::log::maintain::compact::CleaningState;
-use crate::log::open::Recovery;
 use crate::log::open::directory::PartitionOf;
-use crate::log::read::survey::Follower;
+use crate::log::recovery::Recovery;
+use crate::log::state::append_queue::Queue;
+use crate::log::state::cleaning::CleaningState;
 use crate::log::state::deferred_close::Disposal;
+use crate::log::state::follower::Follower;
 use crate::log::state::segment_list::View;
+use crate::log::state::sync::SyncState;
+use crate::log::state::writer::Writer;
 use crate::notify::Notify;
 use crate::segment::SegmentDir;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
@@ -28,12 +28,17 @@ use std::fmt;
 use std::sync::Arc;
 
 const OPEN: u8 = 0;
+
 const POISONED: u8 = 1;
+
 const CLOSED: u8 = 2;
 
 const BY_HANDLE: u8 = 0;
+
 const WITH_STORE: u8 = 1;
+
 const TOPIC_DELETED: u8 = 2;
+
 const REOPENED: u8 = 3;
 
 pub(crate) struct Shared {
@@ -105,7 +110,7 @@ pub(crate) struct Shared {
     /// error.
     pub(crate) failed_looks: AtomicU64,
     #[cfg(feature = "futures")]
-    pub(crate) syncer: crate::log::flush::awaiting::Syncer,
+    pub(crate) syncer: crate::log::state::syncer::Syncer,
     /// Leaf lock. Given up when the log is closed; when it is dropped, after all else.
     pub(crate) ownership: Mutex<Option<Ownership>>,
 }
@@ -180,7 +185,7 @@ impl Shared {
             watched: AtomicBool::new(false),
             failed_looks: AtomicU64::new(0),
             #[cfg(feature = "futures")]
-            syncer: crate::log::flush::awaiting::Syncer::default(),
+            syncer: crate::log::state::syncer::Syncer::default(),
             ownership: Mutex::new(parts.ownership),
         }
     }
@@ -200,8 +205,6 @@ impl Shared {
     pub(crate) fn is_read_only(&self) -> bool {
         self.follower.is_some()
     }
-
-    // The latch.
 
     /// Reads go on after a failure of the disk; they end when the log is closed.
     pub(crate) fn check_readable(&self) -> Result<()> {
@@ -302,8 +305,6 @@ impl Shared {
         self.latch.swap(CLOSED, Ordering::AcqRel) != CLOSED
     }
 
-    // The view.
-
     /// Returns the present segments. A caller that keeps them keeps their files on disk, even the
     /// deleted ones, so use them for one look, and call this again for the next.
     pub(crate) fn view(&self) -> Result<Arc<View>> {
@@ -352,8 +353,6 @@ impl Shared {
         self.checkpoints.let_go();
         self.dir.close();
     }
-
-    // Offsets.
 
     pub(crate) fn start(&self) -> Offset {
         self.start.load(Ordering::Acquire)

@@ -463,23 +463,3 @@ fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
     rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     rated.into_iter().map(|(_, log)| log).collect()
 }
-
-/// A guard that pauses the maintenance of a log. See [`Log::pause_maintenance`].
-#[derive(Debug)]
-#[must_use = "maintenance goes on when this is dropped"]
-pub struct MaintenancePause {
-    shared: Arc<Shared>,
-}
-
-impl MaintenancePause {
-    pub(crate) fn new(shared: Arc<Shared>) -> MaintenancePause {
-        shared.rest();
-        MaintenancePause { shared }
-    }
-}
-
-impl Drop for MaintenancePause {
-    fn drop(&mut self) {
-        self.shared.end_rest();
-    }
-}

@@ -12,19 +12,21 @@ mod maintainer;
 mod open;
 mod partition;
 mod read;
+mod recovery;
 mod state;
 
-pub use append::Appended;
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
 pub use flush::awaiting::FlushFuture;
 pub use maintain::MaintenanceReport;
-pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats, MaintenancePause};
-pub use open::Recovery;
+pub use maintain::pause::MaintenancePause;
+pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats};
 pub use read::reader::{ReadBatch, Reader, ReaderRecords};
 pub use read::stats::{LogStats, Offsets, SegmentStats};
 pub use read::tail::Tail;
 pub use read::{Fetched, ReadLimits};
+pub use recovery::Recovery;
+pub use state::appended::Appended;
 
 use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
@@ -32,7 +34,7 @@ use crate::fs::WhenFull;
 use crate::producer_state::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use files::checkpoints::Checkpoint;
+pub(crate) use files::checkpoint::Checkpoint;
 pub(crate) use files::data_checkpoints::DataCheckpoints;
 pub(crate) use files::lock::{Place, WriteLock};
 use inner::Shared;
@@ -202,7 +204,7 @@ impl Log {
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for
     ///   [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
-        let shared = Arc::new(read::survey::open_read_only(dir.as_ref(), config)?);
+        let shared = Arc::new(open::read_only::open_read_only(dir.as_ref(), config)?);
         Ok(Log { shared })
     }
 

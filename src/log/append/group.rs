@@ -12,14 +12,13 @@
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::append::{Appended, Writer};
 use crate::log::inner::Shared;
+use crate::log::state::append_queue::{Group, Handed, Placed, Ticket};
+use crate::log::state::appended::Appended;
+use crate::log::state::writer::Writer;
 use crate::record::{BatchHeader, stamp_append_time, stamp_base_offset};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::thread;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{MutexGuard, thread};
 use crate::types::{MAX_OFFSET, Timestamp, TimestampType};
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
@@ -29,87 +28,6 @@ const MAX_BATCH_BYTES: usize = 8 << 10;
 /// How often a thread yields before it goes to sleep: some tens of microseconds, many times what a
 /// write takes.
 const YIELDS: usize = if cfg!(shuttle) { 8 } else { 64 };
-
-/// The queue of batches that wait to be written.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    /// The number of queued batches. A hint for lock holders.
-    len: AtomicUsize,
-    /// Leaf lock, held to copy one batch in or to take all out.
-    waiting: Mutex<Group>,
-}
-
-/// Batches one after the other, with the threads they belong to.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    bytes: Vec<u8>,
-    batches: Vec<Handed>,
-}
-
-#[derive(Debug)]
-struct Handed {
-    header: BatchHeader,
-    ticket: Arc<Ticket>,
-}
-
-/// An append that was made, and whether a flush is due after it.
-#[derive(Debug)]
-struct Placed {
-    appended: Appended,
-    flush: bool,
-}
-
-/// The result of a queued batch, for the thread that waits for it.
-#[derive(Debug, Default)]
-struct Ticket {
-    /// Set after the outcome, with the writer lock held.
-    served: AtomicBool,
-    /// Leaf lock. Still `None` when its owner gets the writer lock, if no leader has written the
-    /// batch.
-    outcome: Mutex<Option<Result<Placed>>>,
-}
-
-crate::sync::thread_local! {
-    /// Taken while in use, like all that is kept from one append to the next.
-    static TICKET: Cell<Option<Arc<Ticket>>> = const { Cell::new(None) };
-}
-
-impl Ticket {
-    fn is_served(&self) -> bool {
-        self.served.load(Ordering::Acquire)
-    }
-
-    /// From here on its owner may use it for the next batch.
-    fn serve(&self, outcome: Result<Placed>) {
-        *self.outcome.lock() = Some(outcome);
-        self.served.store(true, Ordering::Release);
-    }
-}
-
-impl Queue {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
-    }
-
-    fn hand_over(&self, batch: &[u8], header: &BatchHeader) -> Arc<Ticket> {
-        let ticket = TICKET.take().unwrap_or_default();
-        ticket.served.store(false, Ordering::Relaxed);
-        let handed = Handed { header: *header, ticket: Arc::clone(&ticket) };
-        let mut waiting = self.waiting.lock();
-        waiting.bytes.extend_from_slice(batch);
-        waiting.batches.push(handed);
-        self.len.store(waiting.batches.len(), Ordering::Relaxed);
-        ticket
-    }
-
-    /// Takes the whole queue, in exchange for an empty group.
-    fn take(&self, empty: Group) -> Group {
-        let mut waiting = self.waiting.lock();
-        self.len.store(0, Ordering::Relaxed);
-        std::mem::replace(&mut *waiting, empty)
-    }
-}
 
 impl Shared {
     /// Appends a batch while other threads append: with the lock, or through the queue.
@@ -156,10 +74,8 @@ impl Shared {
     }
 
     /// Returns the result of a batch that was queued and served.
-    fn outcome(&self, ticket: Arc<Ticket>) -> Result<Placed> {
-        let outcome = ticket.outcome.lock().take();
-        TICKET.set(Some(ticket));
-        outcome.unwrap_or_else(|| {
+    pub(crate) fn outcome(&self, ticket: Arc<Ticket>) -> Result<Placed> {
+        ticket.take_outcome().unwrap_or_else(|| {
             // The log was closed or poisoned first, or the leader panicked.
             self.check_writable()?;
             let error = io::Error::other("the thread that wrote for several panicked");

@@ -2,45 +2,27 @@
 //! assigns the offsets, stamps them on the batch, and makes one write.
 
 pub(crate) mod group;
+pub(crate) mod producers;
 pub(crate) mod replay;
+pub(crate) mod roll;
 pub(crate) mod txn_index;
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
-use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::group::Group;
-use crate::log::append::replay::Tracked;
 use crate::log::inner::Shared;
+use crate::log::state::appended::Appended;
+use crate::log::state::writer::Writer;
 use crate::record::{
     AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
     RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
     stamp_leader_epoch, stamp_max_timestamp, validate_for_append,
 };
-use crate::segment::Segment;
-use crate::segment::active::{ActiveLog, AppendFailure};
-use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::active::AppendFailure;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// The offsets of an append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Appended {
-    /// The offset of the first record.
-    pub first: Offset,
-    /// The offset of the last record.
-    pub last: Offset,
-    /// The append time, if the log uses append times; [`Timestamp::NONE`] otherwise.
-    pub append_time: Timestamp,
-    /// Whether the batch was already in the log, so that nothing was written: `first` and `last`
-    /// are its offsets there. The log recognises the last five batches of each producer by the
-    /// producer's id, epoch and sequence numbers.
-    pub duplicate: bool,
-}
 
 /// Removes the append time of another log, as Kafka does: this log's append time, or the
 /// producer's timestamps, take its place.
@@ -52,69 +34,6 @@ fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
     let mut own = batch.into_bytes().to_vec();
     stamp_create_time(&mut own)?;
     Ok(RecordBatch::parse_unverified(own.into())?)
-}
-
-/// The state that the writer lock protects: the active segment.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) indexes: Arc<Indexes>,
-    pub(crate) log: ActiveLog,
-    pub(crate) cadence: IndexCadence,
-    /// The largest timestamp of the first batch of the segment: its age counts from there.
-    pub(crate) first_timestamp: Timestamp,
-    /// When the segment was begun, by the monotonic clock.
-    pub(crate) begun: Duration,
-    /// The age at which this segment is closed: the configured one less its share of the jitter.
-    pub(crate) roll_age: Duration,
-    /// The number of entries of the indexes that are in their files.
-    pub(crate) stored_offset_entries: usize,
-    pub(crate) stored_time_entries: usize,
-    /// When an append last led to a flush.
-    pub(crate) flushed: Duration,
-    /// An empty group, kept for its memory.
-    pub(crate) spare: Group,
-    /// Delivered once the lock is released.
-    pub(crate) events: Vec<Event>,
-    pub(crate) tracked: Tracked,
-}
-
-impl Writer {
-    /// Creates the writer of a segment whose indexes are not in their files yet, and that was not
-    /// flushed since it was begun.
-    pub(crate) fn new(
-        segment: Segment,
-        indexes: Arc<Indexes>,
-        log: ActiveLog,
-        cadence: IndexCadence,
-        first_timestamp: Timestamp,
-        begun: Duration,
-        roll_age: Duration,
-    ) -> Writer {
-        Writer {
-            tracked: Tracked::nothing(segment.base),
-            segment: Arc::new(segment),
-            indexes,
-            log,
-            cadence,
-            first_timestamp,
-            begun,
-            roll_age,
-            stored_offset_entries: 0,
-            stored_time_entries: 0,
-            flushed: begun,
-            spare: Group::default(),
-            events: Vec::new(),
-        }
-    }
-
-    /// Takes in a batch that was written behind the last by another way.
-    pub(crate) fn take_written(&mut self, header: &BatchHeader, bytes: u64) {
-        let (at, last) = (self.log.position(), header.last_offset());
-        self.log.take_written(bytes);
-        self.cadence.note(&self.indexes, at, bytes, last, header.max_timestamp);
-        self.segment.publish(self.log.position(), self.cadence.largest.0);
-    }
 }
 
 crate::sync::thread_local! {
@@ -257,7 +176,7 @@ impl Shared {
     }
 
     #[inline(always)]
-    fn rules(&self, now: Timestamp) -> AppendRules {
+    pub(crate) fn rules(&self, now: Timestamp) -> AppendRules {
         self.live.rules(now)
     }
 
@@ -427,51 +346,6 @@ impl Shared {
     pub(crate) fn publish(&self, writer: &Writer, end: Offset) {
         writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
         self.end.store(end, Ordering::Release);
-    }
-
-    /// Returns whether the segment has no room for all of these batches.
-    #[inline(always)]
-    pub(crate) fn must_roll(
-        &self,
-        writer: &Writer,
-        bytes: u64,
-        timestamp: Timestamp,
-        last_offset: Offset,
-        batches: usize,
-    ) -> bool {
-        let size = writer.log.position();
-        let spans_too_far =
-            last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
-        spans_too_far
-            || size.saturating_add(bytes) > self.live.segment_bytes()
-            || self.index_is_full(writer, batches)
-            || (size > 0 && self.is_aged(writer, timestamp))
-    }
-
-    /// Each batch may add an entry to both indexes, and must find room for it.
-    #[inline(always)]
-    fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
-        use crate::segment::{offset_index, time_index};
-        let room = |entry: usize| self.live.index_bytes() / entry as u64;
-        let after = |entries: usize| entries.saturating_add(batches) as u64;
-        // One slot of the time index is kept for the entry that is made when the segment is
-        // closed.
-        after(writer.indexes.offsets.len()) > room(offset_index::ENTRY_BYTES)
-            || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
-    }
-
-    /// The age counts from the first timestamp of the segment to that of the batch; without
-    /// timestamps, from when the segment was begun.
-    #[inline(always)]
-    fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
-        let age = if writer.first_timestamp.is_none() {
-            self.clock().monotonic().saturating_sub(writer.begun)
-        } else if timestamp.is_none() {
-            return false;
-        } else {
-            timestamp.since(writer.first_timestamp)
-        };
-        age > writer.roll_age
     }
 
     #[inline(always)]

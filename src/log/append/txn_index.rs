@@ -17,9 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The bytes of an entry: version 2, producer id 8, and first offset, last offset and last stable
 /// offset of 8 each.
 const ENTRY_BYTES: usize = 34;
+
 const VERSION: i16 = 0;
+
 /// Where in an entry the offset of the marker is.
 const LAST_OFFSET_AT: usize = 18;
+
 /// The largest index that is read: of two million transactions.
 const MAX_BYTES: u64 = 64 << 20;
 

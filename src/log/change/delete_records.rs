@@ -11,7 +11,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::log::files::checkpoints::Checkpoint;
+use crate::log::files::checkpoint::Checkpoint;
 use crate::log::flush::was_not_opened;
 use crate::log::inner::Shared;
 use crate::log::state::segment_list::View;

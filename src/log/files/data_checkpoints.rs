@@ -13,7 +13,9 @@ use crate::checkpoint::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::{Dir, Reserve};
-use crate::log::files::checkpoints::{Checkpoint, LINES, change_second_line, doubted};
+use crate::log::files::checkpoint::{
+    Checkpoint, LARGEST_FILE_BYTES, LINES, change_second_line, doubted,
+};
 use crate::segment::name::CLEAN_SHUTDOWN;
 use crate::sync::Mutex;
 use crate::types::Offset;
@@ -21,9 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The largest file that is read: a line for each of a few hundred thousand logs.
-pub(crate) const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
 /// A log of a data directory: its topic and its partition.
 pub(crate) type Key = (String, i32);

@@ -20,8 +20,9 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::File;
-use crate::log::files::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
-use crate::log::open::Listing;
+use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::listing::Listing;
 use crate::segment::SegmentDir;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::SPAN;

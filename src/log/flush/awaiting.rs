@@ -3,33 +3,13 @@
 use crate::callback;
 use crate::error::{Error, Result};
 use crate::log::inner::Shared;
-use crate::notify::wake_all;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::sync::thread;
 use crate::types::Offset;
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-
-/// The thread that syncs for tasks that await durability, and those tasks.
-#[derive(Debug, Default)]
-pub(crate) struct Syncer {
-    next_id: AtomicU64,
-    /// Leaf lock, held for a moment only.
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    tasks: BTreeMap<u64, (Offset, Waker)>,
-    /// The errors for tasks that were woken because the fsync failed.
-    failed: BTreeMap<u64, Error>,
-    running: bool,
-}
 
 /// Resolves, to the durable end of the log, once a given offset is durable.
 ///
@@ -127,48 +107,8 @@ fn sync_for_tasks(log: &std::sync::Weak<Shared>) {
 impl Shared {
     /// Returns the offset up to which there is still something to make durable: the log may have
     /// been truncated.
-    fn still_there(&self, below: Offset) -> Offset {
+    pub(crate) fn still_there(&self, below: Offset) -> Offset {
         below.min(self.end())
-    }
-}
-
-impl Syncer {
-    /// Wakes the tasks whose offset is durable, and all tasks if no more fsync can succeed.
-    pub(crate) fn wake(&self, shared: &Shared) {
-        if shared.check_writable().is_err() {
-            return self.wake_all();
-        }
-        let durable = shared.durable();
-        let mut waiting = self.waiting.lock();
-        let ready: Vec<u64> = waiting
-            .tasks
-            .iter()
-            .filter(|(_, (below, _))| shared.still_there(*below) <= durable)
-            .map(|(id, _)| *id)
-            .collect();
-        let woken: Vec<_> = ready.iter().filter_map(|id| waiting.tasks.remove(id)).collect();
-        drop(waiting);
-        wake_all(woken.into_iter().map(|(_, waker)| waker));
-    }
-
-    /// Wakes all tasks with the error of the fsync. A poisoned or closed log tells them itself.
-    fn fail(&self, error: &Error) {
-        if let Error::Io { operation, path, source } = error {
-            let waiting = &mut *self.waiting.lock();
-            for id in waiting.tasks.keys() {
-                let source = match source.raw_os_error() {
-                    Some(number) => io::Error::from_raw_os_error(number),
-                    None => source.kind().into(),
-                };
-                waiting.failed.insert(*id, Error::Io { operation, path: path.clone(), source });
-            }
-        }
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        let woken = std::mem::take(&mut self.waiting.lock().tasks);
-        wake_all(woken.into_values().map(|(_, waker)| waker));
     }
 }
 

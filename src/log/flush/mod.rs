@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::OPEN;
 use crate::log::append::FLUSH_NEVER;
-use crate::log::files::checkpoints::Checkpoint;
+use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::Shared;
-use crate::log::state::sync_batcher::Group;
+use crate::log::state::sync::SyncState;
 use crate::segment::Segment;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::sync::MutexGuard;
@@ -31,38 +31,6 @@ use std::time::Duration;
 /// The bytes and names that are not durable yet.
 /// How much of a segment is read and written again at a time.
 const REWRITE_BYTES: usize = 1 << 20;
-
-#[derive(Debug)]
-pub(crate) struct SyncState {
-    /// A sync is running, or its leader waits for others to join. Reset by [`Lead`] on every way
-    /// out.
-    running: bool,
-    group: Group,
-    /// The segments that may hold unsynced bytes, in order; the last is the active one.
-    pub(crate) segments: Vec<Arc<Segment>>,
-    /// Names were created or removed since the directory was last synced.
-    pub(crate) new_names: bool,
-}
-
-impl SyncState {
-    pub(crate) fn new(active: Arc<Segment>) -> SyncState {
-        SyncState {
-            running: false,
-            group: Group::default(),
-            segments: vec![active],
-            new_names: false,
-        }
-    }
-
-    pub(crate) fn read_only() -> SyncState {
-        SyncState {
-            running: false,
-            group: Group::default(),
-            segments: Vec::new(),
-            new_names: false,
-        }
-    }
-}
 
 /// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
 /// threads look again.
@@ -328,8 +296,8 @@ pub(crate) fn was_not_opened(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Group;
     use crate::fs::{FaultFs, MemFs, Operation};
+    use crate::log::state::sync_batcher::Group;
     use crate::{Log, LogConfig};
     use std::sync::mpsc::channel;
     use std::time::Duration;

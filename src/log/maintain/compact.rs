@@ -15,7 +15,7 @@ use crate::compaction::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
 use crate::log::config::FOREVER;
-use crate::log::files::checkpoints::Checkpoint;
+use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::Shared;
 use crate::log::state::deferred_close::{Disposal, WORTH_BYTES};
 use crate::log::state::segment_list::View;
@@ -27,23 +27,6 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How far the cleaner of a log got, and whether it may go on.
-#[derive(Debug)]
-pub(crate) struct CleaningState {
-    /// Everything below was compacted, as it stands in the checkpoint.
-    pub(crate) cleaned: Option<Offset>,
-    /// Why the log is not compacted any more, until it is opened again.
-    pub(crate) uncleanable: Option<Arc<str>>,
-    /// How many want maintenance to rest.
-    pub(crate) pauses: usize,
-}
-
-impl CleaningState {
-    pub(crate) fn new(cleaned: Option<Offset>) -> CleaningState {
-        CleaningState { cleaned, uncleanable: None, pauses: 0 }
-    }
-}
 
 /// The part of the log to compact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Maintenance of a log: flushing by age, compaction, retention.
 
 pub(crate) mod compact;
+pub(crate) mod pause;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{CompactionReport, Event};

@@ -11,11 +11,13 @@ use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind, Fs, OpenMode};
 use crate::log::config::LogConfig;
-use crate::log::files::checkpoints::{Checkpoint, Checkpoints};
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
+use crate::log::files::listing::{Listing, segment_dir};
 use crate::log::files::lock::{Ownership, Place, WriteLock, has_stopped_since};
 use crate::log::inner::Shared;
-use crate::log::open::{Listing, Opening, segment_dir};
+use crate::log::open::Opening;
 use crate::segment::SegmentDir;
 use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use std::io;
@@ -340,18 +342,8 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     Ok((shared, taken_over.is_some()))
 }
 
-/// The checkpoints of a log that is only read.
-pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> {
-    let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
-    let above = data_dir_above(&place)?.map(|(above, key)| {
-        let (fs, events) = (Arc::clone(&place.fs), dir.events.clone());
-        (Arc::new(Dir::new(fs, above, events, false)), key)
-    });
-    Ok(Checkpoints::to_read(dir, above))
-}
-
 /// The data directory that a log lies in, and which of its logs it is.
-fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
+pub(crate) fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
     let key = place.name.as_deref().and_then(key_of);
     let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
     Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))

@@ -7,274 +7,38 @@
 //! is after everything that was ever synced.
 
 pub(crate) mod directory;
+pub(crate) mod leftovers;
 pub(crate) mod quarantine;
+pub(crate) mod read_only;
 pub(crate) mod recover;
 
 use crate::checkpoint::CleanShutdown;
-use crate::error::{Corruption, CorruptionKind, Error, Result};
-use crate::event::{Event, EventSink, Quarantined};
-use crate::fs::{Dir, DirEntry, EntryKind, Fs, WhenFull};
-use crate::log::append::Writer;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::fs::WhenFull;
 use crate::log::append::replay::Replay;
-use crate::log::change::truncate::{begin_segment, roll_age};
+use crate::log::append::roll::{begin_segment, roll_age};
 use crate::log::config::{LogConfig, OnCorruption};
-use crate::log::files::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
-use crate::log::files::data_checkpoints::key_of;
+use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::listing::Listing;
 use crate::log::files::lock::Ownership;
+use crate::log::files::losses::{damage, lost_segments};
 use crate::log::files::strays::Strays;
-use crate::log::flush::SyncState;
 use crate::log::inner::{Parts, Shared};
 use crate::log::open::directory::PartitionOf;
 use crate::log::open::quarantine::{DamagedSegment, Explained, set_aside};
-use crate::log::open::recover::damage;
+use crate::log::recovery::Recovery;
 use crate::log::state::segment_list::View;
+use crate::log::state::sync::SyncState;
+use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
-use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
+use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
-use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir, stored_indexes};
 use crate::types::Offset;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The result of opening a log: what it found and did.
-/// [`docs::durability`](crate::docs::durability#what-opening-does) has the procedure.
-///
-/// ```
-/// use annals::{Log, LogConfig, fs::MemFs};
-///
-/// let fs = MemFs::new();
-/// let log = Log::open("orders-0", LogConfig::default().fs(fs.clone()))?;
-/// log.append("a")?;
-///
-/// let again = Log::open("orders-0", LogConfig::default().fs(fs.kill()))?;
-/// assert!(!again.recovery().clean_shutdown); // it was not closed, so opening read what was not flushed:
-/// assert_eq!(again.recovery().scanned_bytes, 69);
-/// assert_eq!(again.recovery().truncated_bytes, 0);
-/// # Ok::<(), annals::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Recovery {
-    /// Whether nothing had to be recovered: the log was closed cleanly, or was just created.
-    pub clean_shutdown: bool,
-    /// The number of bytes of batches that were read and verified.
-    pub scanned_bytes: u64,
-    /// The number of bytes truncated at the end of the log, because they were not a whole batch or
-    /// came after such bytes.
-    pub truncated_bytes: u64,
-    /// The file that was truncated, and its new length; 0 if it was removed.
-    pub truncated_at: Option<(PathBuf, u64)>,
-    /// The damage that was moved out of the log. Empty unless it was opened with
-    /// [`OnCorruption::Quarantine`].
-    pub quarantined: Vec<Quarantined>,
-    /// The files of interrupted changes that were removed.
-    pub stale_files_removed: usize,
-    /// Files that do not belong to a log. They are left alone.
-    pub unknown_files: Vec<PathBuf>,
-}
-
-/// The files of a log directory by what they are.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
-    pub(crate) live: BTreeMap<(Offset, Kind), u64>,
-    staged: BTreeMap<SegmentFile, u64>,
-    temporary: Vec<String>,
-    unknown: Vec<String>,
-    known: bool,
-    /// The directories in it that are named as logs are: `orders-0`.
-    partitions: Vec<String>,
-}
-
-impl Listing {
-    pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
-        let entries = dir.fs.list(&dir.path).map_err(|e| Error::list(&dir.path, e))?;
-        let mut listing = Listing::default();
-        for DirEntry { name, kind, len } in entries {
-            if kind == EntryKind::Directory && key_of(&name).is_some() {
-                listing.partitions.push(name.clone());
-            }
-            match Name::parse(&name) {
-                // Without this error its records would be missing, and the rest would be a log
-                // that begins later.
-                Name::Segment(file)
-                    if kind == EntryKind::Other
-                        && file == SegmentFile::live(file.base, Kind::Log) =>
-                {
-                    let reason = "not a regular file; symbolic links are not followed";
-                    let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
-                    return Err(Error::io("open", &dir.path.join(name), error));
-                }
-                _ if kind != EntryKind::File => listing.unknown.push(name),
-                Name::Segment(file) if file.stage == Stage::Live => {
-                    listing.live.insert((file.base, file.kind), len);
-                }
-                Name::Segment(file) => {
-                    listing.staged.insert(file, len);
-                }
-                Name::Known | Name::Quarantined => listing.known = true,
-                Name::Temporary => listing.temporary.push(name),
-                Name::Unknown => listing.unknown.push(name),
-            }
-        }
-        Ok(listing)
-    }
-
-    /// The base offsets and lengths of the live log files, in order.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
-        self.live
-            .iter()
-            .filter(|((_, kind), _)| *kind == Kind::Log)
-            .map(|((base, _), len)| (*base, *len))
-    }
-
-    /// The highest offset of a snapshot of the producers.
-    pub(crate) fn last_snapshot(&self) -> Option<Offset> {
-        let snapshots = self.live.keys().filter(|(_, kind)| *kind == Kind::Snapshot);
-        snapshots.map(|(offset, _)| *offset).max()
-    }
-
-    /// Whether an index of the segment with a base is there.
-    pub(crate) fn has_index(&self, base: Offset) -> bool {
-        [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex]
-            .iter()
-            .any(|kind| self.live.contains_key(&(base, *kind)))
-    }
-
-    /// Whether nothing of a log is in the directory, and nothing of others.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Listing { live, staged, temporary, unknown, known, partitions: _ } = self;
-        let is_ours = *known || !live.is_empty() || !staged.is_empty() || !temporary.is_empty();
-        !is_ours && unknown.iter().all(|name| is_of_system(name))
-    }
-
-    /// Whether the same files are there, whatever their lengths.
-    pub(crate) fn names_same(&self, other: &Listing) -> bool {
-        self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
-    }
-
-    /// The complete replacements: those below any that is unfinished, as one at or above it
-    /// belongs to the same set.
-    pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
-        let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
-        let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
-        staged(Stage::Swap)
-            .filter(move |(file, _)| unfinished.is_none_or(|lowest| file.base < lowest))
-            .map(|(file, len)| (*file, *len))
-    }
-
-    /// Fails for a directory that has files of another program and no file of a log: it is not an
-    /// empty log.
-    pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
-        let has_segments = !self.live.is_empty() || !self.staged.is_empty();
-        if !has_segments && self.holds_logs(dir) {
-            return Err(Error::NotALog {
-                path: dir.path.as_path().into(),
-                reason: "it holds logs and is none itself; open it as a store, or give the directory of one of them",
-            });
-        }
-        let ours = self.known || has_segments;
-        if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
-            return Err(Error::NotALog {
-                path: dir.path.as_path().into(),
-                reason: "it holds other files and no segment; give the log a directory of its own",
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of
-    /// a broker lie beside it. Names alone do not tell, `dbus-1` for example.
-    fn holds_logs(&self, dir: &SegmentDir) -> bool {
-        let has_segment = |name: &String| {
-            let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();
-            entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some())
-        };
-        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock,
-        // too.
-        let of_a_broker = self.known || self.unknown.iter().any(|name| name == META_PROPERTIES);
-        !self.partitions.is_empty() && (of_a_broker || self.partitions.iter().any(has_segment))
-    }
-}
-
-pub(crate) fn segment_dir(
-    fs: &Arc<dyn Fs>,
-    path: &Path,
-    config: &LogConfig,
-    writable: bool,
-) -> SegmentDir {
-    let events = EventSink::new(config.listener.clone());
-    let dir = Dir::new(Arc::clone(fs), path.to_path_buf(), events, writable);
-    SegmentDir::new(dir, config.index_interval_bytes)
-}
-
-/// The segments that were there at the close and now are not, or are shorter. Those wholly below
-/// the start were deleted.
-fn lost_segments(
-    dir: &SegmentDir,
-    marker: &CleanShutdown,
-    listing: &Listing,
-    start: Offset,
-) -> Vec<Corruption> {
-    let there: BTreeMap<Offset, u64> = listing.logs().collect();
-    let mut kept = marker.segments.iter().copied().peekable();
-    let mut lost = Vec::new();
-    while let Some((base, expected)) = kept.next() {
-        let reason = match there.get(&base) {
-            Some(&found) if found >= expected => continue,
-            Some(&found) => CorruptionKind::FileTruncated { expected, found },
-            None if kept.peek().is_some_and(|(next, _)| *next <= start) => continue,
-            None => {
-                let expected = kept.peek().map_or(marker.end, |(next, _)| *next);
-                CorruptionKind::MissingData { expected, found: base }
-            }
-        };
-        let path = dir.path_of(SegmentFile::live(base, Kind::Log));
-        lost.push(Corruption { path, position: 0, offset: Some(base), reason });
-    }
-    lost
-}
-
-/// Returns what a closed log has lost since; nothing while another process has it open for
-/// writing.
-pub(crate) fn lost_since_close(
-    dir: &SegmentDir,
-    checkpoints: &Checkpoints,
-) -> Result<Vec<Corruption>> {
-    let Some(marker) = checkpoints.clean_shutdown()?.flatten() else { return Ok(Vec::new()) };
-    let start = checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
-    let lost = lost_segments(dir, &marker, &Listing::read(dir)?, start);
-    // A writer that opened the log meanwhile has removed the marker, or left another.
-    Ok(if checkpoints.clean_shutdown()?.flatten() == Some(marker) { lost } else { Vec::new() })
-}
-
-/// The offset after the last batch of a replacement, all of which was synced before it got its
-/// name. Of one without a batch, that after its base: the old indexes of its base must not stay
-/// beside it.
-pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
-    let path = dir.path_of(file);
-    let fail = |e| Error::io("read", &path, e);
-    let opened = dir.fs.open(&path, crate::fs::OpenMode::ReadOnly).map_err(fail)?;
-    let bytes = opened.len().map_err(fail)?;
-    let mut stream = BatchStream::new(opened, 0, file.base);
-    loop {
-        match stream.advance(bytes, Offset::MAX).map_err(fail)? {
-            Step::End => return Ok(stream.lowest().max(file.base.saturating_add(1))),
-            Step::Batch(_) => {}
-            Step::Damaged(reason) => {
-                return Err(Error::Corrupt(Box::new(Corruption {
-                    path: path.clone(),
-                    position: stream.position(),
-                    offset: Some(stream.lowest()),
-                    reason,
-                })));
-            }
-        }
-    }
-}
 
 pub(crate) struct Opening {
     pub(crate) dir: Arc<SegmentDir>,
@@ -417,7 +181,7 @@ impl Opening {
 
     /// The files behind the end of the log that are none of its segments, which the listing has no
     /// more. Fails for one, if that is chosen, before anything is changed.
-    fn strays(&self, listing: &mut Listing) -> Result<Strays> {
+    pub(crate) fn strays(&self, listing: &mut Listing) -> Result<Strays> {
         let (dir, checkpoints) = (&self.dir, &self.checkpoints);
         let found = Strays::find(dir, listing, checkpoints, self.point, self.may_have_holes)?;
         let is_explained = self.lost_power && found.are_blank;
@@ -476,97 +240,6 @@ impl Opening {
         dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
     }
 
-    fn remove(&mut self, path: PathBuf) -> Result<()> {
-        self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-        self.recovery.stale_files_removed = self.recovery.stale_files_removed.saturating_add(1);
-        self.dir.events.emit(&Event::StaleFileRemoved { path });
-        Ok(())
-    }
-
-    fn remove_file(&mut self, file: SegmentFile) -> Result<()> {
-        self.remove(self.dir.path_of(file))
-    }
-
-    /// Finishes or undoes an interrupted change, and returns the files that are there then.
-    fn settle_leftovers(&mut self) -> Result<Listing> {
-        let listed = self.listing.take().map(Ok);
-        let mut listing = listed.unwrap_or_else(|| Listing::read(&self.dir))?;
-        for name in &listing.unknown {
-            let path = self.dir.path.join(name);
-            self.dir.events.emit(&Event::UnknownFile { path: path.clone() });
-            self.recovery.unknown_files.push(path);
-        }
-        let before = self.recovery.stale_files_removed;
-        for name in std::mem::take(&mut listing.temporary) {
-            self.remove(self.dir.path.join(name))?;
-        }
-        let swap: Vec<SegmentFile> = listing.replacements().map(|(file, _)| file).collect();
-        let staged = std::mem::take(&mut listing.staged);
-        let at = |stage| staged.keys().copied().filter(move |file| file.stage == stage);
-        for file in at(Stage::Deleted) {
-            self.remove_file(file)?;
-        }
-        for file in at(Stage::Swap).filter(|file| !swap.contains(file)) {
-            self.remove_file(file)?;
-        }
-        if self.recovery.stale_files_removed != before {
-            self.sync_dir()?;
-        }
-        for file in at(Stage::Cleaned) {
-            self.remove_file(file)?;
-        }
-        if !swap.is_empty() {
-            // A broker's compaction may not have stored that it was one.
-            self.mark_compacted()?;
-            self.complete_swap(&listing, &swap)?;
-            self.sync_dir()?;
-            listing = Listing::read(&self.dir)?;
-        }
-        self.remove_orphans(&mut listing)?;
-        Ok(listing)
-    }
-
-    /// Puts a complete replacement in the place of every file whose offsets it covers.
-    fn complete_swap(&mut self, listing: &Listing, swap: &[SegmentFile]) -> Result<()> {
-        let mut covered: Option<(Offset, Offset)> = None;
-        for file in swap.iter().filter(|file| file.kind == Kind::Log) {
-            let end = end_of_replacement(&self.dir, *file)?;
-            let (low, high) = covered.unwrap_or((file.base, end));
-            covered = Some((low.min(file.base), high.max(end)));
-        }
-        if let Some((low, high)) = covered {
-            let replaced: Vec<_> =
-                listing.live.range((low, Kind::Log)..(high, Kind::Log)).map(|(k, _)| *k).collect();
-            for (base, kind) in replaced {
-                self.remove_file(SegmentFile::live(base, kind))?;
-            }
-            self.sync_dir()?;
-        }
-        for file in swap {
-            let from = self.dir.path_of(*file);
-            let to = self.dir.path_of(SegmentFile { stage: Stage::Live, ..*file });
-            self.dir.fs.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
-            if file.kind == Kind::Log {
-                self.dir.events.emit(&Event::SwapCompleted { path: to });
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the segments that lie wholly below the start: they were deleted, and a crash came
-    /// between.
-    fn remove_below(&mut self, listing: &mut Listing, start: Offset) -> Result<()> {
-        let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
-        let next = bases.iter().skip(1);
-        let below = bases.iter().zip(next).filter(|(_, next)| **next <= start);
-        for (base, kind) in below.flat_map(|(base, _)| Kind::ALL.map(|kind| (*base, kind))) {
-            if listing.live.remove(&(base, kind)).is_some() {
-                self.remove_file(SegmentFile::live(base, kind))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Continues the log at its start if everything that is left lies below: a truncation that
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
@@ -578,22 +251,6 @@ impl Opening {
         let mut listing = Listing::read(&self.dir)?;
         self.remove_below(&mut listing, start)?;
         Ok((writer, Vec::new(), start))
-    }
-
-    /// Removes indexes whose log is gone.
-    fn remove_orphans(&mut self, listing: &mut Listing) -> Result<()> {
-        let logs: BTreeSet<Offset> = listing.logs().map(|(base, _)| base).collect();
-        let orphans: Vec<_> = listing
-            .live
-            .keys()
-            .copied()
-            .filter(|(base, kind)| !kind.is_of_offset() && !logs.contains(base))
-            .collect();
-        for (base, kind) in orphans {
-            self.remove_file(SegmentFile::live(base, kind))?;
-            listing.live.remove(&(base, kind));
-        }
-        Ok(())
     }
 
     /// Reads the marker of a clean shutdown. It counts only if it describes the files that are

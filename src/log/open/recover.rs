@@ -38,12 +38,15 @@
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::Writer;
 use crate::log::append::replay::Replay;
-use crate::log::change::truncate::begin_segment;
+use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
-use crate::log::files::checkpoints::Checkpoint;
-use crate::log::open::{Listing, Opening};
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::listing::Listing;
+use crate::log::files::losses::damage;
+use crate::log::open::Opening;
+use crate::log::state::writer::Writer;
+use crate::segment::Segment;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
@@ -51,37 +54,10 @@ use crate::segment::recover::{
     recover_segment,
 };
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Returns the damage of a segment whose valid part ends too early.
-pub(crate) fn damage(
-    dir: &SegmentDir,
-    base: Offset,
-    found: &Recovered,
-    next: Option<Offset>,
-    recovery_point: Offset,
-) -> Error {
-    let reason = match (&found.tail, next) {
-        (Tail::Torn(damage) | Tail::Damaged(damage), _) => damage.clone(),
-        (Tail::Clean, Some(to)) => CorruptionKind::OffsetsMissing { from: found.end, to },
-        (Tail::Clean | Tail::Zeros, _) if found.end < recovery_point => {
-            CorruptionKind::MissingData { expected: recovery_point, found: found.end }
-        }
-        (Tail::Clean | Tail::Zeros, _) => {
-            CorruptionKind::FileTruncated { expected: found.file_bytes, found: found.valid_bytes }
-        }
-    };
-    Error::Corrupt(Box::new(Corruption {
-        path: dir.path_of(SegmentFile::live(base, Kind::Log)),
-        position: found.valid_bytes,
-        offset: Some(found.end),
-        reason,
-    }))
-}
 
 /// The first of these segments that recovery reads.
 ///
@@ -200,7 +176,7 @@ impl Opening {
         Ok((writer, sealed, end))
     }
 
-    fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
+    pub(crate) fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
         let dense_from = if self.may_have_holes || self.keeps_gaps() { Offset::MAX } else { 0 };
         ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod cursor;
 pub(crate) mod lookup;
 pub(crate) mod reader;
+pub(crate) mod refresh;
 pub(crate) mod stats;
 pub(crate) mod survey;
 pub(crate) mod tail;

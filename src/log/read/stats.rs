@@ -1,7 +1,7 @@
 //! Statistics of a log.
 
 use crate::error::{Corruption, Error, Result};
-use crate::log::files::checkpoints::Checkpoint;
+use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::Shared;
 use crate::log::state::segment_list::View;
 use crate::segment::Segment;

@@ -1,176 +1,30 @@
-//! Following a log that another process writes: reading its files as they grow.
+//! Reading the directory of a log that another process writes.
 //!
-//! Nothing is locked and nothing is changed. What the writer has half written
-//! reads as bytes that are no batch yet, so the end of the log is the last batch
-//! whose checksum is right. An [anchor](crate::log::anchor) shows whether the log was truncated.
+//! Its writer may change any file meanwhile. A look that finds a file gone or shorter is repeated,
+//! and so is one before and after which the directory differs.
 
 use crate::error::{Corruption, Error, Result};
-use crate::fs::File;
-use crate::log::append::replay::states_at;
 use crate::log::config::{LogConfig, OnCorruption};
-use crate::log::files::checkpoints::{Checkpoint, Checkpoints};
-use crate::log::files::lock::Place;
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::listing::Listing;
+use crate::log::files::losses::damage;
+use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
-use crate::log::flush::SyncState;
-use crate::log::inner::{Parts, Shared};
-use crate::log::open::directory::checkpoints_to_read;
-use crate::log::open::recover::damage;
-use crate::log::open::{Listing, Recovery, end_of_replacement, lost_since_close, segment_dir};
 use crate::log::state::follower::anchor::{Anchor, Chain};
 use crate::log::state::follower::open_txns::OpenTxns;
+use crate::log::state::follower::{Ends, Follower, Scan};
 use crate::log::state::segment_list::View;
-use crate::record::BatchHeader;
-use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
-use crate::segment::scan::{BatchStream, Step};
+use crate::segment::recover::{ScanRules, Tail, recover_segment};
 use crate::segment::{Segment, SegmentDir};
-use crate::sync::Mutex;
-use crate::sync::atomic::Ordering;
 use crate::types::Offset;
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How often the files are looked at while a tail waits.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The known state of the files.
-#[derive(Debug)]
-pub(crate) struct Follower {
-    segment: Arc<Segment>,
-    /// Its file, which goes on to be there when its name does not.
-    file: Arc<dyn File>,
-    indexes: Arc<Indexes>,
-    cadence: IndexCadence,
-    stream: BatchStream,
-    /// Up to here the last segment's file is known to hold batches.
-    position: u64,
-    end: Offset,
-    /// The last batch, by which a truncation is noticed; `None` in a log without one.
-    anchor: Option<Anchor>,
-    /// Counts the truncations that were noticed.
-    truncations: u64,
-    transactions: OpenTxns,
-    ends: Ends,
-    /// The files that are none of the log's segments, and their lengths.
-    strays: Vec<(SegmentFile, u64)>,
-}
-
-/// Where replacements that are not in place yet end, each of which is read whole to know it. A
-/// writer that died leaves them there until the log is opened for writing.
-#[derive(Debug, Clone, Default)]
-struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
-
-impl Ends {
-    fn of(&mut self, dir: &SegmentDir, file: SegmentFile, len: u64) -> Result<Offset> {
-        if let Some(end) = self.0.get(&(file, len)) {
-            return Ok(*end);
-        }
-        let end = end_of_replacement(dir, file)?;
-        self.0.insert((file, len), end);
-        Ok(end)
-    }
-
-    /// Forgets those that are there no more.
-    fn retain(&mut self, listing: &Listing) {
-        self.0.retain(|known, _| listing.replacements().any(|there| there == *known));
-    }
-}
-
-impl Follower {
-    fn new(
-        dir: &Arc<SegmentDir>,
-        base: Offset,
-        scan: Scan,
-        transactions: OpenTxns,
-        ends: Ends,
-    ) -> Result<Follower> {
-        let Scan { found, last } = scan;
-        let indexes = Arc::new(found.indexes);
-        let largest = found.cadence.largest.0;
-        let file = dir.open_log(base)?;
-        let segment = Arc::new(Segment::active(
-            Arc::clone(dir),
-            base,
-            &file,
-            found.valid_bytes,
-            largest,
-            Arc::clone(&indexes),
-        ));
-        let anchor = last.map(|(position, header)| Anchor {
-            segment: Arc::clone(&segment),
-            position,
-            header,
-        });
-        Ok(Follower {
-            stream: BatchStream::new(Arc::clone(&file), found.valid_bytes, found.end),
-            segment,
-            file,
-            indexes,
-            cadence: found.cadence,
-            position: found.valid_bytes,
-            end: found.end,
-            anchor,
-            truncations: 0,
-            transactions,
-            ends,
-            strays: Vec::new(),
-        })
-    }
-
-    /// Where the earliest transaction begins that is still open.
-    pub(crate) fn first_unstable(&self) -> Option<Offset> {
-        self.transactions.first()
-    }
-
-    /// Adds the batches that were appended to the last segment. False if the log was truncated
-    /// meanwhile: then none of what was read in the last step was added.
-    fn take_new_batches(&mut self) -> Result<bool> {
-        let path = self.segment.path(Kind::Log);
-        let fail = |error| Error::io("read", &path, error);
-        let bytes = self.file.len().map_err(fail)?;
-        self.stream.seek(Arc::clone(&self.file), self.position, self.end);
-        let mut fills = self.stream.fills();
-        loop {
-            let step = match self.stream.advance(bytes, Offset::MAX) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-                step => step.map_err(fail)?,
-            };
-            let was_read = std::mem::replace(&mut fills, self.stream.fills()) != fills;
-            let ends = !matches!(step, Step::Batch(_));
-            if (was_read || ends) && !self.is_unchanged()? {
-                return Ok(false);
-            }
-            let Step::Batch(header) = step else { break };
-            let (at, size) = (self.stream.position(), header.size_bytes() as u64);
-            let (last, time) = (header.last_offset(), header.max_timestamp);
-            self.cadence.note(&self.indexes, at, size, last, time);
-            if let Some(batch) = self.stream.batch()
-                && self.transactions.batch(&batch).is_err()
-            {
-                // No marker can be read in it: a read of the batch reports the damage.
-                break;
-            }
-            self.position = at.saturating_add(size);
-            self.end = header.next_offset();
-            self.anchor = Some(Anchor { segment: Arc::clone(&self.segment), position: at, header });
-        }
-        self.segment.publish(self.position, self.cadence.largest.0);
-        Ok(true)
-    }
-
-    /// Whether all that is known of the log is still in it.
-    fn is_unchanged(&self) -> Result<bool> {
-        self.anchor.as_ref().map_or(Ok(true), Anchor::is_there)
-    }
-}
 
 /// The log files that hold a log, in order: live ones, and replacements in the place of what they
 /// replace. Their writer may be in the middle of putting one there, or have died in it.
-fn log_files(
+pub(crate) fn log_files(
     dir: &SegmentDir,
     listing: &Listing,
     ends: &mut Ends,
@@ -197,7 +51,7 @@ fn log_files(
 const LISTINGS: usize = 8;
 
 /// Whether the same files are there, and those that are closed have the same lengths.
-fn is_same(before: &Listing, now: &Listing) -> bool {
+pub(crate) fn is_same(before: &Listing, now: &Listing) -> bool {
     let closed = |listing: &Listing| {
         let mut logs: Vec<_> = listing.logs().collect();
         logs.pop();
@@ -215,7 +69,10 @@ fn is_short(error: &Error) -> bool {
 }
 
 /// Looks at a directory, and again when its files were not the same before and after.
-fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> Result<T> {
+pub(crate) fn settled<T>(
+    dir: &SegmentDir,
+    mut look: impl FnMut(&Listing) -> Result<T>,
+) -> Result<T> {
     let mut tries = 1usize;
     loop {
         let listing = Listing::read(dir)?;
@@ -232,7 +89,7 @@ fn settled<T>(dir: &SegmentDir, mut look: impl FnMut(&Listing) -> Result<T>) -> 
 }
 
 /// The segments of a directory as they are now.
-fn survey(
+pub(crate) fn survey(
     dir: &Arc<SegmentDir>,
     checkpoints: &Checkpoints,
     config: &LogConfig,
@@ -300,19 +157,13 @@ fn survey_listed(
 }
 
 /// Where a log with these segments begins.
-fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
+pub(crate) fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
     let first = view.segments.first().map_or(0, |first| first.base);
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
 
 /// How often a segment that looks damaged is looked at before that is believed.
 const LOOKS: usize = 3;
-
-/// What a scan of the last segment found, and its last batch with its position.
-struct Scan {
-    found: Recovered,
-    last: Option<(u64, BatchHeader)>,
-}
 
 /// Reads the last segment up to where its batches end.
 ///
@@ -386,168 +237,4 @@ fn scan_unsynced(
     }
     *transactions = behind;
     Ok(Some(Scan { found, last: None }))
-}
-
-/// Opens a log for reading only, whether or not another process has it open.
-pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<Shared> {
-    config.validate()?;
-    Place::check(path)?;
-    let dir = Arc::new(segment_dir(&config.fs, path, &config, false));
-    Listing::read(&dir)?;
-    let checkpoints = checkpoints_to_read(&dir)?;
-    let (follower, view) = survey(&dir, &checkpoints, &config, &mut Ends::default())?;
-    // A hole that lost files left reads like one that compaction left: only the close knows
-    // better.
-    if config.on_corruption != OnCorruption::Truncate {
-        let strays = read_strays(&dir, &checkpoints, &config)?.into_iter();
-        if let Some(damage) = strays.chain(lost_since_close(&dir, &checkpoints)?).next() {
-            return Err(Error::Corrupt(Box::new(damage)));
-        }
-    }
-    let end = follower.end;
-    let start = start_of(&checkpoints, &view, end)?;
-    Ok(Shared::new(Parts {
-        partition: None,
-        checkpoints,
-        dir,
-        config,
-        recovery: Recovery::default(),
-        view,
-        start,
-        end,
-        durable: start,
-        cleaned: None,
-        writer: None,
-        sync: SyncState::read_only(),
-        follower: Some(follower),
-        ownership: None,
-    }))
-}
-
-impl Shared {
-    /// On a read-only log, looks at the files again; does nothing on any other.
-    pub(crate) fn refresh(&self) -> Result<()> {
-        let Some(follower) = &self.follower else { return Ok(()) };
-        let mut slot = follower.lock();
-        let follower = slot.as_mut().ok_or_else(|| self.closed())?;
-        let (before, revision) = (follower.end, self.revision());
-        let (looked, events) = self.dir.events.hold(|| self.refresh_segments(follower));
-        let end = follower.end;
-        if let Ok(start) = looked {
-            self.start.store(start, Ordering::Release);
-            // Before the end: what a new batch opens is known with it.
-            self.set_first_unstable(follower.first_unstable());
-            self.end.store(end, Ordering::Release);
-        }
-        drop(slot);
-        if looked.is_ok() && (end != before || self.revised_since(revision)) {
-            self.signal.notify();
-        }
-        self.emit_all(events);
-        looked.map(drop)
-    }
-
-    /// On a read-only log, looks whether it was truncated, and at all its files if it was: what
-    /// was read below its end since it was looked at last is of the same log if there was no
-    /// revision.
-    pub(crate) fn recheck(&self) -> Result<()> {
-        let Some(follower) = &self.follower else { return Ok(()) };
-        let anchor = match follower.lock().as_ref() {
-            Some(follower) => follower.anchor.clone(),
-            None => return Err(self.closed()),
-        };
-        let is_there = anchor.map_or(Ok(true), |anchor| anchor.is_there());
-        if is_there.map_err(|error| self.unless_closed(error))? { Ok(()) } else { self.refresh() }
-    }
-
-    /// How many truncations of a read-only log have been noticed.
-    pub(crate) fn truncations(&self) -> u64 {
-        let follower = self.follower.as_ref().map(Mutex::lock);
-        follower.and_then(|follower| Some(follower.as_ref()?.truncations)).unwrap_or(0)
-    }
-
-    /// Looks whether more was appended, the last segment is the last no more, or anything was cut,
-    /// and where the log begins.
-    fn refresh_segments(&self, follower: &mut Follower) -> Result<Offset> {
-        let is_unchanged = follower.take_new_batches()?;
-        let listing = Listing::read(&self.dir)?;
-        let ends = &mut follower.ends;
-        let mut logs = match log_files(&self.dir, &listing, ends) {
-            Ok(logs) => logs,
-            // It may have been put in place meanwhile.
-            Err(_) => settled(&self.dir, |listing| log_files(&self.dir, listing, ends))?,
-        };
-        logs.retain(|file| !follower.strays.contains(file));
-        let view = self.view()?;
-        let (active, position) = (follower.segment.base, follower.position);
-        // The last one grows. Another one that is not as long as it was has been replaced.
-        let is_same = |((file, len), known): (&(SegmentFile, u64), &Arc<Segment>)| {
-            file.base == known.base && (!known.is_sealed() || *len == known.published())
-        };
-        let same =
-            logs.len() == view.segments.len() && logs.iter().zip(&view.segments).all(is_same);
-        let was_cut = logs.iter().any(|(file, len)| file.base == active && *len < position);
-        if same && !was_cut && is_unchanged {
-            return start_of(&self.checkpoints, &view, follower.end);
-        }
-        // What was added to the segment before the next one was begun.
-        follower.take_new_batches()?;
-        self.follow_anew(follower, was_cut)
-    }
-
-    /// Reads the directory again, and tells readers if anything they may have read is there no
-    /// more.
-    fn follow_anew(&self, follower: &mut Follower, was_cut: bool) -> Result<Offset> {
-        let before = follower.end;
-        let (mut next, view) =
-            survey(&self.dir, &self.checkpoints, &self.config, &mut follower.ends)?;
-        // What is not there as it was, but for what was deleted at the front, was cut or
-        // compacted.
-        let first = view.segments.first().map_or(0, |first| first.base);
-        let is_there = |known: &Arc<Segment>| {
-            let same = |now: &Arc<Segment>| {
-                now.base == known.base
-                    && (!known.is_sealed() || now.published() == known.published())
-            };
-            view.segments.iter().any(same)
-        };
-        let known = self.view()?;
-        let lost = match &follower.anchor {
-            Some(anchor) if !anchor.is_there()? => Some(anchor),
-            _ => None,
-        };
-        next.truncations = follower.truncations;
-        if let Some(anchor) = lost
-            && anchor.header.last_offset() >= first
-            && !self.may_be_compacted(anchor, &view)?
-        {
-            next.truncations = next.truncations.saturating_add(1);
-        }
-        let revised = was_cut
-            || lost.is_some()
-            || next.end < before
-            || !known.segments.iter().filter(|known| known.base >= first).all(is_there);
-        *follower = next;
-        let start = start_of(&self.checkpoints, &view, follower.end)?;
-        // A reader that sees the view must see the start, too.
-        self.start.store(start, Ordering::Release);
-        self.update_view(|_| view);
-        if revised {
-            self.set_first_unstable(follower.first_unstable());
-            self.end.store(follower.end, Ordering::Release);
-            self.announce_revision();
-        }
-        Ok(start)
-    }
-
-    /// Whether compaction may be why a batch is not where it was. It leaves the last segment
-    /// alone, and writes down how far it has come, which a truncation takes back.
-    fn may_be_compacted(&self, lost: &Anchor, view: &View) -> Result<bool> {
-        if view.segments.last().is_none_or(|last| last.base <= lost.segment.base) {
-            return Ok(false);
-        }
-        let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
-        Ok(self.config.cleanup_policy.compacts()
-            || cleaned.is_some_and(|cleaned| cleaned > lost.header.base_offset))
-    }
 }

@@ -1,13 +1,10 @@
 //! Following a log: reading what is there, then waiting for more.
 
-use crate::callback;
 use crate::error::Result;
 use crate::log::inner::Shared;
 use crate::log::read::reader::{ReadBatch, Reader};
-use crate::log::read::survey::POLL_INTERVAL;
 use crate::record::StoredRecord;
-use crate::sync::atomic::{Ordering, fence};
-use crate::sync::thread;
+use crate::sync::atomic::Ordering;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -226,43 +223,6 @@ impl futures_core::Stream for Tail {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(crate::Error::Closed { .. })) => Poll::Ready(None),
             Poll::Ready(item) => Poll::Ready(Some(item)),
-        }
-    }
-}
-
-impl Shared {
-    /// On a read-only log, starts a thread that looks at the files while a tail waits. The thread
-    /// ends when no tail waits any more.
-    fn watch(shared: &Arc<Shared>) {
-        if !shared.is_read_only() || shared.watched.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let log = Arc::downgrade(shared);
-        let thread = thread::Builder::new().name("annals-follow".to_owned()).spawn(move || {
-            while let Some(shared) = log.upgrade() {
-                // The next read meets the same error. It does not meet a listener's panic, which
-                // must not end this thread.
-                let refreshed = callback::call(|| shared.refresh());
-                if shared.is_closed() || !matches!(refreshed, Ok(Ok(()))) {
-                    shared.failed_looks.fetch_add(1, Ordering::AcqRel);
-                    shared.signal.notify();
-                }
-                let done = shared.is_closed() || !shared.signal.has_waiters();
-                if done {
-                    shared.watched.store(false, Ordering::Release);
-                    // A tail that begins to wait either sees this store, or is seen here.
-                    fence(Ordering::SeqCst);
-                    if shared.is_closed() || !shared.signal.has_waiters() {
-                        return;
-                    }
-                    shared.watched.store(true, Ordering::Release);
-                }
-                drop(shared);
-                thread::park_timeout(POLL_INTERVAL);
-            }
-        });
-        if thread.is_err() {
-            shared.watched.store(false, Ordering::Release);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Reading everything, to find all damage there is.
 
 use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
+use crate::log::files::losses::lost_since_close;
 use crate::log::inner::Shared;
-use crate::log::open::lost_since_close;
 use crate::log::read::survey::read_strays;
 use crate::log::state::segment_list::View;
 use crate::record::DecodeBuffer;

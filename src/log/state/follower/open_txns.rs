@@ -6,7 +6,7 @@
 
 use crate::compaction::marker_of;
 use crate::error::{InvalidBatch, Result};
-use crate::log::append::replay::states_at;
+use crate::log::files::snapshots::states_at;
 use crate::record::{BatchRef, DecodeBuffer};
 use crate::segment::SegmentDir;
 use crate::segment::recover::Heed;
