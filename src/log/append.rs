@@ -3,6 +3,7 @@
 
 use crate::error::{Error, InvalidBatch, Result, Unsupported};
 use crate::event::Event;
+use crate::fs::WhenFull;
 use crate::log::combine::Group;
 use crate::log::producers::Tracked;
 use crate::log::shared::Shared;
@@ -13,7 +14,6 @@ use crate::record::{
 };
 use crate::segment::Segment;
 use crate::segment::active::{ActiveLog, AppendFailure};
-use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -359,7 +359,7 @@ impl Shared {
             max_timestamp = append_time;
         }
         if self.must_roll(writer, bytes, max_timestamp, last, 1) {
-            self.roll_locked(writer, first, Room::Free)?;
+            self.roll_locked(writer, first, WhenFull::Fail)?;
         }
         stamp_base_offset(batch, first)?;
         let position =

@@ -4,7 +4,7 @@
 use crate::checkpoint::CleanShutdown;
 use crate::error::{CloseReason, Error, ErrorKind, Result, is_storage_full};
 use crate::event::Event;
-use crate::fs::OpenMode;
+use crate::fs::{OpenMode, WhenFull};
 use crate::log::append::Writer;
 use crate::log::checkpoints::Checkpoint;
 use crate::log::config::LogConfig;
@@ -14,13 +14,12 @@ use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::record::BatchHeader;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Room;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{CLEAN_SHUTDOWN, Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::Heed as _;
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::{Segment, SegmentDir, create_log_file, offset_index, time_index};
+use crate::segment::{Segment, SegmentDir, offset_index, time_index};
 use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,14 +40,20 @@ impl Shared {
     /// Closes the active segment and begins one at `base`. The writer lock is held.
     ///
     /// Fails before anything has changed, or not at all.
-    pub(crate) fn roll_locked(&self, writer: &mut Writer, base: Offset, room: Room) -> Result<()> {
+    pub(crate) fn roll_locked(
+        &self,
+        writer: &mut Writer,
+        base: Offset,
+        when_full: WhenFull,
+    ) -> Result<()> {
         if writer.log.position() == 0 && writer.segment.base == base {
             return Ok(());
         }
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = self.clock().monotonic();
         writer.tracked.expire(now, self.config.producer_id_expiration);
-        let (rolled, events) = self.dir.events.hold(|| self.begin_next(writer, base, now, room));
+        let (rolled, events) =
+            self.dir.events.hold(|| self.begin_next(writer, base, now, when_full));
         writer.events.extend(events);
         rolled
     }
@@ -58,11 +63,11 @@ impl Shared {
         writer: &mut Writer,
         base: Offset,
         now: Duration,
-        room: Room,
+        when_full: WhenFull,
     ) -> Result<()> {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
-        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, room)?;
+        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, when_full)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
         next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
         let closed_bytes = writer.log.position();
@@ -138,13 +143,13 @@ impl Shared {
     }
 
     /// Begins a new segment, if the active one is not empty.
-    pub(crate) fn roll(&self, room: Room) -> Result<()> {
+    pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
         let events = {
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             if writer.log.position() > 0 {
-                self.roll_locked(writer, self.end(), room)?;
+                self.roll_locked(writer, self.end(), when_full)?;
             }
             std::mem::take(&mut writer.events)
         };
@@ -236,7 +241,7 @@ impl Shared {
                 writer.take_written(&header, batch.len() as u64);
             }
             let begun = writer.begun;
-            self.begin_next(writer, target, begun, Room::Reserved)
+            self.begin_next(writer, target, begun, WhenFull::UseReserve)
                 .and_then(|()| self.keep_end(target))
         });
         match done {
@@ -546,15 +551,15 @@ pub(crate) fn begin_segment(
     config: &LogConfig,
     base: Offset,
     now: Duration,
-    room: Room,
+    when_full: WhenFull,
 ) -> Result<Writer> {
-    let file = create_log_file(dir, base, room)?;
+    let file = dir.create_log(base, when_full)?;
     let path = dir.path_of(SegmentFile::live(base, Kind::Log));
     let mut reserved = 0;
     if config.preallocate {
         reserved = config.segment_bytes;
         if let Err(error) = file.allocate(reserved) {
-            if room == Room::Reserved && is_storage_full(&error) {
+            if when_full == WhenFull::UseReserve && is_storage_full(&error) {
                 reserved = 0;
             // A file that stayed would claim the offsets that the segment before it takes now:
             // where it cannot be removed, it is used as it is.

@@ -9,13 +9,13 @@ use crate::checkpoint::{
 };
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, LogLocation, Result};
 use crate::event::Event;
-use crate::fs::OpenMode;
+use crate::fs::{Dir, OpenMode, RESERVE_FILES};
 use crate::log::data_checkpoints::{
     DataCheckpoints, Key, LARGEST_FILE_BYTES, name_of, read_clean_shutdowns, read_lines,
     read_offsets,
 };
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT, RESERVES};
+use crate::segment::name::{CLEAN_SHUTDOWN, CLEANED, LOCK, LOG_START, RECOVERY_POINT};
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -57,12 +57,7 @@ impl Checkpoint {
 
     /// A file that cannot be read is reported and counts as none: then more is read than needed.
     /// But without its start a log would have deleted records again, so the directory is refused.
-    pub(crate) fn unreadable(
-        self,
-        dir: &SegmentDir,
-        path: PathBuf,
-        reason: &'static str,
-    ) -> Result<()> {
+    pub(crate) fn unreadable(self, dir: &Dir, path: PathBuf, reason: &'static str) -> Result<()> {
         if self != Checkpoint::Start {
             dir.events.emit(&Event::CheckpointIgnored { path, reason });
             return Ok(());
@@ -127,7 +122,7 @@ enum Kept {
     /// One directory higher, with those of other logs.
     Shared { all: Arc<DataCheckpoints>, key: Key, is_alone: bool },
     /// The same, but this process has neither open: they are read each time.
-    Above { dir: Arc<SegmentDir>, key: Key },
+    Above { dir: Arc<Dir>, key: Key },
 }
 
 impl Checkpoints {
@@ -149,10 +144,7 @@ impl Checkpoints {
     }
 
     /// Creates the checkpoints of a log that is opened read-only, with or without a store.
-    pub(crate) fn to_read(
-        dir: &Arc<SegmentDir>,
-        above: Option<(Arc<SegmentDir>, Key)>,
-    ) -> Checkpoints {
+    pub(crate) fn to_read(dir: &Arc<SegmentDir>, above: Option<(Arc<Dir>, Key)>) -> Checkpoints {
         let own = Kept::Own(Arc::default());
         let kept = above.map_or(own, |(dir, key)| Kept::Above { dir, key });
         Checkpoints { dir: Arc::clone(dir), kept }
@@ -234,7 +226,7 @@ impl Checkpoints {
     pub(crate) fn let_go(&self) {
         match &self.kept {
             Kept::Shared { all, is_alone: true, .. } => all.let_go(),
-            Kept::Above { dir, .. } => dir.let_go(),
+            Kept::Above { dir, .. } => dir.close(),
             Kept::Own(_) | Kept::Shared { .. } => {}
         }
     }
@@ -415,7 +407,7 @@ impl Checkpoints {
     /// Removes what was taken over, once that is durable.
     pub(crate) fn remove_own(&self) -> Result<()> {
         // The lock last: it tells that there are others.
-        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVES);
+        let names = Checkpoint::ALL.map(Checkpoint::file).into_iter().chain(RESERVE_FILES);
         let names = names.chain([CLEAN_SHUTDOWN, LOCK]);
         for path in names.map(|name| self.dir.path.join(name)) {
             match self.dir.fs.remove(&path) {
@@ -432,7 +424,7 @@ impl Checkpoints {
 /// or the new one. A digit that is damaged as if it had been changed so does no harm either: the
 /// lower of the two vouches for no more than was synced, and the higher lies above all that was
 /// compacted.
-pub(crate) fn change_second_line(dir: &SegmentDir, begin: &str) -> Result<()> {
+pub(crate) fn change_second_line(dir: &Dir, begin: &str) -> Result<()> {
     let path = dir.path.join(RECOVERY_POINT);
     let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
     let text = str::from_utf8(&bytes).unwrap_or_default();

@@ -12,10 +12,9 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::fs::{Dir, Reserve};
 use crate::log::checkpoints::{Checkpoint, LINES, change_second_line, doubted};
-use crate::segment::SegmentDir;
 use crate::segment::name::CLEAN_SHUTDOWN;
-use crate::segment::reserve::Reserve;
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +160,7 @@ impl State {
 /// The checkpoints of a data directory. Lock order: `writing`, then `state`.
 #[derive(Debug)]
 pub(crate) struct DataCheckpoints {
-    dir: Arc<SegmentDir>,
+    dir: Arc<Dir>,
     /// One write at a time.
     writing: Mutex<()>,
     /// Leaf lock, never held across I/O.
@@ -175,7 +174,7 @@ impl DataCheckpoints {
     /// The marker of a clean shutdown stays until it is [removed](DataCheckpoints::unmark): an
     /// opening that fails leaves it to the next. `was_foreign` says that another program had the
     /// directory last, if any did.
-    pub(crate) fn open(dir: &Arc<SegmentDir>, was_foreign: bool) -> Result<DataCheckpoints> {
+    pub(crate) fn open(dir: &Arc<Dir>, was_foreign: bool) -> Result<DataCheckpoints> {
         let mut state = State { all_held: true, ..State::default() };
         state.foreign.is_any = was_foreign;
         for checkpoint in Checkpoint::ALL {
@@ -499,7 +498,7 @@ impl DataCheckpoints {
 
     /// Closes the directory, when all logs of it are closed.
     pub(crate) fn let_go(&self) {
-        self.dir.let_go();
+        self.dir.close();
     }
 
     /// The room that is set aside for when the disk is full.
@@ -509,7 +508,7 @@ impl DataCheckpoints {
 }
 
 /// Ignores a full disk for a file that only saves the next opening work, and reports it.
-fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<()> {
+fn unless_full(dir: &Dir, path: PathBuf, written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
@@ -521,10 +520,7 @@ fn unless_full(dir: &SegmentDir, path: PathBuf, written: Result<()>) -> Result<(
 
 /// The offsets in a file of a data directory. One that cannot be read counts as none, where that
 /// is safe.
-pub(crate) fn read_offsets(
-    dir: &SegmentDir,
-    checkpoint: Checkpoint,
-) -> Result<BTreeMap<Key, Offset>> {
+pub(crate) fn read_offsets(dir: &Dir, checkpoint: Checkpoint) -> Result<BTreeMap<Key, Offset>> {
     match read_entries(dir, checkpoint)? {
         Some(entries) => agreed_offsets(dir, checkpoint, entries),
         None => Ok(BTreeMap::new()),
@@ -532,25 +528,18 @@ pub(crate) fn read_offsets(
 }
 
 /// The offsets of the lines that such a file has for a log.
-pub(crate) fn read_lines(
-    dir: &SegmentDir,
-    checkpoint: Checkpoint,
-    key: &Key,
-) -> Result<Vec<Offset>> {
+pub(crate) fn read_lines(dir: &Dir, checkpoint: Checkpoint, key: &Key) -> Result<Vec<Offset>> {
     let lines = read_entries(dir, checkpoint)?.unwrap_or_default().into_iter();
     let of_log = lines.filter(|line| (&line.topic, line.partition) == (&key.0, key.1));
     Ok(of_log.map(|line| line.offset).collect())
 }
 
 /// The lines of such a file, if it is there and can be read.
-fn read_entries(
-    dir: &SegmentDir,
-    checkpoint: Checkpoint,
-) -> Result<Option<Vec<OffsetCheckpointEntry>>> {
+fn read_entries(dir: &Dir, checkpoint: Checkpoint) -> Result<Option<Vec<OffsetCheckpointEntry>>> {
     let path = dir.path.join(checkpoint.file());
     let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
     if let Some(reserve) = dir.reserve() {
-        reserve.note(bytes.len() as u64);
+        reserve.require(bytes.len() as u64);
     }
     match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
         Ok(entries) => Ok(Some(entries)),
@@ -559,7 +548,7 @@ fn read_entries(
 }
 
 fn agreed_offsets(
-    dir: &SegmentDir,
+    dir: &Dir,
     checkpoint: Checkpoint,
     entries: Vec<OffsetCheckpointEntry>,
 ) -> Result<BTreeMap<Key, Offset>> {
@@ -572,9 +561,7 @@ fn agreed_offsets(
 }
 
 /// The state of the logs of a data directory when it was closed cleanly, if it was.
-pub(crate) fn read_clean_shutdowns(
-    dir: &SegmentDir,
-) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
+pub(crate) fn read_clean_shutdowns(dir: &Dir) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
     let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
     Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))
 }
@@ -611,8 +598,8 @@ fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventSink;
     use crate::fs::MemFs;
-    use crate::segment::dir::Events;
     use crate::types::Timestamp;
 
     fn marker() -> CleanShutdown {
@@ -633,7 +620,7 @@ mod tests {
     /// Topics come and go for as long as a store is open, which may be for years.
     #[test]
     fn nothing_is_kept_of_deleted_topics() {
-        let dir = SegmentDir::new(Arc::new(MemFs::new()), "/".into(), Events::default(), 0, true);
+        let dir = Dir::new(Arc::new(MemFs::new()), "/".into(), EventSink::default(), true);
         let checkpoints = DataCheckpoints::open(&Arc::new(dir), false).unwrap();
         checkpoints.commit([]).unwrap();
         for round in 0..1000 {

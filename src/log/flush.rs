@@ -11,12 +11,12 @@
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::fs::OPEN;
 use crate::log::append::FLUSH_NEVER;
 use crate::log::checkpoints::Checkpoint;
 use crate::log::group::Group;
 use crate::log::shared::Shared;
 use crate::segment::Segment;
-use crate::segment::dir::OPEN;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;

@@ -8,8 +8,7 @@
 
 use crate::checkpoint::{SESSION_BYTES, Session};
 use crate::error::{Error, Result, is_storage_full};
-use crate::fs::{DirGuard, DirLock, Fs, HeldDir};
-use crate::segment::SegmentDir;
+use crate::fs::{Dir, DirGuard, DirLock, Fs, HeldDir};
 use crate::segment::name::LOCK;
 use crate::sync::thread;
 use std::io;
@@ -126,7 +125,7 @@ impl WriteLock {
     /// If it did, this run of the machine is not stored until the directory is
     /// [recovered](WriteLock::recovered): a recovery that is itself interrupted must begin again
     /// from the same knowledge.
-    pub(crate) fn take(guard: Option<Box<dyn DirGuard>>, dir: &SegmentDir) -> Result<WriteLock> {
+    pub(crate) fn take(guard: Option<Box<dyn DirGuard>>, dir: &Dir) -> Result<WriteLock> {
         let path = dir.path.join(LOCK);
         let existed = session(&*dir.fs, &path).map_err(|e| Error::io("read", &path, e))?;
         let lock = tried(|| dir.fs.lock(&path))
@@ -156,7 +155,7 @@ impl WriteLock {
     }
 
     /// Stores that the contents of the directory can be relied upon in this run of the machine.
-    pub(crate) fn recovered(&self, dir: &SegmentDir) -> Result<()> {
+    pub(crate) fn recovered(&self, dir: &Dir) -> Result<()> {
         if !self.lost_power && self.is_stored {
             return Ok(());
         }
@@ -165,7 +164,7 @@ impl WriteLock {
 
     /// Writes into the file which process holds the lock, and in which run of the machine. Says
     /// whether there was room.
-    fn write(&self, dir: &SegmentDir, boot: Option<String>) -> Result<bool> {
+    fn write(&self, dir: &Dir, boot: Option<String>) -> Result<bool> {
         let content = Session { process: Some(std::process::id()), boot, is_ours: true }.format();
         let store = || -> io::Result<bool> {
             let file = self.lock.file();

@@ -2,13 +2,13 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{CompactionReport, Event};
+use crate::fs::WhenFull;
 use crate::log::compact::{Pace, Scope};
 use crate::log::config::FOREVER;
 use crate::log::shared::Shared;
 use crate::log::start::Removed;
 use crate::log::view::View;
 use crate::retention::{Extent, Limits, expired};
-use crate::segment::dir::Room;
 use crate::types::{Offset, Timestamp};
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl Shared {
         let last = count.checked_sub(1).and_then(|last| segments.get(last));
         if last.is_some() && count == segments.len() {
             // Then the one that is appended to goes too, and is closed for that.
-            match self.roll(Room::Reserved) {
+            match self.roll(WhenFull::UseReserve) {
                 // Without room for the next one it stays, and those before it go.
                 Err(error) if error.kind() == ErrorKind::StorageFull => {
                     let before = count.checked_sub(2).and_then(|last| segments.get(last));

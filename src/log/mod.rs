@@ -53,9 +53,9 @@ pub use tail::Tail;
 
 use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
+use crate::fs::WhenFull;
 use crate::producer_state::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
-use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
 pub(crate) use checkpoints::Checkpoint;
 pub(crate) use data_checkpoints::DataCheckpoints;
@@ -521,7 +521,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll(Room::Free)
+        self.shared.roll(WhenFull::Fail)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

@@ -8,8 +8,8 @@
 
 use crate::checkpoint::CleanShutdown;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
-use crate::event::{Event, Quarantined};
-use crate::fs::{DirEntry, EntryKind, Fs};
+use crate::event::{Event, EventSink, Quarantined};
+use crate::fs::{Dir, DirEntry, EntryKind, Fs, WhenFull};
 use crate::log::append::Writer;
 use crate::log::change::{begin_segment, roll_age};
 use crate::log::checkpoints::{Checkpoint, Checkpoints, RecoveryPoint};
@@ -25,7 +25,6 @@ use crate::log::shared::{Parts, Shared};
 use crate::log::stray::Strays;
 use crate::log::view::View;
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::{Events, Room};
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
@@ -203,13 +202,9 @@ pub(crate) fn segment_dir(
     config: &LogConfig,
     writable: bool,
 ) -> SegmentDir {
-    SegmentDir::new(
-        Arc::clone(fs),
-        path.to_path_buf(),
-        Events { listener: config.listener.clone() },
-        config.index_interval_bytes,
-        writable,
-    )
+    let events = EventSink::new(config.listener.clone());
+    let dir = Dir::new(Arc::clone(fs), path.to_path_buf(), events, writable);
+    SegmentDir::new(dir, config.index_interval_bytes)
 }
 
 /// The segments that were there at the close and now are not, or are shorter. Those wholly below
@@ -572,7 +567,7 @@ impl Opening {
     /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
-        let writer = begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?;
+        let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
         self.trust(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;

@@ -8,7 +8,8 @@
 //! ```
 
 use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
-use crate::fs::{DirEntry, EntryKind, Fs, OpenMode};
+use crate::event::EventSink;
+use crate::fs::{Dir, DirEntry, EntryKind, Fs, OpenMode};
 use crate::log::checkpoints::{Checkpoint, Checkpoints};
 use crate::log::config::LogConfig;
 use crate::log::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
@@ -16,9 +17,7 @@ use crate::log::lock::{Ownership, Place, WriteLock, has_stopped_since};
 use crate::log::open::{Listing, Opening, segment_dir};
 use crate::log::shared::Shared;
 use crate::segment::SegmentDir;
-use crate::segment::dir::Events;
 use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
-use crate::segment::reserve::Reserve;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,7 +177,7 @@ fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>>
 
 /// Whether a checkpoint of a data directory has a line for a log.
 fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
-    let dir = SegmentDir::new(Arc::clone(fs), data.to_owned(), Events::default(), 0, false);
+    let dir = Dir::new(Arc::clone(fs), data.to_owned(), EventSink::default(), false);
     for checkpoint in Checkpoint::ALL {
         if read_offsets(&dir, checkpoint)?.contains_key(key) {
             return Ok(true);
@@ -233,7 +232,7 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
         let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
         return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
     }
-    let dir = Arc::new(with_own_reserve(dir));
+    let dir = Arc::new(dir.with_own_reserve());
     // Without the lock of the directory, what was listed can have changed since.
     let listing = guard.is_some().then_some(listing);
     let lock = Arc::new(WriteLock::take(guard, &dir)?);
@@ -271,9 +270,9 @@ fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
 /// recovered.
 fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
-    let events = Events { listener: config.listener.clone() };
-    let dir = SegmentDir::new(Arc::clone(&within.fs), above, events, 0, true);
-    let dir = Arc::new(with_own_reserve(dir));
+    let events = EventSink::new(config.listener.clone());
+    let dir = Dir::new(Arc::clone(&within.fs), above, events, true);
+    let dir = Arc::new(dir.with_own_reserve());
     let lock = Arc::new(WriteLock::take(within.guard()?, &dir)?);
     dir.reserve().into_iter().for_each(|reserve| reserve.find());
     let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
@@ -295,12 +294,6 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
     let shared = or_closed(shared, ready)?;
     dir.fill_reserve();
     Ok(shared)
-}
-
-/// A directory with room set aside in it for when the disk is full.
-fn with_own_reserve(dir: SegmentDir) -> SegmentDir {
-    let reserve = Reserve::new(&dir.fs, &dir.path, &dir.events);
-    dir.with_reserve(Some(Arc::new(reserve)))
 }
 
 /// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside
@@ -352,7 +345,7 @@ pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> 
     let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
     let above = data_dir_above(&place)?.map(|(above, key)| {
         let (fs, events) = (Arc::clone(&place.fs), dir.events.clone());
-        (Arc::new(SegmentDir::new(fs, above, events, 0, false)), key)
+        (Arc::new(Dir::new(fs, above, events, false)), key)
     });
     Ok(Checkpoints::to_read(dir, above))
 }

@@ -37,13 +37,13 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::fs::WhenFull;
 use crate::log::append::Writer;
 use crate::log::change::begin_segment;
 use crate::log::checkpoints::Checkpoint;
 use crate::log::config::OnCorruption;
 use crate::log::open::{Listing, Opening};
 use crate::log::producers::Replay;
-use crate::segment::dir::Room;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
@@ -174,8 +174,13 @@ impl Opening {
                 self.trust(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
-                let writer =
-                    begin_segment(&self.dir, &self.config, recovery_point, now, Room::Reserved)?;
+                let writer = begin_segment(
+                    &self.dir,
+                    &self.config,
+                    recovery_point,
+                    now,
+                    WhenFull::UseReserve,
+                )?;
                 (writer, recovery_point)
             }
             // The recovery point was wrong: a lower one does not vouch for what it did.
@@ -227,7 +232,7 @@ impl Opening {
             })));
         }
         let now = self.config.clock.monotonic();
-        Ok((begin_segment(&self.dir, &self.config, start, now, Room::Reserved)?, start))
+        Ok((begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?, start))
     }
 
     /// Whether offsets whose records are gone stay without any.

@@ -350,7 +350,7 @@ impl Shared {
         // With no lock held: what is closed here may be of a file system of the caller's.
         drop((view, follower, unsynced));
         self.checkpoints.let_go();
-        self.dir.let_go();
+        self.dir.close();
     }
 
     // Offsets.

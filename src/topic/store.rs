@@ -2,14 +2,13 @@
 
 use crate::clock::Clock;
 use crate::error::{CloseReason, Error, Result, TopicError};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::fs::MemFs;
 use crate::log::{
     self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
     WriteLock,
 };
 use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
-use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::topic::births::{Births, Moment};
@@ -492,7 +491,7 @@ impl StoreShared {
         let ended = failed.map_or(done, Err);
         let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
-        self.directory.dir.let_go();
+        self.directory.dir.close();
         self.note_change();
         ended
     }
@@ -539,7 +538,7 @@ impl StoreShared {
         on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
         let events = &self.directory.dir.events;
-        let are_held_back = Events::are_held_back();
+        let are_held_back = EventSink::are_held_back();
         let done = on_threads(&|item| {
             if are_held_back {
                 hold_wakers(|| events.hold(|| work(item)))

@@ -48,9 +48,9 @@ pub use config::GroupCoordinatorConfig;
 use crate::callback;
 use crate::clock::Clock;
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
+use crate::event::EventSink;
 use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
 use crate::notify::wake_after;
-use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::topic::births::Moment;
@@ -85,7 +85,7 @@ pub(crate) struct Coordinator {
     clock: Arc<dyn Clock>,
     topic: Topic,
     /// Where events go.
-    events: Events,
+    events: EventSink,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
     partitions: Vec<Partition>,

@@ -7,10 +7,9 @@
 use crate::callback;
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::notify::Notify;
 use crate::record::BatchBuilder;
-use crate::segment::dir::Events;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::topic::producer::buffer::Buffer;
@@ -103,7 +102,7 @@ impl Shared {
     }
 
     /// Where events of logs go.
-    pub(super) fn events(&self) -> &Events {
+    pub(super) fn events(&self) -> &EventSink {
         &self.store.shared().directory.dir.events
     }
 
