@@ -1,0 +1,96 @@
+//! The offsets that a log stores in checkpoint files.
+
+use crate::checkpoint::{CLEANED, LOG_START, RECOVERY_POINT, marking_digit};
+use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::event::Event;
+use crate::fs::{Dir, OpenMode};
+use crate::types::Offset;
+use std::hash::Hash;
+use std::io;
+use std::path::PathBuf;
+
+/// An offset that is written down of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Checkpoint {
+    /// All below it was synced.
+    RecoveryPoint,
+    /// The start of the log.
+    Start,
+    /// All below it was compacted.
+    Cleaned,
+}
+
+impl Checkpoint {
+    pub(crate) const ALL: [Checkpoint; 3] =
+        [Checkpoint::RecoveryPoint, Checkpoint::Start, Checkpoint::Cleaned];
+
+    /// In the order in which they are written: where a recovery point is ours, recovery relies on
+    /// the others.
+    pub(crate) const WRITTEN: [Checkpoint; 3] =
+        [Checkpoint::Cleaned, Checkpoint::Start, Checkpoint::RecoveryPoint];
+
+    /// The file it is in.
+    pub(crate) const fn file(self) -> &'static str {
+        match self {
+            Checkpoint::RecoveryPoint => RECOVERY_POINT,
+            Checkpoint::Start => LOG_START,
+            Checkpoint::Cleaned => CLEANED,
+        }
+    }
+
+    /// A file that cannot be read is reported and counts as none: then more is read than needed.
+    /// But without its start a log would have deleted records again, so the directory is refused.
+    pub(crate) fn unreadable(self, dir: &Dir, path: PathBuf, reason: &'static str) -> Result<()> {
+        if self != Checkpoint::Start {
+            dir.events.emit(&Event::CheckpointIgnored { path, reason });
+            return Ok(());
+        }
+        let reason = CorruptionKind::Malformed(reason);
+        Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
+    }
+}
+
+/// The recovery point, and what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RecoveryPoint {
+    /// Everything below was synced: recovery need not read it. 0 where nothing is known.
+    pub(crate) synced: Offset,
+    /// Nothing at or above was ever compacted: offsets without a batch there were lost. `None`
+    /// where that is not known, because the recovery point is lost, or a broker wrote it.
+    pub(crate) uncompacted: Option<Offset>,
+    /// Whether another program had the log last, or may have: what the log should look like is not
+    /// known then.
+    pub(crate) is_foreign: bool,
+    /// Whether the start may be missing in its file, because there was no room for it.
+    pub(crate) is_doubted: bool,
+}
+
+impl RecoveryPoint {
+    pub(crate) fn new(point: Option<Offset>, is_foreign: bool, is_doubted: bool) -> RecoveryPoint {
+        let highest = point.map(|point| point.saturating_add(u64::from(is_doubted)));
+        RecoveryPoint {
+            synced: point.unwrap_or(0),
+            uncompacted: highest.filter(|_| !is_foreign),
+            is_foreign,
+            is_doubted,
+        }
+    }
+}
+
+/// The largest file that is read: a line for each of a few hundred thousand logs.
+pub(crate) const LARGEST_FILE_BYTES: u64 = 64 << 20;
+
+/// [Marks](marking_digit) the second of two equal lines of recovery points, which begin like this,
+/// without taking any room.
+pub(crate) fn change_second_line(dir: &Dir, begin: &str) -> Result<()> {
+    let path = dir.path.join(RECOVERY_POINT);
+    let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    let Some((at, digit)) = marking_digit(text, begin) else { return Ok(()) };
+    let change = || -> io::Result<()> {
+        let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
+        file.write_all_at(&[digit], at)?;
+        file.sync_data()
+    };
+    change().map_err(|error| Error::io("write", &path, error))
+}
