@@ -317,7 +317,7 @@ impl Pass<'_> {
             if !self.replace(old, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
-            members.iter().for_each(|source| source.segment.let_go());
+            members.iter().for_each(|source| source.segment.release_file());
             disposal.close(files);
             note(report, members, &done);
         }
