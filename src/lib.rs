@@ -526,6 +526,9 @@ pub mod docs;
 mod error;
 mod event;
 pub mod fs;
+// The schedules that are checked are those of a log.
+#[cfg(not(shuttle))]
+mod group;
 pub mod inspect;
 mod log;
 mod notify;
@@ -551,6 +554,13 @@ pub use error::{
     Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
+#[cfg(not(shuttle))]
+pub use group::assignor;
+#[cfg(not(shuttle))]
+pub use group::{
+    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, GroupState, ListedGroups,
+    MemberDescription, MemberIdentity, OffsetAndMetadata,
+};
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
 pub use log::{
@@ -563,17 +573,14 @@ pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 #[cfg(all(feature = "serde", not(shuttle)))]
 pub use topic::Json;
 #[cfg(not(shuttle))]
-pub use topic::assignor;
-#[cfg(not(shuttle))]
 pub use topic::{
     Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
     ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
-    Deserialize, DeserializeContext, GroupCoordinatorConfig, GroupDescription, GroupListing,
-    GroupOffset, GroupState, IsolationLevel, ListedGroups, MemberDescription, MemberIdentity,
-    OfflinePartitions, OffsetAndMetadata, PartitionDescription, Partitioner, PartitionerChoice,
-    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats, RebalanceContext,
-    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicPattern, TopicProducer,
+    Deserialize, DeserializeContext, IsolationLevel, OfflinePartitions, PartitionDescription,
+    Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
+    ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, ResetTo, SendHandle,
+    Serialize, SerializeContext, Store, StoreConfig, StoreView, Topic, TopicConfig,
+    TopicDescription, TopicPattern, TopicProducer,
 };
 #[cfg(not(shuttle))]
 pub use topic::{

@@ -11,12 +11,9 @@
 //! ```
 
 use crate::sync::Mutex;
+use crate::types::Moment;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
-
-/// A point in the order in which partitions are made. The earliest is the opening of the store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
 
 /// The births since the store was opened.
 ///

@@ -1,8 +1,8 @@
 //! Creating topics, and giving them more partitions.
 
 use crate::error::{Error, Result, TopicError};
+use crate::group::coordinator::Coordinator;
 use crate::log::{Log, LogConfig};
-use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::MOST_PARTITIONS;
 use crate::topic::handle::{Slot, Topic, TopicShared};

@@ -1,8 +1,8 @@
 //! Deleting topics, and finishing interrupted deletions.
 
 use crate::error::{CloseReason, Error, Result, TopicError};
+use crate::group::coordinator::Coordinator;
 use crate::log::Log;
-use crate::topic::coordinator::Coordinator;
 use crate::topic::definition::{Definition, State};
 use crate::topic::handle::Topic;
 use crate::topic::name;

@@ -22,9 +22,9 @@
 //! | `settings` | which options of a log correspond to Kafka's settings of a topic |
 //! | `births` | which partitions were created after a consumer began to read their topic |
 //! | [`partitioner`] | to which partition a record goes |
-//! | [`assignor`], [`protocol`] | which member gets which partition, and the messages between members |
-//! | [`group`] | the next state of a group when members join, leave, hang, or commit |
-//! | [`offsets`] | the meaning of the records of `__consumer_offsets`, and the offsets that result |
+//! | `assignor`, `protocol` | which member gets which partition, and the messages between members |
+//! | `group` | the next state of a group when members join, leave, hang, or commit |
+//! | `offsets` | the meaning of the records of `__consumer_offsets`, and the offsets that result |
 //! | [`serialize`] | the bytes of a key or a value |
 //!
 //! The other modules *do* the work, with the files, the locks and the clock:
@@ -35,7 +35,7 @@
 //! | [`directory`], [`producer_ids`] | the files of a store that do not belong to a log |
 //! | [`producer`] | collects records, writes batches, retries |
 //! | [`consumer`] | reads on the thread that polls; joins groups |
-//! | [`coordinator`] | applies the steps of groups, and stores each before it takes effect |
+//! | `coordinator` | applies the steps of groups, and stores each before it takes effect |
 //! | [`typed`] | typed keys and values for both |
 //! | [`admin`], [`view`] | describe and change all of it, in the process that has the store open; read it from another process |
 //!
@@ -46,21 +46,18 @@
 //! the only one that is held while records are written. The order of all locks is in
 //! [`docs::concurrency`](crate::docs::concurrency#the-locks-of-a-store).
 
-pub mod assignor;
-mod group;
-mod offsets;
 #[allow(dead_code, unreachable_pub, reason = "used by the store")]
 pub(crate) mod partitioner;
-pub(crate) mod protocol;
 
 mod admin;
+mod admin_groups;
 mod births;
 mod consumer;
-mod coordinator;
 mod creation;
 mod definition;
 mod deletion;
 mod directory;
+mod groups;
 mod handle;
 mod in_parallel;
 mod metadata;
@@ -76,19 +73,16 @@ mod store;
 mod store_config;
 mod typed;
 mod view;
+mod view_groups;
 mod watchers;
 
 pub use admin::{Admin, PartitionDescription, TopicDescription};
+pub use admin_groups::ResetTo;
 pub use consumer::{
     AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, IsolationLevel, OffsetAndMetadata,
-    RebalanceContext, RebalanceListener, TopicPattern,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, IsolationLevel, RebalanceContext,
+    RebalanceListener, TopicPattern,
 };
-pub use coordinator::{
-    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, ListedGroups,
-    MemberDescription, MemberIdentity, ResetTo,
-};
-pub use group::GroupState;
 pub use handle::Topic;
 pub use partitioner::Partitioner;
 pub use producer::{

@@ -57,13 +57,6 @@ pub(crate) fn of_key(key: &[u8], partitions: u32) -> Option<u32> {
     (murmur2(key) & !SIGN).checked_rem(partitions)
 }
 
-/// The partition of a group or a transactional id in the topic that keeps them. `None` if that has
-/// no partitions.
-pub(crate) fn of_id(id: &str, partitions: u32) -> Option<u32> {
-    // The one hash whose absolute value is not an `i32` counts as 0.
-    java_hash(id).checked_abs().unwrap_or(0).unsigned_abs().checked_rem(partitions)
-}
-
 /// Kafka's hash of keys. Kafka shows it as a signed number.
 pub(crate) fn murmur2(bytes: &[u8]) -> u32 {
     const FACTOR: u32 = 0x5bd1_e995;
@@ -82,11 +75,6 @@ pub(crate) fn murmur2(bytes: &[u8]) -> u32 {
     }
     hash = (hash ^ hash >> 13).wrapping_mul(FACTOR);
     hash ^ hash >> 15
-}
-
-/// Java's hash of strings.
-pub(crate) fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }
 
 /// One after the other, whatever the key. One for each topic.
@@ -204,19 +192,6 @@ mod tests {
         }
         // Bytes count as 0 to 255, the last ones too.
         assert_eq!(murmur2(&[0xff]) as i32, -311467685);
-    }
-
-    #[test]
-    fn the_hash_of_strings_is_javas() {
-        for (text, hash) in
-            [("", 0), ("my-group", -1906497762), ("polygenelubricants", i32::MIN), ("😀", 1772899)]
-        {
-            assert_eq!(java_hash(text), hash, "{text}");
-        }
-        assert_eq!(of_id("my-group", 50), Some(12));
-        assert_eq!(of_id("txn-1", 50), Some(10));
-        assert_eq!(of_id("polygenelubricants", 50), Some(0));
-        assert_eq!(of_id("", 0), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::event::Event;
 use crate::fs::MemFs;
+use crate::group::coordinator::Coordinator;
 use crate::log::{
     self, CleanupPolicy, DataCheckpoints, Log, LogConfig, Maintainer, MaintenanceReport, Place,
     WriteLock,
@@ -12,8 +13,7 @@ use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::topic::births::{Births, Moment};
-use crate::topic::coordinator::{Coordinator, OFFSETS_TOPIC};
+use crate::topic::births::Births;
 use crate::topic::definition::{Definition, State};
 use crate::topic::directory::Directory;
 use crate::topic::handle::{Slot, Topic, TopicShared};
@@ -25,6 +25,7 @@ use crate::topic::settings::TopicConfig;
 use crate::topic::store_config::OfflinePartitions;
 use crate::topic::store_config::StoreConfig;
 use crate::topic::watchers::Watchers;
+use crate::types::Moment;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -219,12 +220,6 @@ impl Store {
     /// [`Error::InvalidConfig`]
     pub fn in_memory(config: StoreConfig) -> Result<Store> {
         Store::open("data", config.fs(MemFs::new()).maintenance(None).recovery_threads(1))
-    }
-
-    /// Returns the coordinator of the groups, if this directory ever had any.
-    pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
-        let topic = self.topic(OFFSETS_TOPIC).ok();
-        topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()
     }
 
     /// Returns a topic by its name.

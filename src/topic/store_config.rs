@@ -4,8 +4,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::fs::Fs;
+use crate::group::config::GroupCoordinatorConfig;
 use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
-use crate::topic::coordinator::GroupCoordinatorConfig;
 use crate::topic::settings::default_log;
 use std::sync::Arc;
 

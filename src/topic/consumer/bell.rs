@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::notify::Notify;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 /// Rings when there may be work: records, topics, an answer of the group, a call of the waker.
@@ -17,7 +17,18 @@ pub(crate) struct Bell {
     woken: AtomicBool,
 }
 
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
 impl Bell {
+    /// Returns a waker that rings it.
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
     pub(crate) fn ring(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         self.signal.notify();

@@ -2,7 +2,8 @@
 
 use crate::callback::{self, Panicked};
 use crate::error::{ConsumeError, Result};
-use crate::topic::consumer::{Consumer, ConsumerRecords, OffsetAndMetadata};
+use crate::group::offsets::OffsetAndMetadata;
+use crate::topic::consumer::{Consumer, ConsumerRecords};
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
 //! Committing positions.
 
 use crate::error::{CommitError, ConsumeError, Error, ErrorKind, GroupError, Result};
-use crate::topic::consumer::{Consumer, GroupHandle, OffsetAndMetadata, Partition};
-use crate::topic::group::Committer;
+use crate::group::membership::Committer;
+use crate::group::offsets::OffsetAndMetadata;
+use crate::topic::consumer::{Consumer, GroupHandle, Partition};
 use crate::types::TopicPartition;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The options of a consumer.
 
 use crate::error::{Error, Result};
-use crate::topic::assignor::{Assignor, CooperativeSticky, Range};
+use crate::group::assignor::{Assignor, CooperativeSticky, Range};
 use crate::topic::consumer::callbacks::ConsumerInterceptor;
 use std::fmt;
 use std::sync::Arc;

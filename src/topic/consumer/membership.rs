@@ -13,12 +13,14 @@
 //! once.
 
 use crate::error::{GroupError, Result};
-use crate::topic::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
+use crate::group::assignor::{Assignments, Assignor, Member, RebalanceProtocol};
+use crate::group::membership::{
+    Answer, CONSUMER, Caller, Committer, Join, JoinAs, Joined, Protocol,
+};
+use crate::group::protocol::{Assignment, LAST_VERSION, NO_GENERATION, Subscription};
 use crate::topic::consumer::callbacks::{Happening, guarded};
 use crate::topic::consumer::partition::Partition;
 use crate::topic::consumer::{Consumer, GroupHandle};
-use crate::topic::group::{Answer, CONSUMER, Caller, Committer, Join, JoinAs, Joined, Protocol};
-use crate::topic::protocol::{Assignment, LAST_VERSION, NO_GENERATION, Subscription};
 use crate::types::TopicPartition;
 use crate::uuid::TopicId;
 use bytes::Bytes;
@@ -245,7 +247,7 @@ impl Consumer {
             max_poll_interval: Some(self.config.max_poll_interval),
         };
         let since = topics.iter().map(|topic| (topic.clone(), self.since.of(topic))).collect();
-        let joined = match group.coordinator.join(&group.name, join, since, &self.bell) {
+        let joined = match group.coordinator.join(&group.name, join, since, &self.bell.waker()) {
             Err(crate::Error::Group(refusal)) => return self.refused(*refusal),
             joined => joined,
         };

@@ -53,11 +53,12 @@ pub use bell::ConsumerWaker;
 pub use callbacks::{ConsumerInterceptor, RebalanceContext, RebalanceListener};
 pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use interest::TopicPattern;
-pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords, OffsetAndMetadata};
+pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
 
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Result};
-use crate::topic::coordinator::Coordinator;
+use crate::group::coordinator::Coordinator;
+use crate::group::offsets::OffsetAndMetadata;
 use crate::topic::store::Store;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt, Timestamp};

@@ -3,10 +3,10 @@
 use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
-use crate::topic::births::Moment;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
 use crate::topic::handle::Topic;
+use crate::types::Moment;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! Polling: returns the records that are there, or waits for some.
 
 use crate::error::{ConsumeError, Error, Result};
+use crate::group::offsets::OffsetAndMetadata;
+use crate::topic::consumer::Consumer;
 use crate::topic::consumer::config::AutoOffsetReset;
 use crate::topic::consumer::interest::Interest;
 use crate::topic::consumer::partition::{Partition, Room};
 use crate::topic::consumer::records::{ConsumerRecord, ConsumerRecords};
-use crate::topic::consumer::{Consumer, OffsetAndMetadata};
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::collections::BTreeMap;

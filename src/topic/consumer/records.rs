@@ -2,7 +2,6 @@
 
 use crate::record::StoredRecord;
 use crate::types::TopicPartition;
-use crate::types::{LeaderEpoch, Offset};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -126,17 +125,6 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
     }
 }
 
-/// A committed offset with its metadata. An [`Offset`] converts into it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetAndMetadata {
-    /// The offset of the next record to read.
-    pub offset: Offset,
-    /// The leader epoch of the last record that was read, if known.
-    pub leader_epoch: Option<LeaderEpoch>,
-    /// Any text, up to 4096 bytes.
-    pub metadata: String,
-}
-
 /// The identity of a consumer in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -149,10 +137,4 @@ pub struct ConsumerGroupMetadata {
     pub member_id: String,
     /// The name of a static member, which stays the same over restarts.
     pub instance_id: Option<String>,
-}
-
-impl From<Offset> for OffsetAndMetadata {
-    fn from(offset: Offset) -> OffsetAndMetadata {
-        OffsetAndMetadata { offset, leader_epoch: None, metadata: String::new() }
-    }
 }

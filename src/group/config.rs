@@ -1,7 +1,7 @@
 //! The options of all groups of a store.
 
 use crate::error::{Error, Result};
-use crate::topic::group::GroupConfig;
+use crate::group::membership::GroupConfig;
 use std::time::Duration;
 
 /// The options of the consumer groups of a [`Store`](crate::Store): Kafka's broker settings
@@ -48,6 +48,11 @@ impl GroupCoordinatorConfig {
     pub fn offsets_partitions(mut self, partitions: u32) -> Self {
         self.offsets_partitions = partitions;
         self
+    }
+
+    /// Returns the number of partitions with which `__consumer_offsets` is created.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.offsets_partitions
     }
 
     /// Sets how long unused offsets are kept.

@@ -1,15 +1,11 @@
 //! The stored state of groups, read beside the process that runs them.
 
 use crate::error::{Error, GroupError, Result, TopicError};
-use crate::topic::consumer::OffsetAndMetadata;
-use crate::topic::coordinator::admin::members;
-use crate::topic::coordinator::shard::Shard;
-use crate::topic::coordinator::{
-    GroupDescription, GroupListing, GroupOffset, ListedGroups, OFFSETS_TOPIC,
-};
-use crate::topic::group::GroupState;
-use crate::topic::offsets::{GroupMetadata, OffsetTable};
-use crate::topic::partitioner;
+use crate::group::admin::{GroupDescription, GroupListing, GroupOffset, ListedGroups, members};
+use crate::group::membership::GroupState;
+use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetTable, partition_of};
+use crate::group::shard::Shard;
+use crate::topic::name::CONSUMER_OFFSETS;
 use crate::topic::view::StoreView;
 use crate::types::TopicPartition;
 
@@ -28,7 +24,7 @@ impl StoreView {
     /// `__consumer_offsets` has.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         let mut listed = ListedGroups::default();
-        for number in 0..self.count(OFFSETS_TOPIC)? {
+        for number in 0..self.count(CONSUMER_OFFSETS)? {
             listed.add(number, self.table(number).map(|table| self.listings(&table)));
         }
         Ok(listed.sorted())
@@ -44,8 +40,8 @@ impl StoreView {
     /// group cannot be read for.
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let unknown = || GroupError::UnknownGroup { group: group.to_owned() };
-        let count = self.count(OFFSETS_TOPIC)?;
-        let number = partitioner::of_id(group, count).ok_or_else(unknown)?;
+        let count = self.count(CONSUMER_OFFSETS)?;
+        let number = partition_of(group, count).ok_or_else(unknown)?;
         let table = self.table(number)?;
         if !table.group_names().contains(group) {
             return Err(unknown().into());
@@ -95,7 +91,7 @@ impl StoreView {
     }
 
     fn table(&self, number: u32) -> Result<OffsetTable> {
-        match self.partition(OFFSETS_TOPIC, number) {
+        match self.partition(CONSUMER_OFFSETS, number) {
             Ok(log) => Shard::read(number, &log).map(|(table, _)| table),
             // It is being made.
             Err(Error::Topic(error)) if matches!(*error, TopicError::PartitionElsewhere { .. }) => {

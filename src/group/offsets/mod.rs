@@ -30,6 +30,44 @@ use bytes::Bytes;
 /// The longest metadata that Kafka takes with a commit, in bytes.
 pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
+/// A committed offset with its metadata. An [`Offset`] converts into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetAndMetadata {
+    /// The offset of the next record to read.
+    pub offset: Offset,
+    /// The leader epoch of the last record that was read, if known.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Any text, up to 4096 bytes.
+    pub metadata: String,
+}
+
+impl From<Offset> for OffsetAndMetadata {
+    fn from(offset: Offset) -> OffsetAndMetadata {
+        OffsetAndMetadata { offset, leader_epoch: None, metadata: String::new() }
+    }
+}
+
+impl OffsetAndMetadata {
+    /// Returns `None` for an offset from which no consumer can continue.
+    pub(crate) fn from_stored(stored: &CommittedOffset) -> Option<OffsetAndMetadata> {
+        let offset: Offset = stored.next()?;
+        let leader_epoch = (stored.leader_epoch >= 0).then_some(stored.leader_epoch);
+        Some(OffsetAndMetadata { offset, leader_epoch, metadata: stored.metadata.clone() })
+    }
+}
+
+/// The partition of a group or a transactional id in the topic that keeps them. `None` if that has
+/// no partitions.
+pub(crate) fn partition_of(id: &str, partitions: u32) -> Option<u32> {
+    // The one hash whose absolute value is not an `i32` counts as 0.
+    java_hash(id).checked_abs().unwrap_or(0).unsigned_abs().checked_rem(partitions)
+}
+
+/// Java's hash of strings.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+}
+
 /// A record of the offsets topic. Without a value it removes what its key names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OffsetsRecord {

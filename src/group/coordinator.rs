@@ -8,11 +8,11 @@
 //!  consumer a ── join, sync, commit ──┐                       ┌─▶ Group            its members and generation
 //!  consumer b ── begins to poll ──────┼─▶ Shard (one lock) ───┼─▶ __consumer_offsets-7
 //!  Admin ─────── describes ───────────┘     │                 └─▶ OffsetTable      its committed offsets
-//!                                           └─ answers, by member; an answer rings the member's bell
+//!                                           └─ answers, by member; an answer wakes the member
 //! ```
 //!
 //! No call blocks in here. A consumer leaves its request, goes on with its poll, and waits there
-//! for its bell, for records, or for the next deadline of its group, all at once. So the
+//! for its waker, for records, or for the next deadline of its group, all at once. So the
 //! coordinator needs no thread: each poll checks the deadlines of its group, and so does any other
 //! call that uses the group.
 //!
@@ -34,109 +34,83 @@
 //! is opened again, where Kafka waits for their session to end. Static members have their session
 //! timeout to come back.
 
-mod admin;
-mod config;
-mod shard;
-mod view;
-
-pub use admin::{
-    GroupDescription, GroupListing, GroupOffset, ListedGroups, MemberDescription, MemberIdentity,
-    ResetTo,
-};
-pub use config::GroupCoordinatorConfig;
-
 use crate::callback;
 use crate::clock::Clock;
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
-use crate::log::{CleanupPolicy, Log, LogConfig, Maintainer};
-use crate::notify::wake_after;
+use crate::group::config::GroupCoordinatorConfig;
+use crate::group::membership::{
+    Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
+};
+use crate::group::offsets::{
+    CommittedOffset, MAX_METADATA_BYTES, OffsetAndMetadata, OffsetKey, OffsetsRecord, partition_of,
+};
+use crate::group::shard::{MemberMailbox, Now, Shard};
+use crate::log::{Log, Maintainer};
+use crate::notify::{wake_after, wake_all};
 use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::topic::births::Moment;
-use crate::topic::consumer::{Bell, OffsetAndMetadata};
-use crate::topic::group::{
-    Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
-};
-use crate::topic::handle::Topic;
-use crate::topic::offsets::{CommittedOffset, MAX_METADATA_BYTES, OffsetKey, OffsetsRecord};
-use crate::topic::partitioner;
-use crate::topic::settings::TopicConfig;
-use crate::topic::store::Store;
+use crate::types::Moment;
+use crate::types::Timestamp;
 use crate::types::TopicPartition;
-use crate::types::{Offset, Timestamp};
 use bytes::Bytes;
-use shard::{Now, Shard, Slot};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
-
-/// The topic that offsets and groups are kept in.
-pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
-/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all
-/// of it holds or nothing.
-const MAX_BATCH_BYTES: u64 = 64 << 20;
 
 /// The groups of a store.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    config: GroupCoordinatorConfig,
-    clock: Arc<dyn Clock>,
-    topic: Topic,
+    pub(super) config: GroupCoordinatorConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    logs: Box<dyn GroupLogs>,
     /// Where events go.
     events: Events,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
-    partitions: Vec<Partition>,
+    pub(super) partitions: Vec<Partition>,
     /// Since when there is this one: what its member ids have that no earlier one's have.
     since: Timestamp,
     next_member: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Partition {
-    number: u32,
+pub(super) struct Partition {
+    pub(super) number: u32,
     /// `None` until it was read. Taken with no other lock of the crate held but that of changes to
     /// topics; held while its log is appended to.
     shard: Mutex<Option<Shard>>,
 }
 
-impl Store {
-    /// Returns the coordinator of its groups.
-    pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
-        if let Some(coordinator) = &*self.shared().coordinator.lock() {
-            return Ok(Arc::clone(coordinator));
-        }
-        // Each caller that finds none creates one, with no lock held; the first one stays.
-        let made = Arc::new(Coordinator::new(self)?);
-        Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
-    }
+/// The logs of the topic in which groups are stored.
+pub(crate) trait GroupLogs: fmt::Debug + Send + Sync {
+    /// Returns the log of a partition. Fails if the partition is offline.
+    fn log(&self, partition: u32) -> Result<Log>;
 }
 
 impl Coordinator {
-    fn new(store: &Store) -> Result<Coordinator> {
-        let shared = store.shared();
-        let config = shared.config.group_coordinator.clone();
-        let log = LogConfig::default()
-            .cleanup_policy(CleanupPolicy::Compact)
-            .segment_bytes(100 << 20)
-            .max_message_bytes(MAX_BATCH_BYTES);
-        let topic = TopicConfig::default().partitions(config.offsets_partitions).log(log);
-        let topic = store.internal_topic(OFFSETS_TOPIC, topic)?;
-        topic.check_whole("groups are found by how many there are; keep them where all are")?;
+    /// Creates the coordinator of the groups in `logs`, a topic with this number of partitions.
+    pub(crate) fn new(
+        logs: Box<dyn GroupLogs>,
+        partitions: u32,
+        config: GroupCoordinatorConfig,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        maintainer: Option<Maintainer>,
+    ) -> Coordinator {
         let partition = |number| Partition { number, shard: Mutex::new(None) };
-        let clock = Arc::clone(&shared.config.log.clock);
-        Ok(Coordinator {
+        Coordinator {
             config,
-            events: shared.directory.dir.events.clone(),
-            maintainer: shared.maintainer.clone(),
-            partitions: (0..topic.partition_count()).map(partition).collect(),
-            topic,
+            events,
+            maintainer,
+            partitions: (0..partitions).map(partition).collect(),
+            logs,
             since: clock.now(),
             clock,
             next_member: AtomicU64::new(0),
-        })
+        }
     }
 
     fn now(&self) -> Now {
@@ -144,20 +118,20 @@ impl Coordinator {
     }
 
     /// The partition that a group is kept in.
-    fn partition(&self, group: &str) -> Result<&Partition> {
+    pub(super) fn partition(&self, group: &str) -> Result<&Partition> {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
-        let number = partitioner::of_id(group, count).and_then(|n| usize::try_from(n).ok());
+        let number = partition_of(group, count).and_then(|n| usize::try_from(n).ok());
         let found = number.and_then(|number| self.partitions.get(number));
         found.ok_or(Error::StoreClosed)
     }
 
     /// The log of a partition, unless that is offline.
     fn log(&self, partition: &Partition) -> Result<Log> {
-        self.topic.partition(partition.number)
+        self.logs.log(partition.number)
     }
 
     /// Does something with what is in a partition.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
@@ -184,7 +158,7 @@ impl Coordinator {
     }
 
     /// Does the work unless the partition is empty, without reading it for that.
-    fn with_any<T: Default>(
+    pub(super) fn with_any<T: Default>(
         &self,
         partition: &Partition,
         act: impl FnOnce(&mut Shard, Now) -> Result<T>,
@@ -239,21 +213,21 @@ impl Coordinator {
     }
 
     /// Makes a step of a group, and does what comes of it.
-    fn step<T>(
+    pub(super) fn step<T>(
         &self,
         group: &str,
         call: impl FnOnce(&mut Group, Duration) -> Step<T>,
     ) -> Result<Result<T, GroupError>> {
         let partition = self.partition(group)?;
-        let (result, bells) = self.with(partition, |shard, now| {
+        let (result, wakers) = self.with(partition, |shard, now| {
             let entry = shard.entry(group, &self.config);
             let before = Stage::of(&entry.group);
             let step = call(&mut entry.group, now.monotonic);
-            let mut bells = Vec::new();
-            let stored = follow(shard, group, before, step.changes, now, &mut bells);
-            Ok((stored.map(|()| step.result), bells))
+            let mut wakers = Vec::new();
+            let stored = apply_changes(shard, group, before, step.changes, now, &mut wakers);
+            Ok((stored.map(|()| step.result), wakers))
         })?;
-        bells.iter().for_each(|bell| bell.ring());
+        wake_all(wakers);
         result
     }
 
@@ -267,11 +241,11 @@ impl Coordinator {
         group: &str,
         join: Join,
         since: BTreeMap<String, Moment>,
-        bell: &Arc<Bell>,
+        waker: &Waker,
     ) -> Result<(String, Result<()>)> {
-        let bell = Arc::clone(bell);
+        let waker = waker.clone();
         let partition = self.partition(group)?;
-        let (result, bells) = self.with(partition, |shard, now| {
+        let (result, wakers) = self.with(partition, |shard, now| {
             let entry = shard.entry(group, &self.config);
             let before = Stage::of(&entry.group);
             let mut join = join;
@@ -291,15 +265,15 @@ impl Coordinator {
                 break step;
             };
             if let Ok(id) = &step.result {
-                let slot = Slot { bell, answer: None, waits_until: None };
-                entry.slots.insert(id.clone(), slot);
+                let mailbox = MemberMailbox { waker, answer: None, waits_until: None };
+                entry.mailboxes.insert(id.clone(), mailbox);
                 entry.note_reading(since);
             }
-            let mut bells = Vec::new();
-            let stored = follow(shard, group, before, step.changes, now, &mut bells);
-            Ok(((step.result, stored), bells))
+            let mut wakers = Vec::new();
+            let stored = apply_changes(shard, group, before, step.changes, now, &mut wakers);
+            Ok(((step.result, stored), wakers))
         })?;
-        bells.iter().for_each(|bell| bell.ring());
+        wake_all(wakers);
         match result {
             (Ok(id), stored) => Ok((id, stored)),
             (Err(refusal), stored) => stored.and(Err(refusal.into())),
@@ -317,9 +291,9 @@ impl Coordinator {
         let partition = self.partition(group)?;
         self.step(group, |group, now| Step { result: Ok(()), changes: group.tick(now) })??;
         let found = self.with(partition, |shard, _| {
-            let slots = shard.groups.get_mut(group).map(|entry| &mut entry.slots);
-            let slot = slots.and_then(|slots| slots.get_mut(caller.member_id));
-            Ok(slot.map(|slot| slot.answer.take()))
+            let entry = shard.groups.get_mut(group);
+            let mailbox = entry.and_then(|entry| entry.mailboxes.get_mut(caller.member_id));
+            Ok(mailbox.map(|mailbox| mailbox.answer.take()))
         })?;
         if let Some(answer) = found {
             return Ok(answer);
@@ -386,8 +360,8 @@ impl Coordinator {
         self.with(self.partition(group)?, |shard, _| {
             let Some(entry) = shard.groups.get_mut(group) else { return Ok(None) };
             let due = entry.group.next_deadline();
-            if let Some(slot) = entry.slots.get_mut(member_id) {
-                slot.waits_until = until.map(|until| due.map_or(until, |due| due.min(until)));
+            if let Some(mailbox) = entry.mailboxes.get_mut(member_id) {
+                mailbox.waits_until = until.map(|until| due.map_or(until, |due| due.min(until)));
             }
             Ok(due)
         })
@@ -413,12 +387,12 @@ impl Coordinator {
             offsets.iter().map(|(partition, offset)| record(group, partition, offset, now));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let partition = self.partition(group)?;
-        let (committed, bells) = self.with(partition, |shard, now| {
+        let (committed, wakers) = self.with(partition, |shard, now| {
             let entry = shard.entry(group, &self.config);
             let before = Stage::of(&entry.group);
             let step = entry.group.check_commit(committer, false, now.monotonic);
-            let mut bells = Vec::new();
-            let stored = follow(shard, group, before, step.changes, now, &mut bells);
+            let mut wakers = Vec::new();
+            let stored = apply_changes(shard, group, before, step.changes, now, &mut wakers);
             let committed = match (stored, step.result) {
                 (Err(error), _) => Err(error),
                 (_, Err(refusal)) => Err(failed(CommitError::Group(refusal)).into()),
@@ -427,9 +401,9 @@ impl Coordinator {
                     _ => shard.append(records),
                 },
             };
-            Ok((committed, bells))
+            Ok((committed, wakers))
         })?;
-        bells.iter().for_each(|bell| bell.ring());
+        wake_all(wakers);
         if let (Some(last), true) = (committed?, flush) {
             self.log(partition)?.flush_through(last)?;
         }
@@ -500,29 +474,29 @@ impl Coordinator {
 }
 
 /// Whether the partition that was to be used is offline.
-fn is_offline(error: &Error) -> bool {
+pub(super) fn is_offline(error: &Error) -> bool {
     let is_offline = |error: &TopicError| matches!(error, TopicError::PartitionOffline { .. });
     matches!(error, Error::Topic(error) if is_offline(error))
 }
 
 /// The state that tells whether the members of a group have to join again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stage(GroupState, i32);
+pub(super) struct Stage(GroupState, i32);
 
 impl Stage {
-    fn of(group: &Group) -> Stage {
+    pub(super) fn of(group: &Group) -> Stage {
         Stage(group.state(), group.generation())
     }
 }
 
 /// Does what a step of a group comes to: writes the group's record, then gives the answers out.
-fn follow(
+pub(super) fn apply_changes(
     shard: &mut Shard,
     name: &str,
     before: Stage,
     mut changes: Changes,
     now: Now,
-    bells: &mut Vec<Arc<Bell>>,
+    wakers: &mut Vec<Waker>,
 ) -> Result<()> {
     let mut stored = Ok(());
     if changes.store {
@@ -542,37 +516,39 @@ fn follow(
         changes.removed.extend(again.removed);
     }
     for (member, answer) in changes.answers {
-        if let Some(slot) = entry.slots.get_mut(&member) {
-            slot.answer = Some(answer);
-            bells.push(Arc::clone(&slot.bell));
+        if let Some(mailbox) = entry.mailboxes.get_mut(&member) {
+            mailbox.answer = Some(answer);
+            wakers.push(mailbox.waker.clone());
         }
     }
     for (member, _) in changes.removed {
-        bells.extend(entry.slots.remove(&member).map(|slot| slot.bell));
+        wakers.extend(entry.mailboxes.remove(&member).map(|mailbox| mailbox.waker));
     }
     let after = Stage::of(&entry.group);
     if after != before {
         entry.forget_unread(after.0);
     }
     if after != before && after.0 == GroupState::PreparingRebalance {
-        bells.extend(entry.slots.values().map(|slot| Arc::clone(&slot.bell)));
+        wakers.extend(entry.mailboxes.values().map(|mailbox| mailbox.waker.clone()));
     }
     if let Some(due) = entry.group.next_deadline() {
-        let mut waiting =
-            entry.slots.values_mut().filter_map(|slot| Some((slot.waits_until?, slot)));
-        if let Some((first, slot)) = waiting.by_ref().min_by_key(|(until, _)| *until)
+        let mut waiting = entry
+            .mailboxes
+            .values_mut()
+            .filter_map(|mailbox| Some((mailbox.waits_until?, mailbox)));
+        if let Some((first, mailbox)) = waiting.by_ref().min_by_key(|(until, _)| *until)
             && first > due
         {
             // One waiting member must wake up when the deadline is due.
-            slot.waits_until = Some(due);
-            bells.push(Arc::clone(&slot.bell));
+            mailbox.waits_until = Some(due);
+            wakers.push(mailbox.waker.clone());
         }
     }
     shard.drop_idle(name);
     stored
 }
 
-fn record(
+pub(super) fn record(
     group: &str,
     at: &TopicPartition,
     offset: &OffsetAndMetadata,
@@ -594,20 +570,11 @@ fn record(
     Ok(OffsetsRecord::Offset { key: key(group, at), value: Some(value) })
 }
 
-fn key(group: &str, at: &TopicPartition) -> OffsetKey {
+pub(super) fn key(group: &str, at: &TopicPartition) -> OffsetKey {
     OffsetKey {
         group: group.to_owned(),
         topic: at.topic.as_ref().to_owned(),
         // A partition of this number cannot be made.
         partition: i32::try_from(at.partition).unwrap_or(i32::MAX),
-    }
-}
-
-impl OffsetAndMetadata {
-    /// Returns `None` for an offset from which no consumer can continue.
-    fn from_stored(stored: &CommittedOffset) -> Option<OffsetAndMetadata> {
-        let offset: Offset = stored.next()?;
-        let leader_epoch = (stored.leader_epoch >= 0).then_some(stored.leader_epoch);
-        Some(OffsetAndMetadata { offset, leader_epoch, metadata: stored.metadata.clone() })
     }
 }

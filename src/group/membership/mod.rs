@@ -48,20 +48,20 @@
 //! - The consumer of a new member that waits for its first generation gives it up; Kafka does so
 //!   after five minutes.
 
-mod answer;
+mod effects;
 mod member;
 mod rebalance;
+mod snapshot;
 mod state;
-mod stored;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use crate::error::GroupError;
-pub(crate) use answer::{Answer, Changes, Joined, JoinedMember, Removal, Step};
+pub(crate) use effects::{Answer, Changes, Joined, JoinedMember, Removal, Step};
 pub(crate) use member::Protocol;
+pub(crate) use snapshot::CONSUMER;
 pub use state::GroupState;
-pub(crate) use stored::CONSUMER;
 
 use bytes::Bytes;
 use member::{Awaits, Member};

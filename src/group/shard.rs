@@ -2,17 +2,16 @@
 
 use crate::callback;
 use crate::error::{Error, GroupError, Result};
+use crate::group::config::GroupCoordinatorConfig;
+use crate::group::membership::{Answer, Caller, Group, GroupState};
+use crate::group::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
+use crate::group::protocol::Subscription;
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
-use crate::topic::births::Moment;
-use crate::topic::consumer::Bell;
-use crate::topic::coordinator::GroupCoordinatorConfig;
-use crate::topic::group::{Answer, Caller, Group, GroupState};
-use crate::topic::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
-use crate::topic::protocol::Subscription;
+use crate::types::Moment;
 use crate::types::{Offset, ProducerId, StartAt, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 /// The smallest log of offsets that is worth compacting.
@@ -33,7 +32,7 @@ pub(super) struct Now {
 
 /// The state of the groups of one partition.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     pub(super) log: Log,
     pub(super) table: OffsetTable,
     /// The groups that have members, or whose end is not stored. All others are what the table
@@ -51,16 +50,17 @@ pub(super) struct Shard {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) group: Group,
-    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
     /// The topics that its members read, and since when: the first of those that are still there,
     /// or were followed by another without the group becoming empty.
     pub(super) since: BTreeMap<String, Moment>,
 }
 
-/// Where a member that is held by a consumer of this process gets its answers.
+/// The answers to a member that waits in this process.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) bell: Arc<Bell>,
+pub(super) struct MemberMailbox {
+    /// Woken when an answer is there, or the group has work for the member.
+    pub(super) waker: Waker,
     pub(super) answer: Option<Answer>,
     /// When it will look at the group by itself, if it waits.
     pub(super) waits_until: Option<Duration>,
@@ -72,7 +72,7 @@ impl Entry {
     }
 
     fn of(group: Group) -> Entry {
-        Entry { group, slots: BTreeMap::new(), since: BTreeMap::new() }
+        Entry { group, mailboxes: BTreeMap::new(), since: BTreeMap::new() }
     }
 
     /// A member reads these topics since then.
@@ -111,7 +111,7 @@ impl Entry {
 impl Shard {
     /// Reads the partition from its start to its end: what its records come to, and how many bytes
     /// they have.
-    pub(super) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
+    pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
         let (mut table, mut written) = (OffsetTable::default(), 0u64);
         let mut reader = log.reader(StartAt::Earliest)?;
         while let Some(mut batch) = reader.next_batch()? {
@@ -205,7 +205,7 @@ impl Shard {
         let generation = stored.map_or(0, |stored| stored.generation);
         let protocol_type = stored.map(|stored| stored.protocol_type.as_str()).unwrap_or_default();
         let idle = group.state() == GroupState::Empty
-            && entry.slots.is_empty()
+            && entry.mailboxes.is_empty()
             && stored.is_none_or(|stored| stored.members.is_empty())
             && group.generation() == generation
             && group.protocol_type().unwrap_or_default() == protocol_type;

@@ -3,7 +3,7 @@
 use super::member::Member;
 use super::state::Phase;
 use super::{Group, GroupConfig, Join, JoinAs, Protocol};
-use crate::topic::offsets::{GroupMetadata, GroupUse, MemberMetadata};
+use crate::group::offsets::{GroupMetadata, GroupUse, MemberMetadata};
 use crate::types::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;

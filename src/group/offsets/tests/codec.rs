@@ -266,7 +266,7 @@ proptest! {
             }
             OffsetsRecord::Group { group, value } => {
                 let value = value.map(|value| value.encode_as(version).unwrap());
-                (crate::topic::offsets::codec::group_key(&group).unwrap(), value)
+                (crate::group::offsets::codec::group_key(&group).unwrap(), value)
             }
             OffsetsRecord::Unknown { .. } => return Ok(()),
         };

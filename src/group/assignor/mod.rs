@@ -25,7 +25,7 @@ mod range;
 mod round_robin;
 mod sticky;
 
-pub use super::protocol::Subscription;
+pub use crate::group::protocol::Subscription;
 pub use range::Range;
 pub use round_robin::RoundRobin;
 pub use sticky::{CooperativeSticky, Sticky};

@@ -40,7 +40,7 @@ mod equal;
 mod unequal;
 
 use super::{Assignments, Assignor, Member, RebalanceProtocol, Topic, java_order, topics};
-use crate::topic::protocol::{self, Subscription};
+use crate::group::protocol::{self, Subscription};
 use crate::types::TopicPartition;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

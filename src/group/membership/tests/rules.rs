@@ -1,7 +1,7 @@
 //! Each rule by itself.
 
 use super::*;
-use crate::topic::offsets::{GroupUse, MemberMetadata};
+use crate::group::offsets::{GroupUse, MemberMetadata};
 use crate::types::Timestamp;
 use std::collections::BTreeSet;
 
