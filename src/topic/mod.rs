@@ -49,41 +49,16 @@
 #[allow(dead_code, unreachable_pub, reason = "used by the store")]
 pub(crate) mod partitioner;
 
-mod admin;
-mod admin_groups;
-mod births;
 mod consumer;
-mod creation;
-mod definition;
-mod deletion;
-mod directory;
-mod groups;
-mod handle;
-mod in_parallel;
-mod metadata;
-mod name;
-mod opening;
 mod producer;
-mod producer_ids;
-mod properties;
-mod reopening;
 mod serialize;
-mod settings;
-mod store;
-mod store_config;
 mod typed;
-mod view;
-mod view_groups;
-mod watchers;
 
-pub use admin::{Admin, PartitionDescription, TopicDescription};
-pub use admin_groups::ResetTo;
 pub use consumer::{
     AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
     ConsumerRecord, ConsumerRecords, ConsumerWaker, IsolationLevel, RebalanceContext,
     RebalanceListener, TopicPattern,
 };
-pub use handle::Topic;
 pub use partitioner::Partitioner;
 pub use producer::{
     Acks, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor, ProducerRecord,
@@ -92,11 +67,7 @@ pub use producer::{
 #[cfg(feature = "serde")]
 pub use serialize::Json;
 pub use serialize::{Deserialize, DeserializeContext, Serialize, SerializeContext};
-pub use settings::{ConfigEntry, ConfigSource, TopicConfig};
-pub use store::Store;
-pub use store_config::{OfflinePartitions, StoreConfig};
 pub use typed::{
     OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
     TypedRecords,
 };
-pub use view::StoreView;

@@ -1,9 +1,9 @@
 //! The topics or partitions that a consumer reads.
 
 use crate::error::{ConsumeError, Result};
+use crate::store::name::is_internal;
+use crate::store::topics::Store;
 use crate::topic::consumer::callbacks::guarded;
-use crate::topic::name::is_internal;
-use crate::topic::store::Store;
 use crate::types::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -59,7 +59,7 @@ use crate::clock::Clock;
 use crate::error::{ConsumeError, Result};
 use crate::group::coordinator::Coordinator;
 use crate::group::offsets::OffsetAndMetadata;
-use crate::topic::store::Store;
+use crate::store::topics::Store;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt, Timestamp};
 use bell::Trigger;

@@ -3,9 +3,9 @@
 use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
+use crate::store::topic::Topic;
 use crate::topic::consumer::bell::{Bell, Trigger};
 use crate::topic::consumer::records::ConsumerRecord;
-use crate::topic::handle::Topic;
 use crate::types::Moment;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::ManualClock;
-use crate::topic::{StoreConfig, TopicConfig};
+use crate::store::{StoreConfig, TopicConfig};
 
 const NOW: Duration = Duration::ZERO;
 

@@ -42,8 +42,8 @@ pub use record::{ProducerRecord, RecordMetadata};
 pub use to_topic::TopicProducer;
 
 use crate::error::{Error, ProduceError, Result};
+use crate::store::topics::Store;
 use crate::sync::atomic::Ordering;
-use crate::topic::store::Store;
 use shared::Shared;
 use std::fmt;
 use std::sync::{Arc, Weak};

@@ -9,7 +9,7 @@
 use crate::error::Result;
 use crate::log::Log;
 use crate::record::BatchBuilder;
-use crate::topic::store::Store;
+use crate::store::topics::Store;
 use crate::types::{NO_PRODUCER_ID, ProducerEpoch, ProducerId, Sequence};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use crate::event::Event;
 use crate::notify::Notify;
 use crate::record::BatchBuilder;
 use crate::segment::dir::Events;
+use crate::store::topics::Store;
+use crate::store::watchers::TopicWatcher;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::topic::producer::buffer::Buffer;
@@ -24,8 +26,6 @@ use crate::topic::producer::queue::{Added, Queue};
 use crate::topic::producer::record::{Lent, ProducerRecord};
 use crate::topic::producer::topics::{TopicEntry, Topics};
 use crate::topic::producer::within;
-use crate::topic::store::Store;
-use crate::topic::watchers::TopicWatcher;
 use crate::types::FIRST_STORE_PRODUCER_ID;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl Shared {
 
     /// Where events of logs go.
     pub(super) fn events(&self) -> &Events {
-        &self.store.shared().directory.dir.events
+        self.store.events()
     }
 
     pub(super) fn hands_over(&self) -> bool {

@@ -6,11 +6,11 @@ use crate::event::{Event, Listener};
 use crate::fs::MemFs;
 use crate::log::{Log, LogConfig};
 use crate::record::Record;
+use crate::store::config::StoreConfig;
+use crate::store::{Topic, TopicConfig};
 use crate::sync::atomic::AtomicU64;
 use crate::topic::producer::numbering::Numbering;
 use crate::topic::producer::record::Lent;
-use crate::topic::store_config::StoreConfig;
-use crate::topic::{Topic, TopicConfig};
 use crate::types::StartAt;
 
 /// Panics at the first so many segments that are begun: that is after the append that began one.

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::log::Log;
+use crate::store::name;
+use crate::store::settings::TopicConfig;
 use crate::sync::RwLock;
-use crate::topic::name;
-use crate::topic::settings::TopicConfig;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -3,11 +3,11 @@
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
-use crate::topic::definition::State;
-use crate::topic::directory::{Found, Survey};
-use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::store::Store;
-use crate::topic::store_config::OfflinePartitions;
+use crate::store::config::OfflinePartitions;
+use crate::store::directory::{Found, Survey};
+use crate::store::topic::{Slot, Topic, TopicShared};
+use crate::store::topic_properties::State;
+use crate::store::topics::Store;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::Log;
-use crate::topic::definition::{Definition, State};
-use crate::topic::handle::Topic;
-use crate::topic::name;
-use crate::topic::store::Store;
-use crate::topic::watchers::TopicWatcher;
+use crate::store::name;
+use crate::store::topic::Topic;
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
+use crate::store::watchers::TopicWatcher;
 use std::sync::Arc;
 
 type Told = Vec<Arc<dyn TopicWatcher>>;

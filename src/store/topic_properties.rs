@@ -17,8 +17,8 @@
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::segment::SegmentDir;
 use crate::segment::name::TOPIC_PROPERTIES;
-use crate::topic::properties;
-use crate::topic::settings::TopicConfig;
+use crate::store::java_properties;
+use crate::store::settings::TopicConfig;
 use crate::uuid::TopicId;
 use std::path::Path;
 
@@ -75,7 +75,7 @@ impl Definition {
     }
 
     fn parse(bytes: &[u8]) -> Result<Definition, &'static str> {
-        let mut entries = properties::parse(&properties::text(bytes))?;
+        let mut entries = java_properties::parse(&java_properties::text(bytes))?;
         let partitions =
             entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
         let partitions = partitions.parse().map_err(|_| "its number of partitions is none")?;
@@ -107,7 +107,7 @@ impl Definition {
         let id = id.as_deref().map(|id| (ID, id));
         let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state).chain(id);
         let settings = self.config.overrides().map(|(key, value)| -> (&str, &str) { (key, value) });
-        properties::format(own.chain(settings))
+        java_properties::format(own.chain(settings))
     }
 
     /// Writes it down, durably. A topic that is being made does not take the room that others may

@@ -6,7 +6,7 @@ use crate::event::Listener;
 use crate::fs::Fs;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
-use crate::topic::settings::default_log;
+use crate::store::settings::default_log;
 use std::sync::Arc;
 
 /// The options of a [`Store`](crate::Store).

@@ -5,8 +5,8 @@ use crate::group::admin::{GroupDescription, ListedGroups, MemberIdentity, unknow
 use crate::group::coordinator::Coordinator;
 use crate::group::membership::Caller;
 use crate::group::offsets::OffsetAndMetadata;
-use crate::topic::admin::Admin;
-use crate::topic::name::CONSUMER_OFFSETS;
+use crate::store::admin::Admin;
+use crate::store::name::CONSUMER_OFFSETS;
 use crate::types::{Offset, Timestamp, TopicPartition};
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};

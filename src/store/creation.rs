@@ -3,12 +3,12 @@
 use crate::error::{Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::{Log, LogConfig};
-use crate::topic::definition::{Definition, State};
-use crate::topic::directory::MOST_PARTITIONS;
-use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::name;
-use crate::topic::settings::TopicConfig;
-use crate::topic::store::Store;
+use crate::store::directory::MOST_PARTITIONS;
+use crate::store::name;
+use crate::store::settings::TopicConfig;
+use crate::store::topic::{Slot, Topic, TopicShared};
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
 use crate::uuid::TopicId;
 use std::sync::Arc;
 

@@ -26,13 +26,13 @@ use crate::segment::name::{
     CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
 };
 use crate::segment::reserve::Reserve;
-use crate::topic::definition::{Definition, State};
-use crate::topic::metadata::{
+use crate::store::meta_properties::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
-use crate::topic::name::{PartitionDir, Stage, is_compacted, is_like_partition};
-use crate::topic::settings::TopicConfig;
+use crate::store::name::{PartitionDir, Stage, is_compacted, is_like_partition};
+use crate::store::settings::TopicConfig;
+use crate::store::topic_properties::{Definition, State};
 use crate::uuid::{KafkaUuid, TopicId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

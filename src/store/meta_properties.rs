@@ -6,7 +6,7 @@
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
 pub(crate) use crate::segment::name::{META_PROPERTIES, PARTITION_METADATA};
-use crate::topic::properties::{self, Properties};
+use crate::store::java_properties::{self, Properties};
 use crate::uuid::{KafkaUuid, TopicId};
 
 const VERSION: &str = "version";
@@ -53,7 +53,7 @@ impl MetaProperties {
     ///
     /// The problem, in words.
     pub(crate) fn parse(bytes: &[u8]) -> Result<MetaProperties, &'static str> {
-        let mut others = properties::parse(&properties::text(bytes))?;
+        let mut others = java_properties::parse(&java_properties::text(bytes))?;
         let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
         if !others.is_empty() && !keys.iter().any(|key| others.contains_key(*key)) {
             return Err("it names no version, node, cluster or directory");
@@ -100,7 +100,7 @@ impl MetaProperties {
         ];
         let own = own.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
         let others = self.others.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        properties::format([(VERSION, version)].into_iter().chain(own).chain(others))
+        java_properties::format([(VERSION, version)].into_iter().chain(own).chain(others))
     }
 }
 

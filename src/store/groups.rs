@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::group::coordinator::{Coordinator, GroupLogs};
 use crate::log::{CleanupPolicy, Log, LogConfig};
-use crate::topic::handle::Topic;
-use crate::topic::name::CONSUMER_OFFSETS;
-use crate::topic::settings::TopicConfig;
-use crate::topic::store::Store;
+use crate::store::name::CONSUMER_OFFSETS;
+use crate::store::settings::TopicConfig;
+use crate::store::topic::Topic;
+use crate::store::topics::Store;
 use std::sync::Arc;
 
 /// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all

@@ -12,10 +12,10 @@
 use crate::error::Error;
 use crate::error::{CloseReason, Result, TopicError};
 use crate::log::{Log, LogConfig, OnCorruption};
-use crate::topic::definition::{Definition, State};
-use crate::topic::handle::{Slot, Topic};
-use crate::topic::settings::TopicConfig;
-use crate::topic::store::Store;
+use crate::store::settings::TopicConfig;
+use crate::store::topic::{Slot, Topic};
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
 
 impl Store {
     /// Closes a partition and opens it again, and returns its new log.

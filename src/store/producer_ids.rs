@@ -11,8 +11,8 @@
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::log::Log;
 use crate::segment::SegmentDir;
+use crate::store::java_properties;
 use crate::sync::Mutex;
-use crate::topic::properties;
 use crate::types::{FIRST_STORE_PRODUCER_ID, ProducerId};
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl ProducerIds {
             end
         } else {
             let end = next.saturating_add(RESERVED);
-            let text = properties::format([(NEXT, end.to_string().as_str())]);
+            let text = java_properties::format([(NEXT, end.to_string().as_str())]);
             // Out of the reserve on a full disk: a service that restarts there creates its producers first.
             self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
             self.dir.fill_reserve();
@@ -71,9 +71,14 @@ impl ProducerIds {
     fn read(&self) -> Result<Option<ProducerId>> {
         let path = self.dir.path.join(FILE);
         let Some(bytes) = self.dir.read_small(&path, 4096)? else { return Ok(None) };
-        let read = properties::parse(&properties::text(&bytes)).ok().and_then(|entries| {
-            entries.get(NEXT)?.parse().ok().filter(|next: &ProducerId| (0..=LAST).contains(next))
-        });
+        let read =
+            java_properties::parse(&java_properties::text(&bytes)).ok().and_then(|entries| {
+                entries
+                    .get(NEXT)?
+                    .parse()
+                    .ok()
+                    .filter(|next: &ProducerId| (0..=LAST).contains(next))
+            });
         match read {
             Some(next) => Ok(Some(next)),
             None => Err(Error::Corrupt(Box::new(Corruption {

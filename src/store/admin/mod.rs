@@ -1,10 +1,12 @@
 //! Administration of topics and groups.
 
+pub(crate) mod groups;
+
 use crate::error::{Result, TopicError};
 use crate::log::Log;
-use crate::topic::name;
-use crate::topic::settings::ConfigEntry;
-use crate::topic::store::Store;
+use crate::store::name;
+use crate::store::settings::ConfigEntry;
+use crate::store::topics::Store;
 use crate::types::Offset;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;

@@ -11,20 +11,20 @@ use crate::log::{
 };
 use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
 use crate::segment::dir::Events;
+use crate::store::births::Births;
+#[cfg(doc)]
+use crate::store::config::OfflinePartitions;
+use crate::store::config::StoreConfig;
+use crate::store::directory::Directory;
+use crate::store::name;
+use crate::store::parallel::{in_few_threads, in_parallel};
+use crate::store::producer_ids::ProducerIds;
+use crate::store::settings::TopicConfig;
+use crate::store::topic::{Slot, Topic, TopicShared};
+use crate::store::topic_properties::{Definition, State};
+use crate::store::watchers::Watchers;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::topic::births::Births;
-use crate::topic::definition::{Definition, State};
-use crate::topic::directory::Directory;
-use crate::topic::handle::{Slot, Topic, TopicShared};
-use crate::topic::in_parallel::{in_few_threads, in_parallel};
-use crate::topic::name;
-use crate::topic::producer_ids::ProducerIds;
-use crate::topic::settings::TopicConfig;
-#[cfg(doc)]
-use crate::topic::store_config::OfflinePartitions;
-use crate::topic::store_config::StoreConfig;
-use crate::topic::watchers::Watchers;
 use crate::types::Moment;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
@@ -399,6 +399,11 @@ impl Store {
     pub(crate) fn partition(&self, topic: &str, number: u32) -> Result<(Log, Moment)> {
         let topic = self.topic(topic)?;
         Ok((topic.partition(number)?, self.shared.births.of(topic.id(), number)))
+    }
+
+    /// Returns where events go.
+    pub(crate) fn events(&self) -> &Events {
+        &self.shared.directory.dir.events
     }
 
     /// Returns the signal that is raised when the version rises.

@@ -1,17 +1,19 @@
 //! A store that is only looked at, beside the process that writes it.
 
+pub(crate) mod groups;
+
 use crate::error::{Error, Result, TopicError};
 use crate::fs::EntryKind;
 use crate::log::{Log, LogConfig, Place, WriteLock};
 use crate::segment::SegmentDir;
 use crate::segment::dir::Events;
-use crate::topic::admin::{PartitionDescription, TopicDescription};
-use crate::topic::definition::{Definition, State};
-use crate::topic::directory::{Directory, of_a_broker};
-use crate::topic::name::{self, PartitionDir, Stage};
-use crate::topic::settings::TopicConfig;
-use crate::topic::store::Store;
-use crate::topic::store_config::StoreConfig;
+use crate::store::admin::{PartitionDescription, TopicDescription};
+use crate::store::config::StoreConfig;
+use crate::store::directory::{Directory, of_a_broker};
+use crate::store::name::{self, PartitionDir, Stage};
+use crate::store::settings::TopicConfig;
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
