@@ -520,6 +520,9 @@
 
 mod callback;
 mod checkpoint;
+// The schedules that are checked are those of a log.
+#[cfg(not(shuttle))]
+mod client;
 mod clock;
 mod compaction;
 pub mod docs;
@@ -539,15 +542,27 @@ mod segment;
 #[cfg(not(shuttle))]
 mod store;
 mod sync;
-// The schedules that are checked are those of a log.
-#[cfg(not(shuttle))]
-mod topic;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;
 #[cfg(not(shuttle))]
 mod uuid;
 
+#[cfg(all(feature = "serde", not(shuttle)))]
+pub use client::Json;
+#[cfg(not(shuttle))]
+pub use client::{
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext,
+    IsolationLevel, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
+    ProducerRecord, ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle,
+    Serialize, SerializeContext, TopicPattern, TopicProducer,
+};
+#[cfg(not(shuttle))]
+pub use client::{
+    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
+    TypedRecords,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
     CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
@@ -576,21 +591,6 @@ pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
 pub use store::{
     Admin, ConfigEntry, ConfigSource, OfflinePartitions, PartitionDescription, ResetTo, Store,
     StoreConfig, StoreView, Topic, TopicConfig, TopicDescription,
-};
-#[cfg(all(feature = "serde", not(shuttle)))]
-pub use topic::Json;
-#[cfg(not(shuttle))]
-pub use topic::{
-    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
-    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext,
-    IsolationLevel, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
-    ProducerRecord, ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle,
-    Serialize, SerializeContext, TopicPattern, TopicProducer,
-};
-#[cfg(not(shuttle))]
-pub use topic::{
-    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
-    TypedRecords,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

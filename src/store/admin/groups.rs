@@ -63,7 +63,7 @@ impl Admin {
     /// and [`unavailable`](ListedGroups::unavailable) has the reason why its own are missing.
     ///
     /// # Errors
-    /// [`Error::StoreClosed`]; [`TopicError::Spread`] if partitions of `__consumer_offsets` are
+    /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of `__consumer_offsets` are
     /// elsewhere.
     pub fn list_groups(&self) -> Result<ListedGroups> {
         self.store.shared().check_open()?;
@@ -78,9 +78,9 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::UnknownGroup`].
     /// - If the group's partition of `__consumer_offsets` cannot be read:
-    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`], [`Error::Corrupt`],
-    ///   [`Error::Io`].
-    /// - [`Error::StoreClosed`].
+    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`], [`Error::Corrupt`](crate::Error::Corrupt),
+    ///   [`Error::Io`](crate::Error::Io).
+    /// - [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let mut described = self.coordinator_of(group)?.describe(group)?;
         for (at, offset) in &mut described.offsets {
@@ -99,7 +99,7 @@ impl Admin {
     /// # Errors
     /// - [`GroupError::NonEmptyGroup`] while it has members.
     /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
-    /// - [`ConsumeError::CommitFailed`] for metadata that is too long.
+    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata that is too long.
     pub fn alter_offsets(
         &self,
         group: &str,
@@ -231,7 +231,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
-    /// tried; [`Error::StoreClosed`].
+    /// tried; [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn expire_offsets(&self) -> Result<usize> {
         self.store.shared().check_open()?;
         if !self.has_groups() {
