@@ -1,10 +1,12 @@
-//! Events of logs and stores.
+//! Events of logs and stores, and their delivery to the listener.
 
 use crate::error::{Corruption, CorruptionKind};
 use crate::types::Offset;
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An event: something a log or a store did or found that no call returns.
@@ -224,4 +226,74 @@ pub struct CompactionReport {
 pub trait Listener: Send + Sync + Debug {
     /// Called for each event, in the order of each thread's own.
     fn on_event(&self, event: &Event);
+}
+
+/// The way from the code that causes an event to the [`Listener`].
+///
+/// Events are delivered with no lock held. Code that works under a lock wraps the work in
+/// [`hold`](EventSink::hold), and delivers the events once the lock is released.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventSink {
+    listener: Option<Arc<dyn Listener>>,
+}
+
+crate::sync::thread_local! {
+    /// The events that this thread caused under a lock; `None` while it holds none back.
+    static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
+}
+
+impl EventSink {
+    pub(crate) fn new(listener: Option<Arc<dyn Listener>>) -> EventSink {
+        EventSink { listener }
+    }
+
+    /// Delivers an event, or keeps it if this thread is inside [`hold`](EventSink::hold).
+    pub(crate) fn emit(&self, event: &Event) {
+        let Some(listener) = &self.listener else { return };
+        let held_back = HELD_BACK.try_with(|held_back| match &mut *held_back.borrow_mut() {
+            Some(events) => {
+                events.push(event.clone());
+                true
+            }
+            None => false,
+        });
+        if !held_back.unwrap_or(false) {
+            listener.on_event(event);
+        }
+    }
+
+    pub(crate) fn emit_all(&self, events: &[Event]) {
+        events.iter().for_each(|event| self.emit(event));
+    }
+
+    /// Does work under a lock, and returns its events. The caller delivers them after releasing
+    /// the lock: a listener may call the log, and may panic.
+    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
+        let outer = RestoreOuter(HELD_BACK.replace(Some(Vec::new())));
+        let done = work();
+        let events = HELD_BACK.take().unwrap_or_default();
+        drop(outer);
+        (done, events)
+    }
+
+    /// Does work that takes and releases locks, and delivers its events afterwards.
+    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (done, events) = self.hold(work);
+        self.emit_all(&events);
+        done
+    }
+
+    /// Returns whether this thread holds its events back.
+    pub(crate) fn are_held_back() -> bool {
+        HELD_BACK.try_with(|held_back| held_back.borrow().is_some()).unwrap_or(false)
+    }
+}
+
+/// Restores the events that an outer [`EventSink::hold`] has kept so far, also if the work panics.
+struct RestoreOuter(Option<Vec<Event>>);
+
+impl Drop for RestoreOuter {
+    fn drop(&mut self) {
+        HELD_BACK.set(self.0.take());
+    }
 }

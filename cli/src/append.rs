@@ -1,6 +1,7 @@
 //! `append`: records from stdin.
 //!
-//! One thread reads lines, so that the other can append what has lingered while no more input comes.
+//! One thread reads lines, so that the other can append a batch that has lingered although no more
+//! input comes.
 
 use crate::args::{AppendArgs, Sync};
 use crate::failure::Failure;
@@ -16,9 +17,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a log takes in one batch unless `--max-message-bytes` says otherwise.
+/// The largest batch that a log takes without `--max-message-bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
-/// What encoding can add to the bytes of a record, and to those of each of its headers.
+/// The most bytes that encoding adds to a record, and to each of its headers.
 const RECORD_OVERHEAD: usize = 32;
 /// The chunks that are read ahead of the batch, and the bytes after which a chunk is full.
 const CHUNKS: usize = 4;
@@ -27,7 +28,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Records that were read, each with the number of its line.
 type Chunk = Vec<(u64, Record)>;
 
-/// A message of the thread that reads.
+/// A message from the reading thread.
 enum News {
     Read(Chunk),
     Failed(Failure),
@@ -49,7 +50,7 @@ pub fn run(args: &AppendArgs, output: &mut Output) -> Result<(), Failure> {
     let log = Log::open(&args.dir, config)?;
     let (to, news) = sync_channel(CHUNKS);
     let reading = args.clone();
-    // It ends with the input, or with the process.
+    // The thread ends with the input, or with the process.
     thread::spawn(move || read(&reading, &to));
     let mut feed = Feed::new(args, &log, output);
     let result = feed.run(&news);
@@ -68,7 +69,7 @@ fn lines<R: io::Read>(args: &AppendArgs, from: R) -> Result<Lines<BufReader<R>>,
     Lines::new(input, args.format, args.key_separator.clone(), most, "--max-message-bytes")
 }
 
-/// Reads stdin to its end. Nobody listens any more where the other thread has failed.
+/// Reads stdin to its end, or until the appending thread has failed and dropped its receiver.
 fn read(args: &AppendArgs, to: &SyncSender<News>) {
     let read = || -> Result<(), Failure> {
         let mut lines = lines(args, io::stdin().lock())?;
@@ -88,7 +89,7 @@ fn read(args: &AppendArgs, to: &SyncSender<News>) {
                 }
                 continue;
             }
-            // The records before a bad line count.
+            // The records before a bad line are still appended.
             to.send(News::Read(chunk)).ok();
             return next.map(drop);
         }
@@ -103,9 +104,9 @@ struct Feed<'a> {
     output: &'a mut Output,
     clock: SystemClock,
     batch: BatchBuilder,
-    /// When the batch is appended even if it is not full.
+    /// When to append the batch even if it is not full.
     due: Instant,
-    /// The line that was taken last.
+    /// The last line taken from the reading thread.
     number: u64,
     /// The line of each record in the batch.
     lines: Vec<u64>,
@@ -133,7 +134,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// How much a batch may hold.
+    /// The most bytes that a batch may hold.
     fn batch_bytes(&self) -> u64 {
         let most = self.args.config.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
         self.args.batch_bytes.min(most)
@@ -156,7 +157,8 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The next records that were read; `None` at the end. Appends the batch when it has lingered.
+    /// Returns the next chunk of records, or `None` at the end of the input. Appends the batch if
+    /// it has lingered long enough.
     fn next(&mut self, news: &Receiver<News>) -> Result<Option<Chunk>, Failure> {
         loop {
             let wait = match self.batch.is_empty() {
@@ -175,7 +177,8 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// A record or the batch was not taken: says which line it came from, and what is in the log.
+    /// Returns the failure for a rejected record or batch: the line it came from, and what is in
+    /// the log.
     fn not_taken(&self, error: Error) -> Failure {
         let failure = match error {
             Error::InvalidRecord { index, reason } => {
@@ -203,7 +206,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// What of stdin is in the log.
+    /// Describes how much of stdin is in the log.
     fn kept(&self) -> String {
         match self.pending_line {
             1 => "nothing was appended".to_owned(),
@@ -211,7 +214,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Adds a record to the batch, after the batch was appended if it would not fit.
+    /// Adds a record to the batch. If the record does not fit, appends the batch first.
     fn take(&mut self, record: &Record) -> Result<(), Failure> {
         let headers = record.headers.len().saturating_add(1);
         let most = headers.saturating_mul(RECORD_OVERHEAD).saturating_add(record.payload_bytes());

@@ -38,35 +38,36 @@ pub enum Command {
     Verify(DirArgs),
     /// Find the first offset at or after a time
     Seek(SeekArgs),
-    /// Compact and delete what may go, now
+    /// Compact a log and delete its old segments, now
     ///
-    /// One pass of maintenance: compacts all that may be compacted, then deletes what the log may not keep. The last
-    /// segment, which is appended to, is not compacted. Where a segment is, its records without a key go. Prints how
-    /// much would be removed, and how many records would be left, from a pass over a copy of the log. Only --execute
-    /// removes them.
+    /// One pass of maintenance: compacts everything that the policy allows, then deletes old
+    /// segments. The active segment is not compacted. Compaction removes records without a key.
+    /// Prints how much would be removed, and how many records would be left, from a pass over a
+    /// copy of the log. Only --execute removes anything.
     Clean(CleanArgs),
     /// Move damaged bytes out of a log, and keep everything else
     ///
-    /// Prints the damage there is, and what would become of each byte of it. With --execute, the damaged bytes go to
-    /// files beside their segments, and their offsets stay without records; everything that is sound can be read
-    /// again. The end of a write that was cut short is removed, and so are indexes and snapshots that contradict the
-    /// log: they are made from it again. Without --execute, this is tried on a copy.
+    /// Prints the damage, and what would become of each damaged byte. With --execute, the damaged
+    /// bytes move to files beside their segments, and their offsets stay without records; all
+    /// sound records can be read again. The end of a write that was cut short is removed, and so
+    /// are indexes and snapshots that contradict the log: they are rebuilt from it. Without
+    /// --execute, this runs on a copy.
     Repair(RepairArgs),
     /// Remove the records at and above an offset
     ///
-    /// Prints the ends of the log as they would be, how many records would go, and the damage there is; with damage, it
-    /// ends with 3. This is tried on a copy. Only --execute removes anything.
+    /// Prints the ends that the log would have, how many records would be removed, and the damage;
+    /// with damage, the exit code is 3. This runs on a copy. Only --execute removes anything.
     Truncate(TruncateArgs),
     /// Remove the records below an offset
     ///
-    /// Prints the ends of the log as they would be, how many records would go, and the damage there is; with damage, it
-    /// ends with 3. This is tried on a copy. Only --execute removes anything.
+    /// Prints the ends that the log would have, how many records would be removed, and the damage;
+    /// with damage, the exit code is 3. This runs on a copy. Only --execute removes anything.
     DeleteBefore(DeleteBeforeArgs),
     /// Measure appending and reading back beside a raw write
     Bench(BenchArgs),
     /// List, describe, create, alter and delete the topics of a data directory
     ///
-    /// `list` and `describe` only read, also while somebody else has the directory open.
+    /// `list` and `describe` only read, also while another process has the directory open.
     Topics(TopicsArgs),
     /// Send records from stdin to a topic
     Produce(ProduceArgs),
@@ -86,10 +87,10 @@ pub struct DirArgs {
 pub struct AppendArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// What stdin holds: one value a line, or objects as `read` prints them
+    /// The format of stdin: one value a line, or objects as `read` prints them
     #[arg(long, value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
-    /// What stands between key and value in a line
+    /// The text between key and value in a line
     #[arg(long, value_name = "S", value_parser = separator)]
     pub key_separator: Option<String>,
     /// The most records in a batch
@@ -130,7 +131,7 @@ pub struct ReadArgs {
     /// Wait for more at the end
     #[arg(long)]
     pub follow: bool,
-    /// Whether to leave out what is not, or not yet, committed
+    /// Whether to leave out records of aborted and of open transactions
     #[arg(long, value_enum, default_value_t = Isolation::Uncommitted)]
     pub isolation: Isolation,
     /// How records are printed; key and value are separated by a tab
@@ -146,7 +147,7 @@ pub struct DumpArgs {
     /// Print the records of every batch below it
     #[arg(long)]
     pub records: bool,
-    /// Decode every record, and hold index entries against the log beside them
+    /// Decode every record, and compare index entries with the log beside them
     #[arg(long)]
     pub deep: bool,
 }
@@ -164,7 +165,8 @@ pub struct SeekArgs {
 pub struct CleanArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// What goes: old segments (delete), superseded records (compact), or both (delete,compact)
+    /// What to remove: old segments (delete), superseded records (compact), or both
+    /// (delete,compact)
     #[arg(long, value_name = "POLICY", default_value = "delete", value_parser = policy)]
     pub policy: CleanupPolicy,
     /// Delete segments whose last record is older than this; none unless given
@@ -173,13 +175,13 @@ pub struct CleanArgs {
     /// Delete the oldest segments as long as this much is left; none unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub retention_bytes: Option<u64>,
-    /// How long a tombstone stays once it was compacted; 86400000, a day, unless given
+    /// How long a tombstone stays after it was first compacted; 86400000, a day, unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub delete_retention_ms: Option<u64>,
     /// Do not compact segments with a younger record; 0 unless given
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub min_lag_ms: Option<u64>,
-    /// What time it is, in milliseconds since the epoch; the system's time unless given
+    /// The current time, in milliseconds since the epoch; the system's time unless given
     #[arg(long, value_name = "MILLIS", allow_negative_numbers = true)]
     pub now: Option<i64>,
     /// Clean the log, not a copy of it
@@ -214,7 +216,7 @@ pub struct RepairArgs {
 pub struct DeleteBeforeArgs {
     /// The log's directory
     pub dir: PathBuf,
-    /// The new start of the log; one below the start there is changes nothing
+    /// The new start of the log; a value below the current start changes nothing
     #[arg(long, value_name = "OFFSET")]
     pub offset: Offset,
     /// Remove them
@@ -224,7 +226,7 @@ pub struct DeleteBeforeArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// The log's directory; what is appended stays there
+    /// The log's directory; the appended records stay there
     pub dir: PathBuf,
     /// How many records
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -232,7 +234,7 @@ pub struct BenchArgs {
     /// The size of their values
     #[arg(long, value_name = "B", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     pub value_bytes: u32,
-    /// How many of them make a batch
+    /// How many records make a batch
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_records: u64,
     /// How many threads append
@@ -268,7 +270,7 @@ pub struct ConfigArgs {
     /// Make everything durable with an append this long after the last time; never unless given
     #[arg(long, value_name = "MILLIS")]
     pub flush_ms: Option<u64>,
-    /// Whose time records carry: their own, or the log's; CreateTime unless given
+    /// Which time records carry: their own, or that of the append; CreateTime unless given
     #[arg(long, value_name = "TYPE", value_enum)]
     pub message_timestamp_type: Option<TimestampArg>,
 }

@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Values are taken from a run of this many bytes, so that they differ.
+/// The size of the pool that values are cut from, so that they differ.
 const POOL_BYTES: usize = 64 << 10;
 
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ struct Report {
     append: Timed,
     read: Rate,
     raw: Timed,
-    /// The speed of appending as a share of that of the raw write.
+    /// The speed of appending as a share of the speed of the raw write.
     ratio: f64,
 }
 
@@ -45,7 +45,7 @@ impl Rate {
     }
 }
 
-/// A rate, and what one batch took in microseconds.
+/// A rate, and the time of one batch in microseconds.
 #[derive(Serialize)]
 struct Timed {
     #[serde(flatten)]
@@ -105,7 +105,7 @@ fn measure(args: &BenchArgs, log: &Log) -> Result<Report, Failure> {
     Ok(Report { records: args.records, batches, bytes, append, read, raw, ratio })
 }
 
-/// Bytes that compress about as well as text does.
+/// Returns bytes that compress about as well as text.
 fn pool(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let letter = |_| {
@@ -117,7 +117,7 @@ fn pool(bytes: usize) -> Vec<u8> {
     (0..bytes).map(letter).collect()
 }
 
-/// Appends the records, shared out among the threads; gives what each batch took.
+/// Appends the records from several threads, and returns the time of each batch.
 fn append(args: &BenchArgs, log: &Log, pool: &[u8]) -> Result<Vec<u64>, Failure> {
     let threads = u64::from(args.threads);
     let share = |thread: u64| {
@@ -138,7 +138,7 @@ fn append(args: &BenchArgs, log: &Log, pool: &[u8]) -> Result<Vec<u64>, Failure>
     })
 }
 
-/// The limit is not an option here, the size of a batch is.
+/// Names the options that decide the size of a batch, because `bench` has none for the limit.
 fn too_large(error: Error) -> Failure {
     match error {
         Error::BatchTooLarge { bytes, limit, .. } => Failure::refused(format!(
@@ -203,7 +203,7 @@ fn read_back(
     Ok(Rate::new(bytes, records, took))
 }
 
-/// Removes the file again, however measuring ends.
+/// Removes the file on drop, however the measurement ends.
 struct RawFile(PathBuf);
 
 impl Drop for RawFile {
@@ -212,7 +212,8 @@ impl Drop for RawFile {
     }
 }
 
-/// Writes as many bytes in as many calls, with as many syncs, to a file beside the directory.
+/// Writes the same number of bytes with the same number of calls and syncs to a file beside the
+/// directory.
 fn raw(args: &BenchArgs, bytes: u64, batches: u64) -> Result<Timed, Failure> {
     let mut path = args.dir.clone().into_os_string();
     path.push(format!(".raw-{}", std::process::id()));

@@ -1,4 +1,5 @@
-//! `clean`: one pass of maintenance, on a copy that says what it would do, or with `--execute` on the log.
+//! `clean`: one pass of maintenance. It runs on a copy, to show what it would do, or with
+//! `--execute` on the log.
 
 use crate::args::CleanArgs;
 use crate::failure::{Failure, warn};
@@ -26,14 +27,14 @@ struct Report {
     tombstones_removed: u64,
     start: Offset,
     end: Offset,
-    /// Given where it is `false`.
+    /// Printed only if it is `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     executed: Option<bool>,
 }
 
 pub fn run(args: &CleanArgs, output: &mut Output) -> Result<(), Failure> {
     refuse_idle(args)?;
-    // Opening for writing would make a log where there is none.
+    // Opening for writing would create a log if there is none.
     drop(Log::open_read_only(&args.dir, config(args))?);
     if args.execute {
         return clean_in(&args.dir, args, output);
@@ -59,7 +60,7 @@ fn clean_in(dir: &Path, args: &CleanArgs, output: &mut Output) -> Result<(), Fai
     }
 }
 
-/// An option that would do nothing is a mistake.
+/// Rejects options that the policy ignores.
 fn refuse_idle(args: &CleanArgs) -> Result<(), Failure> {
     let (deletes, compacts) = (args.policy.deletes(), args.policy.compacts());
     let options = [
@@ -77,7 +78,8 @@ fn refuse_idle(args: &CleanArgs) -> Result<(), Failure> {
     )))
 }
 
-/// What the log is opened with. Its clock stands still, so that all of the pass happens at one moment.
+/// Returns the options to open the log with. Their clock stands still, so that the whole pass
+/// happens at one moment.
 fn config(args: &CleanArgs) -> LogConfig {
     let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_millis);
     let mut config = args.config.to_config(None);
@@ -116,11 +118,12 @@ fn clean(dir: &Path, args: &CleanArgs, log: &Log) -> Result<Report, Failure> {
 
 fn pass(policy: CleanupPolicy, log: &Log) -> annals::Result<(CompactionReport, MaintenanceReport)> {
     let compacted = if policy.compacts() { log.compact()? } else { CompactionReport::default() };
-    // What can be compacted is by now: this one deletes.
+    // Everything that can be compacted is compacted already, so this only deletes.
     Ok((compacted, log.maintain()?))
 }
 
-/// How many records the log has, by the headers of its batches: a segment that goes takes its records with it uncounted.
+/// Counts the records of the log by the headers of its batches, because the report of a pass does
+/// not count the records of deleted segments.
 fn records(dir: &Path, log: &Log) -> Result<u64, Failure> {
     let offsets = log.offsets();
     let mut records = 0u64;
@@ -139,7 +142,7 @@ fn records(dir: &Path, log: &Log) -> Result<u64, Failure> {
     Ok(records)
 }
 
-/// The first thing that kept the pass from doing all it was asked for.
+/// The first event that kept the pass from completing.
 #[derive(Debug, Default)]
 struct Trouble(OnceLock<String>);
 

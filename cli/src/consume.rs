@@ -1,8 +1,9 @@
 //! `consume`: the records of topics.
 //!
-//! Without a group the logs are read as they lie there, also while another process writes them. With a group the
-//! directory is opened, as the group's offsets are written to it, and a damaged partition is read up to the damage: a
-//! group skips nothing that it was not told to skip. Ctrl-C ends a group after what was printed is committed.
+//! Without a group, the command opens the logs read-only, so it works beside a writer in another
+//! process. With a group, it opens the directory for writing, because commits are written there,
+//! and reads a damaged partition up to the damage: a group skips nothing that it was not told to
+//! skip. Ctrl-C ends a group after the printed records are committed.
 
 use crate::args::OutputFormat;
 use crate::data::{self, Data};
@@ -23,13 +24,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often a log that another process writes is looked at.
+/// The time between two looks at a log that another process writes.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a group waits for records before it looks whether it is to end.
+/// How long a group waits for records before it checks whether to end.
 const WAIT: Duration = Duration::from_millis(100);
-/// After how many looks that found nothing it is looked for new partitions.
+/// The number of looks without new records after which the command searches for new partitions.
 const LOOKS: u32 = 50;
-/// The most records of a partition before others have their turn.
+/// The most records of one partition before the next partition is read.
 const TURN: usize = 500;
 
 /// Whether Ctrl-C was pressed.
@@ -39,7 +40,7 @@ fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// The first Ctrl-C ends the command in order, another one at once.
+/// Ends the command in order at the first Ctrl-C, and at once at the second.
 fn catch_interrupt() -> Result<(), Failure> {
     const BY_INTERRUPT: i32 = 130;
     let caught = ctrlc::set_handler(|| {
@@ -95,15 +96,15 @@ impl Printer<'_> {
     }
 }
 
-/// A partition that is read as it lies there.
+/// A partition that is read without a group.
 struct Source {
     at: TopicPartition,
     records: Records,
-    /// Where it ended when it was opened.
+    /// The end of the log when it was opened.
     end: Offset,
 }
 
-/// The records of a log, or of its sound batches where it is damaged.
+/// The records of a log, or of its sound batches if it is damaged.
 enum Records {
     Log(Box<Reader>),
     Sound(Box<Sound>),
@@ -113,7 +114,7 @@ struct Sound {
     batches: Salvage,
     decoded: VecDeque<StoredRecord>,
     from: Offset,
-    /// Records before the first of this time are left out.
+    /// Records before the first one with this time are left out.
     since: Option<Timestamp>,
 }
 
@@ -178,7 +179,7 @@ impl Source {
         Ok(Source { records: Records::Log(Box::new(log.reader(from)?)), at, end })
     }
 
-    /// All that is sound of a damaged partition.
+    /// Returns the sound records of a damaged partition.
     fn around(
         data: &Data,
         at: TopicPartition,
@@ -203,7 +204,8 @@ impl Source {
         matches!(self.records, Records::Sound(_))
     }
 
-    /// Prints what there is, up to some offset, as much as makes a turn. Says whether that was anything.
+    /// Prints the records up to an offset, at most one turn of them. Returns whether there were
+    /// any.
     fn print(
         &mut self,
         data: &Data,
@@ -232,7 +234,7 @@ impl Source {
     }
 }
 
-/// The partitions that are asked for: of the topics in their order, each once.
+/// Returns the partitions to read, in the order of the topics, each once.
 fn partitions(args: &ConsumeArgs, data: &Data) -> Result<Vec<TopicPartition>, Failure> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
@@ -283,7 +285,8 @@ fn code(sources: &[Source]) -> ExitCode {
     if sources.iter().any(Source::is_damaged) { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS }
 }
 
-/// Says why a partition is read no further, and how it can be again. Any other error is returned.
+/// Warns that damage ends the reading of a partition, and says how to repair it. Returns any other
+/// error.
 fn pass_over(dir: &Path, at: &TopicPartition, error: Error) -> Result<(), Failure> {
     let told = match &error {
         Error::Topic(offline) => match &**offline {
@@ -299,7 +302,7 @@ fn pass_over(dir: &Path, at: &TopicPartition, error: Error) -> Result<(), Failur
         Error::Corrupt(damage) => damage.to_string(),
         _ => return Err(Failure::within(at.to_string().as_ref())(error)),
     };
-    // The rest of it is the way out of a program.
+    // The rest of the message advises calls of the library.
     let told = told.split("; restore").next().unwrap_or(&told);
     let way_out = match error.kind() {
         ErrorKind::Corrupt => {
@@ -336,7 +339,7 @@ fn consume(
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .enable_auto_commit(false);
     let mut consumer = store.consumer(config)?;
-    // Nobody else can be in the group, so there is nobody to share the partitions with.
+    // No other process can join the group, so it has no other member to share the partitions with.
     consumer.assign(all.iter().cloned())?;
     let mut starts: BTreeMap<TopicPartition, OffsetAndMetadata> = BTreeMap::new();
     for at in &all {
@@ -373,7 +376,7 @@ fn consume(
     Ok(code)
 }
 
-/// The partition that a poll could not read.
+/// Returns the partition that a poll could not read.
 fn at_of(error: &Error) -> Option<TopicPartition> {
     let Error::Consume(error) = error else { return None };
     match &**error {
@@ -384,7 +387,7 @@ fn at_of(error: &Error) -> Option<TopicPartition> {
     }
 }
 
-/// Prints the records of a poll, and then commits them. Says whether there may be more.
+/// Prints the records of a poll, then commits them. Returns whether there may be more.
 fn print(
     consumer: &mut Consumer,
     records: &ConsumerRecords,
@@ -394,7 +397,7 @@ fn print(
 ) -> Result<bool, Failure> {
     let mut printed: BTreeMap<TopicPartition, OffsetAndMetadata> = BTreeMap::new();
     for (at, records) in records.partitions() {
-        // Of the offsets topic there is more with each commit.
+        // Each commit adds a record to the offsets topic, so reading it would never end.
         let end = if follow { Offset::MAX } else { ends.get(&at).copied().unwrap_or(0) };
         for record in records.iter().take_while(|record| record.offset < end) {
             if printer.is_done() || is_interrupted() {
@@ -404,7 +407,7 @@ fn print(
             printed.insert(at.clone(), record.offset.saturating_add(1).into());
         }
     }
-    // What nobody could see is not committed.
+    // A record is committed only after it was written to stdout.
     printer.output.flush()?;
     if printed.is_empty() {
         return Ok(follow);

@@ -1,4 +1,5 @@
-//! `truncate` and `delete-before`: each says what it would remove, and removes it with `--execute`.
+//! `truncate` and `delete-before`: they show what they would remove, and remove it with
+//! `--execute`.
 
 use crate::args::{DeleteBeforeArgs, TruncateArgs};
 use crate::failure::{DAMAGED, Failure, warn};
@@ -20,7 +21,7 @@ struct Ends {
     end: Offset,
 }
 
-/// The ends of the log as they would be, and what would go.
+/// The ends that the log would have, and the number of records that would be removed.
 #[derive(Serialize)]
 struct Preview {
     start: Offset,
@@ -30,7 +31,7 @@ struct Preview {
 }
 
 pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Failure> {
-    // Opening for writing would make a log where there is none.
+    // Opening for writing would create a log if there is none.
     let (looked, _) = at_most_damaged_from(args.to, |choice| {
         Log::open_read_only(&args.dir, LogConfig::default().on_corruption(choice))
     })?;
@@ -41,7 +42,7 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Fa
         return Ok(ExitCode::SUCCESS);
     }
     let (start, end) = (looked.offsets().start, args.to);
-    // Fails for an offset that is not in the log.
+    // A reader fails for an offset that is not in the log.
     looked.reader(end)?;
     drop(looked);
     let problems = tell_problems(&args.dir)?;
@@ -55,15 +56,15 @@ pub fn truncate(args: &TruncateArgs, output: &mut Output) -> Result<ExitCode, Fa
             rehearsal.original(path).display(),
         ));
     }
-    // A batch that reaches beyond the new end goes as a whole.
+    // A batch that reaches beyond the new end is removed as a whole.
     let goes = |header: &BatchHeader| if header.last_offset() >= end { u64::MAX } else { 0 };
     let records_removed = count(&args.dir, start, goes)?;
     preview(output, &Preview { start, end, records_removed, executed: false })?;
     Ok(problems)
 }
 
-/// Truncates the log in a directory, which may be damaged from there on. With `tells`, it prints
-/// what opening it removes.
+/// Truncates the log in a directory, which may be damaged at and above `to`. With `tells`, warns
+/// of everything that the opening removes.
 fn truncate_log(dir: &Path, to: Offset, tells: bool) -> Result<(Recovery, Ends), Failure> {
     let (log, damage) = at_most_damaged_from(to, |choice| {
         let notices = match choice {
@@ -80,7 +81,7 @@ fn truncate_log(dir: &Path, to: Offset, tells: bool) -> Result<(Recovery, Ends),
     Ok((found, finish(log, result.map_err(Failure::within(dir)))?))
 }
 
-/// Opens a log that may be damaged from an offset on, as that is to go anyway.
+/// Opens a log that may be damaged at and above an offset, because that part is removed anyway.
 fn at_most_damaged_from(
     offset: Offset,
     open: impl Fn(OnCorruption) -> annals::Result<Log>,
@@ -122,14 +123,14 @@ fn delete_records(dir: &Path, before: Offset, config: LogConfig) -> Result<Ends,
     finish(log, result.map_err(Failure::within(dir)))
 }
 
-/// Warns of all damage, whose records are not counted; returns the exit code that says so.
+/// Warns of all damage, as damaged records are not counted, and returns the exit code for it.
 fn tell_problems(dir: &Path) -> Result<ExitCode, Failure> {
     let problems = verify::problems(dir)?;
     problems.iter().for_each(|problem| warn(&problem.to_string()));
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
 }
 
-/// How many records of sound batches go, where at most so many of a batch do.
+/// Counts the records to remove from the sound batches; `goes` limits them for each batch.
 fn count(dir: &Path, start: Offset, goes: impl Fn(&BatchHeader) -> u64) -> Result<u64, Failure> {
     let mut records = 0u64;
     let mut batches = Salvage::from(dir, start)?.quiet();
@@ -148,7 +149,7 @@ fn preview(output: &mut Output, report: &Preview) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Closes the log whatever came of it, and returns its ends.
+/// Closes the log even after a failure, and returns its ends.
 fn finish(log: Log, result: Result<(), Failure>) -> Result<Ends, Failure> {
     let offsets = log.offsets();
     let closed = log.close();

@@ -1,7 +1,8 @@
-//! A data directory, looked at or opened.
+//! A data directory: looking at it, and opening it.
 //!
-//! Looking takes no lock, repairs nothing and writes nothing: it works beside whoever has the directory open, and on a
-//! directory that may only be read. Opening takes the lock, and recovers what was not closed in order.
+//! Looking takes no lock, repairs nothing and writes nothing: it works while another process has
+//! the directory open, and on a directory without write permission. Opening takes the lock, and
+//! recovers logs that were not closed in order.
 
 use crate::failure::Failure;
 use crate::notices::Notices;
@@ -11,10 +12,10 @@ use annals::{Error, Log, Offset, Store, StoreConfig, StoreView, TopicError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log in which a cluster keeps what it knows of itself. It is no topic.
+/// The metadata log of a cluster, which is no topic.
 const CLUSTER: &str = "__cluster_metadata";
 
-/// A data directory that is looked at.
+/// A data directory that is only read.
 #[derive(Debug)]
 pub struct Data {
     pub view: StoreView,
@@ -33,14 +34,14 @@ impl Data {
         Ok(data)
     }
 
-    /// The names of all topics, in order.
+    /// Returns the names of all topics, in order.
     pub fn topics(&self) -> Result<Vec<String>, Failure> {
         let mut topics = self.view.topics()?;
         topics.retain(|topic| topic != CLUSTER);
         Ok(topics)
     }
 
-    /// The numbers of a topic's partitions that are here: all, or the one that was asked for.
+    /// Returns the numbers of a topic's partitions in this directory: all, or the requested one.
     pub fn numbers(&self, topic: &str, only: Option<u32>) -> Result<Vec<u32>, Failure> {
         let partitions = self.view.partition_count(topic)?;
         let is_here = |number: &u32| self.partition_dir(topic, *number).is_dir();
@@ -63,8 +64,8 @@ impl Data {
         Ok(self.view.partition(topic, number)?)
     }
 
-    /// Where the checkpoint says that a partition starts, whose log cannot be opened. Lines that do not agree are not
-    /// believed.
+    /// Returns the start of a partition whose log cannot be opened, as the checkpoint has it.
+    /// Lines that contradict each other do not count.
     pub fn start(&self, topic: &str, number: u32) -> Offset {
         let file = self.view.path().join("log-start-offset-checkpoint");
         let entries = inspect::offset_checkpoint(&DiskFs, &file).unwrap_or_default();
@@ -77,7 +78,7 @@ impl Data {
     }
 }
 
-/// Opens the data directory, which must be there. What may be deleted stays: nobody has asked for that.
+/// Opens an existing data directory, without maintenance, so that old records stay.
 pub fn open(path: &Path) -> Result<Store, Failure> {
     Data::look(path)?;
     open_or_make(path)

@@ -1,4 +1,4 @@
-//! `dump`: what is in any file of a log directory.
+//! `dump`: the content of any file of a log directory.
 
 use crate::args::DumpArgs;
 use crate::failure::Failure;
@@ -14,10 +14,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// No batch that a broker takes is larger; one that is cannot be decoded here.
+/// The largest batch that the tool decodes; no broker takes a larger one.
 pub const MAX_BATCH_BYTES: u64 = 256 << 20;
 
-/// A problem of a file, as `verify` prints it too.
+/// A problem of a file, as `verify` prints it.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     file: String,
@@ -40,7 +40,7 @@ impl Problem {
         Path::new(&self.file)
     }
 
-    /// Whether it is of a file that is made from the log, and made again if it is gone.
+    /// Whether the file is derived from the log, and rebuilt if it is missing.
     pub fn is_of_derived_file(&self) -> bool {
         let extension = self.path().extension().and_then(|extension| extension.to_str());
         matches!(extension, Some("index" | "timeindex" | "snapshot"))
@@ -121,7 +121,7 @@ struct DamagedLine {
     problem: String,
 }
 
-/// A control record, with what it says.
+/// A control record and its content.
 #[derive(Serialize)]
 struct ControlLine<'a> {
     #[serde(flatten)]
@@ -157,7 +157,7 @@ pub fn run(args: &DumpArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// The file itself, or the files of a directory that belong to a log.
+/// Returns the file itself, or the files of a directory that belong to a log.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = match DiskFs.list(path) {
         Ok(entries) => entries,
@@ -185,13 +185,13 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 struct Dump<'a> {
     args: &'a DumpArgs,
     output: &'a mut Output,
-    /// The first thing that could not be read, for the end.
+    /// The first file or batch that could not be read, reported at the end.
     refused: Option<String>,
     others: u64,
 }
 
 impl Dump<'_> {
-    /// Remembers what could not be read, so that the rest is still dumped.
+    /// Records what could not be read, so that the rest is still dumped.
     fn refuse(&mut self, failure: Failure) -> Result<(), Failure> {
         match failure {
             Failure::Refused(message) if self.refused.is_none() => self.refused = Some(message),
@@ -364,7 +364,7 @@ impl Dump<'_> {
         self.refuse(Failure::batch(path, damaged.position, damaged.reason))
     }
 
-    /// Decodes the records of a batch, where they are asked for.
+    /// Prints or checks the records of a batch, if asked for.
     fn records(
         &mut self,
         path: &Path,

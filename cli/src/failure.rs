@@ -10,19 +10,19 @@ use std::process::ExitCode;
 
 const WRONG_USAGE: u8 = 1;
 const REFUSED: u8 = 2;
-/// CorruptionKind was found: by `verify`, or by a command that went on around it.
+/// The exit code for damage that `verify` found, or that a command passed over.
 pub const DAMAGED: u8 = 3;
 
-/// Why a command ends early.
+/// The reason why a command ends early.
 #[derive(Debug)]
 pub enum Failure {
     /// The command line is wrong.
     Usage(String),
-    /// The data or the disk said no.
+    /// The data, the disk or another process stands in the way.
     Refused(String),
-    /// The log is damaged, and the command does not work around that.
+    /// The log is damaged, and the command cannot pass over the damage.
     Damaged(Box<Corruption>),
-    /// Nobody reads what is printed any more.
+    /// The reader of stdout has gone.
     NoReader,
 }
 
@@ -35,17 +35,17 @@ impl Failure {
         Failure::Refused(message.into())
     }
 
-    /// A failed call of the system: what was tried and where.
+    /// Returns the failure for a failed system call: what was tried, and where.
     pub fn io(what: impl Display, error: &io::Error) -> Failure {
         Failure::Refused(format!("cannot {what}: {error}"))
     }
 
-    /// A batch at a place in a file that cannot be decoded.
+    /// Returns the failure for a batch that cannot be decoded.
     pub fn batch(path: &Path, position: u64, reason: InvalidBatch) -> Failure {
         Failure::Refused(format!("{} at byte {position}: {}", path.display(), Error::from(reason)))
     }
 
-    /// What went wrong with the log in this directory, where the error does not name it.
+    /// Adds the directory of the log to errors that do not name it.
     pub fn within(dir: &Path) -> impl Fn(Error) -> Failure {
         move |error| match &error {
             Error::Unsupported(_) | Error::InvalidBatch(_) => {
@@ -55,7 +55,7 @@ impl Failure {
         }
     }
 
-    /// Tells it in one line, and gives the exit code.
+    /// Prints the failure in one line, and returns its exit code.
     pub fn report(self) -> ExitCode {
         match self {
             Failure::NoReader => ExitCode::SUCCESS,
@@ -66,11 +66,11 @@ impl Failure {
     }
 }
 
-/// The ways out of damage, those that lose nothing first.
+/// The ways out of damage; the one that loses nothing comes first.
 const ADVICE: &str = "restore the file from a copy; or print what is sound with `annals read`, \
 and set the damaged bytes aside with `annals repair`";
 
-/// A line on stderr about what the command works around.
+/// Prints a warning on stderr.
 pub fn warn(message: &str) {
     writeln!(io::stderr(), "annals: warning: {message}").ok();
 }
@@ -115,7 +115,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Why a topic is not as it was asked for.
+/// Returns the failure for an error of a topic.
 fn of_topic(error: &TopicError) -> Failure {
     match error {
         TopicError::Unknown { topic } => Failure::refused(format!(
@@ -131,7 +131,7 @@ fn of_topic(error: &TopicError) -> Failure {
     }
 }
 
-/// Why a record was not sent.
+/// Returns the failure for a record that was not sent.
 fn of_record(error: &ProduceError) -> Failure {
     match error {
         ProduceError::RecordTooLarge { bytes, limit, .. } => Failure::refused(format!(
@@ -141,7 +141,7 @@ fn of_record(error: &ProduceError) -> Failure {
     }
 }
 
-/// The option of the command line that sets an option of the log.
+/// Returns the option of the command line that sets an option of the log.
 fn flag_of(option: &str) -> String {
     match option {
         "linger" => "linger-ms".to_owned(),
@@ -154,12 +154,12 @@ fn flag_of(option: &str) -> String {
 
 fn complain(message: &str, code: u8) -> ExitCode {
     let line: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    // Nothing is left to tell when stderr is gone as well.
+    // A failed write to stderr cannot be reported.
     writeln!(io::stderr(), "annals: {}", line.join("; ").replace(":; ", ": ")).ok();
     ExitCode::from(code)
 }
 
-/// The command that was asked for, as far as there is one.
+/// Returns the command on the command line, as far as it exists.
 fn asked() -> clap::Command {
     let mut command = Args::command();
     for name in std::env::args_os().skip(1) {
@@ -170,14 +170,15 @@ fn asked() -> clap::Command {
     command
 }
 
-/// The commands there are.
+/// Returns the list of commands.
 fn commands() -> String {
     let asked = asked();
     let names: Vec<&str> = asked.get_subcommands().map(clap::Command::get_name).collect();
     format!("the commands are {}", names.join(" "))
 }
 
-/// The options of the command that was asked for, when none is near enough to be meant; or the commands below it.
+/// Returns the options of the command on the command line, or its subcommands, for a message about
+/// an unknown option that resembles none of them.
 fn options() -> String {
     let asked = asked();
     if asked.has_subcommands() {
@@ -188,7 +189,7 @@ fn options() -> String {
     if options.is_empty() { String::new() } else { format!("it takes {}", options.join(" ")) }
 }
 
-/// What the parser of the command line has to say: help, or one line about what is wrong.
+/// Prints what the parser of the command line returned: help, or one line about the mistake.
 pub fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
@@ -209,7 +210,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             let told = told.join("\n");
             let told = told.strip_prefix("error: ").unwrap_or(&told);
             let told = told.split("\nFor more information").next().unwrap_or(told);
-            // Nothing here takes a value that looks like an option.
+            // No option takes a value that looks like an option, so this tip of clap would
+            // mislead.
             let told: Vec<&str> =
                 told.lines().filter(|line| !line.contains("as a value")).collect();
             let told = told.join("\n");

@@ -1,4 +1,4 @@
-//! `groups`: those whose offsets a data directory keeps.
+//! `groups`: the consumer groups whose offsets a data directory stores.
 
 use crate::data::{self, Data};
 use crate::failure::{Failure, warn};
@@ -71,9 +71,7 @@ pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
         }
         GroupsAction::Delete { group, execute: false } => {
             describe(&view, group, output)?;
-            warn(
-                "nothing was forgotten; --execute forgets the group with all that it has committed",
-            );
+            warn("nothing was deleted; --execute deletes the group with all that it has committed");
             Ok(())
         }
         GroupsAction::Reset(reset) => {
@@ -91,7 +89,7 @@ pub fn run(args: &GroupsArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// Opens the store, and closes it whatever came of it.
+/// Opens the store, and closes it even after a failure.
 fn on_store(
     args: &GroupsArgs,
     work: impl FnOnce(&Store) -> Result<(), Error>,
@@ -112,7 +110,7 @@ fn list(view: &StoreView, output: &mut Output) -> Result<(), Failure> {
     listed.unavailable.into_values().next().map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// The state, by Kafka's name.
+/// Returns Kafka's name of the state.
 fn state(state: GroupState) -> String {
     format!("{state:?}")
 }
@@ -144,7 +142,7 @@ fn describe(view: &StoreView, group: &str, output: &mut Output) -> Result<(), Fa
     })
 }
 
-/// Where a group has committed, and where it would be.
+/// The committed offset of a group, and the offset that a reset would commit.
 type Plan = BTreeMap<TopicPartition, (Option<Offset>, Offset)>;
 
 fn make_plan(args: &ResetArgs, view: &StoreView) -> Result<Plan, Error> {
@@ -174,7 +172,7 @@ fn commit(args: &ResetArgs, plan: &Plan, store: &Store) -> Result<(), Error> {
     store.admin().alter_offsets(&args.group, plan.iter().map(offset).collect())
 }
 
-/// Says where the group would go in each partition, or has gone.
+/// Prints for each partition the offset before and after the reset, done or shown.
 fn print(args: &ResetArgs, plan: &Plan, output: &mut Output) -> Result<(), Failure> {
     for (at, (before, after)) in plan {
         let (topic, partition) = (&*at.topic, at.partition);

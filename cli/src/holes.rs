@@ -1,6 +1,7 @@
-//! Offsets that no batch of a log has, although it was never compacted: a segment is gone, or its end.
+//! Offsets without a batch in a log that was never compacted: a segment, or its end, is missing.
 //!
-//! Opening the log for writing rejects that. Reading it does not look, as a compacted log has such gaps everywhere.
+//! Opening the log for writing fails in this case. Reading does not check, because a compacted log
+//! has such gaps everywhere.
 
 use crate::failure::Failure;
 use crate::verify::{segment_file, segments};
@@ -9,10 +10,11 @@ use annals::inspect::{self, BatchScanner, ScanItem};
 use annals::{Corruption, CorruptionKind, Error, Log, Offset};
 use std::path::Path;
 
-/// How often a log of this crate has its line in a checkpoint. Other programs write it once, and leave gaps as they like.
+/// How often annals repeats the line of a log in a checkpoint. Other programs write one line, and
+/// may leave gaps in their logs.
 const LINES_OF_OURS: usize = 2;
 
-/// The holes between the segments of a log.
+/// Returns the holes between the segments of a log.
 pub fn holes(dir: &Path, log: &Log) -> Result<Vec<Corruption>, Failure> {
     if !is_dense(dir) {
         return Ok(Vec::new());
@@ -24,17 +26,17 @@ pub fn holes(dir: &Path, log: &Log) -> Result<Vec<Corruption>, Failure> {
             found.push(hole(dir, *before, *base)?);
         }
     }
-    // A pass of compaction that began meanwhile has said so first.
+    // A compaction that began meanwhile has written its checkpoint before it made gaps.
     Ok(if is_dense(dir) { found } else { Vec::new() })
 }
 
-/// Whether a batch has the offset below that at which a segment begins.
+/// Returns whether a batch has the offset right before the base offset of a segment.
 fn reaches(log: &Log, base: Offset) -> Result<bool, Failure> {
     let below = log.reader(base.saturating_sub(1)).and_then(|mut reader| {
         Ok(reader.next_batch()?.is_some_and(|batch| batch.header().base_offset < base))
     });
     match below {
-        // Deleted meanwhile, or damaged: that is told elsewhere.
+        // The segment was deleted meanwhile, or `verify` reports its damage.
         Err(Error::OffsetOutOfRange { .. } | Error::Corrupt(_)) => Ok(true),
         reaches => Ok(reaches?),
     }
@@ -52,13 +54,13 @@ fn hole(dir: &Path, before: Offset, base: Offset) -> Result<Corruption, Failure>
     Ok(Corruption { path, position, offset: Some(from), reason })
 }
 
-/// Whether it is known that this crate wrote the log, and never compacted it.
+/// Returns whether annals wrote the log, and never compacted it.
 fn is_dense(dir: &Path) -> bool {
     lines(dir, "recovery-point-offset-checkpoint") >= LINES_OF_OURS
         && lines(dir, "cleaner-offset-checkpoint") == 0
 }
 
-/// How many lines of the log a checkpoint has, which lies beside the log or beside its directory.
+/// Counts the lines of the log in a checkpoint, in the log's directory or in the one above it.
 fn lines(dir: &Path, file: &str) -> usize {
     if let Ok(own) = inspect::offset_checkpoint(&DiskFs, &dir.join(file)) {
         return own.len();

@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A control batch is small; one that says otherwise holds no marker.
+/// The largest control batch that is read; a larger one holds no marker.
 const MARKER_BYTES: u64 = 64 << 10;
 
 #[derive(Serialize)]
@@ -30,12 +30,12 @@ struct Info {
     segments: Vec<SegmentLine>,
     bytes: u64,
     producers: Vec<Producer>,
-    /// Whether it was closed in order and not opened for writing since.
+    /// Whether the log was closed in order, and not opened for writing since.
     clean: bool,
     recovery_point: Option<Offset>,
-    /// What opening it for writing would cut off.
+    /// The bytes that opening the log for writing would truncate.
     torn_bytes: u64,
-    /// Where it is damaged; `verify` tells more.
+    /// The damage; `verify` reports more.
     damaged: Option<Problem>,
 }
 
@@ -112,7 +112,7 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// `None` when the file is not there, or when it is malformed: then a log does without it too.
+/// Returns `None` if the file is missing or malformed, as a log then ignores it, too.
 fn exists<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -122,7 +122,7 @@ fn exists<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// How many entries an index has; none where there is no such file.
+/// Counts the entries of an index; a missing file has none.
 fn count<T>(
     entries: Result<impl Iterator<Item = Result<T, Error>>, Error>,
 ) -> Result<usize, Error> {
@@ -135,7 +135,7 @@ fn count<T>(
     Ok(count)
 }
 
-/// What the headers of all batches tell.
+/// The facts that the headers of all batches hold.
 #[derive(Default)]
 struct Survey {
     transactions: Transactions,
@@ -184,7 +184,7 @@ impl Survey {
         let header = &found.header;
         self.transactions.note_data(header);
         if header.is_control() {
-            // What cannot be read ends no transaction here, as for a reader.
+            // A marker that cannot be decoded ends no transaction, as for a reader.
             let batch = batches.read(found, MARKER_BYTES);
             if let Ok(Some(control)) = batch.and_then(|batch| marker(&batch)) {
                 self.transactions.note_marker(header, control.control_type);

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// The most bytes JSON needs for one byte of a string: `\u0000`.
 const JSON_GROWTH: u64 = 6;
-/// What JSON needs besides the strings.
+/// The bytes that JSON needs besides the strings.
 const JSON_FRAME_BYTES: u64 = 64 << 10;
 
 /// Reads records, line by line.
@@ -18,21 +18,21 @@ pub struct Lines<R> {
     format: InputFormat,
     key_separator: Option<String>,
     most_bytes: u64,
-    /// What allows longer lines.
+    /// The option that allows longer lines.
     raise: &'static str,
     line: Vec<u8>,
     number: u64,
 }
 
 impl<R: Read> Lines<BufReader<R>> {
-    /// Whether the next line is there without waiting for more input.
+    /// Returns whether the next line can be read without waiting for more input.
     pub fn is_line_buffered(&self) -> bool {
         self.from.buffer().contains(&b'\n')
     }
 }
 
 impl<R: BufRead> Lines<R> {
-    /// A line is as long as a record of so many bytes can be.
+    /// Creates a reader of lines, as long as the JSON of a record of `most` bytes can be.
     pub fn new(
         from: R,
         format: InputFormat,
@@ -52,12 +52,12 @@ impl<R: BufRead> Lines<R> {
         Ok(Lines { from, format, key_separator, most_bytes, raise, line: Vec::new(), number: 0 })
     }
 
-    /// The number of the line that was read last, from 1.
+    /// Returns the number of the last line that was read, from 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next record; `None` when there is none.
+    /// Returns the next record, or `None` at the end of the input.
     pub fn next(&mut self) -> Result<Option<Record>, Failure> {
         while self.next_line()? {
             if let Some(record) = self.record()? {
@@ -67,7 +67,7 @@ impl<R: BufRead> Lines<R> {
         Ok(None)
     }
 
-    /// Reads the next line, without its end; false when there is none.
+    /// Reads the next line, without its line end. Returns false at the end of the input.
     fn next_line(&mut self) -> Result<bool, Failure> {
         self.line.clear();
         let mut any = false;

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// Bytes: a string where they are UTF-8, base64 where they are not.
+/// Bytes: a string if they are UTF-8, base64 otherwise.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a string, null or {\"base64\":\"…\"}")]
 pub enum Blob<'a> {
@@ -50,7 +50,7 @@ impl Blob<'_> {
     }
 }
 
-/// A record on its way out.
+/// A record to print.
 #[derive(Debug, Serialize)]
 pub struct Shown<'a> {
     offset: Offset,
@@ -90,7 +90,7 @@ impl<'a> From<&'a StoredRecord> for Shown<'a> {
     }
 }
 
-/// A record on its way out, and where it comes from.
+/// A record to print, and where it comes from.
 #[derive(Debug, Serialize)]
 pub struct ShownInTopic<'a> {
     pub topic: &'a str,
@@ -99,7 +99,7 @@ pub struct ShownInTopic<'a> {
     pub record: Shown<'a>,
 }
 
-/// A record on its way in. Where it was before does not matter.
+/// A record to append. Its old offset and partition do not matter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with the fields of a record")]
 struct Given<'a> {
@@ -118,7 +118,7 @@ struct Given<'a> {
     headers: Vec<(Blob<'a>, Option<Blob<'a>>)>,
 }
 
-/// The record in a line of JSON, or what is wrong with it.
+/// Returns the record in a line of JSON, or the mistake in it.
 pub fn record(line: &[u8]) -> Result<Record, String> {
     if line.trim_ascii_start().first() == Some(&b'[') {
         return Err("expected an object, found an array".to_owned()); // serde would take one

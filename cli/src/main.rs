@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     };
     let mut output = Output::new();
     let result = run(args.command, &mut output);
-    // What was printed before a failure is shown before it is told.
+    // Everything printed before a failure appears before its message.
     let flushed = output.flush();
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => code,

@@ -3,17 +3,17 @@
 use crate::failure::warn;
 use annals::{Event, Listener};
 
-/// Warns of everything that was removed, set aside or ignored.
+/// A listener that warns of everything an opening removes, sets aside or ignores.
 #[derive(Debug)]
 pub struct Notices {
-    /// What bytes are that are truncated.
+    /// The name of truncated bytes in a warning.
     cut: &'static str,
 }
 
 impl Notices {
-    /// Of an opening that truncates only what a crash explains.
+    /// For an opening that truncates only what a crash explains.
     pub const OF_RECOVERY: Notices = Notices { cut: "writes that were cut short" };
-    /// Of an opening that truncates damage, and all behind it.
+    /// For an opening that truncates damage, and everything after it.
     pub const OF_DAMAGE: Notices = Notices { cut: "damage, and of what came after it," };
 }
 

@@ -1,4 +1,4 @@
-//! Where results go, and signs of life.
+//! Results on stdout, and progress on stderr.
 
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use std::time::Duration;
 
-/// Stdout, buffered.
+/// Buffered stdout.
 #[derive(Debug)]
 pub struct Output {
     to: BufWriter<StdoutLock<'static>>,
@@ -39,7 +39,7 @@ fn failed(error: &io::Error) -> Failure {
     Failure::io("write to stdout", error)
 }
 
-/// A spinner with a message, where somebody is there to see it.
+/// Returns a spinner with a message, shown only on a terminal.
 pub fn spinner(message: &'static str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

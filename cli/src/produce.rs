@@ -1,6 +1,7 @@
 //! `produce`: records from stdin, to a topic.
 //!
-//! One thread reads and sends; the one that prints hears from callbacks what became of each record.
+//! One thread reads and sends; callbacks report the result of each record to the thread that
+//! prints.
 
 use crate::data;
 use crate::failure::Failure;
@@ -15,9 +16,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-/// How much may have happened that was not heard of yet.
+/// The most results that wait to be printed.
 const NEWS: usize = 1 << 16;
-/// What a topic takes that does not say otherwise.
+/// The largest batch of a topic without `max.message.bytes`.
 const MAX_MESSAGE_BYTES: u64 = 1_048_588;
 
 #[derive(Serialize)]
@@ -26,7 +27,7 @@ struct Ack {
     offset: Option<Offset>,
 }
 
-/// What the thread that prints is told.
+/// A message to the thread that prints.
 enum News {
     Sent {
         ack: Ack,
@@ -36,7 +37,7 @@ enum News {
         line: u64,
         reason: String,
     },
-    /// Nothing comes any more.
+    /// The last message.
     Ended(Result<(), Failure>),
 }
 
@@ -47,7 +48,7 @@ struct Total {
 }
 
 pub fn run(args: &ProduceArgs, output: &mut Output) -> Result<(), Failure> {
-    // What cannot be is refused before anything is opened.
+    // Invalid options are rejected before the store is opened.
     args.to_config(MAX_MESSAGE_BYTES).validate()?;
     Lines::new(io::empty(), args.format, args.key_separator.clone(), 0, "")?;
     let started = Instant::now();
@@ -73,7 +74,7 @@ fn produce(args: &ProduceArgs, store: &Store, output: &mut Output) -> Result<Tot
     thread::spawn(move || {
         let (args, producer) = sender;
         let fed = feed(&args, &producer, most, &tell);
-        // What fails is told by its callback.
+        // Callbacks report the failures.
         producer.flush().ok();
         tell.send(News::Ended(fed)).ok();
     });
@@ -100,7 +101,7 @@ fn max_message_bytes(topic: &Topic) -> u64 {
     entry.and_then(|entry| entry.value.parse().ok()).unwrap_or(MAX_MESSAGE_BYTES)
 }
 
-/// Sends what stdin holds.
+/// Sends the records from stdin.
 fn feed(
     args: &ProduceArgs,
     producer: &Producer,
@@ -124,12 +125,12 @@ fn feed(
                 }
                 Err(error) => News::Failed { line, reason: error.to_string() },
             };
-            // Nobody hears it once another record has failed.
+            // The receiver is dropped once another record has failed.
             tell.send(news).ok();
         });
         match handed {
             Ok(_) => {}
-            // One before it failed, and that was told.
+            // An earlier record failed, and its callback has reported that.
             Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
             Err(error) => return Err(not_taken(line, error)),
         }
@@ -144,7 +145,8 @@ fn not_taken(line: u64, error: Error) -> Failure {
     }
 }
 
-/// Takes in what became of the records, and prints it if asked, each time there is nothing else to do.
+/// Receives the results of the records, and prints them with `--ack`. Flushes stdout before it
+/// waits.
 fn hear(
     args: &ProduceArgs,
     told: &Receiver<News>,

@@ -12,7 +12,7 @@ use annals::{Error, Log, LogConfig, Offset, Reader, StartAt, Timestamp};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Before what reading stops.
+/// The position before which reading stops.
 #[derive(Debug, Clone, Copy)]
 enum Stop {
     Never,
@@ -33,7 +33,7 @@ impl Stop {
             },
             Some(_) => Stop::Offset(end),
         };
-        // Without this a reader slower than the writer would never come to an end.
+        // Without this limit, a reader slower than the writer would never end.
         Ok(match stop {
             _ if args.follow => stop,
             Stop::Offset(offset) => Stop::Offset(offset.min(end)),
@@ -97,7 +97,7 @@ fn read_log(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Prints every sound batch, from where reading the log came to damage.
+/// Prints the sound batches from where the reader of the log stopped at damage.
 fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let start = start_of(&args.dir);
     let (from, since) = match (printer.next, args.from) {
@@ -155,7 +155,7 @@ fn read_files(args: &ReadArgs, printer: &mut Printer<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Collects the transactions of the sound batches, and the offset at which these end.
+/// Collects the transactions of the sound batches, and returns them with the end of these batches.
 fn transactions(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Failure> {
     let mut transactions = Transactions::default();
     let mut batches = Salvage::from(dir, start)?.quiet();
@@ -171,7 +171,7 @@ fn transactions(dir: &Path, start: Offset) -> Result<(Transactions, Offset), Fai
     Ok((transactions, batches.offset()))
 }
 
-/// Whether a batch holds nothing to print.
+/// Returns whether a batch holds nothing to print.
 fn hides(transactions: Option<&Transactions>, header: &BatchHeader) -> bool {
     header.is_control() || transactions.is_some_and(|all| all.is_aborted(header))
 }
@@ -181,12 +181,12 @@ struct Printer<'a> {
     format: OutputFormat,
     left: Option<u64>,
     stop: Stop,
-    /// Where reading stands; none before the log was opened.
+    /// The position of the reader, once the log is open.
     next: Option<Offset>,
 }
 
 impl Printer<'_> {
-    /// Prints what there is; says whether that was all there will be.
+    /// Prints the records up to the end of the log. Returns whether reading is complete.
     fn print(
         &mut self,
         reader: &mut Reader,
@@ -216,7 +216,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Prints a record, unless that was all already.
+    /// Prints a record, unless reading is complete.
     fn take(&mut self, record: &RecordRef<'_>) -> Result<bool, Failure> {
         if self.left == Some(0) || self.stop.is_before(record) {
             return Ok(true);

@@ -1,7 +1,7 @@
-//! Doing to a copy of a log what a command would do to the log, to say beforehand what comes of it.
+//! A rehearsal: the work of a command, done to a copy of the log to show the result beforehand.
 //!
-//! It is exact because it is the same work, recovery included. It takes as much room in the directory for temporary files as
-//! the log has bytes.
+//! It is exact, because it is the same work, recovery included. The copy needs as much space in
+//! the directory for temporary files as the log has bytes.
 
 use crate::failure::Failure;
 use std::fs;
@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// What the directory above has for a log in it: who had it last, and the checkpoints of all its logs.
+/// The files of the directory above that matter to a log: its last owner, and the checkpoints of
+/// all logs in it.
 const ABOVE: [&str; 6] = [
     ".kafka_cleanshutdown",
     ".lock",
@@ -19,7 +20,7 @@ const ABOVE: [&str; 6] = [
     "recovery-point-offset-checkpoint",
 ];
 
-/// A copy of a log, which goes when this is dropped.
+/// A copy of a log, which is removed on drop.
 pub struct Rehearsal {
     original: PathBuf,
     copy: PathBuf,
@@ -55,18 +56,18 @@ impl Rehearsal {
         })
     }
 
-    /// The directory of the copy.
+    /// Returns the directory of the copy.
     pub fn dir(&self) -> &Path {
         &self.copy
     }
 
-    /// Which file of the log one of the copy stands for.
+    /// Returns the file of the log that a file of the copy stands for.
     pub fn original(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.copy)
             .map_or_else(|_| path.to_owned(), |name| self.original.join(name))
     }
 
-    /// What a failure says, of the log.
+    /// Rewrites a failure of the copy as a failure of the log.
     pub fn failed(&self, failure: impl Into<Failure>) -> Failure {
         match failure.into() {
             Failure::Damaged(mut damage) => {
@@ -83,7 +84,7 @@ impl Rehearsal {
     }
 }
 
-/// A file that another process removes meanwhile is not needed.
+/// Copies a file, unless another process has removed it meanwhile.
 fn copy_if_there(from: &Path, to: &Path) -> io::Result<()> {
     match fs::copy(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! `repair`: takes the damaged bytes out of a log, and keeps them and everything else.
+//! `repair`: moves the damaged bytes out of a log, and keeps them and everything else.
 
 use crate::args::RepairArgs;
 use crate::failure::{DAMAGED, Failure, warn};
@@ -21,16 +21,16 @@ struct Moved {
     file: PathBuf,
     position: u64,
     bytes: u64,
-    /// The offsets that have no record any more, if there were any.
+    /// The first of the offsets that lost their records, if any did.
     first_offset: Option<Offset>,
     last_offset: Option<Offset>,
     problem: String,
-    /// Where the bytes are now.
+    /// The file that holds the bytes now.
     moved_to: PathBuf,
 }
 
 pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> {
-    // Opening for writing would make a log where there is none.
+    // Opening for writing would create a log if there is none.
     verify::segments(&args.dir)?;
     let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
     drop(Log::open_read_only(&args.dir, config)?);
@@ -60,7 +60,7 @@ pub fn run(args: &RepairArgs, output: &mut Output) -> Result<ExitCode, Failure> 
 
 const DERIVED: &str = "it contradicts the log, and is made from it again when it is needed";
 
-/// Removes the files that are made from the log in a directory and contradict it.
+/// Removes indexes and snapshots that contradict the log in a directory.
 fn remove_derived(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut paths: Vec<PathBuf> = verify::problems(dir)?
         .iter()
@@ -79,7 +79,7 @@ fn remove_derived(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-/// The offsets whose records are gone, with no bytes left of them.
+/// A listener that collects the offsets whose records are missing without a trace.
 #[derive(Debug, Default)]
 struct Missing(Mutex<Vec<CorruptionKind>>);
 
@@ -91,7 +91,8 @@ impl Listener for Missing {
     }
 }
 
-/// Takes the damage out of the log in a directory; returns what went, and where the log is now.
+/// Moves the damage out of the log in a directory. Returns what the opening did, and the log's
+/// ends.
 fn repair(dir: &Path, config: LogConfig) -> Result<(Recovery, Offsets), Failure> {
     let progress = spinner("repairing");
     let log = Log::open(dir, config.on_corruption(OnCorruption::Quarantine))?;
@@ -101,7 +102,7 @@ fn repair(dir: &Path, config: LogConfig) -> Result<(Recovery, Offsets), Failure>
     Ok((found, ends))
 }
 
-/// Prints the problems, and says of each byte that would go where it would go.
+/// Prints the problems, and what would become of each damaged byte.
 fn rehearse(dir: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     let problems = verify::problems(dir)?;
     for problem in &problems {

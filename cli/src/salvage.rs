@@ -1,6 +1,7 @@
-//! Reading around damage: every sound batch of a log, from its files.
+//! Reading past damage: every sound batch of a log, from its files.
 //!
-//! Each gap is a warning on stderr that says what is missing, and the command ends with exit code 3.
+//! Each gap is a warning on stderr that names what is missing, and the command ends with exit code
+//! 3.
 
 use crate::dump::MAX_BATCH_BYTES;
 use crate::failure::{Failure, warn};
@@ -19,7 +20,7 @@ pub struct Salvage {
     dir: PathBuf,
     segments: VecDeque<Offset>,
     current: Option<Segment>,
-    /// BatchScanner below are not wanted, or were given.
+    /// Batches below this offset were returned already, or are not wanted.
     next: Offset,
     /// Whether damage is reported.
     tells: bool,
@@ -29,31 +30,31 @@ pub struct Salvage {
 struct Segment {
     path: PathBuf,
     batches: BatchScanner,
-    /// The base offset of the next segment, which the batches of this one lie below.
+    /// The base offset of the next segment; all batches of this one lie below it.
     limit: Offset,
-    /// A sound batch whose offset is not checked against the one after it yet.
+    /// A sound batch whose offset is not yet compared with that of the next batch.
     held: Option<ScannedBatch>,
 }
 
 impl Salvage {
-    /// All that is sound at and above an offset.
+    /// Returns the sound batches at and above an offset.
     pub fn from(dir: &Path, next: Offset) -> Result<Salvage, Failure> {
         let segments: VecDeque<Offset> = segments(dir)?.into();
         Ok(Salvage { dir: dir.to_owned(), segments, current: None, next, tells: true })
     }
 
-    /// Reports nothing: another pass over the same files does.
+    /// Turns the warnings off, for a second pass over the same files.
     pub fn quiet(mut self) -> Salvage {
         self.tells = false;
         self
     }
 
-    /// The offset after the last batch that was given.
+    /// Returns the offset after the last returned batch.
     pub fn offset(&self) -> Offset {
         self.next
     }
 
-    /// The next sound batch that reaches to the wanted offset; `None` at the end.
+    /// Returns the next sound batch that reaches the wanted offset, or `None` at the end.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, Failure> {
         loop {
             if self.current.is_none() && !self.open_next()? {
@@ -91,7 +92,7 @@ impl Salvage {
         Ok(false)
     }
 
-    /// The next batch of the segment whose checksum and offsets are right.
+    /// Returns the next batch of the segment with a valid checksum and valid offsets.
     fn next_sound(&mut self) -> Result<Option<ScannedBatch>, Failure> {
         loop {
             let Some(segment) = &mut self.current else { return Ok(None) };
@@ -114,7 +115,8 @@ impl Salvage {
                 );
                 continue;
             }
-            // No checksum covers a base offset: of two that contradict each other, the one that fits its surroundings is right.
+            // No checksum covers a base offset. If two of them contradict each other, the one that
+            // fits its neighbours is right.
             let after = segment.held.map_or(0, |held| held.header.next_offset());
             if first < after && segment.held.is_some_and(|held| first > held.header.base_offset)
                 || last >= segment.limit
@@ -145,7 +147,8 @@ impl Salvage {
     }
 }
 
-/// Where a log starts, as far as a checkpoint beside it, or beside its directory, says so.
+/// Returns the start of a log, by a checkpoint in its directory or in the one above; 0 without
+/// one.
 pub fn start_of(dir: &Path) -> Offset {
     const FILE: &str = "log-start-offset-checkpoint";
     if let Ok([own]) = inspect::offset_checkpoint(&DiskFs, &dir.join(FILE)).as_deref() {

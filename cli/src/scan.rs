@@ -1,15 +1,15 @@
-//! What a scan of headers tells: transactions, and the producers behind them.
+//! A scan of batch headers: transactions and their producers.
 
 use annals::record::{BatchHeader, ControlRecord, ControlType, RecordBatch};
 use annals::{Error, Log, Offset, ProducerId, Reader, StartAt};
 use std::collections::BTreeMap;
 
-/// The transactions of a log, as far as it was looked at.
+/// The transactions of the scanned part of a log.
 #[derive(Debug, Default)]
 pub struct Transactions {
-    /// Where the open transaction of each producer began.
+    /// The first offset of each producer's open transaction.
     open: BTreeMap<ProducerId, Offset>,
-    /// By producer and offset of the abort marker: where the transaction began.
+    /// The first offset of each aborted transaction, by producer and offset of the abort marker.
     aborted: BTreeMap<(ProducerId, Offset), Offset>,
 }
 
@@ -31,7 +31,7 @@ impl Transactions {
         }
     }
 
-    /// Whether a batch belongs to an aborted transaction.
+    /// Returns whether a batch belongs to an aborted transaction.
     pub fn is_aborted(&self, header: &BatchHeader) -> bool {
         if !header.is_transactional() {
             return false;
@@ -45,13 +45,13 @@ impl Transactions {
         self.open.get(&producer).copied()
     }
 
-    /// Where the first open transaction began, else `end`.
+    /// Returns the first offset of the earliest open transaction, or else `end`.
     pub fn last_stable(&self, end: Offset) -> Offset {
         self.open.values().copied().min().unwrap_or(end).min(end)
     }
 }
 
-/// What the control record in a batch says; `None` when it holds none.
+/// Returns the control record in a batch, or `None` if the batch is empty.
 pub fn marker(batch: &RecordBatch) -> Result<Option<ControlRecord>, Error> {
     let decoded = batch.records()?;
     match decoded.iter().next() {
@@ -63,7 +63,7 @@ pub fn marker(batch: &RecordBatch) -> Result<Option<ControlRecord>, Error> {
     }
 }
 
-/// The transactions of a log up to its end, which can move.
+/// A scan of a log up to its end, which can move.
 #[derive(Debug)]
 pub struct Scan {
     reader: Reader,
@@ -76,7 +76,7 @@ impl Scan {
         Ok(Scan { reader, transactions: Transactions::default() })
     }
 
-    /// Goes on to where the log ends now: a fast writer must not be run after for ever.
+    /// Scans up to the current end. The end is read once, as a fast writer would keep moving it.
     pub fn advance(&mut self, log: &Log) -> Result<(), Error> {
         let end = log.reader(StartAt::Latest)?.offset();
         while self.reader.offset() < end {
@@ -93,7 +93,7 @@ impl Scan {
         Ok(())
     }
 
-    /// How far it has looked.
+    /// Returns the offset after the last scanned batch.
     pub fn offset(&self) -> Offset {
         self.reader.offset()
     }

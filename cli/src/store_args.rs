@@ -1,4 +1,4 @@
-//! The command line of what works on a data directory.
+//! The command line of the commands for data directories.
 
 use crate::args::{CodecArg, InputFormat, OutputFormat, position, separator};
 use annals::{Acks, ProducerConfig, StartAt};
@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The memory for what waits to be written.
+/// The memory for records that wait to be written.
 const BUFFER_BYTES: u64 = 32 << 20;
 
 #[derive(Debug, clap::Args)]
@@ -20,14 +20,14 @@ pub struct TopicsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TopicsAction {
-    /// Print the topics there are
+    /// Print the names of all topics
     List,
-    /// Print what is in topics, and how they are set up; all of them unless named
+    /// Print the partitions and settings of topics; all topics unless named
     Describe {
         /// The topics
         topics: Vec<String>,
     },
-    /// Make a topic; a missing data directory is made, too
+    /// Create a topic; a missing data directory is created, too
     Create {
         /// Its name
         topic: String,
@@ -38,7 +38,7 @@ pub enum TopicsAction {
         #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = setting)]
         config: Vec<(String, String)>,
     },
-    /// Set a topic up otherwise
+    /// Change the settings of a topic, or add partitions
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Alter {
         /// Its name
@@ -46,16 +46,16 @@ pub enum TopicsAction {
         /// Settings, named as Kafka names them: retention.ms=3600000
         #[arg(long, group = "change", value_name = "KEY=VALUE", num_args = 1.., value_parser = setting)]
         config: Vec<(String, String)>,
-        /// Settings to leave to the default again
+        /// Settings to return to the default
         #[arg(long, group = "change", value_name = "KEY", num_args = 1..)]
         delete_config: Vec<String>,
-        /// How many partitions it is to have, more than now
+        /// The new number of partitions, more than now
         #[arg(long, group = "change", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         partitions: Option<u32>,
     },
-    /// Delete a topic, with all that is in it
+    /// Delete a topic, with all its records
     ///
-    /// Prints what is in it. Only --execute deletes it.
+    /// Prints its partitions and settings. Only --execute deletes it.
     Delete {
         /// Its name
         topic: String,
@@ -74,13 +74,13 @@ pub struct ProduceArgs {
     /// The partition for all records; otherwise keys decide, and records without one are spread
     #[arg(long, value_name = "N")]
     pub partition: Option<u32>,
-    /// What stands between key and value in a line
+    /// The text between key and value in a line
     #[arg(long, value_name = "S", value_parser = separator)]
     pub key_separator: Option<String>,
-    /// What stdin holds: one value a line, or objects as `consume` and `read` print them
+    /// The format of stdin: one value a line, or objects as `consume` and `read` print them
     #[arg(long, value_enum, default_value_t = InputFormat::Lines)]
     pub format: InputFormat,
-    /// When a record counts as sent: it was taken, the log has it, or the medium has it
+    /// When a record counts as sent: once it is queued, written to the log, or flushed to disk
     #[arg(long, value_enum, default_value_t = AcksArg::Written)]
     pub acks: AcksArg,
     /// How batches are compressed; not at all unless asked
@@ -98,7 +98,7 @@ pub struct ProduceArgs {
 }
 
 impl ProduceArgs {
-    /// The options of a producer for a topic that takes records of so many bytes.
+    /// Returns the options of a producer for a topic with this `max.message.bytes`.
     pub fn to_config(&self, record_bytes: u64) -> ProducerConfig {
         let room = record_bytes.max(self.batch_bytes.unwrap_or(0).into()).saturating_mul(2);
         let mut config = ProducerConfig::default()
@@ -125,14 +125,14 @@ pub struct ConsumeArgs {
     /// The topics
     #[arg(required = true)]
     pub topics: Vec<String>,
-    /// Go on where this group has come to, and commit what was printed
+    /// Begin at the committed offsets of this group, and commit the printed records
     ///
-    /// The directory is opened for that, so nobody else may have it open. Without a group it is only read, also while
-    /// others write.
+    /// This opens the directory for writing, so no other process may have it open. Without a
+    /// group, the directory is only read, also while another process writes to it.
     #[arg(long, value_name = "G", value_parser = group)]
     pub group: Option<String>,
-    /// Where to begin: earliest, latest, an offset, or @MILLIS since the epoch; with a group, where it has committed
-    /// nothing
+    /// Where to begin: earliest, latest, an offset, or @MILLIS since the epoch; with a group, in
+    /// partitions without a committed offset
     #[arg(long, value_name = "P", default_value = "earliest", value_parser = position, allow_negative_numbers = true)]
     pub from: StartAt,
     /// The only partition to read; all of them unless given
@@ -152,7 +152,7 @@ pub struct ConsumeArgs {
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 pub struct GroupsArgs {
-    /// The data directory; nobody else may have it open for what --execute changes
+    /// The data directory; with --execute, no other process may have it open
     pub dir: PathBuf,
     #[command(subcommand)]
     pub action: GroupsAction,
@@ -160,27 +160,27 @@ pub struct GroupsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum GroupsAction {
-    /// Print the groups there are
+    /// Print the names and states of all groups
     List,
-    /// Print what a group has committed, and how far behind it is
+    /// Print the committed offsets of a group, and its lag
     Describe {
         /// Its name
         group: String,
     },
-    /// Forget a group, and all that it has committed
+    /// Delete a group, and all its committed offsets
     ///
-    /// Prints what it has committed. Only --execute forgets it.
+    /// Prints the committed offsets. Only --execute deletes the group.
     Delete {
         /// Its name
         group: String,
-        /// Forget it
+        /// Delete it
         #[arg(long)]
         execute: bool,
     },
-    /// Move a group to somewhere else in topics
+    /// Move the committed offsets of a group
     ///
-    /// Prints where it is and where it would be. Only with --execute is that committed. What lies outside a partition
-    /// becomes its start or its end.
+    /// Prints the offsets before and after. Only --execute commits them. An offset outside a
+    /// partition becomes its start or its end.
     Reset(ResetArgs),
 }
 
@@ -192,10 +192,10 @@ pub struct ResetArgs {
     /// The topics, all their partitions
     #[arg(long = "topic", value_name = "T", required = true)]
     pub topics: Vec<String>,
-    /// Where to: earliest, latest, an offset, or @MILLIS since the epoch
+    /// The new position: earliest, latest, an offset, or @MILLIS since the epoch
     #[arg(long, value_name = "P", value_parser = position, allow_negative_numbers = true, conflicts_with = "shift", required_unless_present = "shift")]
     pub to: Option<StartAt>,
-    /// So many records on from what is committed, or back if negative
+    /// The number of records to move forward from the committed offset, or back if negative
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub shift: Option<i64>,
     /// Commit it

@@ -1,4 +1,4 @@
-//! `topics`: those of a data directory.
+//! `topics`: the topics of a data directory.
 
 use crate::data::{self, Data};
 use crate::failure::{Failure, warn};
@@ -24,7 +24,7 @@ struct Described<'a> {
     id: Option<String>,
     internal: bool,
     partitions: Vec<Partition>,
-    /// What the topic sets itself.
+    /// The settings of the topic itself, without defaults.
     config: BTreeMap<&'a str, &'a str>,
 }
 
@@ -50,7 +50,7 @@ pub fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Failure> {
         TopicsAction::Describe { topics } => describe(dir, topics, output),
         TopicsAction::Create { topic, partitions, config } => {
             let config = set(TopicConfig::default().partitions(*partitions), config)?;
-            // What cannot be leaves no directory behind: a store in memory refuses the same.
+            // A store in memory rejects the same topics, and leaves no directory behind.
             let trial = Store::in_memory(StoreConfig::default())?;
             trial.create_topic(topic, config.clone().partitions(1))?;
             let store = data::open_or_make(dir)?;
@@ -58,7 +58,7 @@ pub fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Failure> {
             describe(dir, std::slice::from_ref(topic), output)
         }
         TopicsAction::Alter { topic, config, delete_config, partitions } => {
-            // What cannot be is refused before anything is opened.
+            // Invalid settings are rejected before the store is opened.
             set(unset(TopicConfig::default(), delete_config)?, config)?;
             let store = data::open(dir)?;
             closing(&store, alter(&store, topic, config, delete_config, *partitions))?;
@@ -101,7 +101,7 @@ fn describe(dir: &Path, topics: &[String], output: &mut Output) -> Result<(), Fa
 }
 
 fn print(data: &Data, topic: &TopicDescription, output: &mut Output) -> Result<(), Failure> {
-    // What holds for a topic that a broker has made is not its own.
+    // A topic that a broker has made has no settings of its own here.
     let is_set = data.partition_dir(&topic.name, 0).join("topic.properties").is_file();
     let partitions = topic.partitions.iter().map(|partition| Partition {
         partition: partition.partition,
@@ -114,7 +114,7 @@ fn print(data: &Data, topic: &TopicDescription, output: &mut Output) -> Result<(
     let own = topic.configs.iter().filter(|entry| is_own(entry.source));
     output.json(&Described {
         topic: &topic.name,
-        // Brokers of old gave none.
+        // Old brokers wrote no id.
         id: (topic.id.to_bytes() != [0; 16]).then(|| topic.id.to_string()),
         internal: is_internal(&topic.name),
         partitions: partitions.collect(),
@@ -150,7 +150,7 @@ fn unset(config: TopicConfig, keys: &[String]) -> Result<TopicConfig, Error> {
     keys.iter().try_fold(config, |config, key| config.unset(key))
 }
 
-/// Closes the store whatever came of it.
+/// Closes the store even after a failure.
 fn closing(store: &Store, result: Result<(), Error>) -> Result<(), Failure> {
     let closed = store.close();
     result?;

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// How often the end is looked at again while a writer moves it.
+/// How often to look at the end again while a writer moves it.
 const LOOKS: usize = 20;
 
 pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
@@ -26,12 +26,12 @@ pub fn run(args: &DirArgs, output: &mut Output) -> Result<ExitCode, Failure> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
 }
 
-/// Everything that is wrong with the log in a directory.
+/// Returns everything that is wrong with the log in a directory.
 pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
-    // CorruptionKind is what is looked for here, so it must not keep the log from opening.
+    // Damage must not keep the log from opening, because this function reports it.
     let config = LogConfig::default().on_corruption(OnCorruption::Truncate);
     let log = match Log::open_read_only(dir, config) {
-        // A format that no Kafka has written is a damaged byte, or a file of the future.
+        // A format that no Kafka has written is a damaged byte, or comes from a future version.
         Err(Error::Unsupported(Unsupported::MessageFormat(magic))) if !matches!(magic, 0 | 1) => {
             return problems_of_files(dir);
         }
@@ -40,11 +40,11 @@ pub fn problems(dir: &Path) -> Result<Vec<Problem>, Failure> {
     let progress = spinner("verifying");
     let found = log.verify()?;
     let mut problems: Vec<Problem> = found.iter().map(Problem::from).collect();
-    // What was there when it was closed, `verify` knows.
+    // `Log::verify` has reported segments that are missing since the log was closed.
     let missing = holes(dir, &log)?;
     let is_new = |hole: &&Corruption| !found.iter().any(|known| known.offset == hole.offset);
     problems.extend(missing.iter().filter(is_new).map(Problem::from));
-    // What lies further up is no segment, and told of already.
+    // A file with a base offset above the end is no segment, and is reported already.
     let ends = log.offsets().end;
     let last = segments(dir)?.into_iter().rfind(|base| *base <= ends);
     let end = if let Some(base) = last {
@@ -80,7 +80,7 @@ fn problems_of_files(dir: &Path) -> Result<Vec<Problem>, Failure> {
     Ok(problems)
 }
 
-/// Where the last sound batch ends.
+/// Returns the offset after the last sound batch.
 fn end_of_sound(dir: &Path, from: Offset) -> Result<Offset, Failure> {
     let mut batches = Salvage::from(dir, from)?.quiet();
     while batches.next_batch()?.is_some() {}
@@ -91,7 +91,7 @@ pub fn segment_file(dir: &Path, base: Offset, extension: &str) -> PathBuf {
     dir.join(format!("{base:020}.{extension}"))
 }
 
-/// The base offsets of the log files of a directory, in order.
+/// Returns the base offsets of the log files of a directory, in order.
 pub fn segments(dir: &Path) -> Result<Vec<Offset>, Failure> {
     let entries =
         DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;
@@ -106,9 +106,10 @@ pub fn segments(dir: &Path) -> Result<Vec<Offset>, Failure> {
     Ok(bases)
 }
 
-/// What lies behind the last whole batch of the active segment: the log ends before it. Gives that end.
+/// Reports bytes after the last whole batch of the active segment, and returns the end of the log.
 ///
-/// It is looked at until it stands still: a batch that another process is writing is no damage.
+/// Looks again until the file stops changing: a batch that another process is writing is no
+/// damage.
 fn check_tail(log: &Log, path: &Path, problems: &mut Vec<Problem>) -> Result<Offset, Failure> {
     let mut before = None;
     for _ in 0..LOOKS {
@@ -138,7 +139,7 @@ fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Fai
         };
         let reason = match reason {
             Some(reason) => reason.into(),
-            // Once the log has ended, what is sound by itself is lost to it all the same.
+            // A sound batch after the end of the log is lost as well.
             None if !in_log && found.is_empty() => {
                 CorruptionKind::Malformed("it does not continue the offsets before it")
             }
@@ -155,7 +156,7 @@ fn tail_problems(path: &Path, end: Offset) -> Result<(u64, Vec<Corruption>), Fai
     Ok((batches.file_bytes(), found))
 }
 
-/// The indexes of the active segment, which a log reads only when it opens for writing.
+/// Checks the indexes of the active segment, which a log reads only when it opens for writing.
 fn check_active_indexes(
     dir: &Path,
     base: Offset,
@@ -172,7 +173,7 @@ fn check_active_indexes(
     Ok(())
 }
 
-/// The files beside the logs: leftovers of interrupted changes, and small files that are malformed.
+/// Reports leftovers of interrupted changes, and malformed small files.
 fn check_files(dir: &Path, end: Offset, problems: &mut Vec<Problem>) -> Result<(), Failure> {
     let entries =
         DiskFs.list(dir).map_err(|e| Failure::io(format!("list {}", dir.display()), &e))?;

@@ -15,7 +15,7 @@ fn keyed(rounds: u64) -> tempfile::TempDir {
     dir
 }
 
-/// Cleans a log, and checks that it was told before what comes of it.
+/// Cleans a log, and checks that the run without `--execute` showed the same result.
 fn clean(dir: &Path, args: &[&str]) -> Ran {
     let before = files_of(&dir.join("t-0"));
     let told = run(dir, &[&["clean", "t-0"], args].concat());
@@ -39,7 +39,7 @@ fn segments(info: &Value) -> i64 {
     info["segments"].as_array().unwrap().len().try_into().unwrap()
 }
 
-/// What a report of `clean` must say, by the log before and after it.
+/// Compares a report of `clean` with the log before and after it.
 #[track_caller]
 fn agrees(report: &Ran, before: &Value, after: &Value, kept: usize, removed: usize) {
     let report = report.lines().remove(0);
@@ -57,7 +57,7 @@ fn agrees(report: &Ran, before: &Value, after: &Value, kept: usize, removed: usi
     assert_eq!((&report["start"], &report["end"]), (&after["start"], &after["end"]));
 }
 
-/// The files of a log's segments and what is in them.
+/// The files of a log's segments, and their content.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(dir.join("t-0")).unwrap().map(|entry| entry.unwrap().path());
     let of_segments = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with('0');
@@ -68,7 +68,7 @@ fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn compaction_leaves_the_last_value_of_each_key_and_the_segment_that_is_appended_to() {
+fn compaction_keeps_last_values_and_active_segment() {
     let dir = keyed(20);
     let before = info(dir.path());
     let report = clean(dir.path(), &["--policy", "compact"]).ok();
@@ -84,7 +84,7 @@ fn compaction_leaves_the_last_value_of_each_key_and_the_segment_that_is_appended
     agrees(&again, &after, &after, kept.len(), 0);
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
 
-    // What comes later is compacted with what was.
+    // A later record is compacted together with the earlier ones.
     let append = ["append", "t-0", "--key-separator", "=", "--segment-bytes", "100"];
     run_with(dir.path(), &append, b"key-0=new\n").ok();
     let before = info(dir.path());
@@ -96,7 +96,7 @@ fn compaction_leaves_the_last_value_of_each_key_and_the_segment_that_is_appended
 }
 
 #[test]
-fn a_tombstone_goes_once_it_has_stayed() {
+fn tombstone_is_removed_after_retention() {
     let dir = tempfile::tempdir().unwrap();
     let lines = concat!(
         r#"{"timestamp":1000,"key":"a","value":"1"}"#,
@@ -124,7 +124,7 @@ fn a_tombstone_goes_once_it_has_stayed() {
 }
 
 #[test]
-fn records_that_are_too_young_are_not_compacted() {
+fn compaction_skips_young_records() {
     let dir = tempfile::tempdir().unwrap();
     let line = |at: u64| json!({ "timestamp": at, "key": "a", "value": "v" }).to_string();
     let lines = [1000, 2000, 3000, 4000, 5000].map(line).join("\n");
@@ -139,13 +139,13 @@ fn records_that_are_too_young_are_not_compacted() {
 }
 
 #[test]
-fn retention_deletes_whole_segments_by_age_and_size() {
+fn retention_deletes_segments_by_age_and_size() {
     let dir = many(1000);
     let before = info(dir.path());
     let second = before["segments"][1]["base_offset"].as_u64().unwrap();
     let nothing = clean(dir.path(), &[]).ok();
     agrees(&nothing, &before, &before, 1000, 0);
-    // The last record of the first segment is as old as the limit, then older.
+    // The last record of the first segment is first as old as the limit, then older.
     let now = |more: u64| (1000 + second - 1 + 50 + more).to_string();
     let report = clean(dir.path(), &["--retention-ms", "50", "--now", &now(0)]).ok();
     agrees(&report, &before, &before, 1000, 0);
@@ -175,7 +175,7 @@ fn retention_deletes_whole_segments_by_age_and_size() {
 }
 
 #[test]
-fn both_policies_compact_first_and_then_delete() {
+fn both_policies_compact_before_deleting() {
     for policy in ["delete,compact", "compact,delete"] {
         let dir = keyed(20);
         run(dir.path(), &["delete-before", "t-0", "--offset", "30", "--execute"]).ok();
@@ -185,7 +185,7 @@ fn both_policies_compact_first_and_then_delete() {
         let after = info(dir.path());
         let kept = offsets(&run(dir.path(), &["read", "t-0"]).ok());
         assert_eq!((kept.len(), kept.last()), (20, Some(&79)), "four keys, and the last segment");
-        // Of the batch that the start lies in, from 28 on, all records count.
+        // The start lies inside a batch, and all records of that batch count, from 28 on.
         agrees(&report, &before, &after, 20, 32);
         let all = ["--policy", policy, "--retention-ms", "1", "--now", "9000000000000"];
         let gone = clean(dir.path(), &all).ok().lines().remove(0);
@@ -196,7 +196,7 @@ fn both_policies_compact_first_and_then_delete() {
 }
 
 #[test]
-fn what_cannot_be_cleaned_stays_as_it_is() {
+fn clean_changes_nothing_when_it_fails() {
     let dir = keyed(20);
     run(dir.path(), &["clean", "missing"]).refused(2, "missing");
     run(dir.path(), &["clean", "missing", "--policy", "compact"]).refused(2, "missing");

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The advice of the error that refuses a damaged log: verify, then truncate to the offset it names.
+/// Follows the advice of the error of a damaged log: verify, then truncate to the named offset.
 #[test]
-fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
+fn truncate_repairs_log_with_lost_segment() {
     let dir = tempfile::tempdir().unwrap();
     let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
     let append = ["append", "t-0", "--batch-records", "10", "--segment-bytes", "300"];
@@ -37,9 +37,9 @@ fn a_log_that_lost_a_segment_is_verified_and_truncated_to_it() {
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len() as u64, lost);
 }
 
-/// Opening the log was refused, and every command that only reads said that all was well.
+/// Once, opening the log failed, while every command that only reads reported no problem.
 #[test]
-fn lost_segment_of_log_that_was_not_closed_is_told_and_repaired() {
+fn lost_segment_is_repaired_after_crash() {
     let dir = tempfile::tempdir().unwrap();
     let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
     let append = ["append", "t-0", "--batch-records", "10", "--segment-bytes", "300"];
@@ -61,10 +61,10 @@ fn lost_segment_of_log_that_was_not_closed_is_told_and_repaired() {
     assert_eq!(read, (0..20).chain(30..100).collect::<Vec<_>>());
 }
 
-/// One bad batch hid everything after it, and with it everything before: reading printed nothing, the end was where the
-/// damage began, and the advice was to truncate there, which would have removed sixty sound records.
+/// Once, one bad batch hid all others: `read` printed nothing, `info` put the end of the log at
+/// the damage, and the advice was to truncate there, which would have removed sixty sound records.
 #[test]
-fn everything_sound_is_read_around_damage() {
+fn read_prints_sound_records_around_damage() {
     let dir = damaged();
     let sound: Vec<u64> = (0..30).chain(40..100).collect();
     let read = |more: &[&str]| {
@@ -95,9 +95,10 @@ fn everything_sound_is_read_around_damage() {
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
 }
 
-/// It promised to move what it then removed, and said nothing.
+/// Once, the run without `--execute` announced a move of bytes that `--execute` then removed
+/// silently.
 #[test]
-fn repair_says_of_each_byte_what_becomes_of_it() {
+fn repair_shows_where_damaged_bytes_go() {
     let garbage: [(&str, &[u8]); 2] = [("text", b"garbage text\n"), ("cut", &[0; 0])];
     for (what, bytes) in garbage {
         let dir = many(100);
@@ -144,9 +145,9 @@ fn nothing_is_removed_without_execute() {
     assert_eq!(offsets(&run(dir.path(), &["read", "t-0"]).ok()).len(), 100);
 }
 
-/// Recovery removed the end of a log, and the only line on stderr counted what was appended.
+/// Once, recovery truncated a log, and the only line on stderr counted the appended records.
 #[test]
-fn opening_tells_what_it_removed() {
+fn append_warns_of_truncated_tail() {
     let dir = many(100);
     let path = dir.path().join("t-0/00000000000000000000.log");
     fs::remove_file(dir.path().join("t-0/.kafka_cleanshutdown")).unwrap();
@@ -159,7 +160,7 @@ fn opening_tells_what_it_removed() {
     assert!(!run(dir.path(), &["append", "t-0"]).ok().stderr.contains("warning"));
 }
 
-/// The files of a log, without that of its lock, which names the process.
+/// The files of a log without its lock file, which names a process.
 fn unlocked(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = files_of(dir);
     files.remove(".lock");
@@ -170,10 +171,10 @@ fn names(dir: &Path) -> Vec<String> {
     unlocked(dir).into_keys().collect()
 }
 
-/// The advice was followed, and the log ended at the offset of the name, or repair failed after it
-/// had covered the offsets up to there. Of an empty file, neither `verify` nor `info` told.
+/// Once, following the advice left a log that ended at the offset in the file's name, or `repair`
+/// failed after it had covered all offsets up to there. `verify` and `info` ignored an empty file.
 #[test]
-fn file_that_is_none_of_the_log_skips_no_offset() {
+fn stray_file_skips_no_offset() {
     for bytes in [&b""[..], b"hello", b"root:x:0:0:root:/root:/bin/bash\n", &[0; 100]] {
         let dir = many(100);
         let log = dir.path().join("t-0");
@@ -200,10 +201,10 @@ fn file_that_is_none_of_the_log_skips_no_offset() {
     }
 }
 
-/// The run without `--execute` said nothing of them, and the one with it called them writes that
-/// were cut short.
+/// Once, the run without `--execute` did not mention these bytes, and the run with it called them
+/// writes that were cut short.
 #[test]
-fn truncate_tells_of_damaged_bytes_before_it_removes_them() {
+fn truncate_warns_before_removing_damaged_bytes() {
     let dir = many(100);
     let log = dir.path().join("t-0");
     let last = names(&log).into_iter().rfind(|name| name.ends_with(".log")).unwrap();
@@ -224,10 +225,10 @@ fn truncate_tells_of_damaged_bytes_before_it_removes_them() {
     assert!(!again.stderr.contains("damaged"), "{}", again.stderr);
 }
 
-/// They promised what `--execute` refused, and counted the records of damaged batches as none
-/// without a word.
+/// Once, these runs announced work that `--execute` then rejected, and silently counted no records
+/// in damaged batches.
 #[test]
-fn runs_without_execute_tell_of_damage() {
+fn dry_runs_warn_of_damage() {
     let dir = damaged();
     let refused = run(dir.path(), &["truncate", "t-0", "--to", "95", "--execute"]);
     let told = run(dir.path(), &["truncate", "t-0", "--to", "95"]);
@@ -241,9 +242,9 @@ fn runs_without_execute_tell_of_damage() {
     assert_eq!(told.code, if done.code == 0 { 3 } else { done.code }, "{}", done.stderr);
 }
 
-/// Repair found an index that contradicts its log, mended nothing and said nothing.
+/// Once, `repair` left an index that contradicts its log as it was, without a message.
 #[test]
-fn repair_removes_files_that_the_log_makes_again() {
+fn repair_removes_contradicting_indexes_and_snapshots() {
     for extension in [".index", ".timeindex", ".snapshot"] {
         let dir = many(1000);
         let log = dir.path().join("t-0");
@@ -262,9 +263,9 @@ fn repair_removes_files_that_the_log_makes_again() {
     }
 }
 
-/// Repair of a log without a segment in its middle did not say which offsets went with it.
+/// Once, `repair` of a log with a missing segment did not name the missing offsets.
 #[test]
-fn repair_names_offsets_that_have_no_records() {
+fn repair_names_offsets_without_records() {
     let dir = many(1000);
     let log = dir.path().join("t-0");
     let mut logs = names(&log).into_iter().filter(|name| name.ends_with(".log"));

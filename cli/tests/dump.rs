@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 #[test]
-fn every_kind_of_file_is_dumped() {
+fn dump_prints_every_kind_of_file() {
     let dir = copy_log("plain/orders-0");
     let whole = run(dir.path(), &["dump", "t-0", "--deep", "--records"]).ok();
     let files = whole.lines().iter().filter(|line| line.get("file").is_some()).count();
@@ -52,7 +52,7 @@ fn every_kind_of_file_is_dumped() {
 }
 
 #[test]
-fn a_dump_goes_on_behind_damage_and_says_so() {
+fn dump_continues_after_damage() {
     let dir = many(100);
     let path = dir.path().join(format!("{FIRST}.log"));
     let mut bytes = fs::read(&path).unwrap();

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
-fn a_group_goes_on_where_it_was() {
+fn group_continues_at_committed_offset() {
     let dir = with_topic("orders", "2");
     let produce = ["produce", "d", "orders", "--partition"];
     let consume = ["consume", "d", "orders", "--group", "g"];
@@ -38,19 +38,19 @@ fn a_group_goes_on_where_it_was() {
     assert_eq!(described["offsets"], json!([at(0, 3, 3), at(1, 1, 3)]));
     let more = [&consume[..], &["--partition", "1", "--follow", "--max", "2"]].concat();
     assert_eq!(values(&run(dir.path(), &more).ok()), ["e", "f"]);
-    // Where a group begins that has committed nothing, is for it to say.
+    // A group without commits begins where `--from` says.
     let late = ["consume", "d", "orders", "--group", "late", "--from", "latest"];
     assert!(run(dir.path(), &late).ok().stdout.is_empty());
     run_with(dir.path(), &[&produce[..], &["0"]].concat(), b"g\n").ok();
     assert_eq!(values(&run(dir.path(), &late).ok()), ["g"]);
-    // What the store keeps for itself can be read; there would be more with each commit.
+    // The offsets topic can be read, although each commit adds a record to it.
     let own = ["consume", "d", "__consumer_offsets", "--group", "g", "--format", "value"];
     assert!(!run(dir.path(), &own).ok().stdout.is_empty());
 }
 
-/// Looking takes no lock, so a group can be looked at while its members are at work.
+/// Describing a group takes no lock, so it works while the members run.
 #[test]
-fn group_is_described_beside_its_members() {
+fn group_is_described_while_members_run() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("d"), StoreConfig::default()).unwrap();
     let orders = store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
@@ -74,7 +74,7 @@ fn group_is_described_beside_its_members() {
     run(dir.path(), &[&reset[..], &["--execute"]].concat()).refused(2, "d");
     run(dir.path(), &["topics", "d", "describe", "orders"]).ok();
     assert!(before == content(dir.path()));
-    // What is left when the process is killed: members live in it, so nobody reads any more.
+    // A copy is what a killed process leaves: its members are gone with it.
     fs::create_dir(dir.path().join("killed")).unwrap();
     for (path, bytes) in content(&dir.path().join("d")) {
         let copy = dir.path().join("killed").join(path.strip_prefix(dir.path().join("d")).unwrap());
@@ -93,7 +93,7 @@ fn group_is_described_beside_its_members() {
 }
 
 #[test]
-fn a_group_is_reset_only_when_told_to() {
+fn group_is_reset_only_with_execute() {
     let dir = with_topic("orders", "2");
     let produce = ["produce", "d", "orders", "--format", "json", "--partition", "0"];
     let lines: Vec<String> = (0..10)
@@ -139,14 +139,14 @@ fn a_group_is_reset_only_when_told_to() {
     run(dir.path(), &["groups", "d", "delete", "g", "--execute"]).refused(2, "no group `g`");
     let shift = ["groups", "d", "reset", "g", "--topic", "orders", "--shift", "1"];
     run(dir.path(), &shift).refused(2, "nothing is committed for partition 0 of `orders`");
-    // One that is new can be sent anywhere.
+    // A new group can be reset to any position.
     assert_eq!(reset(&["--to", "3", "--execute"]).lines()[0]["before"], Value::Null);
     let read = run(dir.path(), &["consume", "d", "orders", "--group", "g", "--max", "1"]).ok();
     assert_eq!(values(&read), ["3"]);
 }
 
 #[test]
-fn a_dry_run_makes_no_topic() {
+fn reset_creates_no_topic_without_execute() {
     let dir = with_topic("orders", "1");
     run(dir.path(), &["groups", "d", "reset", "g", "--topic", "orders", "--to", "latest"]).ok();
     run(dir.path(), &["groups", "d", "list"]).ok();
@@ -154,10 +154,10 @@ fn a_dry_run_makes_no_topic() {
     assert_eq!(run(dir.path(), &["topics", "d", "list"]).ok().lines().len(), 1);
 }
 
-/// A damaged partition ended the command, with half of the records of the others not printed, and advised calls of the
-/// library; while it was offline, nothing was printed.
+/// Once, a damaged partition ended the command before the other partitions were printed, and the
+/// message advised calls of the library. With that partition offline, nothing was printed.
 #[test]
-fn group_goes_on_beside_damaged_partition() {
+fn group_continues_beside_damaged_partition() {
     for is_clean in [true, false] {
         let dir = with_topic("orders", "3");
         for partition in ["0", "1", "2"] {
@@ -187,10 +187,10 @@ fn group_goes_on_beside_damaged_partition() {
     }
 }
 
-/// Ctrl-C while records were printed committed none of them.
+/// Once, Ctrl-C while records were printed committed none of them.
 #[cfg(unix)]
 #[test]
-fn interrupted_group_commits_what_it_printed() {
+fn interrupted_group_commits_printed_records() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &["topics", "d", "create", "t"]).ok();
     let lines: String = (0..20).map(|n| format!("{n}\n")).collect();

@@ -1,6 +1,7 @@
 //! `dump` of logs that Kafka's own code writes.
 //!
-//! Runs with `ANNALS_KAFKA=1`, as the tests of the library that start Kafka do: see `tests/kafka/build.rs`.
+//! Runs with `ANNALS_KAFKA=1`, like the tests of the library that start Kafka: see
+//! `tests/kafka/build.rs`.
 #![cfg(all(feature = "zstd", feature = "lz4", feature = "snappy", feature = "gzip"))]
 
 #[path = "../../tests/kafka/build.rs"]
@@ -14,7 +15,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What `annals dump` prints of a directory, by the ending of the files' names. It must find no fault.
+/// Returns the lines that `annals dump` prints for a directory, by the extension of the files. The
+/// command must find no fault.
 fn dumped_by_the_tool(dir: &Path, deep: bool) -> BTreeMap<String, Vec<Value>> {
     let mut command = tool();
     command.arg("dump").arg("--records").args(deep.then_some("--deep")).arg(dir);
@@ -44,7 +46,7 @@ fn dumped_by_the_tool(dir: &Path, deep: bool) -> BTreeMap<String, Vec<Value>> {
     found
 }
 
-/// The tool's lines of a log, in the form in which Kafka prints its own, as far as both tell.
+/// Compares the tool's lines for a log with Kafka's, in their common fields.
 fn check_tool(dir: &Path, kafka: &[String], deep: bool) -> usize {
     let mut found = dumped_by_the_tool(dir, deep);
     let mut aborted = 0;
@@ -103,7 +105,8 @@ fn check_tool(dir: &Path, kafka: &[String], deep: bool) -> usize {
     ours.len()
 }
 
-/// Has Kafka write two logs, and a copy of each as a crash leaves it; returns what it reads in them.
+/// Lets Kafka write two logs, and a copy of each as a crash leaves it. Returns what Kafka reads in
+/// them.
 fn written_by_kafka(kafka: &Path, dirs: [&Path; 2]) -> Vec<Vec<String>> {
     let script = tempfile::NamedTempFile::new().unwrap();
     let [create, append] = dirs.map(Path::display);
@@ -117,7 +120,7 @@ fn written_by_kafka(kafka: &Path, dirs: [&Path; 2]) -> Vec<Vec<String>> {
     assert!(output.status.success() && said.ends_with("### done\n"), "{errors}");
     let lines: Vec<String> = said.lines().map(str::to_owned).collect();
     let parts: Vec<_> = lines.split(|line| line.starts_with("### ")).map(<[_]>::to_vec).collect();
-    // One before the first step, and one after the last.
+    // One part comes before the first step, and one after the last.
     assert_eq!(parts.len(), dirs.len() + 2);
     parts[1..=dirs.len()].to_vec()
 }
@@ -131,7 +134,7 @@ fn dump_prints_what_kafka_reads() {
     let names = ["create", "create-as-crashed", "append", "append-as-crashed"];
     let mut lines = 0;
     for (at, name) in names.iter().enumerate() {
-        // In a crash the indexes of the last segment end in room that Kafka had reserved.
+        // After a crash, the indexes of the last segment end in space that Kafka had reserved.
         lines += check_tool(&dir(name), &made[at / 2], at % 2 == 0);
     }
     say(&format!("kafka: the tool prints {lines} batches and records of {} logs", names.len()));

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 #[test]
-fn lines_of_any_bytes_are_appended_and_acknowledged() {
+fn append_acknowledges_lines_of_any_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["append", "t-0", "--ack", "--batch-records", "2", "--sync", "batch"];
     let ran = run_with(dir.path(), &args, b"a\n\nb\xff\r\nlast").ok();
@@ -28,7 +28,7 @@ fn lines_of_any_bytes_are_appended_and_acknowledged() {
 }
 
 #[test]
-fn empty_input_creates_a_log() {
+fn append_creates_log_from_empty_input() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &["append", "deep/t-0"]).ok();
     assert!(run(dir.path(), &["read", "deep/t-0"]).ok().stdout.is_empty());
@@ -37,7 +37,7 @@ fn empty_input_creates_a_log() {
 }
 
 #[test]
-fn a_separator_divides_key_and_value() {
+fn separator_divides_key_and_value() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["append", "t-0", "--key-separator", "::"];
     run_with(dir.path(), &args, b"k::v::w\nempty::\n::x\n").ok();
@@ -50,7 +50,7 @@ fn a_separator_divides_key_and_value() {
 }
 
 #[test]
-fn what_read_prints_append_takes_with_every_codec() {
+fn append_takes_output_of_read() {
     let dir = tempfile::tempdir().unwrap();
     let records = [
         r#"{"timestamp":1700000000000,"key":"k","value":"v","headers":[["name","value"],["name",null]]}"#,
@@ -78,7 +78,7 @@ fn what_read_prints_append_takes_with_every_codec() {
 }
 
 #[test]
-fn positions_bound_what_is_read() {
+fn positions_bound_read() {
     let dir = many(100);
     let read = |args: &[&str]| offsets(&run(dir.path(), &[&["read", "t-0"], args].concat()).ok());
     assert_eq!(read(&["--from", "95"]), [95, 96, 97, 98, 99]);
@@ -97,7 +97,7 @@ fn positions_bound_what_is_read() {
 }
 
 #[test]
-fn truncation_gives_the_new_ends() {
+fn truncate_prints_new_ends() {
     let dir = many(100);
     let ran = run(dir.path(), &["truncate", "t-0", "--to", "50", "--execute"]).ok();
     assert_eq!(ran.stdout, b"{\"start\":0,\"end\":50}\n");
@@ -109,7 +109,7 @@ fn truncation_gives_the_new_ends() {
 }
 
 #[test]
-fn deletion_gives_the_new_ends() {
+fn delete_before_prints_new_ends() {
     let dir = many(100);
     let deleted =
         |offset: &str| run(dir.path(), &["delete-before", "t-0", "--offset", offset, "--execute"]);
@@ -125,9 +125,9 @@ fn deletion_gives_the_new_ends() {
     assert!(run(dir.path(), &["verify", "t-0"]).ok().stdout.is_empty());
 }
 
-/// What was typed stayed in the tool until the end of input.
+/// Once, typed lines stayed in memory until the end of the input.
 #[test]
-fn append_writes_while_more_input_may_come() {
+fn append_writes_lingering_batch_before_input_ends() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = tool()
         .args(["append", "t-0", "--ack"])
@@ -149,7 +149,7 @@ fn append_writes_while_more_input_may_come() {
 }
 
 #[test]
-fn aborted_and_open_transactions_are_left_out() {
+fn read_skips_aborted_and_open_transactions() {
     let dir = copy_log("txn/pay-0");
     let committed = run(dir.path(), &["read", "t-0", "--isolation", "committed"]).ok();
     assert_eq!(offsets(&committed), [0, 1, 5, 6, 7]);
@@ -160,7 +160,7 @@ fn aborted_and_open_transactions_are_left_out() {
 }
 
 #[test]
-fn info_shows_the_log_at_a_glance() {
+fn info_summarizes_log() {
     let dir = many(1000);
     let info = run(dir.path(), &["info", "t-0"]).ok().lines().remove(0);
     let keys: Vec<&String> = info.as_object().unwrap().keys().collect();
@@ -175,7 +175,7 @@ fn info_shows_the_log_at_a_glance() {
 }
 
 #[test]
-fn append_time_is_the_logs() {
+fn append_time_comes_from_log() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["append", "t-0", "--format", "json", "--message-timestamp-type", "LogAppendTime"];
     run_with(dir.path(), &args, br#"{"timestamp":5,"value":"x"}"#).ok();
@@ -186,7 +186,7 @@ fn append_time_is_the_logs() {
 }
 
 #[test]
-fn a_bench_measures_and_leaves_a_sound_log() {
+fn bench_leaves_sound_log() {
     let dir = tempfile::tempdir().unwrap();
     for sync in ["never", "batch", "end"] {
         let args = ["bench", "t-0", "--records", "500", "--threads", "2", "--sync", sync];

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 #[test]
-fn a_follower_sees_what_other_processes_append() {
+fn read_follows_appends_of_other_process() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &["append", "t-0"]).ok();
     for isolation in ["uncommitted", "committed"] {
@@ -17,7 +17,8 @@ fn a_follower_sees_what_other_processes_append() {
         let mut input = writer.stdin.take().unwrap();
         let mut acks = BufReader::new(writer.stdout.take().unwrap()).lines();
         let mut shown = BufReader::new(follower.stdout.take().unwrap()).lines();
-        // The follower may have started after any of them: it is written to until it has three.
+        // The follower may start after any record, so more are appended until it has printed
+        // three.
         let (done, finished) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             let lines: Vec<Value> =
@@ -43,7 +44,7 @@ fn a_follower_sees_what_other_processes_append() {
 }
 
 #[test]
-fn a_second_writer_is_told_who_has_the_log() {
+fn second_writer_is_told_lock_holder() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = spawn(dir.path(), &["append", "t-0", "--batch-records", "1", "--ack"]);
     writer.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
@@ -59,7 +60,7 @@ fn a_second_writer_is_told_who_has_the_log() {
 }
 
 #[test]
-fn a_kill_loses_nothing_that_was_acknowledged() {
+fn acknowledged_records_survive_kill() {
     let dir = tempfile::tempdir().unwrap();
     let mut acked = 0u64;
     for round in 1..=5 {
@@ -85,7 +86,7 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
+fn closed_pipe_ends_command_quietly() {
     let dir = many(5000);
     for args in [&["read", "t-0"][..], &["dump", "t-0", "--records"]] {
         let mut child = tool();

@@ -10,13 +10,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// So many lines, each with a key of its own.
+/// Returns lines with a different key each.
 fn keyed(count: u64) -> Vec<u8> {
     (0..count).map(|n| format!("k{n}:v{n}\n")).collect::<String>().into_bytes()
 }
 
 #[test]
-fn a_topic_is_created_listed_described_altered_and_deleted() {
+fn topic_is_created_altered_and_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let create = ["topics", "d", "create", "orders", "--partitions", "3", "--config"];
     let made =
@@ -50,7 +50,7 @@ fn a_topic_is_created_listed_described_altered_and_deleted() {
 }
 
 #[test]
-fn looking_changes_nothing_and_makes_nothing() {
+fn looking_changes_nothing() {
     let dir = with_topic("orders", "2");
     run_with(dir.path(), &["produce", "d", "orders"], b"a\nb\n").ok();
     let before = content(dir.path());
@@ -86,7 +86,7 @@ fn looking_changes_nothing_and_makes_nothing() {
 }
 
 #[test]
-fn what_is_produced_is_acknowledged_and_consumed() {
+fn produced_records_are_acknowledged_and_consumed() {
     let dir = with_topic("orders", "3");
     let args = ["produce", "d", "orders", "--key-separator", ":", "--ack"];
     let ran = run_with(dir.path(), &args, &keyed(100)).ok();
@@ -131,7 +131,7 @@ fn what_is_produced_is_acknowledged_and_consumed() {
 }
 
 #[test]
-fn what_is_consumed_can_be_produced_again() {
+fn produce_takes_output_of_consume() {
     let dir = with_topic("orders", "2");
     run(dir.path(), &["topics", "d", "create", "copy", "--partitions", "2"]).ok();
     let lines = [
@@ -141,7 +141,7 @@ fn what_is_consumed_can_be_produced_again() {
     ];
     let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
     let json = ["produce", "d", "orders", "--format", "json", "--partition", "1"];
-    for acks in ["handed-over", "written", "flushed"] {
+    for acks in ["none", "written", "flushed"] {
         for codec in ["none", "zstd", "lz4", "snappy", "gzip"] {
             let options = ["--acks", acks, "--compression", codec, "--batch-bytes", "0"];
             let args = [&json[..], &options, &["--linger-ms", "0"]].concat();
@@ -158,15 +158,15 @@ fn what_is_consumed_can_be_produced_again() {
         line["partition"] = json!(1);
     }
     assert_eq!(copied, read.lines());
-    // A log by itself takes them, too.
+    // `append` accepts the same lines.
     run_with(dir.path(), &["append", "t-0", "--format", "json"], &read.stdout).ok();
     assert_eq!(run(dir.path(), &["read", "t-0"]).ok().lines().len(), 45);
 }
 
 #[test]
-fn without_acknowledgement_offsets_are_unknown() {
+fn offsets_are_unknown_without_acks() {
     let dir = with_topic("orders", "1");
-    let args = ["produce", "d", "orders", "--acks", "handed-over", "--ack"];
+    let args = ["produce", "d", "orders", "--acks", "none", "--ack"];
     let ran = run_with(dir.path(), &args, b"a\nb\n").ok();
     assert_eq!(
         ran.lines(),
@@ -176,7 +176,7 @@ fn without_acknowledgement_offsets_are_unknown() {
 }
 
 #[test]
-fn records_that_were_deleted_are_not_consumed() {
+fn consume_skips_deleted_records() {
     let dir = with_topic("orders", "1");
     run_with(dir.path(), &["produce", "d", "orders"], b"a\nb\nc\n").ok();
     let store = Store::open(dir.path().join("d"), StoreConfig::default()).unwrap();
@@ -197,7 +197,7 @@ fn records_that_were_deleted_are_not_consumed() {
 }
 
 #[test]
-fn logs_that_others_made_are_topics() {
+fn foreign_logs_are_topics() {
     let dir = tempfile::tempdir().unwrap();
     for log in ["d/orders-0", "d/orders-1"] {
         run_with(dir.path(), &["append", log], b"a\n").ok();
@@ -214,7 +214,7 @@ fn logs_that_others_made_are_topics() {
     assert!(run(dir.path(), &["topics", "d", "describe"]).ok().lines()[0]["id"].is_string());
 }
 
-/// A typo made another topic in the store, or a partition that it could not place.
+/// Once, a typo created another topic in the store, or a partition outside of its topic.
 #[test]
 fn append_creates_no_partition_in_store() {
     let dir = with_topic("weather", "2");
@@ -227,7 +227,7 @@ fn append_creates_no_partition_in_store() {
 }
 
 #[test]
-fn wrong_usage_is_told_in_one_line() {
+fn wrong_usage_prints_one_line() {
     let dir = with_topic("orders", "2");
     let before = content(dir.path());
     for (code, args, words) in [
@@ -256,7 +256,7 @@ fn wrong_usage_is_told_in_one_line() {
         (1, &["produce", "d"], "TOPIC"),
         (2, &["produce", "d", "nope"], "no topic `nope`"),
         (2, &["produce", "d", "orders", "--partition", "2"], "no partition 2"),
-        (1, &["produce", "d", "orders", "--acks", "all"], "handed-over"),
+        (1, &["produce", "d", "orders", "--acks", "all"], "none, written, flushed"),
         (1, &["produce", "d", "orders", "--linger-ms", "999999"], "--linger-ms"),
         (1, &["produce", "d", "orders", "--batch-bytes", "9999999999"], "--batch-bytes"),
         (1, &["produce", "d", "orders", "--batch-byte", "9"], "--batch-bytes"),
@@ -300,7 +300,7 @@ fn wrong_usage_is_told_in_one_line() {
 }
 
 #[test]
-fn wrong_input_names_its_line() {
+fn produce_names_line_of_wrong_input() {
     let dir = with_topic("orders", "1");
     let json = ["produce", "d", "orders", "--format", "json", "--ack"];
     for line in ["{", "[]", r#"{"valu":"x"}"#, r#"{"value":3}"#, r#"{"timestamp":-5,"value":"x"}"#]
@@ -329,7 +329,7 @@ fn wrong_input_names_its_line() {
 }
 
 #[test]
-fn who_follows_sees_what_another_process_produces() {
+fn consume_follows_other_process() {
     let dir = with_topic("orders", "2");
     let args = ["consume", "d", "orders", "--follow", "--max", "40", "--format", "value"];
     let mut follower = spawn(dir.path(), &args);
@@ -339,13 +339,13 @@ fn who_follows_sees_what_another_process_produces() {
     let mut acks = BufReader::new(producer.stdout.take().unwrap()).lines();
     for n in 0..40 {
         writeln!(input, "{n}").unwrap();
-        // Each is acknowledged, and seen, before there is another.
+        // Each record is acknowledged and printed before the next one is sent.
         let ack: Value = serde_json::from_str(&acks.next().unwrap().unwrap()).unwrap();
         assert!(ack["offset"].is_u64());
         assert_eq!(shown.next().unwrap().unwrap(), n.to_string());
     }
     assert!(follower.wait().unwrap().success());
-    // Meanwhile nobody else may write, or be in a group, but look.
+    // Meanwhile other processes can look, but not write or consume with a group.
     let holder = format!("process {}", producer.id());
     run_with(dir.path(), &["produce", "d", "orders"], b"x\n").refused(2, &holder);
     run(dir.path(), &["consume", "d", "orders", "--group", "g"]).refused(2, &holder);
@@ -361,7 +361,7 @@ fn who_follows_sees_what_another_process_produces() {
 }
 
 #[test]
-fn who_follows_sees_partitions_that_are_added() {
+fn consume_follows_added_partitions() {
     let dir = with_topic("orders", "1");
     let produce = ["produce", "d", "orders", "--partition"];
     run_with(dir.path(), &[&produce[..], &["0"]].concat(), b"a\n").ok();
@@ -376,7 +376,7 @@ fn who_follows_sees_partitions_that_are_added() {
 }
 
 #[test]
-fn a_kill_loses_nothing_that_was_acknowledged_or_committed() {
+fn records_and_commits_survive_kill() {
     let dir = with_topic("orders", "2");
     let mut acked: BTreeSet<(u64, u64)> = BTreeSet::new();
     for round in 1..=3 {
@@ -401,7 +401,7 @@ fn a_kill_loses_nothing_that_was_acknowledged_or_committed() {
         .collect();
     assert!(acked.is_subset(&read));
 
-    // What was committed was printed, also by one that was killed.
+    // Every committed record was printed, even by a consumer that was killed.
     let place =
         |line: &Value| (line["partition"].as_u64().unwrap(), line["offset"].as_u64().unwrap());
     let group = ["consume", "d", "orders", "--group", "g"];
@@ -416,7 +416,7 @@ fn a_kill_loses_nothing_that_was_acknowledged_or_committed() {
         }
         consumer.kill().unwrap();
         consumer.wait().unwrap();
-        // The last line may be cut.
+        // The last line may be incomplete.
         let left = shown.lines().map_while(Result::ok);
         seen.extend(left.filter_map(|line| Some(place(&serde_json::from_str(&line).ok()?))));
     }
@@ -428,11 +428,12 @@ fn a_kill_loses_nothing_that_was_acknowledged_or_committed() {
 }
 
 #[test]
-fn a_closed_pipe_ends_it_quietly_and_commits_nothing_unseen() {
+fn closed_pipe_commits_nothing_unseen() {
     let dir = with_topic("orders", "1");
     let lines = "a line of some length, so that they do not all fit into a pipe\n".repeat(5000);
     run_with(dir.path(), &["produce", "d", "orders"], lines.as_bytes()).ok();
-    // What a poll gives fits into the buffer of what is printed, so it is not written before the end of the poll.
+    // The records of one poll fit into the buffer of stdout, so they are written only after the
+    // poll.
     let group = ["consume", "d", "orders", "--group", "g", "--format", "value"];
     for args in [&["consume", "d", "orders"][..], &group] {
         let mut child = tool();
@@ -444,7 +445,7 @@ fn a_closed_pipe_ends_it_quietly_and_commits_nothing_unseen() {
     }
     let group = run(dir.path(), &["groups", "d", "describe", "g"]).ok().lines().remove(0);
     assert_eq!(group["offsets"][0]["committed"], 0);
-    // Stdin stays open: it must not wait for more of that.
+    // Stdin stays open, and the command must not wait for more input.
     let mut child = tool();
     child.args(["produce", "d", "orders", "--ack"]).current_dir(dir.path());
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -462,7 +463,7 @@ fn a_closed_pipe_ends_it_quietly_and_commits_nothing_unseen() {
 }
 
 #[test]
-fn everything_sound_is_consumed_around_damage() {
+fn consume_prints_sound_records_around_damage() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &["topics", "d", "create", "t"]).ok();
     for n in 0..4 {

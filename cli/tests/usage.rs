@@ -5,7 +5,7 @@ use crate::tool::{run, run_with, values};
 use std::fs;
 
 #[test]
-fn help_is_a_command_and_has_the_exit_codes() {
+fn help_lists_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     for help in [&["help"][..], &["--help"], &["-h"]] {
         let told = String::from_utf8(run(dir.path(), help).ok().stdout).unwrap();
@@ -16,7 +16,7 @@ fn help_is_a_command_and_has_the_exit_codes() {
 }
 
 #[test]
-fn wrong_usage_is_told_in_one_line() {
+fn wrong_usage_prints_one_line() {
     let dir = tempfile::tempdir().unwrap();
     for (args, words) in [
         (&["read", "t-0", "--folow"][..], "--follow"),
@@ -65,7 +65,7 @@ fn wrong_usage_is_told_in_one_line() {
 }
 
 #[test]
-fn wrong_input_leaves_what_was_acknowledged() {
+fn wrong_input_keeps_acknowledged_records() {
     let dir = tempfile::tempdir().unwrap();
     let json = ["append", "t-0", "--format", "json", "--ack", "--batch-records", "1"];
     for line in [
@@ -86,7 +86,7 @@ fn wrong_input_leaves_what_was_acknowledged() {
     assert_eq!((acked, values(&run(dir.path(), &["read", "t-0"]))), (1, vec!["kept".to_owned()]));
     let long = vec![b'x'; 2 << 20];
     run_with(dir.path(), &["append", "t-0"], &long).refused(2, "line 1 of stdin");
-    // Within the length of a line that is read, over that of a batch.
+    // The line is short enough to be read, and too long for a batch.
     let long = vec![b'x'; 1_048_588];
     let long = run_with(dir.path(), &["append", "t-0"], &long);
     long.refused(2, "raise --max-message-bytes; nothing was appended");
@@ -95,7 +95,7 @@ fn wrong_input_leaves_what_was_acknowledged() {
     run_with(dir.path(), &small, b"x").refused(2, "raise --segment-bytes");
     let bench = ["bench", "t-0", "--records", "1", "--value-bytes", "3000000"];
     run(dir.path(), &bench).refused(2, "--value-bytes");
-    // Whatever line of a batch is refused, it is named, and where to go on.
+    // The message names the rejected line, and the line to continue with.
     let lines = b"{}\n{}\n\n{}\n{\"timestamp\":-5}\n{}\n";
     let two = ["append", "t-0", "--format", "json", "--batch-records", "2"];
     let ran = run_with(dir.path(), &two, lines);
@@ -105,7 +105,7 @@ fn wrong_input_leaves_what_was_acknowledged() {
 }
 
 #[test]
-fn directories_that_are_no_log_are_refused() {
+fn commands_reject_directories_without_log() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "x").unwrap();
     fs::create_dir(dir.path().join("foreign")).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn verify_finds_every_flipped_bit_of_a_batch() {
+fn verify_finds_every_flipped_bit() {
     let dir = many(10);
     let path = dir.path().join(format!("{FIRST}.log"));
     let sound = fs::read(&path).unwrap();
@@ -23,7 +23,7 @@ fn verify_finds_every_flipped_bit_of_a_batch() {
 }
 
 #[test]
-fn verify_finds_torn_tails_cut_indexes_and_leftovers() {
+fn verify_finds_torn_tails_and_leftovers() {
     let problems = |dir: &Path| {
         let ran = run(dir, &["verify", "t-0"]);
         assert_eq!(ran.code, 3, "{}", ran.stderr);
@@ -52,7 +52,7 @@ fn verify_finds_torn_tails_cut_indexes_and_leftovers() {
 }
 
 #[test]
-fn legacy_formats_are_refused_as_such() {
+fn legacy_formats_are_rejected() {
     for file in ["v0-none.bin", "v1-gzip.bin"] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("t-0")).unwrap();

@@ -1,7 +1,6 @@
-//! The bodies of the fuzz targets, which the tests of `annals` run too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! The bodies of the fuzz targets are [`support::targets`], which the tests of `annals` run too.
 
-#[path = "../../tests/support/mod.rs"]
-pub mod support;
-#[path = "../../tests/targets/mod.rs"]
-pub mod targets;
+pub use support::targets;
+
+#[global_allocator]
+static COUNTING: support::memory::Counting = support::memory::Counting;

@@ -427,7 +427,7 @@
 //! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the
 //! directory.
 //!
-//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka_broker.rs`) does these
+//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka/broker.rs`) does these
 //! steps with Kafka 4.1, with its producers, its groups and its settings, there, back, and there
 //! again.
 //!
@@ -443,5 +443,5 @@
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
 //! [`format`](mod@super::format#a-directory-of-topics) describes every byte of them. The tests in
-//! `tests/kafka.rs` check, log by log, that Kafka's own classes read, continue and compact the
+//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and compact the
 //! logs written here, and the reverse.

@@ -11,21 +11,25 @@
 //!
 //! This floor knows no format: it moves bytes and names.
 
+mod dir;
 mod disk;
 mod fault;
 #[cfg(unix)]
 mod held;
 mod memory;
 mod random;
+mod reserve;
 mod revocable;
 mod view;
 
+pub(crate) use dir::{Dir, OPEN, WhenFull};
 pub use disk::DiskFs;
 pub(crate) use fault::Place;
 #[doc(hidden)]
 pub use fault::Turns;
 pub use fault::{Call, Fault, FaultFs, FaultHook, Operation, Rule, RuleId};
 pub use memory::{CrashState, MemFs};
+pub(crate) use reserve::{RESERVE_FILES, Reserve};
 pub(crate) use revocable::Revocable;
 pub use view::FileView;
 

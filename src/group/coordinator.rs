@@ -37,6 +37,7 @@
 use crate::callback;
 use crate::clock::Clock;
 use crate::error::{CommitError, ConsumeError, Error, GroupError, Result, TopicError};
+use crate::event::EventSink;
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{
     Answer, Caller, Changes, Committer, Group, GroupState, Join, JoinAs, Step,
@@ -47,7 +48,6 @@ use crate::group::offsets::{
 use crate::group::shard::{MemberMailbox, Now, Shard};
 use crate::log::{Log, Maintainer};
 use crate::notify::{wake_after, wake_all};
-use crate::segment::dir::Events;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::Moment;
@@ -67,7 +67,7 @@ pub(crate) struct Coordinator {
     pub(super) clock: Arc<dyn Clock>,
     logs: Box<dyn GroupLogs>,
     /// Where events go.
-    events: Events,
+    events: EventSink,
     /// The maintainer of the store, if it has one.
     maintainer: Option<Maintainer>,
     pub(super) partitions: Vec<Partition>,
@@ -97,7 +97,7 @@ impl Coordinator {
         partitions: u32,
         config: GroupCoordinatorConfig,
         clock: Arc<dyn Clock>,
-        events: Events,
+        events: EventSink,
         maintainer: Option<Maintainer>,
     ) -> Coordinator {
         let partition = |number| Partition { number, shard: Mutex::new(None) };

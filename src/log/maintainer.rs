@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::Log;
-use crate::log::shared::Shared;
+use crate::log::inner::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
@@ -462,24 +462,4 @@ fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
     let mut rated: Vec<_> = logs.into_iter().filter_map(|log| Some((ratio(&log)?, log))).collect();
     rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     rated.into_iter().map(|(_, log)| log).collect()
-}
-
-/// A guard that pauses the maintenance of a log. See [`Log::pause_maintenance`].
-#[derive(Debug)]
-#[must_use = "maintenance goes on when this is dropped"]
-pub struct MaintenancePause {
-    shared: Arc<Shared>,
-}
-
-impl MaintenancePause {
-    pub(crate) fn new(shared: Arc<Shared>) -> MaintenancePause {
-        shared.rest();
-        MaintenancePause { shared }
-    }
-}
-
-impl Drop for MaintenancePause {
-    fn drop(&mut self) {
-        self.shared.end_rest();
-    }
 }

@@ -1,67 +1,44 @@
 //! The log: an ordered, append-only sequence of records in a directory of segments.
 
-mod anchor;
 mod append;
 mod change;
-mod checkpoints;
-mod combine;
-mod compact;
 mod config;
-mod cursor;
-mod data_checkpoints;
-mod disposal;
-#[cfg(feature = "futures")]
-mod durable;
+mod dynamic_config;
+mod files;
 mod flush;
-mod follow;
-mod group;
-mod live;
-mod lock;
+mod inner;
 mod maintain;
 mod maintainer;
 mod open;
-mod open_txns;
-mod place;
-mod producers;
-mod quarantine;
+mod partition;
 mod read;
-mod reader;
 mod recovery;
-mod replace;
-mod shared;
-mod start;
-mod stats;
-mod stray;
-mod tail;
-mod time;
-mod txn_index;
-mod verify;
-mod view;
-mod watch;
+mod state;
 
-pub use append::Appended;
 pub use config::{CleanupPolicy, LogConfig, OnCorruption};
 #[cfg(feature = "futures")]
-pub use durable::FlushFuture;
+pub use flush::awaiting::FlushFuture;
 pub use maintain::MaintenanceReport;
-pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats, MaintenancePause};
-pub use open::Recovery;
+pub use maintain::pause::MaintenancePause;
+pub use maintainer::{Maintainer, MaintainerConfig, MaintainerStats};
+pub use read::reader::{ReadBatch, Reader, ReaderRecords};
+pub use read::stats::{LogStats, Offsets, SegmentStats};
+pub use read::tail::Tail;
 pub use read::{Fetched, ReadLimits};
-pub use reader::{ReadBatch, Reader, ReaderRecords};
-pub use stats::{LogStats, Offsets, SegmentStats};
-pub use tail::Tail;
+pub use recovery::Recovery;
+pub use state::appended::Appended;
 
 use crate::error::{CloseReason, Corruption, Error, Result};
 use crate::event::CompactionReport;
+use crate::fs::WhenFull;
 use crate::producer_state::ProducerState;
 use crate::record::{BatchBuilder, Record, RecordBatch, StoredRecord};
-use crate::segment::dir::Room;
 use crate::types::{Offset, OffsetSpec, StartAt, Timestamp};
-pub(crate) use checkpoints::Checkpoint;
-pub(crate) use data_checkpoints::DataCheckpoints;
-pub(crate) use lock::{Place, WriteLock};
-pub(crate) use place::{DataDir, create};
-use shared::Shared;
+pub(crate) use files::checkpoint::Checkpoint;
+pub(crate) use files::data_checkpoints::DataCheckpoints;
+pub(crate) use files::lock::{Place, WriteLock};
+use inner::Shared;
+pub(crate) use open::directory::{DataDir, create};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,7 +124,7 @@ impl Log {
     /// - [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
         let maintainer = config.maintainer.clone();
-        let log = Log { shared: Arc::new(place::open(dir.as_ref(), config)?) };
+        let log = Log { shared: Arc::new(open::directory::open(dir.as_ref(), config)?) };
         if let Some(maintainer) = maintainer {
             maintainer.add(&log)?;
         }
@@ -162,7 +139,7 @@ impl Log {
         config: LogConfig,
         within: &DataDir,
     ) -> Result<(Log, bool)> {
-        let (shared, taken_over) = place::open_shared(dir, config, within)?;
+        let (shared, taken_over) = open::directory::open_shared(dir, config, within)?;
         Ok((Log { shared: Arc::new(shared) }, taken_over))
     }
 
@@ -227,7 +204,7 @@ impl Log {
     /// - [`Error::InvalidConfig`], [`Error::Unsupported`], [`Error::Io`] as for
     ///   [`open`](Log::open).
     pub fn open_read_only(dir: impl AsRef<Path>, config: LogConfig) -> Result<Log> {
-        let shared = Arc::new(follow::open_read_only(dir.as_ref(), config)?);
+        let shared = Arc::new(open::read_only::open_read_only(dir.as_ref(), config)?);
         Ok(Log { shared })
     }
 
@@ -521,7 +498,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
-        self.shared.roll(Room::Free)
+        self.shared.roll(WhenFull::Fail)
     }
 
     /// Removes all records at and above `end`, durably, and continues from there.

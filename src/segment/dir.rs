@@ -1,225 +1,97 @@
-//! The directory a log lives in: its files by name, and a bounded number of open ones.
+//! The directory of a log, as its segments use it: a [`Dir`] with a bounded number of open files.
 
-use crate::error::{Error, ErrorKind, Result, is_storage_full, is_too_many_files};
-use crate::event::{Event, Listener};
-use crate::fs::{File, FileView, Fs, OpenMode, Revocable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::fs::{Dir, File, FileView, OPEN, OpenMode, Reserve, WhenFull};
 use crate::segment::index::Indexes;
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::reserve::Reserve;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
 use crate::types::Offset;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The problem of an index file that does not exist.
+pub(crate) const MISSING: &str = "it is missing";
 
 /// The number of log files of one log that stay open without a reader.
 const OPEN_FILES: usize = 16;
 
-/// The same for a log that another process writes: it does not tell when it removes them, so each
-/// keeps its room on disk until the next look at the directory.
+/// The same for a log that another process writes. That process does not announce that it removes
+/// a file, so an open file keeps its room on disk until the next look at the directory.
 const FOLLOWED_FILES: usize = 1;
 
-/// The problem of an index file that is not there.
-pub(crate) const MISSING: &str = "it is missing";
-
-/// The operation in the error of a file that could not be opened.
-pub(crate) const OPEN: &str = "open";
-
-/// Where events go.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Events {
-    pub(crate) listener: Option<Arc<dyn Listener>>,
-}
-
-crate::sync::thread_local! {
-    /// The events of what this thread does under a lock; `None` while it holds none.
-    static HELD_BACK: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
-}
-
-impl Events {
-    /// Delivers an event, or, within [`hold`](Events::hold), keeps it.
-    pub(crate) fn emit(&self, event: &Event) {
-        let Some(listener) = &self.listener else { return };
-        let held_back = HELD_BACK.try_with(|held_back| match &mut *held_back.borrow_mut() {
-            Some(events) => {
-                events.push(event.clone());
-                true
-            }
-            None => false,
-        });
-        if !held_back.unwrap_or(false) {
-            listener.on_event(event);
-        }
-    }
-
-    pub(crate) fn emit_all(&self, events: &[Event]) {
-        events.iter().for_each(|event| self.emit(event));
-    }
-
-    /// Does work under a lock, and returns its events, to be delivered when the lock is released:
-    /// a listener may call the log, and may panic where that must not leave work half done.
-    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
-        let outer = Outer(HELD_BACK.replace(Some(Vec::new())));
-        let done = work();
-        let events = HELD_BACK.take().unwrap_or_default();
-        drop(outer);
-        (done, events)
-    }
-
-    /// Does work that takes and releases locks, and delivers its events when it is done, as
-    /// [`hold`](Events::hold) says why.
-    pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (done, events) = self.hold(work);
-        self.emit_all(&events);
-        done
-    }
-
-    /// Returns whether this thread holds its events back.
-    pub(crate) fn are_held_back() -> bool {
-        HELD_BACK.try_with(|held_back| held_back.borrow().is_some()).unwrap_or(false)
-    }
-}
-
-/// The events held back before, restored on every way out.
-struct Outer(Option<Vec<Event>>);
-
-impl Drop for Outer {
-    fn drop(&mut self) {
-        HELD_BACK.set(self.0.take());
-    }
-}
-
-/// Where a new file finds room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// Where there is free room, and nowhere else.
-    Free,
-    /// In the reserve, if there is no free room: for what frees more than it takes.
-    Reserved,
-}
-
-/// A log's directory, as its segments see it.
+/// The directory of a log. It dereferences to the [`Dir`] itself.
 #[derive(Debug)]
 pub(crate) struct SegmentDir {
-    /// All calls fail once the directory was [let go of](SegmentDir::let_go).
-    pub(crate) fs: Arc<dyn Fs>,
-    /// The same.
-    access: Arc<Revocable>,
-    pub(crate) path: PathBuf,
-    pub(crate) events: Events,
+    dir: Dir,
     pub(crate) index_interval_bytes: u64,
-    /// Whether this process opened the directory for writing.
-    pub(crate) writable: bool,
-    /// Whether it owns the directory still. A reader may outlive that, and holds this for reading
-    /// while it removes or replaces a file on its own account; nothing but the file system is
-    /// called under it.
-    owned: RwLock<bool>,
-    /// What is given up when the disk is full. That of the data directory, where the log is one of
-    /// many.
-    reserve: Option<Arc<Reserve>>,
-    /// Leaf lock: log files opened lately, by the segment. Held to look one up, never across I/O.
+    /// Leaf lock: the log files opened last, by segment. Held to look one up, never across I/O.
     open_files: Mutex<OpenFiles>,
-    /// How many segments there have been.
+    /// The number of segments there have been.
     segments: AtomicU64,
 }
 
-/// The log files that stay open, the one opened longest ago first.
+impl Deref for SegmentDir {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+/// The log files that stay open, in the order in which they were opened.
 #[derive(Debug)]
 struct OpenFiles {
     files: VecDeque<(SegmentId, Arc<dyn File>)>,
-    /// How many there may be: none once the directory was let go of.
+    /// The maximum number of files: 0 once the directory is closed.
     most: usize,
 }
 
-/// Tells segments apart. A base does not: after a truncation or a compaction, another segment has
-/// the same.
+/// Identifies a segment. A base offset does not: after a truncation or a compaction, another
+/// segment has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentId(u64);
 
 impl SegmentDir {
-    pub(crate) fn new(
-        fs: Arc<dyn Fs>,
-        path: PathBuf,
-        events: Events,
-        index_interval_bytes: u64,
-        writable: bool,
-    ) -> SegmentDir {
-        let most = if writable { OPEN_FILES } else { FOLLOWED_FILES };
+    pub(crate) fn new(dir: Dir, index_interval_bytes: u64) -> SegmentDir {
+        let most = if dir.writable { OPEN_FILES } else { FOLLOWED_FILES };
         let open_files = Mutex::new(OpenFiles { files: VecDeque::new(), most });
         let segments = AtomicU64::new(0);
-        let (reserve, owned) = (None, RwLock::new(writable));
-        let access = Arc::new(Revocable::new(fs));
-        SegmentDir {
-            fs: Arc::clone(&access) as Arc<dyn Fs>,
-            access,
-            path,
-            events,
-            index_interval_bytes,
-            writable,
-            owned,
-            reserve,
-            open_files,
-            segments,
-        }
+        SegmentDir { dir, index_interval_bytes, open_files, segments }
     }
 
-    /// Gives the directory up: from here on nothing in it is removed or replaced for readers that
-    /// live on.
-    pub(crate) fn disown(&self) {
-        *self.owned.write() = false;
+    /// Returns the directory with a reserve for a full disk.
+    pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
+        SegmentDir { dir: self.dir.with_reserve(reserve), ..self }
     }
 
-    /// Closes the directory and all files that are kept open, however many still have this. What
-    /// is tried in it from here on fails, except in files that are in use.
-    pub(crate) fn let_go(&self) {
-        self.disown();
+    /// Returns the directory with a reserve of its own.
+    pub(crate) fn with_own_reserve(self) -> SegmentDir {
+        SegmentDir { dir: self.dir.with_own_reserve(), ..self }
+    }
+
+    /// Closes the directory for all its holders, and all files that it keeps open. Later calls
+    /// fail; files that are in use stay usable.
+    pub(crate) fn close(&self) {
+        self.dir.disown();
         let files = {
             let mut open = self.open_files.lock();
             open.most = 0;
             std::mem::take(&mut open.files)
         };
         drop(files);
-        self.access.revoke();
-    }
-
-    /// Returns the directory with a reserve for a full disk.
-    pub(crate) fn with_reserve(self, reserve: Option<Arc<Reserve>>) -> SegmentDir {
-        SegmentDir { reserve, ..self }
-    }
-
-    pub(crate) fn reserve(&self) -> Option<&Arc<Reserve>> {
-        self.reserve.as_ref()
-    }
-
-    /// Makes the reserve again, if it is missing or too small and there is room.
-    pub(crate) fn fill_reserve(&self) {
-        let is_owned = *self.owned.read();
-        if let Some(reserve) = self.reserve.as_ref().filter(|_| is_owned) {
-            reserve.fill();
-        }
+        self.dir.close();
     }
 
     pub(crate) fn path_of(&self, file: SegmentFile) -> PathBuf {
         self.path.join(file.to_string())
     }
 
-    /// Makes the names of the files durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.fs.sync_dir(&self.path).map_err(|error| {
-            // A directory is opened to be synced. For want of a descriptor it was not.
-            match Error::io("sync", &self.path, error) {
-                Error::Io { path, source, .. } if is_too_many_files(&source) => {
-                    Error::Io { operation: OPEN, path, source }
-                }
-                other => other,
-            }
-        })
-    }
-
-    /// The name of a new segment among those of this directory.
+    /// Returns the id of a new segment of this directory.
     pub(crate) fn new_segment(&self) -> SegmentId {
         SegmentId(self.segments.fetch_add(1, Ordering::Relaxed))
     }
@@ -229,22 +101,22 @@ impl SegmentDir {
         self.open_log_at(SegmentFile::live(base, Kind::Log))
     }
 
-    /// Opens a log file, whatever stage it is in.
+    /// Opens a log file in any stage.
     pub(crate) fn open_log_at(&self, file: SegmentFile) -> Result<Arc<dyn File>> {
         let path = self.path_of(file);
         let how = if self.writable { OpenMode::ReadWrite } else { OpenMode::ReadOnly };
         self.fs.open(&path, how).map_err(|e| Error::io(OPEN, &path, e))
     }
 
-    /// The log file of a segment, if it is open.
+    /// Returns the log file of a segment, if it is open.
     pub(crate) fn opened(&self, segment: SegmentId) -> Option<Arc<dyn File>> {
         let open = self.open_files.lock();
         let found = open.files.iter().find(|(open, _)| *open == segment);
         found.map(|(_, file)| Arc::clone(file))
     }
 
-    /// Keeps a log file open, and lets go of the one opened longest ago when there are many.
-    pub(crate) fn remember(&self, segment: SegmentId, file: &Arc<dyn File>) {
+    /// Keeps a log file open, and closes the one opened first if there are too many.
+    pub(crate) fn keep_open(&self, segment: SegmentId, file: &Arc<dyn File>) {
         let mut open = self.open_files.lock();
         if open.most == 0 || open.files.iter().any(|(other, _)| *other == segment) {
             return;
@@ -255,18 +127,43 @@ impl SegmentDir {
         drop(evicted);
     }
 
-    /// Lets go of the log file of a segment that is no more.
-    pub(crate) fn forget(&self, segment: SegmentId) {
+    /// Closes the log file of a segment that left the log.
+    pub(crate) fn release(&self, segment: SegmentId) {
         let mut open = self.open_files.lock();
         let at = open.files.iter().position(|(open, _)| *open == segment);
-        let forgotten = at.and_then(|at| open.files.remove(at));
+        let released = at.and_then(|at| open.files.remove(at));
         drop(open);
-        drop(forgotten);
+        drop(released);
     }
 
-    /// The content of an index file of at most so many bytes; otherwise what is wrong with it.
+    /// Creates the log file of a new segment. Stale files of its base are removed first.
+    pub(crate) fn create_log(&self, base: Offset, when_full: WhenFull) -> Result<Arc<dyn File>> {
+        for kind in Kind::ALL {
+            if !kind.is_of_offset() {
+                self.discard(SegmentFile::live(base, kind));
+            }
+        }
+        self.create(&self.path_of(SegmentFile::live(base, Kind::Log)), when_full)
+    }
+
+    /// Renames a file so that no opening finds it. It is removed when no reader needs it.
+    pub(crate) fn set_aside(&self, live: SegmentFile) -> Result<()> {
+        let deleted = SegmentFile { stage: Stage::Deleted, ..live };
+        self.rename_or_remove(&self.path_of(live), &self.path_of(deleted))
+    }
+
+    /// Removes a file that is no longer needed. It need not exist. A failure is reported, and the
+    /// next opening of the log tries again.
+    pub(crate) fn discard(&self, file: SegmentFile) {
+        self.discard_path(&self.path_of(file));
+    }
+}
+
+impl SegmentDir {
+    /// Returns the content of an index file of at most `most` bytes, or the problem with it.
     ///
-    /// It is mapped only if this process holds the lock: then no other process truncates it.
+    /// The file is mapped only if this process holds the lock of the directory: then no other
+    /// process truncates it.
     pub(crate) fn index_view(
         &self,
         file: SegmentFile,
@@ -294,79 +191,27 @@ impl SegmentDir {
         view().map_err(|e| Error::io("read", &path, e))
     }
 
-    /// Renames a file so that no opening finds it; it is removed when no reader needs it any more.
-    /// If there is no room for a name, it is removed at once: a reader that has it open keeps it.
-    pub(crate) fn set_aside(&self, live: SegmentFile) -> Result<()> {
-        let deleted = SegmentFile { stage: Stage::Deleted, ..live };
-        let (from, to) = (self.path_of(live), self.path_of(deleted));
-        let renamed = match self.fs.rename(&from, &to) {
-            Err(error) if is_storage_full(&error) => self.fs.remove(&from),
-            renamed => renamed,
-        };
-        match renamed {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| Error::io("rename", &from, error)),
-        }
-    }
-
-    /// Removes a file that nothing needs. One that is not there is no matter; one
-    /// that will not go is reported, and tried again when the log is opened.
-    pub(crate) fn discard(&self, file: SegmentFile) {
-        self.discard_path(&self.path_of(file));
-    }
-
-    pub(crate) fn discard_path(&self, path: &Path) {
-        let removed = {
-            let owned = self.owned.read();
-            if !*owned {
-                return;
-            }
-            self.fs.remove(path)
-        };
-        match removed {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self
-                .events
-                .emit(&Event::CleanupFailed { path: path.to_path_buf(), error: error.to_string() }),
-        }
-    }
-
-    /// Writes both index files anew, in one step each. A reader of the old ones keeps them.
+    /// Replaces both index files, in one step each. A reader of the old files keeps them.
     pub(crate) fn replace_indexes(&self, base: Offset, indexes: &Indexes) -> Result<()> {
-        let write = |kind, bytes: Vec<u8>| {
-            let path = self.path_of(SegmentFile::live(base, kind));
-            let written = {
-                let owned = self.owned.read();
-                if !*owned {
-                    return Ok(());
-                }
-                self.put(&path, &bytes, true)
-            };
-            written.inspect_err(|_| self.discard_path(&beside(&path)))
-        };
-        // Times beyond the last offset entry are made again by recovery. Times that are missing
-        // below it are not: so the times come first.
-        write(Kind::TimeIndex, indexes.times.bytes_from(0))?;
-        write(Kind::OffsetIndex, indexes.offsets.bytes_from(0))
+        let path_of = |kind| self.path_of(SegmentFile::live(base, kind));
+        // Recovery rebuilds times beyond the last offset entry, but not times that are missing
+        // below it: so the times come first.
+        self.replace_if_owned(&path_of(Kind::TimeIndex), &indexes.times.bytes_from(0))?;
+        self.replace_if_owned(&path_of(Kind::OffsetIndex), &indexes.offsets.bytes_from(0))
     }
 
-    /// Writes both index files anew, or removes them where there is no room: then the indexes are
-    /// made from the log whenever they are needed. Says whether they are there.
+    /// Replaces both index files, or removes them if there is no room: then the indexes are rebuilt
+    /// from the log whenever they are needed. Returns whether the files exist.
     pub(crate) fn store_indexes(&self, base: Offset, indexes: &Indexes) -> Result<bool> {
         let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
         match self.replace_indexes(base, indexes) {
             Err(error) if is_full(&error) => {}
             replaced => return replaced.map(|()| true),
         }
-        // What is there is of another state of the log. Its removal may make the room that was
-        // missing.
+        // The existing files describe another state of the log. Removing them may make the room
+        // that was missing.
         for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
-            let path = self.path_of(SegmentFile::live(base, kind));
-            match self.fs.remove(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(|error| Error::io("remove", &path, error))?,
-            }
+            self.remove_if_exists(&self.path_of(SegmentFile::live(base, kind)))?;
         }
         self.sync()?;
         match self.replace_indexes(base, indexes) {
@@ -378,125 +223,4 @@ impl SegmentDir {
             replaced => replaced.map(|()| true),
         }
     }
-
-    /// Replaces the content of a file in one step, by way of a file beside it.
-    ///
-    /// It is durable when this returns, and after a crash at any point there is either
-    /// the old content or the new. On a full disk the reserve makes room for it.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
-        if let Some(reserve) = &self.reserve {
-            reserve.note(content.len() as u64);
-        }
-        self.replace_if_room(path, content).or_else(|error| match &self.reserve {
-            Some(reserve) if error.kind() == ErrorKind::StorageFull => {
-                let replaced = self.replace_from(reserve, path, content);
-                reserve.fill();
-                if replaced? { Ok(()) } else { Err(error) }
-            }
-            _ => Err(error),
-        })
-    }
-
-    /// Like [`replace`](SegmentDir::replace), but leaves the reserve alone: for what needs not be
-    /// written.
-    pub(crate) fn replace_if_room(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, true).inspect_err(|_| self.discard_path(&beside(path)))
-    }
-
-    /// Replaces the content of a file in one step, durably only after a sync of the file and of
-    /// the directory: for what can be made again.
-    pub(crate) fn replace_unsynced(&self, path: &Path, content: &[u8]) -> Result<()> {
-        self.put(path, content, false).inspect_err(|_| self.discard_path(&beside(path)))
-    }
-
-    fn put(&self, path: &Path, content: &[u8], durable: bool) -> Result<()> {
-        let beside = beside(path);
-        let write = || -> io::Result<()> {
-            let file = match self.fs.open(&beside, OpenMode::CreateNew) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    self.fs.remove(&beside)?;
-                    self.fs.open(&beside, OpenMode::CreateNew)?
-                }
-                other => other?,
-            };
-            file.write_all_at(content, 0)?;
-            if durable {
-                file.sync_all()?;
-            }
-            self.fs.rename(&beside, path)?;
-            if durable { self.fs.sync_dir(&self.path) } else { Ok(()) }
-        };
-        write().map_err(|error| Error::io("replace", path, error))
-    }
-
-    /// Replaces the content of a file by way of the reserve: its bytes are written over in place,
-    /// which takes no room. Says whether there was a reserve.
-    fn replace_from(&self, reserve: &Reserve, path: &Path, content: &[u8]) -> Result<bool> {
-        let write = || -> io::Result<bool> {
-            let Some((taken, file)) = reserve.take()? else { return Ok(false) };
-            file.write_all_at(content, 0)?;
-            file.set_len(content.len() as u64)?;
-            file.sync_all()?;
-            self.with_room_for_name(|| self.fs.rename(&taken.path, path))?;
-            self.fs.sync_dir(&self.path).map(|()| true)
-        };
-        write().map_err(|error| Error::io("replace", path, error))
-    }
-
-    /// Does what takes room in a directory, for a name. On a full disk the files of the reserve
-    /// make that room.
-    pub(crate) fn with_room_for_name(&self, change: impl Fn() -> io::Result<()>) -> io::Result<()> {
-        loop {
-            match (change(), &self.reserve) {
-                (Err(error), Some(reserve)) if is_storage_full(&error) => {
-                    if !reserve.give_up()? {
-                        return Err(error);
-                    }
-                }
-                (changed, _) => return changed,
-            }
-        }
-    }
-
-    /// Creates an empty file.
-    pub(crate) fn create(&self, file: SegmentFile, room: Room) -> Result<Arc<dyn File>> {
-        let path = self.path_of(file);
-        let from_reserve = |reserve: &Reserve| -> io::Result<Option<Arc<dyn File>>> {
-            let Some((taken, file)) = reserve.take()? else { return Ok(None) };
-            // Emptied before it has the name: what the reserve holds is nothing of a log.
-            file.set_len(0)?;
-            self.with_room_for_name(|| self.fs.rename(&taken.path, &path))?;
-            Ok(Some(file))
-        };
-        let created = match (self.fs.open(&path, OpenMode::CreateNew), &self.reserve) {
-            (Err(error), Some(reserve)) if room == Room::Reserved && is_storage_full(&error) => {
-                from_reserve(reserve).and_then(|file| file.ok_or(error))
-            }
-            (created, _) => created,
-        };
-        created.map_err(|error| Error::io("create", &path, error))
-    }
-
-    /// Reads a small file whole; `None` when there is none.
-    pub(crate) fn read_small(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-        let read = || -> io::Result<Option<Vec<u8>>> {
-            let file = match self.fs.open(path, OpenMode::ReadOnly) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let len = file.len()?.min(limit);
-            let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(Some(bytes))
-        };
-        read().map_err(|e| Error::io("read", path, e))
-    }
-}
-
-/// Where the next content of a file is written.
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    PathBuf::from(beside)
 }

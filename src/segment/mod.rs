@@ -11,14 +11,13 @@ pub(crate) mod name;
 pub(crate) mod offset_index;
 pub(crate) mod placeholder;
 pub(crate) mod recover;
-pub(crate) mod reserve;
 pub(crate) mod scan;
 pub(crate) mod time_index;
 pub(crate) mod whole;
 
 pub(crate) use dir::SegmentDir;
 
-use crate::segment::dir::{MISSING, Room, SegmentId};
+use crate::segment::dir::{MISSING, SegmentId};
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::Event;
@@ -105,7 +104,7 @@ impl Segment {
     ) -> Segment {
         let segment = Segment::new(dir, base, bytes, Some(indexes), false);
         segment.largest_timestamp.store(largest_timestamp.as_millis(), Ordering::Relaxed);
-        segment.dir.remember(segment.id, file);
+        segment.dir.keep_open(segment.id, file);
         segment
     }
 
@@ -174,7 +173,7 @@ impl Segment {
             return Ok(file);
         }
         let file = self.open_file()?;
-        self.dir.remember(self.id, &file);
+        self.dir.keep_open(self.id, &file);
         Ok(file)
     }
 
@@ -662,7 +661,7 @@ impl Segment {
 
     /// Closes the log file: the space of a removed file is free when no reader holds it.
     pub(crate) fn let_go(&self) {
-        self.dir.forget(self.id);
+        self.dir.release(self.id);
     }
 
     /// Says that the files of a replacement have the names of live ones now. Its indexes are read
@@ -759,16 +758,6 @@ impl<'a> SegmentScan<'a> {
     pub(crate) fn stream(&self) -> &BatchStream {
         &self.stream
     }
-}
-
-/// Creates the log file of a new segment; a stale file of that name is removed first.
-pub(crate) fn create_log_file(dir: &SegmentDir, base: Offset, room: Room) -> Result<Arc<dyn File>> {
-    for kind in Kind::ALL {
-        if !kind.is_of_offset() {
-            dir.discard(SegmentFile::live(base, kind));
-        }
-    }
-    dir.create(SegmentFile::live(base, Kind::Log), room)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The names of the files of a log directory, and their meaning.
 
+use crate::fs::RESERVE_FILES;
 use crate::types::{MAX_OFFSET, Offset};
 use std::fmt;
 
@@ -16,14 +17,6 @@ pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// The ids of a directory of logs.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
-/// Room that is set aside for a full disk.
-pub(crate) const RESERVES: [&str; 4] = [
-    ".reserved-room-for-a-full-disk-0",
-    ".reserved-room-for-a-full-disk-1",
-    ".reserved-room-for-a-full-disk-2",
-    ".reserved-room-for-a-full-disk-3",
-];
-
 /// The id of the topic that a log is a partition of.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
@@ -190,7 +183,7 @@ impl Name {
         if let Some(file) = SegmentFile::parse(name) {
             return Name::Segment(file);
         }
-        if KNOWN.contains(&name) || RESERVES.contains(&name) {
+        if KNOWN.contains(&name) || RESERVE_FILES.contains(&name) {
             return Name::Known;
         }
         if is_quarantine_name(name) {

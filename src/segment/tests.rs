@@ -1,8 +1,8 @@
 use super::*;
-use crate::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
+use crate::event::EventSink;
+use crate::fs::{Dir, Fault, FaultFs, Fs, MemFs, Operation, Rule, WhenFull};
 use crate::record::{BatchBuilder, stamp_base_offset};
 use crate::segment::active::ActiveLog;
-use crate::segment::dir::Events;
 use crate::segment::scan::BUFFER_BYTES;
 use crate::{Event, Listener};
 use std::path::Path;
@@ -28,8 +28,8 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
     let fs = FaultFs::new(MemFs::new());
     fs.create_dir(Path::new("t-0")).unwrap();
     let heard = Arc::new(Heard::default());
-    let events = Events { listener: Some(heard.clone()) };
-    let dir = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), events, 0, true);
+    let events = EventSink::new(Some(heard.clone()));
+    let dir = SegmentDir::new(Dir::new(Arc::new(fs.clone()), "t-0".into(), events, true), 0);
     (fs, heard, dir)
 }
 
@@ -39,7 +39,7 @@ fn directory() -> (FaultFs, Arc<Heard>, SegmentDir) {
 fn entries_of_what_is_not_published_yet_are_passed_over() {
     const BATCHES: u64 = 5;
     let (fs, heard, dir) = directory();
-    let file = create_log_file(&dir, 0, Room::Free).unwrap();
+    let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let mut bytes = Vec::new();
     let mut positions = Vec::new();
     for base in 0..BATCHES {
@@ -72,7 +72,7 @@ fn entries_of_what_is_not_published_yet_are_passed_over() {
 /// A log file of batches, the value of one of them larger than what is read at a time: its end,
 /// and where they begin.
 fn long_file(dir: &SegmentDir) -> (Arc<dyn File>, u64, Vec<u64>) {
-    let file = create_log_file(dir, 0, Room::Free).unwrap();
+    let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let (mut end, mut positions) = (0, Vec::new());
     for base in 0..40 {
         let batch = batch_of(base, &long_value(base));
@@ -159,7 +159,7 @@ fn a_stream_skips_and_gives_its_memory_back() {
     assert!(reads(&fs).len() <= 3, "{:?}", reads(&fs));
 
     // From the last batch of this file to the only one of another.
-    let other = create_log_file(&dir, 100, Room::Free).unwrap();
+    let other = dir.create_log(100, WhenFull::Fail).unwrap();
     let batch = batch_of(100, b"x");
     other.write_all_at(&batch, 0).unwrap();
     stream.seek(other, 0, 100);
@@ -175,8 +175,8 @@ fn the_files_opened_last_stay_open() {
     let segments: Vec<_> = (0..20)
         .map(|base| {
             let id = dir.new_segment();
-            let file = create_log_file(&dir, base, Room::Free).unwrap();
-            (0..2).for_each(|_| dir.remember(id, &file));
+            let file = dir.create_log(base, WhenFull::Fail).unwrap();
+            (0..2).for_each(|_| dir.keep_open(id, &file));
             (id, file)
         })
         .collect();
@@ -187,7 +187,7 @@ fn the_files_opened_last_stay_open() {
         assert_eq!(Arc::strong_count(file), 1 + usize::from(is_open), "{number}");
     }
     for (number, (id, _)) in segments.iter().enumerate() {
-        dir.forget(*id);
+        dir.release(*id);
         let open = segments.iter().filter(|(_, file)| Arc::strong_count(file) > 1).count();
         assert_eq!(open, 16.min(19 - number), "{number}");
     }
@@ -200,7 +200,10 @@ fn an_index_file_is_mapped_or_read_or_missing() {
     let (fs, _, dir) = directory();
     let file = SegmentFile::live(0, Kind::OffsetIndex);
     assert_eq!(dir.index_view(file, 16, 100).unwrap().err(), Some(MISSING));
-    let reader = SegmentDir::new(Arc::new(fs.clone()), "t-0".into(), Events::default(), 0, false);
+    let reader = SegmentDir::new(
+        Dir::new(Arc::new(fs.clone()), "t-0".into(), EventSink::default(), false),
+        0,
+    );
     for (len, mapped) in [(8, false), (16, true), (24, true)] {
         let content: Vec<u8> = (0..len).collect();
         dir.replace(&dir.path_of(file), &content).unwrap();
@@ -278,7 +281,7 @@ fn a_failed_append_leaves_no_trace() {
     for reserved in [0, 60, 100, 1000] {
         for written in [0, 30, 50, 80] {
             let (fs, _, dir) = directory();
-            let file = create_log_file(&dir, 0, Room::Free).unwrap();
+            let file = dir.create_log(0, WhenFull::Fail).unwrap();
             let path = dir.path_of(SegmentFile::live(0, Kind::Log));
             file.write_all_at(&[1; FRONT], 0).unwrap();
             file.set_len(reserved.max(FRONT as u64)).unwrap();
@@ -325,7 +328,7 @@ fn a_failed_append_leaves_no_trace() {
 #[test]
 fn offsets_that_are_left_out_are_held_against_what_follows() {
     let (_, _, dir) = directory();
-    let file = create_log_file(&dir, 0, Room::Free).unwrap();
+    let file = dir.create_log(0, WhenFull::Fail).unwrap();
     let (first, gap) = (batch_of(0, b"x"), batch_of(5, b"x"));
     let zeros = vec![0; first.len()];
     let nexts =

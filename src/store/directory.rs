@@ -17,15 +17,12 @@
 //! ```
 
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
-use crate::event::Event;
-use crate::fs::{DirEntry, EntryKind};
+use crate::event::{Event, EventSink};
+use crate::fs::{Dir, DirEntry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
-use crate::segment::SegmentDir;
-use crate::segment::dir::Events;
 use crate::segment::name::{
     CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
 };
-use crate::segment::reserve::Reserve;
 use crate::store::meta_properties::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
@@ -49,7 +46,7 @@ pub(crate) const MOST_PARTITIONS: u32 = 100_000;
 /// The directory of a store, whose lock is held.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    pub(crate) dir: Arc<SegmentDir>,
+    pub(crate) dir: Arc<Dir>,
 }
 
 /// The content of a directory.
@@ -83,11 +80,10 @@ pub(crate) struct Found {
 
 impl Directory {
     pub(crate) fn new(place: &Place, config: &LogConfig) -> Directory {
-        let events = Events { listener: config.listener.clone() };
+        let events = EventSink::new(config.listener.clone());
         let (fs, path) = (Arc::clone(&place.fs), place.path.clone());
-        let dir = SegmentDir::new(fs, path, events, 0, true);
-        let reserve = Arc::new(Reserve::new(&dir.fs, &dir.path, &dir.events));
-        Directory { dir: Arc::new(dir.with_reserve(Some(reserve))) }
+        let dir = Dir::new(fs, path, events, true);
+        Directory { dir: Arc::new(dir.with_own_reserve()) }
     }
 
     pub(crate) fn path_of(&self, topic: &str, partition: u32) -> PathBuf {
@@ -391,10 +387,9 @@ impl Directory {
     }
 
     /// The directory of a topic's first partition.
-    fn first(&self, topic: &str) -> SegmentDir {
+    fn first(&self, topic: &str) -> Dir {
         let (fs, path) = (Arc::clone(&self.dir.fs), self.path_of(topic, 0));
-        SegmentDir::new(fs, path, self.dir.events.clone(), 0, true)
-            .with_reserve(self.dir.reserve().cloned())
+        Dir::new(fs, path, self.dir.events.clone(), true).with_reserve(self.dir.reserve().cloned())
     }
 
     /// Makes the directory of a partition, if there is none.
@@ -414,7 +409,7 @@ impl Directory {
     /// Gives a partition the id of its topic, durably, before anything is appended.
     pub(crate) fn set_topic_id(&self, topic: &str, partition: u32, id: TopicId) -> Result<()> {
         let path = self.path_of(topic, partition);
-        let dir = SegmentDir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), 0, true);
+        let dir = Dir::new(Arc::clone(&self.dir.fs), path, self.dir.events.clone(), true);
         dir.replace_if_room(
             &dir.path.join(PARTITION_METADATA),
             format_partition_metadata(id).as_bytes(),

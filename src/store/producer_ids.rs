@@ -9,8 +9,8 @@
 //! for one that it has, and never store it. So ids of a store begin where no broker ever comes.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::fs::Dir;
 use crate::log::Log;
-use crate::segment::SegmentDir;
 use crate::store::java_properties;
 use crate::sync::Mutex;
 use crate::types::{FIRST_STORE_PRODUCER_ID, ProducerId};
@@ -26,13 +26,13 @@ const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1
 /// The producer ids that are reserved and not given out yet.
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
-    dir: Arc<SegmentDir>,
+    dir: Arc<Dir>,
     /// The next id, and where those that are reserved end. The first use reads the file.
     reserved: Mutex<Option<(ProducerId, ProducerId)>>,
 }
 
 impl ProducerIds {
-    pub(crate) fn new(dir: &Arc<SegmentDir>) -> ProducerIds {
+    pub(crate) fn new(dir: &Arc<Dir>) -> ProducerIds {
         ProducerIds { dir: Arc::clone(dir), reserved: Mutex::new(None) }
     }
 

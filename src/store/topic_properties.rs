@@ -15,7 +15,7 @@
 //! leaves undone of the rest is done when the store is opened.
 
 use crate::error::{Corruption, CorruptionKind, Error, Result};
-use crate::segment::SegmentDir;
+use crate::fs::Dir;
 use crate::segment::name::TOPIC_PROPERTIES;
 use crate::store::java_properties;
 use crate::store::settings::TopicConfig;
@@ -60,7 +60,7 @@ pub(crate) struct Definition {
 impl Definition {
     /// Reads what is written down in the directory of a topic's first partition; `None` where a
     /// broker made the topic.
-    pub(crate) fn read(dir: &SegmentDir, first: &Path) -> Result<Option<Definition>> {
+    pub(crate) fn read(dir: &Dir, first: &Path) -> Result<Option<Definition>> {
         let path = first.join(TOPIC_PROPERTIES);
         let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
         Definition::parse(&bytes).map(Some).map_err(|reason| {
@@ -112,7 +112,7 @@ impl Definition {
 
     /// Writes it down, durably. A topic that is being made does not take the room that others may
     /// need to be deleted.
-    pub(crate) fn write(&self, dir: &SegmentDir) -> Result<()> {
+    pub(crate) fn write(&self, dir: &Dir) -> Result<()> {
         let path = dir.path.join(TOPIC_PROPERTIES);
         match self.state {
             State::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::error::{CloseReason, Error, Result, TopicError};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::fs::MemFs;
 use crate::group::coordinator::Coordinator;
 use crate::log::{
@@ -10,7 +10,6 @@ use crate::log::{
     WriteLock,
 };
 use crate::notify::{Notify, hold_wakers, wake_after, wake_all};
-use crate::segment::dir::Events;
 use crate::store::births::Births;
 #[cfg(doc)]
 use crate::store::config::OfflinePartitions;
@@ -402,7 +401,7 @@ impl Store {
     }
 
     /// Returns where events go.
-    pub(crate) fn events(&self) -> &Events {
+    pub(crate) fn events(&self) -> &EventSink {
         &self.shared.directory.dir.events
     }
 
@@ -492,7 +491,7 @@ impl StoreShared {
         let ended = failed.map_or(done, Err);
         let ended = ended.and_then(|()| self.checkpoints.commit_clean_shutdown(names));
         *self.lock.lock() = None;
-        self.directory.dir.let_go();
+        self.directory.dir.close();
         self.note_change();
         ended
     }
@@ -539,7 +538,7 @@ impl StoreShared {
         on_threads: impl FnOnce(&(dyn Fn(&T) -> Done<R> + Sync)) -> Vec<Done<R>>,
     ) -> Vec<R> {
         let events = &self.directory.dir.events;
-        let are_held_back = Events::are_held_back();
+        let are_held_back = EventSink::are_held_back();
         let done = on_threads(&|item| {
             if are_held_back {
                 hold_wakers(|| events.hold(|| work(item)))

@@ -18,10 +18,9 @@ use crate::client::producer::thread_marks;
 use crate::client::producer::topic_cache::{TopicEntry, Topics};
 use crate::clock::Clock;
 use crate::error::{ProduceError, Result};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::notify::Notify;
 use crate::record::BatchBuilder;
-use crate::segment::dir::Events;
 use crate::store::topics::Store;
 use crate::store::watchers::TopicWatcher;
 use crate::sync::Mutex;
@@ -103,7 +102,7 @@ impl ProducerContext {
     }
 
     /// Where events of logs go.
-    pub(super) fn events(&self) -> &Events {
+    pub(super) fn events(&self) -> &EventSink {
         self.store.events()
     }
 

@@ -13,11 +13,10 @@ use crate::compaction::rewrite::{Group, Rewritten, Terms, rewrite};
 use crate::compaction::survivors::Winners;
 use crate::compaction::{NoTransactions, Scratch, Source, Transactions};
 use crate::error::{Error, Result, Unsupported};
-use crate::event::{Event, Listener};
-use crate::fs::{Fs, MemFs, OpenMode};
+use crate::event::{Event, EventSink, Listener};
+use crate::fs::{Dir, Fs, MemFs, OpenMode};
 use crate::producer_state::ProducerState;
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
-use crate::segment::dir::Events;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
@@ -39,8 +38,8 @@ impl Listener for NoRebuilds {
 }
 
 fn open_dir(fs: impl Fs, listener: Option<Arc<dyn Listener>>) -> Arc<SegmentDir> {
-    let events = Events { listener };
-    Arc::new(SegmentDir::new(Arc::new(fs), DIR.into(), events, 200, true))
+    let events = EventSink::new(listener);
+    Arc::new(SegmentDir::new(Dir::new(Arc::new(fs), DIR.into(), events, true), 200))
 }
 
 fn read(fs: &dyn Fs, path: &Path) -> Vec<u8> {

@@ -3,10 +3,9 @@
 pub(crate) mod groups;
 
 use crate::error::{Error, Result, TopicError};
-use crate::fs::EntryKind;
+use crate::event::EventSink;
+use crate::fs::{Dir, EntryKind};
 use crate::log::{Log, LogConfig, Place, WriteLock};
-use crate::segment::SegmentDir;
-use crate::segment::dir::Events;
 use crate::store::admin::{PartitionDescription, TopicDescription};
 use crate::store::config::StoreConfig;
 use crate::store::directory::{Directory, of_a_broker};
@@ -70,8 +69,8 @@ impl Store {
         config.validate()?;
         Place::check(dir.as_ref())?;
         let (fs, path) = (Arc::clone(&config.log.fs), dir.as_ref().to_path_buf());
-        let events = Events { listener: config.log.listener.clone() };
-        let dir = Arc::new(SegmentDir::new(fs, path, events, 0, false));
+        let events = EventSink::new(config.log.listener.clone());
+        let dir = Arc::new(Dir::new(fs, path, events, false));
         let directory = Directory { dir };
         directory.check()?;
         Ok(StoreView { directory, log: config.log })

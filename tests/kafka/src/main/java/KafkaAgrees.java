@@ -60,7 +60,7 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 import scala.jdk.javaapi.CollectionConverters;
 
 /**
- * Kafka's side of tests/kafka.rs: does what the lines of a file say, with Kafka's own code, in one JVM.
+ * Kafka's side of tests/kafka/agreement.rs: does what the lines of a file say, with Kafka's own code, in one JVM.
  *
  * <pre>
  * dump DIR               DumpLogSegments over every file
@@ -242,7 +242,7 @@ public final class KafkaAgrees {
         close(log);
     }
 
-    /** As tests/kafka.rs makes them: three producers, one of whom begins anew, and one whose numbers begin again at 0. */
+    /** As tests/kafka/agreement.rs makes them: three producers, one of whom begins anew, and one whose numbers begin again at 0. */
     private void number(File dir, long now, int from) throws IOException {
         Files.createDirectories(dir.toPath());
         UnifiedLog log = open(dir, false, false, new Still(now));

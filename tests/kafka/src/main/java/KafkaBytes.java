@@ -22,7 +22,7 @@ import org.apache.kafka.storage.internals.log.AppendOrigin;
 import org.apache.kafka.storage.internals.log.LogValidator;
 
 /**
- * Kafka's side of tests/kafka_bytes.rs.
+ * Kafka's side of tests/kafka/bytes.rs.
  *
  * <pre>
  * make DIR   writes the corpus: batches as clients of all kinds could write them, one a file

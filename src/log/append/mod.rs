@@ -1,0 +1,372 @@
+//! Appending. Encoding and validation happen before the lock is taken; under the lock, an append
+//! assigns the offsets, stamps them on the batch, and makes one write.
+
+pub(crate) mod group;
+pub(crate) mod producers;
+pub(crate) mod replay;
+pub(crate) mod roll;
+pub(crate) mod txn_index;
+
+use crate::error::{Error, InvalidBatch, Result, Unsupported};
+use crate::fs::WhenFull;
+use crate::log::inner::Shared;
+use crate::log::state::appended::Appended;
+use crate::log::state::writer::Writer;
+use crate::record::{
+    AppendRules, BatchBuilder, BatchHeader, BatchRef, Compression, DecodeBuffer, Record,
+    RecordBatch, check_header, stamp_append_time, stamp_base_offset, stamp_create_time,
+    stamp_leader_epoch, stamp_max_timestamp, validate_for_append,
+};
+use crate::segment::active::AppendFailure;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
+use crate::types::{MAX_OFFSET, Offset, Timestamp, TimestampType};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// Removes the append time of another log, as Kafka does: this log's append time, or the
+/// producer's timestamps, take its place.
+fn with_create_time(batch: RecordBatch) -> Result<RecordBatch> {
+    if batch.header().timestamp_type() == TimestampType::CreateTime {
+        return Ok(batch);
+    }
+    batch.as_batch_ref().verify_checksum()?;
+    let mut own = batch.into_bytes().to_vec();
+    stamp_create_time(&mut own)?;
+    Ok(RecordBatch::parse_unverified(own.into())?)
+}
+
+crate::sync::thread_local! {
+    /// A builder for appends of records, kept so that its memory is. Taken while in use: an
+    /// iterator of records may itself append to a log.
+    static BUILDER: Cell<Option<Box<BatchBuilder>>> = const { Cell::new(None) };
+    /// A buffer for reading compressed batches, kept in the same way.
+    static SCRATCH: Cell<Option<Box<DecodeBuffer>>> = const { Cell::new(None) };
+}
+
+/// Memory kept from one append to the next goes back to the system above this size.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Shared {
+    /// Encodes records as one batch and appends it.
+    pub(crate) fn append_records(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Appended> {
+        self.append_encoding(|builder, now| {
+            for record in records {
+                builder.push_record(&record, now)?;
+                // An endless iterator must not allocate without end.
+                if self.live.compression().is_none() {
+                    self.check_size(builder.size_bytes() as u64)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Encodes one record as a batch and appends it.
+    pub(crate) fn append_record(&self, record: &Record) -> Result<Appended> {
+        self.append_encoding(|builder, now| builder.push_record(record, now))
+    }
+
+    #[inline(always)]
+    fn append_encoding(
+        &self,
+        encode: impl FnOnce(&mut BatchBuilder, Timestamp) -> Result<()>,
+    ) -> Result<Appended> {
+        self.check_writable()?;
+        let mut builder = BUILDER.take().unwrap_or_default();
+        // It may come from an append to a log that compresses.
+        builder.compression(self.live.compression().unwrap_or(Compression::None));
+        let now = self.clock().now();
+        let appended =
+            encode(&mut builder, now).and_then(|()| self.append_built(&mut builder, now));
+        if builder.size_bytes() <= KEPT_BYTES {
+            builder.clear();
+            BUILDER.set(Some(builder));
+        }
+        appended
+    }
+
+    /// Appends the content of a builder.
+    pub(crate) fn append_builder(&self, builder: &mut BatchBuilder) -> Result<Appended> {
+        self.check_writable()?;
+        self.append_built(builder, self.clock().now())
+    }
+
+    /// Reads the clock once for each append: that is a few percent of the append of one record.
+    fn append_built(&self, builder: &mut BatchBuilder, now: Timestamp) -> Result<Appended> {
+        if builder.is_empty() {
+            return Ok(self.nothing_appended());
+        }
+        if let Some(compression) = self.live.compression() {
+            builder.compression(compression);
+        }
+        builder.check_records(&self.rules(now))?;
+        let (batch, header) = builder.finish_with_header()?;
+        check_header(&header)?;
+        self.append_encoded(batch, header)
+    }
+
+    /// Appends a batch that was encoded elsewhere, after validating it as a leader does.
+    pub(crate) fn append_batch(&self, batch: RecordBatch) -> Result<Appended> {
+        self.check_writable()?;
+        let batch = with_create_time(batch)?;
+        let header = *batch.header();
+        if header.is_transactional() || header.is_control() {
+            return Err(Error::Unsupported(Unsupported::AppendingTransactions));
+        }
+        let limit = self.config.max_decompressed_bytes;
+        let mut scratch = SCRATCH
+            .take()
+            .filter(|scratch| scratch.limit_bytes() == limit)
+            .unwrap_or_else(|| Box::new(DecodeBuffer::new(limit)));
+        let rules = self.rules(self.clock().now());
+        let checked = validate_for_append(batch.as_batch_ref(), &rules, &mut scratch);
+        SCRATCH.set(Some(scratch));
+        let checked = checked?;
+        // Read once: it may be altered meanwhile.
+        let recompress = self
+            .live
+            .compression()
+            .filter(|wanted| wanted.codec() != header.codec() && header.codec().is_available());
+        if let Some(compression) = recompress {
+            let mut rebuilt = self.rebuild(batch.as_batch_ref(), compression)?;
+            let header = BatchHeader::parse(&rebuilt)?;
+            return self.append_encoded(&mut rebuilt, header);
+        }
+        let max = (checked.records_checked && rules.timestamp_type == TimestampType::CreateTime)
+            .then_some(checked.max_timestamp);
+        // The caller may keep a clone, which must not change.
+        match batch.into_bytes().try_into_mut() {
+            Ok(mut own) => self.append_corrected(&mut own, header, max),
+            Err(shared) => self.append_corrected(&mut shared.to_vec(), header, max),
+        }
+    }
+
+    /// First sets the batch's largest timestamp from its records, because some clients leave it
+    /// out.
+    fn append_corrected(
+        &self,
+        batch: &mut [u8],
+        mut header: BatchHeader,
+        max: Option<Timestamp>,
+    ) -> Result<Appended> {
+        if let Some(max) = max.filter(|max| *max != header.max_timestamp) {
+            stamp_max_timestamp(batch, max)?;
+            header = BatchHeader::parse(batch)?;
+        }
+        self.append_encoded(batch, header)
+    }
+
+    /// Returns a batch with the same records and producer fields and another codec.
+    fn rebuild(&self, batch: BatchRef<'_>, compression: Compression) -> Result<Vec<u8>> {
+        let header = batch.header();
+        let mut builder = BatchBuilder::new();
+        builder
+            .compression(compression)
+            .producer(header.producer_id, header.producer_epoch, header.base_sequence)
+            .transactional(header.is_transactional());
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
+        for (delta, record) in (0..).zip(batch.records(&mut scratch)?) {
+            builder.push_record_ref(delta, &record?)?;
+        }
+        builder.build_bytes()
+    }
+
+    #[inline(always)]
+    pub(crate) fn rules(&self, now: Timestamp) -> AppendRules {
+        self.live.rules(now)
+    }
+
+    fn nothing_appended(&self) -> Appended {
+        let end = self.end();
+        Appended {
+            first: end,
+            last: end.saturating_sub(1),
+            append_time: Timestamp::NONE,
+            duplicate: false,
+        }
+    }
+
+    /// Assigns offsets to a batch that is complete except for them, and writes it.
+    #[inline(always)]
+    fn append_encoded(&self, batch: &mut [u8], header: BatchHeader) -> Result<Appended> {
+        stamp_leader_epoch(batch, self.config.leader_epoch)?;
+        self.check_size(batch.len() as u64)?;
+
+        match self.writer.try_lock() {
+            Some(slot) if self.queue.is_empty() => self.append_alone(slot, batch, &header),
+            slot => self.append_together(slot, batch, &header),
+        }
+    }
+
+    /// Writes a batch with the writer in hand.
+    #[inline(always)]
+    pub(crate) fn append_alone(
+        &self,
+        mut slot: MutexGuard<'_, Option<Writer>>,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
+        self.check_writable()?;
+        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+        let appended = self.append_locked(writer, batch, header);
+        let flush = appended.is_ok() && self.flush_is_due(writer);
+        let events = std::mem::take(&mut writer.events);
+        drop(slot);
+        if appended.is_ok() {
+            self.signal.notify();
+        }
+        if !events.is_empty() {
+            self.emit_all(events);
+        }
+        self.settle(appended?, flush)
+    }
+
+    /// Flushes if the log is configured to after this append.
+    #[inline(always)]
+    pub(crate) fn settle(&self, appended: Appended, flush: bool) -> Result<Appended> {
+        if flush {
+            // A resent batch may lie far below the records to be flushed.
+            let end = appended.last.saturating_add(1);
+            self.flush_below(if appended.duplicate { self.end() } else { end })?;
+        }
+        Ok(appended)
+    }
+
+    #[inline(always)]
+    fn check_size(&self, bytes: u64) -> Result<()> {
+        let limit = self.live.max_message_bytes();
+        if bytes > limit {
+            return Err(self.too_large(bytes, limit, "max_message_bytes"));
+        }
+        let limit = self.live.segment_bytes();
+        if bytes > limit {
+            return Err(self.too_large(bytes, limit, "segment_bytes"));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64, limit: u64, option: &'static str) -> Error {
+        Error::BatchTooLarge { log: Some(self.location()), bytes, limit, option }
+    }
+
+    #[inline(always)]
+    pub(crate) fn append_locked(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [u8],
+        header: &BatchHeader,
+    ) -> Result<Appended> {
+        let first = self.end.load(Ordering::Relaxed);
+        let delta = u64::try_from(header.last_offset_delta).unwrap_or(0);
+        let last = first.saturating_add(delta);
+        if last > MAX_OFFSET {
+            return Err(InvalidBatch::RuleViolation("the log has no offsets left").into());
+        }
+        if header.has_producer()
+            && let Some(repeated) = self.check_producer(writer, header)?
+        {
+            return Ok(repeated);
+        }
+        let bytes = batch.len() as u64;
+        let mut append_time = Timestamp::NONE;
+        let mut max_timestamp = header.max_timestamp;
+        if self.live.timestamp_type() == TimestampType::LogAppendTime {
+            // Read the clock under the lock, or append times would not rise with offsets.
+            append_time = self.clock().now();
+            stamp_append_time(batch, append_time)?;
+            max_timestamp = append_time;
+        }
+        if self.must_roll(writer, bytes, max_timestamp, last, 1) {
+            self.roll_locked(writer, first, WhenFull::Fail)?;
+        }
+        stamp_base_offset(batch, first)?;
+        let position =
+            writer.log.append(batch).map_err(|failure| self.not_appended(writer, failure))?;
+        if position == 0 {
+            writer.first_timestamp = max_timestamp;
+        }
+        writer.cadence.note(&writer.indexes, position, bytes, last, max_timestamp);
+        if header.has_producer() {
+            writer.tracked.note(&BatchHeader { base_offset: first, max_timestamp, ..*header });
+        }
+        self.publish(writer, last.saturating_add(1));
+        if writer.tracked.is_due(writer.log.position()) {
+            self.store_due_producers(writer);
+        }
+        Ok(Appended { first, last, append_time, duplicate: false })
+    }
+
+    /// Takes a snapshot of the producers between two segments. Its events are delivered without
+    /// the lock.
+    #[cold]
+    fn store_due_producers(&self, writer: &mut Writer) {
+        let (segment, position) = (writer.segment.base, writer.log.position());
+        let store = || self.store_producers(&mut writer.tracked, segment, position);
+        let ((), events) = self.dir.events.hold(store);
+        writer.events.extend(events);
+    }
+
+    /// Checks that the batch is the next one of its producer; if it was stored before, returns its
+    /// offsets.
+    #[cold]
+    fn check_producer(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+    ) -> Result<Option<Appended>> {
+        let (now, after) = (self.clock().monotonic(), self.config.producer_id_expiration);
+        let repeated = writer.tracked.check(header, now, after)?;
+        Ok(repeated.map(|seen| Appended {
+            first: seen.first_offset,
+            last: seen.last_offset,
+            append_time: match self.live.timestamp_type() {
+                TimestampType::LogAppendTime => seen.timestamp,
+                TimestampType::CreateTime => Timestamp::NONE,
+            },
+            duplicate: true,
+        }))
+    }
+
+    #[cold]
+    pub(crate) fn not_appended(&self, writer: &mut Writer, failure: AppendFailure) -> Error {
+        if !failure.rolled_back {
+            let poisoned = self.poison(&failure.error);
+            writer.events.push(poisoned);
+        }
+        failure.error
+    }
+
+    /// Publishes the written records up to this offset to readers.
+    #[inline(always)]
+    pub(crate) fn publish(&self, writer: &Writer, end: Offset) {
+        writer.segment.publish(writer.log.position(), writer.cadence.largest.0);
+        self.end.store(end, Ordering::Release);
+    }
+
+    #[inline(always)]
+    pub(crate) fn flush_is_due(&self, writer: &mut Writer) -> bool {
+        if self.live.flush_messages() == u64::MAX && self.live.flush_interval() >= FLUSH_NEVER {
+            return false;
+        }
+        self.flush_is_due_now(writer)
+    }
+
+    #[cold]
+    fn flush_is_due_now(&self, writer: &mut Writer) -> bool {
+        let unflushed = self.end().saturating_sub(self.durable());
+        let now = self.clock().monotonic();
+        let due = unflushed >= self.live.flush_messages()
+            || now.saturating_sub(writer.flushed) >= self.live.flush_interval();
+        if due {
+            writer.flushed = now;
+        }
+        due
+    }
+}
+
+pub(crate) const FLUSH_NEVER: Duration = Duration::from_millis(i64::MAX as u64);

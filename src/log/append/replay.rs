@@ -1,0 +1,323 @@
+//! Rebuilding the producers of a log from its newest snapshot and the batches after it.
+//!
+//! An opening and a truncation do this. The index of aborted transactions is rebuilt on the way.
+
+use crate::compaction::marker_of;
+use crate::error::{Error, InvalidBatch, Result};
+use crate::event::Event;
+use crate::log::append::txn_index::TxnIndexes;
+use crate::log::config::LogConfig;
+use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
+use crate::log::state::producers::{Timeline, Tracked};
+use crate::producer_state::{ProducerState, Producers, recent, snapshot};
+use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::recover::Heed;
+use crate::segment::scan::{BatchStream, read_header};
+use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::types::{Offset, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far below a snapshot that stands alone the batches are looked for that it leaves out: more
+/// than five of the default size that a client may have on the way.
+const RECENT_BYTES: u64 = 16 << 20;
+
+/// Records a batch that is in the log.
+fn note_batch(
+    producers: &mut Producers,
+    batch: &BatchRef<'_>,
+    decode: &mut DecodeBuffer,
+    heard: Timestamp,
+) -> Result<(), InvalidBatch> {
+    let header = batch.header();
+    if !header.is_control() || !header.has_producer() {
+        producers.note(header, heard);
+    } else if let Some(marker) = marker_of(batch, decode)? {
+        producers.note_marker(header, &marker, heard);
+    }
+    Ok(())
+}
+
+/// Makes the producers of a log from its newest snapshot and the batches behind it.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    dir: Arc<SegmentDir>,
+    /// The base offsets and lengths of the log files.
+    logs: Vec<(Offset, u64)>,
+    snapshots: BTreeSet<Offset>,
+    /// The snapshots that have a file beside them with what they leave out.
+    recents: BTreeSet<Offset>,
+    txn_indexes: TxnIndexes,
+    max_decompressed_bytes: usize,
+    /// Replayed batches count as heard when this begins.
+    timeline: Timeline,
+    expire_after: Duration,
+    /// The state, once the replay has begun.
+    producers: Option<Producers>,
+    /// Whether that is only what is in the log, which was deleted in part: a snapshot may know
+    /// more.
+    is_partial: bool,
+    /// Whether it goes on behind batches that cannot be read.
+    passes_damage: bool,
+}
+
+impl Replay {
+    pub(crate) fn new(
+        dir: &Arc<SegmentDir>,
+        config: &LogConfig,
+        logs: Vec<(Offset, u64)>,
+        now: Timestamp,
+    ) -> Result<Replay> {
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
+        Ok(Replay {
+            dir: Arc::clone(dir),
+            logs,
+            snapshots: stored_offsets(&entries, Kind::Snapshot),
+            recents: stored_offsets(&entries, Kind::Recent),
+            txn_indexes: TxnIndexes::new(stored_offsets(&entries, Kind::TxnIndex)),
+            max_decompressed_bytes: config.max_decompressed_bytes,
+            timeline: Timeline { opened_at: now, opened: config.clock.monotonic() },
+            expire_after: config.producer_id_expiration,
+            producers: None,
+            is_partial: false,
+            passes_damage: true,
+        })
+    }
+
+    /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the
+    /// way for new.
+    pub(crate) fn of_sound_batches(self) -> Replay {
+        Replay { passes_damage: false, ..self }
+    }
+
+    /// Producers were heard when the writer of the log heard them, also if that left nothing in
+    /// the log.
+    pub(crate) fn hear_as(&mut self, known: &Tracked) {
+        if let Some(producers) = &mut self.producers {
+            producers.hear_as(&known.producers);
+        }
+    }
+
+    /// Sets an empty state: the caller knows that there are no producers.
+    pub(crate) fn know_of_none(&mut self, end: Offset) {
+        self.producers = Some(Producers::none(end));
+    }
+
+    /// The producers of a log that ends here, up to where it was read. What snapshots there are
+    /// above the end go, and those that are of no use.
+    pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
+        self.txn_indexes.settle(&self.dir, end)?;
+        let mut producers = self.producers.take().unwrap_or_default();
+        producers.advance(end);
+        producers.expire(self.timeline.opened_at, self.expire_after);
+        let known = self.first(end)..=end;
+        let newest = self.snapshots.range(known.clone()).next_back().copied();
+        let is_base = |offset: &Offset| self.logs.iter().any(|(base, _)| base == offset);
+        let is_kept = |offset: &Offset| {
+            known.contains(offset) && (is_base(offset) || Some(*offset) == newest)
+        };
+        let stray: Vec<Offset> =
+            self.snapshots.iter().copied().filter(|offset| !is_kept(offset)).collect();
+        remove_snapshots(&self.dir, &stray)?;
+        let is_alone = |offset: &&Offset| !is_kept(offset) || !self.snapshots.contains(offset);
+        for offset in self.recents.iter().filter(is_alone) {
+            self.dir.discard(SegmentFile::live(*offset, Kind::Recent));
+        }
+        let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
+        let is_stale = is_alone && producers.len() > 0;
+        Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
+    }
+
+    /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on
+    /// from there.
+    fn first(&self, end: Offset) -> Offset {
+        self.logs.first().map_or(end, |(base, _)| (*base).min(end))
+    }
+
+    /// The newest sound snapshot up to an offset. Those that are damaged go.
+    fn load(&mut self, upto: Offset) -> Result<Producers> {
+        let first = self.first(upto);
+        while let Some(offset) = self.snapshots.range(first..=upto).next_back().copied() {
+            let path = path_of(&self.dir, offset, Kind::Snapshot);
+            let reason = match self.dir.read_small(&path, snapshot::MAX_BYTES)? {
+                Some(bytes) => match snapshot::decode(&bytes) {
+                    Ok(states) if snapshot::is_possible(&states, offset) => {
+                        self.is_partial = false;
+                        return self.recall(&states, &bytes, offset);
+                    }
+                    Ok(_) => "it says of producers what cannot be at its offset",
+                    Err((_, reason)) => reason,
+                },
+                None => "it is missing",
+            };
+            self.dir.events.emit(&Event::CheckpointIgnored { path, reason });
+            self.dir.discard(SegmentFile::live(offset, Kind::Snapshot));
+            self.snapshots.remove(&offset);
+        }
+        self.is_partial = first > 0;
+        Ok(Producers::none(first))
+    }
+
+    /// The producers of a snapshot, with what it leaves out: from the file beside it, or else from
+    /// the batches that lie not too far below.
+    fn recall(
+        &mut self,
+        states: &[ProducerState],
+        snapshot: &[u8],
+        offset: Offset,
+    ) -> Result<Producers> {
+        let now = self.timeline.opened_at;
+        if self.recents.contains(&offset) {
+            let path = path_of(&self.dir, offset, Kind::Recent);
+            let bytes = self.dir.read_small(&path, snapshot::MAX_BYTES)?.unwrap_or_default();
+            match recent::restore(&bytes, states, snapshot, offset, now) {
+                Ok(producers) => return Ok(producers),
+                Err(reason) => self.dir.events.emit(&Event::CheckpointIgnored { path, reason }),
+            }
+            self.dir.discard(SegmentFile::live(offset, Kind::Recent));
+            self.recents.remove(&offset);
+        }
+        let mut producers = Producers::restore(states, offset, now);
+        if producers.len() > 0 {
+            let mut replayed = Producers::none(self.offset_before(offset, RECENT_BYTES)?);
+            self.read(&mut replayed, offset)?;
+            producers.recall_replayed(&replayed);
+        }
+        Ok(producers)
+    }
+
+    /// An offset about so many bytes below another.
+    fn offset_before(&self, offset: Offset, bytes: u64) -> Result<Offset> {
+        let mut left = bytes;
+        for &(base, len) in self.logs.iter().rev().filter(|(base, _)| *base < offset) {
+            let Some(indexes) = stored_indexes(&self.dir, base, len)?.ok() else {
+                // Nothing tells where in the segment to begin.
+                match left.checked_sub(len) {
+                    None => return Ok(base),
+                    Some(rest) => left = rest,
+                }
+                continue;
+            };
+            let entries = &indexes.offsets;
+            let mut below = (0..entries.ceiling(offset)).rev().filter_map(|at| entries.get(at));
+            let Some(end) = below.next().map(|last| last.position) else { continue };
+            if let Some(wanted) = end.checked_sub(left) {
+                let found = below.find(|entry| entry.position <= wanted);
+                return Ok(found.map_or(base, |entry| entry.offset));
+            }
+            left = left.saturating_sub(end);
+        }
+        Ok(self.first(offset))
+    }
+
+    /// Records the batches from where the producers are known up to an offset.
+    fn read(&self, producers: &mut Producers, upto: Offset) -> Result<()> {
+        let mut decode = DecodeBuffer::new(self.max_decompressed_bytes);
+        let nexts = self.logs.iter().skip(1).map(|(base, _)| *base).chain([Offset::MAX]);
+        for (&(base, bytes), next) in self.logs.iter().zip(nexts) {
+            if next <= producers.end() || base >= upto {
+                continue;
+            }
+            match self.read_segment(base, bytes, next, producers, upto, &mut decode) {
+                // This part was synced, and only this replay reads it. A read of the records
+                // reports the damage; the producers of the batches after it stay unknown.
+                Err(Error::Corrupt(damage)) if self.passes_damage => {
+                    self.dir.events.emit(&Event::CorruptionFound(*damage))
+                }
+                read => read?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_segment(
+        &self,
+        base: Offset,
+        bytes: u64,
+        next: Offset,
+        producers: &mut Producers,
+        upto: Offset,
+        decode: &mut DecodeBuffer,
+    ) -> Result<()> {
+        let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
+        let position = self.position_below(&segment, bytes, producers.end())?;
+        let heard = self.timeline.opened_at;
+        let mut stream = BatchStream::new(segment.file()?, position, base);
+        loop {
+            // What follows is not to be read, be it damage or reserved room.
+            if stream.lowest() >= upto.min(next) {
+                break;
+            }
+            let step = stream.advance(bytes, next);
+            let Some(header) = segment.batch_of(&stream, step)? else { break };
+            if header.base_offset >= upto {
+                break;
+            }
+            let Some(batch) = stream.batch().filter(|_| header.base_offset >= producers.end())
+            else {
+                continue;
+            };
+            note_batch(producers, &batch, decode, heard).map_err(|reason| {
+                segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// A position where a batch begins, none before which lies at or above an offset.
+    fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
+        // Only look at the index: the first read that needs a damaged one rebuilds it.
+        let indexes = stored_indexes(&self.dir, segment.base, bytes)?.ok();
+        let entry = indexes.and_then(|indexes| {
+            let below = indexes.offsets.ceiling(offset).checked_sub(1)?;
+            indexes.offsets.get(below)
+        });
+        let Some(entry) = entry else { return Ok(0) };
+        let header = read_header(&*segment.file()?, entry.position, bytes);
+        let holds = matches!(header, Ok(Ok(header)) if header.last_offset() == entry.offset);
+        Ok(if holds { entry.position } else { 0 })
+    }
+}
+
+/// Takes the batches that recovery reads anyway.
+impl Heed for Replay {
+    fn begin(&mut self, at: Offset) -> Result<()> {
+        let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
+        self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);
+        let first = self.first(at);
+        let may_know_more = self.is_partial && self.snapshots.range(first..=at).next().is_some();
+        let mut producers = match self.producers.take() {
+            Some(producers) if !may_know_more => producers,
+            _ => self.load(at)?,
+        };
+        if producers.end() < at {
+            self.read(&mut producers, at)?;
+            producers.advance(at);
+        }
+        self.producers = Some(producers);
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &BatchRef<'_>) -> Result<(), InvalidBatch> {
+        let Some(producers) = &mut self.producers else { return Ok(()) };
+        let (header, heard) = (batch.header(), self.timeline.opened_at);
+        if !header.is_control() || !header.has_producer() {
+            producers.note(header, heard);
+        } else if let Some(marker) =
+            marker_of(batch, &mut DecodeBuffer::new(self.max_decompressed_bytes))?
+            && let Some(first) = producers.note_marker(header, &marker, heard)
+        {
+            self.txn_indexes.note(header, &marker, first, producers.first_unstable());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.producers = None;
+        self.txn_indexes.forget();
+    }
+}

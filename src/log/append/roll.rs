@@ -1,0 +1,232 @@
+//! Rolling: closing the active segment and beginning the next one.
+//!
+//! The file work that may fail comes first. Then the new list of segments is published, and only
+//! then does the writer go on to the new segment.
+
+use crate::error::{Error, Result, is_storage_full};
+use crate::event::Event;
+use crate::fs::{OpenMode, WhenFull};
+use crate::log::config::LogConfig;
+use crate::log::inner::Shared;
+use crate::log::state::producers::Tracked;
+use crate::log::state::segment_list::View;
+use crate::log::state::writer::Writer;
+use crate::segment::active::ActiveLog;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::{Segment, SegmentDir, offset_index, time_index};
+use crate::types::{Offset, Timestamp};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Shared {
+    /// Returns whether the segment has no room for all of these batches.
+    #[inline(always)]
+    pub(crate) fn must_roll(
+        &self,
+        writer: &Writer,
+        bytes: u64,
+        timestamp: Timestamp,
+        last_offset: Offset,
+        batches: usize,
+    ) -> bool {
+        let size = writer.log.position();
+        let spans_too_far =
+            last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
+        spans_too_far
+            || size.saturating_add(bytes) > self.live.segment_bytes()
+            || self.index_is_full(writer, batches)
+            || (size > 0 && self.is_aged(writer, timestamp))
+    }
+
+    /// Each batch may add an entry to both indexes, and must find room for it.
+    #[inline(always)]
+    fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
+        use crate::segment::{offset_index, time_index};
+        let room = |entry: usize| self.live.index_bytes() / entry as u64;
+        let after = |entries: usize| entries.saturating_add(batches) as u64;
+        // One slot of the time index is kept for the entry that is made when the segment is
+        // closed.
+        after(writer.indexes.offsets.len()) > room(offset_index::ENTRY_BYTES)
+            || after(writer.indexes.times.len()) > room(time_index::ENTRY_BYTES).saturating_sub(1)
+    }
+
+    /// The age counts from the first timestamp of the segment to that of the batch; without
+    /// timestamps, from when the segment was begun.
+    #[inline(always)]
+    fn is_aged(&self, writer: &Writer, timestamp: Timestamp) -> bool {
+        let age = if writer.first_timestamp.is_none() {
+            self.clock().monotonic().saturating_sub(writer.begun)
+        } else if timestamp.is_none() {
+            return false;
+        } else {
+            timestamp.since(writer.first_timestamp)
+        };
+        age > writer.roll_age
+    }
+
+    /// Begins a new segment, if the active one is not empty.
+    pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
+        let events = {
+            let mut slot = self.writer.lock();
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+            if writer.log.position() > 0 {
+                self.roll_locked(writer, self.end(), when_full)?;
+            }
+            std::mem::take(&mut writer.events)
+        };
+        self.emit_all(events);
+        Ok(())
+    }
+
+    /// Closes the active segment and begins one at `base`. The writer lock is held.
+    ///
+    /// Fails before anything has changed, or not at all.
+    pub(crate) fn roll_locked(
+        &self,
+        writer: &mut Writer,
+        base: Offset,
+        when_full: WhenFull,
+    ) -> Result<()> {
+        if writer.log.position() == 0 && writer.segment.base == base {
+            return Ok(());
+        }
+        // `Clock` is user-supplied and may panic, so read it before changing any state.
+        let now = self.clock().monotonic();
+        writer.tracked.expire(now, self.config.producer_id_expiration);
+        let (rolled, events) =
+            self.dir.events.hold(|| self.begin_next(writer, base, now, when_full));
+        writer.events.extend(events);
+        rolled
+    }
+
+    pub(crate) fn begin_next(
+        &self,
+        writer: &mut Writer,
+        base: Offset,
+        now: Duration,
+        when_full: WhenFull,
+    ) -> Result<()> {
+        // Room that stayed behind the last batch would be read as damage after a clean close.
+        writer.log.trim()?;
+        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, when_full)?;
+        self.store_producers(&mut writer.tracked, writer.segment.base, 0);
+        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
+        let closed_bytes = writer.log.position();
+        writer.cadence.finish(&writer.indexes);
+        self.settle_files(writer);
+        let closed =
+            Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
+        next.flushed = writer.flushed;
+        next.events = std::mem::take(&mut writer.events);
+        {
+            let mut sync = self.sync.lock();
+            sync.segments.pop();
+            sync.segments.push(Arc::clone(&closed));
+            sync.segments.push(Arc::clone(&next.segment));
+            sync.new_names = true;
+        }
+        self.update_view(|view| {
+            let mut segments = view.segments.clone();
+            segments.pop();
+            segments.push(closed);
+            segments.push(Arc::clone(&next.segment));
+            View { segments }
+        });
+        *writer = next;
+        self.emit(&Event::SegmentRolled { base_offset: base, closed_bytes });
+        Ok(())
+    }
+
+    /// Brings the index files of the active segment to what they hold when it is closed. What
+    /// fails here is a cache that will be made again.
+    fn settle_files(&self, writer: &mut Writer) {
+        if let Err(error) = self.store_indexes(writer) {
+            self.discard_indexes(writer.segment.base, &error);
+        }
+    }
+
+    /// Removes index files that could not be written whole: without them they are made from the
+    /// log.
+    pub(crate) fn discard_indexes(&self, base: Offset, error: &Error) {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            self.dir.discard(SegmentFile::live(base, kind));
+        }
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::OffsetIndex));
+        self.emit(&Event::CleanupFailed { path, error: error.to_string() });
+    }
+
+    /// Writes the index entries that are not in their files yet.
+    pub(crate) fn store_indexes(&self, writer: &mut Writer) -> Result<()> {
+        let (base, indexes) = (writer.segment.base, &writer.indexes);
+        let stored = writer.stored_offset_entries;
+        let at = stored.saturating_mul(offset_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::OffsetIndex, at, &indexes.offsets.bytes_from(stored))?;
+        writer.stored_offset_entries = indexes.offsets.len();
+        let stored = writer.stored_time_entries;
+        let at = stored.saturating_mul(time_index::ENTRY_BYTES);
+        self.extend_index(base, Kind::TimeIndex, at, &indexes.times.bytes_from(stored))?;
+        writer.stored_time_entries = indexes.times.len();
+        Ok(())
+    }
+
+    /// Writes entries into an index file, which is there afterwards even if there are none.
+    ///
+    /// One that is written from its first entry on is a new file: what a truncation that could
+    /// not remove it left under that name may be longer, and may be mapped.
+    fn extend_index(&self, base: Offset, kind: Kind, at: usize, entries: &[u8]) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, kind));
+        if at == 0 {
+            return self.dir.replace_unsynced(&path, entries);
+        }
+        let file = self.dir.fs.open(&path, OpenMode::ReadWrite);
+        file.and_then(|file| file.write_all_at(entries, at as u64))
+            .map_err(|error| Error::io("write", &path, error))
+    }
+}
+
+/// Creates the file of an empty active segment, and what the writer needs to know of it.
+pub(crate) fn begin_segment(
+    dir: &Arc<SegmentDir>,
+    config: &LogConfig,
+    base: Offset,
+    now: Duration,
+    when_full: WhenFull,
+) -> Result<Writer> {
+    let file = dir.create_log(base, when_full)?;
+    let path = dir.path_of(SegmentFile::live(base, Kind::Log));
+    let mut reserved = 0;
+    if config.preallocate {
+        reserved = config.segment_bytes;
+        if let Err(error) = file.allocate(reserved) {
+            if when_full == WhenFull::UseReserve && is_storage_full(&error) {
+                reserved = 0;
+            // A file that stayed would claim the offsets that the segment before it takes now:
+            // where it cannot be removed, it is used as it is.
+            } else if dir.fs.remove(&path).is_ok() {
+                return Err(Error::io("preallocate", &path, error));
+            }
+        }
+    }
+    let indexes = Arc::new(Indexes::empty(base));
+    let segment =
+        Segment::active(Arc::clone(dir), base, &file, 0, Timestamp::NONE, Arc::clone(&indexes));
+    let log = ActiveLog::new(file, path, 0, reserved);
+    let cadence = IndexCadence::new(dir.index_interval_bytes, (Timestamp::NONE, base));
+    let roll_age = roll_age(config, &dir.path, base);
+    Ok(Writer::new(segment, indexes, log, cadence, Timestamp::NONE, now, roll_age))
+}
+
+/// The age at which a segment is closed: the configured age less a share of the
+/// jitter that follows from where the segment is, so that it is the same in every run.
+pub(crate) fn roll_age(config: &LogConfig, dir: &Path, base: Offset) -> Duration {
+    let jitter = config.segment_jitter.min(config.segment_age);
+    let mut hasher = DefaultHasher::new();
+    (dir, base).hash(&mut hasher);
+    let jitter_millis = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
+    let share = hasher.finish().checked_rem(jitter_millis).unwrap_or(0);
+    config.segment_age.saturating_sub(Duration::from_millis(share))
+}

@@ -1,0 +1,29 @@
+//! Changes of a log other than appends: truncating, deleting records, replacing segments, closing.
+//!
+//! Each holds the change lock and has one shape: do the file work that must come before, publish
+//! the next list of segments, then remove the files that it no longer names.
+
+pub(crate) mod close;
+pub(crate) mod delete_records;
+pub(crate) mod replace;
+pub(crate) mod truncate;
+
+use crate::error::Result;
+use crate::log::append::roll::roll_age;
+use crate::log::config::LogConfig;
+use crate::log::inner::Shared;
+
+impl Shared {
+    /// Lets other options hold from now on, of those that [`Live`](crate::log::dynamic_config::Live) has;
+    /// the others stay as they are.
+    pub(crate) fn alter(&self, config: &LogConfig) -> Result<()> {
+        config.validate()?;
+        let mut slot = self.writer.lock();
+        self.check_writable()?;
+        self.live.set(config);
+        if let Some(writer) = &mut *slot {
+            writer.roll_age = roll_age(config, &self.dir.path, writer.segment.base);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! Truncating a log: removing everything at and above an offset.
+//!
+//! First the producers, the indexes and the active segment of the shorter log are made, which
+//! changes no file. The recovery point and the cleaner checkpoint are lowered before any batch is
+//! removed. From there on a failure poisons the log, because files and memory may differ.
+
+use crate::error::{Error, Result, is_storage_full};
+use crate::event::Event;
+use crate::fs::{OpenMode, WhenFull};
+use crate::log::append::replay::Replay;
+use crate::log::append::roll::roll_age;
+use crate::log::flush::was_not_opened;
+use crate::log::inner::Shared;
+use crate::log::state::segment_list::View;
+use crate::log::state::writer::Writer;
+use crate::record::BatchHeader;
+use crate::segment::Segment;
+use crate::segment::active::ActiveLog;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::placeholder::{SPAN, placeholder};
+use crate::segment::recover::Heed as _;
+use crate::segment::scan::{BatchStream, Step};
+use crate::sync::atomic::Ordering;
+use crate::types::{Offset, Timestamp};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+impl Shared {
+    /// Removes everything at and above `target`.
+    pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
+        let (result, events) = {
+            let _change = self.change.lock();
+            let mut slot = self.writer.lock();
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+            self.check_range(target)?;
+            if target == self.end() {
+                return Ok(());
+            }
+            let (result, mut events) =
+                self.dir.events.hold(|| self.truncate_locked(writer, target));
+            events.append(&mut writer.events);
+            (result, events)
+        };
+        self.signal.notify();
+        self.emit_all(events);
+        if result? {
+            // Offsets without a record lie below the new segment. With the recovery point behind
+            // them, no recovery takes them for a hole.
+            self.flush_below(target)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether it left offsets without a record below the new end.
+    fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
+        let view = self.view()?;
+        let index = view.find(target);
+        let Some(segment) = view.segments.get(index) else { return Ok(false) };
+        let limit = view.limit(index, self.end());
+        let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
+        // `Clock` is user-supplied and may panic, so read it before changing any state.
+        let now = writer.tracked.time(self.clock().monotonic());
+        let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
+        let logs = kept.chain([(segment.base, cut)]).collect();
+        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        replay.begin(target)?;
+        replay.hear_as(&writer.tracked);
+        let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
+        let cover = cover(segment.base, end_of_data..target)?;
+        next.flushed = writer.flushed;
+        next.events = std::mem::take(&mut writer.events);
+
+        // From here on a failure leaves files and memory apart: it poisons the log.
+        let mut sync = self.pause_syncs();
+        let recovery_point = self.durable().min(end_of_data);
+        let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
+        let lowered = vouched.and_then(|()| self.lower_cleaned(target));
+        if let Err(error) = lowered.and_then(|()| self.store_recovery_point(recovery_point)) {
+            writer.events = std::mem::take(&mut next.events);
+            return Err(error);
+        }
+        let mut segments = view.segments.get(..index).unwrap_or_default().to_vec();
+        sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
+        segments.push(Arc::clone(&next.segment));
+        sync.segments.push(Arc::clone(&next.segment));
+        sync.new_names = true;
+        self.update_view(|_| View { segments });
+        self.end.store(target, Ordering::Release);
+        self.durable.fetch_min(end_of_data, Ordering::AcqRel);
+        self.announce_revision();
+        drop(sync);
+
+        let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
+        let cut_files = self.cut_files(segment, cut, cover.as_ref(), removed);
+        *writer = next;
+        let done = cut_files.and_then(|is_covered| {
+            // The recovery point may lie in this segment, and then also covers its indexes.
+            if self.dir.store_indexes(writer.segment.base, &writer.indexes)? {
+                writer.stored_offset_entries = writer.indexes.offsets.len();
+                writer.stored_time_entries = writer.indexes.times.len();
+            }
+            writer.tracked = replay.finish(target)?.at(cut);
+            self.set_first_unstable(writer.tracked.first_unstable());
+            // Keep a target inside a batch as a segment's name, or the next opening moves back.
+            if end_of_data == target {
+                return Ok(());
+            }
+            if let Some((header, batch)) = cover.filter(|_| is_covered) {
+                writer.take_written(&header, batch.len() as u64);
+            }
+            let begun = writer.begun;
+            self.begin_next(writer, target, begun, WhenFull::UseReserve)
+                .and_then(|()| self.keep_end(target))
+        });
+        match done {
+            Ok(()) => writer.events.push(Event::Truncated { end: target }),
+            Err(ref error) => {
+                let poisoned = self.poison(error);
+                writer.events.push(poisoned);
+            }
+        }
+        done.map(|()| end_of_data < target)
+    }
+
+    /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
+    /// vouches for those below it.
+    fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
+        let closed: Vec<_> =
+            segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
+        let synced = closed.into_iter().try_for_each(|base| self.sync_indexes(base));
+        synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
+            if !was_not_opened(error) {
+                self.emit(&self.poison(error));
+            }
+        })
+    }
+
+    /// Makes durable that the log ends at the base of its last segment, above its last record, and
+    /// writes it down: recovery takes offsets that are missing above the recovery point for lost.
+    fn keep_end(&self, end: Offset) -> Result<()> {
+        let mut sync = self.pause_syncs();
+        self.sync_segments(&sync.segments, true)?;
+        let sealed = sync.segments.len().saturating_sub(1);
+        sync.segments.drain(..sealed);
+        sync.new_names = false;
+        self.store_recovery_point(end)?;
+        self.durable.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Removes the segments above the cut, the last first, each step durable before the next, so
+    /// that a crash at any point leaves a log without a hole; then cuts the file. Says whether it
+    /// ends with the batch that is to cover what was cut.
+    fn cut_files(
+        &self,
+        segment: &Segment,
+        cut: u64,
+        cover: Option<&(BatchHeader, Vec<u8>)>,
+        removed: &[Arc<Segment>],
+    ) -> Result<bool> {
+        let dir = &self.dir;
+        let sync_dir = || dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e));
+        for segment in removed.iter().rev() {
+            for kind in [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex] {
+                dir.set_aside(SegmentFile::live(segment.base, kind))?;
+            }
+            segment.retire();
+            sync_dir()?;
+        }
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            dir.discard(SegmentFile::live(segment.base, kind));
+        }
+        let path = segment.path(Kind::Log);
+        let cut_log = || -> io::Result<bool> {
+            let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
+            let cover = cover.map_or(&[][..], |(_, batch)| batch);
+            // It is written over what is cut: on a full disk, there is no other room. A crash
+            // before that leaves the beginning of a batch.
+            let end = cut.saturating_add(cover.len() as u64);
+            let has_room = end <= file.len()?;
+            file.set_len(if has_room { end } else { cut })?;
+            let is_covered = match file.write_all_at(cover, cut) {
+                // Where no batch is cut, others left these offsets out before. Recovery knows that
+                // they may be.
+                Err(error) if !has_room && is_storage_full(&error) => {
+                    file.set_len(cut)?;
+                    false
+                }
+                written => written.map(|()| !cover.is_empty())?,
+            };
+            file.sync_all()?;
+            Ok(is_covered)
+        };
+        let is_covered = cut_log().map_err(|e| Error::io("truncate", &path, e))?;
+        sync_dir().map(|()| is_covered)
+    }
+
+    /// The active segment that a segment becomes when it is cut at `cut`, and the end of what is
+    /// kept.
+    fn shorten(&self, segment: &Segment, cut: u64, limit: Offset) -> Result<(Writer, Offset)> {
+        let old = segment.indexes(limit)?;
+        self.shorten_by(segment, cut, &old).or_else(|error| match error {
+            // An index is a cache: where it leads astray, everything is read.
+            Error::Corrupt(_) => self.shorten_by(segment, cut, &Indexes::empty(segment.base)),
+            other => Err(other),
+        })
+    }
+
+    fn shorten_by(&self, segment: &Segment, cut: u64, old: &Indexes) -> Result<(Writer, Offset)> {
+        let mut indexes = Indexes::empty(segment.base);
+        let mut from = 0;
+        for entry in old.offsets.iter().take_while(|entry| entry.position < cut) {
+            indexes.offsets.push(entry.offset, entry.position);
+            from = entry.position;
+        }
+        let mut scan = BatchStream::new(segment.file()?, 0, segment.base);
+        let read = |e| Error::io("read", &segment.path(Kind::Log), e);
+        let mut first_timestamp = Timestamp::NONE;
+        if cut > 0
+            && let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)?
+        {
+            first_timestamp = header.max_timestamp;
+        }
+        // Times below the last kept entry stay; what follows it is looked at again.
+        let kept_until = old.offsets.iter().take_while(|e| e.position < cut).last();
+        for entry in old.times.iter() {
+            if kept_until.is_some_and(|kept| entry.offset <= kept.offset) {
+                indexes.times.push(entry.timestamp, entry.offset);
+            }
+        }
+        indexes.offsets.doubt();
+        indexes.times.doubt();
+        let largest = indexes
+            .times
+            .last()
+            .map_or((Timestamp::NONE, segment.base), |last| (last.timestamp, last.offset));
+        let mut cadence = IndexCadence::new(self.config.index_interval_bytes, largest);
+        let mut end = segment.base;
+        scan.seek(segment.file()?, from, segment.base);
+        while let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)? {
+            let (position, bytes) = (scan.position(), header.size_bytes() as u64);
+            cadence.note(&indexes, position, bytes, header.last_offset(), header.max_timestamp);
+            end = header.next_offset();
+        }
+        if scan.position() != cut {
+            return Err(segment.corrupt(
+                scan.position(),
+                Some(end),
+                crate::error::CorruptionKind::Malformed(
+                    "it cannot be read up to where it is to be cut",
+                ),
+            ));
+        }
+        let file = segment.file()?;
+        let path = segment.path(Kind::Log);
+        let indexes = Arc::new(indexes);
+        let active = Segment::active(
+            Arc::clone(&self.dir),
+            segment.base,
+            &file,
+            cut,
+            cadence.largest.0,
+            Arc::clone(&indexes),
+        );
+        let log = ActiveLog::new(file, path, cut, 0);
+        let roll_age = roll_age(&self.live.config(), &self.dir.path, segment.base);
+        let begun = self.clock().monotonic();
+        let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
+        Ok((writer, end))
+    }
+}
+
+/// The empty batch that covers the offsets of a batch that is cut, up to the new end: recovery
+/// could not tell them from what a crash took.
+fn cover(base: Offset, offsets: Range<Offset>) -> Result<Option<(BatchHeader, Vec<u8>)>> {
+    if offsets.end > base.saturating_add(SPAN) {
+        return Ok(None);
+    }
+    placeholder(offsets, -1)
+}

@@ -1,0 +1,174 @@
+//! The files of a log directory, sorted by what they are.
+
+use crate::error::{Corruption, Error, Result};
+use crate::event::EventSink;
+use crate::fs::{Dir, DirEntry, EntryKind, Fs};
+use crate::log::config::LogConfig;
+use crate::log::files::data_checkpoints::key_of;
+use crate::segment::SegmentDir;
+use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
+use crate::segment::scan::{BatchStream, Step};
+use crate::types::Offset;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The files of a log directory by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) live: BTreeMap<(Offset, Kind), u64>,
+    pub(crate) staged: BTreeMap<SegmentFile, u64>,
+    pub(crate) temporary: Vec<String>,
+    pub(crate) unknown: Vec<String>,
+    known: bool,
+    /// The directories in it that are named as logs are: `orders-0`.
+    partitions: Vec<String>,
+}
+
+impl Listing {
+    pub(crate) fn read(dir: &SegmentDir) -> Result<Listing> {
+        let entries = dir.fs.list(&dir.path).map_err(|e| Error::list(&dir.path, e))?;
+        let mut listing = Listing::default();
+        for DirEntry { name, kind, len } in entries {
+            if kind == EntryKind::Directory && key_of(&name).is_some() {
+                listing.partitions.push(name.clone());
+            }
+            match Name::parse(&name) {
+                // Without this error its records would be missing, and the rest would be a log
+                // that begins later.
+                Name::Segment(file)
+                    if kind == EntryKind::Other
+                        && file == SegmentFile::live(file.base, Kind::Log) =>
+                {
+                    let reason = "not a regular file; symbolic links are not followed";
+                    let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
+                    return Err(Error::io("open", &dir.path.join(name), error));
+                }
+                _ if kind != EntryKind::File => listing.unknown.push(name),
+                Name::Segment(file) if file.stage == Stage::Live => {
+                    listing.live.insert((file.base, file.kind), len);
+                }
+                Name::Segment(file) => {
+                    listing.staged.insert(file, len);
+                }
+                Name::Known | Name::Quarantined => listing.known = true,
+                Name::Temporary => listing.temporary.push(name),
+                Name::Unknown => listing.unknown.push(name),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// The base offsets and lengths of the live log files, in order.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
+        self.live
+            .iter()
+            .filter(|((_, kind), _)| *kind == Kind::Log)
+            .map(|((base, _), len)| (*base, *len))
+    }
+
+    /// The highest offset of a snapshot of the producers.
+    pub(crate) fn last_snapshot(&self) -> Option<Offset> {
+        let snapshots = self.live.keys().filter(|(_, kind)| *kind == Kind::Snapshot);
+        snapshots.map(|(offset, _)| *offset).max()
+    }
+
+    /// Whether an index of the segment with a base is there.
+    pub(crate) fn has_index(&self, base: Offset) -> bool {
+        [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex]
+            .iter()
+            .any(|kind| self.live.contains_key(&(base, *kind)))
+    }
+
+    /// Whether nothing of a log is in the directory, and nothing of others.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Listing { live, staged, temporary, unknown, known, partitions: _ } = self;
+        let is_ours = *known || !live.is_empty() || !staged.is_empty() || !temporary.is_empty();
+        !is_ours && unknown.iter().all(|name| is_of_system(name))
+    }
+
+    /// Whether the same files are there, whatever their lengths.
+    pub(crate) fn names_same(&self, other: &Listing) -> bool {
+        self.live.keys().eq(other.live.keys()) && self.staged.keys().eq(other.staged.keys())
+    }
+
+    /// The complete replacements: those below any that is unfinished, as one at or above it
+    /// belongs to the same set.
+    pub(crate) fn replacements(&self) -> impl Iterator<Item = (SegmentFile, u64)> {
+        let staged = |stage| self.staged.iter().filter(move |(file, _)| file.stage == stage);
+        let unfinished = staged(Stage::Cleaned).map(|(file, _)| file.base).min();
+        staged(Stage::Swap)
+            .filter(move |(file, _)| unfinished.is_none_or(|lowest| file.base < lowest))
+            .map(|(file, len)| (*file, *len))
+    }
+
+    /// Fails for a directory that has files of another program and no file of a log: it is not an
+    /// empty log.
+    pub(crate) fn check(&self, dir: &SegmentDir) -> Result<()> {
+        let has_segments = !self.live.is_empty() || !self.staged.is_empty();
+        if !has_segments && self.holds_logs(dir) {
+            return Err(Error::NotALog {
+                path: dir.path.as_path().into(),
+                reason: "it holds logs and is none itself; open it as a store, or give the directory of one of them",
+            });
+        }
+        let ours = self.known || has_segments;
+        if !ours && self.unknown.iter().any(|name| !is_of_system(name)) {
+            return Err(Error::NotALog {
+                path: dir.path.as_path().into(),
+                reason: "it holds other files and no segment; give the log a directory of its own",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the directory holds logs: one that is named as a log has a segment, or the files of
+    /// a broker lie beside it. Names alone do not tell, `dbus-1` for example.
+    fn holds_logs(&self, dir: &SegmentDir) -> bool {
+        let has_segment = |name: &String| {
+            let entries = dir.fs.list(&dir.path.join(name)).unwrap_or_default();
+            entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some())
+        };
+        // A broker keeps its checkpoints, named like those of a log, above the logs, and a lock,
+        // too.
+        let of_a_broker = self.known || self.unknown.iter().any(|name| name == META_PROPERTIES);
+        !self.partitions.is_empty() && (of_a_broker || self.partitions.iter().any(has_segment))
+    }
+}
+
+pub(crate) fn segment_dir(
+    fs: &Arc<dyn Fs>,
+    path: &Path,
+    config: &LogConfig,
+    writable: bool,
+) -> SegmentDir {
+    let events = EventSink::new(config.listener.clone());
+    let dir = Dir::new(Arc::clone(fs), path.to_path_buf(), events, writable);
+    SegmentDir::new(dir, config.index_interval_bytes)
+}
+
+/// The offset after the last batch of a replacement, all of which was synced before it got its
+/// name. Of one without a batch, that after its base: the old indexes of its base must not stay
+/// beside it.
+pub(crate) fn end_of_replacement(dir: &SegmentDir, file: SegmentFile) -> Result<Offset> {
+    let path = dir.path_of(file);
+    let fail = |e| Error::io("read", &path, e);
+    let opened = dir.fs.open(&path, crate::fs::OpenMode::ReadOnly).map_err(fail)?;
+    let bytes = opened.len().map_err(fail)?;
+    let mut stream = BatchStream::new(opened, 0, file.base);
+    loop {
+        match stream.advance(bytes, Offset::MAX).map_err(fail)? {
+            Step::End => return Ok(stream.lowest().max(file.base.saturating_add(1))),
+            Step::Batch(_) => {}
+            Step::Damaged(reason) => {
+                return Err(Error::Corrupt(Box::new(Corruption {
+                    path: path.clone(),
+                    position: stream.position(),
+                    offset: Some(stream.lowest()),
+                    reason,
+                })));
+            }
+        }
+    }
+}

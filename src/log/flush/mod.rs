@@ -1,0 +1,353 @@
+//! Group commit: one thread syncs for all threads that wait.
+//!
+//! A thread that finds no fsync running leads one: it notes the end of the log, syncs every
+//! segment that may hold unsynced bytes below it, and raises `durable` for all. Threads that
+//! arrive meanwhile wait for it, and one of them leads the next if the first did not cover
+//! them. Appends and reads go on throughout.
+//!
+//! A failed fsync is never retried, because the retry could succeed although the bytes are
+//! lost. The log is poisoned, and all waiting threads get the error.
+
+#[cfg(feature = "futures")]
+pub(crate) mod awaiting;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::fs::OPEN;
+use crate::log::append::FLUSH_NEVER;
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::inner::Shared;
+use crate::log::state::sync::SyncState;
+use crate::segment::Segment;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
+use crate::types::Offset;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The bytes and names that are not durable yet.
+/// How much of a segment is read and written again at a time.
+const REWRITE_BYTES: usize = 1 << 20;
+
+/// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
+/// threads look again.
+struct Lead<'a> {
+    shared: &'a Shared,
+    /// How long the sync took.
+    took: Duration,
+    /// The names that it has not synced yet.
+    new_names: bool,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.sync.lock();
+        state.running = false;
+        state.new_names |= self.new_names;
+        state.group.end(self.took);
+        drop(state);
+        self.shared.synced.notify_all();
+    }
+}
+
+impl Shared {
+    /// Makes everything below `wanted` durable, returns the durable end, and wakes the tasks that
+    /// wait for it. No lock is held, because wakers are user-supplied code.
+    pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
+        let mut led = false;
+        let synced = self.sync_or_join(wanted, &mut led);
+        #[cfg(feature = "futures")]
+        if led {
+            self.syncer.wake(self);
+        }
+        synced
+    }
+
+    /// Flushes if that is due by the time since the last flush, and returns the time until it can
+    /// be due next; `None` if it never is.
+    pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
+        let interval = self.live.flush_interval();
+        if interval >= FLUSH_NEVER || self.check_writable().is_err() {
+            return Ok(None);
+        }
+        // `Clock` is user-supplied: it is read with no lock held.
+        let now = self.clock().monotonic();
+        let left = {
+            let mut slot = self.writer.lock();
+            let Some(writer) = slot.as_mut() else { return Ok(None) };
+            // What is appended from now on is looked at when it can be that old.
+            if self.durable() >= self.end() {
+                return Ok(Some(interval));
+            }
+            let left = interval.saturating_sub(now.saturating_sub(writer.flushed));
+            if left.is_zero() {
+                writer.flushed = now;
+            }
+            left
+        };
+        if !left.is_zero() {
+            return Ok(Some(left));
+        }
+        self.flush_below(self.end())?;
+        Ok(Some(interval))
+    }
+
+    /// Makes everything below an offset durable; leaves the waking of tasks to the thread that
+    /// syncs for them.
+    pub(crate) fn sync_below(&self, wanted: Offset) -> Result<Offset> {
+        self.sync_or_join(wanted, &mut false)
+    }
+
+    /// Also returns whether this thread led the fsync.
+    fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
+        let mut counted = None;
+        loop {
+            let durable = self.durable();
+            if durable >= wanted {
+                return Ok(durable);
+            }
+            let mut state = self.sync.lock();
+            self.check_writable()?;
+            if self.durable() >= wanted {
+                continue;
+            }
+            let running = state.running;
+            state.group.join(wanted, running, &mut counted);
+            if running {
+                if state.group.is_complete() {
+                    self.gathered.notify_one();
+                }
+                self.synced.wait(&mut state);
+                continue;
+            }
+            *led = true;
+            return self.lead_sync(state);
+        }
+    }
+
+    pub(crate) fn lead_sync(&self, mut state: MutexGuard<'_, SyncState>) -> Result<Offset> {
+        state.running = true;
+        self.gather(&mut state);
+        // Read the end first: everything below it is in one of these segments.
+        let end = self.end();
+        let segments = state.segments.clone();
+        let new_names = std::mem::take(&mut state.new_names);
+        state.group.begin(end);
+        drop(state);
+        let mut lead = Lead { shared: self, took: Duration::ZERO, new_names };
+        let (result, events) =
+            self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
+        drop(lead);
+        self.emit_all(events);
+        result
+    }
+
+    fn sync_as_leader(
+        &self,
+        lead: &mut Lead<'_>,
+        segments: &[Arc<Segment>],
+        end: Offset,
+    ) -> Result<Offset> {
+        let began = self.clock().monotonic();
+        // The wait for others depends on the real speed of the disk, not on a clock that a test
+        // moves.
+        let real = SystemClock::new();
+        if let Err(error) = self.sync_segments(segments, lead.new_names) {
+            if !was_not_opened(&error) {
+                self.emit(&self.poison(&error));
+            }
+            return Err(error);
+        }
+        lead.new_names = false;
+        self.durable.fetch_max(end, Ordering::AcqRel);
+        let sealed = segments.len().saturating_sub(1);
+        self.forget_synced(segments.get(..sealed).unwrap_or_default());
+        lead.took = real.monotonic();
+        let took = self.clock().monotonic().saturating_sub(began);
+        self.emit(&Event::Flushed { through: end, took });
+        if let Some(active) = segments.get(1..).and_then(<[_]>::last) {
+            self.advance_recovery_point(active.base)?;
+        }
+        Ok(end)
+    }
+
+    /// Writes the bytes once more that no fsync has made durable. After an fsync that failed, the
+    /// system may hold them in memory and count them as written: the next opening would read them
+    /// there, and its own fsync would return at once without them.
+    pub(crate) fn write_unsynced_again(&self) -> Result<()> {
+        let segments = self.sync.lock().segments.clone();
+        let (durable, end) = (self.durable(), self.end());
+        if durable >= end {
+            return Ok(());
+        }
+        let mut bytes = vec![0; REWRITE_BYTES];
+        for segment in segments {
+            // Where the place is not found, all of the segment is written.
+            let known =
+                if durable > segment.base { segment.locate(durable, end) } else { Ok(None) };
+            let mut at = known.ok().flatten().map_or(0, |found| found.position);
+            let file = segment.file()?;
+            let path = segment.path(Kind::Log);
+            while at < segment.published() {
+                let left = segment.published().saturating_sub(at);
+                let len = usize::try_from(left).map_or(REWRITE_BYTES, |n| n.min(REWRITE_BYTES));
+                let piece = bytes.get_mut(..len).unwrap_or_default();
+                file.read_exact_at(piece, at).map_err(|e| Error::io("read", &path, e))?;
+                file.write_all_at(piece, at).map_err(|e| Error::io("write", &path, e))?;
+                at = at.saturating_add(len as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for other threads to join this fsync, if they are expected.
+    fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
+        let Some(patience) = state.group.patience() else { return };
+        let waiting = SystemClock::new();
+        while !state.group.is_complete() {
+            let joined = state.group.joined();
+            let left = state.group.longest_wait.saturating_sub(waiting.monotonic());
+            self.gathered.wait_for(state, patience.min(left));
+            // While threads arrive, more may follow: many threads take a while to wake up.
+            if state.group.joined() == joined || left.is_zero() {
+                break;
+            }
+        }
+        state.group.waited();
+    }
+
+    pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
+        for segment in segments {
+            let file = segment.file()?;
+            file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
+            if segment.is_sealed() {
+                self.sync_indexes(segment.base)?;
+            }
+        }
+        if new_names {
+            self.dir.sync()?;
+        }
+        Ok(())
+    }
+
+    /// The index files of a sealed segment are synced with it, so that the recovery point
+    /// vouches for them as for the log.
+    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
+            let path = self.dir.path_of(SegmentFile::live(base, kind));
+            let file = match self.dir.fs.open(&path, crate::fs::OpenMode::ReadWrite) {
+                // It will be made again when it is needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| Error::io(OPEN, &path, e))?,
+            };
+            file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes sealed segments that were synced whole from the list.
+    fn forget_synced(&self, synced: &[Arc<Segment>]) {
+        if synced.is_empty() {
+            return;
+        }
+        let mut state = self.sync.lock();
+        state.segments.retain(|segment| !synced.iter().any(|done| Arc::ptr_eq(done, segment)));
+    }
+
+    /// Stores the recovery point: everything below this offset is durable.
+    pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
+        self.checkpoints.set(Checkpoint::RecoveryPoint, offset)
+    }
+
+    /// Raises the recovery point after a flush, which has succeeded even if this fails.
+    ///
+    /// Without room for it the old one stays, and the next opening reads more. Any other failure
+    /// poisons the log, like a failed fsync.
+    pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
+        let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
+        if !error.is_retryable() {
+            self.emit(&self.poison(&error));
+            return Err(error);
+        }
+        let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+        self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+        Ok(())
+    }
+
+    /// Waits until no sync is running and keeps another from starting while the guard lives.
+    pub(crate) fn pause_syncs(&self) -> MutexGuard<'_, SyncState> {
+        let mut state = self.sync.lock();
+        while state.running {
+            self.synced.wait(&mut state);
+        }
+        state
+    }
+}
+
+/// Returns whether an fsync was not tried because there was no descriptor: that says nothing about
+/// the disk.
+pub(crate) fn was_not_opened(error: &Error) -> bool {
+    let opening = matches!(error, Error::Io { operation, .. } if *operation == OPEN);
+    opening && error.kind() == ErrorKind::TooManyFiles
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fs::{FaultFs, MemFs, Operation};
+    use crate::log::state::sync_batcher::Group;
+    use crate::{Log, LogConfig};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn open(fs: &FaultFs) -> Log {
+        Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap()
+    }
+
+    /// As after a sync that took so long, and served two.
+    fn expect_two(log: &Log, took: Duration, longest_wait: Duration) {
+        let mut state = log.shared.sync.lock();
+        state.group.longest_wait = longest_wait;
+        for _ in 0..2 {
+            state.group.join(0, false, &mut None);
+        }
+        state.group.begin(0);
+        state.group.end(took);
+    }
+
+    /// A leader does not begin before the expected threads have arrived.
+    #[test]
+    fn one_sync_serves_who_comes_while_its_leader_waits() {
+        let fs = FaultFs::new(MemFs::new());
+        let log = open(&fs);
+        expect_two(&log, HOUR, HOUR);
+        let before = fs.count(Operation::SyncData);
+        log.append("a").unwrap();
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| log.flush());
+            while !log.shared.sync.lock().running && !leader.is_finished() {
+                std::thread::yield_now();
+            }
+            log.append("b").unwrap();
+            assert_eq!(log.flush().unwrap(), 2);
+            assert_eq!(leader.join().unwrap().unwrap(), 2);
+        });
+        assert_eq!(fs.count(Operation::SyncData), before + 1);
+    }
+
+    /// However slow the last sync was.
+    #[test]
+    fn a_leader_to_whom_nobody_comes_begins_alone() {
+        let fs = FaultFs::new(MemFs::new());
+        let log = open(&fs);
+        expect_two(&log, HOUR, Group::default().longest_wait);
+        log.append("a").unwrap();
+        let (tell, told) = channel();
+        std::thread::spawn(move || tell.send(log.flush()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap(), 1);
+    }
+}

@@ -1,0 +1,140 @@
+//! Maintenance of a log: flushing by age, compaction, retention.
+
+pub(crate) mod compact;
+pub(crate) mod pause;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{CompactionReport, Event};
+use crate::fs::WhenFull;
+use crate::log::change::delete_records::Removed;
+use crate::log::config::FOREVER;
+use crate::log::inner::Shared;
+use crate::log::maintain::compact::{Pace, Scope};
+use crate::log::state::segment_list::View;
+use crate::retention::{Extent, Limits, expired};
+use crate::types::{Offset, Timestamp};
+use std::time::Duration;
+
+/// The result of a pass of [`Log::maintain`](crate::Log::maintain).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MaintenanceReport {
+    /// The number of segments deleted.
+    pub segments_deleted: usize,
+    /// The bytes of their batches.
+    pub bytes_deleted: u64,
+    /// The start of the log now.
+    pub start: Offset,
+    /// The result of the compaction.
+    pub compaction: CompactionReport,
+}
+
+impl Shared {
+    /// Flushes records that are due by age, compacts the log if it is dirty enough, then applies
+    /// retention.
+    pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
+        self.check_writable()?;
+        let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
+        let flushed = self.flush_by_age();
+        if self.is_resting() {
+            return flushed.map(|_| report);
+        }
+        // `Clock` is user-supplied: read it with no lock held.
+        let now = self.clock().monotonic();
+        if let Some(writer) = self.writer.lock().as_mut() {
+            writer.tracked.expire(now, self.config.producer_id_expiration);
+        }
+        self.dir.fill_reserve();
+        // Whatever comes of that, what is to be deleted is.
+        let compacted = if self.is_compacted() {
+            self.compact(Scope::Due, pace)
+        } else {
+            Ok(CompactionReport::default())
+        };
+        // `Clock` is user-supplied: read it with no lock held.
+        let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
+        let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
+            // A pause that began meanwhile waits for this, or finds it not done.
+            Some(target) if !self.is_resting() => self.remove_front(target),
+            _ => Ok(Removed::default()),
+        })?;
+        report.segments_deleted = removed.segments;
+        report.bytes_deleted = removed.bytes;
+        report.start = self.start();
+        report.compaction = compacted?;
+        flushed.map(|_| report)
+    }
+
+    fn is_compacted(&self) -> bool {
+        self.live.config().cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
+    }
+
+    /// The offset that everything to be deleted lies below, if there is any.
+    fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
+        // The end first: the last segment of an older view may have become one in the middle, and
+        // what was appended behind it since is not its own.
+        let end = self.end();
+        let view = self.view()?;
+        let segments = extents(&view, end);
+        let count = expired(&segments, limits, |number| {
+            self.latest(&view, number, end, limits.now, monotonic)
+        })?;
+        let last = count.checked_sub(1).and_then(|last| segments.get(last));
+        if last.is_some() && count == segments.len() {
+            // Then the one that is appended to goes too, and is closed for that.
+            match self.roll(WhenFull::UseReserve) {
+                // Without room for the next one it stays, and those before it go.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    let before = count.checked_sub(2).and_then(|last| segments.get(last));
+                    return before.map_or(Err(error), |last| Ok(Some(last.next)));
+                }
+                rolled => rolled?,
+            }
+        }
+        Ok(last.map(|last| last.next))
+    }
+
+    /// The largest timestamp of a segment, and of one that lies in the future the time when it was
+    /// written at the latest: a record must not keep all behind it for as long as its clock was
+    /// wrong. A segment that is damaged counts as having no time: it is reported, and kept.
+    fn latest(
+        &self,
+        view: &View,
+        number: usize,
+        end: Offset,
+        now: Timestamp,
+        monotonic: Duration,
+    ) -> Result<Timestamp> {
+        let Some(segment) = view.segments.get(number) else { return Ok(Timestamp::NONE) };
+        match segment.largest_timestamp(view.limit(number, end)) {
+            Err(Error::Corrupt(corruption)) => {
+                self.emit(&Event::CorruptionFound(*corruption));
+                Ok(Timestamp::NONE)
+            }
+            Ok(latest) if latest > now => segment.written_before(now, monotonic),
+            other => other,
+        }
+    }
+
+    fn retention_limits(&self) -> Limits {
+        let config = self.live.config();
+        let age = config.retention_age;
+        Limits {
+            start: self.start(),
+            high_watermark: self.end(),
+            bytes: (config.retention_bytes < u64::MAX).then_some(config.retention_bytes),
+            age_millis: (age < FOREVER).then(|| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+            now: self.clock().now(),
+        }
+    }
+}
+
+fn extents(view: &View, end: Offset) -> Vec<Extent> {
+    let segments = view.segments.iter().enumerate();
+    segments
+        .map(|(number, segment)| Extent {
+            next: view.limit(number, end),
+            bytes: segment.published(),
+        })
+        .collect()
+}

@@ -1,0 +1,369 @@
+//! Where a log is opened: by itself, or as one of many in a directory that is open, or is opened
+//! for it.
+//!
+//! ```text
+//!  data/           a data directory, of a store or a broker: one lock, a line a log in its files
+//!    orders-0/     a log of it, opened by its store, or alone, as by a store that opens no other
+//!  plain/          a log by itself: a lock and files of its own
+//! ```
+
+use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
+use crate::event::EventSink;
+use crate::fs::{Dir, DirEntry, EntryKind, Fs, OpenMode};
+use crate::log::config::LogConfig;
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
+use crate::log::files::listing::{Listing, segment_dir};
+use crate::log::files::lock::{Ownership, Place, WriteLock, has_stopped_since};
+use crate::log::inner::Shared;
+use crate::log::open::Opening;
+use crate::segment::SegmentDir;
+use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A data directory that is open for writing, as its logs see it.
+#[derive(Debug, Clone)]
+pub(crate) struct DataDir {
+    /// The file system that holds it.
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) lock: Arc<WriteLock>,
+    pub(crate) checkpoints: Arc<DataCheckpoints>,
+    /// Whether it was opened for one log, whose close is that of the directory.
+    pub(crate) is_for_one: bool,
+    /// The id of the topic whose logs a store opens.
+    pub(crate) topic: Option<[u8; 16]>,
+}
+
+/// Which partition of a store's topic a log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionOf {
+    /// A topic that is created again has the name, and another id.
+    pub(crate) topic: [u8; 16],
+    pub(crate) name: String,
+    pub(crate) number: u32,
+}
+
+/// Opens a log for reading and writing, creating it if there is none.
+pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
+    config.validate()?;
+    Place::check(path)?;
+    let place = hold_or_create(&config.fs, path)?;
+    let dir = segment_dir(&place.fs, path, &config, true);
+    let Some((above, key)) = data_dir_above(&place)? else {
+        return open_plain(&place, dir, config);
+    };
+    let listing = Listing::read(&dir)?;
+    listing.check(&dir)?;
+    // An empty directory is no partition, unless something knows of one.
+    let is_partition = !listing.is_empty()
+        || !exists(&*place.fs, &above.join(META_PROPERTIES))?
+        || is_known(&place.fs, &above, &key)?;
+    if is_partition {
+        open_alone(&place, above, config)
+    } else {
+        Err(no_such_partition(&*place.fs, &above, key, false)?.into())
+    }
+}
+
+/// Holds the directory of a log. Creates it if there is none, and one may be there.
+fn hold_or_create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
+    let found = Place::hold(fs, path).and_then(|place| {
+        if !place.is_held {
+            // Nothing has looked at it yet.
+            fs.list(path)?;
+        }
+        Ok(place)
+    });
+    match found {
+        Ok(place) => {
+            check_no_link(&place, fs, path)?;
+            // The process that created it may have died before its name was durable.
+            place.fs.create_dir(path).map_err(|error| not_created(path, error))?;
+            Ok(place)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_creatable(fs, path)?;
+            create(fs, path)
+        }
+        // A file: creating says so.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => create(fs, path),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}
+
+/// Creates a directory, if there is none, and holds it.
+pub(crate) fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Place> {
+    let held = fs.create_dir(path).and_then(|()| Place::hold(fs, path));
+    held.map_err(|error| not_created(path, error))
+}
+
+fn not_created(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            Error::NotALog { path: path.into(), reason: NOT_A_DIRECTORY }
+        }
+        _ => Error::io("create", path, error),
+    }
+}
+
+/// Fails if a directory that is not there yet would be one of a data directory that is open, or
+/// of a store or broker: its owner would find a partition that it knows nothing of.
+fn check_creatable(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+    let Some((above, is_direct)) = nearest_above(fs, path)? else { return Ok(()) };
+    let name = path.file_name().filter(|_| is_direct).map(|name| name.to_string_lossy());
+    let (fs, key) = (&above.fs, name.and_then(|name| key_of(&name)));
+    if key.is_some() && is_data_dir(&**fs, &above.path)? {
+        drop(above.guard()?);
+        WriteLock::check_free(&**fs, &above.path)?;
+    }
+    match key {
+        _ if !exists(&**fs, &above.path.join(META_PROPERTIES))? => Ok(()),
+        Some(key) => {
+            let is_known = is_known(fs, &above.path, &key)?;
+            Err(no_such_partition(&**fs, &above.path, key, is_known)?.into())
+        }
+        None => {
+            let reason = "it would lie in the directory of a store and be none of its partitions; create topics with `Store::create_topic`";
+            Err(Error::NotALog { path: path.into(), reason })
+        }
+    }
+}
+
+/// Fails for a symbolic link with the name of a partition in a data directory: where the link
+/// leads, a log would be open with a lock and checkpoints that no owner of the data directory
+/// sees.
+fn check_no_link(place: &Place, fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let Some(name) = name.filter(|name| key_of(name).is_some()) else { return Ok(()) };
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    // Of a directory that is held, both are what it lies in, not what its path says.
+    let is_there = place.above.as_deref() == Some(above) && place.name.as_deref() == Some(&*name);
+    if place.is_held && is_there || !is_data_dir(&**fs, above)? {
+        return Ok(());
+    }
+    let entries = match fs.list(above) {
+        // It can be opened without being listed.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        entries => entries.map_err(|error| Error::io("list", above, error))?,
+    };
+    if entries.iter().any(|entry| entry.kind == EntryKind::Other && *entry.name == *name) {
+        let reason = "it is a symbolic link in the directory of a store, and such links are not followed; put the directory itself there, or open it where it is";
+        return Err(Error::NotALog { path: path.into(), reason });
+    }
+    Ok(())
+}
+
+/// The nearest directory above a path that is there, and whether it is the one that the path
+/// itself lies in.
+fn nearest_above(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<(Place, bool)>> {
+    for (distance, above) in path.ancestors().skip(1).enumerate() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match Place::hold(fs, above) {
+            Ok(place) => return Ok(Some((place, distance == 0))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A file is an error of what follows.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            // Directories can be created in one that may not be listed.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Some((Place::at(fs, above), distance == 0)));
+            }
+            Err(error) => return Err(Error::io("open", above, error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a checkpoint of a data directory has a line for a log.
+fn is_known(fs: &Arc<dyn Fs>, data: &Path, key: &Key) -> Result<bool> {
+    let dir = Dir::new(Arc::clone(fs), data.to_owned(), EventSink::default(), false);
+    for checkpoint in Checkpoint::ALL {
+        if read_offsets(&dir, checkpoint)?.contains_key(key) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Why a data directory has no such partition, as the directories tell that it has.
+fn no_such_partition(
+    fs: &dyn Fs,
+    data: &Path,
+    (topic, number): Key,
+    is_known: bool,
+) -> Result<TopicError> {
+    let entries = fs.list(data).map_err(|e| Error::io("list", data, e))?;
+    let number_of = |entry: &DirEntry| {
+        let (other, number) = key_of(&entry.name).filter(|_| entry.kind == EntryKind::Directory)?;
+        (other == topic).then_some(number)
+    };
+    let mut others: Vec<i32> = entries.iter().filter_map(number_of).collect();
+    others.sort_unstable();
+    let mut partitions = 0;
+    for other in others.into_iter().rev().filter(|other| *other != number) {
+        let path = data.join(name_of(&(topic.clone(), other)));
+        if !fs.list(&path).map_err(|e| Error::io("list", &path, e))?.is_empty() {
+            partitions = other.cast_unsigned().saturating_add(1);
+            break;
+        }
+    }
+    let partition = number.cast_unsigned();
+    Ok(match partitions {
+        _ if is_known => {
+            let partitions = partitions.max(partition.saturating_add(1));
+            TopicError::MissingPartition { topic, partition, partitions }
+        }
+        0 => TopicError::Unknown { topic },
+        _ if partition < partitions => TopicError::PartitionElsewhere { topic, partition },
+        _ => TopicError::UnknownPartition { topic, partition, partitions },
+    })
+}
+
+/// Opens a log that is in no data directory.
+fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+    // Where it is no log at all, that is the error, and nothing is written.
+    let guard = place.guard();
+    let listing = Listing::read(&dir)?;
+    listing.check(&dir)?;
+    let guard = guard?;
+    let metadata = dir.path.join(PARTITION_METADATA);
+    if place.is_mount && dir.read_small(&metadata, 0)?.is_some() {
+        let reason = "it is a partition, mounted without the directory that its checkpoints are in; open it where that is";
+        return Err(Error::NotALog { path: dir.path.as_path().into(), reason });
+    }
+    let dir = Arc::new(dir.with_own_reserve());
+    // Without the lock of the directory, what was listed can have changed since.
+    let listing = guard.is_some().then_some(listing);
+    let lock = Arc::new(WriteLock::take(guard, &dir)?);
+    dir.reserve().into_iter().for_each(|reserve| reserve.find());
+    if let Some(above) = &place.above {
+        // Nothing but its lock says that it may be one.
+        WriteLock::check_free(&*place.fs, above)?;
+    }
+    let checkpoints = Checkpoints::own(&dir);
+    let point = checkpoints.recovery_point(lock.was_foreign)?;
+    let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
+    let opening = Opening { listing, ..opening };
+    let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
+    let opened = lock.recovered(&shared.dir).and_then(|()| shared.checkpoints.opened());
+    let shared = or_closed(shared, opened)?;
+    shared.dir.fill_reserve();
+    Ok(shared)
+}
+
+/// Returns a log if the rest of its opening succeeded. Otherwise it is closed again, so that the
+/// next opening finds what this one found.
+fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
+    match opened {
+        Ok(()) => Ok(shared),
+        Err(error) => {
+            shared.close().ok();
+            Err(error)
+        }
+    }
+}
+
+/// Opens one log of a data directory, and with it the directory, whose other logs stay closed.
+///
+/// Should the machine have stopped, its lock file goes on to say so: these others are not
+/// recovered.
+fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
+    let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
+    let events = EventSink::new(config.listener.clone());
+    let dir = Dir::new(Arc::clone(&within.fs), above, events, true);
+    let dir = Arc::new(dir.with_own_reserve());
+    let lock = Arc::new(WriteLock::take(within.guard()?, &dir)?);
+    dir.reserve().into_iter().for_each(|reserve| reserve.find());
+    let checkpoints = Arc::new(DataCheckpoints::open(&dir, lock.was_foreign)?);
+    let within = DataDir {
+        fs: within.fs,
+        lock,
+        checkpoints: Arc::clone(&checkpoints),
+        is_for_one: true,
+        topic: None,
+    };
+    let opened = open_within(place, config, &within);
+    let (shared, taken_over) = opened.inspect_err(|_| {
+        // What it says of the other logs still holds.
+        checkpoints.commit_clean_shutdown(None).ok();
+    })?;
+    let ready = checkpoints.unmark().and_then(|()| checkpoints.commit_all());
+    let own = || if taken_over { shared.checkpoints.remove_own() } else { Ok(()) };
+    let ready = ready.and_then(|()| own());
+    let shared = or_closed(shared, ready)?;
+    dir.fill_reserve();
+    Ok(shared)
+}
+
+/// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside
+/// the segments, which are to be [removed](Checkpoints::remove_own) when that is durable.
+pub(crate) fn open_shared(
+    path: &Path,
+    config: LogConfig,
+    within: &DataDir,
+) -> Result<(Shared, bool)> {
+    config.validate()?;
+    let place = Place::hold(&within.fs, path).map_err(|e| Error::io("open", path, e))?;
+    open_within(&place, config, within)
+}
+
+fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Shared, bool)> {
+    let dir = segment_dir(&place.fs, &place.path, &config, true);
+    let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
+    let Some(key) = place.name.as_deref().and_then(key_of) else {
+        let reason = "its name is not that of a partition";
+        return Err(Error::NotALog { path: place.path.as_path().into(), reason });
+    };
+    let ownership = Ownership::shared(place.guard()?, &within.lock);
+    // It may have been open by itself since, before it was one of many.
+    let before = WriteLock::check_free(&*dir.fs, &dir.path)?;
+    let stopped = before.is_some_and(|before| has_stopped_since(&before, &*dir.fs));
+    let (name, number) = (key.0.clone(), key.1.cast_unsigned());
+    let partition = within.topic.map(|topic| PartitionOf { topic, name, number });
+    let checkpoints =
+        Checkpoints::shared(&dir, &within.checkpoints, key.clone(), within.is_for_one);
+    let taken_over = checkpoints.take_over_own()?;
+    let point = match taken_over {
+        Some(point) => point,
+        None => checkpoints.recovery_point(within.lock.was_foreign)?,
+    };
+    // Once it was open here, no stop of the machine explains what is wrong with it.
+    let is_unsettled = within.lock.lost_power && !within.checkpoints.was_recovered(&key);
+    let opening = Opening::new(dir, config, checkpoints, is_unsettled || stopped, point);
+    let opening = Opening { partition, ..opening };
+    let shared = opening.run(ownership)?;
+    shared.checkpoints.opened()?;
+    if is_unsettled {
+        within.checkpoints.set_recovered(key);
+    }
+    Ok((shared, taken_over.is_some()))
+}
+
+/// The data directory that a log lies in, and which of its logs it is.
+pub(crate) fn data_dir_above(place: &Place) -> Result<Option<(PathBuf, Key)>> {
+    let key = place.name.as_deref().and_then(key_of);
+    let Some((above, key)) = place.above.clone().zip(key) else { return Ok(None) };
+    Ok(is_data_dir(&*place.fs, &above)?.then_some((above, key)))
+}
+
+/// Whether a directory says whose it is, or has files for many logs.
+fn is_data_dir(fs: &dyn Fs, dir: &Path) -> Result<bool> {
+    let files = Checkpoint::ALL.map(Checkpoint::file);
+    for name in [META_PROPERTIES, CLEAN_SHUTDOWN].into_iter().chain(files) {
+        if exists(fs, &dir.join(name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn exists(fs: &dyn Fs, path: &Path) -> Result<bool> {
+    match fs.open(path, OpenMode::ReadOnly) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}

@@ -1,0 +1,360 @@
+//! Opening a log: take the locks, finish or undo interrupted changes, recover the end of the log,
+//! and sync everything before it is relied upon.
+//!
+//! After a clean close, opening reads only names and small files. After a crash it reads the
+//! batches above the recovery point. Records that were acknowledged as durable are never
+//! truncated: bytes that are not a batch are removed only where a write can have been torn, which
+//! is after everything that was ever synced.
+
+pub(crate) mod directory;
+pub(crate) mod leftovers;
+pub(crate) mod quarantine;
+pub(crate) mod read_only;
+pub(crate) mod recover;
+
+use crate::checkpoint::CleanShutdown;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::fs::WhenFull;
+use crate::log::append::replay::Replay;
+use crate::log::append::roll::{begin_segment, roll_age};
+use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::listing::Listing;
+use crate::log::files::lock::Ownership;
+use crate::log::files::losses::{damage, lost_segments};
+use crate::log::files::strays::Strays;
+use crate::log::inner::{Parts, Shared};
+use crate::log::open::directory::PartitionOf;
+use crate::log::open::quarantine::{DamagedSegment, Explained, set_aside};
+use crate::log::recovery::Recovery;
+use crate::log::state::segment_list::View;
+use crate::log::state::sync::SyncState;
+use crate::log::state::writer::Writer;
+use crate::segment::active::ActiveLog;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
+use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::types::Offset;
+use std::sync::Arc;
+
+pub(crate) struct Opening {
+    pub(crate) dir: Arc<SegmentDir>,
+    pub(crate) config: LogConfig,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) recovery: Recovery,
+    /// Whether the machine stopped since the log was last open. Then what was not synced may be
+    /// lost in any part and any order, and valid batches behind a hole are no proof of damage.
+    pub(crate) lost_power: bool,
+    /// The recovery point: what was synced when the log was last open.
+    pub(crate) point: RecoveryPoint,
+    /// Whether compaction, or another program, may have left offsets out.
+    pub(crate) may_have_holes: bool,
+    /// Which partition it is, if a store opens the log.
+    pub(crate) partition: Option<PartitionOf>,
+    /// The files, if they were listed since the directory was locked.
+    pub(crate) listing: Option<Listing>,
+}
+
+impl Opening {
+    pub(crate) fn new(
+        dir: Arc<SegmentDir>,
+        config: LogConfig,
+        checkpoints: Checkpoints,
+        lost_power: bool,
+        point: RecoveryPoint,
+    ) -> Opening {
+        Opening {
+            dir,
+            config,
+            checkpoints,
+            recovery: Recovery::default(),
+            lost_power,
+            point,
+            may_have_holes: true,
+            partition: None,
+            listing: None,
+        }
+    }
+
+    pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
+        let mut listing = self.settle_leftovers()?;
+        let recovery_point = self.point.synced;
+        let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
+        self.remove_below(&mut listing, start)?;
+        self.may_have_holes = self.may_have_holes(&listing)?;
+        // Without a recovery point, it is not known which bytes were not synced.
+        self.lost_power &= self.point.uncompacted.is_some();
+        let clean = self.settle_damage(&mut listing, recovery_point, start)?;
+        if self.settle_front(&listing, start, clean.is_some())? {
+            listing = Listing::read(&self.dir)?;
+        }
+        let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
+        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
+        let (writer, sealed, end) = match clean {
+            Some(marker) => {
+                if marker.producers == Some(0) {
+                    replay.know_of_none(marker.end);
+                }
+                // Without it, a later crash could not be told from damage.
+                if recovery_point > marker.end || self.point.uncompacted.is_none() {
+                    self.reach_recovery_point(recovery_point, marker.end)?;
+                }
+                self.open_clean(&listing, &marker)?
+            }
+            None => self.recover(&listing, recovery_point, start, &mut replay)?,
+        };
+        replay.begin(end)?;
+        let (mut writer, sealed, end) =
+            if end < start { self.begin_at_start(start)? } else { (writer, sealed, end) };
+        writer.tracked = replay.finish(end)?.at(writer.log.position());
+        if is_recovered {
+            // Set it last: it also covers the index of aborted transactions.
+            self.reach_recovery_point(recovery_point, end)?;
+        }
+        let mut segments = sealed;
+        segments.push(Arc::clone(&writer.segment));
+        let start = start.max(segments.first().map_or(0, |first| first.base)).min(end);
+        let cleaned = self.cleaned_below(start, end)?;
+        let sync = SyncState::new(Arc::clone(&writer.segment));
+        if self.config.preallocate {
+            writer.log.reserve(self.config.segment_bytes)?;
+        }
+        Ok(Shared::new(Parts {
+            dir: self.dir,
+            partition: self.partition,
+            config: self.config,
+            checkpoints: self.checkpoints,
+            recovery: self.recovery,
+            view: View { segments },
+            start,
+            end,
+            durable: end,
+            cleaned,
+            writer: Some(writer),
+            sync,
+            follower: None,
+            ownership: Some(ownership),
+        }))
+    }
+
+    /// Where the dirty part begins, if that is known. One above the end is of another log, or of
+    /// one that lost its end: it says nothing of this one, whose dirty part begins at its start,
+    /// as in Kafka.
+    fn cleaned_below(&self, start: Offset, end: Offset) -> Result<Option<Offset>> {
+        match self.checkpoints.get(Checkpoint::Cleaned)? {
+            Some(cleaned) if cleaned > end => {
+                self.checkpoints.set(Checkpoint::Cleaned, start).map(|()| Some(start))
+            }
+            cleaned => Ok(cleaned),
+        }
+    }
+
+    /// Takes what is to be taken out of the log before recovery, and reads the marker of a clean
+    /// shutdown, if there is one of the files as they are then.
+    fn settle_damage(
+        &mut self,
+        listing: &mut Listing,
+        recovery_point: Offset,
+        start: Offset,
+    ) -> Result<Option<CleanShutdown>> {
+        let strays = self.strays(listing)?;
+        let damaged = self.damaged(listing, recovery_point)?;
+        let clean = self.clean_marker(listing, start)?;
+        if self.config.on_corruption != OnCorruption::Quarantine {
+            self.remove_strays(&strays)?;
+            return Ok(clean);
+        }
+        // All of it is read anyway, so the marker saves nothing.
+        if clean.is_some() {
+            self.checkpoints.remove_clean_shutdown()?;
+        }
+        for segment in damaged {
+            self.recovery.quarantined.extend(segment.quarantine(&self.dir)?);
+        }
+        self.remove_strays(&strays)?;
+        *listing = Listing::read(&self.dir)?;
+        Ok(None)
+    }
+
+    /// The files behind the end of the log that are none of its segments, which the listing has no
+    /// more. Fails for one, if that is chosen, before anything is changed.
+    pub(crate) fn strays(&self, listing: &mut Listing) -> Result<Strays> {
+        let (dir, checkpoints) = (&self.dir, &self.checkpoints);
+        let found = Strays::find(dir, listing, checkpoints, self.point, self.may_have_holes)?;
+        let is_explained = self.lost_power && found.are_blank;
+        match self.config.on_corruption {
+            // Recovery removes them with what was lost before them.
+            OnCorruption::Fail | OnCorruption::Truncate if is_explained => {
+                return Ok(Strays::default());
+            }
+            OnCorruption::Fail => {
+                if let Some(damage) = found.damage(dir).next() {
+                    return Err(Error::Corrupt(Box::new(damage)));
+                }
+            }
+            OnCorruption::Truncate | OnCorruption::Quarantine => {}
+        }
+        listing.live.retain(|(base, kind), _| *kind != Kind::Log || !found.contains(*base));
+        Ok(found)
+    }
+
+    /// Removes strays, or moves them aside, the last first.
+    fn remove_strays(&mut self, strays: &Strays) -> Result<()> {
+        let damage: Vec<_> = strays.damage(&self.dir).collect();
+        for ((base, bytes), damage) in strays.files.iter().zip(damage).rev() {
+            if self.config.on_corruption == OnCorruption::Quarantine {
+                let taken = set_aside(&self.dir, *base, *bytes, damage)?;
+                self.recovery.quarantined.push(taken);
+                continue;
+            }
+            let path = damage.path;
+            self.dir.fs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            self.sync_dir()?;
+            self.note_cut(path, 0, *bytes, strays.end);
+        }
+        Ok(())
+    }
+
+    /// Finds the damage in every segment that no crash explains, if it is to be moved out of them.
+    /// All of it is found before any is moved: an opening that fails must have changed nothing.
+    fn damaged(&self, listing: &Listing, recovery_point: Offset) -> Result<Vec<DamagedSegment>> {
+        if self.config.on_corruption != OnCorruption::Quarantine {
+            return Ok(Vec::new());
+        }
+        let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
+        let explained = Explained { recovery_point, lost_power, dense };
+        let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
+        let mut damaged = Vec::new();
+        for (index, base) in bases.iter().enumerate() {
+            let next = bases.get(index.saturating_add(1)).copied();
+            damaged.extend(DamagedSegment::find(&self.dir, *base, next, explained)?);
+        }
+        Ok(damaged)
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<()> {
+        let dir = &self.dir;
+        dir.fs.sync_dir(&dir.path).map_err(|e| Error::io("sync", &dir.path, e))
+    }
+
+    /// Continues the log at its start if everything that is left lies below: a truncation that
+    /// removed the batch in which the start lies was interrupted. Deleted offsets are not reused.
+    fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        let now = self.config.clock.monotonic();
+        let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
+        self.trust(start)?;
+        self.sync_dir()?;
+        self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
+        let mut listing = Listing::read(&self.dir)?;
+        self.remove_below(&mut listing, start)?;
+        Ok((writer, Vec::new(), start))
+    }
+
+    /// Reads the marker of a clean shutdown. It counts only if it describes the files that are
+    /// there. Then it stays until the log is open: if this opening fails, the next one has it. Any
+    /// other marker is removed now, because the files that it is compared with are about to
+    /// change.
+    fn clean_marker(&self, listing: &Listing, start: Offset) -> Result<Option<CleanShutdown>> {
+        let Some(marker) = self.checkpoints.clean_shutdown()? else { return Ok(None) };
+        if let Some(marker) = &marker
+            && self.config.on_corruption == OnCorruption::Fail
+            && let Some(lost) = lost_segments(&self.dir, marker, listing, start).into_iter().next()
+        {
+            return Err(Error::Corrupt(Box::new(lost)));
+        }
+        let describes =
+            |m: &CleanShutdown| listing.logs().last() == Some((m.base, m.bytes)) && m.end >= start;
+        let ours = marker.filter(describes);
+        if ours.is_none() {
+            // Another program has written here, and may have truncated the compacted part and
+            // appended in its place.
+            if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+                self.checkpoints.set(Checkpoint::Cleaned, 0)?;
+            }
+            self.checkpoints.remove_clean_shutdown()?;
+        }
+        Ok(ours)
+    }
+
+    pub(crate) fn sealed(&self, base: Offset, bytes: u64) -> Arc<Segment> {
+        Arc::new(Segment::sealed(Arc::clone(&self.dir), base, bytes))
+    }
+
+    fn open_clean(
+        &mut self,
+        listing: &Listing,
+        marker: &CleanShutdown,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        self.recovery.clean_shutdown = true;
+        let mut sealed: Vec<_> = listing.logs().map(|(b, len)| self.sealed(b, len)).collect();
+        let stored = |indexes: &Indexes| {
+            indexes.offsets.len() as u64 == marker.offset_entries
+                && indexes.times.len() as u64 == marker.time_entries
+        };
+        drop(sealed.pop());
+        let opened = stored_indexes(&self.dir, marker.base, marker.bytes)?.ok().filter(stored);
+        let Some(indexes) = opened else {
+            // The log is sound but its index is not: read it as after a crash, without doubting
+            // what was synced.
+            let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
+            if !matches!(found.tail, Tail::Clean) {
+                return Err(damage(&self.dir, marker.base, &found, None, 0));
+            }
+            let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
+            let reason = "it does not match the log it was closed with";
+            self.dir.events.emit(&Event::IndexRebuilt { path, reason });
+            self.recovery.scanned_bytes = found.scanned_bytes;
+            let stored = self.dir.store_indexes(marker.base, &found.indexes)?;
+            return Ok((self.writer(marker.base, found, stored)?, sealed, marker.end));
+        };
+        let cadence = IndexCadence::new(self.config.index_interval_bytes, marker.largest)
+            .resumed(marker.bytes_since_entry);
+        let writer = self.writer(
+            marker.base,
+            Recovered {
+                valid_bytes: marker.bytes,
+                file_bytes: marker.bytes,
+                scanned_bytes: 0,
+                end: marker.end,
+                first_timestamp: marker.first_timestamp,
+                indexes,
+                cadence,
+                tail: Tail::Clean,
+            },
+            true,
+        )?;
+        Ok((writer, sealed, marker.end))
+    }
+
+    /// What appends need, for a segment whose valid bytes are known, and whose index files may be
+    /// `stored`.
+    pub(crate) fn writer(&self, base: Offset, found: Recovered, stored: bool) -> Result<Writer> {
+        let indexes = Arc::new(found.indexes);
+        let file = self.dir.open_log(base)?;
+        let segment = Segment::active(
+            Arc::clone(&self.dir),
+            base,
+            &file,
+            found.valid_bytes,
+            found.cadence.largest.0,
+            Arc::clone(&indexes),
+        );
+        let path = segment.path(Kind::Log);
+        let log = ActiveLog::new(file, path, found.valid_bytes, 0);
+        let roll_age = roll_age(&self.config, &self.dir.path, base);
+        let (first, begun) = (found.first_timestamp, self.config.clock.monotonic());
+        let stored = if stored { (indexes.offsets.len(), indexes.times.len()) } else { (0, 0) };
+        let mut writer = Writer::new(segment, indexes, log, found.cadence, first, begun, roll_age);
+        (writer.stored_offset_entries, writer.stored_time_entries) = stored;
+        Ok(writer)
+    }
+
+    /// Makes the content of a file durable before opening relies on it.
+    pub(crate) fn trust(&self, base: Offset) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
+    }
+}

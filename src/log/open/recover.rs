@@ -1,0 +1,409 @@
+//! Recovery: opening a log that was not closed cleanly.
+//!
+//! # Offsets without a batch
+//!
+//! Appends leave no offset out. So offsets that no batch covers are either what compaction left,
+//! which must stay as it is, or what a crash or a mishap took, behind which nothing may be served
+//! as if nothing were missing.
+//!
+//! - Nothing was compacted in a log without a policy that compacts and without a cleaner
+//!   checkpoint. This crate writes that checkpoint with the first pass, and never removes it.
+//!   There, all offsets must have their batch, within segments and between them: no checksum
+//!   covers a base offset, and this is what shows that one is wrong.
+//! - In a log that may have been compacted, nothing was that lies above the recovery point. Before
+//!   a pass changes a file, all that it will clean is synced and the recovery point raised above
+//!   it, durably; a truncation lowers it to the end of what it keeps. That holds for a point that
+//!   this crate wrote, and as it wrote it: each line is there twice, so that a damaged digit is
+//!   noticed. A broker cleans above its recovery point, which it writes once a minute, and writes
+//!   a line once.
+//! - Of a log that another program had last, nothing is known. Offsets without a batch stay as
+//!   they are, as in Kafka, and that it may have been compacted is kept in its cleaner checkpoint.
+//!
+//! The front of a log is known, too. Each deletion stores the start before it removes a segment,
+//! and an opening that finds a log of another program stores where that begins, before the first
+//! recovery point of ours. So where the recovery point is ours, a log that begins above its start
+//! has lost its front. On a full disk that has no room for the start, the two lines of the recovery
+//! point are made to differ by one first, which needs none: it vouches for all else then.
+//!
+//! And where this crate leaves offsets out at the end of a segment, it covers them with an [empty
+//! batch](crate::segment::placeholder): compaction, a truncation into a batch, a quarantine. Such
+//! a segment needs no proof.
+//!
+//! A loss of power takes the end of a segment that was not synced. That explains offsets which are
+//! missing between two segments, above the recovery point, if the power was lost. What lies behind
+//! them was never acknowledged as durable, since a sync goes through the segments in order, and is
+//! cut. Without a loss of power, offsets that are missing in a log that may have been compacted
+//! stay so; in any other they are damage.
+
+use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::fs::WhenFull;
+use crate::log::append::replay::Replay;
+use crate::log::append::roll::begin_segment;
+use crate::log::config::OnCorruption;
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::listing::Listing;
+use crate::log::files::losses::damage;
+use crate::log::open::Opening;
+use crate::log::state::writer::Writer;
+use crate::segment::Segment;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::placeholder::{SPAN, placeholder};
+use crate::segment::recover::{
+    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
+    recover_segment,
+};
+use crate::segment::scan::{BatchStream, Step};
+use crate::types::Offset;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The first of these segments that recovery reads.
+///
+/// Where the recovery point is a segment's base, the segment before it is looked at too: its
+/// records are durable, but that its reserved room was cut off may not be.
+fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
+    logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
+}
+
+impl Opening {
+    /// Whether compaction, or another program, may have left offsets out.
+    pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
+        let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
+        if self.point.is_foreign && cleaned.is_none() && listing.logs().next().is_some() {
+            self.mark_compacted()?;
+        }
+        Ok(self.point.is_foreign || cleaned.is_some() || self.config.cleanup_policy.compacts())
+    }
+
+    /// Stores that offsets may be left out, if that is not known yet.
+    pub(crate) fn mark_compacted(&self) -> Result<()> {
+        if self.checkpoints.get(Checkpoint::Cleaned)?.is_some() {
+            return Ok(());
+        }
+        self.checkpoints.note(Checkpoint::Cleaned, 0)
+    }
+
+    /// The offset from which on a hole between two segments makes the log unusable.
+    fn dense_from(&self) -> Offset {
+        if self.keeps_gaps() { Offset::MAX } else { self.written_dense_from() }
+    }
+
+    /// The offset from which on none was left out between two segments, as this file's head says.
+    fn written_dense_from(&self) -> Offset {
+        match self.point.uncompacted {
+            _ if !self.may_have_holes => 0,
+            Some(uncompacted) if self.lost_power => uncompacted,
+            _ => Offset::MAX,
+        }
+    }
+
+    /// Opens a log that was not closed cleanly: reads every segment that reaches above the
+    /// recovery point.
+    pub(crate) fn recover(
+        &mut self,
+        listing: &Listing,
+        recovery_point: Offset,
+        start: Offset,
+        replay: &mut Replay,
+    ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
+        let logs: Vec<(Offset, u64)> = listing.logs().collect();
+        let first = first_read(&logs, recovery_point);
+        let first = self.first_with_a_hole(logs.get(..=first).unwrap_or(&logs))?.unwrap_or(first);
+        let mut sealed: Vec<_> =
+            logs.iter().take(first).map(|(base, len)| self.sealed(*base, *len)).collect();
+        let (mut last, mut end_before) = (None, None);
+        // A loss of power may bring back some of the deleted segments. They need not be complete.
+        let owed = if self.lost_power && recovery_point <= start { 0 } else { recovery_point };
+        for (index, (base, _)) in logs.iter().enumerate().skip(first) {
+            let next = logs.get(index.saturating_add(1)).map(|(base, _)| *base);
+            let rules = self.rules(next, recovery_point);
+            let mut found = recover_segment(&self.dir, *base, rules, replay)?;
+            let scanned = self.recovery.scanned_bytes.saturating_add(found.scanned_bytes);
+            self.recovery.scanned_bytes = scanned;
+            let whole = self.is_whole(&found, next);
+            if !whole || (next.is_none() && found.end < owed) {
+                self.judge(*base, &found, next, owed)?;
+            }
+            self.check_start(*base, &found, end_before.replace(found.end))?;
+            if whole && self.keeps_gaps() {
+                self.cover(*base, &mut found, next)?;
+            }
+            let later = logs.get(index.saturating_add(1)..).unwrap_or_default();
+            self.cut(*base, &found, if whole { &[] } else { later })?;
+            if next.is_some() && whole {
+                found.cadence.finish(&found.indexes);
+                self.dir.store_indexes(*base, &found.indexes)?;
+                sealed.push(self.sealed(*base, found.valid_bytes));
+                self.trust(*base)?;
+                continue;
+            }
+            last = Some((*base, found));
+            break;
+        }
+        let (writer, end) = match last {
+            Some((base, mut found)) if found.end < recovery_point && self.keeps_gaps() => {
+                self.cover(base, &mut found, Some(recovery_point))?;
+                found.cadence.finish(&found.indexes);
+                self.dir.store_indexes(base, &found.indexes)?;
+                self.trust(base)?;
+                sealed.push(self.sealed(base, found.valid_bytes));
+                let now = self.config.clock.monotonic();
+                let writer = begin_segment(
+                    &self.dir,
+                    &self.config,
+                    recovery_point,
+                    now,
+                    WhenFull::UseReserve,
+                )?;
+                (writer, recovery_point)
+            }
+            // The recovery point was wrong: a lower one does not vouch for what it did.
+            Some((_, found)) if first_read(&logs, found.end) < first => {
+                replay.forget();
+                return self.recover(&Listing::read(&self.dir)?, found.end, start, replay);
+            }
+            Some((base, found)) => {
+                let stored = self.dir.store_indexes(base, &found.indexes)?;
+                let end = found.end;
+                (self.writer(base, found, stored)?, end)
+            }
+            None => self.begin_log(start, recovery_point)?,
+        };
+        self.trust(writer.segment.base)?;
+        self.sync_dir()?;
+        Ok((writer, sealed, end))
+    }
+
+    pub(crate) fn rules(&self, next: Option<Offset>, trusted: Offset) -> ScanRules {
+        let dense_from = if self.may_have_holes || self.keeps_gaps() { Offset::MAX } else { 0 };
+        ScanRules { limit: next.unwrap_or(Offset::MAX), trusted, dense_from }
+    }
+
+    /// Writes down that everything is synced. On a full disk a lower point may stay: the next
+    /// recovery begins there.
+    pub(crate) fn reach_recovery_point(&self, before: Offset, end: Offset) -> Result<()> {
+        match self.checkpoints.set(Checkpoint::RecoveryPoint, end) {
+            Err(error) if before <= end && error.kind() == ErrorKind::StorageFull => {
+                let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
+                self.dir.events.emit(&Event::CheckpointFailed { path, error: error.to_string() });
+                Ok(())
+            }
+            stored => stored,
+        }
+    }
+
+    /// A directory without a segment is a new log, unless it is known to have had records.
+    fn begin_log(&mut self, start: Offset, recovery_point: Offset) -> Result<(Writer, Offset)> {
+        // A log that never had a record has nothing to be recovered.
+        self.recovery.clean_shutdown =
+            (start, recovery_point) == (0, 0) && self.recovery.truncated_at.is_none();
+        if recovery_point > start && self.config.on_corruption != OnCorruption::Truncate {
+            return Err(Error::Corrupt(Box::new(Corruption {
+                path: self.dir.path_of(SegmentFile::live(start, Kind::Log)),
+                position: 0,
+                offset: Some(start),
+                reason: CorruptionKind::MissingData { expected: recovery_point, found: start },
+            })));
+        }
+        let now = self.config.clock.monotonic();
+        Ok((begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?, start))
+    }
+
+    /// Whether offsets whose records are gone stay without any.
+    fn keeps_gaps(&self) -> bool {
+        self.config.on_corruption == OnCorruption::Quarantine
+    }
+
+    /// Whether a segment can be followed by the one after it, which begins at `next`: no offset is
+    /// missing between them that must have a batch. Zeros in the place of offsets are never right.
+    fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
+        let gap = next.filter(|next| found.end < *next);
+        match found.tail {
+            Tail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
+            Tail::Zeros => gap.is_none(),
+            Tail::Torn(_) | Tail::Damaged(_) => false,
+        }
+    }
+
+    /// Covers the offsets after a segment with an empty batch: they are known to be lost, and no
+    /// later opening may report them as a new loss.
+    fn cover(&self, base: Offset, found: &mut Recovered, next: Option<Offset>) -> Result<()> {
+        let Some(next) = next.filter(|next| *next <= base.saturating_add(SPAN)) else {
+            return Ok(());
+        };
+        let Some((header, batch)) = placeholder(found.end..next, -1)? else { return Ok(()) };
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.open_log(base)?;
+        file.write_all_at(&batch, found.valid_bytes).map_err(|e| Error::io("write", &path, e))?;
+        if !self.may_have_holes {
+            let (position, offset) = (found.valid_bytes, Some(found.end));
+            let reason = CorruptionKind::OffsetsMissing { from: found.end, to: next };
+            self.dir.events.emit(&Event::CorruptionFound(Corruption {
+                path,
+                position,
+                offset,
+                reason,
+            }));
+        }
+        found.take(found.valid_bytes, &header);
+        found.file_bytes = found.file_bytes.max(found.valid_bytes);
+        Ok(())
+    }
+
+    /// The first of these segments, none of which recovery need read but the last, with a hole
+    /// before the one after it: that one is gone, or its end is.
+    fn first_with_a_hole(&self, logs: &[(Offset, u64)]) -> Result<Option<usize>> {
+        for (index, ((base, bytes), (next, _))) in logs.iter().zip(logs.iter().skip(1)).enumerate()
+        {
+            // Where gaps are kept, it is covered as one.
+            if *next > self.written_dense_from()
+                && end_of_sealed(&self.dir, *base, *bytes)?.is_some_and(|end| end < *next)
+            {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides whether what follows the valid part of a segment may be cut off.
+    fn judge(
+        &self,
+        base: Offset,
+        found: &Recovered,
+        next: Option<Offset>,
+        recovery_point: Offset,
+    ) -> Result<()> {
+        let has_later_segments = next.is_some();
+        let explained = found.end >= recovery_point
+            && match found.tail {
+                Tail::Clean => self.lost_power,
+                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
+                Tail::Damaged(_) => self.lost_power,
+            };
+        // What was to be quarantined has been: what is left of it is a gap.
+        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        if explained
+            || self.config.on_corruption == OnCorruption::Truncate
+            || (missing && self.keeps_gaps())
+        {
+            return Ok(());
+        }
+        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
+        Err(damage(&self.dir, base, found, next, recovery_point))
+    }
+
+    /// Fails for a file without a batch that does not begin at the end of the log before it,
+    /// unless it can be a segment.
+    fn check_start(&self, base: Offset, found: &Recovered, before: Option<Offset>) -> Result<()> {
+        let is_apart = found.valid_bytes == 0 && before.is_some_and(|end| end < base);
+        if is_apart { self.check_begins(base) } else { Ok(()) }
+    }
+
+    /// Fails for a file that only has the name of a segment. Where it does not begin at the end
+    /// of the log, no torn write explains it, and it is neither cut nor removed, unless that is
+    /// chosen.
+    fn check_begins(&self, base: Offset) -> Result<()> {
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let file = self.dir.open_log(base)?;
+        let begins = begins_segment(&*file, base).map_err(|e| Error::io("read", &path, e))?;
+        if begins || self.config.on_corruption == OnCorruption::Truncate {
+            return Ok(());
+        }
+        let reason = CorruptionKind::Malformed(NOT_A_SEGMENT);
+        Err(Error::Corrupt(Box::new(Corruption { path, position: 0, offset: None, reason })))
+    }
+
+    /// Fails for a segment behind a gap that has no batch: it is the one that does not belong
+    /// there, and not the sound segment before it.
+    fn check_follows(&self, base: Offset, end: Offset) -> Result<()> {
+        self.check_begins(base)?;
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        let fail = |e| Error::io("read", &path, e);
+        let file = self.dir.open_log(base)?;
+        let bytes = file.len().map_err(fail)?;
+        let first = BatchStream::new(file, 0, base).advance(bytes, Offset::MAX).map_err(fail)?;
+        if matches!(first, Step::Batch(_)) {
+            return Ok(());
+        }
+        let reason = CorruptionKind::OffsetsMissing { from: end, to: base };
+        let corruption = Corruption { path, position: 0, offset: Some(end), reason };
+        Err(Error::Corrupt(Box::new(corruption)))
+    }
+
+    /// Judges where the log begins. Says whether all that is left of it was removed.
+    ///
+    /// The start is stored before anything below it goes, and that of a log which begins elsewhere
+    /// before a recovery point of ours is. So behind the start, nothing is missing that was not
+    /// lost: with the power, if it was not synced.
+    pub(crate) fn settle_front(
+        &mut self,
+        listing: &Listing,
+        start: Offset,
+        is_clean: bool,
+    ) -> Result<bool> {
+        let Some((first, _)) = listing.logs().next().filter(|(first, _)| *first > start) else {
+            return Ok(false);
+        };
+        if is_clean || self.point.uncompacted.is_none() || self.point.is_doubted {
+            return self.checkpoints.note(Checkpoint::Start, first).map(|()| false);
+        }
+        let path = self.dir.path_of(SegmentFile::live(first, Kind::Log));
+        // The name of the very first segment was synced when the log was made.
+        let is_explained = self.lost_power && start > 0 && self.point.synced <= start;
+        if is_explained && !self.keeps_gaps() {
+            let bytes = self.remove_segments(&listing.logs().collect::<Vec<_>>())?;
+            self.note_cut(path, 0, bytes, start);
+            return Ok(true);
+        }
+        let reason = CorruptionKind::OffsetsMissing { from: start, to: first };
+        let lost = Corruption { path, position: 0, offset: Some(start), reason };
+        if self.config.on_corruption == OnCorruption::Fail {
+            return Err(Error::Corrupt(Box::new(lost)));
+        }
+        self.dir.events.emit(&Event::CorruptionFound(lost));
+        self.checkpoints.note(Checkpoint::Start, first).map(|()| false)
+    }
+
+    /// Removes segments, the last first, and returns how many bytes they had.
+    fn remove_segments(&self, segments: &[(Offset, u64)]) -> Result<u64> {
+        segments.iter().try_for_each(|(base, _)| self.check_begins(*base))?;
+        for (base, _) in segments.iter().rev() {
+            for kind in [Kind::TxnIndex, Kind::TimeIndex, Kind::OffsetIndex, Kind::Log] {
+                let path = self.dir.path_of(SegmentFile::live(*base, kind));
+                match self.dir.fs.remove(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(|e| Error::io("remove", &path, e))?,
+                }
+            }
+            self.sync_dir()?;
+        }
+        Ok(segments.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes)))
+    }
+
+    /// Cuts a segment to its valid part, and removes the segments after it.
+    fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
+        let dropped = match found.tail {
+            Tail::Clean | Tail::Zeros => 0,
+            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+        };
+        let dropped = dropped.saturating_add(self.remove_segments(later)?);
+        let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
+        if found.file_bytes != found.valid_bytes {
+            let file = self.dir.open_log(base)?;
+            file.set_len(found.valid_bytes).map_err(|e| Error::io("truncate", &path, e))?;
+        }
+        if dropped > 0 {
+            self.note_cut(path, found.valid_bytes, dropped, found.end);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note_cut(&mut self, path: PathBuf, position: u64, bytes: u64, end: Offset) {
+        self.recovery.truncated_bytes = self.recovery.truncated_bytes.saturating_add(bytes);
+        self.recovery.truncated_at = Some((path.clone(), position));
+        self.dir.events.emit(&Event::TailTruncated { path, position, bytes, end });
+    }
+}

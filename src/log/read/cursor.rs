@@ -1,0 +1,399 @@
+//! Going through the batches of a log in order, across segments, without a lock.
+
+use crate::error::{CorruptionKind, Error, Result};
+use crate::event::Event;
+use crate::log::inner::Shared;
+use crate::log::state::segment_list::View;
+use crate::record::{BatchHeader, BatchRef};
+use crate::segment::Segment;
+use crate::segment::name::Kind;
+use crate::segment::scan::{BUFFER_BYTES, BatchStream, Step};
+use crate::types::{Offset, StartAt};
+use std::io;
+use std::sync::Arc;
+
+/// A place in the log, and what has been read ahead from there.
+///
+/// A cursor holds the segment that it is in, and no other: it looks at the list of segments to go
+/// on to the next one, and does not keep the list. If anything was truncated or compacted since,
+/// the cursor drops what it has read ahead and looks up its place again, so no reader sees a
+/// mixture of the log before and after.
+///
+/// On a read-only log a truncation is found out only by looking at the files: after each read of a
+/// file, and with the batch that was returned last. If that is gone, the reader has returned
+/// records that were truncated, and does not go on with those of another history.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    shared: Arc<Shared>,
+    /// The generation of the list of segments, loaded before the last look at it.
+    generation: u64,
+    revision: u64,
+    /// The segment being read. `None` before the first read, after a revision, and once the log is
+    /// closed.
+    at: Option<Place>,
+    /// The next offset to be read.
+    next: Offset,
+    /// The number of bytes to read at a time.
+    read_ahead: usize,
+    /// The memory of the last place, for the next one.
+    spare: Vec<u8>,
+    trail: Trail,
+}
+
+/// What a cursor has read of a log that another process may truncate.
+#[derive(Debug, Default)]
+struct Trail {
+    /// How many truncations had been noticed when `found` was read.
+    truncations: u64,
+    /// The batch found last, and the one before it.
+    found: Option<BatchHeader>,
+    passed: Option<BatchHeader>,
+}
+
+impl Trail {
+    fn push(&mut self, header: BatchHeader, next: Offset) {
+        self.passed = self.last_read(next);
+        self.found = Some(header);
+    }
+
+    /// The last batch below an offset.
+    fn last_read(&self, next: Offset) -> Option<BatchHeader> {
+        self.found.filter(|found| found.base_offset < next).or(self.passed)
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    /// The base of the next segment, which no change but a revision moves. `None` in the last.
+    next_base: Option<Offset>,
+    stream: BatchStream,
+}
+
+impl Cursor {
+    pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
+        let revision = shared.revision();
+        let generation = shared.generation();
+        let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
+        let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
+        Cursor { shared, generation, revision, at: None, next, read_ahead, spare, trail }
+    }
+
+    /// Reads at most this much at a time, but for batches that are larger.
+    pub(crate) fn reading_ahead(mut self, bytes: usize) -> Cursor {
+        self.read_ahead = bytes.min(BUFFER_BYTES);
+        self
+    }
+
+    /// Leaves the place, keeping its memory. The next step looks it up again.
+    pub(crate) fn leave(&mut self) {
+        if let Some(place) = self.at.take() {
+            self.spare = place.stream.into_buffer();
+        }
+    }
+
+    /// Leaves the place if the list of segments has changed. The segment may have been deleted,
+    /// and would keep its room on disk until the next read.
+    pub(crate) fn leave_if_changed(&mut self) {
+        if self.check_open().is_ok() && self.shared.generation() != self.generation {
+            self.leave();
+        }
+    }
+
+    /// Fails when the log is closed, and releases the segment then.
+    fn check_open(&mut self) -> Result<()> {
+        self.shared.check_readable().inspect_err(|_| {
+            self.at = None;
+            self.spare = Vec::new();
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The next offset to be read.
+    pub(crate) fn offset(&self) -> Offset {
+        self.next
+    }
+
+    /// The revision of the log that what was read is of.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the log was truncated or compacted since the last batch was read.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.shared.revised_since(self.revision)
+    }
+
+    /// Fails when the log is closed, or the next offset not in it.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.check_open()?;
+        self.shared.check_range(self.next)
+    }
+
+    /// Returns the offset that a start means.
+    pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
+        self.check_open()?;
+        self.shared.resolve(start)
+    }
+
+    /// Goes to an offset, which the next read looks up.
+    pub(crate) fn seek(&mut self, offset: Offset) {
+        self.next = offset;
+        self.leave();
+        (self.trail.found, self.trail.passed) = (None, None);
+    }
+
+    /// Takes the offsets up to here as read.
+    pub(crate) fn pass(&mut self, next: Offset) {
+        self.next = self.next.max(next);
+    }
+
+    /// Leaves the place if anything was truncated or compacted.
+    fn note_revision(&mut self) {
+        let revision = self.shared.revision();
+        if revision != self.revision {
+            self.revision = revision;
+            self.leave();
+        }
+    }
+
+    /// Returns the list of segments. Drop it before the cursor waits.
+    fn look(&mut self) -> Result<Arc<View>> {
+        // The counters first: a list that is newer than they say is looked up once more.
+        self.note_revision();
+        self.generation = self.shared.generation();
+        self.shared.view()
+    }
+
+    /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
+    /// of the log.
+    ///
+    /// The batch is [`batch`](Cursor::batch) until the next step.
+    pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
+        loop {
+            self.check_open()?;
+            if self.shared.revised_since(self.revision) {
+                self.note_revision();
+            }
+            if self.at.is_none() {
+                let placed = {
+                    let view = self.look()?;
+                    // After the list: one without the deleted segments comes with the new start.
+                    self.shared.check_range(self.next)?;
+                    self.check_trail(&view).and_then(|()| self.place(&view))
+                };
+                // What was not found may have been truncated away: then the list is old.
+                if self.shared.revised_since(self.revision) {
+                    self.leave();
+                    continue;
+                }
+                let found = match placed {
+                    Ok(found) => found,
+                    Err(error) => match self.unless_revised(error) {
+                        Some(error) => return Err(error),
+                        None => continue,
+                    },
+                };
+                if !found {
+                    if self.more_was_written()? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+            }
+            let result = self.step();
+            if self.shared.revised_since(self.revision) {
+                self.leave();
+                continue;
+            }
+            match result {
+                Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
+                Ok(Stepped::Batch(header)) => {
+                    if self.shared.is_read_only() {
+                        self.trail.push(header, self.next);
+                    }
+                    return Ok(Some(header));
+                }
+                Ok(Stepped::NextSegment) => continue,
+                Ok(Stepped::End) if self.more_was_written()? => continue,
+                Ok(Stepped::End) => return Ok(None),
+                Err(error) => {
+                    let Some(error) = self.unless_revised(error) else { continue };
+                    if let Error::Corrupt(corruption) = &error {
+                        self.shared.emit(&Event::CorruptionFound((**corruption).clone()));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The error, unless it came of what was truncated, compacted or deleted meanwhile: then the
+    /// place is left.
+    fn unless_revised(&mut self, error: Error) -> Option<Error> {
+        let error = self.explain(error);
+        // A file may be missing that the next list does not need.
+        let outdated = self.is_outdated()
+            || (error.is_not_found() && self.shared.generation() != self.generation);
+        if outdated {
+            self.leave();
+        }
+        (!outdated).then_some(error)
+    }
+
+    /// On a read-only log, fails when the batch that was returned last was truncated.
+    fn check_trail(&mut self, view: &View) -> Result<()> {
+        let truncations = self.shared.truncations();
+        if truncations == self.trail.truncations {
+            return Ok(());
+        }
+        if let Some(read) = self.trail.last_read(self.next) {
+            let index = view.find(read.base_offset);
+            let limit = view.limit(index, self.shared.end());
+            let segment = view.segments.get(index);
+            let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
+            if now.is_err() {
+                self.shared.refresh()?;
+            }
+            // Nothing can be said of a batch that was deleted since.
+            let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
+            if read.last_offset() >= start && now? != Some(read) {
+                return Err(self.shared.outside(self.next, start, end));
+            }
+        }
+        self.trail.truncations = truncations;
+        Ok(())
+    }
+
+    /// The batch the last step found.
+    pub(crate) fn batch(&self) -> Option<BatchRef<'_>> {
+        self.at.as_ref()?.stream.batch()
+    }
+
+    /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
+    /// is where it is found out that its writer has cut or compacted it.
+    fn explain(&self, error: Error) -> Error {
+        match self.shared.refresh() {
+            Ok(()) => self.shared.unless_deleted(self.next, error),
+            Err(_) => self.shared.unless_closed(error),
+        }
+    }
+
+    /// On a read-only log, looks whether its writer has added anything.
+    fn more_was_written(&self) -> Result<bool> {
+        if !self.shared.is_read_only() {
+            return Ok(false);
+        }
+        let before = (self.shared.end(), self.shared.generation());
+        self.shared.refresh()?;
+        Ok((self.shared.end(), self.shared.generation()) != before)
+    }
+
+    /// Looks up the next offset; false when there is nothing at or after it.
+    fn place(&mut self, view: &View) -> Result<bool> {
+        let end = self.shared.end();
+        if self.next >= end {
+            return Ok(false);
+        }
+        let mut index = view.find(self.next);
+        while let Some(segment) = view.segments.get(index) {
+            let limit = view.limit(index, end);
+            let located = segment.locate(self.next, limit)?;
+            if let Some(located) = located {
+                let stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+                    .with_buffer(std::mem::take(&mut self.spare), self.read_ahead);
+                let next_base = view.base_after(index);
+                self.at = Some(Place { segment: Arc::clone(segment), next_base, stream });
+                return Ok(true);
+            }
+            index = index.saturating_add(1);
+        }
+        Ok(false)
+    }
+
+    fn step(&mut self) -> Result<Stepped> {
+        let Some(place) = &mut self.at else { return Ok(Stepped::End) };
+        let bytes = place.segment.published();
+        let mut limit = place.limit(&self.shared);
+        let fills = place.stream.fills();
+        loop {
+            let step = place.stream.advance(bytes, limit);
+            if place.stream.fills() != fills {
+                self.shared.recheck()?;
+            }
+            return match step {
+                Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
+                Ok(Step::End) => self.step_segment(),
+                Ok(Step::Damaged(
+                    damage @ CorruptionKind::OffsetsOverlapNext { limit: at, .. },
+                )) if at == limit && self.shared.settled_end() > at => {
+                    // The batch was published a moment before the end of the log was. Where the
+                    // limit is the base of the next segment, it stays, and this is damage.
+                    limit = place.limit(&self.shared);
+                    if limit == at {
+                        return Err(place.damage(damage));
+                    }
+                    continue;
+                }
+                Ok(Step::Damaged(damage)) => Err(place.damage(damage)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    let found = place.stream.position();
+                    Err(place.damage(CorruptionKind::FileTruncated { expected: bytes, found }))
+                }
+                Err(error) => Err(Error::io("read", &place.segment.path(Kind::Log), error)),
+            };
+        }
+    }
+
+    /// Goes on to the next segment, if there is one.
+    fn step_segment(&mut self) -> Result<Stepped> {
+        let is_last = self.at.as_ref().is_some_and(|place| place.next_base.is_none());
+        if is_last && self.shared.generation() == self.generation {
+            self.shared.check_range(self.next)?;
+            return Ok(Stepped::End);
+        }
+        let view = self.look()?;
+        let Some(place) = &mut self.at else { return Ok(Stepped::NextSegment) };
+        let index = view.find(place.segment.base);
+        let here = view.segments.get(index);
+        // Another one in its place may have grown before it was closed, or hold what others held
+        // that are gone.
+        if !here.is_some_and(|here| Arc::ptr_eq(here, &place.segment)) {
+            self.leave();
+            return Ok(Stepped::NextSegment);
+        }
+        // What follows may have been deleted: then the next there is lies behind a gap.
+        self.shared.check_range(self.next)?;
+        let behind = index.saturating_add(1);
+        let Some(next) = view.segments.get(behind) else {
+            place.next_base = None;
+            return Ok(Stepped::End);
+        };
+        // If it cannot be opened, the place stays as it is.
+        let file = next.file()?;
+        let lowest = place.stream.lowest().max(next.base);
+        place.stream.seek(file, 0, lowest);
+        (place.segment, place.next_base) = (Arc::clone(next), view.base_after(behind));
+        Ok(Stepped::NextSegment)
+    }
+}
+
+enum Stepped {
+    Batch(BatchHeader),
+    NextSegment,
+    End,
+}
+
+impl Place {
+    /// Returns the limit of the segment's offsets.
+    fn limit(&self, shared: &Shared) -> Offset {
+        self.next_base.unwrap_or_else(|| shared.end())
+    }
+
+    fn damage(&self, damage: CorruptionKind) -> Error {
+        self.segment.corrupt(self.stream.position(), Some(self.stream.lowest()), damage)
+    }
+}

@@ -1,0 +1,291 @@
+//! One-shot reads, and the start of a reader.
+
+pub(crate) mod cursor;
+pub(crate) mod lookup;
+pub(crate) mod reader;
+pub(crate) mod refresh;
+pub(crate) mod stats;
+pub(crate) mod survey;
+pub(crate) mod tail;
+pub(crate) mod verify;
+
+use crate::error::{CorruptionKind, Result};
+use crate::log::inner::Shared;
+use crate::log::read::cursor::Cursor;
+use crate::log::state::segment_list::View;
+use crate::record::{BatchHeader, DecodeBuffer, RecordBatch, StoredRecord};
+use crate::segment::scan::BatchStream;
+use crate::types::{Offset, StartAt};
+use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// The limits of a [`read`](crate::Log::read).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadLimits {
+    /// The largest size of the batches in bytes. If the first batch is larger, it is returned all
+    /// the same: a read below the end of the log always returns a batch.
+    pub max_bytes: usize,
+}
+
+impl ReadLimits {
+    /// Limits a read to this many bytes, and at least one batch.
+    #[must_use]
+    pub const fn bytes(max_bytes: usize) -> ReadLimits {
+        ReadLimits { max_bytes }
+    }
+}
+
+/// 1 MiB: Kafka's `max.partition.fetch.bytes`.
+impl Default for ReadLimits {
+    fn default() -> ReadLimits {
+        ReadLimits::bytes(1 << 20)
+    }
+}
+
+/// The result of a [`read`](crate::Log::read): whole batches in the order of their offsets.
+///
+/// ```
+/// use annals::{Log, LogConfig, ReadLimits, fs::MemFs};
+///
+/// let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new()))?;
+/// log.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let fetched = log.read(1, ReadLimits::default())?;
+/// assert_eq!(fetched.batches().count(), 1); // stored bytes, from offset 0 on
+/// let records = fetched.records()?; // decoded, from offset 1 on
+/// assert_eq!(records[0].value_str(), Some("b"));
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The batches, back to back, as they are stored; their checksums have been verified.
+    /// The first may begin below the requested offset.
+    pub bytes: Bytes,
+    /// The offset for the next read: after the last batch.
+    pub next_offset: Offset,
+    /// The end of the log when this was read.
+    pub end: Offset,
+    from: Offset,
+    max_decompressed_bytes: usize,
+}
+
+impl Fetched {
+    /// Returns whether there was nothing to read: no record lies between the requested offset and
+    /// the end of the log.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Returns an iterator over the batches, which share the memory of [`bytes`](Fetched::bytes).
+    pub fn batches(&self) -> impl Iterator<Item = RecordBatch> + use<> {
+        let mut rest = self.bytes.clone();
+        std::iter::from_fn(move || {
+            let size = BatchHeader::parse(&rest).ok()?.size_bytes();
+            let batch = rest.split_to(size.min(rest.len()));
+            RecordBatch::parse_unverified(batch).ok()
+        })
+    }
+
+    /// Returns the records from the requested offset on, without control records.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) and
+    /// [`Error::InvalidBatch`](crate::Error::InvalidBatch) when a batch cannot be decoded.
+    pub fn records(&self) -> Result<Vec<StoredRecord>> {
+        let mut scratch = DecodeBuffer::new(self.max_decompressed_bytes);
+        let mut records = Vec::new();
+        for batch in self.batches().filter(|batch| !batch.header().is_control()) {
+            let mut stored = batch.records_with(&mut scratch)?.into_iter();
+            stored.skip_to_offset(self.from)?;
+            for record in stored {
+                records.push(record?);
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// The buffers of a point read, kept for the thread's next one.
+#[derive(Default)]
+struct PointRead {
+    buffer: Vec<u8>,
+    scratch: Option<DecodeBuffer>,
+}
+
+crate::sync::thread_local! {
+    static POINT_READ: Cell<PointRead> = const { Cell::new(PointRead { buffer: Vec::new(), scratch: None }) };
+}
+
+/// Memory kept from one point read to the next goes back to the system above this size.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Shared {
+    /// Returns the offset with which a reader begins.
+    pub(crate) fn resolve(&self, start: StartAt) -> Result<Offset> {
+        self.check_readable()?;
+        self.refresh()?;
+        match start {
+            StartAt::Earliest => Ok(self.start()),
+            StartAt::Latest => Ok(self.end()),
+            StartAt::Offset(offset) => self.check_range(offset).map(|()| offset),
+            StartAt::Time(at) => {
+                Ok(self.offset_for_time(at)?.map_or_else(|| self.end(), |(offset, _)| offset))
+            }
+        }
+    }
+
+    /// Returns the record at an offset; `None` if compaction removed it, or a control record is
+    /// there.
+    pub(crate) fn get(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+        self.check_readable()?;
+        self.refresh()?;
+        loop {
+            // Read the revision before the ends: then the ends belong to this revision or a later
+            // one.
+            let revision = self.revision();
+            if offset >= self.end() || offset < self.start() {
+                return Err(self.out_of_range(offset));
+            }
+            let found = self.find_record(offset);
+            match found {
+                Ok(_) => self.recheck()?,
+                Err(_) => self.refresh()?,
+            }
+            if !self.revised_since(revision) {
+                return found.map_err(|error| self.unless_deleted(offset, error));
+            }
+        }
+    }
+
+    /// Whether a batch lies below what comes behind its segment, as all must; false for one that
+    /// was published a moment before the end of the log was moved.
+    ///
+    /// The base offset stands outside of the checksum: a batch moved upwards would give its
+    /// records the offsets of others.
+    pub(crate) fn is_within(
+        &self,
+        view: &View,
+        index: usize,
+        end: Offset,
+        stream: &BatchStream,
+        header: &BatchHeader,
+    ) -> Result<bool> {
+        let (limit, found) = (view.limit(index, end), header.last_offset());
+        if found < limit {
+            return Ok(true);
+        }
+        let is_last = index.saturating_add(1) == view.segments.len();
+        if is_last && header.base_offset >= end && found < self.settled_end() {
+            return Ok(false);
+        }
+        let Some(segment) = view.segments.get(index) else { return Ok(false) };
+        let damage = CorruptionKind::OffsetsOverlapNext { limit, found };
+        Err(segment.corrupt(stream.position(), Some(stream.lowest()), damage))
+    }
+
+    fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
+        let view = self.view()?;
+        let end = self.end();
+        // A view without the segments below the start is no older than the start.
+        if offset < self.start() {
+            return Err(self.out_of_range(offset));
+        }
+        let mut index = view.find(offset);
+        while let Some(segment) = view.segments.get(index) {
+            let limit = view.limit(index, end);
+            let Some(located) = segment.locate(offset, limit)? else {
+                index = index.saturating_add(1);
+                continue;
+            };
+            let mut kept = POINT_READ.take();
+            let limit_bytes = self.config.max_decompressed_bytes;
+            let mut scratch = kept
+                .scratch
+                .take()
+                .filter(|scratch| scratch.limit_bytes() == limit_bytes)
+                .unwrap_or_else(|| DecodeBuffer::new(limit_bytes));
+            let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+                .with_buffer(kept.buffer, located.batch_bytes());
+            let step = stream.advance(segment.published(), Offset::MAX);
+            let found = segment.batch_of(&stream, step).and_then(|header| match header {
+                Some(header) if !self.is_within(&view, index, end, &stream, &header)? => Ok(None),
+                Some(header) if header.base_offset <= offset && !header.is_control() => {
+                    pick(&stream, &mut scratch, offset)
+                }
+                _ => Ok(None),
+            });
+            let buffer = stream.into_buffer();
+            let buffer = if buffer.len() > KEPT_BYTES { Vec::new() } else { buffer };
+            POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
+            return found;
+        }
+        // A truncation shortens the view before it says so: with it done, the caller looks again.
+        self.settled_end();
+        Ok(None)
+    }
+}
+
+fn pick(
+    stream: &BatchStream,
+    scratch: &mut DecodeBuffer,
+    offset: Offset,
+) -> Result<Option<StoredRecord>> {
+    let Some(batch) = stream.batch() else { return Ok(None) };
+    let mut records = batch.records(scratch)?;
+    records.skip_to_offset(offset)?;
+    let record = records.next().transpose()?;
+    Ok(record.filter(|record| record.offset == offset).map(StoredRecord::from))
+}
+
+/// Reads whole batches from an offset on, as many as the limit allows and at least one.
+///
+/// All of them are of one history: if the log is truncated or compacted meanwhile, they are read
+/// again.
+pub(crate) fn read(shared: &Arc<Shared>, from: Offset, limits: ReadLimits) -> Result<Fetched> {
+    shared.check_readable()?;
+    shared.refresh()?;
+    shared.check_range(from)?;
+    let mut bytes = BytesMut::new();
+    loop {
+        let (revision, seen_end) = (shared.revision(), shared.end());
+        let mut cursor = Cursor::new(Arc::clone(shared), from).reading_ahead(limits.max_bytes);
+        bytes.clear();
+        collect(&mut cursor, limits, &mut bytes)?;
+        // Truncation can leave the last offsets of a log without a record: the next read begins
+        // after them.
+        if bytes.is_empty() {
+            cursor.pass(seen_end);
+        }
+        let end = shared.end();
+        if !shared.revised_since(revision) {
+            return Ok(Fetched {
+                bytes: bytes.freeze(),
+                next_offset: cursor.offset(),
+                end,
+                from,
+                max_decompressed_bytes: shared.config.max_decompressed_bytes,
+            });
+        }
+        shared.check_range(from)?;
+    }
+}
+
+fn collect(cursor: &mut Cursor, limits: ReadLimits, bytes: &mut BytesMut) -> Result<()> {
+    while let Some(header) = cursor.advance()? {
+        let fits = bytes.len().saturating_add(header.size_bytes()) <= limits.max_bytes;
+        if !bytes.is_empty() && !fits {
+            break;
+        }
+        let Some(batch) = cursor.batch() else { break };
+        bytes.extend_from_slice(batch.as_bytes());
+        cursor.pass(header.next_offset());
+        if bytes.len() >= limits.max_bytes {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Reading the directory of a log that another process writes.
+//!
+//! Its writer may change any file meanwhile. A look that finds a file gone or shorter is repeated,
+//! and so is one before and after which the directory differs.
+
+use crate::error::{Corruption, Error, Result};
+use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::files::checkpoint::Checkpoint;
+use crate::log::files::checkpoints::Checkpoints;
+use crate::log::files::listing::Listing;
+use crate::log::files::losses::damage;
+use crate::log::files::snapshots::states_at;
+use crate::log::files::strays::Strays;
+use crate::log::state::follower::anchor::{Anchor, Chain};
+use crate::log::state::follower::open_txns::OpenTxns;
+use crate::log::state::follower::{Ends, Follower, Scan};
+use crate::log::state::segment_list::View;
+use crate::segment::name::{Kind, SegmentFile, Stage};
+use crate::segment::recover::{ScanRules, Tail, recover_segment};
+use crate::segment::{Segment, SegmentDir};
+use crate::types::Offset;
+use std::io;
+use std::sync::Arc;
+
+/// The log files that hold a log, in order: live ones, and replacements in the place of what they
+/// replace. Their writer may be in the middle of putting one there, or have died in it.
+pub(crate) fn log_files(
+    dir: &SegmentDir,
+    listing: &Listing,
+    ends: &mut Ends,
+) -> Result<Vec<(SegmentFile, u64)>> {
+    ends.retain(listing);
+    let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
+    let mut files: Vec<_> = listing.logs().map(live).collect();
+    let Some(&(last, _)) = files.last() else { return Ok(files) };
+    for (file, len) in listing.replacements().filter(|(file, _)| file.kind == Kind::Log) {
+        let covered = file.base..ends.of(dir, file, len)?;
+        // What is appended to is never replaced.
+        if last.base < covered.end {
+            continue;
+        }
+        files.retain(|(live, _)| !covered.contains(&live.base));
+        files.push((file, len));
+    }
+    files.sort_unstable_by_key(|(file, _)| file.base);
+    Ok(files)
+}
+
+/// How often a directory is looked at for a look during which nothing changes. What was seen is as
+/// good if it is whole: the next look finds what has changed.
+const LISTINGS: usize = 8;
+
+/// Whether the same files are there, and those that are closed have the same lengths.
+pub(crate) fn is_same(before: &Listing, now: &Listing) -> bool {
+    let closed = |listing: &Listing| {
+        let mut logs: Vec<_> = listing.logs().collect();
+        logs.pop();
+        logs
+    };
+    now.names_same(before) && closed(now) == closed(before)
+}
+
+/// How often something is tried again because the writer has changed the files meanwhile, before
+/// an error is believed.
+const MOST_TRIES: usize = 16;
+
+fn is_short(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+/// Looks at a directory, and again when its files were not the same before and after.
+pub(crate) fn settled<T>(
+    dir: &SegmentDir,
+    mut look: impl FnMut(&Listing) -> Result<T>,
+) -> Result<T> {
+    let mut tries = 1usize;
+    loop {
+        let listing = Listing::read(dir)?;
+        let seen = look(&listing);
+        // A file that is listed and cannot be found, or is shorter, was changed, whatever is there
+        // now.
+        let vanished = seen.as_ref().is_err_and(|error| error.is_not_found() || is_short(error));
+        let settled = !vanished && is_same(&listing, &Listing::read(dir)?);
+        if settled || tries >= if seen.is_ok() { LISTINGS } else { MOST_TRIES } {
+            return seen;
+        }
+        tries = tries.saturating_add(1);
+    }
+}
+
+/// The segments of a directory as they are now.
+pub(crate) fn survey(
+    dir: &Arc<SegmentDir>,
+    checkpoints: &Checkpoints,
+    config: &LogConfig,
+    ends: &mut Ends,
+) -> Result<(Follower, View)> {
+    settled(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
+}
+
+/// The files behind the end of a log that are none of its segments.
+pub(crate) fn read_strays(
+    dir: &Arc<SegmentDir>,
+    checkpoints: &Checkpoints,
+    config: &LogConfig,
+) -> Result<Vec<Corruption>> {
+    let compacts = config.cleanup_policy.compacts();
+    let look = |listing: &Listing| Strays::of_reader(dir, listing, checkpoints, compacts);
+    Ok(settled(dir, look)?.damage(dir).collect())
+}
+
+fn survey_listed(
+    dir: &Arc<SegmentDir>,
+    listing: &Listing,
+    checkpoints: &Checkpoints,
+    config: &LogConfig,
+    ends: &mut Ends,
+) -> Result<(Follower, View)> {
+    let strays = Strays::of_reader(dir, listing, checkpoints, config.cleanup_policy.compacts())?;
+    let files = log_files(dir, listing, ends)?.into_iter();
+    let (mut strays, mut logs): (Vec<_>, Vec<_>) =
+        files.partition(|(file, _)| strays.contains(file.base));
+    if logs.last().is_some_and(|(last, _)| last.stage != Stage::Live) {
+        // What grows at the end of a log is never a replacement: one is in the middle of being put
+        // in place, and only an opening for writing tells what lies behind it.
+        logs.append(&mut strays);
+    }
+    let Some((&(last, _), sealed)) = logs.split_last() else {
+        listing.check(dir)?;
+        return Err(Error::NotALog {
+            path: dir.path.as_path().into(),
+            reason: "it holds no segment; give the directory of a log, or open it for writing to make one",
+        });
+    };
+    let segment = |(file, bytes): &(SegmentFile, u64)| {
+        let (dir, base) = (Arc::clone(dir), file.base);
+        Arc::new(match file.stage {
+            Stage::Swap => Segment::replacement(dir, base, *bytes, None),
+            _ => Segment::sealed(dir, base, *bytes),
+        })
+    };
+    let mut segments: Vec<_> = sealed.iter().map(segment).collect();
+    let mut transactions = OpenTxns::at(dir, last.base)?;
+    let scan = scan_last(dir, last.base, checkpoints, config.on_corruption, &mut transactions)?;
+    let mut follower = Follower::new(dir, last.base, scan, transactions, ends.clone())?;
+    follower.strays = strays;
+    if follower.anchor.is_none() && follower.position > 0 {
+        follower.anchor = Anchor::of_segment(&follower.segment, Offset::MAX)?;
+    }
+    if follower.anchor.is_none()
+        && let Some(before) = segments.iter().rfind(|segment| segment.published() > 0)
+    {
+        follower.anchor = Anchor::of_segment(before, last.base)?;
+    }
+    segments.push(Arc::clone(&follower.segment));
+    Ok((follower, View { segments }))
+}
+
+/// Where a log with these segments begins.
+pub(crate) fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
+    let first = view.segments.first().map_or(0, |first| first.base);
+    Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
+}
+
+/// How often a segment that looks damaged is looked at before that is believed.
+const LOOKS: usize = 3;
+
+/// Reads the last segment up to where its batches end.
+///
+/// The writer may be in the middle of a batch, which is no damage. But valid batches behind that
+/// place, or an end below what was synced, are, unless the writer went on while it was read: so it
+/// is read again. And what was truncated meanwhile is read again until it was not.
+fn scan_last(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    checkpoints: &Checkpoints,
+    choice: OnCorruption,
+    transactions: &mut OpenTxns,
+) -> Result<Scan> {
+    let (mut looks, mut tries) = (0usize, 0usize);
+    loop {
+        tries = tries.saturating_add(1);
+        let is_last_try = tries >= MOST_TRIES;
+        let recovery_point = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
+        let mut chain = Chain::new(dir, base, transactions);
+        let found = match recover_segment(dir, base, ScanRules::NONE, &mut chain) {
+            // It became shorter than it was when the scan began.
+            Err(error) if is_short(&error) && !is_last_try => continue,
+            found => found?,
+        };
+        if chain.is_broken && !is_last_try {
+            continue;
+        }
+        let is_damaged = matches!(found.tail, Tail::Damaged(_));
+        if choice == OnCorruption::Truncate || (!is_damaged && found.end >= recovery_point) {
+            return Ok(Scan { found, last: chain.last });
+        }
+        // A truncation lowers the recovery point before it removes anything, and more may have
+        // been appended since.
+        let recovery_point_now = checkpoints.get(Checkpoint::RecoveryPoint)?.unwrap_or(0);
+        let last = Listing::read(dir)?.logs().last();
+        if !is_damaged && last.is_some_and(|(last, _)| last > base) {
+            // What was synced lies in the segments behind it.
+            return Ok(Scan { found, last: chain.last });
+        }
+        let has_grown = last.is_some_and(|(_, len)| len > found.file_bytes);
+        let was_changed = recovery_point_now != recovery_point || has_grown;
+        if !is_damaged && was_changed && !is_last_try {
+            continue;
+        }
+        looks = looks.saturating_add(1);
+        if looks == LOOKS {
+            let behind = scan_unsynced(dir, base, recovery_point, transactions)?;
+            return behind.ok_or_else(|| damage(dir, base, &found, None, recovery_point));
+        }
+    }
+}
+
+/// Reads a damaged last segment as it is opened for writing: the synced part is not read, if its
+/// indexes agree with it. A read of damage there reports it.
+fn scan_unsynced(
+    dir: &Arc<SegmentDir>,
+    base: Offset,
+    trusted: Offset,
+    transactions: &mut OpenTxns,
+) -> Result<Option<Scan>> {
+    // The damage may hide that a transaction ends. The snapshot of a close knows.
+    if transactions.first().is_some() && states_at(dir, trusted)?.is_empty() {
+        return Ok(None);
+    }
+    let mut behind = OpenTxns::at(dir, trusted)?;
+    let rules = ScanRules { trusted, ..ScanRules::NONE };
+    let found = recover_segment(dir, base, rules, &mut behind)?;
+    let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= trusted;
+    if !is_sound {
+        return Ok(None);
+    }
+    *transactions = behind;
+    Ok(Some(Scan { found, last: None }))
+}

@@ -1,0 +1,208 @@
+//! Reading everything, to find all damage there is.
+
+use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
+use crate::log::files::losses::lost_since_close;
+use crate::log::inner::Shared;
+use crate::log::read::survey::read_strays;
+use crate::log::state::segment_list::View;
+use crate::record::DecodeBuffer;
+use crate::segment::dir::MISSING;
+use crate::segment::index::Indexes;
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::{Segment, SegmentScan};
+use crate::types::{Offset, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Shared {
+    /// Checks every batch, every record and every index entry that is stored.
+    pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
+        self.check_readable()?;
+        self.refresh()?;
+        let (mut found, mut from) = (Vec::new(), 0);
+        // Not what is appended meanwhile, which may be more than can be read.
+        let until = self.end();
+        while from <= until {
+            let (damage, next) = self.verify_next(from)?;
+            found.extend(damage);
+            let Some(next) = next else { break };
+            from = next;
+        }
+        if self.is_read_only() {
+            let strays = read_strays(&self.dir, &self.checkpoints, &self.config);
+            found.extend(strays.map_err(|error| self.unless_closed(error))?);
+            let lost = lost_since_close(&self.dir, &self.checkpoints);
+            found.extend(lost.map_err(|error| self.unless_closed(error))?);
+        }
+        Ok(found)
+    }
+
+    /// Checks the segment in which an offset lies, or the last. Says where the one after it
+    /// begins.
+    ///
+    /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
+    fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
+        loop {
+            let revision = self.revision();
+            let (found, next) = self.unrevised(|view, end| self.verify_in(view, end, from))?;
+            // The writer of a read-only log may have replaced files under it.
+            if found.is_empty() || !self.is_read_only() {
+                return Ok((found, next));
+            }
+            self.refresh()?;
+            if !self.revised_since(revision) {
+                return Ok((found, next));
+            }
+        }
+    }
+
+    fn verify_in(
+        &self,
+        view: Arc<View>,
+        end: Offset,
+        from: Offset,
+    ) -> Result<(Vec<Corruption>, Option<Offset>)> {
+        let mut found = Vec::new();
+        let behind = view.segments.iter().skip(1).position(|segment| segment.base > from);
+        let index = behind.unwrap_or(view.segments.len().saturating_sub(1));
+        let next = view.segments.get(index.saturating_add(1)).map(|segment| segment.base);
+        let Some(segment) = view.segments.get(index).map(Arc::clone) else {
+            return Ok((found, next));
+        };
+        let bytes = segment.published();
+        let mut limit = view.limit(index, end);
+        // This reads for a while: segments that are deleted meanwhile must leave the disk.
+        drop(view);
+        if limit == end {
+            // Appends go on: what they have published lies below the end that they leave.
+            limit = self.settled_end().max(end);
+        }
+        if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
+            if segment.is_sealed() {
+                self.verify_stored_indexes(&segment, &batches, &mut found)?;
+            } else if !self.is_read_only() {
+                // Those of the active segment are in memory. What was appended meanwhile is left
+                // to the next time.
+                let indexes = segment.indexes(limit)?;
+                self.verify_indexes(&segment, &indexes, bytes, &batches, &mut found);
+            }
+        }
+        Ok((found, next))
+    }
+
+    /// The batches of a sound segment by position: last offset and largest timestamp so far.
+    /// `None` when it is damaged, after noting that.
+    fn verify_log(
+        &self,
+        segment: &Segment,
+        bytes: u64,
+        limit: Offset,
+        found: &mut Vec<Corruption>,
+    ) -> Result<Option<BTreeMap<u64, Seen>>> {
+        let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
+        let mut batches = BTreeMap::new();
+        let mut largest = Timestamp::NONE;
+        let mut note = |error: Error| match error {
+            Error::Corrupt(corruption) => {
+                found.push(*corruption);
+                Ok(())
+            }
+            other => Err(other),
+        };
+        let mut scan = match SegmentScan::new(segment, bytes, limit) {
+            Ok(scan) => scan,
+            Err(error) => return note(error).map(|()| None),
+        };
+        loop {
+            let (position, header) = match scan.next() {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(Some(batches)),
+                Err(error) => return note(error).map(|()| None),
+            };
+            let records = scan.stream().batch().map(|batch| batch.records(&mut scratch));
+            let decoded = match records {
+                Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
+                Some(Err(
+                    InvalidBatch::CodecUnavailable { .. }
+                    | InvalidBatch::DecompressedTooLarge { .. },
+                ))
+                | None => Ok(()),
+                Some(Err(reason)) => Err(reason),
+            };
+            if let Err(reason) = decoded {
+                note(segment.corrupt(position, Some(header.base_offset), reason.into()))?;
+            }
+            largest = largest.max(header.max_timestamp);
+            batches.insert(position, Seen { last_offset: header.last_offset(), largest });
+        }
+    }
+
+    fn verify_stored_indexes(
+        &self,
+        segment: &Segment,
+        batches: &BTreeMap<u64, Seen>,
+        found: &mut Vec<Corruption>,
+    ) -> Result<()> {
+        match segment.stored_indexes()? {
+            Ok(indexes) => {
+                self.verify_indexes(segment, &indexes, segment.published(), batches, found);
+            }
+            // Made again when it is needed: no damage to the log.
+            Err((_, MISSING)) => {}
+            Err((kind, reason)) => {
+                let path = self.dir.path_of(SegmentFile::live(segment.base, kind));
+                let reason = CorruptionKind::Malformed(reason);
+                found.push(Corruption { path, position: 0, offset: None, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the entries for the first bytes of a segment against its batches there.
+    fn verify_indexes(
+        &self,
+        segment: &Segment,
+        indexes: &Indexes,
+        bytes: u64,
+        batches: &BTreeMap<u64, Seen>,
+        found: &mut Vec<Corruption>,
+    ) {
+        let mut note = |kind, entry: u64, bytes: u64, offset, reason| {
+            found.push(Corruption {
+                path: self.dir.path_of(SegmentFile::live(segment.base, kind)),
+                position: entry.saturating_mul(bytes),
+                offset,
+                reason,
+            });
+        };
+        let sealed = segment.is_sealed();
+        let offsets = indexes.offsets.iter().take_while(|entry| sealed || entry.position < bytes);
+        for (number, entry) in (0..).zip(offsets) {
+            let group = batches.range(entry.position..).map(|(_, seen)| seen.last_offset);
+            let names_batch = batches.contains_key(&entry.position)
+                && group.take_while(|last| *last <= entry.offset).any(|last| last == entry.offset);
+            if !names_batch {
+                let what = "no append begins at its position and ends with its offset";
+                let damage = CorruptionKind::IndexEntry { entry: number, what };
+                note(Kind::OffsetIndex, number, 8, Some(entry.offset), damage);
+            }
+        }
+        let by_offset: BTreeMap<Offset, Timestamp> =
+            batches.values().map(|seen| (seen.last_offset, seen.largest)).collect();
+        let last = by_offset.last_key_value().map(|(last, _)| *last);
+        let times = indexes.times.iter().take_while(|entry| sealed || Some(entry.offset) <= last);
+        for (number, entry) in (0..).zip(times) {
+            if by_offset.get(&entry.offset) != Some(&entry.timestamp) {
+                let what = "the batch that ends with its offset is not the latest so far, or has another time";
+                let damage = CorruptionKind::IndexEntry { entry: number, what };
+                note(Kind::TimeIndex, number, 12, Some(entry.offset), damage);
+            }
+        }
+    }
+}
+
+/// The facts to remember of a batch.
+struct Seen {
+    last_offset: Offset,
+    largest: Timestamp,
+}

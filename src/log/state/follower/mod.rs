@@ -1,0 +1,161 @@
+//! The files of a log that another process writes, as far as they have been read.
+//!
+//! Nothing is locked and nothing is changed. A batch that is half written does not read as a batch
+//! yet, so the end of the log is the last batch whose checksum is right. An [anchor] shows whether
+//! the log was truncated.
+
+pub(crate) mod anchor;
+pub(crate) mod open_txns;
+
+use crate::error::{Error, Result};
+use crate::fs::File;
+use crate::log::files::listing::{Listing, end_of_replacement};
+use crate::log::state::follower::anchor::Anchor;
+use crate::log::state::follower::open_txns::OpenTxns;
+use crate::record::BatchHeader;
+use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::recover::{Heed as _, Recovered};
+use crate::segment::scan::{BatchStream, Step};
+use crate::segment::{Segment, SegmentDir};
+use crate::types::Offset;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// The known state of the files.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) segment: Arc<Segment>,
+    /// Its file, which goes on to be there when its name does not.
+    file: Arc<dyn File>,
+    indexes: Arc<Indexes>,
+    cadence: IndexCadence,
+    stream: BatchStream,
+    /// Up to here the last segment's file is known to hold batches.
+    pub(crate) position: u64,
+    pub(crate) end: Offset,
+    /// The last batch, by which a truncation is noticed; `None` in a log without one.
+    pub(crate) anchor: Option<Anchor>,
+    /// Counts the truncations that were noticed.
+    pub(crate) truncations: u64,
+    transactions: OpenTxns,
+    pub(crate) ends: Ends,
+    /// The files that are none of the log's segments, and their lengths.
+    pub(crate) strays: Vec<(SegmentFile, u64)>,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        dir: &Arc<SegmentDir>,
+        base: Offset,
+        scan: Scan,
+        transactions: OpenTxns,
+        ends: Ends,
+    ) -> Result<Follower> {
+        let Scan { found, last } = scan;
+        let indexes = Arc::new(found.indexes);
+        let largest = found.cadence.largest.0;
+        let file = dir.open_log(base)?;
+        let segment = Arc::new(Segment::active(
+            Arc::clone(dir),
+            base,
+            &file,
+            found.valid_bytes,
+            largest,
+            Arc::clone(&indexes),
+        ));
+        let anchor = last.map(|(position, header)| Anchor {
+            segment: Arc::clone(&segment),
+            position,
+            header,
+        });
+        Ok(Follower {
+            stream: BatchStream::new(Arc::clone(&file), found.valid_bytes, found.end),
+            segment,
+            file,
+            indexes,
+            cadence: found.cadence,
+            position: found.valid_bytes,
+            end: found.end,
+            anchor,
+            truncations: 0,
+            transactions,
+            ends,
+            strays: Vec::new(),
+        })
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.transactions.first()
+    }
+
+    /// Adds the batches that were appended to the last segment. False if the log was truncated
+    /// meanwhile: then none of what was read in the last step was added.
+    pub(crate) fn take_new_batches(&mut self) -> Result<bool> {
+        let path = self.segment.path(Kind::Log);
+        let fail = |error| Error::io("read", &path, error);
+        let bytes = self.file.len().map_err(fail)?;
+        self.stream.seek(Arc::clone(&self.file), self.position, self.end);
+        let mut fills = self.stream.fills();
+        loop {
+            let step = match self.stream.advance(bytes, Offset::MAX) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                step => step.map_err(fail)?,
+            };
+            let was_read = std::mem::replace(&mut fills, self.stream.fills()) != fills;
+            let ends = !matches!(step, Step::Batch(_));
+            if (was_read || ends) && !self.is_unchanged()? {
+                return Ok(false);
+            }
+            let Step::Batch(header) = step else { break };
+            let (at, size) = (self.stream.position(), header.size_bytes() as u64);
+            let (last, time) = (header.last_offset(), header.max_timestamp);
+            self.cadence.note(&self.indexes, at, size, last, time);
+            if let Some(batch) = self.stream.batch()
+                && self.transactions.batch(&batch).is_err()
+            {
+                // No marker can be read in it: a read of the batch reports the damage.
+                break;
+            }
+            self.position = at.saturating_add(size);
+            self.end = header.next_offset();
+            self.anchor = Some(Anchor { segment: Arc::clone(&self.segment), position: at, header });
+        }
+        self.segment.publish(self.position, self.cadence.largest.0);
+        Ok(true)
+    }
+
+    /// Whether all that is known of the log is still in it.
+    fn is_unchanged(&self) -> Result<bool> {
+        self.anchor.as_ref().map_or(Ok(true), Anchor::is_there)
+    }
+}
+
+/// Where replacements that are not in place yet end, each of which is read whole to know it. A
+/// writer that died leaves them there until the log is opened for writing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
+
+impl Ends {
+    pub(crate) fn of(&mut self, dir: &SegmentDir, file: SegmentFile, len: u64) -> Result<Offset> {
+        if let Some(end) = self.0.get(&(file, len)) {
+            return Ok(*end);
+        }
+        let end = end_of_replacement(dir, file)?;
+        self.0.insert((file, len), end);
+        Ok(end)
+    }
+
+    /// Forgets those that are there no more.
+    pub(crate) fn retain(&mut self, listing: &Listing) {
+        self.0.retain(|known, _| listing.replacements().any(|there| there == *known));
+    }
+}
+
+/// What a scan of the last segment found, and its last batch with its position.
+pub(crate) struct Scan {
+    pub(crate) found: Recovered,
+    pub(crate) last: Option<(u64, BatchHeader)>,
+}

@@ -1,0 +1,135 @@
+//! The producers of a log, as its writer knows them.
+//!
+//! A snapshot lies beside the segments for each offset at which one begins, one in between every
+//! 64 MiB, and one for the end of a log that was closed. Beside each is a `.recent` file with what
+//! Kafka's format leaves out.
+
+use crate::error::{Error, Result};
+use crate::producer_state::{BatchSeen, ProducerState, Producers};
+use crate::record::BatchHeader;
+use crate::types::{Offset, ProducerId, Timestamp};
+use std::time::Duration;
+
+/// How much is appended to a segment until the next snapshot is taken.
+pub(crate) const EVERY_BYTES: u64 = 64 << 20;
+
+/// Tells when a producer was heard: the time of day when the log was opened, and what has passed
+/// since by the clock that never goes back. A time of day that is set anew while the log is open
+/// neither forgets producers nor keeps them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeline {
+    pub(crate) opened_at: Timestamp,
+    pub(crate) opened: Duration,
+}
+
+impl Timeline {
+    /// The timeline of an empty state.
+    const NONE: Timeline = Timeline { opened_at: Timestamp::NONE, opened: Duration::ZERO };
+
+    fn at(self, monotonic: Duration) -> Timestamp {
+        let passed = monotonic.saturating_sub(self.opened).as_millis();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.opened_at.as_millis().saturating_add(passed))
+    }
+}
+
+/// The producers of a log, as its writer knows them. Times are those of the clock that never goes
+/// back.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) producers: Producers,
+    pub(crate) timeline: Timeline,
+    /// When the last batch of a producer arrived.
+    pub(crate) now: Timestamp,
+    /// The newest snapshot that is stored.
+    pub(crate) stored: Option<Offset>,
+    /// Whether that one is to be written again: producers were forgotten since, or it stands
+    /// alone.
+    pub(crate) is_stale: bool,
+    /// At this position of the active segment the next one is taken.
+    pub(crate) due: u64,
+}
+
+impl Tracked {
+    pub(crate) fn new(producers: Producers, timeline: Timeline, stored: Option<Offset>) -> Tracked {
+        let (now, is_stale) = (timeline.opened_at, false);
+        Tracked { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
+    }
+
+    /// In a segment that was just begun.
+    pub(crate) fn nothing(base: Offset) -> Tracked {
+        Tracked::new(Producers::none(base), Timeline::NONE, None)
+    }
+
+    /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
+    pub(crate) fn at(mut self, position: u64) -> Tracked {
+        self.due = position.saturating_add(EVERY_BYTES);
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_due(&self, position: u64) -> bool {
+        position >= self.due
+    }
+
+    /// The time of day by which producers are remembered.
+    pub(crate) fn time(&self, monotonic: Duration) -> Timestamp {
+        self.timeline.at(monotonic)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    pub(crate) fn states(&self) -> Vec<ProducerState> {
+        self.producers.states()
+    }
+
+    /// Returns the producers that have not expired, in no order.
+    pub(crate) fn active(
+        &mut self,
+        now: Duration,
+        expire_after: Duration,
+    ) -> impl Iterator<Item = ProducerState> {
+        self.expire(now, expire_after);
+        self.producers.unsorted_states()
+    }
+
+    /// Where the earliest transaction begins that is still open.
+    pub(crate) fn first_unstable(&self) -> Option<Offset> {
+        self.producers.first_unstable()
+    }
+
+    /// Whether the batch is the next of its producer: `None`, or the batch that it repeats.
+    pub(crate) fn check(
+        &mut self,
+        header: &BatchHeader,
+        now: Duration,
+        expire_after: Duration,
+    ) -> Result<Option<BatchSeen>> {
+        self.now = self.time(now);
+        self.producers.forget_if_expired(header.producer_id, self.now, expire_after);
+        let repeated = self.producers.check(header).map_err(Error::Producer)?;
+        if repeated.is_some() {
+            self.producers.hear(header.producer_id, self.now);
+        }
+        Ok(repeated)
+    }
+
+    /// Forgets those that were not heard for so long.
+    pub(crate) fn expire(&mut self, now: Duration, after: Duration) {
+        self.now = self.time(now);
+        self.producers.expire(self.now, after);
+    }
+
+    /// Forgets a producer that sends nothing any more.
+    pub(crate) fn forget(&mut self, producer_id: ProducerId) {
+        self.is_stale |= self.producers.forget(producer_id);
+    }
+
+    /// Records a batch that was checked.
+    pub(crate) fn note(&mut self, header: &BatchHeader) {
+        self.producers.note(header, self.now);
+    }
+}

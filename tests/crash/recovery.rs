@@ -1,0 +1,211 @@
+//! What opening a log reads after its process died, and what it makes of what it finds.
+
+use annals::fs::{Fs, MemFs};
+use annals::record::BatchBuilder;
+use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, Record, Timestamp};
+use std::path::Path;
+use std::time::Duration;
+use support::{DIR, name, read_all, read_file, write_file};
+
+fn config(fs: &MemFs, interval: u64) -> LogConfig {
+    LogConfig::default().index_interval_bytes(interval).fs(fs.clone())
+}
+
+fn append(log: &Log, times: &[i64]) {
+    for time in times {
+        let record = Record::new("x").timestamp(Timestamp::from_millis(*time));
+        log.append(record).unwrap();
+    }
+}
+
+/// One that was closed with these records, opened again, and died after those.
+fn killed(interval: u64, closed: &[i64], added: &[i64]) -> MemFs {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, interval)).unwrap();
+    append(&log, closed);
+    log.close().unwrap();
+    append(&Log::open(DIR, config(&fs, interval)).unwrap(), added);
+    fs.kill()
+}
+
+/// What is vouched for is not read, whatever its times are and whatever follows it. Nothing shows in the files
+/// afterwards: they are those of a log that nothing happened to.
+#[test]
+fn only_what_nothing_vouches_for_is_read() {
+    let rising = [10, 20, 30, 40, 50, 60, 70, 80];
+    let falling = rising.map(|time| 90 - time);
+    let both = [50, 10, 60, 60, 20, 30, 70, 40];
+    let early = [90, 10, 20, 30, 40, 50, 60, 70];
+    for times in [rising, falling, both, early, [5; 8], [-1; 8]] {
+        for interval in [0, 70, 150, 4096] {
+            for (closed, torn) in (0..=8).flat_map(|closed| [(closed, false), (closed, true)]) {
+                let fs = killed(interval, &times[..closed], &times[closed..]);
+                let mut log = read_file(&fs, DIR, &name(0, "log"));
+                let size = log.len() / 8;
+                if torn {
+                    log.extend_from_within(..size - 1);
+                    log[8 * size + 7] = 8;
+                    write_file(&fs, DIR, &name(0, "log"), &log);
+                }
+                let case = format!("{times:?}, {closed} closed, interval {interval}, torn {torn}");
+                let log = Log::open(DIR, config(&fs, interval)).unwrap();
+                let found = log.recovery();
+                let dropped = if torn { size - 1 } else { 0 };
+                assert_eq!(found.scanned_bytes, ((8 - closed) * size) as u64, "{case}");
+                assert_eq!(found.truncated_bytes, dropped as u64, "{case}");
+                append(&log, &times);
+                log.close().unwrap();
+
+                let never = MemFs::new();
+                let log = Log::open(DIR, config(&never, interval)).unwrap();
+                append(&log, &times);
+                append(&log, &times);
+                log.close().unwrap();
+                for extension in ["log", "index", "timeindex"] {
+                    let name = name(0, extension);
+                    let (found, want) = (read_file(&fs, DIR, &name), read_file(&never, DIR, &name));
+                    assert!(found == want, "{case}: {extension} {found:?} {want:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The age of a segment counts from its first batch, however it was opened: closed in order, read, or vouched for.
+#[test]
+fn a_segment_is_as_old_as_its_first_batch() {
+    for (closed, added) in [(3, 0), (0, 3), (1, 2), (3, 2)] {
+        for killed in [false, true] {
+            let fs = MemFs::new();
+            let config = || config(&fs, 0).segment_age(Duration::from_millis(100));
+            let log = Log::open(DIR, config()).unwrap();
+            append(&log, &[20, 30, 40][..closed]);
+            log.close().unwrap();
+            let log = Log::open(DIR, config()).unwrap();
+            append(&log, &[20, 30, 40][..added]);
+            if !killed {
+                log.close().unwrap();
+            }
+            let log = Log::open(DIR, config().fs(fs.kill())).unwrap();
+            let segments = || log.stats().unwrap().segments.len();
+            append(&log, &[120]);
+            assert_eq!(segments(), 1, "{closed}, {added}, killed: {killed}");
+            append(&log, &[121]);
+            assert_eq!(segments(), 2, "{closed}, {added}, killed: {killed}");
+        }
+    }
+}
+
+/// Offsets that truncating left without records are below the recovery point, too: nothing needs to be read for them.
+#[test]
+fn a_gap_at_the_end_of_a_segment_is_vouched_for() {
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, 0)).unwrap();
+    for _ in 0..2 {
+        log.append_all((0..3).map(|n| Record::from(format!("{n}")))).unwrap();
+    }
+    log.truncate_to(4).unwrap();
+    let log = Log::open(DIR, config(&fs.kill(), 0)).unwrap();
+    assert_eq!((log.offsets().end, log.recovery().scanned_bytes), (4, 0));
+}
+
+/// What is vouched for is passed over by its headers where no index entry leads beyond it: that they do not
+/// follow each other is damage, and nothing is cut.
+#[test]
+fn offsets_that_do_not_follow_each_other_are_damage_below_the_recovery_point() {
+    // Closed in the middle of a segment, and at the end of one, where the next begins.
+    let next = MemFs::new();
+    let log = Log::open(DIR, config(&next, 4096)).unwrap();
+    append(&log, &[1; 8]);
+    log.roll().unwrap();
+    log.close().unwrap();
+    drop(Log::open(DIR, config(&next, 4096)).unwrap());
+    let log = read_file(&next, DIR, &name(0, "log"));
+    let size = log.len() / 8;
+    let middle = (1..5).flat_map(|batch| [(batch, batch - 1), (batch, batch + 1)]);
+    let cases: Vec<_> = middle.chain([(7, 6), (7, 8)]).collect();
+    for (fs, cases) in [(killed(4096, &[1; 6], &[1; 2]), &cases[..8]), (next, &cases)] {
+        for &(batch, offset) in cases {
+            let disk = fs.kill();
+            let mut damaged = log.clone();
+            damaged[batch * size + 7] = offset as u8;
+            write_file(&disk, DIR, &name(0, "log"), &damaged);
+            let Err(Error::Corrupt(found)) = Log::open(DIR, config(&disk, 4096)) else {
+                panic!("{batch} {offset}: it opens");
+            };
+            assert!(
+                matches!(
+                    found.reason,
+                    CorruptionKind::OffsetsNotIncreasing { .. }
+                        | CorruptionKind::OffsetsOverlapNext { .. }
+                ),
+                "{batch} {offset}: {found}"
+            );
+            assert!(read_file(&disk, DIR, &name(0, "log")) == damaged);
+        }
+    }
+}
+
+/// A recovery point above the end of the log is wrong, and vouches for nothing below it either.
+#[test]
+fn a_recovery_point_that_is_wrong_vouches_for_nothing() {
+    let fs = killed(0, &[1; 6], &[1; 2]);
+    let mut log = read_file(&fs, DIR, &name(0, "log"));
+    let damaged = log.len() / 8 * 4;
+    log[damaged - 1] ^= 1;
+    write_file(&fs, DIR, &name(0, "log"), &log);
+    for point in [9, 8, 6] {
+        let disk = fs.kill();
+        let content = format!("0\n1\nt 0 {point}\n");
+        write_file(&disk, DIR, "recovery-point-offset-checkpoint", content.as_bytes());
+        let config = config(&disk, 0).on_corruption(OnCorruption::Truncate);
+        let log = Log::open(DIR, config).unwrap();
+        assert_eq!(log.offsets().end, if point == 9 { 3 } else { 8 }, "{point}");
+    }
+}
+
+/// What reads as the header of a batch need not be one: the end of a write that was cut short is cut off, whatever
+/// the values in it look like.
+#[test]
+fn what_looks_like_a_batch_in_a_torn_one_is_none() {
+    let mut batch = BatchBuilder::new();
+    batch.push(Timestamp::from_millis(1), None, Some(b"not of this log")).unwrap();
+    let mut value = batch.finish().unwrap().to_vec();
+    value[7] = 9;
+    *value.last_mut().unwrap() ^= 1;
+    let fs = MemFs::new();
+    let log = Log::open(DIR, config(&fs, 0)).unwrap();
+    append(&log, &[1, 1]);
+    let whole = read_file(&fs, DIR, &name(0, "log"));
+    log.append(Record::new(value.repeat(3)).timestamp(Timestamp::from_millis(1))).unwrap();
+    let fs = fs.kill();
+    let mut bytes = read_file(&fs, DIR, &name(0, "log"));
+    assert!(bytes.len() > whole.len() + 3 * value.len());
+    while bytes.len() > whole.len() {
+        bytes.pop();
+        let disk = fs.kill();
+        write_file(&disk, DIR, &name(0, "log"), &bytes);
+        let log = Log::open(DIR, config(&disk, 0)).unwrap();
+        assert_eq!(log.offsets().end, 2, "{} bytes", bytes.len());
+        assert!(read_file(&disk, DIR, &name(0, "log")) == whole);
+    }
+}
+
+/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has written reads as zeros.
+#[test]
+fn offsets_that_are_left_out_before_reserved_room_are_no_damage() {
+    let fs = killed(0, &[1; 4], &[]);
+    let log = read_file(&fs, DIR, &name(0, "log"));
+    let size = log.len() / 4;
+    for zeros in [1, 7, 8, 12, 61, 1000] {
+        let disk = MemFs::new();
+        disk.create_dir(Path::new(DIR)).unwrap();
+        let followed = [&log[..size], &log[3 * size..], &vec![0; zeros]].concat();
+        write_file(&disk, DIR, &name(0, "log"), &followed);
+        let log = Log::open(DIR, config(&disk, 0)).unwrap();
+        assert_eq!((log.offsets().end, log.recovery().truncated_bytes), (4, 0), "{zeros}");
+        let found: Vec<_> = read_all(&log).into_iter().map(|rec| rec.offset).collect();
+        assert_eq!(found, [0, 3]);
+        assert_eq!(log.verify().unwrap(), []);
+    }
+}

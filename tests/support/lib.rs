@@ -1,0 +1,226 @@
+//! What the tests of the log share: a model of it, chance by seed, and a look at the files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod images;
+pub mod keyed;
+pub mod memory;
+pub mod process;
+pub mod sim;
+pub mod targets;
+
+use annals::fs::{Fs, MemFs, OpenMode};
+use annals::{
+    Event, Listener, Log, LogConfig, ManualClock, Offset, StartAt, StoredRecord, Timestamp,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub const DIR: &str = "t-0";
+pub const T0: i64 = 1_700_000_000_000;
+
+/// SplitMix64.
+#[derive(Debug, Clone)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+}
+
+/// The seeds to run: those in the variable (`7` or `0..500`), or the first few.
+pub fn seeds(variable: &str, default: u64) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var(variable) else { return 0..default };
+    match text.split_once("..") {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => text.parse().map(|seed: u64| seed..seed + 1).unwrap(),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rec {
+    pub offset: Offset,
+    pub time: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl From<StoredRecord> for Rec {
+    fn from(record: StoredRecord) -> Rec {
+        Rec {
+            offset: record.offset,
+            time: record.timestamp.as_millis(),
+            key: record.key.map(|key| key.to_vec()),
+            value: record.value.map(|value| value.to_vec()),
+        }
+    }
+}
+
+/// What was appended: batches, and the end, which may lie above the last of them.
+#[derive(Debug, Clone, Default, Hash)]
+pub struct Model {
+    pub batches: Vec<Vec<Rec>>,
+    /// Records below were deleted, although their batches are listed still.
+    pub start: Offset,
+    pub end: Offset,
+    /// Everything below was acknowledged as durable.
+    pub durable: Offset,
+}
+
+impl Model {
+    pub fn append(&mut self, records: Vec<Rec>) {
+        self.end = records.last().unwrap().offset + 1;
+        self.batches.push(records);
+    }
+
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &Rec> {
+        self.batches.iter().flatten().filter(|record| record.offset >= self.start)
+    }
+
+    /// What is left of it where it begins at `start`.
+    pub fn from(&self, start: Offset) -> Model {
+        let mut left = Model { start, ..self.clone() };
+        left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));
+        left.batches.retain(|batch| !batch.is_empty());
+        left
+    }
+
+    pub fn delete_before(&mut self, target: Offset) {
+        self.start = self.start.max(target);
+        self.durable = self.durable.max(self.start);
+    }
+
+    pub fn truncate(&mut self, target: Offset) {
+        self.batches.retain(|batch| batch.last().unwrap().offset < target);
+        self.end = target;
+        self.durable = self.durable.min(target);
+    }
+
+    /// The first record with this time or a later one.
+    pub fn at_time(&self, time: i64) -> Option<(Offset, Timestamp)> {
+        let found = self.records().find(|record| record.time >= time)?;
+        Some((found.offset, Timestamp::from_millis(found.time)))
+    }
+
+    /// The log holds exactly this.
+    pub fn check(&self, log: &Log) {
+        assert_eq!(log.offsets().start, self.start, "the start of the log");
+        assert_eq!(log.offsets().end, self.end, "the end of the log");
+        let found = read_all(log);
+        for (want, got) in self.records().zip(&found) {
+            assert_eq!(want, got);
+        }
+        assert_eq!(found.len(), self.records().count(), "the number of records");
+    }
+
+    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model to that.
+    pub fn check_survived(&mut self, log: &Log) {
+        let end = log.offsets().end;
+        assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);
+        assert!(end <= self.end, "the log ends at {end}, beyond {}", self.end);
+        let boundary = end == self.start
+            || end == self.end
+            || self
+                .batches
+                .iter()
+                .any(|b| b[0].offset == end || b.last().unwrap().offset + 1 == end);
+        assert!(boundary, "the log ends at {end}, inside of a batch");
+        self.truncate(end);
+        self.check(log);
+        assert_eq!(log.offsets().durable, end);
+        self.durable = end;
+        assert_eq!(log.verify().unwrap(), []);
+    }
+}
+
+pub fn read_all(log: &Log) -> Vec<Rec> {
+    log.reader(StartAt::Earliest).unwrap().records().map(|record| record.unwrap().into()).collect()
+}
+
+/// The bytes of all files of a directory.
+pub fn files(fs: &dyn Fs, dir: &str) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs.list(Path::new(dir)).unwrap();
+    entries.into_iter().map(|e| (e.name.clone(), read_file(fs, dir, &e.name))).collect()
+}
+
+pub fn read_file(fs: &dyn Fs, dir: &str, name: &str) -> Vec<u8> {
+    let file = fs.open(&Path::new(dir).join(name), OpenMode::ReadOnly).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// Replaces the content of a file, creating it if there is none.
+pub fn write_file(fs: &dyn Fs, dir: &str, name: &str, bytes: &[u8]) {
+    let path = Path::new(dir).join(name);
+    let file = fs.open(&path, OpenMode::ReadWrite).or_else(|_| fs.open(&path, OpenMode::CreateNew));
+    let file = file.unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+}
+
+/// Opens twice more and sees that nothing is changed by it.
+pub fn check_reopening_changes_nothing(fs: &MemFs, config: &LogConfig) {
+    // The first opening may make a log; the second makes the indexes that a new log lacks.
+    (0..2).for_each(|_| drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap()));
+    let before = files(fs, DIR);
+    drop(Log::open(DIR, config.clone().fs(fs.clone())).unwrap());
+    let after = files(fs, DIR);
+    for (name, bytes) in &before {
+        assert_eq!(after.get(name), Some(bytes), "{name} was changed by opening again");
+    }
+    assert_eq!(before.len(), after.len());
+}
+
+/// Says something although tests that pass are not heard.
+pub fn say(text: &str) {
+    std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n")).ok();
+}
+
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_millis(T0)))
+}
+
+/// Names of the files of a segment.
+pub fn name(base: Offset, extension: &str) -> String {
+    format!("{base:020}.{extension}")
+}
+
+/// Waits for a future on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Remembers what a log reports.
+#[derive(Debug, Default)]
+pub struct Heard(pub std::sync::Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn on_event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
