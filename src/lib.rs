@@ -536,12 +536,15 @@ pub mod inspect;
 mod log;
 mod notify;
 mod producer_state;
+mod random;
 pub mod record;
 mod retention;
 mod segment;
 #[cfg(not(shuttle))]
 mod store;
 mod sync;
+#[cfg_attr(shuttle, allow(dead_code))]
+mod topic_name;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;

@@ -1,7 +1,7 @@
 //! Ids that no two things share: of topics, and of data directories.
 
+use crate::random;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
 /// The id of a topic: another topic of the same name, made after the first was deleted, has
@@ -47,10 +47,7 @@ impl KafkaUuid {
     /// Not for secrets.
     #[must_use]
     pub fn random() -> KafkaUuid {
-        // The keys are the operating system's, once for a thread, and no two states have the same.
-        let state = RandomState::new();
-        let [high, low] = [0_u8, 1].map(|half| u128::from(state.hash_one(half)));
-        KafkaUuid::from_random_bits(high << 64 | low)
+        KafkaUuid::from_random_bits(random::from_system())
     }
 
     /// The id that these random bits make.

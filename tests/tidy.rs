@@ -32,7 +32,19 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 /// The rooms from the ground up. A room imports what stands in its own row or above it in this
 /// table, and nothing else.
 const FLOORS: [&[&str]; 10] = [
-    &["sync", "types", "uuid", "clock", "callback", "notify", "error", "event", "checkpoint"],
+    &[
+        "sync",
+        "types",
+        "topic_name",
+        "random",
+        "uuid",
+        "clock",
+        "callback",
+        "notify",
+        "error",
+        "event",
+        "checkpoint",
+    ],
     &["fs", "record", "retention", "trace"],
     &["producer_state"],
     &["segment"],

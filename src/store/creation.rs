@@ -9,6 +9,7 @@ use crate::store::settings::TopicConfig;
 use crate::store::topic::{Slot, Topic, TopicShared};
 use crate::store::topic_properties::{Definition, State};
 use crate::store::topics::Store;
+use crate::topic_name;
 use crate::uuid::TopicId;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Store {
     /// - [`Error::StoreClosed`], [`Error::Io`]. After the second, the topic may be there when the
     ///   store is opened again; you can repeat the call.
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        if name::is_internal(name) {
+        if topic_name::is_internal(name) {
             let reason = "the store, or a broker, keeps it for itself; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
@@ -70,7 +71,7 @@ impl Store {
         if shared.topics.read().contains_key(name) {
             return Err(TopicError::Exists { topic: name.to_owned() }.into());
         }
-        if shared.topics.read().keys().any(|other| name::collides(other, name)) {
+        if shared.topics.read().keys().any(|other| topic_name::collides(other, name)) {
             let reason = "another topic has that name, with `.` for `_` or the other way round, which metrics of Kafka cannot tell apart; take another name";
             return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
         }
@@ -167,7 +168,7 @@ impl Store {
     fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
         let shared = self.shared();
         let found = self.topic(topic)?;
-        if name::is_internal(topic) {
+        if topic_name::is_internal(topic) {
             let reason = "groups are found by the number of its partitions, which stays as it is";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

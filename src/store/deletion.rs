@@ -3,11 +3,11 @@
 use crate::error::{CloseReason, Error, Result, TopicError};
 use crate::group::coordinator::Coordinator;
 use crate::log::Log;
-use crate::store::name;
 use crate::store::topic::Topic;
 use crate::store::topic_properties::{Definition, State};
 use crate::store::topics::Store;
 use crate::store::watchers::TopicWatcher;
+use crate::topic_name;
 use std::sync::Arc;
 
 type Told = Vec<Arc<dyn TopicWatcher>>;
@@ -56,7 +56,7 @@ impl Store {
         if shared.interrupted.lock().contains_key(topic) {
             return Ok((Vec::new(), self.finish_deletion(topic, groups)));
         }
-        if name::is_internal(topic) {
+        if topic_name::is_internal(topic) {
             let reason = "what groups have committed, or a broker needs, is in it; it cannot be deleted, but `Admin::delete_group` deletes a group";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

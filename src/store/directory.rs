@@ -16,20 +16,20 @@
 //!    users-0.<32 digits>-delete/         a log that is being removed
 //! ```
 
+use crate::checkpoint::{CLEAN_SHUTDOWN, LOCK, TOPIC_PROPERTIES};
 use crate::error::{Corruption, CorruptionKind, Error, Result, TopicError, is_storage_full};
 use crate::event::{Event, EventSink};
 use crate::fs::{Dir, DirEntry, EntryKind};
 use crate::log::{Checkpoint, CleanupPolicy, DataCheckpoints, DataDir, Log, LogConfig, Place};
-use crate::segment::name::{
-    CLEAN_SHUTDOWN, LOCK, Name, SegmentFile, TOPIC_PROPERTIES, is_of_system,
-};
+use crate::segment::name::{Name, SegmentFile, is_of_system};
 use crate::store::meta_properties::{
     META_PROPERTIES, MetaProperties, PARTITION_METADATA, format_partition_metadata,
     parse_partition_metadata,
 };
-use crate::store::name::{PartitionDir, Stage, is_compacted, is_like_partition};
+use crate::store::name::{PartitionDir, Stage, is_like_partition};
 use crate::store::settings::TopicConfig;
 use crate::store::topic_properties::{Definition, State};
+use crate::topic_name::is_compacted;
 use crate::uuid::{KafkaUuid, TopicId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::group::coordinator::{Coordinator, GroupLogs};
 use crate::log::{CleanupPolicy, Log, LogConfig};
-use crate::store::name::CONSUMER_OFFSETS;
 use crate::store::settings::TopicConfig;
 use crate::store::topic::Topic;
 use crate::store::topics::Store;
+use crate::topic_name::CONSUMER_OFFSETS;
 use std::sync::Arc;
 
 /// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all

@@ -5,7 +5,7 @@
 //! | `meta.properties` | in the data directory | whose it is: node, cluster, and an id of the directory itself |
 //! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
 
-pub(crate) use crate::segment::name::{META_PROPERTIES, PARTITION_METADATA};
+pub(crate) use crate::checkpoint::{META_PROPERTIES, PARTITION_METADATA};
 use crate::store::java_properties::{self, Properties};
 use crate::uuid::{KafkaUuid, TopicId};
 

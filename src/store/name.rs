@@ -12,23 +12,12 @@
 //! creates none.
 
 use crate::error::TopicError;
+use crate::topic_name::{CLUSTER_METADATA, invalid_reason};
 use crate::uuid::KafkaUuid;
 use std::fmt;
 
-/// The topic that keeps what groups have read.
-pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
-/// The topic that keeps what becomes of transactions.
-pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
-/// The topic that keeps how far share groups have come, since Kafka 4.
-const SHARE_GROUP_STATE: &str = "__share_group_state";
-/// The topic that keeps which segments lie in remote storage.
-const REMOTE_LOG_METADATA: &str = "__remote_log_metadata";
-/// The log in which a cluster keeps what it knows of itself: no topic, but it looks like one.
-const CLUSTER_METADATA: &str = "__cluster_metadata";
 const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
 
-/// The longest name of a topic. With `-` and five digits it is as long as file names can be.
-const MAX_TOPIC_CHARS: usize = 249;
 /// The longest name of a directory that is made from another.
 const MAX_DIR_CHARS: usize = 255;
 
@@ -38,45 +27,10 @@ const MAX_DIR_CHARS: usize = 255;
 ///
 /// [`TopicError::InvalidName`] says what is wrong with it.
 pub(crate) fn check(name: &str) -> Result<(), TopicError> {
-    match fault(name) {
+    match invalid_reason(name) {
         None => Ok(()),
         Some(reason) => Err(TopicError::InvalidName { topic: name.to_owned(), reason }),
     }
-}
-
-fn fault(name: &str) -> Option<&'static str> {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    match name {
-        "" => Some("it is empty"),
-        "." | ".." => {
-            Some("`.` and `..` are directories to an operating system; take another name")
-        }
-        CLUSTER_METADATA => Some("brokers keep it for the log of their cluster; take another name"),
-        _ if !name.bytes().all(is_plain) => {
-            Some("only letters and digits of ASCII, `.`, `_` and `-` can be in it")
-        }
-        _ if name.len() > MAX_TOPIC_CHARS => Some("it is longer than 249 characters"),
-        _ => None,
-    }
-}
-
-/// Whether two topics cannot be in one store: names that differ in nothing but `.` and `_`, as
-/// those are the same in the names of Kafka's metrics. A name collides with itself.
-pub(crate) fn collides(one: &str, other: &str) -> bool {
-    let unified = |b: u8| if b == b'.' { b'_' } else { b };
-    one.bytes().map(unified).eq(other.bytes().map(unified))
-}
-
-/// Whether a topic of that name is kept by a store or a broker for itself.
-/// Kafka: `Topic.isInternal`, and the topics that its own plugins keep.
-pub(crate) fn is_internal(name: &str) -> bool {
-    is_compacted(name) || matches!(name, SHARE_GROUP_STATE | REMOTE_LOG_METADATA | CLUSTER_METADATA)
-}
-
-/// Whether a broker compacts that topic of its own. The records of all other ones count although
-/// others have the same key.
-pub(crate) fn is_compacted(name: &str) -> bool {
-    matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
 }
 
 /// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits,
@@ -165,7 +119,7 @@ impl PartitionDir {
         };
         let (topic, partition) =
             base.rsplit_once('-').ok_or("it has no `-` between a topic and a partition")?;
-        if let Some(reason) = fault(topic) {
+        if let Some(reason) = invalid_reason(topic) {
             return Err(match topic {
                 "" => "there is no topic before its last `-`",
                 _ => reason,
@@ -249,18 +203,6 @@ mod tests {
                 prop_assert!(check(&dir.topic).is_ok());
             }
         }
-
-        #[test]
-        fn topics_have_plain_names(name in "\\PC{0,5}|[a-zA-Z0-9._-]{0,260}") {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            let may = (1..=249).contains(&name.len()) && name.chars().all(plain) && name != "." && name != "..";
-            prop_assert_eq!(check(&name).is_ok(), may, "{}", name);
-        }
-
-        #[test]
-        fn names_collide_when_nothing_but_dots_and_underscores_differ(a in "[ab._]{1,4}", b in "[ab._]{1,4}") {
-            prop_assert_eq!(collides(&a, &b), a.replace('.', "_") == b.replace('.', "_"));
-        }
     }
 
     #[test]
@@ -326,15 +268,5 @@ mod tests {
         }
         let found = PartitionDir::parse("a-b.c-7").unwrap();
         assert_eq!(found, Some(PartitionDir::current("a-b.c", 7)));
-    }
-
-    #[test]
-    fn the_topics_of_the_store_itself_are_known() {
-        assert!(is_internal("__consumer_offsets") && is_internal("__transaction_state"));
-        for name in ["__share_group_state", "__remote_log_metadata", "__cluster_metadata"] {
-            assert!(is_internal(name) && !is_compacted(name), "{name}");
-        }
-        assert!(!is_internal("__consumer_offsets2") && check("__consumer_offsets").is_ok());
-        assert!(check("__cluster_metadata").is_err());
     }
 }

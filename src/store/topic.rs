@@ -2,9 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::log::Log;
-use crate::store::name;
 use crate::store::settings::TopicConfig;
 use crate::sync::RwLock;
+use crate::topic_name;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,7 +122,7 @@ impl Topic {
     /// `__consumer_offsets`.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        name::is_internal(self.name())
+        topic_name::is_internal(self.name())
     }
 
     /// Returns the number of partitions, including partitions that are offline or elsewhere.

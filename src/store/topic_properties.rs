@@ -14,9 +14,9 @@
 //! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash
 //! leaves undone of the rest is done when the store is opened.
 
+use crate::checkpoint::TOPIC_PROPERTIES;
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::fs::Dir;
-use crate::segment::name::TOPIC_PROPERTIES;
 use crate::store::java_properties;
 use crate::store::settings::TopicConfig;
 use crate::uuid::TopicId;

@@ -15,7 +15,6 @@ use crate::store::births::Births;
 use crate::store::config::OfflinePartitions;
 use crate::store::config::StoreConfig;
 use crate::store::directory::Directory;
-use crate::store::name;
 use crate::store::parallel::{in_few_threads, in_parallel};
 use crate::store::producer_ids::ProducerIds;
 use crate::store::settings::TopicConfig;
@@ -24,6 +23,7 @@ use crate::store::topic_properties::{Definition, State};
 use crate::store::watchers::Watchers;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::topic_name;
 use crate::types::Moment;
 use crate::types::ProducerId;
 use std::collections::BTreeMap;
@@ -274,7 +274,7 @@ impl Store {
         found.check_whole("alter it where all of them are")?;
         let config = config.partitions(found.partition_count());
         let log = config.apply(&shared.config.log)?;
-        if name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
+        if topic_name::is_compacted(topic) && log.cleanup_policy != CleanupPolicy::Compact {
             let reason = "all it has is the last record of each key, which only compaction keeps";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

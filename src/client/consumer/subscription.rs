@@ -2,8 +2,8 @@
 
 use crate::client::consumer::callbacks::guarded;
 use crate::error::{ConsumeError, Result};
-use crate::store::name::is_internal;
 use crate::store::topics::Store;
+use crate::topic_name::is_internal;
 use crate::types::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -7,7 +7,7 @@ use crate::fs::{Fault, FaultFs, Operation, Rule};
 /// A log with many records of few keys, so that there is a lot to rewrite.
 fn sample(seed: u64) -> (Vec<Seg>, Facts, Pass) {
     let (model, facts) = (seed..)
-        .map(|seed| model::log(&mut Random(seed), true))
+        .map(|seed| model::log(&mut SplitMix64(seed), true))
         .find(|(m, _)| m.len() > 4)
         .unwrap();
     let (from, upto) = (model[0].base, model.last().unwrap().next);
@@ -109,7 +109,7 @@ fn a_leftover_does_no_harm_and_everything_is_synced() {
 
 #[test]
 fn a_report_can_end_it_anywhere() {
-    let mut random = Random(3);
+    let mut random = SplitMix64(3);
     let mut batches = Vec::new();
     let mut next = 0;
     for _ in 0..40 {
@@ -188,7 +188,7 @@ fn superseded_batches_are_left_out_unread() {
     let mut batches = Vec::new();
     let mut next = 0;
     for number in 0..40u64 {
-        let mut batch = model::batch(&mut Random(number), next, 1);
+        let mut batch = model::batch(&mut SplitMix64(number), next, 1);
         (batch.codec, batch.producer) = (crate::types::Codec::None, (-1, -1, -1));
         batch.records.truncate(1);
         batch.records.iter_mut().for_each(|record| {
@@ -241,7 +241,7 @@ fn superseded_batches_are_left_out_unread() {
 #[cfg(feature = "zstd")]
 #[test]
 fn a_batch_that_expands_too_far_is_an_error() {
-    let mut batch = model::batch(&mut Random(1), 0, 1);
+    let mut batch = model::batch(&mut SplitMix64(1), 0, 1);
     batch.codec = crate::types::Codec::Zstd;
     batch.records[0].value = Some(vec![0; 2 << 20]);
     let next = batch.last + 1;

@@ -20,11 +20,11 @@ use crate::log::inner::Shared;
 use crate::log::state::deferred_close::{Disposal, WORTH_BYTES};
 use crate::log::state::segment_list::View;
 use crate::producer_state::ProducerState;
+use crate::random;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
 use crate::types::{Offset, Timestamp};
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -457,7 +457,5 @@ fn parts(view: &View, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
 
 /// Returns the seed for the hashes of one pass, unknown to clients that choose keys.
 fn seed() -> [u8; 16] {
-    let halves = [(); 2].map(|()| RandomState::new().hash_one(0));
-    let [first, second] = halves.map(u64::to_ne_bytes);
-    std::array::from_fn(|n| *first.iter().chain(&second).nth(n).unwrap_or(&0))
+    random::from_system().to_ne_bytes()
 }

@@ -6,7 +6,7 @@ use crate::group::coordinator::Coordinator;
 use crate::group::membership::Caller;
 use crate::group::offsets::OffsetAndMetadata;
 use crate::store::admin::Admin;
-use crate::store::name::CONSUMER_OFFSETS;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::{Offset, Timestamp, TopicPartition};
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};

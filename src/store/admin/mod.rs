@@ -4,9 +4,9 @@ pub(crate) mod groups;
 
 use crate::error::{Result, TopicError};
 use crate::log::Log;
-use crate::store::name;
 use crate::store::settings::ConfigEntry;
 use crate::store::topics::Store;
+use crate::topic_name;
 use crate::types::Offset;
 use crate::uuid::TopicId;
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ impl Admin {
     /// [`Topic::partition`](crate::Topic::partition); [`TopicError::Unknown`];
     /// [`TopicError::Internal`] for an internal topic.
     pub fn delete_records(&self, topic: &str, partition: u32, before: Offset) -> Result<Offset> {
-        if name::is_internal(topic) {
+        if topic_name::is_internal(topic) {
             let reason = "its records are what groups have committed; use `Admin::delete_offsets`";
             return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
         }

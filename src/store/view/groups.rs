@@ -5,8 +5,8 @@ use crate::group::admin::{GroupDescription, GroupListing, GroupOffset, ListedGro
 use crate::group::membership::GroupState;
 use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetTable, partition_of};
 use crate::group::shard::Shard;
-use crate::store::name::CONSUMER_OFFSETS;
 use crate::store::view::StoreView;
+use crate::topic_name::CONSUMER_OFFSETS;
 use crate::types::TopicPartition;
 
 impl StoreView {

@@ -13,6 +13,7 @@ use crate::store::name::{self, PartitionDir, Stage};
 use crate::store::settings::TopicConfig;
 use crate::store::topic_properties::{Definition, State};
 use crate::store::topics::Store;
+use crate::topic_name;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -194,7 +195,7 @@ impl StoreView {
         Ok(TopicDescription {
             name: topic.to_owned(),
             id,
-            internal: name::is_internal(topic),
+            internal: topic_name::is_internal(topic),
             partitions,
             unavailable,
             configs: config.entries_over(&self.log),

@@ -2,31 +2,13 @@
 //! they do.
 
 use super::*;
+use crate::random::SplitMix64;
 use std::collections::BTreeSet;
 
 const SEEDS: u64 = 600;
 const STEPS: usize = 250;
 /// Fewer than there are members at times, so that some get none.
 const PARTITIONS: u8 = 4;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
 
 /// What a client believes.
 #[derive(Debug, Clone, Default)]
@@ -66,14 +48,14 @@ struct World {
     owners: BTreeMap<u8, String>,
     owned_in: i32,
     ids: u64,
-    random: Random,
+    random: SplitMix64,
     seen: Seen,
     last_state: (GroupState, i32),
 }
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut random = Random(seed);
+        let mut random = SplitMix64(seed);
         let delay = Duration::from_secs(random.below(5));
         let config = GroupConfig { initial_rebalance_delay: delay, ..GroupConfig::default() };
         let client = |n: u64| Client {
@@ -209,12 +191,12 @@ impl World {
         let client = self.clients[n].clone();
         self.ids += 1;
         // A static member may have lost its id, as one that was started again has.
-        let anew = client.instance.is_some() && self.random.one_in(3);
+        let anew = client.instance.is_some() && self.random.below(3) == 0;
         let member = match client.id.filter(|_| !anew) {
             Some(id) => JoinAs::Known(id),
             None => JoinAs::New(format!("m{}", self.ids)),
         };
-        let said = if self.random.one_in(9) { "more" } else { "all" };
+        let said = if self.random.below(9) == 0 { "more" } else { "all" };
         let join = Join {
             instance_id: client.instance,
             protocols: protocols(&[("range", said), ("sticky", said)]),
@@ -322,7 +304,7 @@ impl World {
             30..32 => self.call(n, |group, caller, _| group.end_poll(caller, now)),
             32 => self.call(n, |group, caller, _| group.leave(caller, now)),
             33 => self.call(n, |group, caller, _| group.detach(caller, now)),
-            34 if self.random.one_in(4) => {
+            34 if self.random.below(4) == 0 => {
                 let changes = self.group.rebalance(now);
                 self.take(changes);
             }
@@ -365,7 +347,7 @@ fn run(seed: u64) -> Seen {
     let mut world = World::new(seed);
     for step in 0..STEPS {
         world.act();
-        if step % 50 == 49 && world.random.one_in(4) {
+        if step % 50 == 49 && world.random.below(4) == 0 {
             world.silence();
         }
     }
