@@ -40,7 +40,7 @@ pub(crate) struct Mapped {
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
 /// `report` says.
 pub(crate) fn build_map(
     sources: &[Source<'_>],

@@ -74,7 +74,7 @@ pub(crate) struct Rewritten {
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
 /// the disk says; what `report` says.
 pub(crate) fn rewrite(
     group: &Group<'_>,

@@ -247,7 +247,7 @@ fn replace_succeeds_after_interrupted_replacement() {
     dir.discard_path(Path::new("t-0/none"));
     fs.add_rule(Rule::new(Operation::CreateNew, Fault::Error(io::ErrorKind::StorageFull)).nth(1));
     let failed = dir.replace(&path, b"three").unwrap_err();
-    assert_eq!(failed.kind(), crate::ErrorKind::StorageFull);
+    assert_eq!(failed.kind(), crate::error::ErrorKind::StorageFull);
     assert!(heard.0.lock().is_empty());
 }
 

@@ -114,7 +114,7 @@ fn a_report_can_end_it_anywhere() {
     let mut next = 0;
     for _ in 0..40 {
         let mut batch = model::batch(&mut random, next, 3);
-        batch.codec = crate::Codec::None;
+        batch.codec = crate::types::Codec::None;
         batch.records.iter_mut().for_each(|record| {
             record.value = Some(vec![7; 20_000]);
             record.key = Some(record.offset.to_be_bytes().to_vec());
@@ -189,7 +189,7 @@ fn superseded_batches_are_left_out_unread() {
     let mut next = 0;
     for number in 0..40u64 {
         let mut batch = model::batch(&mut SplitMix64(number), next, 1);
-        (batch.codec, batch.producer) = (crate::Codec::None, (-1, -1, -1));
+        (batch.codec, batch.producer) = (crate::types::Codec::None, (-1, -1, -1));
         batch.records.truncate(1);
         batch.records.iter_mut().for_each(|record| {
             record.key = Some(if number == 20 { b"other".to_vec() } else { b"key".to_vec() });
@@ -242,7 +242,7 @@ fn superseded_batches_are_left_out_unread() {
 #[test]
 fn a_batch_that_expands_too_far_is_an_error() {
     let mut batch = model::batch(&mut SplitMix64(1), 0, 1);
-    batch.codec = crate::Codec::Zstd;
+    batch.codec = crate::types::Codec::Zstd;
     batch.records[0].value = Some(vec![0; 2 << 20]);
     let next = batch.last + 1;
     let model = [Seg { base: 0, next, batches: vec![batch] }];

@@ -296,7 +296,7 @@ fn check_log(seed: u64, transactions: bool) {
     let start = model[0].base;
     let upto = model.last().unwrap().next;
     let expected = survivors(&model, &facts);
-    let compression = [None, None, Some(crate::Codec::None)][random.below(3) as usize];
+    let compression = [None, None, Some(crate::types::Codec::None)][random.below(3) as usize];
     let retention = random.below(20) as i64;
     let mut pass = Pass { from: start, upto, now: 10_000, retention, compression };
     let slots = 2 + random.below(20) as usize;
