@@ -11,7 +11,6 @@
 //! and waking it.
 
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::log::inner::Shared;
 use crate::log::state::append_queue::{Group, Handed, Placed, Ticket};
 use crate::log::state::appended::Appended;
@@ -44,7 +43,7 @@ impl Shared {
         }
         let ticket = self.queue.hand_over(batch, header);
         if let Some(mut slot) = slot.or_else(|| self.wait_for_writer(&ticket)) {
-            let events = self.append_handed(slot.as_mut());
+            let ((), events) = self.dir.events.hold_own(|| self.append_handed(slot.as_mut()));
             drop(slot);
             self.signal.notify();
             self.emit_all(events);
@@ -83,15 +82,14 @@ impl Shared {
         })
     }
 
-    /// Appends the whole queue; the caller has the writer lock. Returns the events to deliver
-    /// without it.
-    fn append_handed(&self, writer: Option<&mut Writer>) -> Vec<Event> {
+    /// Appends the whole queue; the caller has the writer lock.
+    fn append_handed(&self, writer: Option<&mut Writer>) {
         let Some(writer) = writer else {
             // `close` takes the writer before it marks the log as closed.
             for handed in &self.queue.take(Group::default()).batches {
                 handed.ticket.serve(Err(self.closed()));
             }
-            return Vec::new();
+            return;
         };
         let mut group = self.queue.take(std::mem::take(&mut writer.spare));
         if self.check_writable().is_ok() && !self.append_as_one(writer, &mut group) {
@@ -100,7 +98,6 @@ impl Shared {
         group.bytes.clear();
         group.batches.clear();
         writer.spare = group;
-        std::mem::take(&mut writer.events)
     }
 
     /// Appends a group with one write, if it fits into the segment as a whole; false if nothing
@@ -134,7 +131,7 @@ impl Shared {
             // Each batch alone may fit although all together do not.
             Err(failure) if failure.rolled_back => return false,
             Err(failure) => {
-                let error = self.not_appended(writer, failure);
+                let error = self.not_appended(failure);
                 if let Some(handed) = batches.first() {
                     handed.ticket.serve(Err(error));
                 }

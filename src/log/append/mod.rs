@@ -210,19 +210,19 @@ impl Shared {
         batch: &mut [u8],
         header: &BatchHeader,
     ) -> Result<Appended> {
-        self.check_writable()?;
-        let writer = slot.as_mut().ok_or_else(|| self.closed())?;
-        let appended = self.append_locked(writer, batch, header);
-        let flush = appended.is_ok() && self.flush_is_due(writer);
-        let events = std::mem::take(&mut writer.events);
+        let (done, events) = self.dir.events.hold_own(|| -> Result<(Appended, bool)> {
+            self.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+            let appended = self.append_locked(writer, batch, header)?;
+            Ok((appended, self.flush_is_due(writer)))
+        });
         drop(slot);
-        if appended.is_ok() {
+        if done.is_ok() {
             self.signal.notify();
         }
-        if !events.is_empty() {
-            self.emit_all(events);
-        }
-        self.settle(appended?, flush)
+        self.emit_all(events);
+        let (appended, flush) = done?;
+        self.settle(appended, flush)
     }
 
     /// Flushes if the log is configured to after this append.
@@ -285,8 +285,7 @@ impl Shared {
             self.roll_locked(writer, first, WhenFull::Fail)?;
         }
         stamp_base_offset(batch, first)?;
-        let position =
-            writer.log.append(batch).map_err(|failure| self.not_appended(writer, failure))?;
+        let position = writer.log.append(batch).map_err(|failure| self.not_appended(failure))?;
         if position == 0 {
             writer.first_timestamp = max_timestamp;
         }
@@ -301,14 +300,11 @@ impl Shared {
         Ok(Appended { first, last, append_time, duplicate: false })
     }
 
-    /// Takes a snapshot of the producers between two segments. Its events are delivered without
-    /// the lock.
+    /// Takes a snapshot of the producers between two segments.
     #[cold]
     fn store_due_producers(&self, writer: &mut Writer) {
         let (segment, position) = (writer.segment.base, writer.log.position());
-        let store = || self.store_producers(&mut writer.tracked, segment, position);
-        let ((), events) = self.dir.events.hold(store);
-        writer.events.extend(events);
+        self.store_producers(&mut writer.tracked, segment, position);
     }
 
     /// Checks that the batch is the next one of its producer; if it was stored before, returns its
@@ -333,10 +329,9 @@ impl Shared {
     }
 
     #[cold]
-    pub(crate) fn not_appended(&self, writer: &mut Writer, failure: AppendFailure) -> Error {
+    pub(crate) fn not_appended(&self, failure: AppendFailure) -> Error {
         if !failure.rolled_back {
-            let poisoned = self.poison(&failure.error);
-            writer.events.push(poisoned);
+            self.emit(&self.poison(&failure.error));
         }
         failure.error
     }

@@ -69,22 +69,21 @@ impl Shared {
 
     /// Begins a new segment, if the active one is not empty.
     pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
-        let events = {
+        self.dir.events.after(|| {
             let mut slot = self.writer.lock();
             self.check_writable()?;
             let writer = slot.as_mut().ok_or_else(|| self.closed())?;
             if writer.log.position() > 0 {
                 self.roll_locked(writer, self.end(), when_full)?;
             }
-            std::mem::take(&mut writer.events)
-        };
-        self.emit_all(events);
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Closes the active segment and begins one at `base`. The writer lock is held.
     ///
-    /// Fails before anything has changed, or not at all.
+    /// Fails before anything has changed, or not at all. The caller holds its events back until the
+    /// lock is released.
     pub(crate) fn roll_locked(
         &self,
         writer: &mut Writer,
@@ -97,10 +96,7 @@ impl Shared {
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = self.clock().monotonic();
         writer.tracked.expire(now, self.config.producer_id_expiration);
-        let (rolled, events) =
-            self.dir.events.hold(|| self.begin_next(writer, base, now, when_full));
-        writer.events.extend(events);
-        rolled
+        self.begin_next(writer, base, now, when_full)
     }
 
     pub(crate) fn begin_next(
@@ -121,7 +117,6 @@ impl Shared {
         let closed =
             Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
         {
             let mut sync = self.sync.lock();
             sync.segments.pop();

@@ -39,10 +39,7 @@ impl Shared {
             if target == self.end() {
                 return Ok(());
             }
-            let (result, mut events) =
-                self.dir.events.hold(|| self.truncate_locked(writer, target));
-            events.append(&mut writer.events);
-            (result, events)
+            self.dir.events.hold(|| self.truncate_locked(writer, target))
         };
         self.signal.notify();
         self.emit_all(events);
@@ -71,17 +68,13 @@ impl Shared {
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         let cover = cover(segment.base, end_of_data..target)?;
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
 
         // From here on a failure leaves files and memory apart: it poisons the log.
         let mut sync = self.pause_syncs();
         let recovery_point = self.durable().min(end_of_data);
         let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
         let lowered = vouched.and_then(|()| self.lower_cleaned(target));
-        if let Err(error) = lowered.and_then(|()| self.store_recovery_point(recovery_point)) {
-            writer.events = std::mem::take(&mut next.events);
-            return Err(error);
-        }
+        lowered.and_then(|()| self.store_recovery_point(recovery_point))?;
         let mut segments = view.segments.get(..index).unwrap_or_default().to_vec();
         sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
         segments.push(Arc::clone(&next.segment));
@@ -116,11 +109,8 @@ impl Shared {
                 .and_then(|()| self.keep_end(target))
         });
         match done {
-            Ok(()) => writer.events.push(Event::Truncated { end: target }),
-            Err(ref error) => {
-                let poisoned = self.poison(error);
-                writer.events.push(poisoned);
-            }
+            Ok(()) => self.emit(&Event::Truncated { end: target }),
+            Err(ref error) => self.emit(&self.poison(error)),
         }
         done.map(|()| end_of_data < target)
     }

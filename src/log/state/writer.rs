@@ -1,6 +1,5 @@
 //! The state that the writer lock protects.
 
-use crate::event::Event;
 use crate::log::state::append_queue::Group;
 use crate::log::state::producers::Tracked;
 use crate::record::BatchHeader;
@@ -31,8 +30,6 @@ pub(crate) struct Writer {
     pub(crate) flushed: Duration,
     /// An empty group, kept for its memory.
     pub(crate) spare: Group,
-    /// Delivered once the lock is released.
-    pub(crate) events: Vec<Event>,
     pub(crate) tracked: Tracked,
 }
 
@@ -61,7 +58,6 @@ impl Writer {
             stored_time_entries: 0,
             flushed: begun,
             spare: Group::default(),
-            events: Vec::new(),
         }
     }
 
