@@ -496,7 +496,7 @@ impl DataCheckpoints {
     }
 
     /// Closes the directory, when all logs of it are closed.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close(&self) {
         self.dir.close();
     }
 
