@@ -53,7 +53,7 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
-    /// CorruptionKind was moved out of the log, because of
+    /// Damage was moved out of the log, because of
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Quarantined(Quarantined),
     /// An index was missing or wrong, and was rebuilt from the log.
@@ -160,7 +160,7 @@ pub enum Event {
     },
 }
 
-/// CorruptionKind that was moved out of a log when it was opened with
+/// Damage that was moved out of a log when it was opened with
 /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -27,7 +27,7 @@
 //! the committed offsets of consumer groups.
 //!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, Store, StoreConfig, TopicConfig};
+//! use annals::{AutoOffsetReset, ConsumerConfig, ProducerConfig, Record, TopicConfig};
 //! use std::time::Duration;
 //!
 //! # let dir = tempfile::tempdir().unwrap();
@@ -222,7 +222,7 @@
 //! ## Recovery
 //!
 //! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. CorruptionKind that no crash explains is never truncated: opening fails and names the place.
+//! write. Damage that no crash explains is never truncated: opening fails and names the place.
 //! [`Log::recovery`] reports what opening found. [`Log::verify`] reads the whole log and lists all
 //! damage.
 //!
@@ -276,7 +276,7 @@
 //! method or by key, and have Kafka's defaults. A partition is a [`Log`].
 //!
 //! ```
-//! use annals::{CleanupPolicy, Store, StoreConfig, TopicConfig};
+//! use annals::{CleanupPolicy, TopicConfig};
 //! use std::time::Duration;
 //!
 //! let store = Store::in_memory(StoreConfig::default())?;
@@ -301,7 +301,7 @@
 //! [`Acks`] chooses what the handle waits for.
 //!
 //! ```
-//! use annals::{Acks, ProducerConfig, ProducerRecord, Record, Store, StoreConfig, TopicConfig};
+//! use annals::{Acks, ProducerConfig, ProducerRecord, Record, TopicConfig};
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # store.create_topic("orders", TopicConfig::default().partitions(3))?;
 //! let producer = store.producer(ProducerConfig::default().acks(Acks::Flushed))?;
@@ -327,7 +327,7 @@
 //! thread. Committed offsets are records of `__consumer_offsets`, as in Kafka.
 //!
 //! ```
-//! use annals::{AutoOffsetReset, ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig};
+//! use annals::{AutoOffsetReset, ConsumerConfig, TopicConfig};
 //! use std::time::Duration;
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # let orders = store.create_topic("orders", TopicConfig::default().partitions(4))?;
@@ -356,7 +356,7 @@
 //! sends it to a topic of dead letters. It never blocks the records after it.
 //!
 //! ```
-//! use annals::{ConsumerConfig, ProducerConfig, Store, StoreConfig, TopicConfig, TypedProducer};
+//! use annals::{ConsumerConfig, ProducerConfig, TypedProducer};
 //! use std::time::Duration;
 //! # let store = Store::in_memory(StoreConfig::default())?;
 //! # let log = store.create_topic("stock", TopicConfig::default())?.partition(0)?;
@@ -520,29 +520,52 @@
 
 mod callback;
 mod checkpoint;
+// The schedules that are checked are those of a log.
+#[cfg(not(shuttle))]
+mod client;
 mod clock;
 mod compaction;
 pub mod docs;
 mod error;
 mod event;
 pub mod fs;
+// The schedules that are checked are those of a log.
+#[cfg(not(shuttle))]
+mod group;
 pub mod inspect;
 mod log;
 mod notify;
 mod producer_state;
+mod random;
 pub mod record;
 mod retention;
 mod segment;
-mod sync;
-// The schedules that are checked are those of a log.
 #[cfg(not(shuttle))]
-mod topic;
+mod store;
+mod sync;
+#[cfg_attr(shuttle, allow(dead_code))]
+mod topic_name;
 #[cfg(feature = "tracing")]
 mod trace;
 mod types;
 #[cfg(not(shuttle))]
 mod uuid;
 
+#[cfg(all(feature = "serde", not(shuttle)))]
+pub use client::Json;
+#[cfg(not(shuttle))]
+pub use client::{
+    Acks, AutoOffsetReset, Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerInterceptor,
+    ConsumerRecord, ConsumerRecords, ConsumerWaker, Deserialize, DeserializeContext,
+    IsolationLevel, Partitioner, PartitionerChoice, Producer, ProducerConfig, ProducerInterceptor,
+    ProducerRecord, ProducerStats, RebalanceContext, RebalanceListener, RecordMetadata, SendHandle,
+    Serialize, SerializeContext, TopicPattern, TopicProducer,
+};
+#[cfg(not(shuttle))]
+pub use client::{
+    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
+    TypedRecords,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{
     CloseReason, CommitError, ConsumeError, Corruption, CorruptionKind, DeserializeError, Error,
@@ -551,6 +574,13 @@ pub use error::{
     Unsupported,
 };
 pub use event::{CompactionReport, Event, Listener, Quarantined};
+#[cfg(not(shuttle))]
+pub use group::assignor;
+#[cfg(not(shuttle))]
+pub use group::{
+    GroupCoordinatorConfig, GroupDescription, GroupListing, GroupOffset, GroupState, ListedGroups,
+    MemberDescription, MemberIdentity, OffsetAndMetadata,
+};
 #[cfg(feature = "futures")]
 pub use log::FlushFuture;
 pub use log::{
@@ -560,25 +590,10 @@ pub use log::{
 };
 pub use producer_state::ProducerState;
 pub use record::{Header, HeaderName, Record, RecordBatch, StoredRecord};
-#[cfg(all(feature = "serde", not(shuttle)))]
-pub use topic::Json;
 #[cfg(not(shuttle))]
-pub use topic::assignor;
-#[cfg(not(shuttle))]
-pub use topic::{
-    Acks, Admin, AutoOffsetReset, ConfigEntry, ConfigSource, Consumer, ConsumerConfig,
-    ConsumerGroupMetadata, ConsumerInterceptor, ConsumerRecord, ConsumerRecords, ConsumerWaker,
-    Deserialize, DeserializeContext, GroupCoordinatorConfig, GroupDescription, GroupListing,
-    GroupOffset, GroupState, IsolationLevel, ListedGroups, MemberDescription, MemberIdentity,
-    OfflinePartitions, OffsetAndMetadata, PartitionDescription, Partitioner, PartitionerChoice,
-    Producer, ProducerConfig, ProducerInterceptor, ProducerRecord, ProducerStats, RebalanceContext,
-    RebalanceListener, RecordMetadata, ResetTo, SendHandle, Serialize, SerializeContext, Store,
-    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription, TopicPattern, TopicProducer,
-};
-#[cfg(not(shuttle))]
-pub use topic::{
-    OnPoison, PoisonRecord, TypedConsumer, TypedProducer, TypedProducerRecord, TypedRecord,
-    TypedRecords,
+pub use store::{
+    Admin, ConfigEntry, ConfigSource, OfflinePartitions, PartitionDescription, ResetTo, Store,
+    StoreConfig, StoreView, Topic, TopicConfig, TopicDescription,
 };
 #[cfg(feature = "tracing")]
 pub use trace::TracingListener;

@@ -269,3 +269,8 @@ impl fmt::Display for TopicPartition {
         write!(f, "{}-{}", self.topic, self.partition)
     }
 }
+
+/// A point in the order in which partitions are made. The earliest is the opening of the store.
+#[cfg_attr(shuttle, allow(dead_code))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(pub(crate) u64);

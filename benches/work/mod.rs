@@ -1,9 +1,14 @@
-//! The library's side of each comparison in `limit`. Each returns how long it took; opening
-//! and filling a log is not counted.
+//! The library's side of each comparison in `limit`. Each returns its duration, without opening and
+//! filling the log.
+
+#[allow(dead_code)]
+#[path = "../../src/random.rs"]
+mod random;
 
 use annals::record::{BatchBuilder, BatchHeader};
 use annals::{CleanupPolicy, Log, LogConfig, Record, StartAt, Timestamp};
 use bytes::Bytes;
+use random::SplitMix64;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,13 +22,8 @@ pub fn fresh_dir() -> TempDir {
 
 /// The values of one batch, back to back, the same in every run and not compressible to nothing.
 pub fn values(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    (0..bytes)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            b'a' + (state >> 60) as u8
-        })
-        .collect()
+    let mut random = SplitMix64(0);
+    (0..bytes).map(|_| b'a' + (random.next() >> 60) as u8).collect()
 }
 
 /// A new log in a directory.
@@ -144,14 +144,8 @@ impl Filled {
 
     /// Offsets to read, in no order.
     pub fn offsets(&self, count: usize) -> Vec<u64> {
-        let mut state = 1u64;
-        let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 20) % self.records()
-        };
-        (0..count).map(|_| next()).collect()
+        let mut random = SplitMix64(1);
+        (0..count).map(|_| random.below(self.records())).collect()
     }
 
     /// Where the batches of these offsets are.
@@ -176,11 +170,8 @@ pub struct Keyed {
 impl Keyed {
     /// The key of a record: a random one, if there are fewer than records.
     fn key(&self, record: u64) -> [u8; 8] {
-        let mut mixed = record.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let key =
-            if self.keys < self.records { (mixed ^ (mixed >> 31)) % self.keys } else { record };
+            if self.keys < self.records { SplitMix64(record).below(self.keys) } else { record };
         key.to_be_bytes()
     }
 

@@ -366,7 +366,7 @@ pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// CorruptionKind on disk: the file, the position, and the problem.
+/// Damage on disk: the file, the position, and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is damaged at byte {position}{}: {reason}", path.display(), AtOffset(*.offset))]
 pub struct Corruption {

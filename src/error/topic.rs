@@ -1,6 +1,7 @@
 //! Why something cannot be done with a topic.
 
 use crate::error::ErrorKind;
+use crate::topic_name::CONSUMER_OFFSETS;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -149,7 +150,7 @@ struct WayToTopic<'a>(&'a str);
 impl fmt::Display for WayToTopic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            "__consumer_offsets" => "the store creates it with the first consumer of a group",
+            CONSUMER_OFFSETS => "the store creates it with the first consumer of a group",
             topic if topic.starts_with("__") => {
                 "it may be one that brokers keep for themselves; `topics` lists those there are"
             }

@@ -17,7 +17,6 @@ mod fault;
 #[cfg(unix)]
 mod held;
 mod memory;
-mod random;
 mod reserve;
 mod revocable;
 mod view;

@@ -58,6 +58,10 @@ pub use small::{
     offset_checkpoint, partition_metadata, producer_snapshot, recent_batches, shutdown_marker,
 };
 
+use crate::checkpoint::{
+    CLEAN_SHUTDOWN, CLEANED, HIGH_WATERMARK, LEADER_EPOCHS, LOG_START, PARTITION_METADATA,
+    RECOVERY_POINT,
+};
 use crate::error::{Corruption, CorruptionKind, Error};
 use crate::types::{MAX_OFFSET, Offset};
 use std::path::Path;
@@ -97,13 +101,12 @@ impl FileKind {
     pub fn of(path: &Path) -> Option<FileKind> {
         let name = live_name(path)?;
         match name.as_str() {
-            "recovery-point-offset-checkpoint"
-            | "log-start-offset-checkpoint"
-            | "replication-offset-checkpoint"
-            | "cleaner-offset-checkpoint" => return Some(FileKind::OffsetCheckpoint),
-            "leader-epoch-checkpoint" => return Some(FileKind::EpochCheckpoint),
-            ".kafka_cleanshutdown" => return Some(FileKind::ShutdownMarker),
-            "partition.metadata" => return Some(FileKind::PartitionMetadata),
+            RECOVERY_POINT | LOG_START | CLEANED | HIGH_WATERMARK => {
+                return Some(FileKind::OffsetCheckpoint);
+            }
+            LEADER_EPOCHS => return Some(FileKind::EpochCheckpoint),
+            CLEAN_SHUTDOWN => return Some(FileKind::ShutdownMarker),
+            PARTITION_METADATA => return Some(FileKind::PartitionMetadata),
             _ => {}
         }
         match name.rsplit_once('.')?.1 {

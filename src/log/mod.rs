@@ -649,7 +649,7 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Closed`]. CorruptionKind is not an error here.
+    /// [`Error::Io`], [`Error::Closed`]. Damage is not an error here.
     pub fn verify(&self) -> Result<Vec<Corruption>> {
         self.inner.verify()
     }

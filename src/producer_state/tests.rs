@@ -1,6 +1,7 @@
 use super::snapshot::{decode, encode, fits, is_possible};
 use super::*;
 use crate::error::ProducerStateError;
+use crate::random::SplitMix64;
 use crate::record::{BatchBuilder, BatchRef};
 use std::collections::BTreeMap;
 
@@ -218,25 +219,25 @@ fn a_producer_takes_some_hundred_bytes() {
 #[test]
 fn each_sequence_number_is_stored_once() {
     for seed in 0..300u64 {
-        let mut random = fastrand(seed);
+        let mut random = SplitMix64(seed);
         let mut producers = Producers::none(0);
         let mut stored: BTreeMap<ProducerId, Vec<(ProducerEpoch, Sequence, i32, Offset)>> =
             BTreeMap::new();
         let mut end = 0;
         for _ in 0..200 {
-            let id = random(4) as ProducerId;
+            let id = random.below(4) as ProducerId;
             let of = stored.entry(id).or_default();
             let (epoch, next) =
                 of.last().map_or((0, 0), |(epoch, first, count, _)| (*epoch, first + count));
-            let (epoch, first, count) = match random(8) {
-                0 => (epoch + 1, 0, 1 + random(4) as i32),
-                1 => (epoch, next + 1 + random(3) as i32, 1),
+            let (epoch, first, count) = match random.below(8) {
+                0 => (epoch + 1, 0, 1 + random.below(4) as i32),
+                1 => (epoch, next + 1 + random.below(3) as i32, 1),
                 2 => ((epoch - 1).max(0), next, 1),
                 3 | 4 if !of.is_empty() => {
-                    let (epoch, first, count, _) = of[random(of.len() as u64) as usize];
+                    let (epoch, first, count, _) = of[random.below(of.len() as u64) as usize];
                     (epoch, first, count)
                 }
-                _ => (epoch, next, 1 + random(4) as i32),
+                _ => (epoch, next, 1 + random.below(4) as i32),
             };
             let header = batch(id, epoch, first, count, end);
             let known: Vec<_> = of.iter().rev().take(5).collect();
@@ -259,7 +260,7 @@ fn each_sequence_number_is_stored_once() {
                 }
                 Err(_) => assert!(!follows && repeated.is_none(), "seed {seed}"),
             }
-            if random(10) == 0 {
+            if random.below(10) == 0 {
                 assert_eq!(through_files(&producers), producers, "seed {seed}");
                 let kept = decode(&encode(&producers.states())).unwrap();
                 let alone = Producers::restore(&kept, producers.end(), NOW);
@@ -369,13 +370,4 @@ fn table_shrinks_when_producers_are_forgotten() {
     fill(&mut producers);
     (0..10_000).for_each(|id| assert!(producers.forget(id) && !producers.forget(id)));
     assert!(producers.known.capacity() < 100);
-}
-
-fn fastrand(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
-    move |below| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    }
 }

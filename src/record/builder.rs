@@ -591,7 +591,7 @@ impl BatchBuilder {
         let last = base_offset.checked_add_signed(i64::from(last_offset_delta));
         if last_offset_delta < 0
             || i64::from(last_offset_delta) < batch.next_delta.saturating_sub(1)
-            || last.is_none_or(|last| last > crate::MAX_OFFSET)
+            || last.is_none_or(|last| last > crate::types::MAX_OFFSET)
         {
             let base_offset = i64::try_from(base_offset).unwrap_or(i64::MAX);
             let impossible = InvalidBatch::Offsets { base_offset, last_offset_delta };

@@ -148,7 +148,7 @@ impl StoredRecords {
     /// # Errors
     ///
     /// As there.
-    pub fn skip_to_offset(&mut self, offset: crate::Offset) -> Result<(), InvalidBatch> {
+    pub fn skip_to_offset(&mut self, offset: crate::types::Offset) -> Result<(), InvalidBatch> {
         let mut records =
             Records::resume(self.section.get(self.at..).unwrap_or_default(), self.progress);
         let skipped = records.skip_to_offset(offset);

@@ -1,41 +1,26 @@
 //! The names of the files of a log directory, and their meaning.
 
+use crate::checkpoint::{
+    CLEAN_SHUTDOWN, CLEANED, LEADER_EPOCHS, LOCK, LOG_START, PARTITION_METADATA, RECOVERY_POINT,
+    TOPIC_PROPERTIES,
+};
 use crate::fs::RESERVE_FILES;
 use crate::types::{MAX_OFFSET, Offset};
 use std::fmt;
 
-/// Held while the directory is open for writing; its content names the holder.
-pub(crate) const LOCK: &str = ".lock";
-/// Present when the log was closed cleanly.
-pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-/// Everything below the offset in it was synced.
-pub(crate) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
-/// The first offset of the log, where that lies above the first segment's base.
-pub(crate) const LOG_START: &str = "log-start-offset-checkpoint";
-/// The first offset that was not compacted yet.
-pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
-
-/// The ids of a directory of logs.
-pub(crate) const META_PROPERTIES: &str = "meta.properties";
-/// The id of the topic that a log is a partition of.
-pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
-
-/// How the topic that a log is the first partition of is set up.
-pub(crate) const TOPIC_PROPERTIES: &str = "topic.properties";
-
-/// Files that belong to a log directory and are neither segments nor leftovers.
+/// The files of a log directory that are neither segments nor leftovers.
 const KNOWN: [&str; 8] = [
     LOCK,
     CLEAN_SHUTDOWN,
     RECOVERY_POINT,
     LOG_START,
-    "leader-epoch-checkpoint",
+    LEADER_EPOCHS,
     PARTITION_METADATA,
     TOPIC_PROPERTIES,
     CLEANED,
 ];
 
-/// The names that a file system or an operating system creates at the top of a volume.
+/// The names that file systems and operating systems create at the root of a volume.
 const OF_VOLUMES: [&str; 6] = [
     "lost+found",
     "System Volume Information",
@@ -45,14 +30,14 @@ const OF_VOLUMES: [&str; 6] = [
     "aquota.group",
 ];
 
-/// Whether a system or a tool puts a file or directory of that name into any directory or fresh
-/// volume: it does not tell that the directory is of something else. What is hidden is such,
-/// `.git` or `.DS_Store`.
+/// Returns whether systems or tools put a file or directory of this name into any directory or
+/// fresh volume, so that it does not show that the directory belongs to something else. Hidden
+/// files count, such as `.git` or `.DS_Store`.
 pub(crate) fn is_of_system(name: &str) -> bool {
     name.starts_with('.') || OF_VOLUMES.contains(&name)
 }
 
-/// Which of a segment's files it is.
+/// The kind of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Log,
@@ -60,7 +45,7 @@ pub(crate) enum Kind {
     TimeIndex,
     TxnIndex,
     Snapshot,
-    /// The state that a snapshot leaves out. Kafka has no such file.
+    /// The producer state that a snapshot leaves out. Kafka has no such file.
     Recent,
 }
 
@@ -74,7 +59,7 @@ impl Kind {
         Kind::Recent,
     ];
 
-    /// Whether it describes the log as of an offset, whichever segment begins there.
+    /// Returns whether the file describes the log as of an offset, whichever segment begins there.
     pub(crate) const fn is_of_offset(self) -> bool {
         matches!(self, Kind::Snapshot | Kind::Recent)
     }
@@ -91,7 +76,7 @@ impl Kind {
     }
 }
 
-/// Where in its life a segment file is.
+/// The stage of a segment file in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     /// In use.
@@ -128,13 +113,13 @@ impl SegmentFile {
         SegmentFile { base, kind, stage: Stage::Live }
     }
 
-    /// The file of that name, or `None` when it is no segment file.
+    /// Parses a name. Returns `None` if it is not that of a segment file.
     pub(crate) fn parse(name: &str) -> Option<SegmentFile> {
         let (digits, rest) = name.split_once('.')?;
         if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        // A log whose last offset is given out goes on, empty, behind it.
+        // A log whose last offset is assigned continues with an empty segment after it.
         let base = digits.parse().ok().filter(|&base| base <= MAX_OFFSET + 1)?;
         for stage in [Stage::Swap, Stage::Cleaned, Stage::Deleted, Stage::Live] {
             let Some(extension) = rest.strip_suffix(stage.suffix()) else { continue };
@@ -151,7 +136,7 @@ impl fmt::Display for SegmentFile {
     }
 }
 
-/// The file for what stood in a segment's log from `position` on:
+/// Returns the name of the file for the damage that stood in a segment's log from `position` on:
 /// `00000000000000000000.log.1234.quarantined`.
 pub(crate) fn quarantine_name(base: Offset, position: u64) -> String {
     format!("{}.{position}.quarantined", SegmentFile::live(base, Kind::Log))
@@ -171,9 +156,9 @@ pub(crate) enum Name {
     Segment(SegmentFile),
     /// One of the log's own files besides segments.
     Known,
-    /// CorruptionKind that was taken out of a segment. Nothing reads it.
+    /// Damage that was moved out of a segment. Nothing reads it.
     Quarantined,
-    /// The half-written content of an atomic replace: nothing depends on it.
+    /// The half-written content of a file that was being replaced. Nothing depends on it.
     Temporary,
     Unknown,
 }
@@ -223,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_segment_is_not_taken_for_one() {
+    fn parse_rejects_name_that_is_no_segment() {
         for name in [
             "",
             ".log",
@@ -242,9 +227,9 @@ mod tests {
         assert_eq!(Name::parse("partition.metadata"), Name::Known);
     }
 
-    /// What is temporary is removed when a log is opened, so it must be of its own making.
+    /// An opening removes temporary files, so a file of another program must not count as one.
     #[test]
-    fn files_of_others_keep_any_ending() {
+    fn foreign_file_is_unknown_with_any_ending() {
         let segment = "00000000000000000000.log";
         for name in [segment, "partition.metadata", RECOVERY_POINT] {
             assert_eq!(Name::parse(&format!("{name}.tmp")), Name::Temporary, "{name}");

@@ -121,7 +121,7 @@ fn decode(batches: &[Vec<u8>]) -> Vec<Value> {
 }
 
 #[test]
-fn other_clients_read_what_is_written() {
+fn other_clients_decode_our_batches() {
     let decoders = decoders();
     if decoders.is_empty() {
         return;

@@ -1,12 +1,17 @@
-//! What the tests of the log share: a model of it, chance by seed, and a look at the files.
+//! Shared by the tests: a model of a log, random choices by seed, and access to the files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod images;
 pub mod keyed;
 pub mod memory;
 pub mod process;
+#[allow(dead_code)]
+#[path = "../../src/random.rs"]
+mod random;
 pub mod sim;
 pub mod targets;
+
+pub use random::SplitMix64 as Chance;
 
 use annals::fs::{Fs, MemFs, OpenMode};
 use annals::{
@@ -18,25 +23,6 @@ use std::sync::Arc;
 
 pub const DIR: &str = "t-0";
 pub const T0: i64 = 1_700_000_000_000;
-
-/// SplitMix64.
-#[derive(Debug, Clone)]
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-}
 
 /// The seeds to run: those in the variable (`7` or `0..500`), or the first few.
 pub fn seeds(variable: &str, default: u64) -> std::ops::Range<u64> {

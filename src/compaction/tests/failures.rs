@@ -7,7 +7,7 @@ use crate::fs::{Fault, FaultFs, Operation, Rule};
 /// A log with many records of few keys, so that there is a lot to rewrite.
 fn sample(seed: u64) -> (Vec<Seg>, Facts, Pass) {
     let (model, facts) = (seed..)
-        .map(|seed| model::log(&mut Random(seed), true))
+        .map(|seed| model::log(&mut SplitMix64(seed), true))
         .find(|(m, _)| m.len() > 4)
         .unwrap();
     let (from, upto) = (model[0].base, model.last().unwrap().next);
@@ -109,12 +109,12 @@ fn a_leftover_does_no_harm_and_everything_is_synced() {
 
 #[test]
 fn a_report_can_end_it_anywhere() {
-    let mut random = Random(3);
+    let mut random = SplitMix64(3);
     let mut batches = Vec::new();
     let mut next = 0;
     for _ in 0..40 {
         let mut batch = model::batch(&mut random, next, 3);
-        batch.codec = crate::Codec::None;
+        batch.codec = crate::types::Codec::None;
         batch.records.iter_mut().for_each(|record| {
             record.value = Some(vec![7; 20_000]);
             record.key = Some(record.offset.to_be_bytes().to_vec());
@@ -188,8 +188,8 @@ fn superseded_batches_are_left_out_unread() {
     let mut batches = Vec::new();
     let mut next = 0;
     for number in 0..40u64 {
-        let mut batch = model::batch(&mut Random(number), next, 1);
-        (batch.codec, batch.producer) = (crate::Codec::None, (-1, -1, -1));
+        let mut batch = model::batch(&mut SplitMix64(number), next, 1);
+        (batch.codec, batch.producer) = (crate::types::Codec::None, (-1, -1, -1));
         batch.records.truncate(1);
         batch.records.iter_mut().for_each(|record| {
             record.key = Some(if number == 20 { b"other".to_vec() } else { b"key".to_vec() });
@@ -241,8 +241,8 @@ fn superseded_batches_are_left_out_unread() {
 #[cfg(feature = "zstd")]
 #[test]
 fn a_batch_that_expands_too_far_is_an_error() {
-    let mut batch = model::batch(&mut Random(1), 0, 1);
-    batch.codec = crate::Codec::Zstd;
+    let mut batch = model::batch(&mut SplitMix64(1), 0, 1);
+    batch.codec = crate::types::Codec::Zstd;
     batch.records[0].value = Some(vec![0; 2 << 20]);
     let next = batch.last + 1;
     let model = [Seg { base: 0, next, batches: vec![batch] }];

@@ -2,10 +2,8 @@
 
 mod failures;
 mod model;
-mod random;
 
 use self::model::{Bat, Facts, Pass, Seg};
-use self::random::Random;
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{GroupLimits, Part, groups};
 use crate::compaction::read_keys::{Mapped, build_map};
@@ -16,6 +14,7 @@ use crate::error::{Error, Result, Unsupported};
 use crate::event::{Event, EventSink, Listener};
 use crate::fs::{Dir, Fs, MemFs, OpenMode};
 use crate::producer_state::ProducerState;
+use crate::random::SplitMix64;
 use crate::record::{BatchHeader, Compression, EndTxnMarker};
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::segment::{Segment, SegmentDir};
@@ -290,14 +289,14 @@ fn data_offsets(segments: &[Seg]) -> Vec<Offset> {
 
 fn check_log(seed: u64, transactions: bool) {
     println!("seed {seed}, transactions {transactions}");
-    let mut random = Random(seed);
+    let mut random = SplitMix64(seed);
     let (mut model, facts) = model::log(&mut random, transactions);
     let fs = MemFs::new();
     store(&fs, &model);
     let start = model[0].base;
     let upto = model.last().unwrap().next;
     let expected = survivors(&model, &facts);
-    let compression = [None, None, Some(crate::Codec::None)][random.below(3) as usize];
+    let compression = [None, None, Some(crate::types::Codec::None)][random.below(3) as usize];
     let retention = random.below(20) as i64;
     let mut pass = Pass { from: start, upto, now: 10_000, retention, compression };
     let slots = 2 + random.below(20) as usize;
@@ -335,7 +334,7 @@ fn cleaning_does_what_the_model_does_with_transactions() {
 
 #[test]
 fn active_producers_keep_their_last_batch() {
-    let mut random = Random(5);
+    let mut random = SplitMix64(5);
     let key = |batch: &mut Bat| batch.records.iter_mut().for_each(|r| r.key = Some(b"k".to_vec()));
     let (mut batches, mut next) = (Vec::new(), 0);
     // The first of 4 and 6 are not their last, and 7 is forgotten.

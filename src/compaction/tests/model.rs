@@ -1,6 +1,6 @@
 //! What cleaning means, on vectors: the rules of Kafka, with nothing in the way.
 
-use super::random::Random;
+use crate::random::SplitMix64;
 use crate::record::{BatchBuilder, BatchRef, Compression, DecodeBuffer, Records};
 use crate::types::{Codec, Offset, Timestamp, TimestampType};
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,13 +217,13 @@ pub(super) fn clean(
     Some(new)
 }
 
-fn codec(random: &mut Random) -> Codec {
+fn codec(random: &mut SplitMix64) -> Codec {
     let codecs = [Codec::None, Codec::None, Codec::Zstd, Codec::Lz4];
     let chosen = codecs[random.below(4) as usize];
     if chosen.is_available() { chosen } else { Codec::None }
 }
 
-fn record(random: &mut Random, offset: Offset, keys: u64, time: i64) -> Rec {
+fn record(random: &mut SplitMix64, offset: Offset, keys: u64, time: i64) -> Rec {
     let key = random.below(keys + 1);
     let key = (key < keys).then(|| format!("key-{key}").into_bytes());
     let value = (random.below(4) > 0).then(|| vec![b'v'; random.below(40) as usize]);
@@ -234,7 +234,7 @@ fn record(random: &mut Random, offset: Offset, keys: u64, time: i64) -> Rec {
     Rec { offset, time, key, value, headers }
 }
 
-pub(super) fn batch(random: &mut Random, base: Offset, keys: u64) -> Bat {
+pub(super) fn batch(random: &mut SplitMix64, base: Offset, keys: u64) -> Bat {
     let append_time = random.below(6) == 0;
     let at = 1_000 + random.below(1_000) as i64;
     let mut offset = base;
@@ -289,7 +289,7 @@ pub(super) fn marker(base: Offset, producer: i64, committed: bool) -> Bat {
 }
 
 /// Segments one behind the other, with markers in between and some batches said to be aborted.
-pub(super) fn log(random: &mut Random, transactions: bool) -> (Vec<Seg>, Facts) {
+pub(super) fn log(random: &mut SplitMix64, transactions: bool) -> (Vec<Seg>, Facts) {
     let keys = 1 + random.below(12);
     let mut facts = Facts::default();
     let mut next = random.below(3) * 100;

@@ -1,7 +1,7 @@
 //! The rules of a [`FaultFs`](super::FaultFs): which call, when, and what happens to it.
 
 use super::{Call, Operation};
-use crate::fs::random::Random;
+use crate::random::SplitMix64;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -102,8 +102,8 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Error(kind) => f.debug_tuple("Error").field(kind).finish(),
-            Fault::Errno(number) => f.debug_tuple("Os").field(number).finish(),
-            Fault::ShortIo(bytes) => f.debug_tuple("Short").field(bytes).finish(),
+            Fault::Errno(number) => f.debug_tuple("Errno").field(number).finish(),
+            Fault::ShortIo(bytes) => f.debug_tuple("ShortIo").field(bytes).finish(),
             Fault::PartialWrite { written, kind } => f
                 .debug_struct("PartialWrite")
                 .field("written", written)
@@ -150,7 +150,7 @@ enum When {
     Always,
     Nth(u64),
     FromNth(u64),
-    Chance(f64, Random),
+    Chance(f64, SplitMix64),
 }
 
 impl Rule {
@@ -194,7 +194,7 @@ impl Rule {
 
     /// Strikes each call that matches with this probability, as the seed decides.
     pub fn chance(mut self, probability: f64, seed: u64) -> Rule {
-        self.when = When::Chance(probability, Random::new(seed));
+        self.when = When::Chance(probability, SplitMix64(seed));
         self
     }
 }
@@ -246,7 +246,7 @@ impl Active {
                 Effect::PartialWrite(*written, Failure::Kind(*kind))
             }
             Fault::FlipBit { seed } => {
-                Effect::FlipBit(Random::new(seed.wrapping_add(self.fired)).next())
+                Effect::FlipBit(SplitMix64(seed.wrapping_add(self.fired)).next())
             }
             Fault::IgnoreSilently => Effect::IgnoreSilently,
             Fault::Call(hook) => Effect::Call(Arc::clone(hook)),

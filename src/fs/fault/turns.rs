@@ -8,7 +8,7 @@
 //! nothing has happened for a while, the choice goes on without it until it comes: such a schedule
 //! is sound, but another run may differ from it.
 
-use crate::fs::random::Random;
+use crate::random::SplitMix64;
 use crate::sync::{Condvar, Mutex, thread_local};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ enum Stage {
 
 #[derive(Debug, Default)]
 struct State {
-    random: Option<Random>,
+    random: Option<SplitMix64>,
     threads: BTreeMap<u64, Stage>,
     next: u64,
 }
@@ -67,7 +67,7 @@ pub struct Turns {
 impl Turns {
     /// Begins to choose by this seed.
     pub(super) fn begin(&self, seed: u64) {
-        self.state.lock().random = Some(Random::new(seed));
+        self.state.lock().random = Some(SplitMix64(seed));
     }
 
     pub(super) fn are_taken(&self) -> bool {

@@ -1,45 +1,40 @@
 //! The bytes of one file: the content of the page cache, and the synced content.
 //!
-//! Bytes live in shared blocks that are copied before a change if a snapshot still
-//! needs them. So a snapshot costs one reference for each file, and an append copies
-//! at most one block, however large the file is. Next to the live blocks, the synced
-//! versions are kept, only for blocks changed since the last sync: applied to the live
-//! blocks they result in the synced file.
+//! Bytes are kept in shared blocks. A block is copied before a change if a snapshot still needs it.
+//! So a snapshot costs one reference for each file, and an append copies at most one block, however
+//! large the file is. Beside the live blocks, the synced version is kept of each block that changed
+//! since the last sync: applied to the live blocks, these result in the synced file.
 
-use super::crash::Luck;
-use super::space::Space;
+use super::capacity::{BLOCK, Capacity};
+use super::crash::CrashRng;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-/// The unit in which pages are written back and room is counted.
-pub(super) const BLOCK: usize = 4096;
-/// The unit a disk writes as a whole or not at all.
-pub(super) const SECTOR: usize = 512;
-/// The longest a file gets, as on a system with signed 64-bit positions.
+/// The maximum length of a file, as on a system with signed 64-bit positions.
 const MAX_LEN: u64 = i64::MAX as u64;
-/// How many of the lengths a file had since its last sync are remembered.
+/// The number of lengths since the last sync that are remembered.
 const REMEMBERED_LENGTHS: usize = 64;
 
 type Block = Arc<[u8; BLOCK]>;
-/// The blocks by their number. One that is missing reads as zeros.
+/// The blocks by number. A missing block reads as zeros.
 type Blocks = BTreeMap<u64, Block>;
 
 static ZEROS: LazyLock<Block> = LazyLock::new(|| Arc::new([0; BLOCK]));
 
-/// Invariants: there is no block beyond the one `len` ends in, and bytes of that
-/// one past `len` are zeros. Both hold for the synced version with `synced_len`.
+/// The content of a file. Invariants: no block lies beyond the one that `len` ends in, and the
+/// bytes of that block past `len` are zeros. Both hold for the synced version with `synced_len`.
 #[derive(Clone, Default)]
 pub(super) struct Content {
     blocks: Arc<Blocks>,
     len: u64,
-    /// The first so many blocks have room of their own, whether they are written or not.
+    /// The number of blocks at the start that have room, whether they are written or not.
     reserved: u64,
     synced_len: u64,
     synced_reserved: u64,
-    /// The synced version of each block that was changed since the last sync.
+    /// The synced version of each block that changed since the last sync.
     before: BTreeMap<u64, Option<Block>>,
     /// The lengths since the last sync, oldest first, without the current one.
     lengths: VecDeque<u64>,
@@ -50,7 +45,7 @@ impl Content {
         self.len
     }
 
-    /// How many blocks of room the file takes.
+    /// Returns the number of blocks of room that the file takes.
     pub(super) fn room(&self) -> u64 {
         let written = self.blocks.range(self.reserved..).count();
         self.reserved.saturating_add(written as u64)
@@ -75,15 +70,15 @@ impl Content {
         len
     }
 
-    /// Writes what there is room for.
-    pub(super) fn write(&mut self, buf: &[u8], at: u64, space: &Space) -> io::Result<usize> {
+    /// Writes as much as there is room for.
+    pub(super) fn write(&mut self, buf: &[u8], at: u64, capacity: &Capacity) -> io::Result<usize> {
         check_len(at.saturating_add(buf.len() as u64))?;
         let mut done = 0;
         let mut rest = buf;
         for (index, range) in pieces(at, buf.len()) {
             let Some((piece, after)) = rest.split_at_checked(range.len()) else { break };
             let has_room = index < self.reserved || self.blocks.contains_key(&index);
-            if !has_room && !space.take(1) {
+            if !has_room && !capacity.take(1) {
                 break;
             }
             if let Some(bytes) = self.change(index).get_mut(range) {
@@ -104,24 +99,24 @@ impl Content {
 
     /// Truncates, releasing room, or extends, taking none: bytes that were never written read as
     /// zeros.
-    pub(super) fn set_len(&mut self, len: u64, space: &Space) -> io::Result<()> {
+    pub(super) fn set_len(&mut self, len: u64, capacity: &Capacity) -> io::Result<()> {
         check_len(len)?;
         if len < self.len {
             let room = self.room();
             self.cut(len);
-            space.give(room.saturating_sub(self.room()));
+            capacity.release(room.saturating_sub(self.room()));
         }
         self.put_len(len);
         Ok(())
     }
 
     /// Takes room for the first `len` bytes, all of it or none.
-    pub(super) fn allocate(&mut self, len: u64, space: &Space) -> io::Result<()> {
+    pub(super) fn allocate(&mut self, len: u64, capacity: &Capacity) -> io::Result<()> {
         check_len(len)?;
         let end = len.div_ceil(BLOCK as u64);
         if end > self.reserved {
             let written = self.blocks.range(self.reserved..end).count() as u64;
-            if !space.take(end.saturating_sub(self.reserved).saturating_sub(written)) {
+            if !capacity.take(end.saturating_sub(self.reserved).saturating_sub(written)) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             self.reserved = end;
@@ -145,14 +140,14 @@ impl Content {
         Content::settled(blocks, self.len, self.reserved)
     }
 
-    /// The file as it was synced last.
+    /// Returns the file as it was last synced.
     pub(super) fn synced(&self) -> Content {
         Content::settled(self.synced_blocks(), self.synced_len, self.synced_reserved)
     }
 
-    /// A file that a loss of power may leave: of each block or sector one of its two
-    /// versions, and a length it had or that a write torn between two sectors gives it.
-    pub(super) fn survivor(&self, luck: &mut Luck) -> Content {
+    /// Returns a file that a power loss may leave: one of the two versions of each block or sector,
+    /// and a length that the file had, or that a write torn between two sectors gives it.
+    pub(super) fn survivor(&self, rng: &mut CrashRng) -> Content {
         if self.is_synced() {
             return self.everything();
         }
@@ -161,13 +156,13 @@ impl Content {
         for (index, before) in &self.before {
             let old = before.as_ref().unwrap_or(&ZEROS);
             let new = self.blocks.get(index).unwrap_or(&ZEROS);
-            let block = luck.block(old, new);
-            // Zeros may stand for a block that is not there.
+            let block = rng.block(old, new);
+            // Zeros may stand for a missing block.
             if before.is_some() || !Arc::ptr_eq(&block, old) {
                 surviving.insert(*index, block);
             }
         }
-        let len = luck.length(self.synced_len, self.len, &self.lengths);
+        let len = rng.length(self.synced_len, self.len, &self.lengths);
         // Make the file long enough for every block first; cutting restores the invariants.
         let mut content =
             Content::settled(blocks, MAX_LEN, self.synced_reserved.max(self.reserved));
@@ -194,7 +189,7 @@ impl Content {
         blocks
     }
 
-    /// Returns a block to be changed. Its synced version is put aside first.
+    /// Returns a block to be changed. Its synced version is saved first.
     fn change(&mut self, index: u64) -> &mut [u8; BLOCK] {
         let block = match Arc::make_mut(&mut self.blocks).entry(index) {
             Entry::Vacant(vacant) => {
@@ -252,7 +247,7 @@ fn offset_in_block(at: u64) -> usize {
     usize::try_from(at % BLOCK as u64).unwrap_or(0)
 }
 
-/// The blocks that `len` bytes at a position lie in, and which bytes of each.
+/// Returns the blocks that `len` bytes at a position lie in, and the range of bytes in each.
 fn pieces(mut at: u64, mut len: usize) -> impl Iterator<Item = (u64, Range<usize>)> {
     std::iter::from_fn(move || {
         if len == 0 {

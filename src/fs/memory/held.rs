@@ -1,14 +1,14 @@
-//! Where the paths of a handle to the file system begin: at the root, or at a directory that is
-//! held.
+//! Directories that are held: the paths of such a file system begin at one of them, and not at the
+//! root.
 
-use super::super::{DirGuard, HeldDir};
 use super::tree::{At, DirId, ROOT, Tree, components};
-use super::{MemFs, Shared};
+use super::{Device, MemFs};
+use crate::fs::{DirGuard, HeldDir};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// A directory by its number, and the paths that stand for it and for the one above it.
+/// A directory by its number, and the paths that stand for it and for its parent.
 pub(super) struct Held {
     dir: DirId,
     root: PathBuf,
@@ -16,7 +16,7 @@ pub(super) struct Held {
 }
 
 impl MemFs {
-    /// From which directory a path leads where.
+    /// Returns the directory that a path begins at, and the rest of the path.
     pub(super) fn at<'a>(&self, tree: &Tree, path: &'a Path) -> io::Result<At<'a>> {
         let Some(held) = &self.held else { return Ok(At { dir: ROOT, path }) };
         let outside = || io::Error::from(io::ErrorKind::InvalidInput);
@@ -26,13 +26,13 @@ impl MemFs {
             let above = held.above.as_ref().and_then(|above| path.strip_prefix(above).ok());
             At { path: above.ok_or_else(outside)?, dir: tree.above(held.dir)? }
         };
-        // They are taken by their text, and would not lead out.
+        // Paths are compared as text, so `..` must not lead out.
         let leads_out = at.path.components().any(|part| part == Component::ParentDir);
         if leads_out { Err(outside()) } else { Ok(at) }
     }
 
     pub(super) fn hold(&self, path: &Path) -> io::Result<HeldDir> {
-        let tree = self.shared.tree.read();
+        let tree = self.device.tree.read();
         let at = self.at(&tree, path)?;
         let dir = tree.find_dir(at)?;
         let names = components(at.path);
@@ -43,25 +43,25 @@ impl MemFs {
         };
         let (above, name) = above.zip(name).unzip();
         let held = Arc::new(Held { dir, root: path.to_owned(), above: above.clone() });
-        let fs = MemFs { shared: Arc::clone(&self.shared), held: Some(held) };
+        let fs = MemFs { device: Arc::clone(&self.device), held: Some(held) };
         Ok(HeldDir { fs: Arc::new(fs), above, name, is_mount: false })
     }
 
     pub(super) fn guard(&self, path: &Path) -> io::Result<Box<dyn DirGuard>> {
         let dir = {
-            let tree = self.shared.tree.read();
+            let tree = self.device.tree.read();
             tree.find_dir(self.at(&tree, path)?)?
         };
-        if !self.shared.locked.lock().insert(dir) {
+        if !self.device.locked.lock().insert(dir) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(MemGuard { shared: Arc::clone(&self.shared), dir }))
+        Ok(Box::new(MemGuard { device: Arc::clone(&self.device), dir }))
     }
 }
 
 /// A locked directory of [`MemFs`].
 struct MemGuard {
-    shared: Arc<Shared>,
+    device: Arc<Device>,
     dir: DirId,
 }
 
@@ -75,6 +75,6 @@ impl DirGuard for MemGuard {}
 
 impl Drop for MemGuard {
     fn drop(&mut self) {
-        self.shared.locked.lock().remove(&self.dir);
+        self.device.locked.lock().remove(&self.dir);
     }
 }

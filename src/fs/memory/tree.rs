@@ -1,24 +1,23 @@
 //! The names: directories as they are, as they were synced, and the changes in between.
 //!
-//! A change is kept until a sync of its directory commits it. After a loss of power
-//! some of the changes kept are there and some are not, with two rules that every
-//! real file system observes:
+//! A change is kept until a sync of its directory commits it. After a power loss some of the kept
+//! changes exist and some do not, by two rules that every real file system follows:
 //!
-//! - a change is there as a whole: a rename takes the old name and gives the new
-//!   one, or does neither, so a file that was only renamed always has a name;
-//! - a name goes back to something it once was: a change is not there without the
-//!   earlier ones of the same names.
+//! - A change exists as a whole: a rename removes the old name and creates the new one, or does
+//!   neither, so a file that was only renamed always has a name.
+//! - A name is in a state that it once had: a change does not exist without the earlier changes of
+//!   the same names.
 
-use super::FileNode;
-use super::crash::Luck;
+use super::crash::CrashRng;
+use super::node::FileNode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The number of a directory. One that was removed keeps its number: a loss of power may bring it
-/// back.
+/// The number of a directory. A removed directory keeps its number, because a power loss may
+/// restore it.
 pub(super) type DirId = u64;
 pub(super) const ROOT: DirId = 0;
 
@@ -29,7 +28,7 @@ pub(super) enum Node {
     Dir(DirId),
 }
 
-/// Each directory's names.
+/// The names in each directory.
 pub(super) type Names = BTreeMap<DirId, BTreeMap<OsString, Node>>;
 
 /// A name in a directory.
@@ -72,7 +71,7 @@ impl Change {
 }
 
 fn put(names: &mut Names, at: &Place, node: Option<Node>) -> Option<Node> {
-    // A directory's number is never given out before the directory is in both maps.
+    // A directory is in both maps before its number is used.
     let dir = names.get_mut(&at.0)?;
     match node {
         Some(node) => dir.insert(at.1.clone(), node),
@@ -84,7 +83,7 @@ fn put(names: &mut Names, at: &Place, node: Option<Node>) -> Option<Node> {
 pub(super) struct Tree {
     pub(super) live: Names,
     pub(super) synced: Names,
-    /// What happened to `synced` to become `live`, in order.
+    /// The changes that lead from `synced` to `live`, in order.
     pub(super) pending: Vec<Change>,
 }
 
@@ -115,7 +114,7 @@ impl Tree {
         }
     }
 
-    /// The file at a path.
+    /// Returns the file at a path.
     pub(super) fn find_file(&self, at: At<'_>) -> io::Result<Arc<FileNode>> {
         match self.find(at)? {
             Node::File(file) => Ok(file),
@@ -123,7 +122,8 @@ impl Tree {
         }
     }
 
-    /// Where a path's last name is or would be. The directory it begins at has no such place.
+    /// Returns the place of the last name of a path, whether it exists or not. The directory that
+    /// the path begins at has no such place.
     pub(super) fn place(&self, at: At<'_>) -> io::Result<Place> {
         let mut names = components(at.path);
         let last = names.pop().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
@@ -131,7 +131,7 @@ impl Tree {
         Ok((self.find_dir(At { dir: at.dir, path: &parent })?, last))
     }
 
-    /// The directory that a directory lies in.
+    /// Returns the parent of a directory.
     pub(super) fn above(&self, dir: DirId) -> io::Result<DirId> {
         let holds = |names: &BTreeMap<OsString, Node>| {
             names.values().any(|node| matches!(node, Node::Dir(below) if *below == dir))
@@ -160,8 +160,8 @@ impl Tree {
         id
     }
 
-    /// Commits the changes of a directory. A rename between two directories is one change,
-    /// so it is committed with either, and with it what came before it in the other one.
+    /// Commits the changes of a directory. A rename between two directories is one change: a sync of
+    /// either commits it, together with the earlier changes of the other.
     pub(super) fn sync(&mut self, dir: DirId) {
         let mut dirs = BTreeSet::from([dir]);
         let mut committed = Vec::new();
@@ -181,9 +181,9 @@ impl Tree {
         self.pending = kept;
     }
 
-    /// The names that a loss of power may leave.
-    pub(super) fn survivor(&self, luck: &mut Luck) -> Names {
-        let mut survives = luck.changes(self.pending.len());
+    /// Returns names that a power loss may leave.
+    pub(super) fn survivor(&self, rng: &mut CrashRng) -> Names {
+        let mut survives = rng.changes(self.pending.len());
         let mut needed = BTreeSet::new();
         for (change, survives) in self.pending.iter().zip(&mut survives).rev() {
             *survives |= change.places().any(|place| needed.contains(place));
@@ -200,12 +200,12 @@ impl Tree {
         names
     }
 
-    /// Returns whether some names of a directory are not synced.
+    /// Returns whether all names of a directory are synced.
     pub(super) fn is_synced(&self, dir: DirId) -> bool {
         !self.pending.iter().flat_map(Change::places).any(|place| place.0 == dir)
     }
 
-    /// Calls back with every path below the root and what is there, in order.
+    /// Visits the root and every path below it, in order.
     pub(super) fn walk(&self, mut visit: impl FnMut(&Path, &Node)) {
         let mut todo = vec![(PathBuf::from("/"), Node::Dir(ROOT))];
         while let Some((path, node)) = todo.pop() {
@@ -218,7 +218,7 @@ impl Tree {
     }
 }
 
-/// The names a path consists of. Every path starts at the root, `/` or not.
+/// Returns the names that a path consists of. Every path starts at the root, with or without `/`.
 pub(super) fn components(path: &Path) -> Vec<&OsStr> {
     let mut names = Vec::new();
     for component in path.components() {

@@ -11,10 +11,12 @@ use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
 use crate::log::state::producers::{ProducerTracker, Timeline};
 use crate::producer_state::{ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::batches::SegmentBatches;
+use crate::segment::headers::read_header;
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::Heed;
-use crate::segment::scan::{BatchStream, read_header};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::RecoveryObserver;
+use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -244,24 +246,19 @@ impl ProducerReplay {
         let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
         let position = self.position_below(&segment, bytes, producers.end())?;
         let heard = self.timeline.opened_at;
-        let mut stream = BatchStream::new(segment.file()?, position, base);
-        loop {
-            // What follows is not to be read, be it damage or reserved room.
-            if stream.lowest() >= upto.min(next) {
+        let mut batches = SegmentBatches::new(&segment, bytes, next)?.starting_from(position, base);
+        // The bytes after that are not read: they may be damage or reserved room.
+        while batches.lowest() < upto.min(next) {
+            let Some((position, batch)) = batches.next()? else { break };
+            let base_offset = batch.header().base_offset;
+            if base_offset >= upto {
                 break;
             }
-            let step = stream.advance(bytes, next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            if header.base_offset >= upto {
-                break;
+            if base_offset >= producers.end() {
+                note_batch(producers, &batch, decode, heard).map_err(|reason| {
+                    segment.corrupt(position, Some(base_offset), reason.into())
+                })?;
             }
-            let Some(batch) = stream.batch().filter(|_| header.base_offset >= producers.end())
-            else {
-                continue;
-            };
-            note_batch(producers, &batch, decode, heard).map_err(|reason| {
-                segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
-            })?;
         }
         Ok(())
     }
@@ -284,7 +281,7 @@ impl ProducerReplay {
 }
 
 /// Takes the batches that recovery reads anyway.
-impl Heed for ProducerReplay {
+impl RecoveryObserver for ProducerReplay {
     fn begin(&mut self, at: Offset) -> Result<()> {
         let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
         self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);

@@ -1,12 +1,12 @@
 //! Closing a log: making everything durable, and leaving a marker for the next opening.
 
-use crate::checkpoint::CleanShutdown;
+use crate::checkpoint::{CLEAN_SHUTDOWN, CleanShutdown};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::inner::LogInner;
 use crate::log::state::writer::Writer;
-use crate::segment::name::{CLEAN_SHUTDOWN, Kind};
+use crate::segment::name::Kind;
 use std::sync::Arc;
 
 /// Whether a log is closed by itself or with all of its directory.

@@ -112,7 +112,7 @@ impl LogInner {
             self.dir.fs.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             // From here on it is gone, whatever comes next.
             removed = removed.and(self.drop_front(std::slice::from_ref(segment), next));
-            segment.let_go();
+            segment.release_file();
             self.dir.sync().inspect_err(|error| {
                 if !was_not_opened(error) {
                     self.poison(error);

@@ -62,7 +62,7 @@ impl LogInner {
             self.poison(&error);
             return Err(error);
         }
-        new.settle();
+        new.mark_renamed();
         for segment in old {
             for kind in Kind::ALL {
                 let live = SegmentFile::live(segment.base, kind);

@@ -19,7 +19,7 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::Heed as _;
+use crate::segment::recover::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::{Offset, Timestamp};
 use std::io;
@@ -225,8 +225,8 @@ impl LogInner {
                 indexes.times.push(entry.timestamp, entry.offset);
             }
         }
-        indexes.offsets.doubt();
-        indexes.times.doubt();
+        indexes.offsets.mark_unverified();
+        indexes.times.mark_unverified();
         let largest = indexes
             .times
             .last()

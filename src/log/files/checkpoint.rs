@@ -1,11 +1,9 @@
-//! The offsets that a log stores in checkpoint files, and what their lines say.
-//!
-//! This crate writes each line twice, because these files have no checksum.
+//! The offsets that a log stores in checkpoint files.
 
+use crate::checkpoint::{CLEANED, LOG_START, RECOVERY_POINT, marking_digit};
 use crate::error::{Corruption, CorruptionKind, Error, Result};
 use crate::event::Event;
 use crate::fs::{Dir, OpenMode};
-use crate::segment::name::{CLEANED, LOG_START, RECOVERY_POINT};
 use crate::types::Offset;
 use std::hash::Hash;
 use std::io;
@@ -52,11 +50,6 @@ impl Checkpoint {
     }
 }
 
-/// How often this crate writes the line of a log into a checkpoint, which has no checksum: of a
-/// damaged digit the two do not agree, and neither is believed. A broker reads the second over the
-/// first, and writes one.
-pub(crate) const LINES: usize = 2;
-
 /// The recovery point, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RecoveryPoint {
@@ -84,39 +77,19 @@ impl RecoveryPoint {
     }
 }
 
-/// The lower of the two lines of a log between which one digit was [changed](change_second_line).
-pub(crate) fn doubted(lines: &[Offset]) -> Option<Offset> {
-    match lines {
-        [one, other] if one != other && one / 2 == other / 2 => Some(*one.min(other)),
-        _ => None,
-    }
-}
-
 /// The largest file that is read: a line for each of a few hundred thousand logs.
 pub(crate) const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
-/// Changes the last digit of the second of two equal lines of recovery points, which begin like
-/// this: they are one apart then. In its place, it takes no room, and a crash leaves the old digit
-/// or the new one. A digit that is damaged as if it had been changed so does no harm either: the
-/// lower of the two vouches for no more than was synced, and the higher lies above all that was
-/// compacted.
+/// [Marks](marking_digit) the second of two equal lines of recovery points, which begin like this,
+/// without taking any room.
 pub(crate) fn change_second_line(dir: &Dir, begin: &str) -> Result<()> {
     let path = dir.path.join(RECOVERY_POINT);
     let bytes = dir.read_small(&path, LARGEST_FILE_BYTES)?.unwrap_or_default();
     let text = str::from_utf8(&bytes).unwrap_or_default();
-    let (mut end, mut before, mut second) = (0usize, "", None);
-    for line in text.split_inclusive('\n') {
-        end = end.saturating_add(line.len());
-        let is_second = line == before && line.starts_with(begin);
-        // The line break lies behind the digit.
-        let digit = line.trim_end().bytes().last().filter(u8::is_ascii_digit);
-        second = digit.filter(|_| is_second).map(|digit| (end.saturating_sub(2), digit)).or(second);
-        before = line;
-    }
-    let Some((at, digit)) = second else { return Ok(()) };
+    let Some((at, digit)) = marking_digit(text, begin) else { return Ok(()) };
     let change = || -> io::Result<()> {
         let file = dir.fs.open(&path, OpenMode::ReadWrite)?;
-        file.write_all_at(&[digit ^ 1], at as u64)?;
+        file.write_all_at(&[digit], at)?;
         file.sync_data()
     };
     change().map_err(|error| Error::io("write", &path, error))

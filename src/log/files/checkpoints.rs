@@ -2,21 +2,17 @@
 //!
 //! A log in no data directory has these files beside its segments. The logs of a data directory
 //! have theirs one directory higher, a line each in files for all of them, as a broker does.
-
 use crate::checkpoint::{
-    CleanShutdown, OffsetCheckpointEntry, format_offset_checkpoint, parse_offset_checkpoint,
-    topic_partition,
+    Agreed, CLEAN_SHUTDOWN, CONTRADICTION, CleanShutdown, LINES, LOCK, OffsetCheckpointEntry,
+    format_offset_checkpoint, lines_for, parse_offset_checkpoint, topic_partition,
 };
 use crate::error::{Error, ErrorKind, LogLocation, Result};
 use crate::fs::{Dir, RESERVE_FILES};
-use crate::log::files::checkpoint::{
-    Checkpoint, LINES, RecoveryPoint, change_second_line, doubted,
-};
+use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint, change_second_line};
 use crate::log::files::data_checkpoints::{
     DataCheckpoints, Key, name_of, read_clean_shutdowns, read_lines, read_offsets,
 };
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, LOCK};
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::BTreeMap;
@@ -171,16 +167,18 @@ impl Checkpoints {
             }
             Kept::Above { dir, key } if !self.has_own()? => {
                 let lines = read_lines(dir, Checkpoint::RecoveryPoint, key)?;
-                let agreed = lines.first().filter(|first| lines.iter().all(|line| line == *first));
-                let doubted = doubted(&lines);
-                let point = doubted.or(agreed.copied());
-                (point, point.is_none() || lines.len() < LINES, doubted.is_some())
+                let agreed = Agreed::of(&lines).ok().flatten();
+                (
+                    agreed.map(|agreed| agreed.offset),
+                    agreed.is_none_or(|agreed| agreed.lines < LINES),
+                    agreed.is_some_and(|agreed| agreed.is_marked),
+                )
             }
             Kept::Own(_) | Kept::Above { .. } => {
                 let read = self.read_own(Checkpoint::RecoveryPoint)?;
                 let point = read.filter(|read| read.lines > 0);
                 let is_foreign = point.map_or(was_foreign, |read| read.lines < LINES);
-                let is_doubted = point.is_some_and(|read| read.is_doubted);
+                let is_doubted = point.is_some_and(|read| read.is_marked);
                 (point.map(|read| read.offset), is_foreign, is_doubted)
             }
         };
@@ -188,12 +186,12 @@ impl Checkpoints {
     }
 
     /// The content of the file beside the segments.
-    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Stored>> {
+    fn read_own(&self, checkpoint: Checkpoint) -> Result<Option<Agreed>> {
         let path = self.dir.path.join(checkpoint.file());
         let Some(bytes) = self.dir.read_small(&path, SMALL_FILE_BYTES)? else { return Ok(None) };
         let read = parse_offset_checkpoint(&String::from_utf8_lossy(&bytes));
         match read.and_then(|entries| agreed(&self.dir.path, &entries)) {
-            Ok(Some(stored)) if stored.is_doubted && checkpoint != Checkpoint::RecoveryPoint => {
+            Ok(Some(stored)) if stored.is_marked && checkpoint != Checkpoint::RecoveryPoint => {
                 checkpoint.unreadable(&self.dir, path, CONTRADICTION).map(|()| None)
             }
             Ok(stored) => Ok(stored),
@@ -222,7 +220,7 @@ impl Checkpoints {
     fn write_own(&self, checkpoint: Checkpoint, offset: Offset) -> Result<()> {
         let (topic, partition) = topic_partition(&self.dir.path);
         let entry = OffsetCheckpointEntry { topic, partition, offset };
-        let text = format_offset_checkpoint(&vec![entry; LINES]);
+        let text = format_offset_checkpoint(&lines_for(entry, false));
         self.dir.replace(&self.dir.path.join(checkpoint.file()), text.as_bytes())
     }
 
@@ -306,7 +304,7 @@ impl Checkpoints {
         // A line that a broker wrote says nothing of what was compacted above it.
         let is_foreign =
             (known.is_some() && all.is_foreign(key)) || read.is_some_and(|read| read.lines < LINES);
-        let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_doubted);
+        let is_doubted = all.is_doubted(key) || read.is_some_and(|read| read.is_marked);
         let highest = RecoveryPoint::new(known.max(own), is_foreign, is_doubted);
         let synced = combined(Checkpoint::RecoveryPoint, known, own).unwrap_or(0);
         let point = RecoveryPoint { synced, ..highest };
@@ -349,20 +347,8 @@ fn combined(checkpoint: Checkpoint, known: Option<Offset>, own: Option<Offset>) 
     }
 }
 
-const CONTRADICTION: &str = "its lines for this log contradict each other";
-
-/// What a file says of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stored {
-    offset: Offset,
-    /// In how many lines. 0 if there is another beside it, as if one bit of its name had flipped.
-    lines: usize,
-    /// Whether they are as far apart as one that was [changed](change_second_line).
-    is_doubted: bool,
-}
-
 /// What the lines of this log say, which must not contradict each other.
-fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Stored>, &'static str> {
+fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Agreed>, &'static str> {
     let of = |topic: &str, partition: i32| {
         let lines = entries.iter().filter(|e| e.topic == topic && e.partition == partition);
         lines.map(|entry| entry.offset).collect::<Vec<_>>()
@@ -376,16 +362,11 @@ fn agreed(dir: &Path, entries: &[OffsetCheckpointEntry]) -> Result<Option<Stored
         offsets = of(&other.topic, other.partition);
         offsets.truncate(if offsets.len() == entries.len() { usize::MAX } else { 0 });
     }
-    if let Some(offset) = doubted(&offsets) {
-        return Ok(Some(Stored { offset, lines: LINES, is_doubted: true }));
-    }
-    let Some(offset) = offsets.first().copied() else { return Ok(None) };
-    if offsets.iter().any(|other| *other != offset) {
-        return Err(CONTRADICTION);
-    }
+    // Another line beside a single one of this log: one bit of its name may have flipped, so it does
+    // not count as a line.
     let has_other_name = offsets.len() < LINES && entries.len() == LINES;
-    let lines = if has_other_name { 0 } else { offsets.len() };
-    Ok(Some(Stored { offset, lines, is_doubted: false }))
+    let agreed = Agreed::of(&offsets)?;
+    Ok(agreed.map(|agreed| if has_other_name { Agreed { lines: 0, ..agreed } } else { agreed }))
 }
 
 #[cfg(test)]
@@ -412,7 +393,7 @@ mod tests {
         assert!(of(&[ours.clone(), line("orders", 1, 8)]).is_err());
         assert!(of(&[ours.clone(), line("orders", 1, 6)]).is_err());
         let doubted = stored(&[ours.clone(), line("orders", 1, 4)]);
-        assert_eq!(doubted, Ok(Some(Stored { offset: 4, lines: 2, is_doubted: true })));
+        assert_eq!(doubted, Ok(Some(Agreed { offset: 4, lines: 2, is_marked: true })));
         assert_eq!(of(std::slice::from_ref(&same_topic)), Ok(Some((6, 1))));
         assert_eq!(of(&[same_partition.clone(), same_partition.clone()]), Ok(Some((7, 2))));
         assert_eq!(of(&[ours.clone(), same_topic.clone()]), Ok(Some((5, 0))));

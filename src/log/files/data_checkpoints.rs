@@ -7,16 +7,14 @@
 //! sets meanwhile is written.
 
 use crate::checkpoint::{
-    CleanShutdown, OffsetCheckpointEntry, format_clean_shutdowns, format_offset_checkpoint,
-    parse_clean_shutdowns, parse_offset_checkpoint, topic_partition,
+    Agreed, CLEAN_SHUTDOWN, CleanShutdown, LINES, OffsetCheckpointEntry, format_clean_shutdowns,
+    format_offset_checkpoint, lines_for, parse_clean_shutdowns, parse_offset_checkpoint,
+    topic_partition,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::{Dir, Reserve};
-use crate::log::files::checkpoint::{
-    Checkpoint, LARGEST_FILE_BYTES, LINES, change_second_line, doubted,
-};
-use crate::segment::name::CLEAN_SHUTDOWN;
+use crate::log::files::checkpoint::{Checkpoint, LARGEST_FILE_BYTES, change_second_line};
 use crate::sync::Mutex;
 use crate::types::Offset;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,21 +97,16 @@ struct Foreign {
 }
 
 impl Foreign {
-    fn note(&mut self, checkpoint: Checkpoint, entries: &[OffsetCheckpointEntry]) {
-        let mut lines: BTreeMap<Key, usize> = BTreeMap::new();
-        for entry in entries {
-            let count = lines.entry((entry.topic.clone(), entry.partition)).or_default();
-            *count = count.saturating_add(1);
-        }
+    fn note(&mut self, checkpoint: Checkpoint, lines: &BTreeMap<Key, Vec<Offset>>) {
         match checkpoint {
             Checkpoint::RecoveryPoint => {
                 self.is_any = true;
-                let ours = lines.into_iter().filter(|(_, lines)| *lines >= LINES);
-                self.ours.extend(ours.map(|(key, _)| key));
+                let ours = lines.iter().filter(|(_, lines)| lines.len() >= LINES);
+                self.ours.extend(ours.map(|(key, _)| key.clone()));
             }
             // It has compacted the log since it wrote its recovery point.
             Checkpoint::Cleaned => {
-                self.ours.retain(|key| lines.get(key).is_none_or(|lines| *lines >= LINES));
+                self.ours.retain(|key| lines.get(key).is_none_or(|lines| lines.len() >= LINES));
             }
             Checkpoint::Start => {}
         }
@@ -138,10 +131,8 @@ impl State {
                 && checkpoint == Checkpoint::RecoveryPoint
                 && self.doubted.contains(&key);
             let entry = OffsetCheckpointEntry { topic: key.0, partition: key.1, offset };
-            entries.extend(std::iter::repeat_n(entry, if is_foreign { 1 } else { LINES }));
-            if let Some(second) = entries.last_mut().filter(|_| is_doubted) {
-                second.offset ^= 1;
-            }
+            let lines = lines_for(entry, is_doubted);
+            entries.extend(lines.into_iter().take(if is_foreign { 1 } else { LINES }));
         }
         format_offset_checkpoint(&entries)
     }
@@ -177,12 +168,12 @@ impl DataCheckpoints {
         let mut state = State { all_held: true, ..State::default() };
         state.foreign.is_any = was_foreign;
         for checkpoint in Checkpoint::ALL {
-            if let Some(mut entries) = read_entries(dir, checkpoint)? {
-                if checkpoint == Checkpoint::RecoveryPoint {
-                    state.doubted = take_doubts(&mut entries);
-                }
-                state.foreign.note(checkpoint, &entries);
-                state.lines(checkpoint).offsets = agreed_offsets(dir, checkpoint, entries)?;
+            if let Some(lines) = read_all_lines(dir, checkpoint)? {
+                state.foreign.note(checkpoint, &lines);
+                let agreed = agreed_offsets(dir, checkpoint, &lines)?;
+                let marked = agreed.iter().filter(|(_, agreed)| agreed.is_marked);
+                state.doubted.extend(marked.map(|(key, _)| key.clone()));
+                state.lines(checkpoint).offsets = offsets_of(agreed);
             }
         }
         if let Some(closed) = read_clean_shutdowns(dir)? {
@@ -517,44 +508,62 @@ fn unless_full(dir: &Dir, path: PathBuf, written: Result<()>) -> Result<()> {
     }
 }
 
-/// The offsets in a file of a data directory. One that cannot be read counts as none, where that
-/// is safe.
+/// Returns the offsets in a file of a data directory. A file that cannot be read counts as missing,
+/// where that is safe.
 pub(crate) fn read_offsets(dir: &Dir, checkpoint: Checkpoint) -> Result<BTreeMap<Key, Offset>> {
-    match read_entries(dir, checkpoint)? {
-        Some(entries) => agreed_offsets(dir, checkpoint, entries),
+    match read_all_lines(dir, checkpoint)? {
+        Some(lines) => agreed_offsets(dir, checkpoint, &lines).map(offsets_of),
         None => Ok(BTreeMap::new()),
     }
 }
 
-/// The offsets of the lines that such a file has for a log.
-pub(crate) fn read_lines(dir: &Dir, checkpoint: Checkpoint, key: &Key) -> Result<Vec<Offset>> {
-    let lines = read_entries(dir, checkpoint)?.unwrap_or_default().into_iter();
-    let of_log = lines.filter(|line| (&line.topic, line.partition) == (&key.0, key.1));
-    Ok(of_log.map(|line| line.offset).collect())
+fn offsets_of(agreed: BTreeMap<Key, Agreed>) -> BTreeMap<Key, Offset> {
+    agreed.into_iter().map(|(key, agreed)| (key, agreed.offset)).collect()
 }
 
-/// The lines of such a file, if it is there and can be read.
-fn read_entries(dir: &Dir, checkpoint: Checkpoint) -> Result<Option<Vec<OffsetCheckpointEntry>>> {
+/// Returns the offsets in the lines that such a file has for a log.
+pub(crate) fn read_lines(dir: &Dir, checkpoint: Checkpoint, key: &Key) -> Result<Vec<Offset>> {
+    let lines = read_all_lines(dir, checkpoint)?;
+    Ok(lines.and_then(|mut lines| lines.remove(key)).unwrap_or_default())
+}
+
+/// Returns the offsets in the lines of such a file, by log, if the file exists and can be read.
+fn read_all_lines(dir: &Dir, checkpoint: Checkpoint) -> Result<Option<BTreeMap<Key, Vec<Offset>>>> {
     let path = dir.path.join(checkpoint.file());
     let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
     if let Some(reserve) = dir.reserve() {
         reserve.require(bytes.len() as u64);
     }
-    match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
-        Ok(entries) => Ok(Some(entries)),
-        Err(reason) => checkpoint.unreadable(dir, path, reason).map(|()| None),
+    let entries = match parse_offset_checkpoint(&String::from_utf8_lossy(&bytes)) {
+        Ok(entries) => entries,
+        Err(reason) => return checkpoint.unreadable(dir, path, reason).map(|()| None),
+    };
+    let mut lines: BTreeMap<Key, Vec<Offset>> = BTreeMap::new();
+    for OffsetCheckpointEntry { topic, partition, offset } in entries {
+        lines.entry((topic, partition)).or_default().push(offset);
     }
+    Ok(Some(lines))
 }
 
+/// Returns the offset of each log whose lines agree, and reports if those of another do not.
 fn agreed_offsets(
     dir: &Dir,
     checkpoint: Checkpoint,
-    entries: Vec<OffsetCheckpointEntry>,
-) -> Result<BTreeMap<Key, Offset>> {
-    let (offsets, all) = agreed(entries);
-    if !all {
-        let path = dir.path.join(checkpoint.file());
-        checkpoint.unreadable(dir, path, "its lines for a log contradict each other")?;
+    lines: &BTreeMap<Key, Vec<Offset>>,
+) -> Result<BTreeMap<Key, Agreed>> {
+    let agree = match checkpoint {
+        Checkpoint::RecoveryPoint => Agreed::of,
+        Checkpoint::Start | Checkpoint::Cleaned => Agreed::of_unmarked,
+    };
+    let (mut offsets, mut contradiction) = (BTreeMap::new(), None);
+    for (key, lines) in lines {
+        match agree(lines) {
+            Ok(agreed) => offsets.extend(agreed.map(|agreed| (key.clone(), agreed))),
+            Err(reason) => contradiction = Some(reason),
+        }
+    }
+    if let Some(reason) = contradiction {
+        checkpoint.unreadable(dir, dir.path.join(checkpoint.file()), reason)?;
     }
     Ok(offsets)
 }
@@ -563,35 +572,6 @@ fn agreed_offsets(
 pub(crate) fn read_clean_shutdowns(dir: &Dir) -> Result<Option<BTreeMap<String, CleanShutdown>>> {
     let bytes = dir.read_small(&dir.path.join(CLEAN_SHUTDOWN), LARGEST_FILE_BYTES)?;
     Ok(bytes.map(|bytes| parse_clean_shutdowns(&String::from_utf8_lossy(&bytes))))
-}
-
-/// The logs whose two lines were made to differ. Of each, the lower one stays.
-fn take_doubts(entries: &mut [OffsetCheckpointEntry]) -> BTreeSet<Key> {
-    let mut lines: BTreeMap<Key, Vec<Offset>> = BTreeMap::new();
-    for OffsetCheckpointEntry { topic, partition, offset } in entries.iter() {
-        lines.entry((topic.clone(), *partition)).or_default().push(*offset);
-    }
-    let doubts: BTreeMap<Key, Offset> =
-        lines.into_iter().filter_map(|(key, lines)| Some((key, doubted(&lines)?))).collect();
-    for entry in entries.iter_mut().filter(|_| !doubts.is_empty()) {
-        if let Some(lower) = doubts.get(&(entry.topic.clone(), entry.partition)) {
-            entry.offset = *lower;
-        }
-    }
-    doubts.into_keys().collect()
-}
-
-/// The offset of each log whose lines do not contradict each other, and whether none do.
-fn agreed(entries: Vec<OffsetCheckpointEntry>) -> (BTreeMap<Key, Offset>, bool) {
-    let mut offsets: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
-    for OffsetCheckpointEntry { topic, partition, offset } in entries {
-        offsets
-            .entry((topic, partition))
-            .and_modify(|known| *known = known.filter(|known| *known == offset))
-            .or_insert(Some(offset));
-    }
-    let all = offsets.values().all(Option::is_some);
-    (offsets.into_iter().filter_map(|(key, offset)| Some((key, offset?))).collect(), all)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The files of a log directory, sorted by what they are.
 
+use crate::checkpoint::META_PROPERTIES;
 use crate::error::{Corruption, Error, Result};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind, Fs};
 use crate::log::config::LogConfig;
 use crate::log::files::data_checkpoints::key_of;
 use crate::segment::SegmentDir;
-use crate::segment::name::{Kind, META_PROPERTIES, Name, SegmentFile, Stage, is_of_system};
+use crate::segment::name::{Kind, Name, SegmentFile, Stage, is_of_system};
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;
 use std::collections::BTreeMap;

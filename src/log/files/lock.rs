@@ -6,10 +6,9 @@
 //! and cannot be removed, and that of its `.lock`, which a broker knows too, and which says whose
 //! it is. A log of a store has the former of its own, and shares the latter.
 
-use crate::checkpoint::{SESSION_BYTES, Session};
+use crate::checkpoint::{LOCK, LOCK_FILE_BYTES, LockHolder};
 use crate::error::{Error, Result, is_storage_full};
 use crate::fs::{Dir, DirGuard, DirLock, Fs, HeldDir};
-use crate::segment::name::LOCK;
 use crate::sync::thread;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,7 +142,7 @@ impl WriteLock {
 
     /// Fails while a process has a directory open for writing, if that has a lock file. Otherwise
     /// it returns what the last holder left there.
-    pub(crate) fn check_free(fs: &dyn Fs, dir: &Path) -> Result<Option<Session>> {
+    pub(crate) fn check_free(fs: &dyn Fs, dir: &Path) -> Result<Option<LockHolder>> {
         let path = dir.join(LOCK);
         let Some(session) = session(fs, &path).map_err(|e| Error::io("read", &path, e))? else {
             return Ok(None);
@@ -165,7 +164,8 @@ impl WriteLock {
     /// Writes into the file which process holds the lock, and in which run of the machine. Says
     /// whether there was room.
     fn write(&self, dir: &Dir, boot: Option<String>) -> Result<bool> {
-        let content = Session { process: Some(std::process::id()), boot, is_ours: true }.format();
+        let content =
+            LockHolder { process: Some(std::process::id()), boot, is_ours: true }.format();
         let store = || -> io::Result<bool> {
             let file = self.lock.file();
             let len = content.len() as u64;
@@ -194,25 +194,25 @@ impl WriteLock {
 }
 
 /// Whether the machine stopped since a holder had a directory.
-pub(crate) fn has_stopped_since(before: &Session, fs: &dyn Fs) -> bool {
+pub(crate) fn has_stopped_since(before: &LockHolder, fs: &dyn Fs) -> bool {
     has_stopped_before(before, fs.boot_id().as_deref())
 }
 
 /// Whether the machine stopped between a holder's run of it and this one.
-fn has_stopped_before(before: &Session, boot: Option<&str>) -> bool {
+fn has_stopped_before(before: &LockHolder, boot: Option<&str>) -> bool {
     before.boot.is_none() || before.boot.as_deref() != boot
 }
 
 /// Returns the content of a lock file, if there is one.
-fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<Session>> {
+fn session(fs: &dyn Fs, path: &Path) -> io::Result<Option<LockHolder>> {
     let file = match fs.open(path, crate::fs::OpenMode::ReadOnly) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let len = file.len()?.min(SESSION_BYTES);
+    let len = file.len()?.min(LOCK_FILE_BYTES);
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
-    Ok(Some(Session::parse(&String::from_utf8_lossy(&bytes))))
+    Ok(Some(LockHolder::parse(&String::from_utf8_lossy(&bytes))))
 }
 
 /// How often a lock is tried that is taken: another process may only look whether it is free, and
@@ -229,7 +229,7 @@ fn tried<T>(lock: impl Fn() -> io::Result<T>) -> io::Result<T> {
     lock()
 }
 
-fn not_locked(dir: &Path, session: Option<&Session>, error: io::Error) -> Error {
+fn not_locked(dir: &Path, session: Option<&LockHolder>, error: io::Error) -> Error {
     if error.kind() != io::ErrorKind::WouldBlock {
         return Error::io("lock", &dir.join(LOCK), error);
     }

@@ -21,11 +21,11 @@ use crate::log::maintainer::Pace;
 use crate::log::state::deferred_close::{DeferredClose, WORTH_BYTES};
 use crate::log::state::segment_list::SegmentList;
 use crate::producer_state::ProducerState;
+use crate::random;
 use crate::segment::Segment;
 use crate::segment::index::Indexes;
 use crate::types::{Offset, Timestamp};
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -280,7 +280,7 @@ impl Pass<'_> {
             if !self.replace(old, &done, indexes)? {
                 return Ok(Outcome::Interrupted);
             }
-            members.iter().for_each(|source| source.segment.let_go());
+            members.iter().for_each(|source| source.segment.release_file());
             closing.close(files);
             note(report, members, &done);
         }
@@ -420,7 +420,5 @@ fn parts(view: &SegmentList, end: Offset, rules: &Rules) -> Result<Vec<Part>> {
 
 /// Returns the seed for the hashes of one pass, unknown to clients that choose keys.
 fn seed() -> [u8; 16] {
-    let halves = [(); 2].map(|()| RandomState::new().hash_one(0));
-    let [first, second] = halves.map(u64::to_ne_bytes);
-    std::array::from_fn(|n| *first.iter().chain(&second).nth(n).unwrap_or(&0))
+    random::from_system().to_ne_bytes()
 }

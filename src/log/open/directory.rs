@@ -7,6 +7,7 @@
 //!  plain/          a log by itself: a lock and files of its own
 //! ```
 
+use crate::checkpoint::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use crate::error::{Error, NOT_A_DIRECTORY, Result, TopicError};
 use crate::event::EventSink;
 use crate::fs::{Dir, DirEntry, EntryKind, Fs, OpenMode};
@@ -20,7 +21,6 @@ use crate::log::inner::LogInner;
 use crate::log::open::Opener;
 use crate::log::state::partition::PartitionOf;
 use crate::segment::SegmentDir;
-use crate::segment::name::{CLEAN_SHUTDOWN, META_PROPERTIES, PARTITION_METADATA};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -35,9 +35,12 @@ use crate::log::state::sync::SyncState;
 use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::{
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
+};
+use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
 
@@ -306,7 +309,7 @@ impl Opener {
             // The log is sound but its index is not: read it as after a crash, without doubting
             // what was synced.
             let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
-            if !matches!(found.tail, Tail::Clean) {
+            if !matches!(found.tail, SegmentTail::Clean) {
                 return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
@@ -328,7 +331,7 @@ impl Opener {
                 first_timestamp: marker.first_timestamp,
                 indexes,
                 cadence,
-                tail: Tail::Clean,
+                tail: SegmentTail::Clean,
             },
             true,
         )?;

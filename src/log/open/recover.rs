@@ -47,12 +47,13 @@ use crate::log::files::losses::damage_at_end;
 use crate::log::open::Opener;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
+use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
-    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
-    recover_segment,
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
 };
+use crate::segment::resume::end_of_sealed;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;
 use std::io;
@@ -221,9 +222,9 @@ impl Opener {
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
-            Tail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
-            Tail::Zeros => gap.is_none(),
-            Tail::Torn(_) | Tail::Damaged(_) => false,
+            SegmentTail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
+            SegmentTail::Zeros => gap.is_none(),
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => false,
         }
     }
 
@@ -278,19 +279,20 @@ impl Opener {
         let has_later_segments = next.is_some();
         let explained = found.end >= recovery_point
             && match found.tail {
-                Tail::Clean => self.lost_power,
-                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
-                Tail::Damaged(_) => self.lost_power,
+                SegmentTail::Clean => self.lost_power,
+                SegmentTail::Zeros | SegmentTail::Torn(_) => !has_later_segments || self.lost_power,
+                SegmentTail::Damaged(_) => self.lost_power,
             };
         // What was to be quarantined has been: what is left of it is a gap.
-        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        let missing =
+            matches!(found.tail, SegmentTail::Clean | SegmentTail::Zeros) && !has_later_segments;
         if explained
             || self.config.on_corruption == OnCorruption::Truncate
             || (missing && self.keeps_gaps())
         {
             return Ok(());
         }
-        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        let gap = next.filter(|_| matches!(found.tail, SegmentTail::Clean));
         gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
         Err(damage_at_end(&self.dir, base, found, next, recovery_point))
     }
@@ -386,8 +388,10 @@ impl Opener {
     /// Cuts a segment to its valid part, and removes the segments after it.
     fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
         let dropped = match found.tail {
-            Tail::Clean | Tail::Zeros => 0,
-            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+            SegmentTail::Clean | SegmentTail::Zeros => 0,
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => {
+                found.file_bytes.saturating_sub(found.valid_bytes)
+            }
         };
         let dropped = dropped.saturating_add(self.remove_segments(later)?);
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));

@@ -3,9 +3,8 @@
 use crate::error::{Error, Result};
 use crate::log::inner::LogInner;
 use crate::log::state::segment_list::SegmentList;
-use crate::record::{BatchHeader, DecodeBuffer};
-use crate::segment::Segment;
-use crate::segment::scan::BatchStream;
+use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::batches::SegmentBatches;
 use crate::types::{Offset, OffsetSpec, Timestamp, TimestampType};
 use std::sync::Arc;
 
@@ -50,25 +49,24 @@ impl LogInner {
         let mut largest = Timestamp::NONE;
         let located = segment.locate(start, view.limit(index, end))?;
         let Some(located) = located else { return Ok(largest) };
-        let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest);
+        let mut batches = SegmentBatches::new(segment, bytes, Offset::MAX)?.starting_at(&located);
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
-        loop {
-            let step = stream.advance(bytes, Offset::MAX);
-            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(largest) };
-            if !self.is_within(view, index, end, &stream, &header)? {
-                return Ok(largest);
+        while let Some((position, batch)) = batches.next()? {
+            let header = batch.header();
+            if !self.is_within(view, index, end, position, header)? {
+                break;
             }
             if header.base_offset >= start {
                 largest = largest.max(header.max_timestamp);
                 continue;
             }
-            let Some(batch) = stream.batch() else { return Ok(largest) };
             let mut records = batch.records(&mut scratch)?;
             records.skip_to_offset(start)?;
             for record in records {
                 largest = largest.max(record?.timestamp);
             }
         }
+        Ok(largest)
     }
 
     /// The first record whose timestamp is this or later.
@@ -121,45 +119,35 @@ impl LogInner {
         let Some(segment) = view.segments.get(index) else { return Ok(None) };
         let limit = view.limit(index, end);
         let (bytes, start) = (segment.published(), self.state.start());
-        let Some(mut stream) = stream_to(segment, at, start, limit)? else { return Ok(None) };
+        let from = segment.earlier_than(at, limit)?.max(start);
+        let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
+        let mut batches = SegmentBatches::new(segment, bytes, Offset::MAX)?
+            .starting_at(&located)
+            .with_buffer(Vec::new(), READ_AHEAD_BYTES);
         let mut scratch = DecodeBuffer::new(self.config.max_decompressed_bytes);
-        loop {
-            let step = stream.advance(bytes, Offset::MAX);
-            let Some(header) = segment.batch_of(&stream, step)? else { return Ok(None) };
-            if !self.is_within(view, index, end, &stream, &header)? {
-                return Ok(None);
+        while let Some((position, batch)) = batches.next()? {
+            let header = batch.header();
+            if !self.is_within(view, index, end, position, header)? {
+                break;
             }
             if header.max_timestamp < at || header.last_offset() < start {
                 continue;
             }
-            if let Some(found) = first_in_batch(&stream, &header, &mut scratch, at, start)? {
+            if let Some(found) = first_in_batch(&batch, &mut scratch, at, start)? {
                 return Ok(Some(found));
             }
         }
+        Ok(None)
     }
 }
 
-/// A stream from a place before which no batch of the segment is as late as `at`.
-fn stream_to(
-    segment: &Arc<Segment>,
-    at: Timestamp,
-    start: Offset,
-    limit: Offset,
-) -> Result<Option<BatchStream>> {
-    let from = segment.earlier_than(at, limit)?.max(start);
-    let Some(located) = segment.locate(from, limit)? else { return Ok(None) };
-    let stream = BatchStream::new(segment.file()?, located.position, located.lowest);
-    Ok(Some(stream.with_buffer(Vec::new(), READ_AHEAD_BYTES)))
-}
-
 fn first_in_batch(
-    stream: &BatchStream,
-    header: &BatchHeader,
+    batch: &BatchRef<'_>,
     scratch: &mut DecodeBuffer,
     at: Timestamp,
     start: Offset,
 ) -> Result<Option<(Offset, Timestamp)>> {
-    let Some(batch) = stream.batch() else { return Ok(None) };
+    let header = batch.header();
     // Every record of such a batch has the batch's time, so it need not be decompressed for that.
     if header.timestamp_type() == TimestampType::LogAppendTime
         && header.offset_count() == u64::try_from(header.record_count).unwrap_or(0)

@@ -13,8 +13,8 @@ use crate::error::{CorruptionKind, Result};
 use crate::log::inner::LogInner;
 use crate::log::read::cursor::Cursor;
 use crate::log::state::segment_list::SegmentList;
-use crate::record::{BatchHeader, DecodeBuffer, RecordBatch, StoredRecord};
-use crate::segment::scan::BatchStream;
+use crate::record::{BatchHeader, BatchRef, DecodeBuffer, RecordBatch, StoredRecord};
+use crate::segment::batches::SegmentBatches;
 use crate::types::{Offset, StartAt};
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -171,7 +171,7 @@ impl LogInner {
         view: &SegmentList,
         index: usize,
         end: Offset,
-        stream: &BatchStream,
+        position: u64,
         header: &BatchHeader,
     ) -> Result<bool> {
         let (limit, found) = (view.limit(index, end), header.last_offset());
@@ -184,7 +184,7 @@ impl LogInner {
         }
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
         let damage = CorruptionKind::OffsetsOverlapNext { limit, found };
-        Err(segment.corrupt(stream.position(), Some(stream.lowest()), damage))
+        Err(segment.corrupt(position, Some(header.next_offset()), damage))
     }
 
     fn find_record(&self, offset: Offset) -> Result<Option<StoredRecord>> {
@@ -208,17 +208,21 @@ impl LogInner {
                 .take()
                 .filter(|scratch| scratch.limit_bytes() == limit_bytes)
                 .unwrap_or_else(|| DecodeBuffer::new(limit_bytes));
-            let mut stream = BatchStream::new(segment.file()?, located.position, located.lowest)
+            let mut batches = SegmentBatches::new(segment, segment.published(), Offset::MAX)?
+                .starting_at(&located)
                 .with_buffer(kept.buffer, located.batch_bytes());
-            let step = stream.advance(segment.published(), Offset::MAX);
-            let found = segment.batch_of(&stream, step).and_then(|header| match header {
-                Some(header) if !self.is_within(&view, index, end, &stream, &header)? => Ok(None),
-                Some(header) if header.base_offset <= offset && !header.is_control() => {
-                    pick(&stream, &mut scratch, offset)
+            let found = batches.next().and_then(|next| {
+                let Some((position, batch)) = next else { return Ok(None) };
+                let header = batch.header();
+                if !self.is_within(&view, index, end, position, header)?
+                    || header.base_offset > offset
+                    || header.is_control()
+                {
+                    return Ok(None);
                 }
-                _ => Ok(None),
+                pick(&batch, &mut scratch, offset)
             });
-            let buffer = stream.into_buffer();
+            let buffer = batches.into_buffer();
             let buffer = if buffer.len() > KEPT_BYTES { Vec::new() } else { buffer };
             POINT_READ.set(PointRead { buffer, scratch: Some(scratch) });
             return found;
@@ -230,11 +234,10 @@ impl LogInner {
 }
 
 fn pick(
-    stream: &BatchStream,
+    batch: &BatchRef<'_>,
     scratch: &mut DecodeBuffer,
     offset: Offset,
 ) -> Result<Option<StoredRecord>> {
-    let Some(batch) = stream.batch() else { return Ok(None) };
     let mut records = batch.records(scratch)?;
     records.skip_to_offset(offset)?;
     let record = records.next().transpose()?;

@@ -16,7 +16,7 @@ use crate::log::state::follower::open_txns::OpenTxns;
 use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
 use crate::log::state::segment_list::SegmentList;
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{ScanRules, Tail, recover_segment};
+use crate::segment::recover::{ScanRules, SegmentTail, recover_segment};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -195,7 +195,7 @@ fn scan_last(
         if chain.is_broken && !is_last_try {
             continue;
         }
-        let is_damaged = matches!(found.tail, Tail::Damaged(_));
+        let is_damaged = matches!(found.tail, SegmentTail::Damaged(_));
         if choice == OnCorruption::Truncate || (!is_damaged && found.end >= recovery_point) {
             return Ok(Scan { found, last: chain.last });
         }
@@ -235,7 +235,7 @@ fn scan_unsynced(
     let mut behind = OpenTxns::at(dir, trusted)?;
     let rules = ScanRules { trusted, ..ScanRules::NONE };
     let found = recover_segment(dir, base, rules, &mut behind)?;
-    let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= trusted;
+    let is_sound = !matches!(found.tail, SegmentTail::Damaged(_)) && found.end >= trusted;
     if !is_sound {
         return Ok(None);
     }

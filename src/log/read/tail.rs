@@ -22,12 +22,12 @@ use std::time::Duration;
 ///
 /// A tail wakes up when records are appended; when the log is truncated, and its next read then
 /// fails with [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) if its place is gone;
-/// and when the log is closed ([`Error::Closed`](crate::Error::Closed); a stream then ends). It
+/// and when the log is closed ([`Error::Closed`](crate::error::Error::Closed); a stream then ends). It
 /// sees records as soon as they are appended, durable or not.
 ///
 /// A closed log stays closed, and so does the end of its tails. To find out why it was closed,
 /// call [`next_record`](Tail::next_record), also after a stream has ended: it returns at once, and
-/// [`Error::Closed`](crate::Error::Closed) has the [reason](crate::CloseReason). After
+/// [`Error::Closed`](crate::error::Error::Closed) has the [reason](crate::CloseReason). After
 /// [`Reopened`](crate::CloseReason::Reopened), take a new tail from the partition's new log, at
 /// [`offset`](Tail::offset). After [`TopicDeleted`](crate::CloseReason::TopicDeleted), there is
 /// none.
@@ -224,7 +224,7 @@ impl futures_core::Stream for Tail {
     ) -> Poll<Option<Self::Item>> {
         match Tail::poll_next(&mut self, context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(crate::Error::Closed { .. })) => Poll::Ready(None),
+            Poll::Ready(Err(crate::error::Error::Closed { .. })) => Poll::Ready(None),
             Poll::Ready(item) => Poll::Ready(Some(item)),
         }
     }

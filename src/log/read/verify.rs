@@ -6,10 +6,11 @@ use crate::log::inner::LogInner;
 use crate::log::read::survey::read_strays;
 use crate::log::state::segment_list::SegmentList;
 use crate::record::DecodeBuffer;
-use crate::segment::dir::MISSING;
+use crate::segment::Segment;
+use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
+use crate::segment::index_files::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,25 +110,24 @@ impl LogInner {
             }
             other => Err(other),
         };
-        let mut scan = match SegmentScan::new(segment, bytes, limit) {
+        let mut scan = match SegmentBatches::new(segment, bytes, limit) {
             Ok(scan) => scan,
             Err(error) => return note(error).map(|()| None),
         };
         loop {
-            let (position, header) = match scan.next() {
+            let (position, batch) = match scan.next() {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(Some(batches)),
                 Err(error) => return note(error).map(|()| None),
             };
-            let records = scan.stream().batch().map(|batch| batch.records(&mut scratch));
-            let decoded = match records {
-                Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
-                Some(Err(
+            let header = batch.header();
+            let decoded = match batch.records(&mut scratch) {
+                Ok(mut records) => records.try_for_each(|record| record.map(drop)),
+                Err(
                     InvalidBatch::CodecUnavailable { .. }
                     | InvalidBatch::DecompressedTooLarge { .. },
-                ))
-                | None => Ok(()),
-                Some(Err(reason)) => Err(reason),
+                ) => Ok(()),
+                Err(reason) => Err(reason),
             };
             if let Err(reason) = decoded {
                 note(segment.corrupt(position, Some(header.base_offset), reason.into()))?;

@@ -1,5 +1,4 @@
 //! The segments of a log at one moment.
-
 use crate::segment::Segment;
 use crate::types::Offset;
 use std::sync::Arc;

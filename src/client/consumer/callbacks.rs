@@ -1,0 +1,211 @@
+//! User-supplied callbacks of a consumer.
+
+use crate::callback::{self, Panicked};
+use crate::client::consumer::{Consumer, ConsumerRecords};
+use crate::error::{ConsumeError, Result};
+use crate::group::offsets::OffsetAndMetadata;
+use crate::types::TopicPartition;
+use crate::types::{Offset, StartAt};
+use std::collections::BTreeMap;
+
+/// A user-supplied listener for the partitions that the group assigns to a consumer, or revokes.
+///
+/// It is called inside a poll, on the thread that polls; for revoked partitions also inside
+/// [`unsubscribe`](Consumer::unsubscribe) and [`close`](Consumer::close). No lock is held. Through
+/// [`RebalanceContext`] it can commit, and seek.
+///
+/// | | before the group assigns anew | after it |
+/// |---|---|---|
+/// | eager | revoked: all partitions | assigned: all partitions that it has now |
+/// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
+/// | the group had removed the member | lost: all partitions; other members may already read them | assigned |
+///
+/// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
+/// consumer goes on as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
+///
+/// ```
+/// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// struct FromTheStart;
+/// impl RebalanceListener for FromTheStart {
+///     fn on_partitions_assigned(&mut self, consumer: &mut RebalanceContext<'_>, partitions: &[TopicPartition]) {
+///         for partition in partitions {
+///             consumer.seek(partition, 0).expect("the log begins there");
+///         }
+///     }
+/// }
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// store.create_topic("orders", TopicConfig::default())?.partition(0)?.append("a")?;
+/// let mut consumer = store.consumer(ConsumerConfig::new("billing"))?;
+/// consumer.subscribe_with_listener(["orders"], FromTheStart)?;
+/// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub trait RebalanceListener: Send {
+    /// Called before these partitions go to another member: the last chance to commit.
+    fn on_partitions_revoked(
+        &mut self,
+        consumer: &mut RebalanceContext<'_>,
+        partitions: &[TopicPartition],
+    ) {
+        let _ = (consumer, partitions);
+    }
+
+    /// Called when these partitions are assigned to the consumer.
+    fn on_partitions_assigned(
+        &mut self,
+        consumer: &mut RebalanceContext<'_>,
+        partitions: &[TopicPartition],
+    ) {
+        let _ = (consumer, partitions);
+    }
+
+    /// Called when these partitions already belong to another member: you cannot commit for them.
+    /// By default it calls `on_partitions_revoked`.
+    fn on_partitions_lost(
+        &mut self,
+        consumer: &mut RebalanceContext<'_>,
+        partitions: &[TopicPartition],
+    ) {
+        self.on_partitions_revoked(consumer, partitions);
+    }
+}
+
+/// The access of a [`RebalanceListener`] to its consumer.
+#[derive(Debug)]
+pub struct RebalanceContext<'a>(&'a mut Consumer);
+
+impl RebalanceContext<'_> {
+    /// Calls [`Consumer::commit`].
+    ///
+    /// # Errors
+    /// As [`Consumer::commit`].
+    pub fn commit(&mut self) -> Result<()> {
+        self.0.commit()
+    }
+
+    /// Calls [`Consumer::commit_offsets`].
+    ///
+    /// # Errors
+    /// As [`Consumer::commit_offsets`].
+    pub fn commit_offsets(
+        &mut self,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<()> {
+        self.0.commit_offsets(offsets)
+    }
+
+    /// Calls [`Consumer::seek`].
+    ///
+    /// # Errors
+    /// As [`Consumer::seek`].
+    pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
+        self.0.seek(partition, to)
+    }
+
+    /// Calls [`Consumer::position`].
+    ///
+    /// # Errors
+    /// As [`Consumer::position`].
+    pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.0.position(partition)
+    }
+
+    /// Calls [`Consumer::committed`].
+    ///
+    /// # Errors
+    /// As [`Consumer::committed`].
+    pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
+        self.0.committed(partition)
+    }
+
+    /// Calls [`Consumer::pause`].
+    ///
+    /// # Errors
+    /// As [`Consumer::pause`].
+    pub fn pause(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.0.pause(partitions)
+    }
+}
+
+/// The change of partitions in a rebalance.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RebalanceEvent {
+    Revoked,
+    Assigned,
+    Lost,
+}
+
+impl Consumer {
+    /// Calls the listener, if there is one. The field is `None` while it runs.
+    pub(super) fn tell_listener(&mut self, what: RebalanceEvent, partitions: &[TopicPartition]) {
+        let Some(mut listener) = self.listener.take() else { return };
+        let mut access = RebalanceContext(self);
+        let (callback, told) = match what {
+            RebalanceEvent::Revoked => (
+                "the rebalance listener's on_partitions_revoked",
+                callback::call(|| listener.on_partitions_revoked(&mut access, partitions)),
+            ),
+            RebalanceEvent::Assigned => (
+                "the rebalance listener's on_partitions_assigned",
+                callback::call(|| listener.on_partitions_assigned(&mut access, partitions)),
+            ),
+            RebalanceEvent::Lost => (
+                "the rebalance listener's on_partitions_lost",
+                callback::call(|| listener.on_partitions_lost(&mut access, partitions)),
+            ),
+        };
+        self.listener = Some(listener);
+        if let Err(panicked) = told {
+            self.panicked.get_or_insert(panic_of(callback, &panicked));
+        }
+    }
+
+    /// Passes records through the interceptors. The result of one that panics is ignored.
+    pub(super) fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
+        if records.is_empty() {
+            return records;
+        }
+        for interceptor in &self.config.interceptors {
+            let seen = records.clone();
+            records = callback::call(|| interceptor.on_consume(seen)).unwrap_or(records);
+        }
+        records
+    }
+
+    pub(super) fn tell_committed(&self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        for interceptor in &self.config.interceptors {
+            callback::call(|| interceptor.on_commit(offsets)).ok();
+        }
+    }
+}
+
+/// A user-supplied observer of all records and all commits of a consumer.
+/// Kafka: `ConsumerInterceptor`.
+///
+/// Interceptors are called in the order in which they were added, with no lock held. If one
+/// panics, its result is ignored, as in Kafka.
+pub trait ConsumerInterceptor: Send + Sync {
+    /// Called with the records that a poll is about to return; the poll returns the result
+    /// instead. Records that are left out are not read again.
+    fn on_consume(&self, records: ConsumerRecords) -> ConsumerRecords {
+        records
+    }
+
+    /// Called with the offsets that were committed.
+    fn on_commit(&self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        let _ = offsets;
+    }
+}
+
+/// Calls user-supplied code; a panic becomes an error.
+pub(super) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Result<T> {
+    callback::call(call).map_err(|panicked| panic_of(callback, &panicked).into())
+}
+
+fn panic_of(callback: &'static str, panicked: &Panicked) -> ConsumeError {
+    let message = panicked.message().unwrap_or("something that is no text").to_owned();
+    ConsumeError::CallbackPanicked { callback, message }
+}

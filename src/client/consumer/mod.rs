@@ -1,0 +1,637 @@
+//! Reading topics, alone or as a member of a group.
+//!
+//! A consumer has partitions, and in each a *position*: the offset of the next record that a poll
+//! returns. It gets its partitions in one of two ways:
+//!
+//! ```text
+//!  assign(orders-0, orders-1)          exactly these, without a group
+//!  subscribe("orders"), group billing  a share: the group has all partitions, and each partition has one member
+//! ```
+//!
+//! A group remembers its progress. The next member that gets a partition continues at the
+//! *committed* offset:
+//!
+//! ```text
+//!   0   1   2   3   4   5   6   7   8        orders-0
+//!           ▲               ▲           ▲
+//!        committed       position      end
+//!           └ read again    └── lag: 3 ─┘
+//!             after a crash
+//! ```
+//!
+//! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. A consumer has no
+//! thread of its own. An append, the other members of its group, or its [waker](Consumer::waker)
+//! wake a consumer that waits.
+//!
+//! # Differences from Kafka
+//!
+//! - A poll reads records from the log when you call it. Only the rest of a batch is read ahead.
+//! - [`seek`](Consumer::seek) rejects an offset that is not in the log at once. Kafka notices in
+//!   the next poll, and resets.
+//! - A consumer that is dropped leaves its group at once. A static member may come back.
+//! - A member commits only for its own partitions, and a commit for a partition that does not
+//!   exist is rejected.
+//! - With latest, a partition that is created while its topic is being read begins with its first
+//!   record: see [`new_partitions_from_start`](ConsumerConfig::new_partitions_from_start).
+//! - Automatic commits leave out positions that are already committed. A consumer that polls keeps
+//!   its group's offsets from expiring, whether it commits or not: see
+//!   [`offsets_retention`](crate::GroupCoordinatorConfig::offsets_retention).
+
+mod callbacks;
+mod commit;
+mod config;
+mod following;
+mod membership;
+mod partition;
+mod poll;
+mod records;
+mod subscription;
+mod wakeup;
+
+pub use callbacks::{ConsumerInterceptor, RebalanceContext, RebalanceListener};
+pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
+pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
+pub use subscription::TopicPattern;
+pub use wakeup::ConsumerWaker;
+pub(crate) use wakeup::ConsumerWakeup;
+
+use crate::clock::Clock;
+use crate::error::{ConsumeError, Error, Result};
+use crate::group::coordinator::Coordinator;
+use crate::group::offsets::OffsetAndMetadata;
+use crate::log::Log;
+use crate::store::topics::Store;
+use crate::types::TopicPartition;
+use crate::types::{Offset, StartAt, Timestamp};
+use callbacks::RebalanceEvent;
+use membership::Membership;
+use partition::Partition;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+use subscription::{Since, SubscriptionState};
+use wakeup::OneShotWaker;
+
+/// Reads records from the partitions of topics, alone or as a member of a group.
+///
+/// A consumer belongs to one thread at a time; only its [waker](Consumer::waker) is for other
+/// threads. Kafka: `KafkaConsumer`.
+///
+/// ```
+/// use annals::{AutoOffsetReset, ConsumerConfig, Store, StoreConfig, TopicConfig};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2))?;
+/// orders.partition(0)?.append("a")?;
+/// orders.partition(1)?.append("b")?;
+///
+/// let config = ConsumerConfig::new("billing").auto_offset_reset(AutoOffsetReset::Earliest);
+/// let mut consumer = store.consumer(config.clone())?;
+/// consumer.subscribe(["orders"])?;
+/// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 2);
+/// consumer.close()?; // commits the records that were read
+///
+/// let mut next = store.consumer(config)?;
+/// next.subscribe(["orders"])?;
+/// orders.partition(1)?.append("c")?;
+/// for record in next.poll(Duration::from_secs(1))? {
+///     assert_eq!(record.value_str(), Some("c"));
+/// }
+/// # Ok::<(), annals::Error>(())
+/// ```
+pub struct Consumer {
+    store: Store,
+    config: ConsumerConfig,
+    clock: Arc<dyn Clock>,
+    bell: Arc<ConsumerWakeup>,
+    group: Option<GroupHandle>,
+    interest: SubscriptionState,
+    /// The partitions that it reads, in the order of turns.
+    partitions: Vec<Partition>,
+    /// The partition that the next poll begins with.
+    next_turn: usize,
+    /// `None` while it is called.
+    listener: Option<Box<dyn RebalanceListener>>,
+    /// A panic of the listener that the next poll reports.
+    panicked: Option<ConsumeError>,
+    membership: Membership,
+    /// When it began to read what it subscribes to.
+    since: Since,
+    /// Whether it begins in a new partition, whose position must be committed before any record is
+    /// read.
+    begins_new_partition: bool,
+    next_auto_commit: Duration,
+    /// When a consumer that is not a member next has to show its group that it reads.
+    next_sign_of_life: Duration,
+    /// The version of the topics that it has seen: see [`Store::version`].
+    seen_version: u64,
+    topics_trigger: Arc<OneShotWaker>,
+    topics_waker: Waker,
+    topics_id: u64,
+    closed: bool,
+}
+
+/// The group of a consumer, and its coordinator.
+#[derive(Debug, Clone)]
+struct GroupHandle {
+    name: Arc<str>,
+    coordinator: Arc<Coordinator>,
+}
+
+impl Store {
+    /// Creates a consumer. It reads nothing until you [subscribe](Consumer::subscribe) it, or
+    /// [assign](Consumer::assign) partitions to it.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) for an invalid option;
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - With a group:
+    ///   [`GroupError::InvalidSessionTimeout`](crate::GroupError::InvalidSessionTimeout) outside
+    ///   the [bounds](crate::GroupCoordinatorConfig::session_timeout_bounds) of the store;
+    ///   [`Error::Io`](crate::Error::Io) and others, if `__consumer_offsets` does not exist yet
+    ///   and cannot be created, for example on a full disk.
+    pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
+        config.validate()?;
+        self.shared().check_open()?;
+        let group = match &config.group_id {
+            Some(name) => {
+                let groups = &self.shared().config.group_coordinator;
+                groups.check_session_timeout(config.session_timeout)?;
+                let coordinator = self.coordinator()?;
+                Some(GroupHandle { name: name.as_str().into(), coordinator })
+            }
+            None => None,
+        };
+        let clock = Arc::clone(self.clock());
+        let bell = Arc::new(ConsumerWakeup::default());
+        let topics_trigger = OneShotWaker::new(&bell);
+        Ok(Consumer {
+            group,
+            interest: SubscriptionState::Nothing,
+            partitions: Vec::new(),
+            next_turn: 0,
+            listener: None,
+            panicked: None,
+            membership: Membership::default(),
+            since: Since::default(),
+            begins_new_partition: false,
+            next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
+            next_sign_of_life: clock.monotonic(),
+            seen_version: self.version(),
+            topics_waker: Waker::from(Arc::clone(&topics_trigger)),
+            topics_id: self.changed().new_id(),
+            topics_trigger,
+            closed: false,
+            store: self.clone(),
+            clock,
+            bell,
+            config,
+        })
+    }
+}
+
+/// Topics and partitions.
+impl Consumer {
+    /// Subscribes to these topics as a member of the group, in place of the previous ones.
+    ///
+    /// The next poll joins the group. A topic need not exist yet: the group assigns its partitions
+    /// once it does. Without any topic, the call is [`unsubscribe`](Consumer::unsubscribe).
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::MixedSubscription`] if the consumer has assigned partitions, or
+    ///   subscribes to a pattern.
+    pub fn subscribe<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<()> {
+        let topics: BTreeSet<String> = topics.into_iter().map(Into::into).collect();
+        if topics.is_empty() {
+            return self.unsubscribe();
+        }
+        self.set_interest(SubscriptionState::Topics(topics))
+    }
+
+    /// [Subscribes](Consumer::subscribe) to topics, with a listener that is called when partitions
+    /// are assigned or revoked.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Consumer::subscribe).
+    pub fn subscribe_with_listener<T: Into<String>>(
+        &mut self,
+        topics: impl IntoIterator<Item = T>,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<()> {
+        self.subscribe(topics)?;
+        self.set_listener(listener);
+        Ok(())
+    }
+
+    /// Subscribes to all topics whose names match, including topics that are created later.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Consumer::subscribe).
+    pub fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<()> {
+        self.set_interest(SubscriptionState::Pattern(pattern))
+    }
+
+    /// Sets the listener that is called when partitions are assigned or revoked.
+    pub fn set_listener(&mut self, listener: impl RebalanceListener + 'static) {
+        self.listener = Some(Box::new(listener));
+    }
+
+    /// Assigns these partitions, in place of the previous ones, without a group deciding.
+    /// Partitions that stay assigned keep their position.
+    ///
+    /// If the consumer has a group, it begins at the group's committed offsets, and can commit as
+    /// long as the group has no members.
+    ///
+    /// # Errors
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
+    /// - [`ConsumeError::MixedSubscription`] if the consumer subscribes to topics;
+    ///   [`ConsumeError::Closed`].
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.check_open()?;
+        self.interest.check_next(&SubscriptionState::Assigned)?;
+        let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        let (mut added, now) = (Vec::new(), self.store.moment());
+        for name in names.iter().filter(|name| self.index(name).is_none()) {
+            let log = self.store.partition(&name.topic, name.partition)?;
+            added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
+        }
+        self.auto_commit()?;
+        self.partitions.retain(|partition| names.contains(&partition.name));
+        self.partitions.append(&mut added);
+        self.interest =
+            if names.is_empty() { SubscriptionState::Nothing } else { SubscriptionState::Assigned };
+        Ok(())
+    }
+
+    /// Gives up all partitions and leaves the group. With automatic commits, it first commits the
+    /// records that polls have returned.
+    ///
+    /// # Errors
+    /// The consumer has left the group all the same.
+    /// - [`ConsumeError::CommitFailed`] if the commit was rejected, because the group had removed
+    ///   this member, or another consumer has taken its place. Another member reads the records
+    ///   again.
+    /// - [`Error::Io`](crate::Error::Io) if the commit or the group cannot be written;
+    ///   [`Error::StoreClosed`](crate::Error::StoreClosed).
+    /// - [`ConsumeError::CallbackPanicked`].
+    pub fn unsubscribe(&mut self) -> Result<()> {
+        if self.closed {
+            return Err(ConsumeError::Closed.into());
+        }
+        let committed = self.auto_commit_all();
+        let all = self.assignment();
+        if self.interest.is_subscription() && !all.is_empty() {
+            self.give_up(RebalanceEvent::Revoked, &all);
+        }
+        self.partitions.clear();
+        self.interest = SubscriptionState::Nothing;
+        self.since = Since::default();
+        let left = self.leave();
+        let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
+        let done = committed.and(left).and(panicked);
+        done.map_err(|error| self.store.shared().closed_with_store(error))
+    }
+
+    /// Returns the topics that the consumer subscribes to; with a pattern, the topics that match
+    /// now.
+    ///
+    /// # Errors
+    /// [`ConsumeError::CallbackPanicked`] if the pattern panics.
+    pub fn subscription(&self) -> Result<BTreeSet<String>> {
+        self.interest.topics(&self.store, !self.config.exclude_internal_topics)
+    }
+
+    /// Returns the partitions that the consumer has now, in the order of topics and numbers.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        let mut names: Vec<_> =
+            self.partitions.iter().map(|partition| partition.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns the identity of the consumer in its group, as of the last poll.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NoGroupId`]
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        let group = self.group_for("be a member of one")?;
+        Ok(ConsumerGroupMetadata {
+            group_id: group.name.to_string(),
+            generation: self.membership.generation(),
+            member_id: self.membership.id.clone(),
+            instance_id: self.config.instance_id.clone(),
+        })
+    }
+
+    /// Returns a handle with which any thread can end a poll of this consumer.
+    #[must_use]
+    pub fn waker(&self) -> ConsumerWaker {
+        ConsumerWaker::new(&self.bell)
+    }
+
+    /// Leaves the group and closes the consumer. With automatic commits, it first commits the
+    /// records that polls have returned. A static member keeps its partitions for its session
+    /// timeout.
+    ///
+    /// A second `close` does nothing. Dropping a consumer without `close` also leaves the group,
+    /// but commits nothing and calls no listener.
+    ///
+    /// # Errors
+    /// As [`unsubscribe`](Consumer::unsubscribe). The consumer is closed all the same.
+    pub fn close(&mut self) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let done = self.unsubscribe();
+        self.closed = true;
+        done
+    }
+
+    fn set_interest(&mut self, interest: SubscriptionState) -> Result<()> {
+        self.check_open()?;
+        self.group_for("subscribe")?;
+        self.interest.check_next(&interest)?;
+        self.since.begin(&interest, self.store.moment());
+        self.interest = interest;
+        self.membership.rejoin = true;
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed {
+            return Err(ConsumeError::Closed.into());
+        }
+        self.store.shared().check_open()
+    }
+
+    /// Returns whether the consumer has told its group of a topic, or is about to.
+    fn subscribes_to(&self, topic: &str) -> bool {
+        self.membership.topics.contains(topic) || self.interest.names(topic)
+    }
+
+    fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
+        self.group.clone().ok_or_else(|| ConsumeError::NoGroupId { what }.into())
+    }
+
+    fn index(&self, name: &TopicPartition) -> Option<usize> {
+        self.partitions.iter().position(|partition| partition.name == *name)
+    }
+
+    fn partition_mut(&mut self, name: &TopicPartition) -> Option<&mut Partition> {
+        self.partitions.iter_mut().find(|partition| partition.name == *name)
+    }
+
+    fn assigned(&self, name: &TopicPartition) -> Result<usize> {
+        self.check_open()?;
+        let not_assigned = || ConsumeError::NotAssigned {
+            topic: (*name.topic).to_owned(),
+            partition: name.partition,
+        };
+        self.index(name).ok_or_else(|| not_assigned().into())
+    }
+}
+
+/// Positions and offsets.
+impl Consumer {
+    /// Moves the position in a partition to an offset, a [`Timestamp`] or a [`StartAt`].
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) for an offset below the start
+    ///   or above the end of the partition.
+    /// - [`ConsumeError::Partition`] if its log is closed or offline, or its topic was deleted. The
+    ///   error is [retryable](crate::Error::is_retryable) while the partition is
+    ///   [being reopened](Store::reopen_partition).
+    pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
+        let (index, to) = (self.assigned(partition)?, to.into());
+        loop {
+            self.follow(index)?;
+            let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+            match partition.seek(to) {
+                Err(_) if partition.log.is_closed() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Moves the position in these partitions to their first record. Without any partition,
+    /// applies to all assigned ones.
+    ///
+    /// # Errors
+    /// As [`seek`](Consumer::seek).
+    pub fn seek_to_beginning(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        self.seek_all(partitions, StartAt::Earliest)
+    }
+
+    /// Moves the position in these partitions to their end. Without any partition, applies to all
+    /// assigned ones.
+    ///
+    /// # Errors
+    /// As [`seek`](Consumer::seek).
+    pub fn seek_to_end(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        self.seek_all(partitions, StartAt::Latest)
+    }
+
+    fn seek_all(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        to: StartAt,
+    ) -> Result<()> {
+        let mut named: Vec<TopicPartition> = partitions.into_iter().collect();
+        if named.is_empty() {
+            named = self.assignment();
+        }
+        named.iter().try_for_each(|partition| self.seek(partition, to))
+    }
+
+    /// Pauses these partitions: polls return no records from them until you
+    /// [resume](Consumer::resume) them. They stay assigned, and keep their positions.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    pub fn pause(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Resumes these partitions: polls return records from them again.
+    ///
+    /// # Errors
+    /// As [`pause`](Consumer::pause).
+    pub fn resume(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    fn set_paused(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        paused: bool,
+    ) -> Result<()> {
+        for name in partitions {
+            let index = self.assigned(&name)?;
+            if let Some(partition) = self.partitions.get_mut(index) {
+                partition.paused = paused;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the partitions that are paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<TopicPartition> {
+        let mut paused = self.assignment();
+        let is_paused = |name: &TopicPartition| {
+            self.partitions.iter().any(|partition| partition.paused && partition.name == *name)
+        };
+        paused.retain(is_paused);
+        paused
+    }
+
+    /// Returns the offset of the next record that a poll returns from a partition.
+    ///
+    /// # Errors
+    /// - [`ConsumeError::NotAssigned`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoOffsetForPartition`] if there is no committed offset and
+    ///   [`auto_offset_reset`](ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::Partition`] as [`seek`](Consumer::seek), if no poll has decided the
+    ///   position yet.
+    pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        let index = self.assigned(partition)?;
+        loop {
+            let followed = self.follow(index);
+            if self.partitions.get(index).is_some_and(|one| one.position().is_none()) {
+                followed?;
+                self.decide_positions_of(std::slice::from_ref(partition))?;
+            }
+            match self.partitions.get(index).map(|one| (one.position(), one.log.is_closed())) {
+                Some((Some(position), _)) => return Ok(position),
+                Some((None, true)) => {}
+                Some((None, false)) | None => {
+                    let (topic, partition) = ((*partition.topic).to_owned(), partition.partition);
+                    return Err(ConsumeError::NoOffsetForPartition { topic, partition }.into());
+                }
+            }
+        }
+    }
+
+    /// Returns the number of offsets left to read in a partition: from the position to the end,
+    /// without deleted records.
+    ///
+    /// # Errors
+    /// As [`position`](Consumer::position). Also [`ConsumeError::Partition`], as
+    /// [`seek`](Consumer::seek).
+    pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
+        let index = self.assigned(partition)?;
+        self.follow(index)?;
+        let position = self.position(partition)?;
+        let lag = |one: &Partition| one.log.offsets().behind(position);
+        Ok(self.partitions.get(index).map_or(0, lag))
+    }
+
+    /// Returns the offset that the group has committed for a partition, whichever member has it.
+    ///
+    /// # Errors
+    /// [`ConsumeError::NoGroupId`], [`ConsumeError::Closed`];
+    /// [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
+    pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
+        self.check_open()?;
+        let group = self.group_for("look at what is committed")?;
+        let mut one = std::iter::once(partition);
+        let mut committed = group.coordinator.committed(&group.name, &mut one)?;
+        Ok(committed.remove(partition))
+    }
+
+    /// Returns the start offsets of these partitions, assigned or not.
+    ///
+    /// # Errors
+    /// [`TopicError`](crate::TopicError) for a partition that does not exist;
+    /// [`ConsumeError::Closed`].
+    pub fn beginning_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.each(partitions, |log| Ok(log.offsets().start))
+    }
+
+    /// Returns the end offsets of these partitions, assigned or not.
+    ///
+    /// # Errors
+    /// As [`beginning_offsets`](Consumer::beginning_offsets).
+    pub fn end_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.each(partitions, |log| Ok(log.offsets().end))
+    }
+
+    /// Returns for each partition the first offset with the given timestamp or a later one, and
+    /// its timestamp; `None` if all are earlier.
+    ///
+    /// # Errors
+    /// As [`beginning_offsets`](Consumer::beginning_offsets), and as
+    /// [`Log::offset_for_time`](Log::offset_for_time).
+    pub fn offsets_for_times(
+        &self,
+        times: impl IntoIterator<Item = (TopicPartition, Timestamp)>,
+    ) -> Result<BTreeMap<TopicPartition, Option<(Offset, Timestamp)>>> {
+        let times: BTreeMap<TopicPartition, Timestamp> = times.into_iter().collect();
+        let find = |(name, time): (TopicPartition, Timestamp)| {
+            let found = self.log(&name)?.offset_for_time(time);
+            let found = found.map_err(Error::or_being_reopened)?;
+            Ok((name, found))
+        };
+        times.into_iter().map(find).collect()
+    }
+
+    fn each<T>(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        look: impl Fn(&Log) -> Result<T>,
+    ) -> Result<BTreeMap<TopicPartition, T>> {
+        let look = |name: TopicPartition| {
+            let found = look(&self.log(&name)?)?;
+            Ok((name, found))
+        };
+        partitions.into_iter().map(look).collect()
+    }
+
+    fn log(&self, name: &TopicPartition) -> Result<Log> {
+        self.check_open()?;
+        self.store.topic(&name.topic)?.partition(name.partition)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.store.changed().unregister(self.topics_id);
+        if !self.closed {
+            self.leave().ok();
+        }
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("group", &self.group.as_ref().map(|group| &group.name))
+            .field("interest", &self.interest)
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

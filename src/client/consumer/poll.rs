@@ -1,0 +1,256 @@
+//! Polling: returns the records that are there, or waits for some.
+
+use crate::client::consumer::Consumer;
+use crate::client::consumer::config::AutoOffsetReset;
+use crate::client::consumer::partition::{Partition, Room};
+use crate::client::consumer::records::{ConsumerRecord, ConsumerRecords};
+use crate::client::consumer::subscription::SubscriptionState;
+use crate::error::{ConsumeError, Error, Result};
+use crate::group::offsets::OffsetAndMetadata;
+use crate::types::TopicPartition;
+use crate::types::{Offset, StartAt};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Consumer {
+    /// Returns the next records as soon as there are any; none if there are none after `timeout`.
+    ///
+    /// Partitions take turns: the partition that was read last comes last in the next poll. A
+    /// member of a group does its part only in `poll`: it joins, gets and gives up partitions,
+    /// commits, and shows that it is alive. So poll again within
+    /// [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
+    ///
+    /// With a timeout of zero, the poll returns the records that are there. With [`Duration::MAX`]
+    /// it waits without a limit.
+    ///
+    /// # Errors
+    /// After an error, positions are as before the call. Poll again to go on with other
+    /// partitions.
+    ///
+    /// If the log of a partition is closed or offline, or the topic of an
+    /// [assigned](Consumer::assign) one was deleted, one poll fails at once. Later polls wait for
+    /// its log and return the records of other partitions, and fail again if there were none until
+    /// the timeout.
+    /// - [`ConsumeError::NotSubscribed`], [`ConsumeError::Closed`].
+    /// - [`ConsumeError::NoOffsetForPartition`] if a partition has no committed offset and
+    ///   [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) is none.
+    /// - [`ConsumeError::Partition`] if a partition cannot be read: it is damaged, closed or
+    ///   offline, its topic was deleted, or the next records were deleted and `auto_offset_reset`
+    ///   is none. The consumer continues with a partition that was damaged, closed or offline once
+    ///   you have [reopened](crate::Store::reopen_partition) it.
+    /// - [`ConsumeError::CallbackPanicked`].
+    /// - [`GroupError::FencedInstanceId`](crate::GroupError::FencedInstanceId) if another consumer
+    ///   has taken this one's place: close it. Another [`GroupError`](crate::GroupError) if the
+    ///   group rejects the member.
+    /// - [`Error::Io`] if the group's record or an automatic commit cannot be written.
+    pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        if let Err(closed) = self.check_open() {
+            self.partitions.iter_mut().for_each(Partition::rest);
+            return Err(closed);
+        }
+        if matches!(self.interest, SubscriptionState::Nothing) {
+            return Err(ConsumeError::NotSubscribed.into());
+        }
+        let deadline = self.clock.monotonic().checked_add(timeout);
+        self.begin_poll()?;
+        let polled = self.poll_until(deadline);
+        self.end_poll();
+        Ok(self.intercept(polled?))
+    }
+
+    fn poll_until(&mut self, deadline: Option<Duration>) -> Result<ConsumerRecords> {
+        let mut waited = false;
+        loop {
+            let rings = self.bell.rings();
+            if self.bell.take_call() {
+                return Ok(ConsumerRecords::woken());
+            }
+            self.follow_group()?;
+            // Commits what earlier polls have returned, and no record that this poll is about to
+            // return.
+            self.auto_commit_if_due()?;
+            self.show_life_if_due()?;
+            self.follow_all()?;
+            self.decide_positions()?;
+            if std::mem::take(&mut self.begins_new_partition) {
+                // Without the commit, the partition is not new after a crash, and would begin at
+                // its end.
+                self.auto_commit()?;
+            }
+            let records = self.take_records()?;
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            if waited {
+                self.check_reported()?;
+                return Ok(records);
+            }
+            waited = !self.wait(rings, deadline)?;
+        }
+    }
+
+    /// Waits until there may be work; returns false if the time is up.
+    fn wait(&mut self, rings: u64, deadline: Option<Duration>) -> Result<bool> {
+        let now = self.clock.monotonic();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(false);
+        }
+        self.partitions.iter().for_each(Partition::watch);
+        let awaits_topics =
+            self.interest.is_subscription() || self.partitions.iter().any(|one| one.gone);
+        if awaits_topics && self.topics_trigger.arm() {
+            self.store.changed().register(self.topics_id, &self.topics_waker);
+        }
+        let came = self.partitions.iter().any(Partition::is_ready);
+        if came || (awaits_topics && self.seen_version != self.store.version()) {
+            return Ok(true);
+        }
+        let group = self.say_waiting(deadline)?;
+        let own = [self.auto_commit_due(), self.sign_of_life_due()];
+        let sooner = own.into_iter().chain([group]).flatten().min();
+        let sooner = sooner.filter(|due| deadline.is_none_or(|deadline| *due < deadline));
+        let until = sooner.or(deadline).map(|until| until.saturating_sub(now));
+        let rang = self.bell.wait(rings, until, &*self.clock);
+        self.say_awake();
+        Ok(rang || sooner.is_some())
+    }
+
+    /// Determines the position in new partitions.
+    pub(super) fn decide_positions(&mut self) -> Result<()> {
+        let undecided =
+            |partition: &&Partition| partition.position().is_none() && partition.is_ready();
+        if !self.partitions.iter().any(|partition| undecided(&partition)) {
+            return Ok(());
+        }
+        let names =
+            self.partitions.iter().filter(undecided).map(|partition| partition.name.clone());
+        let names: Vec<TopicPartition> = names.collect();
+        self.decide_positions_of(&names)
+    }
+
+    pub(super) fn decide_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
+        let committed = match &self.group {
+            Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
+            None => BTreeMap::new(),
+        };
+        for name in names {
+            let Some(index) = self.index(name) else { continue };
+            self.begin_at(index, committed.get(name))?;
+        }
+        Ok(())
+    }
+
+    fn begin_at(&mut self, index: usize, committed: Option<&OffsetAndMetadata>) -> Result<()> {
+        let is_new = committed.is_none() && self.is_new(index)?;
+        let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+        if let Some(committed) = committed {
+            match partition.seek(StartAt::Offset(committed.offset)) {
+                Ok(()) => {
+                    partition.committed = Some(committed.offset);
+                    return Ok(());
+                }
+                Err(error) => return self.recover(index, Some(committed.offset), error),
+            }
+        }
+        let start = match self.config.auto_offset_reset {
+            AutoOffsetReset::Earliest => StartAt::Earliest,
+            AutoOffsetReset::Latest if is_new => {
+                self.begins_new_partition = true;
+                StartAt::Earliest
+            }
+            AutoOffsetReset::Latest => StartAt::Latest,
+            AutoOffsetReset::None => {
+                let topic = (*partition.name.topic).to_owned();
+                let partition = partition.name.partition;
+                return Err(ConsumeError::NoOffsetForPartition { topic, partition }.into());
+            }
+        };
+        match partition.seek(start) {
+            Ok(()) => Ok(()),
+            Err(error) => self.recover(index, None, error),
+        }
+    }
+
+    /// Whether a partition was made after the consumer, or its group, began to read the topic.
+    /// Nothing that is in it was there when they began.
+    fn is_new(&self, index: usize) -> Result<bool> {
+        let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
+        let Some(partition) = self.partitions.get(index) else { return Ok(false) };
+        if !latest || !self.config.new_partitions_from_start {
+            return Ok(false);
+        }
+        let since = match (partition.since, &self.group) {
+            (Some(since), _) => since,
+            (None, Some(group)) => {
+                let (topic, own) = (&*partition.name.topic, self.since.of(&partition.name.topic));
+                let group = group.coordinator.reads_since(&group.name, topic)?;
+                group.map_or(own, |group| group.min(own))
+            }
+            (None, None) => return Ok(false),
+        };
+        Ok(partition.born > since)
+    }
+
+    fn take_records(&mut self) -> Result<ConsumerRecords> {
+        let (most, most_bytes) = (self.config.max_poll_records, self.config.max_poll_bytes);
+        let mut records: Vec<ConsumerRecord> = Vec::new();
+        let mut bytes = 0usize;
+        let count = self.partitions.len();
+        let first = if self.next_turn < count { self.next_turn } else { 0 };
+        for index in (first..count).chain(0..first) {
+            let Some(partition) = self.partitions.get_mut(index) else { break };
+            if !partition.is_ready() {
+                partition.rest();
+                continue;
+            }
+            let room = Room {
+                records: most.saturating_sub(records.len()),
+                bytes: most_bytes.saturating_sub(bytes).min(self.config.max_partition_fetch_bytes),
+            };
+            let before = records.len();
+            let (taken, result) = partition.take(room, &mut records);
+            bytes = bytes.saturating_add(taken);
+            if records.len() > before {
+                self.next_turn = index.saturating_add(1);
+            }
+            if let Err(error) = result {
+                if records.is_empty() {
+                    self.next_turn = index.saturating_add(1);
+                    self.recover(index, None, error)?;
+                    continue;
+                }
+                // What was taken comes first, the error with the next poll.
+                self.next_turn = index;
+                break;
+            }
+            if records.len() >= most || bytes >= most_bytes {
+                break;
+            }
+        }
+        Ok(records.into_iter().collect())
+    }
+
+    /// Goes on after an error, if there is a way. `meant` is where it would have gone on if it has
+    /// no position.
+    fn recover(&mut self, index: usize, meant: Option<Offset>, error: Error) -> Result<()> {
+        let reset = match self.config.auto_offset_reset {
+            AutoOffsetReset::Earliest => Some(StartAt::Earliest),
+            AutoOffsetReset::Latest => Some(StartAt::Latest),
+            AutoOffsetReset::None => None,
+        };
+        let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
+        if partition.log.is_closed() {
+            // The partition has another log now, or is about to. The poll follows, and reads that.
+            return Ok(());
+        }
+        let error = match (&error, reset) {
+            (Error::OffsetOutOfRange { .. }, Some(start)) => match partition.seek(start) {
+                Ok(()) => return Ok(()),
+                Err(_) if partition.log.is_closed() => return Ok(()),
+                Err(failed) => failed,
+            },
+            _ => error,
+        };
+        Err(partition.failed(meant, error))
+    }
+}

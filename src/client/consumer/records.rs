@@ -1,0 +1,140 @@
+//! The records that a poll returns.
+
+use crate::record::StoredRecord;
+use crate::types::TopicPartition;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A record with its topic and partition. It dereferences to a [`StoredRecord`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerRecord {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// The record.
+    pub record: StoredRecord,
+}
+
+impl Deref for ConsumerRecord {
+    type Target = StoredRecord;
+
+    fn deref(&self) -> &StoredRecord {
+        &self.record
+    }
+}
+
+/// The records of a poll, grouped by partition, in the order of their offsets.
+///
+/// ```
+/// use annals::{ConsumerConfig, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default().partitions(2))?;
+/// orders.partition(0)?.append("a")?;
+/// orders.partition(1)?.append("b")?;
+///
+/// let mut consumer = store.consumer(ConsumerConfig::default())?;
+/// let partitions = [0, 1].map(|partition| TopicPartition::new("orders", partition));
+/// consumer.assign(partitions.clone())?;
+/// consumer.seek_to_beginning([])?;
+/// let records = consumer.poll(Duration::ZERO)?;
+/// assert_eq!(records.records(&partitions[1])[0].value_str(), Some("b"));
+/// for record in records {
+///     println!("{}-{} at {}: {:?}", record.topic, record.partition, record.offset, record.value);
+/// }
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsumerRecords {
+    records: Vec<ConsumerRecord>,
+    woken: bool,
+}
+
+impl ConsumerRecords {
+    pub(super) fn woken() -> ConsumerRecords {
+        ConsumerRecords { records: Vec::new(), woken: true }
+    }
+
+    /// Returns the number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns whether there are no records: the time was up, or the poll [was
+    /// woken](ConsumerRecords::is_woken).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Returns whether a [`ConsumerWaker`](crate::ConsumerWaker) ended the poll.
+    #[must_use]
+    pub fn is_woken(&self) -> bool {
+        self.woken
+    }
+
+    /// Returns an iterator over all records.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConsumerRecord> {
+        self.records.iter()
+    }
+
+    /// Returns an iterator over the partitions that have records, each with its records.
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &[ConsumerRecord])> {
+        let same = |a: &ConsumerRecord, b: &ConsumerRecord| {
+            a.partition == b.partition && a.topic == b.topic
+        };
+        self.records.chunk_by(same).filter_map(|records| {
+            let first = records.first()?;
+            Some((TopicPartition::new(Arc::clone(&first.topic), first.partition), records))
+        })
+    }
+
+    /// Returns the records of a partition.
+    #[must_use]
+    pub fn records(&self, partition: &TopicPartition) -> &[ConsumerRecord] {
+        let found = self.partitions().find(|(at, _)| at == partition);
+        found.map(|(_, records)| records).unwrap_or_default()
+    }
+}
+
+/// For an interceptor, which keeps the records of a partition together and in order.
+impl FromIterator<ConsumerRecord> for ConsumerRecords {
+    fn from_iter<I: IntoIterator<Item = ConsumerRecord>>(records: I) -> ConsumerRecords {
+        ConsumerRecords { records: records.into_iter().collect(), woken: false }
+    }
+}
+
+impl IntoIterator for ConsumerRecords {
+    type Item = ConsumerRecord;
+    type IntoIter = std::vec::IntoIter<ConsumerRecord>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a ConsumerRecords {
+    type Item = &'a ConsumerRecord;
+    type IntoIter = std::slice::Iter<'a, ConsumerRecord>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The identity of a consumer in its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerGroupMetadata {
+    /// The group.
+    pub group_id: String,
+    /// The generation of the group in which its partitions were assigned; -1 if none were.
+    pub generation: i32,
+    /// Its id in the group; empty if it is not a member.
+    pub member_id: String,
+    /// The name of a static member, which stays the same over restarts.
+    pub instance_id: Option<String>,
+}

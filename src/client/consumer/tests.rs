@@ -1,0 +1,106 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::store::{StoreConfig, TopicConfig};
+
+const NOW: Duration = Duration::ZERO;
+
+fn store(clock: &Arc<ManualClock>) -> Store {
+    let store = Store::in_memory(StoreConfig::default().clock(clock.clone())).unwrap();
+    store.create_topic("orders", TopicConfig::default().partitions(2)).unwrap();
+    store
+}
+
+fn member(store: &Store, config: ConsumerConfig) -> Consumer {
+    let mut consumer = store.consumer(config).unwrap();
+    consumer.subscribe(["orders"]).unwrap();
+    consumer.poll(NOW).unwrap();
+    consumer
+}
+
+/// Whether the bell of one that waits has rung while something was done.
+fn rang(waits: &mut Consumer, deadline: Option<Duration>, act: impl FnOnce()) -> bool {
+    waits.begin_poll().unwrap();
+    waits.say_waiting(deadline).unwrap();
+    let before = waits.bell.rings();
+    act();
+    waits.bell.rings() != before
+}
+
+#[test]
+fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let short = ConsumerConfig::new("g").max_poll_interval(Duration::from_secs(10));
+    let mut waits = member(&store, ConsumerConfig::new("g"));
+    let mut other = None;
+    assert!(rang(&mut waits, None, || other = Some(member(&store, short))));
+    let mut other = other.unwrap();
+    for _ in 0..4 {
+        waits.poll(NOW).unwrap();
+        other.poll(NOW).unwrap();
+    }
+    assert_eq!((waits.assignment().len(), other.assignment().len()), (1, 1));
+
+    // Nothing is due as long as the other polls, and then it is that it polls again.
+    waits.begin_poll().unwrap();
+    other.begin_poll().unwrap();
+    assert!(rang(&mut waits, None, || other.poll(NOW).map(drop).unwrap()));
+    // It is awake, and looks when that is due. It need not know that it becomes later.
+    let due = waits.say_waiting(None).unwrap();
+    assert_eq!(due, Some(Duration::from_secs(10)));
+    clock.advance(Duration::from_secs(5));
+    assert!(!rang(&mut waits, due, || other.poll(NOW).map(drop).unwrap()));
+
+    clock.advance(Duration::from_secs(10));
+    waits.poll(NOW).unwrap();
+    assert_eq!(waits.assignment().len(), 2);
+}
+
+#[test]
+fn all_who_wait_are_told_of_a_rebalance() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let mut a = member(&store, ConsumerConfig::new("g"));
+    let mut b = member(&store, ConsumerConfig::new("g"));
+    for _ in 0..4 {
+        a.poll(NOW).unwrap();
+        b.poll(NOW).unwrap();
+    }
+    let before = [&mut a, &mut b].map(|waits| {
+        waits.begin_poll().unwrap();
+        waits.say_waiting(None).unwrap();
+        waits.bell.rings()
+    });
+    let mut c = member(&store, ConsumerConfig::new("g"));
+    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    for _ in 0..4 {
+        for one in [&mut a, &mut b, &mut c] {
+            one.poll(NOW).unwrap();
+        }
+    }
+    let before = [&mut a, &mut b].map(|waits| {
+        waits.begin_poll().unwrap();
+        waits.say_waiting(None).unwrap();
+        waits.bell.rings()
+    });
+    drop(c);
+    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+}
+
+#[test]
+fn who_waits_is_told_of_records_once() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+    let store = store(&clock);
+    let orders = store.topic("orders").unwrap();
+    let mut consumer = member(&store, ConsumerConfig::new("g"));
+    for _ in 0..3 {
+        consumer.poll(NOW).unwrap();
+        let rings = consumer.bell.rings();
+        consumer.partitions.iter().for_each(Partition::watch);
+        for _ in 0..2 {
+            orders.partition(0).unwrap().append("x").unwrap();
+        }
+        assert_eq!(consumer.bell.rings(), rings + 1);
+        assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,205 @@
+//! What cannot be reached from outside: panics between writing and being told, topics that grow
+//! and are made again.
+
+use super::*;
+use crate::client::producer::record::RecordSlices;
+use crate::client::producer::sequence::SequenceState;
+use crate::event::{Event, Listener};
+use crate::fs::MemFs;
+use crate::log::{Log, LogConfig};
+use crate::record::Record;
+use crate::store::config::StoreConfig;
+use crate::store::{Topic, TopicConfig};
+use crate::sync::atomic::AtomicU64;
+use crate::types::StartAt;
+
+/// Panics at the first so many segments that are begun: that is after the append that began one.
+#[derive(Debug, Default)]
+struct Panicking {
+    left: AtomicU64,
+    seen: crate::sync::Mutex<Vec<Event>>,
+}
+
+impl Listener for Panicking {
+    fn on_event(&self, event: &Event) {
+        self.seen.lock().push(event.clone());
+        let rolled = matches!(event, Event::SegmentRolled { .. });
+        let take = |left: u64| left.checked_sub(1);
+        let armed = || self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
+        assert!(!(rolled && armed()), "as it was told");
+    }
+}
+
+fn scene(left: u64) -> (Arc<Panicking>, Store, Topic) {
+    let listener = Arc::new(Panicking { left: AtomicU64::new(left), ..Panicking::default() });
+    let config =
+        StoreConfig::default().fs(MemFs::new()).maintenance(None).listener(listener.clone());
+    let store = Store::open("data", config).unwrap();
+    let log = LogConfig::default().segment_bytes(400);
+    let topic = store.create_topic("orders", TopicConfig::default().log(log)).unwrap();
+    (listener, store, topic)
+}
+
+fn values(log: &Log) -> Vec<String> {
+    let records = log.reader(StartAt::Earliest).unwrap().records();
+    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
+}
+
+fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
+    ProducerRecord::new("orders", value.into()).partition(partition)
+}
+
+#[test]
+fn a_batch_that_was_written_before_its_append_panicked_is_there_once() {
+    let (_, store, topic) = scene(3);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let log = topic.partition(0).unwrap();
+    for n in 0..40u64 {
+        let sent = producer.send(to(0, n.to_string())).unwrap().wait().unwrap();
+        assert_eq!(sent.offset, Some(n));
+    }
+    assert_eq!(values(&log), (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(log.producers().unwrap()[0].producer_epoch, 0);
+    // Without numbers it is not tried again, as it may be there.
+    let (_, store, topic) = scene(1);
+    let producer = store.producer(ProducerConfig::default().idempotence(false)).unwrap();
+    let sent = (0..20).map(|n| producer.send(to(0, n.to_string())).unwrap().wait());
+    assert_eq!(sent.filter(Result::is_err).count(), 1);
+    let log = topic.partition(0).unwrap();
+    assert_eq!(values(&log), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn numbers_go_round_in_the_log_too() {
+    let (_, store, topic) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    producer.send(to(0, "first")).unwrap();
+    let shared = &producer.handle.shared;
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
+    let choice = entry.choose(Some(0), &RecordSlices::from(&Record::default()), shared).unwrap();
+    let mut numbering = SequenceState::of(77);
+    numbering.advance(i32::MAX as usize - 1);
+    choice.queue.state.lock().numbering = numbering;
+    for _ in 0..4 {
+        producer.send(to(0, "x")).unwrap();
+        producer.flush().unwrap();
+    }
+    let log = topic.partition(0).unwrap();
+    let known = log.producers().unwrap();
+    assert_eq!((known[0].producer_epoch, known[0].last_sequence), (0, 2));
+    assert_eq!(values(&log).len(), 5);
+}
+
+#[test]
+fn records_that_nobody_waits_for_are_reported_when_lost() {
+    let (listener, store, topic) = scene(0);
+    let config = ProducerConfig::default().acks(Acks::None).linger(Duration::from_secs(60));
+    let producer = store.producer(config).unwrap();
+    topic.partition(0).unwrap().close().unwrap();
+    producer.send_with_callback(to(0, "x"), |_| panic!("as it was told")).unwrap();
+    assert!(producer.flush().is_err());
+    let seen = listener.seen.lock().clone();
+    assert!(seen.iter().any(|event| matches!(event, Event::CallbackPanicked { .. })));
+    assert!(seen.iter().any(|event| matches!(event, Event::RecordsLost { records: 1, .. })));
+}
+
+#[test]
+fn partitions_are_added_and_exchanged() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let entry = shared.topics.hold(&"orders".into(), shared).unwrap();
+    entry.look_up(shared).unwrap();
+    let open = |name: &str| Log::open(name, LogConfig::default().fs(MemFs::new())).unwrap();
+    let logs: Vec<Log> = (0..5).map(|n| open(&format!("o-{n}"))).collect();
+    let queue_of = |partition| {
+        let record = Record::default();
+        let choice = entry.choose(Some(partition), &RecordSlices::from(&record), shared);
+        choice.map(|choice| Arc::as_ptr(choice.queue))
+    };
+    for count in [2, 5, 3] {
+        entry.take_over(&logs[..count], shared);
+        for partition in 0..count {
+            producer.send(to(partition as u32, "x")).unwrap().wait().unwrap();
+        }
+        assert!(queue_of(count as u32).is_err());
+    }
+    let ends: Vec<u64> = logs.iter().map(|log| log.offsets().end).collect();
+    assert_eq!(ends, [3, 3, 2, 1, 1]);
+    // One that was made again is another, with the same queue.
+    let (before, again) = (queue_of(0).unwrap(), open("again-0"));
+    entry.take_over(std::slice::from_ref(&again), shared);
+    producer.send(to(0, "x")).unwrap().wait().unwrap();
+    assert_eq!((again.offsets().end, queue_of(0).unwrap()), (1, before));
+    assert!(queue_of(1).is_err());
+}
+
+/// A topic that was deleted leaves neither an entry nor a queue. One that a producer of the topic
+/// is bound to keeps its entry, so that all records of the next topic of that name are in one
+/// queue.
+#[test]
+fn deleted_topics_leave_no_entry() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let bound = producer.topic("orders").unwrap();
+    for n in 0..50 {
+        let name = format!("churn-{n}");
+        store.create_topic(&name, TopicConfig::default()).unwrap();
+        producer.send((name.as_str(), "x")).unwrap().wait().unwrap();
+        store.delete_topic(&name).unwrap();
+        assert_eq!(shared.topics.len(), 1, "round {n}");
+        producer.poll();
+        assert!(shared.listed().is_empty());
+    }
+    store.delete_topic("orders").unwrap();
+    assert!(bound.send("x").is_err());
+    let again = store.create_topic("orders", TopicConfig::default()).unwrap();
+    bound.send("0").unwrap();
+    producer.send(to(0, "1")).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(values(&again.partition(0).unwrap()), ["0", "1"]);
+    assert_eq!(shared.topics.len(), 1);
+    drop(bound);
+    store.delete_topic("orders").unwrap();
+    assert_eq!(shared.topics.len(), 0);
+}
+
+#[test]
+fn a_producer_that_goes_ends_its_thread_and_forgets_its_queues() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let handle = producer.send(to(0, "x")).unwrap();
+    let shared = Arc::downgrade(&producer.handle.shared);
+    drop(producer);
+    assert!(shared.upgrade().is_none());
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+}
+
+/// A sender that has found a topic when that is deleted and created again does not go on with what
+/// it found: the records of two entries of one topic would not be in one order.
+#[test]
+fn topic_is_looked_for_anew_when_retired() {
+    let (_, store, _) = scene(0);
+    let producer = store.producer(ProducerConfig::default()).unwrap();
+    let shared = &producer.handle.shared;
+    let name = "orders".into();
+    let mut found = 0;
+    let record = Record::new("x");
+    let handle: SendHandle = shared
+        .topics
+        .with(&name, shared, |topic| {
+            found += 1;
+            if found == 1 {
+                topic.look_up(shared)?;
+                store.delete_topic("orders")?;
+                assert_eq!(shared.topics.len(), 0);
+                store.create_topic("orders", TopicConfig::default())?;
+            }
+            shared.send_to(topic, Some(0), &RecordSlices::from(&record), &mut None)
+        })
+        .unwrap();
+    assert_eq!(handle.wait().unwrap().offset, Some(0));
+    assert_eq!(found, 2);
+    assert_eq!(shared.topics.len(), 1);
+}

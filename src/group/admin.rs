@@ -1,0 +1,305 @@
+//! Administration of groups: what a coordinator does for Kafka's `kafka-consumer-groups`.
+
+use crate::error::{CommitError, ConsumeError, Error, GroupError, Result};
+use crate::group::coordinator::{Coordinator, Stage, apply_changes, is_offline, key, record};
+use crate::group::membership::GroupState;
+use crate::group::offsets::{GroupMetadata, OffsetAndMetadata, OffsetsRecord};
+use crate::group::protocol::Assignment;
+use crate::group::shard::{Entry, Shard};
+use crate::notify::wake_all;
+use crate::types::{Offset, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A group, in a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupListing {
+    /// The name of the group.
+    pub group: String,
+    /// The state of the group.
+    pub state: GroupState,
+    /// The protocol of its members: `consumer` for consumers. Empty if it never had any.
+    pub protocol_type: String,
+}
+
+/// The description of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupDescription {
+    /// The name of the group.
+    pub group: String,
+    /// The state of the group.
+    pub state: GroupState,
+    /// The generation: it rises when partitions are assigned, and when the last member leaves.
+    pub generation: i32,
+    /// The assignor in use, if it has members.
+    pub assignor: Option<String>,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+    /// The committed offsets.
+    pub offsets: BTreeMap<TopicPartition, GroupOffset>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberDescription {
+    /// The id of the member.
+    pub member_id: String,
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    /// The client id from its options.
+    pub client_id: String,
+    /// The partitions that it has.
+    pub assignment: Vec<TopicPartition>,
+}
+
+/// All groups of a store, as far as they can be read. Kafka: `listConsumerGroups`, `valid` and
+/// `errors`.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ListedGroups {
+    /// The groups, in the order of their names.
+    pub groups: Vec<GroupListing>,
+    /// The partitions of `__consumer_offsets` that could not be read, and why. Their groups are
+    /// missing.
+    pub unavailable: BTreeMap<u32, Error>,
+}
+
+impl ListedGroups {
+    /// Adds the groups of a partition.
+    pub(crate) fn add(&mut self, partition: u32, groups: Result<Vec<GroupListing>>) {
+        match groups {
+            Ok(groups) => self.groups.extend(groups),
+            Err(error) => drop(self.unavailable.insert(partition, error)),
+        }
+    }
+
+    pub(crate) fn sorted(mut self) -> ListedGroups {
+        self.groups.sort_by(|a, b| a.group.cmp(&b.group));
+        self
+    }
+}
+
+/// The progress of a group in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupOffset {
+    /// The committed offset.
+    pub committed: OffsetAndMetadata,
+    /// The end of the partition; `None` if the partition is not available.
+    pub end: Option<Offset>,
+    /// The number of offsets left to read, from the committed one to the end, without deleted
+    /// records.
+    pub lag: Option<u64>,
+}
+
+/// The identity of a member for [`Admin::remove_members`](crate::Admin::remove_members).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberIdentity {
+    /// By its id in the group.
+    MemberId(String),
+    /// A static member, by its own name.
+    InstanceId(String),
+}
+
+impl Coordinator {
+    /// Lists the groups that have members or committed offsets. The groups of a partition that
+    /// cannot be read are missing; `check` may fail the whole call then.
+    pub(crate) fn list(&self, check: impl Fn() -> Result<()>) -> Result<ListedGroups> {
+        let mut listed = ListedGroups::default();
+        for partition in &self.partitions {
+            let groups = self.with_any(partition, |shard, _| {
+                let listing = |group: String| GroupListing {
+                    state: state_of(shard.groups.get(&group)),
+                    protocol_type: protocol_type(shard, &group),
+                    group,
+                };
+                Ok(known_groups(shard).into_iter().map(listing).collect())
+            });
+            if groups.is_err() {
+                check()?;
+            }
+            listed.add(partition.number, groups);
+        }
+        Ok(listed.sorted())
+    }
+
+    /// Describes a group, without the ends of the partitions it has committed for.
+    pub(crate) fn describe(&self, group: &str) -> Result<GroupDescription> {
+        self.tick(group)?;
+        self.with(self.partition(group)?, |shard, now| {
+            check_known(shard, group)?;
+            let entry = shard.groups.get(group);
+            let metadata = entry.map(|entry| entry.group.metadata(now.calendar));
+            let offsets =
+                shard.table.committed_by(group).filter_map(|(topic, partition, stored)| {
+                    let committed = OffsetAndMetadata::from_stored(stored)?;
+                    let at = TopicPartition::new(topic, u32::try_from(partition).ok()?);
+                    Some((at, GroupOffset { committed, end: None, lag: None }))
+                });
+            Ok(GroupDescription {
+                group: group.to_owned(),
+                state: state_of(entry),
+                generation: metadata.as_ref().or(shard.table.group(group)).map_or(0, generation),
+                assignor: metadata.as_ref().and_then(|metadata| metadata.protocol.clone()),
+                members: metadata.map(members).unwrap_or_default(),
+                offsets: offsets.collect(),
+            })
+        })
+    }
+
+    /// Deletes committed offsets of a group.
+    pub(crate) fn delete_offsets(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<()> {
+        self.tick(group)?;
+        self.with(self.partition(group)?, |shard, _| {
+            check_known(shard, group)?;
+            if let Some(entry) = shard.groups.get(group).filter(|entry| has_members(entry)) {
+                let subscribed = entry.subscribed();
+                let used = |at: &&TopicPartition| {
+                    subscribed.as_ref().is_none_or(|topics| topics.contains(&*at.topic))
+                };
+                if let Some(at) = partitions.iter().find(used) {
+                    let (group, topic) = (group.to_owned(), (*at.topic).to_owned());
+                    return Err(GroupError::GroupSubscribedToTopic { group, topic }.into());
+                }
+            }
+            let tombstone = |at| OffsetsRecord::Offset { key: key(group, at), value: None };
+            shard.append(partitions.iter().map(tombstone).collect()).map(drop)
+        })
+    }
+
+    /// Deletes a group that has no members, with its committed offsets.
+    pub(crate) fn delete(&self, group: &str) -> Result<()> {
+        self.tick(group)?;
+        self.with(self.partition(group)?, |shard, now| {
+            check_known(shard, group)?;
+            check_empty(shard, group)?;
+            let offsets = shard.table.committed_by(group).map(|(topic, partition, _)| {
+                let at = TopicPartition::new(topic, u32::try_from(partition).unwrap_or(0));
+                OffsetsRecord::Offset { key: key(group, &at), value: None }
+            });
+            let mut tombstones: Vec<_> = offsets.collect();
+            let name = group.to_owned();
+            tombstones.push(OffsetsRecord::Group { group: name, value: None });
+            shard.append(tombstones)?;
+            if let Some(mut entry) = shard.groups.remove(group) {
+                entry.group.delete(group, now.monotonic).result?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes a static member.
+    pub(crate) fn leave_instance(&self, group: &str, instance_id: &str) -> Result<()> {
+        self.step(group, |group, now| group.leave_instance(instance_id, now))??;
+        Ok(())
+    }
+
+    /// Removes expired offsets, durably; returns how many. Tries all partitions that are not
+    /// offline, then returns the first error.
+    pub(crate) fn expire_offsets(&self) -> Result<usize> {
+        let (mut removed, mut failed) = (0usize, None);
+        for partition in &self.partitions {
+            match self.with_any(partition, |shard, now| shard.expire(&self.config, now)) {
+                Ok(expired) => removed = removed.saturating_add(expired),
+                Err(error) if is_offline(&error) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+
+    /// Commits offsets for a group that has no members. `check` is called when no deletion of a
+    /// topic can come in between.
+    pub(crate) fn alter(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let records = offsets.iter().map(|(at, offset)| record(group, at, offset, now));
+        let failed =
+            |reason: CommitError| ConsumeError::CommitFailed { group: group.to_owned(), reason };
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        self.tick(group)?;
+        self.with(self.partition(group)?, |shard, _| {
+            check_empty(shard, group)?;
+            // Again, now that a deletion has to wait: it has forgotten what was committed, or
+            // will. What is written behind it would hold for the next topic of that name.
+            check()?;
+            shard.append(records).map(drop)
+        })
+    }
+
+    /// Does the work that is due in a group, which may remove members.
+    fn tick(&self, group: &str) -> Result<()> {
+        let wakers = self.with(self.partition(group)?, |shard, now| {
+            let mut wakers = Vec::new();
+            if let Some(entry) = shard.groups.get_mut(group) {
+                let before = Stage::of(&entry.group);
+                let changes = entry.group.tick(now.monotonic);
+                apply_changes(shard, group, before, changes, now, &mut wakers)?;
+            }
+            Ok(wakers)
+        })?;
+        wake_all(wakers);
+        Ok(())
+    }
+}
+
+pub(crate) fn unknown(group: &str) -> Error {
+    GroupError::UnknownGroup { group: group.to_owned() }.into()
+}
+
+/// Returns the groups with stored state, and the groups with members and no stored state yet.
+fn known_groups(shard: &Shard) -> BTreeSet<String> {
+    let mut known: BTreeSet<String> =
+        shard.table.group_names().into_iter().map(str::to_owned).collect();
+    let joined = shard.groups.iter().filter(|(_, entry)| has_members(entry));
+    known.extend(joined.map(|(name, _)| name.clone()));
+    known
+}
+
+fn check_known(shard: &Shard, group: &str) -> Result<()> {
+    if known_groups(shard).contains(group) { Ok(()) } else { Err(unknown(group)) }
+}
+
+fn check_empty(shard: &Shard, group: &str) -> Result<()> {
+    let busy = shard.groups.get(group).is_some_and(has_members);
+    if busy { Err(GroupError::NonEmptyGroup { group: group.to_owned() }.into()) } else { Ok(()) }
+}
+
+fn has_members(entry: &Entry) -> bool {
+    entry.group.member_ids().next().is_some()
+}
+
+fn state_of(entry: Option<&Entry>) -> GroupState {
+    entry.map_or(GroupState::Empty, |entry| entry.group.state())
+}
+
+fn generation(group: &GroupMetadata) -> i32 {
+    group.generation
+}
+
+fn protocol_type(shard: &Shard, group: &str) -> String {
+    let entry = shard.groups.get(group);
+    let of_members = entry.and_then(|entry| entry.group.protocol_type()).map(str::to_owned);
+    let stored = || shard.table.group(group).map(|stored| stored.protocol_type.clone());
+    of_members.or_else(stored).unwrap_or_default()
+}
+
+pub(crate) fn members(metadata: GroupMetadata) -> Vec<MemberDescription> {
+    let described = metadata.members.into_iter().map(|member| MemberDescription {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_id: member.client_id,
+        assignment: Assignment::decode(&member.assignment).unwrap_or_default().partitions,
+    });
+    described.collect()
+}

@@ -1,0 +1,170 @@
+//! The assignment of partitions to the members of a group.
+//!
+//! The leader of a group assigns the partitions of all topics that its members subscribe to. Each
+//! partition goes to one member that subscribes to its topic. There are three methods, shown for
+//! members A and B and two topics with three partitions each:
+//!
+//! ```text
+//!                  A                      B                      when C joins
+//!  range           t0: 0 1   t1: 0 1      t0:     2  t1:     2   each topic is divided anew
+//!  roundrobin      t0: 0  2  t1:   1      t0:   1    t1: 0   2   all partitions are assigned anew
+//!  sticky          as roundrobin                                 A and B give one each, and keep two
+//! ```
+//!
+//! *Eager*: at each change of the group, all members give up all partitions, and then get new
+//! ones. *Cooperative*: each member keeps the partitions that stay. A partition that moves is
+//! first revoked from its owner. The owner then asks for a second rebalance, which assigns it.
+//!
+//! The results are Kafka's, as far as Kafka's follow from the groups and not from the order of a
+//! hash map. Members and topics are processed in the order of Java's strings.
+//!
+//! Racks are ignored, because everything is in this process. Kafka prefers partitions with a
+//! replica in the rack of the member, if it knows racks.
+
+mod range;
+mod round_robin;
+mod sticky;
+
+pub use crate::group::protocol::Subscription;
+pub use range::Range;
+pub use round_robin::RoundRobin;
+pub use sticky::{CooperativeSticky, Sticky};
+
+use crate::types::TopicPartition;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How members hand partitions over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebalanceProtocol {
+    /// Members give up all partitions before a rebalance.
+    Eager,
+    /// Members give up only the partitions that move, after a rebalance. A second rebalance
+    /// assigns them.
+    Cooperative,
+}
+
+/// A member of a group, as the leader gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    /// The topics that it subscribes to.
+    pub topics: BTreeSet<String>,
+    /// The partitions that it had before the rebalance, as it reports them.
+    pub owned: Vec<TopicPartition>,
+    /// The generation of the group in which it got them; -1 is none.
+    pub generation: i32,
+    /// Its rack.
+    pub rack: Option<String>,
+}
+
+/// The partitions of each member. It has all members, and no list has a partition twice.
+pub type Assignments = BTreeMap<String, Vec<TopicPartition>>;
+
+/// A method to assign partitions to the members of a group. Kafka: `ConsumerPartitionAssignor`.
+pub trait Assignor: Send + Sync {
+    /// Returns the name. All members of a group must have an assignor of the same name.
+    fn name(&self) -> &str;
+
+    /// Returns how partitions are handed over.
+    fn protocol(&self) -> RebalanceProtocol {
+        RebalanceProtocol::Eager
+    }
+
+    /// Returns the data that a member puts into its subscription for the assignor of the leader,
+    /// from its last assignment and the generation of that.
+    fn user_data(&self, _last: Option<(&[TopicPartition], i32)>) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Returns the partitions and the generation that the assignor of the leader reads from a
+    /// subscription.
+    fn member(&self, subscription: Subscription) -> Member {
+        Member::from(subscription)
+    }
+
+    /// Assigns the partitions.
+    ///
+    /// `partitions` has the number of partitions of each topic. A topic that is not in it has
+    /// none. The partitions of a topic without subscribers are not assigned.
+    fn assign(
+        &self,
+        members: &BTreeMap<String, Member>,
+        partitions: &BTreeMap<String, u32>,
+    ) -> Assignments;
+}
+
+impl Default for Member {
+    fn default() -> Member {
+        Member::from(Subscription::default())
+    }
+}
+
+impl From<Subscription> for Member {
+    fn from(subscription: Subscription) -> Member {
+        Member {
+            instance_id: None,
+            topics: subscription.topics.into_iter().collect(),
+            owned: subscription.owned,
+            generation: subscription.generation,
+            rack: subscription.rack,
+        }
+    }
+}
+
+/// The order of Java's strings: by their UTF-16 units.
+fn java_order(one: &str, other: &str) -> Ordering {
+    one.encode_utf16().cmp(other.encode_utf16())
+}
+
+/// A topic to assign.
+#[derive(Debug)]
+struct Topic {
+    name: Arc<str>,
+    partitions: u32,
+}
+
+impl Topic {
+    fn partition(&self, partition: u32) -> TopicPartition {
+        TopicPartition { topic: Arc::clone(&self.name), partition }
+    }
+}
+
+/// Returns the topics that have partitions and subscribers, in order.
+fn topics<'a>(
+    members: impl IntoIterator<Item = &'a Member>,
+    partitions: &BTreeMap<String, u32>,
+) -> Vec<Topic> {
+    let subscribed: BTreeSet<&String> =
+        members.into_iter().flat_map(|member| &member.topics).collect();
+    let known = subscribed.into_iter().filter_map(|name| Some((name, *partitions.get(name)?)));
+    let mut topics: Vec<Topic> = known
+        .filter(|(_, partitions)| *partitions > 0)
+        .map(|(name, partitions)| Topic { name: name.as_str().into(), partitions })
+        .collect();
+    topics.sort_by(|a, b| java_order(&a.name, &b.name));
+    topics
+}
+
+/// Returns the members in the order of turns: first those with an instance id, by that id, then
+/// the others by their member ids.
+fn in_turn(members: &BTreeMap<String, Member>) -> Vec<(&String, &Member)> {
+    let mut turns: Vec<_> = members.iter().collect();
+    turns.sort_by(|(a, one), (b, other)| match (&one.instance_id, &other.instance_id) {
+        (Some(one), Some(other)) => java_order(one, other).then_with(|| java_order(a, b)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => java_order(a, b),
+    });
+    turns
+}
+
+/// Returns an empty assignment for each member.
+fn empty(members: &BTreeMap<String, Member>) -> Assignments {
+    members.keys().map(|id| (id.clone(), Vec::new())).collect()
+}
+
+#[cfg(test)]
+mod tests;

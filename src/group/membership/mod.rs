@@ -1,0 +1,428 @@
+//! Consumers that share the partitions of topics: Kafka's classic group protocol, as seen by the
+//! coordinator.
+//!
+//! A member joins with its subscription. When all members have joined, a *generation* begins: one
+//! member, the leader, gets the subscriptions of all and assigns the partitions, and each member
+//! gets its share. When a member joins or leaves, all members join again. A commit names its
+//! generation, so no member commits for a partition that another one has by now.
+//!
+//! ```text
+//!  a: join ──────────┐ wait ┌─▶ generation 1, leads ── sync {a: 0 1, b: 2} ──┬─▶ 0 1
+//!  b:      join ─────┴──────┴─▶ generation 1 ───────── sync ─────────────────┴─▶ 2
+//!  c:                                                                join ─ …  a, b: heartbeat ─▶ RebalanceInProgress, join …
+//! ```
+//!
+//! [`Group`] implements this without threads and without a clock: each call gets the monotonic
+//! time, and returns a [`Step`] with the answers to members. The answer to a join or a sync comes
+//! with its own step or a later one. A member waits for one answer at a time: a valid call
+//! replaces an earlier one. Between calls, [`Group::tick`] does the work that is due at
+//! [`Group::next_deadline`]. Each call does that first, so a late tick does no harm.
+//!
+//! A member stays as long as it meets one condition:
+//!
+//! | member | condition |
+//! |---|---|
+//! | of another process | sends heartbeats, at least one per session timeout, or waits for an answer |
+//! | of this process | polls, and begins the next poll within the longest poll interval |
+//! | static, of this process | the same, with its session timeout in addition if it does not poll or was [detached](Group::detach) |
+//!
+//! A static member has an instance id. A consumer that joins with it takes the place of the member
+//! that had it, under a new member id. The other members have to join again only if its metadata
+//! differ.
+//!
+//! # Differences from Kafka
+//!
+//! - If a static member comes back with other metadata under the protocol in use, all members join
+//!   again. In Kafka they do so only if another protocol would be chosen.
+//! - A join and a sync count as heartbeats in every state of the group, and the timeouts of each
+//!   join apply from then on.
+//! - When the leader leaves, the oldest member leads, and of two protocols with as many votes, the
+//!   one that it prefers is chosen. Kafka chooses any.
+//! - If all members leave during the first wait of a group, it accepts members of another protocol
+//!   type.
+//! - A member that keeps its partitions while it joins again may commit for them under either
+//!   generation, also while the next one waits for its assignment. Kafka rejects the commit, and
+//!   the records are read again.
+//! - A member gets its id with its first join. In Kafka, clients of other processes join twice for
+//!   that.
+//! - The consumer of a new member that waits for its first generation gives it up; Kafka does so
+//!   after five minutes.
+
+mod effects;
+mod member;
+mod rebalance;
+mod snapshot;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use crate::error::GroupError;
+pub(crate) use effects::{Answer, Changes, Joined, JoinedMember, Removal, Step};
+pub(crate) use member::Protocol;
+pub(crate) use snapshot::CONSUMER;
+pub use state::GroupState;
+
+use bytes::Bytes;
+use member::{Awaits, Member};
+use state::Phase;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The options that apply to all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupConfig {
+    /// How long an empty group waits for more members. Kafka: `group.initial.rebalance.delay.ms`.
+    pub(crate) initial_rebalance_delay: Duration,
+    /// Kafka: `group.min.session.timeout.ms`.
+    pub(crate) min_session_timeout: Duration,
+    /// Kafka: `group.max.session.timeout.ms`.
+    pub(crate) max_session_timeout: Duration,
+    /// Kafka: `group.max.size`.
+    pub(crate) max_members: usize,
+}
+
+impl Default for GroupConfig {
+    fn default() -> GroupConfig {
+        GroupConfig {
+            initial_rebalance_delay: Duration::from_secs(3),
+            min_session_timeout: Duration::from_secs(6),
+            max_session_timeout: Duration::from_secs(1800),
+            max_members: i32::MAX as usize,
+        }
+    }
+}
+
+impl GroupConfig {
+    /// Fails if a member may not have this session timeout.
+    pub(crate) fn check_session_timeout(&self, given: Duration) -> Result<(), GroupError> {
+        let (least, most) = (self.min_session_timeout, self.max_session_timeout);
+        if given < least || given > most {
+            return Err(GroupError::InvalidSessionTimeout { given, least, most });
+        }
+        Ok(())
+    }
+}
+
+/// The request to be a member of the next generation.
+#[derive(Debug, Clone)]
+pub(crate) struct Join {
+    pub(crate) member: JoinAs,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    /// The protocol type, which all members share: `consumer` for consumers.
+    pub(crate) protocol_type: String,
+    /// The assignors that the member accepts, the most preferred one first.
+    pub(crate) protocols: Vec<Protocol>,
+    pub(crate) session_timeout: Duration,
+    /// How long others wait for it to join again.
+    pub(crate) rebalance_timeout: Duration,
+    /// For a member of this process: the longest time between two polls.
+    pub(crate) max_poll_interval: Option<Duration>,
+}
+
+/// The member that joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JoinAs {
+    /// A new member, with this id, which no member had before.
+    New(String),
+    /// A member.
+    Known(String),
+}
+
+/// The caller, as far as a group can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller<'a> {
+    pub(crate) member_id: &'a str,
+    pub(crate) instance_id: Option<&'a str>,
+}
+
+/// The committer of offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Committer<'a> {
+    /// A consumer that is not a member of the group, with assigned partitions.
+    Simple,
+    /// A member of a generation.
+    Member { caller: Caller<'a>, generation: i32 },
+    /// A member of this process that kept its partitions as it joined again, and may not know yet
+    /// which generation has begun. It told the leader what it has, so no other member has it
+    /// before this one joins once more.
+    Holder { caller: Caller<'a> },
+}
+
+/// One group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    config: GroupConfig,
+    phase: Phase,
+    generation: i32,
+    protocol_type: Option<String>,
+    /// How partitions are assigned in this generation.
+    protocol: Option<String>,
+    leader: Option<String>,
+    members: BTreeMap<String, Member>,
+    /// The members that have an instance id.
+    instances: BTreeMap<String, String>,
+    /// How many have joined so far.
+    numbered: u64,
+}
+
+impl Group {
+    pub(crate) fn new(config: GroupConfig) -> Group {
+        Group {
+            config,
+            phase: Phase::Empty,
+            generation: 0,
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            members: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            numbered: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> GroupState {
+        self.phase.state()
+    }
+
+    /// How many times members have come together, or all have gone.
+    pub(crate) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub(crate) fn protocol_type(&self) -> Option<&str> {
+        self.protocol_type.as_deref()
+    }
+
+    pub(crate) fn leader(&self) -> Option<&str> {
+        self.leader.as_deref()
+    }
+
+    /// The ids of its members, in order.
+    pub(crate) fn member_ids(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// Returns the metadata of each member under the protocol of this generation, by member id.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        self.members.iter().map(move |(id, member)| (id.as_str(), member.metadata(protocol)))
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Duration) -> Changes {
+        self.step(now, |_, _| Ok(())).changes
+    }
+
+    /// Returns when a [`tick`](Group::tick) is due next.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let own = self.phase.until();
+        let members = self.members.values();
+        members
+            .flat_map(|member| [member.session_end(), member.poll_end()])
+            .flatten()
+            .chain(own)
+            .min()
+    }
+
+    /// Joins. The caller waits for [`Answer::Joined`], under the member id that is returned.
+    pub(crate) fn join(&mut self, join: Join, now: Duration) -> Step<String> {
+        self.step(now, |group, changes| {
+            group.check_join(&join)?;
+            let replaced =
+                join.instance_id.as_ref().and_then(|id| group.instances.get(id)).cloned();
+            match (join.member.clone(), replaced) {
+                (JoinAs::Known(id), _) => group.join_again(id, join, now, changes),
+                (JoinAs::New(id), Some(replaced)) => {
+                    group.replace(&replaced, id, join, now, changes)
+                }
+                (JoinAs::New(id), None) => group.add(id, join, now, changes),
+            }
+        })
+    }
+
+    /// Asks for the caller's assignment, and waits for [`Answer::Synced`]. The leader hands in
+    /// those of all.
+    pub(crate) fn sync(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        assignments: BTreeMap<String, Bytes>,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.check_member(caller, generation)?;
+            match group.phase {
+                Phase::Preparing(_) => return Err(GroupError::RebalanceInProgress),
+                Phase::Completing { .. } if group.leader() == Some(caller.member_id) => {
+                    group.assign(assignments);
+                    changes.store = true;
+                }
+                _ => {}
+            }
+            if let Some(member) = group.members.get_mut(caller.member_id) {
+                member.awaits = Awaits::Sync;
+                member.synced = true;
+            }
+            group.answer_syncs(now, changes);
+            Ok(())
+        })
+    }
+
+    /// The caller is there.
+    pub(crate) fn heartbeat(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, _| {
+            let preparing = matches!(group.phase, Phase::Preparing(_));
+            group.check_member(caller, generation)?.heartbeat(now);
+            if preparing { Err(GroupError::RebalanceInProgress) } else { Ok(()) }
+        })
+    }
+
+    /// The caller polls from now on. Meanwhile no deadline runs for it.
+    pub(crate) fn begin_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.begin_poll(now)))
+    }
+
+    /// The caller has polled. It has to do so again within its longest poll interval.
+    pub(crate) fn end_poll(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.end_poll(now)))
+    }
+
+    /// The caller goes without leaving. Its session runs on, for it may come back.
+    pub(crate) fn detach(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, _| group.member(caller).map(|member| member.detach(now)))
+    }
+
+    /// The caller leaves.
+    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Duration) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.member(caller)?;
+            group.remove(caller.member_id, Removal::Left, changes);
+            group.follow_removal(now, changes);
+            Ok(())
+        })
+    }
+
+    /// Makes the member with this instance id leave.
+    pub(crate) fn leave_instance(&mut self, instance_id: &str, now: Duration) -> Step<()> {
+        self.step(now, |group, changes| {
+            group.check_alive()?;
+            let Some(id) = group.instances.get(instance_id).cloned() else {
+                return Err(GroupError::UnknownMemberId { member_id: instance_id.to_owned() });
+            };
+            group.remove(&id, Removal::Left, changes);
+            group.follow_removal(now, changes);
+            Ok(())
+        })
+    }
+
+    /// Whether the caller may commit offsets. It counts as a heartbeat.
+    ///
+    /// A commit that is part of a transaction may be a simple one whatever members there are, and
+    /// is taken while a generation waits for its assignment.
+    pub(crate) fn check_commit(
+        &mut self,
+        committer: Committer<'_>,
+        transactional: bool,
+        now: Duration,
+    ) -> Step<()> {
+        self.step(now, |group, _| {
+            group.check_alive()?;
+            let completing = matches!(group.phase, Phase::Completing { .. });
+            match committer {
+                Committer::Simple if group.phase == Phase::Empty || transactional => {}
+                Committer::Simple => {
+                    return Err(GroupError::UnknownMemberId { member_id: String::new() });
+                }
+                Committer::Member { caller, generation } => {
+                    group.check_member(caller, generation)?.heartbeat(now);
+                }
+                Committer::Holder { caller } => {
+                    group.member(caller)?.heartbeat(now);
+                    return Ok(());
+                }
+            }
+            if completing && !transactional {
+                return Err(GroupError::RebalanceInProgress);
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes all members join again: their assignment could not be stored, or topics have changed.
+    pub(crate) fn rebalance(&mut self, now: Duration) -> Changes {
+        let step = self.step(now, |group, changes| {
+            if matches!(group.phase, Phase::Completing { .. } | Phase::Stable { .. }) {
+                group.prepare(now, changes);
+            }
+            Ok(())
+        });
+        step.changes
+    }
+
+    /// Ends the group if it has no members.
+    pub(crate) fn delete(&mut self, name: &str, now: Duration) -> Step<()> {
+        self.step(now, |group, _| {
+            group.check_alive()?;
+            if group.phase != Phase::Empty {
+                return Err(GroupError::NonEmptyGroup { group: name.to_owned() });
+            }
+            group.phase = Phase::Dead;
+            Ok(())
+        })
+    }
+
+    /// Does what is due, then what is asked for, then what became due with it.
+    fn step<T>(
+        &mut self,
+        now: Duration,
+        call: impl FnOnce(&mut Group, &mut Changes) -> Result<T, GroupError>,
+    ) -> Step<T> {
+        let mut changes = Changes::default();
+        self.settle(now, &mut changes);
+        let result = call(self, &mut changes);
+        self.settle(now, &mut changes);
+        changes.next_deadline = self.next_deadline();
+        Step { result, changes }
+    }
+
+    fn check_alive(&self) -> Result<(), GroupError> {
+        let dead = self.phase == Phase::Dead;
+        if dead { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) }
+    }
+
+    /// The member that calls, if it is the one it takes itself for.
+    fn member(&mut self, caller: Caller<'_>) -> Result<&mut Member, GroupError> {
+        self.check_alive()?;
+        let Caller { member_id, instance_id } = caller;
+        let unknown = || GroupError::UnknownMemberId { member_id: member_id.to_owned() };
+        if let Some(instance_id) = instance_id {
+            let owner = self.instances.get(instance_id).ok_or_else(unknown)?;
+            if owner != member_id {
+                return Err(GroupError::FencedInstanceId { instance_id: instance_id.to_owned() });
+            }
+        }
+        self.members.get_mut(member_id).ok_or_else(unknown)
+    }
+
+    /// Fails if the caller is not a member, or names another generation.
+    fn check_member(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+    ) -> Result<&mut Member, GroupError> {
+        let current = self.generation;
+        let member = self.member(caller)?;
+        if generation != current {
+            return Err(GroupError::IllegalGeneration { given: generation, current });
+        }
+        Ok(member)
+    }
+}

@@ -1,0 +1,302 @@
+use super::wire::TooLong;
+use super::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+}
+
+fn orders_3() -> OffsetKey {
+    OffsetKey { group: "g1".into(), topic: "orders".into(), partition: 3 }
+}
+
+fn committed() -> CommittedOffset {
+    CommittedOffset {
+        offset: 42,
+        leader_epoch: 7,
+        metadata: "m".into(),
+        commit_timestamp: at(T0),
+        expire_timestamp: None,
+    }
+}
+
+const KEY: &str = "0001 0002 6731 0006 6f7264657273 00000003";
+const VALUE: &str = "0003 000000000000002a 00000007 0001 6d 0000018bcfe56800";
+const EXPIRES: &str = "0001 000000000000002a 0001 6d 0000018bcfe56800 0000018bcfe56801";
+const FLEXIBLE: &str = "0004 000000000000002a 00000007 02 6d 0000018bcfe56800 00";
+const EMPTY_GROUP: &str = "0003 0000 00000000 ffff ffff 0000018bcfe56800 00000000";
+
+#[test]
+fn the_bytes_are_those_of_the_vectors() {
+    let value = committed();
+    let record = OffsetsRecord::Offset { key: orders_3(), value: Some(value.clone()) };
+    assert_eq!(record.encode(), Ok(Some((hex(KEY), Some(hex(VALUE))))));
+    assert_eq!(value.encode_as(4), Ok(hex(FLEXIBLE)));
+    assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), Some(&hex(VALUE))), Ok(record.clone()));
+    assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), Some(&hex(FLEXIBLE))), Ok(record));
+
+    let value = CommittedOffset { leader_epoch: -1, expire_timestamp: Some(at(T0 + 1)), ..value };
+    let record = OffsetsRecord::Offset { key: orders_3(), value: Some(value) };
+    assert_eq!(record.encode(), Ok(Some((hex(KEY), Some(hex(EXPIRES))))));
+    assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), Some(&hex(EXPIRES))), Ok(record));
+
+    let empty = GroupMetadata { state_since: Some(at(T0)), ..GroupMetadata::default() };
+    let record = OffsetsRecord::Group { group: "g1".into(), value: Some(empty) };
+    let stored = (hex("0002 0002 6731"), Some(hex(EMPTY_GROUP)));
+    assert_eq!(record.encode(), Ok(Some(stored.clone())));
+    assert_eq!(OffsetsRecord::decode(Some(&stored.0), stored.1.as_deref()), Ok(record));
+}
+
+#[test]
+fn tombstones_and_keys_of_other_kinds() {
+    let record = OffsetsRecord::Offset { key: orders_3(), value: None };
+    assert_eq!(record.encode(), Ok(Some((hex(KEY), None))));
+    assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), None), Ok(record.clone()));
+    let mut old = hex(KEY);
+    old[1] = 0;
+    assert_eq!(OffsetsRecord::decode(Some(&old), None), Ok(record));
+    let record = OffsetsRecord::Group { group: "g1".into(), value: None };
+    assert_eq!(record.encode(), Ok(Some((hex("0002 0002 6731"), None))));
+    for key_version in [-1, 3, 4, 5, i16::MAX, i16::MIN] {
+        let key = [key_version.to_be_bytes().as_slice(), b"anything"].concat();
+        let record = OffsetsRecord::decode(Some(&key), Some(b"anything"));
+        assert_eq!(record, Ok(OffsetsRecord::Unknown { key_version }));
+        assert_eq!(record.unwrap().encode(), Ok(None));
+    }
+}
+
+#[test]
+fn hostile_bytes_are_refused_with_a_reason_and_a_place() {
+    let refused = |key: &str, value: &str| {
+        let value = Some(hex(value)).filter(|value| !value.is_empty());
+        OffsetsRecord::decode(Some(&hex(key)), value.as_deref()).unwrap_err().to_string()
+    };
+    assert_eq!(OffsetsRecord::decode(None, None).unwrap_err().reason, "it has no key");
+    assert_eq!(refused("00", ""), "at byte 0: it ends within a field that begins here");
+    assert_eq!(refused("0002 ffff", ""), "at byte 4: a text that must be there is null");
+    assert_eq!(refused("0002 8000", ""), "at byte 4: a length is below -1");
+    assert_eq!(refused("0002 0002 67", ""), "at byte 4: it ends within a field that begins here");
+    assert_eq!(refused("0002 0001 ff", ""), "at byte 5: the text that ends here is not UTF-8");
+    assert_eq!(refused("0002 0001 67 00", ""), "at byte 5: it should end here");
+    assert_eq!(refused(KEY, "0005"), "at byte 0: its version is not one of 0 to 4");
+    assert_eq!(refused(KEY, "ffff"), "at byte 0: its version is not one of 0 to 4");
+    let group = |members: &str| {
+        let value = format!("0003 0000 00000000 ffff ffff 0000018bcfe56800 {members}");
+        refused("0002 0001 67", &value)
+    };
+    let room = "at byte 24: there is no room for as many elements as it counts";
+    assert_eq!(group("7fffffff"), room);
+    assert_eq!(group("00000001 0001020304050607080910111213"), room);
+    assert_eq!(group("ffffffff"), "at byte 24: bytes or an array that must be there are null");
+    // Flexible: a text of 4 GiB, a length that does not end, a tag of 4 GiB, 4 G tags.
+    let flexible = |rest: &str| refused(KEY, &format!("0004 000000000000002a 00000007 {rest}"));
+    assert_eq!(flexible("ffffffff0f"), "at byte 19: a text is longer than 32767 bytes");
+    let endless = "at byte 19: the length that ends here is above 32 bits";
+    assert_eq!(flexible("ffffffffff01"), endless);
+    assert_eq!(flexible("ffffffff1f"), endless);
+    let inside = "it ends within a field that begins here";
+    assert!(flexible("01 0000018bcfe56800 01 00 ffffffff0f").ends_with(inside));
+    assert!(flexible("01 0000018bcfe56800 ffffffff0f 00 00").ends_with(inside));
+}
+
+#[test]
+fn a_tag_that_is_not_known_is_skipped() {
+    let mut value = hex(FLEXIBLE);
+    value.pop();
+    value.extend(hex("02 00 10 000102030405060708090a0b0c0d0e0f 05 00"));
+    let expected = OffsetsRecord::Offset { key: orders_3(), value: Some(committed()) };
+    assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), Some(&value)), Ok(expected));
+}
+
+#[test]
+fn what_does_not_fit_is_not_written() {
+    let longest = CommittedOffset { metadata: "m".repeat(32_767), ..committed() };
+    let too_long = CommittedOffset { metadata: "m".repeat(32_768), ..committed() };
+    for version in 0..=4 {
+        let bytes = longest.encode_as(version).unwrap();
+        let record = OffsetsRecord::decode(Some(&hex(KEY)), Some(&bytes)).unwrap();
+        let OffsetsRecord::Offset { value: Some(value), .. } = record else { panic!("{record:?}") };
+        assert_eq!(value.metadata, longest.metadata);
+        let limit = 32_767;
+        assert_eq!(too_long.encode_as(version), Err(TooLong { length: 32_768, limit }));
+    }
+    assert!(OffsetKey { group: "g".repeat(32_768), ..orders_3() }.encode().is_err());
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+fn some_time() -> impl Strategy<Value = Option<Timestamp>> {
+    option::of(time().prop_filter("-1 is none", |time| !time.is_none()))
+}
+
+fn key() -> impl Strategy<Value = OffsetKey> {
+    (".{0,9}", ".{0,9}", any::<i32>()).prop_map(|(group, topic, partition)| OffsetKey {
+        group,
+        topic,
+        partition,
+    })
+}
+
+fn offset() -> impl Strategy<Value = CommittedOffset> {
+    (any::<i64>(), any::<i32>(), ".{0,200}", time(), some_time()).prop_map(
+        |(offset, leader_epoch, metadata, commit_timestamp, expire_timestamp)| CommittedOffset {
+            offset,
+            leader_epoch,
+            metadata,
+            commit_timestamp,
+            expire_timestamp,
+        },
+    )
+}
+
+fn blob() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..200).prop_map(Bytes::from)
+}
+
+fn member() -> impl Strategy<Value = MemberMetadata> {
+    let texts = (".{0,9}", option::of(".{0,9}"), ".{0,9}", ".{0,9}");
+    (texts, any::<[i32; 2]>(), blob(), blob()).prop_map(
+        |((member_id, instance_id, client_id, client_host), times, subscription, assignment)| {
+            MemberMetadata {
+                member_id,
+                instance_id,
+                client_id,
+                client_host,
+                rebalance_timeout: times[0],
+                session_timeout: times[1],
+                subscription,
+                assignment,
+            }
+        },
+    )
+}
+
+fn group() -> impl Strategy<Value = GroupMetadata> {
+    let texts = (".{0,9}", option::of(".{0,9}"), option::of(".{0,9}"));
+    (texts, any::<i32>(), some_time(), vec(member(), 0..4)).prop_map(
+        |((protocol_type, protocol, leader), generation, state_since, members)| GroupMetadata {
+            protocol_type,
+            generation,
+            protocol,
+            leader,
+            state_since,
+            members,
+        },
+    )
+}
+
+fn record() -> impl Strategy<Value = OffsetsRecord> {
+    prop_oneof![
+        (key(), option::of(offset())).prop_map(|(key, value)| OffsetsRecord::Offset { key, value }),
+        (".{0,9}", option::of(group()))
+            .prop_map(|(group, value)| OffsetsRecord::Group { group, value }),
+    ]
+}
+
+/// What is left of an offset that is stored in this version.
+fn offset_in(version: i16, offset: &CommittedOffset) -> CommittedOffset {
+    let mut offset = offset.clone();
+    if version < 3 {
+        offset.leader_epoch = -1;
+    }
+    if version != 1 {
+        offset.expire_timestamp = None;
+    }
+    offset
+}
+
+fn group_in(version: i16, group: &GroupMetadata) -> GroupMetadata {
+    let mut group = group.clone();
+    if version < 2 {
+        group.state_since = None;
+    }
+    for member in &mut group.members {
+        if version < 3 {
+            member.instance_id = None;
+        }
+        if version < 1 {
+            member.rebalance_timeout = -1;
+        }
+    }
+    group
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(record in record()) {
+        let (key, value) = record.encode().unwrap().unwrap();
+        let mut expected = record;
+        if let OffsetsRecord::Offset { value: Some(value), .. } = &mut expected
+            && value.expire_timestamp.is_some()
+        {
+            value.leader_epoch = -1;
+        }
+        prop_assert_eq!(OffsetsRecord::decode(Some(&key), value.as_deref()), Ok(expected));
+    }
+
+    #[test]
+    fn every_version_keeps_what_it_has_room_for(
+        version in 0_i16..=4,
+        offset in offset(),
+        group in group(),
+    ) {
+        let bytes = offset.encode_as(version).unwrap();
+        let (read, key) = (offset_in(version, &offset), orders_3());
+        prop_assert_eq!(read.encode_as(version), Ok(bytes.clone()));
+        let expected = OffsetsRecord::Offset { key, value: Some(read) };
+        prop_assert_eq!(OffsetsRecord::decode(Some(&hex(KEY)), Some(&bytes)), Ok(expected));
+
+        let bytes = group.encode_as(version).unwrap();
+        let read = group_in(version, &group);
+        prop_assert_eq!(read.encode_as(version), Ok(bytes.clone()));
+        let expected = OffsetsRecord::Group { group: "g1".into(), value: Some(read) };
+        prop_assert_eq!(OffsetsRecord::decode(Some(&hex("0002 0002 6731")), Some(&bytes)), Ok(expected));
+    }
+
+    #[test]
+    fn every_end_but_the_last_is_refused(record in record(), version in 0_i16..=4) {
+        let (key, value) = match record {
+            OffsetsRecord::Offset { key, value } => {
+                (key.encode().unwrap(), value.map(|value| value.encode_as(version).unwrap()))
+            }
+            OffsetsRecord::Group { group, value } => {
+                let value = value.map(|value| value.encode_as(version).unwrap());
+                (crate::group::offsets::codec::group_key(&group).unwrap(), value)
+            }
+            OffsetsRecord::Unknown { .. } => return Ok(()),
+        };
+        for end in 0..key.len() {
+            prop_assert!(OffsetsRecord::decode(Some(&key[..end]), None).is_err());
+        }
+        let value = value.unwrap_or_default();
+        for end in 0..value.len() {
+            prop_assert!(OffsetsRecord::decode(Some(&key), Some(&value[..end])).is_err());
+        }
+        let longer = [value.as_slice(), &[0]].concat();
+        prop_assert!(OffsetsRecord::decode(Some(&key), Some(&longer)).is_err());
+    }
+
+    #[test]
+    fn damage_is_refused_or_read_as_something_that_can_be_written(
+        record in record(),
+        version in 0_i16..=4,
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (key, value) = record.encode().unwrap().unwrap();
+        let Some(mut value) = value else { return Ok(()) };
+        value[1] = version as u8;
+        for (place, byte) in flips {
+            let place = place.index(value.len());
+            value[place] = byte;
+        }
+        if let Ok(read) = OffsetsRecord::decode(Some(&key), Some(&value)) {
+            let (key, value) = read.encode().unwrap().unwrap();
+            prop_assert!(OffsetsRecord::decode(Some(&key), value.as_deref()).is_ok());
+        }
+    }
+}

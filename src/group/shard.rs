@@ -1,0 +1,340 @@
+//! A partition of the offsets topic, and the groups that are kept in it.
+
+use crate::callback;
+use crate::error::{Error, GroupError, Result};
+use crate::group::config::GroupCoordinatorConfig;
+use crate::group::membership::{Answer, Caller, Group, GroupState};
+use crate::group::offsets::{GroupMetadata, GroupUse, OffsetTable, OffsetsRecord};
+use crate::group::protocol::Subscription;
+use crate::log::{Appended, Log};
+use crate::record::{ControlRecord, Record};
+use crate::types::Moment;
+use crate::types::{Offset, ProducerId, StartAt, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
+use std::time::Duration;
+
+/// The smallest log of offsets that is worth compacting.
+const SMALLEST_LOG: u64 = 4 << 20;
+
+/// How many times the bytes of what it says a log may have, above that.
+const MOST_TIMES: u64 = 16;
+
+/// The approximate size of a record without its key and value, with a small batch around it.
+const RECORD_OVERHEAD: u64 = 70;
+
+/// The present time, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) monotonic: Duration,
+    pub(super) calendar: Timestamp,
+}
+
+/// The state of the groups of one partition.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(super) log: Log,
+    pub(super) table: OffsetTable,
+    /// The groups that have members, or whose end is not stored. All others are what the table
+    /// says.
+    pub(super) groups: BTreeMap<String, Entry>,
+    /// How many bytes the log has, about.
+    written: u64,
+    /// At how many it is looked again whether the log is worth compacting.
+    next_look: u64,
+    /// When to look again whether offsets have expired.
+    next_expiry: Duration,
+}
+
+/// A group that had members, or has.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) group: Group,
+    pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
+    /// The topics that its members read, and since when: the first of those that are still there,
+    /// or were followed by another without the group becoming empty.
+    pub(super) since: BTreeMap<String, Moment>,
+}
+
+/// The answers to a member that waits in this process.
+#[derive(Debug)]
+pub(super) struct MemberMailbox {
+    /// Woken when an answer is there, or the group has work for the member.
+    pub(super) waker: Waker,
+    pub(super) answer: Option<Answer>,
+    /// When it will look at the group by itself, if it waits.
+    pub(super) waits_until: Option<Duration>,
+}
+
+impl Entry {
+    pub(super) fn new(config: &GroupCoordinatorConfig) -> Entry {
+        Entry::of(Group::new(config.group))
+    }
+
+    fn of(group: Group) -> Entry {
+        Entry { group, mailboxes: BTreeMap::new(), since: BTreeMap::new() }
+    }
+
+    /// A member reads these topics since then.
+    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
+        for (topic, since) in topics {
+            let known = self.since.entry(topic).or_insert(since);
+            *known = since.min(*known);
+        }
+    }
+
+    /// The group has come into this state: forgets since when it reads what it does not read any
+    /// more.
+    pub(super) fn forget_unread(&mut self, state: GroupState) {
+        match state {
+            // A map that is empty keeps memory.
+            GroupState::Empty => self.since = BTreeMap::new(),
+            GroupState::CompletingRebalance => {
+                if let Some(subscribed) = self.subscribed() {
+                    self.since.retain(|topic, _| subscribed.contains(topic));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The topics that its members read, if all say so in a way that can be read.
+    pub(super) fn subscribed(&self) -> Option<BTreeSet<String>> {
+        let mut topics = BTreeSet::new();
+        for (_, metadata) in self.group.subscriptions() {
+            topics.extend(Subscription::decode(&metadata).ok()?.topics);
+        }
+        Some(topics)
+    }
+}
+
+impl Shard {
+    /// Reads the partition from its start to its end: what its records come to, and how many bytes
+    /// they have.
+    pub(crate) fn read(number: u32, log: &Log) -> Result<(OffsetTable, u64)> {
+        let (mut table, mut written) = (OffsetTable::default(), 0u64);
+        let mut reader = log.reader(StartAt::Earliest)?;
+        while let Some(mut batch) = reader.next_batch()? {
+            let header = *batch.header();
+            written = written.saturating_add(header.batch_length.unsigned_abs().into());
+            let producer = header.is_transactional().then_some(header.producer_id);
+            for record in batch.records()? {
+                let record = record?;
+                if header.is_control() {
+                    end_transaction(&mut table, header.producer_id, record.key, record.value)?;
+                    continue;
+                }
+                let decoded = OffsetsRecord::decode(record.key, record.value);
+                let decoded = decoded.map_err(|malformed| GroupError::CorruptOffsetsTopic {
+                    partition: number,
+                    offset: record.offset,
+                    reason: malformed.reason,
+                })?;
+                table.apply(record.offset, producer, decoded);
+            }
+        }
+        Ok((table, written))
+    }
+
+    /// Reads the partition, to run its groups.
+    pub(super) fn load(
+        number: u32,
+        log: &Log,
+        config: &GroupCoordinatorConfig,
+        now: Now,
+    ) -> Result<Shard> {
+        let (table, written) = Shard::read(number, log)?;
+        let next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
+        let groups = BTreeMap::new();
+        let (log, next_look) = (log.clone(), SMALLEST_LOG);
+        let mut shard = Shard { log, table, groups, written, next_look, next_expiry };
+        shard.restore_groups(config, now)?;
+        Ok(shard)
+    }
+
+    /// Continues with the log of the partition after it was reopened, and reads what is in it now.
+    /// The members of its groups are as they were: no other process could become one. What the log
+    /// has lost of the groups is stored again.
+    pub(super) fn go_on_with(&mut self, number: u32, log: &Log, now: Now) -> Result<()> {
+        let (table, written) = Shard::read(number, log)?;
+        (self.table, self.written, self.next_look) = (table, written, SMALLEST_LOG);
+        self.log = log.clone();
+        let lost = self.groups.iter().filter(|(name, entry)| {
+            let stored = self.table.group(name).map(|stored| stored.generation);
+            // One whose members are just joining is stored when it has assigned its partitions.
+            let is_settled = matches!(entry.group.state(), GroupState::Stable | GroupState::Empty);
+            is_settled && entry.group.generation() != stored.unwrap_or(0)
+        });
+        let lost: Vec<_> =
+            lost.map(|(name, entry)| (name.clone(), entry.group.metadata(now.calendar))).collect();
+        lost.into_iter().try_for_each(|(name, metadata)| self.append_group(&name, metadata))
+    }
+
+    /// Groups whose members are gone with the process that had them, but for static ones, which
+    /// may come back.
+    fn restore_groups(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<()> {
+        let names = self.table.group_names().into_iter().map(str::to_owned);
+        for name in names.collect::<Vec<_>>() {
+            let Some(stored) = self.table.group(&name) else { continue };
+            let mut group = Group::restore(config.group, stored, now.monotonic);
+            let gone = stored.members.iter().filter(|member| member.instance_id.is_none());
+            let mut store = false;
+            for member in gone.map(|member| member.member_id.clone()).collect::<Vec<_>>() {
+                let caller = Caller { member_id: &member, instance_id: None };
+                store |= group.leave(caller, now.monotonic).changes.store;
+            }
+            if store {
+                self.append_group(&name, group.metadata(now.calendar))?;
+            }
+            let mut entry = Entry::of(group);
+            if entry.group.member_ids().next().is_some() {
+                let subscribed = entry.subscribed().unwrap_or_default();
+                let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
+                entry.note_reading(since.collect());
+            }
+            self.groups.insert(name.clone(), entry);
+            self.drop_idle(&name);
+        }
+        Ok(())
+    }
+
+    /// Lets go of a group that the table knows as well: it has no members, and that is stored.
+    pub(super) fn drop_idle(&mut self, name: &str) {
+        let Some(entry) = self.groups.get(name) else { return };
+        let (group, stored) = (&entry.group, self.table.group(name));
+        let generation = stored.map_or(0, |stored| stored.generation);
+        let protocol_type = stored.map(|stored| stored.protocol_type.as_str()).unwrap_or_default();
+        let idle = group.state() == GroupState::Empty
+            && entry.mailboxes.is_empty()
+            && stored.is_none_or(|stored| stored.members.is_empty())
+            && group.generation() == generation
+            && group.protocol_type().unwrap_or_default() == protocol_type;
+        if idle {
+            self.groups.remove(name);
+        }
+    }
+
+    /// Returns whether the log has many times the bytes of its live records, so that it should be
+    /// compacted, because the next load reads all of it. Checks only from time to time, because
+    /// counting takes long.
+    pub(super) fn is_bloated(&mut self) -> bool {
+        if self.written < self.next_look {
+            return false;
+        }
+        let limit = self.table.stored_bytes().saturating_mul(MOST_TIMES).max(SMALLEST_LOG);
+        let bloated = self.written >= limit;
+        if bloated {
+            self.written = self.table.stored_bytes();
+        }
+        self.next_look = limit.max(self.written.saturating_add(SMALLEST_LOG));
+        bloated
+    }
+
+    pub(super) fn entry(&mut self, group: &str, config: &GroupCoordinatorConfig) -> &mut Entry {
+        let restored = || {
+            let stored = self.table.group(group);
+            // The time does not matter, because a stored group has no members.
+            let restore = |stored| Entry::of(Group::restore(config.group, stored, Duration::ZERO));
+            stored.map_or_else(|| Entry::new(config), restore)
+        };
+        self.groups.entry(group.to_owned()).or_insert_with(restored)
+    }
+
+    pub(super) fn append_group(&mut self, group: &str, metadata: GroupMetadata) -> Result<()> {
+        let group = group.to_owned();
+        self.append(vec![OffsetsRecord::Group { group, value: Some(metadata) }]).map(drop)
+    }
+
+    /// Writes records as one batch, then takes note of them; returns the last offset.
+    pub(super) fn append(&mut self, records: Vec<OffsetsRecord>) -> Result<Option<Offset>> {
+        let mut encoded = Vec::with_capacity(records.len());
+        for record in &records {
+            let stored = record.encode().map_err(|too_long| Error::InvalidConfig {
+                option: "group",
+                reason: too_long.to_string(),
+            })?;
+            let Some((key, value)) = stored else { continue };
+            let bytes = key.len().saturating_add(value.as_ref().map_or(0, Vec::len)) as u64;
+            self.written = self.written.saturating_add(bytes).saturating_add(RECORD_OVERHEAD);
+            encoded.push(match value {
+                Some(value) => Record::new(value).key(key),
+                None => Record::tombstone(key),
+            });
+        }
+        if encoded.is_empty() {
+            return Ok(None);
+        }
+        let appended = self.append_encoded(encoded)?;
+        for (at, record) in (appended.first..).zip(records) {
+            self.table.apply(at, None, record);
+        }
+        Ok(Some(appended.last))
+    }
+
+    /// A listener of the log that panics does so after the records were written.
+    fn append_encoded(&self, records: Vec<Record>) -> Result<Appended> {
+        let (first, count) = (self.log.offsets().end, records.len() as Offset);
+        let appended = callback::call(|| self.log.append_all(records));
+        let appended = appended.unwrap_or_else(|_| {
+            let last = first.saturating_add(count).saturating_sub(1);
+            let written = self.log.offsets().end > last;
+            let (append_time, duplicate) = (Timestamp::NONE, false);
+            let appended = Appended { first, last, append_time, duplicate };
+            if written { Ok(appended) } else { Err(self.log.closed_error()) }
+        });
+        appended.map_err(Error::or_being_reopened)
+    }
+
+    /// Removes expired offsets, if a check is due. If they cannot be written, the next check tries
+    /// again: the present caller must not fail because of it.
+    pub(super) fn expire_if_due(&mut self, config: &GroupCoordinatorConfig, now: Now) {
+        if now.monotonic >= self.next_expiry {
+            self.expire(config, now).ok();
+        }
+    }
+
+    /// Removes what has expired, and renews what is in use; returns how many records were removed.
+    pub(super) fn expire(&mut self, config: &GroupCoordinatorConfig, now: Now) -> Result<usize> {
+        self.next_expiry = now.monotonic.saturating_add(config.offsets_retention_check_interval);
+        let (mut tombstones, mut renewed) = (Vec::new(), Vec::new());
+        let mut gone = Vec::new();
+        for name in self.table.group_names() {
+            let stored = self.table.group(name);
+            let since = stored.and_then(|stored| stored.state_since);
+            let entry = self.groups.get(name);
+            let subscribed = entry.and_then(Entry::subscribed);
+            let used = match entry {
+                Some(entry) => entry.group.used(since, subscribed.as_ref()),
+                None => GroupUse::stored(stored),
+            };
+            let expired = self.table.expired(name, used, now.calendar, config.offsets_retention);
+            tombstones.extend(expired.tombstones);
+            renewed.extend(expired.renewed);
+            if expired.group_gone {
+                gone.push(name.to_owned());
+            }
+        }
+        let removed = tombstones.len();
+        tombstones.append(&mut renewed);
+        self.append(tombstones)?;
+        for name in gone {
+            let is_empty = |entry: &Entry| entry.group.state() == GroupState::Empty;
+            if self.groups.get(&name).is_some_and(is_empty) {
+                self.groups.remove(&name);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn end_transaction(
+    table: &mut OffsetTable,
+    producer: ProducerId,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<()> {
+    if let Some(marker) = ControlRecord::parse(key, value)?.marker {
+        table.end_transaction(producer, marker.committed);
+    }
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
+
+use crate::error::{GroupError, Result, TopicError};
+use crate::group::admin::{GroupDescription, ListedGroups, MemberIdentity, unknown};
+use crate::group::coordinator::Coordinator;
+use crate::group::membership::Caller;
+use crate::group::offsets::OffsetAndMetadata;
+use crate::store::admin::Admin;
+use crate::topic_name::CONSUMER_OFFSETS;
+use crate::types::{Offset, Timestamp, TopicPartition};
+use crate::uuid::TopicId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The target of [`Admin::reset_offsets`] in each partition. An offset outside the partition
+/// becomes its start or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetTo {
+    /// The first record.
+    Earliest,
+    /// The end.
+    Latest,
+    /// An offset.
+    Offset(Offset),
+    /// The first record with this timestamp or a later one; the end if there is none.
+    Time(Timestamp),
+    /// This many offsets after the committed one, or before it if negative.
+    ShiftBy(i64),
+    /// The committed offset, moved into the partition if it lies outside; the end if none is
+    /// committed.
+    Current,
+}
+
+/// Groups of consumers.
+///
+/// ```
+/// use annals::{ConsumerConfig, ResetTo, Store, StoreConfig, TopicConfig, TopicPartition};
+/// use std::time::Duration;
+///
+/// let store = Store::in_memory(StoreConfig::default())?;
+/// let orders = store.create_topic("orders", TopicConfig::default())?;
+/// orders.partition(0)?.append_all(["a", "b", "c"].map(Into::into))?;
+///
+/// let admin = store.admin();
+/// let partition = TopicPartition::new("orders", 0);
+/// admin.reset_offsets("billing", [partition.clone()], ResetTo::Offset(1))?;
+/// let billing = admin.describe_group("billing")?;
+/// assert_eq!(billing.offsets[&partition].lag, Some(2));
+///
+/// let mut consumer = store.consumer(ConsumerConfig::new("billing"))?;
+/// consumer.subscribe(["orders"])?;
+/// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 2);
+/// consumer.close()?;
+/// admin.delete_group("billing")?;
+/// assert!(admin.list_groups()?.groups.is_empty());
+/// # Ok::<(), annals::Error>(())
+/// ```
+impl Admin {
+    /// Lists all groups that have members or committed offsets.
+    ///
+    /// If a partition of `__consumer_offsets` cannot be read, the groups of the others are listed,
+    /// and [`unavailable`](ListedGroups::unavailable) has the reason why its own are missing.
+    ///
+    /// # Errors
+    /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of `__consumer_offsets` are
+    /// elsewhere.
+    pub fn list_groups(&self) -> Result<ListedGroups> {
+        self.store.shared().check_open()?;
+        if !self.has_groups() {
+            return Ok(ListedGroups::default());
+        }
+        self.store.coordinator()?.list(|| self.store.shared().check_open())
+    }
+
+    /// Describes a group: its members, their partitions, and its committed offsets with the lag.
+    ///
+    /// # Errors
+    /// - [`GroupError::UnknownGroup`].
+    /// - If the group's partition of `__consumer_offsets` cannot be read:
+    ///   [`TopicError::PartitionOffline`], [`GroupError::CorruptOffsetsTopic`], [`Error::Corrupt`](crate::Error::Corrupt),
+    ///   [`Error::Io`](crate::Error::Io).
+    /// - [`Error::StoreClosed`](crate::Error::StoreClosed).
+    pub fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        let mut described = self.coordinator_of(group)?.describe(group)?;
+        for (at, offset) in &mut described.offsets {
+            let log = self.store.topic(&at.topic).and_then(|topic| topic.partition(at.partition));
+            let ends = log.ok().map(|log| log.offsets());
+            offset.end = ends.map(|ends| ends.end);
+            offset.lag = ends.map(|ends| ends.behind(offset.committed.offset));
+        }
+        Ok(described)
+    }
+
+    /// Commits offsets for a group that has no members. The group need not exist yet.
+    ///
+    /// The offsets survive a process crash, like those that a consumer commits.
+    ///
+    /// # Errors
+    /// - [`GroupError::NonEmptyGroup`] while it has members.
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
+    /// - [`ConsumeError::CommitFailed`](crate::ConsumeError::CommitFailed) for metadata that is too long.
+    pub fn alter_offsets(
+        &self,
+        group: &str,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<()> {
+        self.store.shared().check_open()?;
+        let ids = self.ids_of(offsets.keys())?;
+        let coordinator = self.store.coordinator()?;
+        coordinator.alter(group, &offsets, &|| self.check_same(&ids))
+    }
+
+    /// Deletes the committed offsets of a group for some partitions.
+    ///
+    /// # Errors
+    /// [`GroupError::GroupSubscribedToTopic`] for a topic that its members subscribe to;
+    /// [`GroupError::UnknownGroup`].
+    pub fn delete_offsets(
+        &self,
+        group: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        let partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        self.coordinator_of(group)?.delete_offsets(group, &partitions)
+    }
+
+    /// Resets the committed offsets of a group that has no members, in these partitions. Without
+    /// any partition, it resets all for which the group has committed. Returns the new offsets.
+    ///
+    /// # Errors
+    /// - [`GroupError::NonEmptyGroup`] while it has members.
+    /// - [`GroupError::UnknownGroup`] if it has committed nothing and no partition is given.
+    /// - [`GroupError::NoCommittedOffset`] for [`ResetTo::ShiftBy`] in a partition without a
+    ///   committed offset.
+    /// - [`TopicError`](crate::TopicError) for a partition that does not exist.
+    pub fn reset_offsets(
+        &self,
+        group: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        to: ResetTo,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        self.store.shared().check_open()?;
+        let coordinator = self.store.coordinator()?;
+        let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        if partitions.is_empty() {
+            partitions = self.describe_group(group)?.offsets.into_keys().collect();
+        }
+        let ids = self.ids_of(partitions.iter())?;
+        let committed = coordinator.committed(group, &mut partitions.iter())?;
+        let mut reset = BTreeMap::new();
+        for at in partitions {
+            let committed = committed.get(&at).map(|committed| committed.offset);
+            let offset = self.place(&at, to, committed)?;
+            reset.insert(at, offset);
+        }
+        let offsets = reset.iter().map(|(at, offset)| (at.clone(), (*offset).into()));
+        coordinator.alter(group, &offsets.collect(), &|| self.check_same(&ids))?;
+        Ok(reset)
+    }
+
+    fn place(&self, at: &TopicPartition, to: ResetTo, committed: Option<Offset>) -> Result<Offset> {
+        let log = self.store.topic(&at.topic)?.partition(at.partition)?;
+        let ends = log.offsets();
+        let found = match to {
+            ResetTo::Earliest => ends.start,
+            ResetTo::Latest => ends.end,
+            ResetTo::Offset(offset) => offset,
+            ResetTo::Time(time) => {
+                log.offset_for_time(time)?.map_or(ends.end, |(offset, _)| offset)
+            }
+            ResetTo::Current => committed.unwrap_or(ends.end),
+            ResetTo::ShiftBy(by) => {
+                let nothing = || GroupError::NoCommittedOffset {
+                    topic: (*at.topic).to_owned(),
+                    partition: at.partition,
+                };
+                committed.ok_or_else(nothing)?.saturating_add_signed(by)
+            }
+        };
+        Ok(found.max(ends.start).min(ends.end))
+    }
+
+    /// Deletes a group that has no members, with all its committed offsets.
+    ///
+    /// # Errors
+    /// [`GroupError::NonEmptyGroup`] while it has members; [`GroupError::UnknownGroup`].
+    pub fn delete_group(&self, group: &str) -> Result<()> {
+        self.coordinator_of(group)?.delete(group)
+    }
+
+    /// Removes members from a group; without any member, removes all. Members of this process join
+    /// again with their next poll.
+    ///
+    /// Returns the number of members removed.
+    ///
+    /// # Errors
+    /// [`GroupError::UnknownMemberId`] for a member that does not exist: those before it are
+    /// removed. [`GroupError::UnknownGroup`].
+    pub fn remove_members(
+        &self,
+        group: &str,
+        members: impl IntoIterator<Item = MemberIdentity>,
+    ) -> Result<usize> {
+        let mut members: Vec<MemberIdentity> = members.into_iter().collect();
+        let described = self.describe_group(group)?.members;
+        if members.is_empty() {
+            let ids = described.iter().map(|member| member.member_id.clone());
+            members = ids.map(MemberIdentity::MemberId).collect();
+        }
+        let coordinator = self.store.coordinator()?;
+        for member in &members {
+            match member {
+                MemberIdentity::MemberId(id) => {
+                    let known = described.iter().find(|known| known.member_id == *id);
+                    let instance_id = known.and_then(|known| known.instance_id.as_deref());
+                    coordinator.leave(group, Caller { member_id: id, instance_id })??;
+                }
+                MemberIdentity::InstanceId(id) => {
+                    coordinator.leave_instance(group, id)?;
+                }
+            }
+        }
+        Ok(members.len())
+    }
+
+    /// Deletes the offsets that have expired, and groups that have none left; returns the number
+    /// of records that it wrote for that.
+    ///
+    /// A partition of `__consumer_offsets` that is offline is left as it is.
+    ///
+    /// # Errors
+    /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
+    /// tried; [`Error::StoreClosed`](crate::Error::StoreClosed).
+    pub fn expire_offsets(&self) -> Result<usize> {
+        self.store.shared().check_open()?;
+        if !self.has_groups() {
+            return Ok(0);
+        }
+        self.store.coordinator()?.expire_offsets()
+    }
+
+    /// The topics of partitions that must be there.
+    fn ids_of<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<BTreeMap<Arc<str>, TopicId>> {
+        let mut ids = BTreeMap::new();
+        for at in partitions {
+            let topic = self.store.topic(&at.topic)?;
+            topic.check_has(at.partition)?;
+            ids.insert(Arc::clone(&at.topic), topic.id());
+        }
+        Ok(ids)
+    }
+
+    /// Fails if a topic is not there any more, though another of its name may be.
+    fn check_same(&self, ids: &BTreeMap<Arc<str>, TopicId>) -> Result<()> {
+        for (name, id) in ids {
+            if self.store.topic(name)?.id() != *id {
+                return Err(TopicError::Unknown { topic: name.to_string() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is anything to look at, so that looking does not make the offsets topic.
+    fn has_groups(&self) -> bool {
+        self.store.topic(CONSUMER_OFFSETS).is_ok()
+    }
+
+    fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
+        self.store.shared().check_open()?;
+        if !self.has_groups() {
+            return Err(unknown(group));
+        }
+        self.store.coordinator()
+    }
+}

@@ -1,0 +1,160 @@
+//! The options of a store.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::event::Listener;
+use crate::fs::Fs;
+use crate::group::config::GroupCoordinatorConfig;
+use crate::log::{LogConfig, MaintainerConfig, OnCorruption};
+use crate::store::settings::default_log;
+use std::sync::Arc;
+
+/// The options of a [`Store`](crate::Store).
+///
+/// ```
+/// use annals::{ManualClock, Store, StoreConfig, Timestamp};
+/// use std::sync::Arc;
+///
+/// let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+/// let store = Store::in_memory(StoreConfig::default().clock(clock))?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The options of the logs of a topic without settings of its own. The file system, the clock
+    /// and the listener are here, too.
+    pub(crate) log: LogConfig,
+    pub(crate) maintenance: Option<MaintainerConfig>,
+    pub(crate) recovery_threads: usize,
+    pub(crate) group_coordinator: GroupCoordinatorConfig,
+    pub(crate) offline: OfflinePartitions,
+}
+
+/// Which partitions may stay [offline](crate::TopicError::PartitionOffline) when a store is
+/// opened, so that all others can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OfflinePartitions {
+    /// None: the store does not open if one of its partitions cannot be opened.
+    Never,
+    /// Partitions whose files are damaged, cannot be read, or have a format before v2. A directory
+    /// that is gone is an error, because its records are lost, and you should learn that at once.
+    #[default]
+    Damaged,
+    /// The same partitions, and partitions whose directories are gone.
+    DamagedOrMissing,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            log: default_log(),
+            maintenance: Some(MaintainerConfig::default()),
+            recovery_threads: 2,
+            group_coordinator: GroupCoordinatorConfig::default(),
+            offline: OfflinePartitions::default(),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// Sets the file system of the directory.
+    ///
+    /// *Default* the disk. *Effect*: if you keep a [`MemFs`](crate::fs::MemFs), you can open the
+    /// store in it again, also as a crash would have left it.
+    #[must_use]
+    pub fn fs(mut self, fs: impl Fs) -> Self {
+        self.log = self.log.fs(fs);
+        self
+    }
+
+    /// Sets the clock of the store, its logs and its clients.
+    ///
+    /// *Default* the system's clock. *Effect*: with a [`ManualClock`](crate::ManualClock), time
+    /// passes only when you move it.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.log = self.log.clock(clock);
+        self
+    }
+
+    /// Sets the listener that receives the events of the store and of all its logs.
+    #[must_use]
+    pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.log = self.log.listener(listener);
+        self
+    }
+
+    /// Sets the reaction to damage in a log when the store is opened.
+    ///
+    /// *Default* [`OnCorruption::Fail`]: the damaged partition is
+    /// [offline](StoreConfig::offline_partitions), and nothing in it is changed.
+    #[must_use]
+    pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
+        self.log = self.log.on_corruption(choice);
+        self
+    }
+
+    /// Sets which partitions may stay offline when the store is opened.
+    ///
+    /// *Default* [`OfflinePartitions::Damaged`]. *Effect*: calls for such a partition fail with
+    /// the reason, a consumer gets no records from it, and
+    /// [`Event::PartitionOffline`](crate::Event::PartitionOffline) reports it;
+    /// [`Store::reopen_partition`](crate::Store::reopen_partition) brings it back.
+    #[must_use]
+    pub fn offline_partitions(mut self, which: OfflinePartitions) -> Self {
+        self.offline = which;
+        self
+    }
+
+    /// Sets the options of the logs of a topic that does not set its own.
+    ///
+    /// *Default* Kafka's, with 7 days of retention. *Effect*: also replaces the file system, the
+    /// clock, the listener and the reaction to damage that were set before. Kafka: `log.*` of a
+    /// broker.
+    #[must_use]
+    pub fn log_defaults(mut self, log: LogConfig) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Sets the background maintenance, by one [`Maintainer`](crate::Maintainer) for all logs.
+    /// With `None`, only [`Store::maintain`](crate::Store::maintain) does retention and
+    /// compaction.
+    ///
+    /// *Default* one thread, every 15 s; for a store [in memory](crate::Store::in_memory) none.
+    /// Kafka: `log.cleaner.threads`, `log.retention.check.interval.ms`.
+    #[must_use]
+    pub fn maintenance(mut self, maintenance: Option<MaintainerConfig>) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// Sets the number of threads that open, flush and close logs.
+    ///
+    /// *Default* 2; for a store [in memory](crate::Store::in_memory) always 1. *Limits* 1 to 64.
+    /// Kafka: `num.recovery.threads.per.data.dir`.
+    #[must_use]
+    pub fn recovery_threads(mut self, threads: usize) -> Self {
+        self.recovery_threads = threads;
+        self
+    }
+
+    /// Sets the options of consumer groups.
+    ///
+    /// *Default* `GroupCoordinatorConfig::default()`.
+    #[must_use]
+    pub fn group_coordinator(mut self, group_coordinator: GroupCoordinatorConfig) -> Self {
+        self.group_coordinator = group_coordinator;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if !(1..=64).contains(&self.recovery_threads) {
+            let reason = "must lie between 1 and 64".to_owned();
+            return Err(Error::InvalidConfig { option: "recovery_threads", reason });
+        }
+        self.group_coordinator.validate()?;
+        self.log.validate()
+    }
+}

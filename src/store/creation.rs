@@ -1,0 +1,218 @@
+//! Creating topics, and giving them more partitions.
+
+use crate::error::{Error, Result, TopicError};
+use crate::group::coordinator::Coordinator;
+use crate::log::{Log, LogConfig};
+use crate::store::directory::MOST_PARTITIONS;
+use crate::store::name;
+use crate::store::settings::TopicConfig;
+use crate::store::topic::{Slot, Topic, TopicShared};
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
+use crate::topic_name;
+use crate::uuid::TopicId;
+use std::sync::Arc;
+
+impl Store {
+    /// Creates a topic.
+    ///
+    /// ```
+    /// use annals::{ErrorKind, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// store.create_topic("orders", TopicConfig::default().partitions(3))?;
+    /// let again = store.create_topic("orders", TopicConfig::default());
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::Exists);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Exists`], [`TopicError::InvalidName`]; the second also for a name that
+    ///   differs from that of another topic only in `.` and `_`, because Kafka's metrics could not
+    ///   distinguish the two.
+    /// - [`TopicError::InvalidPartitions`] for no partitions, or more than 100,000.
+    /// - [`TopicError::InvalidSetting`] for an invalid setting.
+    /// - [`TopicError::InvalidDirectory`] if a directory already has the name of one of its
+    ///   partitions, as `orders-0` has the name of `Orders-0` where the file system ignores case.
+    ///   Nothing in it is changed.
+    /// - [`Error::StoreClosed`], [`Error::Io`]. After the second, the topic may be there when the
+    ///   store is opened again; you can repeat the call.
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        if topic_name::is_internal(name) {
+            let reason = "the store, or a broker, keeps it for itself; take another name";
+            return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
+        }
+        let groups = self.existing_coordinator()?;
+        self.make_topic(name, config, groups.as_deref())
+    }
+
+    fn make_topic(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        groups: Option<&Coordinator>,
+    ) -> Result<Topic> {
+        name::check(name)?;
+        let shared = self.shared();
+        check_partitions(name, config.partitions)?;
+        let log = config.apply(&shared.config.log)?;
+        shared.change(|| self.make_now(name, config, &log, groups))
+    }
+
+    fn make_now(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        log: &LogConfig,
+        groups: Option<&Coordinator>,
+    ) -> Result<Topic> {
+        let shared = self.shared();
+        if shared.topics.read().contains_key(name) {
+            return Err(TopicError::Exists { topic: name.to_owned() }.into());
+        }
+        if shared.topics.read().keys().any(|other| topic_name::collides(other, name)) {
+            let reason = "another topic has that name, with `.` for `_` or the other way round, which metrics of Kafka cannot tell apart; take another name";
+            return Err(TopicError::InvalidName { topic: name.to_owned(), reason }.into());
+        }
+        self.finish_deletion(name, groups)?;
+        // A line of an earlier topic of that name that is still in a file would hold for this one.
+        shared.checkpoints.release(&[])?;
+        for number in 0..config.partitions {
+            shared.directory.check_free(name, number, None)?;
+        }
+        let id = TopicId::random();
+        let logs = self.make_partitions(name, 0, id, &config, log);
+        if logs.is_err() {
+            // All of its directories are this call's. What cannot be removed now is removed by the
+            // next one.
+            shared.interrupted.lock().insert(name.to_owned(), config.partitions);
+            shared.directory.define(name, &config, State::Deleting).ok();
+            self.finish_deletion(name, None).ok();
+        }
+        let shared_name: Arc<str> = name.into();
+        let slots = logs?.into_iter().map(Slot::Open).collect();
+        let topic = TopicShared::new(Arc::clone(&shared_name), id, slots, config);
+        let topic = Arc::new(topic);
+        {
+            let mut topics = shared.topics.write();
+            shared.births.note(id, 0);
+            topics.insert(shared_name, Arc::clone(&topic));
+        }
+        shared.note_change();
+        let topic = Topic::new(&topic);
+        self.maintain_new(&topic.partitions())?;
+        Ok(topic)
+    }
+
+    /// Makes the partitions of a topic from this one on, whose directories are free.
+    fn make_partitions(
+        &self,
+        name: &str,
+        from: u32,
+        id: TopicId,
+        config: &TopicConfig,
+        log: &LogConfig,
+    ) -> Result<Vec<Log>> {
+        let shared = self.shared();
+        // From here on the topic is there, or has grown: what a crash keeps from being made is
+        // made at the next opening. The id is durable before the first partition has it, as the
+        // partitions are made in any order.
+        shared.directory.make(name, 0)?;
+        shared.directory.define(name, config, State::Creating(Some(id)))?;
+        let numbers: Vec<u32> = (from..config.partitions).collect();
+        let keys: Vec<_> = numbers.iter().map(|n| (name.to_owned(), n.cast_signed())).collect();
+        shared.checkpoints.hold_all(&keys);
+        let made = shared.in_few_threads(&numbers, |number| {
+            shared.directory.make(name, *number)?;
+            self.open_partition(name, *number, id, log).map(|(log, _)| log)
+        });
+        let logs = made.into_iter().collect::<Result<Vec<Log>>>();
+        shared.checkpoints.release(&keys)?;
+        let logs = logs?;
+        shared.directory.define(name, config, State::Settled)?;
+        Ok(logs)
+    }
+
+    /// A topic that the store keeps for itself, made when it is first needed.
+    pub(crate) fn internal_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.topic(name) {
+            Err(Error::Topic(_)) => match self.make_topic(name, config, None) {
+                Err(Error::Topic(error)) if matches!(*error, TopicError::Exists { .. }) => {
+                    self.topic(name)
+                }
+                made => made,
+            },
+            found => found,
+        }
+    }
+
+    /// Adds partitions to a topic, until it has `partitions` in total. Later records with a key
+    /// may go to another partition than earlier records with the same key.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
+    /// - [`Error::Io`]. The partitions may be there when the store is opened again; until then the
+    ///   topic has as many as before, and you can repeat the call with the same number or a higher
+    ///   one.
+    /// - [`TopicError::InvalidPartitions`] for a number that is not higher than before, or above
+    ///   100,000.
+    /// - [`TopicError::InvalidDirectory`] as for [`create_topic`](Store::create_topic).
+    /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
+    ///   has partitions elsewhere.
+    pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.shared().change(|| self.grow(topic, partitions))
+    }
+
+    fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
+        let shared = self.shared();
+        let found = self.topic(topic)?;
+        if topic_name::is_internal(topic) {
+            let reason = "groups are found by the number of its partitions, which stays as it is";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
+        found.check_whole("add partitions where all of them are")?;
+        let (before, config) = (found.partition_count(), found.config());
+        let invalid = |reason| -> Error {
+            let topic = topic.to_owned();
+            TopicError::InvalidPartitions { topic, given: partitions, reason }.into()
+        };
+        if partitions < before {
+            return Err(invalid("it has more, and partitions are never taken from a topic"));
+        }
+        if partitions == before {
+            return Err(invalid("it has as many already"));
+        }
+        check_partitions(topic, partitions)?;
+        if let Some(Definition { config, state: State::Creating(_) }) =
+            shared.directory.definition(topic)?
+            && config.partitions > partitions
+        {
+            return Err(invalid("a call that failed has begun to add more; add as many or more"));
+        }
+        let id = self.known_id(&found)?;
+        for number in before..partitions {
+            shared.directory.check_free(topic, number, Some(id))?;
+        }
+        let config = config.partitions(partitions);
+        let log = config.apply(&shared.config.log)?;
+        let added = self.make_partitions(topic, before, id, &config, &log)?;
+        {
+            let _topics = shared.topics.write();
+            shared.births.note(id, before);
+            found.grow(added.clone(), config);
+        }
+        shared.note_change();
+        self.maintain_new(&added)
+    }
+}
+
+fn check_partitions(topic: &str, given: u32) -> Result<()> {
+    let reason = match given {
+        0 => "a topic has at least one",
+        1..=MOST_PARTITIONS => return Ok(()),
+        _ => "a topic has at most 100,000",
+    };
+    Err(TopicError::InvalidPartitions { topic: topic.to_owned(), given, reason }.into())
+}

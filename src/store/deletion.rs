@@ -1,0 +1,110 @@
+//! Deleting topics, and finishing interrupted deletions.
+
+use crate::error::{CloseReason, Error, Result, TopicError};
+use crate::group::coordinator::Coordinator;
+use crate::log::Log;
+use crate::store::topic::Topic;
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
+use crate::store::watchers::TopicWatcher;
+use crate::topic_name;
+use std::sync::Arc;
+
+type Told = Vec<Arc<dyn TopicWatcher>>;
+
+impl Store {
+    /// Deletes a topic with all its records, and the offsets that groups have committed for it. A
+    /// later topic of the same name begins without either. The logs of the topic are
+    /// [closed](Log::close) for all their handles, and its room on disk is free when this returns,
+    /// except for the one segment that each reader, tail or consumer is in until its next call.
+    ///
+    /// ```text
+    ///  1  mark the topic in topic.properties     from here on it is gone: after a crash, the next opening does the rest
+    ///  2  close its logs                         from here on no consumer commits for it
+    ///  3  remove its committed offsets           durably, or a loss of power would bring them back
+    ///  4  remove its partitions                  the one with topic.properties last
+    /// ```
+    ///
+    /// On a full disk the third step may fail. It is retried after the fourth, which makes room.
+    ///
+    /// A partition of `__consumer_offsets` that is offline, or cannot be read, keeps the offsets
+    /// that its groups have committed for the topic. Such a record has the name of the topic and
+    /// not its id. So once the partition is repaired, those groups begin at these offsets in the
+    /// next topic of that name. [`Admin::delete_offsets`](crate::Admin::delete_offsets) removes
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`Error::StoreClosed`].
+    /// - [`TopicError::Internal`] for an internal topic, [`TopicError::Spread`] for a topic that
+    ///   has partitions elsewhere.
+    /// - [`Error::Io`]. The topic is gone for all handles. The rest of it is
+    ///   removed by the next call with this name, by [`create_topic`](Store::create_topic) with
+    ///   this name, or when the store is opened again.
+    pub fn delete_topic(&self, topic: &str) -> Result<()> {
+        let groups = self.existing_coordinator()?;
+        let (told, deleted) = self.shared().change(|| self.delete(topic, groups.as_deref()))?;
+        // Perhaps the last handles, which take user-supplied code with them: nothing is held any
+        // more.
+        drop(told);
+        deleted
+    }
+
+    /// Deletes a topic. Returns the watchers that were told of it, and the result.
+    fn delete(&self, topic: &str, groups: Option<&Coordinator>) -> Result<(Told, Result<()>)> {
+        let shared = self.shared();
+        if shared.interrupted.lock().contains_key(topic) {
+            return Ok((Vec::new(), self.finish_deletion(topic, groups)));
+        }
+        if topic_name::is_internal(topic) {
+            let reason = "what groups have committed, or a broker needs, is in it; it cannot be deleted, but `Admin::delete_group` deletes a group";
+            return Err(TopicError::Internal { topic: topic.to_owned(), reason }.into());
+        }
+        let found = self.topic(topic)?;
+        found.check_whole("delete it where all of them are")?;
+        let count = self.count_with_begun(&found)?;
+        shared.directory.define(topic, &found.config(), State::Deleting)?;
+        shared.interrupted.lock().insert(topic.to_owned(), count);
+        shared.topics.write().remove(topic);
+        shared.births.forget(found.id());
+        // An error of a close does not matter: the log is deleted.
+        let close = |log: &Log| log.close_with_others(CloseReason::TopicDeleted);
+        shared.in_few_threads(&found.partitions(), close).clear();
+        // Files that stay open keep their space on disk.
+        let told = self.watchers().topic_deleted(topic);
+        let deleted = self.finish_deletion(topic, groups);
+        shared.note_change();
+        Ok((told, deleted))
+    }
+
+    /// How many partitions a topic has, with those that a call which failed has begun to add.
+    fn count_with_begun(&self, topic: &Topic) -> Result<u32> {
+        let begun = match self.shared().directory.definition(topic.name()) {
+            Ok(Some(Definition { config, .. })) => config.partitions,
+            // One that is damaged, or is not there, does not keep the topic from being deleted.
+            Ok(None) | Err(Error::Corrupt(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(topic.partition_count().max(begun))
+    }
+
+    /// Removes the rest of a topic that is being deleted, or whose creation failed; does nothing
+    /// if there is no such topic. After an error, the next call tries again. The caller holds
+    /// `changes`, or no other thread can change topics yet.
+    pub(super) fn finish_deletion(&self, topic: &str, groups: Option<&Coordinator>) -> Result<()> {
+        let shared = self.shared();
+        let Some(count) = shared.interrupted.lock().get(topic).copied() else { return Ok(()) };
+        let forget = || groups.map_or(Ok(()), |groups| groups.forget_topic(topic));
+        let forgotten = forget();
+        let deleted = shared.directory.delete(topic, (0..count).rev());
+        let forgotten = forgotten.or_else(|_| forget());
+        let keys: Vec<_> = (0..count).map(|n| (topic.to_owned(), n.cast_signed())).collect();
+        let lines = shared.checkpoints.forget(&keys);
+        // After any failure: checkpoints of a later topic of that name are written again.
+        let written = shared.checkpoints.release(&keys);
+        shared.directory.dir.fill_reserve();
+        deleted.and(forgotten).and(lines).and(written)?;
+        shared.interrupted.lock().remove(topic);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The groups of a store: where they are stored.
+
+use crate::error::Result;
+use crate::group::coordinator::{Coordinator, GroupLogs};
+use crate::log::{CleanupPolicy, Log, LogConfig};
+use crate::store::settings::TopicConfig;
+use crate::store::topic::Topic;
+use crate::store::topics::Store;
+use crate::topic_name::CONSUMER_OFFSETS;
+use std::sync::Arc;
+
+/// The largest batch of the offsets topic: a commit is one batch, whatever it counts, so that all
+/// of it holds or nothing.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
+
+impl GroupLogs for Topic {
+    fn log(&self, partition: u32) -> Result<Log> {
+        self.partition(partition)
+    }
+}
+
+impl Store {
+    /// Returns the coordinator of its groups.
+    pub(crate) fn coordinator(&self) -> Result<Arc<Coordinator>> {
+        if let Some(coordinator) = &*self.shared().coordinator.lock() {
+            return Ok(Arc::clone(coordinator));
+        }
+        // Each caller that finds none creates one, with no lock held; the first one stays.
+        let made = Arc::new(self.create_coordinator()?);
+        Ok(Arc::clone(self.shared().coordinator.lock().get_or_insert(made)))
+    }
+
+    fn create_coordinator(&self) -> Result<Coordinator> {
+        let shared = self.shared();
+        let config = shared.config.group_coordinator.clone();
+        let log = LogConfig::default()
+            .cleanup_policy(CleanupPolicy::Compact)
+            .segment_bytes(100 << 20)
+            .max_message_bytes(MAX_BATCH_BYTES);
+        let topic = TopicConfig::default().partitions(config.partitions()).log(log);
+        let topic = self.internal_topic(CONSUMER_OFFSETS, topic)?;
+        topic.check_whole("groups are found by how many there are; keep them where all are")?;
+        let partitions = topic.partition_count();
+        let clock = Arc::clone(&shared.config.log.clock);
+        let (events, maintainer) = (shared.directory.dir.events.clone(), shared.maintainer.clone());
+        Ok(Coordinator::new(Box::new(topic), partitions, config, clock, events, maintainer))
+    }
+
+    /// Returns the coordinator of the groups, if this directory ever had any.
+    pub(super) fn existing_coordinator(&self) -> Result<Option<Arc<Coordinator>>> {
+        let topic = self.topic(CONSUMER_OFFSETS).ok();
+        topic.filter(|topic| !topic.is_spread()).map(|_| self.coordinator()).transpose()
+    }
+}

@@ -1,0 +1,266 @@
+//! The identity of a data directory and of a topic, as Kafka's files keep them.
+//!
+//! | file | where | says |
+//! |---|---|---|
+//! | `meta.properties` | in the data directory | whose it is: node, cluster, and an id of the directory itself |
+//! | `partition.metadata` | in each partition's directory | the id of the topic: a topic that was made again under the same name has another |
+
+pub(crate) use crate::checkpoint::{META_PROPERTIES, PARTITION_METADATA};
+use crate::store::java_properties::{self, Properties};
+use crate::uuid::{KafkaUuid, TopicId};
+
+const VERSION: &str = "version";
+const BROKER_ID: &str = "broker.id";
+const NODE_ID: &str = "node.id";
+const CLUSTER_ID: &str = "cluster.id";
+const DIRECTORY_ID: &str = "directory.id";
+
+/// The content of `meta.properties`: the ids of cluster, node and directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MetaProperties {
+    version: MetaVersion,
+    node_id: Option<i32>,
+    cluster_id: Option<String>,
+    directory_id: Option<KafkaUuid>,
+    /// Other entries of the file, kept as they are.
+    others: Properties,
+}
+
+/// The two forms of `meta.properties`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetaVersion {
+    /// That of brokers with ZooKeeper: the node is a `broker.id`, and all is optional.
+    V0,
+    /// That of all others: node and cluster are required.
+    V1,
+}
+
+impl MetaProperties {
+    /// Creates the content for a new directory of this node and cluster.
+    pub(crate) fn new(node_id: i32, cluster_id: &str, directory_id: KafkaUuid) -> MetaProperties {
+        MetaProperties {
+            version: MetaVersion::V1,
+            node_id: Some(node_id),
+            cluster_id: Some(cluster_id.to_owned()),
+            directory_id: Some(directory_id),
+            others: Properties::new(),
+        }
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// The problem, in words.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<MetaProperties, &'static str> {
+        let mut others = java_properties::parse(&java_properties::text(bytes))?;
+        let keys = [VERSION, BROKER_ID, NODE_ID, CLUSTER_ID, DIRECTORY_ID];
+        if !others.is_empty() && !keys.iter().any(|key| others.contains_key(*key)) {
+            return Err("it names no version, node, cluster or directory");
+        }
+        let version = match others.remove(VERSION).as_deref() {
+            None | Some("0") => MetaVersion::V0,
+            Some("1") => MetaVersion::V1,
+            Some(_) => return Err("its version is neither 0 nor 1"),
+        };
+        let node_id = match others.remove(version.node_key()) {
+            Some(id) => Some(id.trim().parse().map_err(|_| "the id of its node is no number")?),
+            None => None,
+        };
+        let cluster_id = others.remove(CLUSTER_ID);
+        if version == MetaVersion::V1 && node_id.is_none() {
+            return Err("it has no `node.id`, which version 1 requires");
+        }
+        if version == MetaVersion::V1 && cluster_id.is_none() {
+            return Err("it has no `cluster.id`, which version 1 requires");
+        }
+        let directory_id = match others.remove(DIRECTORY_ID) {
+            None => None,
+            Some(id) => match id.parse() {
+                Ok(id) if KafkaUuid::is_reserved(id) => {
+                    return Err("its `directory.id` is one that Kafka keeps for itself");
+                }
+                Ok(id) => Some(id),
+                Err(_) => return Err("its `directory.id` is not 22 characters of base64"),
+            },
+        };
+        Ok(MetaProperties { version, node_id, cluster_id, directory_id, others })
+    }
+
+    /// The content of the file.
+    pub(crate) fn format(&self) -> String {
+        let version = match self.version {
+            MetaVersion::V0 => "0",
+            MetaVersion::V1 => "1",
+        };
+        let own = [
+            (self.version.node_key(), self.node_id.map(|id| id.to_string())),
+            (CLUSTER_ID, self.cluster_id.clone()),
+            (DIRECTORY_ID, self.directory_id.map(|id| id.to_string())),
+        ];
+        let own = own.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+        let others = self.others.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        java_properties::format([(VERSION, version)].into_iter().chain(own).chain(others))
+    }
+}
+
+impl MetaVersion {
+    fn node_key(self) -> &'static str {
+        match self {
+            MetaVersion::V0 => BROKER_ID,
+            MetaVersion::V1 => NODE_ID,
+        }
+    }
+}
+
+/// Reads `partition.metadata`: the id of the topic. A version above 0 may have more to say behind
+/// it, which is left alone.
+///
+/// # Errors
+///
+/// The problem, in words.
+pub(crate) fn parse_partition_metadata(bytes: &[u8]) -> Result<TopicId, &'static str> {
+    let text = str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| field(line, VERSION));
+    let version: i32 =
+        version.and_then(|v| v.parse().ok()).ok_or("its first line is no version")?;
+    if version < 0 {
+        return Err("its version is negative");
+    }
+    let id = lines.next().and_then(|line| field(line, "topic_id"));
+    let id: TopicId = id
+        .and_then(|id| id.parse().ok())
+        .ok_or("its second line is no `topic_id` of 22 characters of base64")?;
+    if id.is_zero() {
+        return Err("its `topic_id` is zero, which no topic has");
+    }
+    if version == 0 && lines.any(|line| !line.trim().is_empty()) {
+        return Err("there is more in it than a version and a `topic_id`");
+    }
+    Ok(id)
+}
+
+/// The value of a line `name: value`.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let value = line.strip_prefix(name)?.strip_prefix(':')?;
+    if value.starts_with([' ', '\t']) { Some(value.trim()) } else { None }
+}
+
+/// The content of `partition.metadata` for a topic, whose id is not zero.
+pub(crate) fn format_partition_metadata(id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    fn some_meta() -> impl Strategy<Value = MetaProperties> {
+        let others = btree_map("[a-z.#: ]{1,8}", "\\PC{0,8}", 0..4);
+        let ids = (any::<Option<i32>>(), proptest::option::of("\\PC{0,22}"), any::<Option<u128>>());
+        (any::<bool>(), ids, others).prop_map(
+            |(v1, (node_id, cluster_id, directory_id), others)| MetaProperties {
+                version: if v1 { MetaVersion::V1 } else { MetaVersion::V0 },
+                node_id: node_id.or(v1.then_some(1)),
+                cluster_id: cluster_id.or(v1.then(|| "c".to_owned())),
+                directory_id: directory_id.map(KafkaUuid::from_random_bits),
+                others,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn meta_properties_read_back_with_what_is_not_known(meta in some_meta()) {
+            prop_assert_eq!(MetaProperties::parse(meta.format().as_bytes()), Ok(meta));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(version: -?[0-9]\n)?(topic_id: [A-Za-z0-9_-]{21,23}\n?)?\\PC{0,5}") {
+            MetaProperties::parse(&bytes).ok();
+            parse_partition_metadata(&bytes).ok();
+            if let Ok(id) = parse_partition_metadata(text.as_bytes()) {
+                prop_assert!(text.contains(&id.to_string()));
+            }
+        }
+
+        #[test]
+        fn a_topic_id_reads_back(bytes: [u8; 16]) {
+            let id = KafkaUuid::from_bytes(bytes);
+            let expected = if id.is_zero() { None } else { Some(id) };
+            prop_assert_eq!(parse_partition_metadata(format_partition_metadata(id).as_bytes()).ok(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_as_brokers_write_it_is_read() {
+        let text = b"#\n#Mon Mar 04 10:00:00 UTC 2024\ncluster.id=MkU3OEVBNTcwNTJENDM2Qk\n\
+            directory.id=PlGe2UpcQUCKxVvSrLwYkg\nnode.id=1\nversion=1\n";
+        let meta = MetaProperties::parse(text).unwrap();
+        assert_eq!(meta.version, MetaVersion::V1);
+        assert_eq!(
+            (meta.node_id, meta.cluster_id.as_deref()),
+            (Some(1), Some("MkU3OEVBNTcwNTJENDM2Qk"))
+        );
+        assert_eq!(
+            meta.directory_id.map(|id| id.to_string()).as_deref(),
+            Some("PlGe2UpcQUCKxVvSrLwYkg")
+        );
+
+        let old = MetaProperties::parse(b"version=0\nbroker.id=7\nnode.id=kept\n").unwrap();
+        assert_eq!(
+            (old.version, old.node_id, old.cluster_id.as_deref()),
+            (MetaVersion::V0, Some(7), None)
+        );
+        let id = KafkaUuid::random();
+        let named = MetaProperties::parse(
+            MetaProperties { directory_id: Some(id), ..old }.format().as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(named.directory_id, Some(id));
+        assert!(named.format().contains("node.id=kept\n"));
+        assert_eq!(MetaProperties::parse(b"").unwrap().version, MetaVersion::V0);
+    }
+
+    #[test]
+    fn what_kafka_refuses_is_refused() {
+        for text in [
+            "version=2\nnode.id=1\ncluster.id=c",
+            "version=x",
+            "version=1\nnode.id=1",
+            "version=1\ncluster.id=c",
+            "version=1\nnode.id=one\ncluster.id=c",
+            "version=1\nbroker.id=1\ncluster.id=c",
+            "version=1\nnode.id=1\ncluster.id=c\ndirectory.id=short",
+            "version=1\nnode.id=1\ncluster.id=c\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAA",
+            "version=0\nbroker.id=99999999999",
+            "version=\\u00",
+        ] {
+            assert!(MetaProperties::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        let id = "PlGe2UpcQUCKxVvSrLwYkg";
+        for text in [
+            "".to_owned(),
+            "version: 0".to_owned(),
+            format!("version: -1\ntopic_id: {id}"),
+            format!("version: x\ntopic_id: {id}"),
+            format!("version:0\ntopic_id: {id}"),
+            format!("version: 0\ntopic_id: {id}x"),
+            format!("topic_id: {id}\nversion: 0"),
+            format!("version: 0\ntopic_id: {id}\nmore: 1"),
+            "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        ] {
+            assert!(parse_partition_metadata(text.as_bytes()).is_err(), "{text}");
+        }
+        for text in [
+            format!("version: 0\ntopic_id: {id}\n"),
+            format!("version: 0\r\ntopic_id: {id}\r\n"),
+            format!("version: 1\ntopic_id: {id}\nmore: 1"),
+        ] {
+            assert_eq!(parse_partition_metadata(text.as_bytes()).unwrap().to_string(), id);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Names of topics, and of the directories of their partitions.
+//!
+//! ```text
+//!  orders-0                                             partition 0 of topic `orders`
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-delete     the same, deleted, and not removed yet
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-stray      the same, not assigned to this broker any more
+//!  orders-0.5ab1fd8ce0b24ae8a8f33ba1c4c51a7f-future     a copy of it, being made for a move
+//!  remote-log-index-cache, __cluster_metadata-0         a broker's own
+//! ```
+//!
+//! A broker does not start if its data directory has a directory of any other name, so a store
+//! creates none.
+
+use crate::error::TopicError;
+use crate::topic_name::{CLUSTER_METADATA, invalid_reason};
+use crate::uuid::KafkaUuid;
+use std::fmt;
+
+const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
+
+/// The longest name of a directory that is made from another.
+const MAX_DIR_CHARS: usize = 255;
+
+/// Whether a topic may have this name.
+///
+/// # Errors
+///
+/// [`TopicError::InvalidName`] says what is wrong with it.
+pub(crate) fn check(name: &str) -> Result<(), TopicError> {
+    match invalid_reason(name) {
+        None => Ok(()),
+        Some(reason) => Err(TopicError::InvalidName { topic: name.to_owned(), reason }),
+    }
+}
+
+/// Whether a directory of that name would be taken for a partition's by its end: a `-` and digits,
+/// perhaps with an id and what is to become of it. All others are something else.
+pub(crate) fn is_like_partition(name: &str) -> bool {
+    let staged = Stage::SUFFIXES.iter().find_map(|(suffix, _)| {
+        let (base, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
+        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(base)
+    });
+    let number = staged.unwrap_or(name).rsplit_once('-').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The directory of a partition, as its name tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionDir {
+    /// The topic. Behind a stage other than `Current` it can be cut short.
+    pub(crate) topic: String,
+    /// The number of the partition.
+    pub(crate) partition: u32,
+    /// The stage of the directory.
+    pub(crate) stage: Stage,
+}
+
+/// The stage of a partition's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is in use.
+    Current,
+    /// It is deleted: to be removed, and not to be read.
+    Delete(KafkaUuid),
+    /// Its broker does not own it any more: to be left alone.
+    Stray(KafkaUuid),
+    /// A copy that is to take the place of the one in use: to be left alone.
+    Future(KafkaUuid),
+}
+
+type Staged = fn(KafkaUuid) -> Stage;
+
+impl Stage {
+    const SUFFIXES: [(&str, Staged); 3] =
+        [("-delete", Stage::Delete), ("-stray", Stage::Stray), ("-future", Stage::Future)];
+
+    /// How its names end.
+    fn suffix(self) -> String {
+        match self {
+            Stage::Current => String::new(),
+            Stage::Delete(id) => format!(".{}-delete", id.hex()),
+            Stage::Stray(id) => format!(".{}-stray", id.hex()),
+            Stage::Future(id) => format!(".{}-future", id.hex()),
+        }
+    }
+}
+
+impl PartitionDir {
+    /// A partition's directory in use.
+    pub(crate) fn current(topic: &str, partition: u32) -> PartitionDir {
+        PartitionDir { topic: topic.to_owned(), partition, stage: Stage::Current }
+    }
+
+    /// What the name of a directory in a data directory says; `None` for a broker's own, which are
+    /// no logs of topics.
+    ///
+    /// # Errors
+    ///
+    /// Why no partition has a directory of that name, in words.
+    pub(crate) fn parse(name: &str) -> Result<Option<PartitionDir>, &'static str> {
+        let metadata =
+            name.strip_prefix(CLUSTER_METADATA).is_some_and(|rest| rest.starts_with('-'));
+        if metadata || name == REMOTE_INDEX_CACHE {
+            return Ok(None);
+        }
+        let staged = Stage::SUFFIXES
+            .iter()
+            .find_map(|(suffix, stage)| Some((name.strip_suffix(suffix)?, stage)));
+        let (base, stage) = match staged {
+            None => (name, Stage::Current),
+            Some((rest, stage)) => {
+                let (base, id) = rest.rsplit_once('.').ok_or(
+                    "it ends like a directory that is set aside, but has no `.` and id before that",
+                )?;
+                let id = KafkaUuid::from_hex(id)
+                    .ok_or("what stands between its last `.` and its end is no id of 32 digits")?;
+                (base, stage(id))
+            }
+        };
+        let (topic, partition) =
+            base.rsplit_once('-').ok_or("it has no `-` between a topic and a partition")?;
+        if let Some(reason) = invalid_reason(topic) {
+            return Err(match topic {
+                "" => "there is no topic before its last `-`",
+                _ => reason,
+            });
+        }
+        let partition = number(partition)?;
+        Ok(Some(PartitionDir { topic: topic.to_owned(), partition, stage }))
+    }
+
+    /// Returns the name of the directory at another stage.
+    pub(crate) fn at(self, stage: Stage) -> PartitionDir {
+        PartitionDir { stage, ..self }
+    }
+}
+
+/// A partition's number: only as it is written, so that no two names are the same partition.
+fn number(text: &str) -> Result<u32, &'static str> {
+    let number: u32 = match text.parse() {
+        Ok(number) if number <= i32::MAX as u32 => number,
+        _ => return Err("what stands behind its last `-` is no number of a partition"),
+    };
+    let as_written = text.bytes().all(|b| b.is_ascii_digit())
+        && (number == 0 || !text.starts_with('0'))
+        && (number != 0 || text.len() == 1);
+    if as_written {
+        Ok(number)
+    } else {
+        Err("the number of its partition has a sign, or zeros before it")
+    }
+}
+
+/// The name of the directory. With `-delete` and `-stray` the topic is cut where that is more than
+/// 255 characters; a `-future` is not cut, as Kafka does not.
+impl fmt::Display for PartitionDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = format!("-{}{}", self.partition, self.stage.suffix());
+        let room = match self.stage {
+            Stage::Delete(_) | Stage::Stray(_) => MAX_DIR_CHARS.saturating_sub(rest.len()),
+            Stage::Current | Stage::Future(_) => self.topic.len(),
+        };
+        let topic = self.topic.get(..room).unwrap_or(&self.topic);
+        write!(f, "{topic}{rest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn a_stage() -> impl Strategy<Value = Stage> {
+        (0..4_usize, any::<[u8; 16]>()).prop_map(|(stage, id)| {
+            let id = KafkaUuid::from_bytes(id);
+            [Stage::Current, Stage::Delete(id), Stage::Stray(id), Stage::Future(id)][stage]
+        })
+    }
+
+    fn a_topic() -> impl Strategy<Value = String> {
+        let names = "[a-zA-Z0-9._-]{1,249}|[a-z.-]{1,8}|[a-z]{1,4}(-delete|-stray|-future|-0)";
+        names.prop_filter("a name", |name| check(name).is_ok())
+    }
+
+    proptest! {
+        #[test]
+        fn a_directory_is_what_its_name_says(
+            topic in a_topic(), partition in prop_oneof![0..20_u32, 0..=i32::MAX as u32], stage in a_stage(),
+        ) {
+            let dir = PartitionDir { topic: topic.clone(), partition, stage };
+            let name = dir.to_string();
+            let read = PartitionDir::parse(&name).unwrap().unwrap();
+            prop_assert_eq!((read.partition, read.stage), (partition, stage));
+            let cut = matches!(stage, Stage::Delete(_) | Stage::Stray(_)) && name.len() == 255;
+            prop_assert!(read.topic == topic || cut && topic.starts_with(&read.topic), "{}", name);
+            prop_assert_eq!(read.to_string(), name);
+        }
+
+        #[test]
+        fn a_name_that_is_taken_is_the_one_that_is_written(name in "\\PC{0,20}|[a-z.0+-]{1,12}|[a-z-]{1,4}-[0-9+]{1,12}|[a-z.-]{0,5}-[0-9]\\.[0-9a-fA-F]{31,33}-(delete|stray|future)") {
+            if let Ok(Some(dir)) = PartitionDir::parse(&name) {
+                prop_assert_eq!(dir.to_string(), name);
+                prop_assert!(check(&dir.topic).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_names_are_cut_for_the_stages_that_kafka_cuts() {
+        let id = KafkaUuid::from_bytes([0xAB; 16]);
+        let dir = PartitionDir::current(&"t".repeat(249), 12_345);
+        assert_eq!(dir.to_string().len(), 255);
+        let expected = format!("{}-12345.{}-delete", "t".repeat(209), "ab".repeat(16));
+        assert_eq!(dir.clone().at(Stage::Delete(id)).to_string(), expected);
+        assert_eq!(dir.clone().at(Stage::Stray(id)).to_string().len(), 255);
+        assert_eq!(dir.at(Stage::Future(id)).to_string().len(), 255 + 1 + 32 + 7);
+    }
+
+    #[test]
+    fn all_other_directories_are_refused() {
+        let id = "0123456789abcdef0123456789abcdef";
+        for name in [
+            "",
+            "-",
+            "-0",
+            "orders",
+            "orders-",
+            "orders-x",
+            "orders--",
+            "orders-01",
+            "orders-+1",
+            "orders-00",
+            "orders-2147483648",
+            "orders-99999999999999999999",
+            "lost+found",
+            ".git",
+            ".-0",
+            "..-0",
+            "or ders-0",
+            "b\u{fc}ro-0",
+            "orders-0-delete",
+            "orders-delete",
+            "orders-0.-delete",
+            "orders-0.12-delete",
+            &format!("orders-0.{id}x-delete"),
+            &format!("orders-0.{}-delete", id.to_uppercase()),
+            &format!("orders.{id}-stray"),
+            &format!("-0.{id}-future"),
+            &format!("orders-0.{id}-gone"),
+            &format!("orders-0.{id}"),
+            "__cluster_metadata",
+            &format!("{}-0", "t".repeat(250)),
+        ] {
+            assert!(PartitionDir::parse(name).is_err(), "{name}");
+        }
+        for name in
+            ["remote-log-index-cache", "__cluster_metadata-0", "__cluster_metadata-0.x-delete"]
+        {
+            assert_eq!(PartitionDir::parse(name), Ok(None), "{name}");
+        }
+        let id = "0123456789abcdef0123456789abcdef";
+        for name in ["a b-0", "orders-01", "-0", &format!("a b-0.{id}-delete")] {
+            assert!(is_like_partition(name), "{name}");
+        }
+        for name in ["lost+found", ".git", "@eaDir", "$RECYCLE.BIN", "my-photos", "a-", "x-delete"]
+        {
+            assert!(!is_like_partition(name), "{name}");
+        }
+        let found = PartitionDir::parse("a-b.c-7").unwrap();
+        assert_eq!(found, Some(PartitionDir::current("a-b.c", 7)));
+    }
+}

@@ -1,0 +1,107 @@
+//! The ids of producers: each is given out once, by the process that has the directory.
+//!
+//! Ids are reserved a thousand at a time. The file says, durably and before the first of them is
+//! given out, where the next thousand begins; a crash loses the rest of one. Without the file,
+//! they begin above all of a store that the logs know.
+//!
+//! A broker that takes over the directory, or one whose batches are copied here, gives out ids of
+//! its own, from 0 on. If a log knew another producer of the same id, it could take a new batch
+//! for one that it has, and never store it. So ids of a store begin where no broker ever comes.
+
+use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::fs::Dir;
+use crate::log::Log;
+use crate::store::java_properties;
+use crate::sync::Mutex;
+use crate::types::{FIRST_STORE_PRODUCER_ID, ProducerId};
+use std::sync::Arc;
+
+const FILE: &str = "producer-ids.properties";
+const NEXT: &str = "next.producer.id";
+const RESERVED: ProducerId = 1000;
+/// Half of those above the first: no store comes so far. What lies above was made up by a client,
+/// and must not move the next one to where there are none left.
+const LAST: ProducerId = FIRST_STORE_PRODUCER_ID + (FIRST_STORE_PRODUCER_ID >> 1);
+
+/// The producer ids that are reserved and not given out yet.
+#[derive(Debug)]
+pub(crate) struct ProducerIds {
+    dir: Arc<Dir>,
+    /// The next id, and where those that are reserved end. The first use reads the file.
+    reserved: Mutex<Option<(ProducerId, ProducerId)>>,
+}
+
+impl ProducerIds {
+    pub(crate) fn new(dir: &Arc<Dir>) -> ProducerIds {
+        ProducerIds { dir: Arc::clone(dir), reserved: Mutex::new(None) }
+    }
+
+    /// An id that was never given out.
+    pub(crate) fn next(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
+        // A listener may need an id, too.
+        self.dir.events.after(|| self.next_alone(logs))
+    }
+
+    fn next_alone(&self, logs: impl FnOnce() -> Vec<Log>) -> Result<ProducerId> {
+        let mut reserved = self.reserved.lock();
+        let (next, end) = match *reserved {
+            Some(known) => known,
+            None => {
+                let stored = self.read()?;
+                // A log may have been put here that another store has written.
+                let above = highest(&logs())?.map_or(0, |highest| highest.saturating_add(1));
+                let begin = stored.unwrap_or(0).max(above).max(FIRST_STORE_PRODUCER_ID);
+                (begin, begin)
+            }
+        };
+        let end = if next < end {
+            end
+        } else {
+            let end = next.saturating_add(RESERVED);
+            let text = java_properties::format([(NEXT, end.to_string().as_str())]);
+            // Out of the reserve on a full disk: a service that restarts there creates its producers first.
+            self.dir.replace(&self.dir.path.join(FILE), text.as_bytes())?;
+            self.dir.fill_reserve();
+            end
+        };
+        *reserved = Some((next.saturating_add(1), end));
+        Ok(next)
+    }
+
+    fn read(&self) -> Result<Option<ProducerId>> {
+        let path = self.dir.path.join(FILE);
+        let Some(bytes) = self.dir.read_small(&path, 4096)? else { return Ok(None) };
+        let read =
+            java_properties::parse(&java_properties::text(&bytes)).ok().and_then(|entries| {
+                entries
+                    .get(NEXT)?
+                    .parse()
+                    .ok()
+                    .filter(|next: &ProducerId| (0..=LAST).contains(next))
+            });
+        match read {
+            Some(next) => Ok(Some(next)),
+            None => Err(Error::Corrupt(Box::new(Corruption {
+                path,
+                position: 0,
+                offset: None,
+                reason: CorruptionKind::Malformed("it does not say which producer id is next"),
+            }))),
+        }
+    }
+}
+
+/// The highest id of a store that a log knows.
+fn highest(logs: &[Log]) -> Result<Option<ProducerId>> {
+    let mut highest = None;
+    for log in logs {
+        let known = match log.producers() {
+            Err(Error::Closed { .. } | Error::Poisoned { .. }) => continue,
+            known => known?,
+        };
+        let ids = known.iter().map(|state| state.producer_id);
+        let of_a_store = ids.filter(|id| (FIRST_STORE_PRODUCER_ID..LAST).contains(id));
+        highest = highest.max(of_a_store.max());
+    }
+    Ok(highest)
+}

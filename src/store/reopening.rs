@@ -1,0 +1,134 @@
+//! Opening one partition again, while the store and all other partitions are in use.
+//!
+//! ```text
+//!  1  its log is closed                   handles of it fail from here on; a producer keeps its records
+//!  2  its log is opened, as at a start    after a failed sync recovered as after a crash
+//!  3  the topic has the new log           producers, consumers and groups go on with it
+//! ```
+//!
+//! If the second step fails, the partition is offline, and says why.
+
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{CloseReason, Result, TopicError};
+use crate::log::{Log, LogConfig, OnCorruption};
+use crate::store::settings::TopicConfig;
+use crate::store::topic::{Slot, Topic};
+use crate::store::topic_properties::{Definition, State};
+use crate::store::topics::Store;
+
+impl Store {
+    /// Closes a partition and opens it again, and returns its new log.
+    ///
+    /// It is the way back for a partition that is [offline](TopicError::PartitionOffline), that
+    /// [stopped accepting writes](Error::Poisoned), or that was [closed](Log::close), and the way
+    /// to set damage aside that a reader found: with [`OnCorruption::Quarantine`] all of the
+    /// partition is read. With the other choices, opening looks as little as [`Log::open`] does,
+    /// so a partition that could be closed cleanly is not read.
+    ///
+    /// Earlier handles of the log, and readers and tails of it, fail with [`Error::Closed`].
+    /// Producers and consumers of the store continue with the new log: a record that waits to be
+    /// sent goes there, and a group needs no rebalance. A consumer keeps its position. If the new
+    /// log does not reach that far, or begins behind it, the consumer's
+    /// [`auto_offset_reset`](crate::ConsumerConfig::auto_offset_reset) decides, as after any
+    /// truncation or deletion. A send that was being written when the log failed reports that
+    /// failure. Other partitions stay in use meanwhile.
+    ///
+    /// A [`Tail`](crate::Tail) does not continue: take a new one from the log that this returns.
+    ///
+    /// A partition of `__consumer_offsets` may still have offsets of a topic that was
+    /// [deleted](Store::delete_topic) while it was offline.
+    ///
+    /// ```
+    /// use annals::{OnCorruption, Store, StoreConfig, TopicConfig};
+    ///
+    /// let store = Store::in_memory(StoreConfig::default())?;
+    /// let orders = store.create_topic("orders", TopicConfig::default().partitions(3))?;
+    /// for partition in orders.unavailable_partitions().into_keys() {
+    ///     store.reopen_partition("orders", partition, OnCorruption::Quarantine)?;
+    /// }
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::Unknown`], [`TopicError::UnknownPartition`], [`Error::StoreClosed`].
+    /// - [`TopicError::MissingPartition`], [`TopicError::PartitionElsewhere`] while its directory
+    ///   is not there. Nothing was changed.
+    /// - What is wrong with it, as [`Log::open`] says. The partition is offline until a later call
+    ///   succeeds.
+    pub fn reopen_partition(
+        &self,
+        topic: &str,
+        partition: u32,
+        on_corruption: OnCorruption,
+    ) -> Result<Log> {
+        self.shared().change(|| self.reopen(topic, partition, on_corruption))
+    }
+
+    fn reopen(&self, topic: &str, partition: u32, on_corruption: OnCorruption) -> Result<Log> {
+        let shared = self.shared();
+        let found = self.topic(topic)?;
+        found.check_has(partition)?;
+        let before = found.partition(partition);
+        if !shared.directory.is_there(topic, partition)? {
+            before?;
+            let (topic, partitions) = (topic.to_owned(), found.partition_count());
+            return Err(TopicError::MissingPartition { topic, partition, partitions }.into());
+        }
+        let config = self.config_to_reopen(&found, partition)?;
+        let log = config.apply(&shared.config.log)?.on_corruption(on_corruption);
+        let was_open = before.is_ok();
+        if let Ok(before) = before {
+            // However that ends, it is closed. What it could not make durable, the opening finds
+            // or misses.
+            before.close_with_others(CloseReason::Reopened).ok();
+        }
+        let opened = self.open_again(&found, partition, &log);
+        match &opened {
+            Ok(log) => {
+                found.set_config(config);
+                found.set_slot(partition, Slot::Open(log.clone()));
+            }
+            Err(error) if was_open => {
+                let offline = self.set_offline(topic, partition, error);
+                found.set_slot(partition, offline);
+            }
+            Err(error) => found.set_slot(partition, Slot::offline(error)),
+        }
+        shared.note_change();
+        let log = opened?;
+        self.maintain_new(std::slice::from_ref(&log))?;
+        Ok(log)
+    }
+
+    /// How its topic is set up, if it can be opened.
+    fn config_to_reopen(&self, topic: &Topic, partition: u32) -> Result<TopicConfig> {
+        let directory = &self.shared().directory;
+        match directory.definition(topic.name())? {
+            Some(Definition { state: State::Deleting, .. }) => {
+                let reason =
+                    "its topic was being deleted: open the store again to finish that".to_owned();
+                let path = directory.path_of(topic.name(), partition);
+                Err(TopicError::InvalidDirectory { path, reason }.into())
+            }
+            Some(definition) => Ok(definition.config.partitions(topic.partition_count())),
+            None => Ok(topic.config()),
+        }
+    }
+
+    /// Opens the log of a partition that is closed, and makes durable what that found.
+    fn open_again(&self, topic: &Topic, partition: u32, config: &LogConfig) -> Result<Log> {
+        let (checkpoints, id) = (&self.shared().checkpoints, self.known_id(topic)?);
+        let keys = [(topic.name().to_owned(), partition.cast_signed())];
+        checkpoints.hold_all(&keys);
+        let opened = self.open_partition(topic.name(), partition, id, config);
+        let released = checkpoints.release(&keys);
+        let (log, from_beside) = opened?;
+        released?;
+        if from_beside {
+            log.remove_own_checkpoints()?;
+        }
+        Ok(log)
+    }
+}

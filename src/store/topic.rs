@@ -1,0 +1,257 @@
+//! The handle of a topic of a store.
+
+use crate::error::{Error, ErrorKind, Result, TopicError};
+use crate::log::Log;
+use crate::store::settings::TopicConfig;
+use crate::sync::RwLock;
+use crate::topic_name;
+use crate::uuid::TopicId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A topic: a name for a number of [logs](Log), its partitions.
+///
+/// Clones are handles to the same topic, and all of them see its changes.
+#[derive(Clone)]
+pub struct Topic {
+    shared: Arc<TopicShared>,
+}
+
+/// The state of a partition in its store.
+#[derive(Debug, Clone)]
+pub(crate) enum Slot {
+    Open(Log),
+    /// It could not be opened.
+    Offline {
+        kind: ErrorKind,
+        reason: Arc<str>,
+    },
+    /// It is on another disk.
+    Elsewhere,
+}
+
+impl Slot {
+    pub(crate) fn offline(error: &Error) -> Slot {
+        Slot::Offline { kind: error.kind(), reason: error.to_string().into() }
+    }
+
+    fn log(&self) -> Option<&Log> {
+        if let Slot::Open(log) = self { Some(log) } else { None }
+    }
+}
+
+/// The partitions of a topic.
+#[derive(Debug, Clone)]
+struct Partitions {
+    all: Arc<[Slot]>,
+    /// The open ones among them.
+    open: Arc<[Log]>,
+}
+
+impl Partitions {
+    fn new(all: Vec<Slot>) -> Partitions {
+        Partitions { open: all.iter().filter_map(Slot::log).cloned().collect(), all: all.into() }
+    }
+}
+
+/// The state that all handles of a topic share.
+pub(crate) struct TopicShared {
+    pub(crate) name: Arc<str>,
+    /// Leaf locks, held to take or store a value or a pointer.
+    id: RwLock<TopicId>,
+    partitions: RwLock<Partitions>,
+    config: RwLock<Arc<TopicConfig>>,
+}
+
+impl TopicShared {
+    pub(crate) fn new(
+        name: Arc<str>,
+        id: TopicId,
+        partitions: Vec<Slot>,
+        config: TopicConfig,
+    ) -> TopicShared {
+        TopicShared {
+            name,
+            id: RwLock::new(id),
+            partitions: RwLock::new(Partitions::new(partitions)),
+            config: RwLock::new(Arc::new(config)),
+        }
+    }
+
+    /// Returns the open partitions.
+    pub(crate) fn partitions(&self) -> Arc<[Log]> {
+        Arc::clone(&self.partitions.read().open)
+    }
+
+    /// Returns all partitions, in the order of their numbers.
+    pub(crate) fn slots(&self) -> Arc<[Slot]> {
+        Arc::clone(&self.partitions.read().all)
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
+    }
+}
+
+impl Topic {
+    pub(crate) fn new(shared: &Arc<TopicShared>) -> Topic {
+        Topic { shared: Arc::clone(shared) }
+    }
+
+    /// Returns the name of the topic.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Returns the id of the topic. If you delete the topic and create one with the same name, the
+    /// new topic has another id. The id is zero while all partitions are offline because it could
+    /// not be read.
+    #[must_use]
+    pub fn id(&self) -> TopicId {
+        *self.shared.id.read()
+    }
+
+    /// Sets the id, which could not be read when the store was opened.
+    pub(crate) fn set_id(&self, id: TopicId) {
+        *self.shared.id.write() = id;
+    }
+
+    /// Returns whether the topic is internal to the store or a broker, such as
+    /// `__consumer_offsets`.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        topic_name::is_internal(self.name())
+    }
+
+    /// Returns the number of partitions, including partitions that are offline or elsewhere.
+    ///
+    /// If a broker created the topic and some of its partitions are elsewhere, only the cluster
+    /// knows how many there are. The number is then one more than the highest partition number in
+    /// the directory.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.shared.partitions.read().all.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns a partition by its number. Once the store is closed, or the topic deleted, that log
+    /// is closed.
+    ///
+    /// # Errors
+    ///
+    /// - [`TopicError::UnknownPartition`] if the topic has no partition of that number.
+    /// - [`TopicError::PartitionOffline`] if it could not be opened;
+    ///   [`Store::reopen_partition`](crate::Store::reopen_partition) tries again.
+    /// - [`TopicError::PartitionElsewhere`] if it is on another disk.
+    pub fn partition(&self, number: u32) -> Result<Log> {
+        let slots = self.shared.slots();
+        match slots.get(number as usize) {
+            Some(Slot::Open(log)) => Ok(log.clone()),
+            _ => Err(self.unavailable(&slots, number).into()),
+        }
+    }
+
+    /// Returns why a partition cannot be used.
+    fn unavailable(&self, slots: &[Slot], partition: u32) -> TopicError {
+        let topic = self.name().to_owned();
+        match slots.get(partition as usize) {
+            Some(Slot::Offline { kind, reason }) => {
+                let (kind, reason) = (*kind, reason.to_string());
+                TopicError::PartitionOffline { topic, partition, kind, reason }
+            }
+            Some(Slot::Open(_) | Slot::Elsewhere) => {
+                TopicError::PartitionElsewhere { topic, partition }
+            }
+            None => {
+                TopicError::UnknownPartition { topic, partition, partitions: slots.len() as u32 }
+            }
+        }
+    }
+
+    /// Returns the partitions that can be used, in the order of their numbers.
+    ///
+    /// These are all partitions, so that each one's index is its number, unless some are
+    /// [unavailable](Topic::unavailable_partitions).
+    #[must_use]
+    pub fn partitions(&self) -> Arc<[Log]> {
+        self.shared.partitions()
+    }
+
+    /// Returns the partitions that cannot be used, by their numbers, each with its reason: it is
+    /// [offline](TopicError::PartitionOffline) or [elsewhere](TopicError::PartitionElsewhere).
+    #[must_use]
+    pub fn unavailable_partitions(&self) -> BTreeMap<u32, TopicError> {
+        let slots = self.shared.slots();
+        let closed = (0..).zip(slots.iter()).filter(|(_, slot)| slot.log().is_none());
+        closed.map(|(number, _)| (number, self.unavailable(&slots, number))).collect()
+    }
+
+    /// Returns the partitions that can be used, with their numbers.
+    pub(crate) fn numbered(&self) -> Vec<(u32, Log)> {
+        let slots = self.shared.slots();
+        (0..).zip(slots.iter()).filter_map(|(n, slot)| Some((n, slot.log()?.clone()))).collect()
+    }
+
+    pub(crate) fn slots(&self) -> Arc<[Slot]> {
+        self.shared.slots()
+    }
+
+    /// Fails if the topic has no partition of that number, here or elsewhere.
+    pub(crate) fn check_has(&self, number: u32) -> Result<()> {
+        let slots = self.shared.slots();
+        if (number as usize) < slots.len() {
+            return Ok(());
+        }
+        Err(self.unavailable(&slots, number).into())
+    }
+
+    /// Returns whether some of its partitions are on other disks.
+    pub(crate) fn is_spread(&self) -> bool {
+        self.shared.slots().iter().any(|slot| matches!(slot, Slot::Elsewhere))
+    }
+
+    /// Fails if some of its partitions are on other disks.
+    pub(crate) fn check_whole(&self, reason: &'static str) -> Result<()> {
+        if self.is_spread() {
+            return Err(TopicError::Spread { topic: self.name().to_owned(), reason }.into());
+        }
+        Ok(())
+    }
+
+    /// Adds partitions. The caller holds the lock of changes.
+    pub(crate) fn grow(&self, added: Vec<Log>, config: TopicConfig) {
+        let added = added.into_iter().map(Slot::Open);
+        let all: Vec<Slot> = self.shared.slots().iter().cloned().chain(added).collect();
+        self.set_config(config);
+        *self.shared.partitions.write() = Partitions::new(all);
+    }
+
+    /// Sets the state of a partition. The caller holds the lock of changes.
+    pub(crate) fn set_slot(&self, number: u32, slot: Slot) {
+        let mut all: Vec<Slot> = self.shared.slots().to_vec();
+        if let Some(known) = all.get_mut(number as usize) {
+            *known = slot;
+        }
+        *self.shared.partitions.write() = Partitions::new(all);
+    }
+
+    pub(crate) fn set_config(&self, config: TopicConfig) {
+        *self.shared.config.write() = Arc::new(config);
+    }
+
+    /// Returns the present settings of the topic.
+    #[must_use]
+    pub fn config(&self) -> TopicConfig {
+        TopicConfig::clone(&self.shared.config())
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic")
+            .field("name", &self.name())
+            .field("partitions", &self.partition_count())
+            .finish()
+    }
+}

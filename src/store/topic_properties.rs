@@ -1,0 +1,155 @@
+//! The definition of a topic, stored beside the segments of its first partition.
+//!
+//! A broker knows from its controller how many partitions a topic has and how it is set up. Here a
+//! file tells, in the directory of partition 0: it comes and goes with the topic, and brokers pay
+//! no attention to it.
+//!
+//! ```text
+//!  partitions=8
+//!  retention.ms=3600000
+//!  state=creating            while partitions are being made; `deleting` while they are being removed
+//!  topic.id=<22 characters>  while partitions are being made: the id that all of them get
+//! ```
+//!
+//! A topic is made, or grows, with the write of that file, and is deleted with it: what a crash
+//! leaves undone of the rest is done when the store is opened.
+
+use crate::checkpoint::TOPIC_PROPERTIES;
+use crate::error::{Corruption, CorruptionKind, Error, Result};
+use crate::fs::Dir;
+use crate::store::java_properties;
+use crate::store::settings::TopicConfig;
+use crate::uuid::TopicId;
+use std::path::Path;
+
+/// The largest file that is read.
+const LARGEST_FILE_BYTES: u64 = 1 << 20;
+
+const PARTITIONS: &str = "partitions";
+const STATE: &str = "state";
+const ID: &str = "topic.id";
+
+/// The state of a topic: settled, or being created or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum State {
+    #[default]
+    Settled,
+    /// Partitions are to be made, with this id. Files of earlier versions do not tell it.
+    Creating(Option<TopicId>),
+    /// All are to be removed.
+    Deleting,
+}
+
+impl State {
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            State::Settled => None,
+            State::Creating(_) => Some("creating"),
+            State::Deleting => Some("deleting"),
+        }
+    }
+}
+
+/// A topic, as it is written down.
+#[derive(Debug, Clone)]
+pub(crate) struct Definition {
+    pub(crate) config: TopicConfig,
+    pub(crate) state: State,
+}
+
+impl Definition {
+    /// Reads what is written down in the directory of a topic's first partition; `None` where a
+    /// broker made the topic.
+    pub(crate) fn read(dir: &Dir, first: &Path) -> Result<Option<Definition>> {
+        let path = first.join(TOPIC_PROPERTIES);
+        let Some(bytes) = dir.read_small(&path, LARGEST_FILE_BYTES)? else { return Ok(None) };
+        Definition::parse(&bytes).map(Some).map_err(|reason| {
+            // What it says decides what is deleted: it is not guessed at.
+            Error::Corrupt(Box::new(Corruption {
+                path,
+                position: 0,
+                offset: None,
+                reason: CorruptionKind::Malformed(reason),
+            }))
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Definition, &'static str> {
+        let mut entries = java_properties::parse(&java_properties::text(bytes))?;
+        let partitions =
+            entries.remove(PARTITIONS).ok_or("it does not say how many partitions there are")?;
+        let partitions = partitions.parse().map_err(|_| "its number of partitions is none")?;
+        let id = entries.remove(ID).map(|id| id.parse().map_err(|_| "its `topic.id` is no id"));
+        let id = id.transpose()?;
+        let state = match entries.remove(STATE).as_deref() {
+            None => State::Settled,
+            name => [State::Creating(id), State::Deleting]
+                .into_iter()
+                .find(|state| state.name() == name)
+                .ok_or("its state is none that a topic can be in")?,
+        };
+        let mut config = TopicConfig::default().partitions(partitions);
+        for (key, value) in &entries {
+            config = config
+                .set(key, value)
+                .map_err(|_| "a setting is unknown, or has a value that it cannot have")?;
+        }
+        Ok(Definition { config, state })
+    }
+
+    fn format(&self) -> String {
+        let partitions = self.config.partitions.to_string();
+        let state = self.state.name().map(|name| (STATE, name));
+        let id = match self.state {
+            State::Creating(id) => id.map(|id| id.to_string()),
+            State::Settled | State::Deleting => None,
+        };
+        let id = id.as_deref().map(|id| (ID, id));
+        let own = [(PARTITIONS, partitions.as_str())].into_iter().chain(state).chain(id);
+        let settings = self.config.overrides().map(|(key, value)| -> (&str, &str) { (key, value) });
+        java_properties::format(own.chain(settings))
+    }
+
+    /// Writes it down, durably. A topic that is being made does not take the room that others may
+    /// need to be deleted.
+    pub(crate) fn write(&self, dir: &Dir) -> Result<()> {
+        let path = dir.path.join(TOPIC_PROPERTIES);
+        match self.state {
+            State::Creating(_) => dir.replace_if_room(&path, self.format().as_bytes()),
+            State::Settled | State::Deleting => dir.replace(&path, self.format().as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_read_as_it_was_written() {
+        let creating = [None, Some(TopicId::random())].map(State::Creating);
+        for state in creating.into_iter().chain([State::Settled, State::Deleting]) {
+            let config = TopicConfig::default().partitions(8).set("retention.ms", "-1").unwrap();
+            let written = Definition { config, state }.format();
+            let read = Definition::parse(written.as_bytes()).unwrap();
+            assert_eq!((read.config.partitions, read.state), (8, state));
+            assert_eq!(read.config.overrides().collect::<Vec<_>>(), [("retention.ms", "-1")]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_guessed_at() {
+        for text in [
+            "",
+            "retention.ms=1",
+            "partitions=x",
+            "partitions=-1",
+            "partitions=1\nstate=gone",
+            "partitions=1\nstate=creating\ntopic.id=x",
+            "partitions=1\nretention.ms=soon",
+            "partitions=1\nretention.millis=1",
+        ] {
+            assert!(Definition::parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}
