@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::fs::{FileView, OpenMode};
+use crate::fs::{FileView, OPEN, OpenMode};
 use crate::record::BatchHeader;
 use crate::segment::SegmentDir;
 use crate::segment::index::Indexes;
@@ -98,6 +98,21 @@ impl SegmentDir {
             Ok(Ok(FileView::from_vec(bytes)))
         };
         view().map_err(|e| Error::io("read", &path, e))
+    }
+
+    /// Syncs the index files and the snapshot of a sealed segment, because the recovery point
+    /// covers them as well as the log.
+    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
+            let path = self.path_of(SegmentFile::live(base, kind));
+            let file = match self.fs.open(&path, OpenMode::ReadWrite) {
+                // It is rebuilt when it is needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| Error::io(OPEN, &path, e))?,
+            };
+            file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
+        }
+        Ok(())
     }
 
     /// Replaces both index files, in one step each. A reader of the old files keeps them.

@@ -52,7 +52,7 @@ pub(crate) fn lost_since_close(
 }
 
 /// Returns the damage of a segment whose valid part ends too early.
-pub(crate) fn damage(
+pub(crate) fn damage_at_end(
     dir: &SegmentDir,
     base: Offset,
     found: &Recovered,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// When damage is what a crash leaves, and so recovery's to cut.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Explained {
+pub(crate) struct CrashContext {
     /// Everything below was flushed: no crash touches it.
     pub(crate) recovery_point: Offset,
     pub(crate) lost_power: bool,
@@ -64,7 +64,7 @@ impl DamagedSegment {
         dir: &SegmentDir,
         base: Offset,
         next: Option<Offset>,
-        explained: Explained,
+        explained: CrashContext,
     ) -> Result<Option<DamagedSegment>> {
         let path = dir.path_of(SegmentFile::live(base, Kind::Log));
         let file = dir.open_log(base)?;
@@ -138,7 +138,7 @@ fn find_holes(
     file: &Arc<dyn File>,
     base: Offset,
     next: Option<Offset>,
-    explained: Explained,
+    explained: CrashContext,
 ) -> Result<Vec<Hole>, Unreadable> {
     let end = file.len()?;
     let limit = next.unwrap_or(Offset::MAX).min(base.saturating_add(SPAN));

@@ -38,13 +38,13 @@
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
-use crate::log::files::losses::damage;
-use crate::log::open::Opening;
+use crate::log::files::losses::damage_at_end;
+use crate::log::open::Opener;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
 use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
@@ -68,7 +68,7 @@ fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
-impl Opening {
+impl Opener {
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
         let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
@@ -107,7 +107,7 @@ impl Opening {
         listing: &Listing,
         recovery_point: Offset,
         start: Offset,
-        replay: &mut Replay,
+        replay: &mut ProducerReplay,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
         let first = first_read(&logs, recovery_point);
@@ -125,7 +125,7 @@ impl Opening {
             self.recovery.scanned_bytes = scanned;
             let whole = self.is_whole(&found, next);
             if !whole || (next.is_none() && found.end < owed) {
-                self.judge(*base, &found, next, owed)?;
+                self.check_truncatable(*base, &found, next, owed)?;
             }
             self.check_start(*base, &found, end_before.replace(found.end))?;
             if whole && self.keeps_gaps() {
@@ -137,7 +137,7 @@ impl Opening {
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
-                self.trust(*base)?;
+                self.sync_segment(*base)?;
                 continue;
             }
             last = Some((*base, found));
@@ -148,7 +148,7 @@ impl Opening {
                 self.cover(base, &mut found, Some(recovery_point))?;
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(base, &found.indexes)?;
-                self.trust(base)?;
+                self.sync_segment(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
                 let writer = begin_segment(
@@ -172,7 +172,7 @@ impl Opening {
             }
             None => self.begin_log(start, recovery_point)?,
         };
-        self.trust(writer.segment.base)?;
+        self.sync_segment(writer.segment.base)?;
         self.sync_dir()?;
         Ok((writer, sealed, end))
     }
@@ -269,7 +269,7 @@ impl Opening {
     }
 
     /// Decides whether what follows the valid part of a segment may be cut off.
-    fn judge(
+    fn check_truncatable(
         &self,
         base: Offset,
         found: &Recovered,
@@ -294,7 +294,7 @@ impl Opening {
         }
         let gap = next.filter(|_| matches!(found.tail, SegmentTail::Clean));
         gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
-        Err(damage(&self.dir, base, found, next, recovery_point))
+        Err(damage_at_end(&self.dir, base, found, next, recovery_point))
     }
 
     /// Fails for a file without a batch that does not begin at the end of the log before it,
@@ -340,7 +340,7 @@ impl Opening {
     /// The start is stored before anything below it goes, and that of a log which begins elsewhere
     /// before a recovery point of ours is. So behind the start, nothing is missing that was not
     /// lost: with the power, if it was not synced.
-    pub(crate) fn settle_front(
+    pub(crate) fn check_front(
         &mut self,
         listing: &Listing,
         start: Offset,
