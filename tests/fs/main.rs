@@ -1,4 +1,11 @@
 //! The file systems: one suite that all three pass, then what is special to each.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod contract;
 mod crash;

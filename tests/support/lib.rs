@@ -5,7 +5,7 @@ pub mod images;
 pub mod keyed;
 pub mod memory;
 pub mod process;
-#[allow(dead_code)]
+#[allow(dead_code, clippy::should_implement_trait)]
 #[path = "../../src/random.rs"]
 mod random;
 pub mod sim;
