@@ -26,14 +26,6 @@ fn read(fs: &dyn Fs, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The names in a directory, sorted.
-fn names(fs: &dyn Fs, dir: impl AsRef<Path>) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs.list(dir.as_ref()).unwrap().into_iter().map(|entry| entry.name).collect();
-    names.sort();
-    names
-}
-
 /// The kind of error a call must end in.
 #[track_caller]
 fn kind<T>(result: io::Result<T>) -> io::ErrorKind {
