@@ -358,7 +358,7 @@ fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     outcome
 }
 
-/// CorruptionKind that is none must not be reported.
+/// Damage that is none must not be reported.
 fn verify(log: &Log) -> Result<()> {
     match log.verify()?.into_iter().next() {
         Some(damage) => Err(Error::Corrupt(Box::new(damage))),
