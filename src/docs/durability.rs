@@ -122,9 +122,9 @@
 //! A full disk can always be opened and emptied, without a free byte and without a free inode. A
 //! call that frees room has to write a little first: the new start of the log, or that a topic is
 //! to be deleted. So each directory that is open for writing keeps a *reserve*: four files of real
-//! bytes, 4 KiB each, or as large as the largest checkpoint. The logs of a store share the
-//! reserve of its data directory. If there is no room for a small file, the log overwrites one of
-//! the four in place and renames it. It creates a new one as soon as there is room.
+//! bytes, 4 KiB each, or as large as the largest checkpoint. The logs of a store share the reserve
+//! of its data directory. If there is no room for a small file, the log overwrites one of the four
+//! in place and renames it. It creates a new one as soon as there is room.
 //!
 //! | call, on a full disk | what happens |
 //! |---|---|
@@ -143,8 +143,8 @@
 //! A directory that was already full when it was first opened has no reserve. There,
 //! `delete_before` and `maintain` remove segments one by one from the start of the log, each
 //! durably, until there is room to record the new start; the other calls fail and change nothing.
-//! Before it removes the first segment, the log makes the two lines of its recovery point differ by
-//! one, which needs no room: then no opening regards the segments as lost.
+//! Before it removes the first segment, the log makes the two lines of its recovery point differ
+//! by one, which needs no room: then no opening regards the segments as lost.
 //!
 //! On xfs, a used reserve is created again only when a few hundred KiB are free, because xfs
 //! creates no file without room for a whole chunk of inodes: until one of them has freed that
@@ -394,16 +394,16 @@
 //! 4. It reads the recovery point and the log's start. Each value stands twice in its file,
 //!    because no checksum covers it: if the two lines differ, the value is malformed. A malformed
 //!    recovery point counts as 0. If its lines differ by one, the lower one counts, and the start
-//!    may be missing in its file, for lack of room on [a full disk](#a-full-disk). A malformed start
-//!    is an error, because deleted records would reappear without it: restore the file, or remove it
-//!    if those records may reappear. Segments wholly below the start are left from an interrupted
-//!    deletion; it removes them.
-//!    After an unclean end, the first segment must not begin above the start. If it does, the
-//!    segments before it were lost, and opening fails: each deletion stores the start before it
-//!    removes a segment, and an opening stores where the log of a broker begins. This needs a
-//!    known recovery point. If you removed the file with the start, the start counts as 0; then
-//!    open the log once with [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
-//!    The same is true of a copy whose files were taken while the log was open.
+//!    may be missing in its file, for lack of room on [a full disk](#a-full-disk). A malformed
+//!    start is an error, because deleted records would reappear without it: restore the file, or
+//!    remove it if those records may reappear. Segments wholly below the start are left from an
+//!    interrupted deletion; it removes them. After an unclean end, the first segment must not
+//!    begin above the start. If it does, the segments before it were lost, and opening fails: each
+//!    deletion stores the start before it removes a segment, and an opening stores where the log
+//!    of a broker begins. This needs a known recovery point. If you removed the file with the
+//!    start, the start counts as 0; then open the log once with
+//!    [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine). The same is true of a copy
+//!    whose files were taken while the log was open.
 //! 5. It looks at the last files that have the name of a segment and hold no batch. A roll leaves
 //!    such a file where the log ends. One that begins further up is a *stray*, unless something
 //!    shows that the offsets below it were given out:
@@ -412,8 +412,8 @@
 //!      Each roll and each close writes a snapshot;
 //!    - the file begins with a batch that was cut short;
 //!    - it is empty or has only zeros, and the log may have been compacted, as the log of a broker
-//!      may, or the segment before it is damaged at its end. A broker can roll a compacted log, and
-//!      then remove the last batches of the part before.
+//!      may, or the segment before it is damaged at its end. A broker can roll a compacted log,
+//!      and then remove the last batches of the part before.
 //!
 //!    A file with bytes that begin no batch is a stray in a compacted log, too, if nothing in the
 //!    first item reaches its offset. For a stray, opening fails before it changes anything, and
@@ -422,10 +422,10 @@
 //!    [`Truncate`](crate::OnCorruption::Truncate) removes it; the log then ends where its records
 //!    end. With `Quarantine`, opening finds all damage before it moves any.
 //!
-//!    Then it reads the marker of a clean shutdown. If the marker describes the last segment as it is,
-//!    no batch is read, and the marker is removed last, when nothing else can fail. If not, the
-//!    marker is removed now, and opening continues as after a crash. The removal is synced. A log
-//!    that has no segment and never had a record is new: there is nothing to recover.
+//!    Then it reads the marker of a clean shutdown. If the marker describes the last segment as it
+//!    is, no batch is read, and the marker is removed last, when nothing else can fail. If not,
+//!    the marker is removed now, and opening continues as after a crash. The removal is synced. A
+//!    log that has no segment and never had a record is new: there is nothing to recover.
 //! 6. The scan begins in the segment that holds the recovery point. Below that point it uses the
 //!    stored indexes to find the way, if they agree with the log; otherwise it begins at the
 //!    segment's first byte. It reads every batch from there on and checks its length, magic and
@@ -480,8 +480,8 @@
 //! truncates there too, as Kafka does. With
 //! [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine), it moves the damaged bytes to
 //! files beside the segments and keeps everything sound before and after them.
-//! [`Log::recovery`](crate::Log::recovery) and [`Event::TailTruncated`](crate::Event::TailTruncated) tell how
-//! much was truncated, and where.
+//! [`Log::recovery`](crate::Log::recovery) and
+//! [`Event::TailTruncated`](crate::Event::TailTruncated) tell how much was truncated, and where.
 //!
 //! # What opening a store does
 //!
@@ -499,8 +499,8 @@
 //! 4. It removes what is left of deleted partitions: the directories with a name like
 //!    `orders-0.<32 digits>-delete` that are empty or hold a file of a log. Then it looks at each
 //!    topic, by the `topic.properties` of its partition 0. If two topics have one id, opening
-//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the
-//!    topic was being created, it creates the partitions that are missing. For any other topic, a
+//!    fails, because one is a copy. If the topic was being deleted, it deletes it. If the topic
+//!    was being created, it creates the partitions that are missing. For any other topic, a
 //!    missing partition is an error. An empty directory that only has [the
 //!    name](super::format#a-directory-of-topics) of a partition is left alone.
 //! 5. It opens the logs, [several at once](crate::StoreConfig::recovery_threads), each as
@@ -528,10 +528,10 @@
 //! present boot id is written to `.lock` only when recovery is complete. So an opening that fails,
 //! at whatever step, leaves the answer to the next one. It also leaves the marker of a clean
 //! shutdown, unless a log is not as the marker describes it: then the log was changed since, and
-//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or with an
-//! empty one, as a broker leaves it, counts as one whose process died. If a full disk has no room
-//! for the content of a new `.lock`, the file gets its length only, and the next opening counts as
-//! after a loss of power.
+//! the next opening recovers it as after a crash, as this one did. A directory without `.lock`, or
+//! with an empty one, as a broker leaves it, counts as one whose process died. If a full disk has
+//! no room for the content of a new `.lock`, the file gets its length only, and the next opening
+//! counts as after a loss of power.
 //!
 //! # How much is read
 //!

@@ -446,9 +446,9 @@
 //! **Lines that stand twice.** No checksum covers a checkpoint, and one wrong digit in it could
 //! delete records or keep them for ever. So each log has two equal lines in each of these files,
 //! and if they differ, both are ignored. One exception: two recovery points that differ by one
-//! count as the lower one, and say that the start may be missing in its file
-//! ([on a full disk](super::durability#a-full-disk)). A broker writes one line, which shows that
-//! it had the log last. It reads both, and takes the second.
+//! count as the lower one, and say that the start may be missing in its file ([on a full
+//! disk](super::durability#a-full-disk)). A broker writes one line, which shows that it had the
+//! log last. It reads both, and takes the second.
 //!
 //! **`.kafka_cleanshutdown`** has a member `logs`: the name of each log's directory, with the
 //! members listed above and a checksum of their own. A log that is missing in it, or differs from

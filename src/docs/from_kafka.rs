@@ -427,9 +427,8 @@
 //! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the
 //! directory.
 //!
-//! The test `broker_takes_over_and_returns_store` (`tests/kafka/broker.rs`) does these
-//! steps with Kafka 4.1, with its producers, its groups and its settings, there, back, and there
-//! again.
+//! The test `broker_takes_over_and_returns_store` (`tests/kafka/broker.rs`) does these steps with
+//! Kafka 4.1, with its producers, its groups and its settings, there, back, and there again.
 //!
 //! The files of the directory:
 //!
@@ -443,5 +442,5 @@
 //! | `topic.properties`, `producer-ids.properties`, `….recent` | files of the store; brokers ignore them | stay, for the way back |
 //!
 //! [`format`](mod@super::format#a-directory-of-topics) describes every byte of them. The tests in
-//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and compact the
-//! logs written here, and the reverse.
+//! `tests/kafka/agreement.rs` check, log by log, that Kafka's own classes read, continue and
+//! compact the logs written here, and the reverse.
