@@ -276,6 +276,13 @@ impl EventSink {
         (done, events)
     }
 
+    /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a listener
+    /// there are none to hold back, and an append pays nothing.
+    #[inline(always)]
+    pub(crate) fn hold_own<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
+        if self.listener.is_none() { (work(), Vec::new()) } else { self.hold(work) }
+    }
+
     /// Does work that takes and releases locks, and delivers its events afterwards.
     pub(crate) fn after<T>(&self, work: impl FnOnce() -> T) -> T {
         let (done, events) = self.hold(work);
