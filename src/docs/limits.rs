@@ -154,4 +154,4 @@
 //! - Tiered storage.
 //! - Encryption.
 //! - Replication, and everything that [a broker has for a
-//!   network](super::from_kafka#what-is-not-there-and-why).
+//!   network](super::from_kafka#what-is-not-here-and-why).
