@@ -1,8 +1,8 @@
-//! A day of topics, producers, groups and consumers that come and go, on a clock that is moved by hand: memory,
-//! descriptors, files and bytes on disk follow what lives, and not what has lived.
+//! A day of topics, producers, groups and consumers that come and go, on a clock that is moved by
+//! hand: memory, descriptors, files and bytes on disk follow what lives, and not what has lived.
 //!
-//! `ANNALS_CHURN_ROUNDS=20000 cargo test --all-features --test client churn -- --nocapture` makes a longer day, and prints
-//! the figures of each tenth of it.
+//! `ANNALS_CHURN_ROUNDS=20000 cargo test --all-features --test client churn -- --nocapture` makes
+//! a longer day, and prints the figures of each tenth of it.
 
 use annals::*;
 use std::path::Path;
@@ -79,7 +79,8 @@ impl Day {
         Day { store, clock, producer, consumer }
     }
 
-    /// A request, its answer by way of a topic and a group of its own, and a producer that is used once.
+    /// A request, its answer by way of a topic and a group of its own, and a producer that is used
+    /// once.
     fn round(&mut self, n: u64, step: Duration) {
         let (reply, group) = (format!("reply-{n}"), format!("group-{n}"));
         self.store.create_topic(&reply, TopicConfig::default()).unwrap();

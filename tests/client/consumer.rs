@@ -175,7 +175,8 @@ fn position_resets_when_records_are_deleted() {
     assert_eq!(early.position(&names[0]).unwrap(), 9);
 }
 
-/// One that chose its partitions hears of it when their topic goes. In the next of its name it begins anew.
+/// One that chose its partitions hears of it when their topic goes. In the next of its name it
+/// begins anew.
 #[test]
 fn consumer_restarts_when_topic_is_recreated() {
     let World { store, .. } = world();

@@ -176,7 +176,8 @@ fn committed(store: &Store, topic: &str) -> BTreeMap<u32, u64> {
     offsets.map(|(at, offset)| (at.partition, offset.committed.offset)).collect()
 }
 
-/// What was committed for a topic is not for another that gets its name, whoever else the group has it for.
+/// What was committed for a topic is not for another that gets its name, whoever else the group
+/// has it for.
 #[test]
 fn recreated_topic_starts_without_offsets() {
     for polls_between in [true, false] {
@@ -210,7 +211,8 @@ fn recreated_topic_starts_without_offsets() {
     }
 }
 
-/// Who has read a topic that is gone cannot say so any more: that would hold for the next of its name.
+/// Who has read a topic that is gone cannot say so any more: that would hold for the next of its
+/// name.
 #[test]
 fn commit_skips_deleted_topic() {
     let World { store, .. } = world();
@@ -269,7 +271,8 @@ fn commit_fails_after_session_timeout() {
     assert_eq!(quick.committed(&at("orders", 0)).unwrap(), Some(10.into()));
 }
 
-/// A member that did not take part in the rebalance yet cannot commit once the next generation has begun.
+/// A member that did not take part in the rebalance yet cannot commit once the next generation has
+/// begun.
 #[test]
 fn commit_fails_in_old_generation() {
     let World { store, .. } = world();
@@ -611,7 +614,8 @@ fn largest_offsets_log(store: &Store) -> u64 {
     offsets.partitions().iter().map(|log| log.stats().unwrap().bytes).max().unwrap()
 }
 
-/// A group that commits without end has one offset a partition, and its log is read whole when the group is used first.
+/// A group that commits without end has one offset a partition, and its log is read whole when the
+/// group is used first.
 #[test]
 fn offsets_log_stays_small() {
     let World { store, clock, fs } = world();
@@ -794,7 +798,8 @@ fn unused_offsets_expire() {
     assert_eq!(again.poll(NOW).unwrap().len(), 3);
 }
 
-/// The group has been without members for a week, but for one consumer that reads and commits each day.
+/// The group has been without members for a week, but for one consumer that reads and commits each
+/// day.
 #[test]
 fn recent_commit_stays_when_group_empty() {
     let World { store, clock, .. } = world();
@@ -820,7 +825,8 @@ fn recent_commit_stays_when_group_empty() {
     assert!(store.admin().describe_group(GROUP).is_err());
 }
 
-/// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
+/// Offsets that were set from outside, for a consumer that reads and never commits, and is started
+/// anew now and then.
 #[test]
 fn offsets_stay_while_assigned_consumer_polls() {
     let World { mut store, clock, fs } = world();
@@ -1122,7 +1128,8 @@ fn threaded_workers_share_records() {
                                     .for_each(|waker: &annals::ConsumerWaker| waker.wake());
                             }
                             drop(all);
-                            // Let others have a turn in the group: whoever waits alone is to be found there.
+                            // Let others have a turn in the group: whoever waits alone is to be
+                            // found there.
                             if lifetime == 0 && chance.below(2) == 0 {
                                 consumer.close().unwrap();
                             }

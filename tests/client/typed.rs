@@ -1,4 +1,5 @@
-//! Producers and consumers of values with types, and what becomes of records that are not what was expected.
+//! Producers and consumers of values with types, and what becomes of records that are not what was
+//! expected.
 
 use annals::{
     AutoOffsetReset, Consumer, ConsumerConfig, Deserialize, DeserializeContext, DeserializeError,
@@ -221,7 +222,8 @@ fn panicking_deserializer_makes_poison() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Dead letters cannot be sent for a while. Whatever the mixture: every record is returned or a dead letter, once, in order.
+    /// Dead letters cannot be sent for a while. Whatever the mixture: every record is returned or
+    /// a dead letter, once, in order.
     #[test]
     fn failed_dead_letters_lose_nothing(
         partitions in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..12), 1..4),

@@ -431,9 +431,9 @@ fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
     }
 }
 
-/// A recovery point, a cleaner checkpoint and a clean marker that are lower, damaged or missing: after a crash at any call,
-/// nothing durable goes. A log that was never compacted has no hole, either. Where the power was lost as well, opening may
-/// fail, and cuts nothing then.
+/// A recovery point, a cleaner checkpoint and a clean marker that are lower, damaged or missing:
+/// after a crash at any call, nothing durable goes. A log that was never compacted has no hole,
+/// either. Where the power was lost as well, opening may fail, and cuts nothing then.
 #[test]
 fn durable_records_survive_wrong_checkpoints() {
     let mut refused = 0;
@@ -469,7 +469,8 @@ fn durable_records_survive_wrong_checkpoints() {
                     Ok(log) => log,
                     Err(Error::Corrupt(found)) => {
                         assert!(way != Way::Kill, "{context}: {found}");
-                        // What was deleted or replaced before the crash may be removed, and nothing is cut.
+                        // What was deleted or replaced before the crash may be removed, and
+                        // nothing is cut.
                         let left = logs(&disk);
                         assert!(left.last() == before.last(), "{context}: {found}");
                         refused += 1;
@@ -500,8 +501,8 @@ fn durable_records_survive_wrong_checkpoints() {
     say(&format!("{refused} disks refused"));
 }
 
-/// A tombstone that has stayed for long enough goes together with the value it deletes, in a group of which so little
-/// is left that an opening does not know that their segments were in it.
+/// A tombstone that has stayed for long enough goes together with the value it deletes, in a group
+/// of which so little is left that an opening does not know that their segments were in it.
 #[test]
 fn old_values_never_return_without_tombstones() {
     let record = |key: &str, bytes: usize| Record::new(vec![b'v'; bytes]).key(key.to_owned());

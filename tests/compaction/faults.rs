@@ -1,5 +1,5 @@
-//! Each call that compaction makes fails, for each call and each way to fail; and what an earlier failure left
-//! does no harm later.
+//! Each call that compaction makes fails, for each call and each way to fail; and what an earlier
+//! failure left does no harm later.
 //!
 //! `ANNALS_COMPACTION_SEEDS=0..12` tries all calls; each seed takes a twelfth of them.
 
@@ -162,8 +162,9 @@ fn compaction_survives_failure_of_each_call() {
     assert!(count > 100);
 }
 
-/// A segment that is being written is removed when there is no room for it. Where that fails too, and the next pass
-/// joins the segments to other groups, a crash in the middle of it finds the leftover beside a replacement.
+/// A segment that is being written is removed when there is no room for it. Where that fails too,
+/// and the next pass joins the segments to other groups, a crash in the middle of it finds the
+/// leftover beside a replacement.
 #[test]
 fn leftover_of_failed_pass_is_harmless() {
     let (base, before) = prepared();

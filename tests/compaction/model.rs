@@ -1,4 +1,5 @@
-//! Compaction against a model, with random work, closing, killing and losses of power between; damage; bad input.
+//! Compaction against a model, with random work, closing, killing and losses of power between;
+//! damage; bad input.
 //!
 //! `ANNALS_COMPACTION_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
@@ -445,7 +446,8 @@ fn future_records_wait_out_compaction_lag() {
     assert_eq!(offsets(&log), [3]);
 }
 
-/// Trap: what is appended in the place of what was cut counts as clean, and both records of a key stay.
+/// Trap: what is appended in the place of what was cut counts as clean, and both records of a key
+/// stay.
 #[test]
 fn appends_after_truncation_are_dirty() {
     let fs = MemFs::new();
@@ -479,7 +481,8 @@ fn appends_after_truncation_are_dirty() {
     }
 }
 
-/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as it is.
+/// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as
+/// it is.
 #[test]
 fn cleaner_checkpoint_is_void_after_broker() {
     let fs = MemFs::new();
@@ -501,7 +504,8 @@ fn cleaner_checkpoint_is_void_after_broker() {
     assert_eq!(log.compact().unwrap().records_kept, 1);
 }
 
-/// Where the log's codec packs worse than the one a producer used, what was built of a group could be larger than a segment.
+/// Where the log's codec packs worse than the one a producer used, what was built of a group could
+/// be larger than a segment.
 #[test]
 fn compaction_keeps_codec_when_smaller() {
     let fs = MemFs::new();

@@ -1,5 +1,6 @@
-//! Three explorations by seed: indexes of aborted transactions under faults and crashes, calendars that jump in a store,
-//! and batches of a producer that are split while everything around them changes.
+//! Three explorations by seed: indexes of aborted transactions under faults and crashes, calendars
+//! that jump in a store, and batches of a producer that are split while everything around them
+//! changes.
 //!
 //! `TXN_SEED`, `JUMP_SEED` and `SPLIT_SEED` choose the seeds: `17` runs one, `0..3000` many.
 
@@ -33,7 +34,8 @@ struct Txns {
     durable: Offset,
 }
 
-/// What an index says of an aborted transaction: whose, its first offset, that of its marker, and what was stable then.
+/// What an index says of an aborted transaction: whose, its first offset, that of its marker, and
+/// what was stable then.
 type Aborted = (ProducerId, u64, u64, u64);
 
 impl Txns {
@@ -162,8 +164,8 @@ fn broker_appends(fs: &MemFs, txns: &mut Txns, chance: &mut Chance) {
     fs.sync_dir(Path::new(DIR)).unwrap();
 }
 
-/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random call or none, and after
-/// each error it is found again as a crash leaves it.
+/// One run: the log is opened, truncated, appended to, rolled and closed, with a fault at a random
+/// call or none, and after each error it is found again as a crash leaves it.
 fn explore_transactions(seed: u64) {
     let mut chance = Chance(seed);
     let (mut memory, mut txns) = (MemFs::new(), Txns::default());
@@ -198,7 +200,8 @@ fn explore_transactions(seed: u64) {
                 if failed {
                     break;
                 }
-                // What is cut leaves the index with that; what fails is put right by the next opening.
+                // What is cut leaves the index with that; what fails is put right by the next
+                // opening.
                 if faults.trace().iter().all(Call::is_ok) {
                     txns.check(&log, &memory, &place);
                 }
@@ -593,7 +596,8 @@ fn explore_splits(seed: u64) {
     }
 }
 
-/// Each record is stored once and in order, or its callback says why not, whatever is split, retried and given up.
+/// Each record is stored once and in order, or its callback says why not, whatever is split,
+/// retried and given up.
 #[test]
 fn split_batches_are_stored_once() {
     for seed in seeds("SPLIT_SEED", 60) {

@@ -103,7 +103,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A producer that was killed sends all it has again: what is there is known, and the rest is taken.
+    /// A producer that was killed sends all it has again: what is there is known, and the rest is
+    /// taken.
     fn send_all_again(&self, log: &Log) {
         check_producers(log);
         let mut sequence = 0;
@@ -396,7 +397,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a failed call: either the log works as before, or it says that it is poisoned. Says which.
+    /// After a failed call: either the log works as before, or it says that it is poisoned. Says
+    /// which.
     fn check_after(&mut self, log: &Log, error: &Error) -> bool {
         let _ = log.offsets();
         match log.append("after") {
@@ -539,7 +541,8 @@ fn scenes() -> Vec<Scene> {
     scenes
 }
 
-/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such a call.
+/// Runs a scene with the nth call failing, and looks at what is left. Says whether there was such
+/// a call.
 fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     let memory = scene.disk.kill();
     let fs = FaultFs::new(memory.clone());
@@ -554,7 +557,8 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
     if let Err(error) = &result {
         assert!(fired && way.explains(error), "{error:?}");
     }
-    // What was found at the beginning may not have been on the medium until opening was done with it.
+    // What was found at the beginning may not have been on the medium until opening was done with
+    // it.
     let power = scene.disk.unsynced().is_empty() || result.is_ok();
     let other = match n % 3 {
         0 => memory.crash(CrashState::SyncedOnly),
@@ -642,7 +646,8 @@ fn log_works_without_producer_snapshots() {
             let fs = FaultFs::new(memory.clone());
             let config = remembering().fs(fs.clone());
             let log = Log::open(DIR, config).unwrap();
-            // A sync of one that fails is a sync that fails: it says of the medium what any other does.
+            // A sync of one that fails is a sync that fails: it says of the medium what any other
+            // does.
             let calls = Rule::new(CreateNew, way.fault.clone()).or(Write).or(Rename).or(Remove);
             // A write that is interrupted is tried again, as often as it takes.
             let calls = if way.name == "EINTR" { calls.nth(nth) } else { calls.from_nth(nth) };
@@ -958,7 +963,8 @@ fn failed_sync_poisons_with_any_error() {
     }
 }
 
-/// Reserved room that could not be given back stayed behind the last batch; after a clean close it was damage.
+/// Reserved room that could not be given back stayed behind the last batch; after a clean close it
+/// was damage.
 #[test]
 fn roll_fails_when_preallocation_cannot_shrink() {
     let fs = FaultFs::new(MemFs::new());
@@ -976,8 +982,8 @@ fn roll_fails_when_preallocation_cannot_shrink() {
     assert_eq!((read_all(&log).len(), log.verify().unwrap()), (3, vec![]));
 }
 
-/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed the offsets of what
-/// was appended next, and the log did not open again.
+/// Neither room for the next segment nor a way to remove its file: the file that stayed claimed
+/// the offsets of what was appended next, and the log did not open again.
 #[test]
 fn failed_roll_leaves_no_segment_name() {
     for can_remove in [true, false] {
@@ -999,7 +1005,8 @@ fn failed_roll_leaves_no_segment_name() {
     }
 }
 
-/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
+/// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves
+/// that.
 #[test]
 fn opening_never_truncates_at_corruption() {
     for flushed in [false, true] {

@@ -1,4 +1,5 @@
-//! Whole directories damaged by chance: what is served is what was written there, or there is an error.
+//! Whole directories damaged by chance: what is served is what was written there, or there is an
+//! error.
 //!
 //! `ANNALS_CORRUPTIONS=100000` damages more, `ANNALS_CORRUPTIONS=1234..1235` repeats one.
 
@@ -202,8 +203,8 @@ struct Damaged<'a> {
     from: &'a Original,
     files: &'a Files,
     mode: OnCorruption,
-    /// From here on nothing can be said: the base offset of the last batch of all was raised. It stands
-    /// outside of the checksum, and after a crash nothing behind it tells.
+    /// From here on nothing can be said: the base offset of the last batch of all was raised. It
+    /// stands outside of the checksum, and after a crash nothing behind it tells.
     raised: Offset,
 }
 
@@ -216,7 +217,8 @@ impl Damaged<'_> {
         self.files.get(name) == self.from.files.get(name)
     }
 
-    /// Whether a batch stands where it stood. The leader epoch is outside of the checksum and not served.
+    /// Whether a batch stands where it stood. The leader epoch is outside of the checksum and not
+    /// served.
     fn is_there(&self, batch: &Written) -> bool {
         let upto = batch.position + batch.bytes.len();
         let now = self.files.get(&batch.file).and_then(|file| file.get(batch.position..upto));
@@ -240,7 +242,8 @@ impl Damaged<'_> {
         !self.is_there(batch)
     }
 
-    /// A cut is right where a crash explains it: above the recovery point, and nothing good is behind.
+    /// A cut is right where a crash explains it: above the recovery point, and nothing good is
+    /// behind.
     fn check_cut(&self, log: &Log) {
         let end = log.offsets().end;
         assert!(

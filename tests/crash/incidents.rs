@@ -209,8 +209,8 @@ fn index_is_rebuilt_when_disk_full() {
     assert_eq!(log.get(20).unwrap().unwrap().offset, 20);
 }
 
-/// Truncating took the entries of the index below the cut on their word. One that was wrong, and that
-/// no lookup had met, made the call fail on a log that was sound.
+/// Truncating took the entries of the index below the cut on their word. One that was wrong, and
+/// that no lookup had met, made the call fail on a log that was sound.
 #[test]
 fn truncation_succeeds_with_wrong_index_entry() {
     let fs = MemFs::new();
@@ -251,8 +251,8 @@ fn recovery_syncs_indexes_before_its_point() {
 }
 
 /// A recovery stored the end of the log as its recovery point, and the next call rolled there. The
-/// room reserved in the closed segment was cut off, but not durably, and nobody looked at a segment
-/// below the recovery point: after a loss of power its zeros were read as a damaged batch.
+/// room reserved in the closed segment was cut off, but not durably, and nobody looked at a
+/// segment below the recovery point: after a loss of power its zeros were read as a damaged batch.
 #[test]
 fn preallocation_below_recovery_point_is_removed() {
     let fs = MemFs::new();
@@ -271,8 +271,8 @@ fn preallocation_below_recovery_point_is_removed() {
 }
 
 /// A recovery resumes at the recovery point if the stored index is sound. Entries added since may
-/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the first
-/// offset and the first byte. It was kept for good.
+/// read as zeros after a loss of power, and one entry of zeros alone looks sound: it names the
+/// first offset and the first byte. It was kept for good.
 #[test]
 fn index_entry_of_zeros_is_removed() {
     let fs = MemFs::new();
@@ -309,8 +309,8 @@ fn rebuilt_index_keeps_no_old_entries() {
     assert_eq!(read_all(&log).len(), 9);
 }
 
-/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked whether
-/// the end of the log had moved past it, it had, and asked again: for ever.
+/// The base offset of the last batch of a sealed segment was flipped upwards. A reader asked
+/// whether the end of the log had moved past it, it had, and asked again: for ever.
 #[test]
 fn reader_reports_batch_beyond_next_segment() {
     let fs = MemFs::new();
@@ -325,7 +325,8 @@ fn reader_reports_batch_beyond_next_segment() {
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 
-/// A whole segment was deleted from the middle of a closed log, and what was left opened as if compaction had made the gap.
+/// A whole segment was deleted from the middle of a closed log, and what was left opened as if
+/// compaction had made the gap.
 #[test]
 fn missing_inner_segment_is_an_error() {
     let fs = MemFs::new();
@@ -342,7 +343,8 @@ fn missing_inner_segment_is_an_error() {
     let path = Path::new(DIR).join(name(2, "log"));
     let bytes = read_file(&lost, DIR, &name(2, "log"));
     lost.remove(&path).unwrap();
-    // Who only reads is told, too, and does not read on behind the hole as if nothing had been there.
+    // Who only reads is told, too, and does not read on behind the hole as if nothing had been
+    // there.
     let config = LogConfig::default().fs(lost.clone());
     match Log::open_read_only(DIR, config.clone()).unwrap_err() {
         Error::Corrupt(corruption) => assert_eq!(corruption.path, path),
@@ -400,8 +402,9 @@ fn codecs(log: &Log) -> Vec<Codec> {
     codecs
 }
 
-/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored uncompressed
-/// batches, and zstd altered to the producer's choice stored all of them uncompressed.
+/// `append_batch` looked at the codec that the log was opened with: "none" altered to zstd stored
+/// uncompressed batches, and zstd altered to the producer's choice stored all of them
+/// uncompressed.
 #[test]
 fn append_batch_uses_altered_compression() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -430,8 +433,8 @@ fn append_batch_uses_altered_compression() {
     }
 }
 
-/// A reader let go of a deleted segment, and its snapshot went, between the look at what is there and the renames:
-/// the truncation poisoned the log.
+/// A reader let go of a deleted segment, and its snapshot went, between the look at what is there
+/// and the renames: the truncation poisoned the log.
 #[test]
 fn truncation_succeeds_when_snapshot_disappears() {
     let memory = MemFs::new();

@@ -130,8 +130,8 @@ fn replace(fs: &MemFs, base: Offset, stage: &str) {
     write_file(fs, DIR, &name(base, stage), &bytes[..bytes.len() / 2]);
 }
 
-/// What replaces several segments counts when all of it is complete, and what an interrupted opening
-/// has left of it does not count either.
+/// What replaces several segments counts when all of it is complete, and what an interrupted
+/// opening has left of it does not count either.
 #[test]
 fn replacement_counts_only_when_complete() {
     let cases: [(&[_], &[_]); 4] = [
@@ -163,7 +163,8 @@ fn replacement_counts_only_when_complete() {
     }
 }
 
-/// The files of a complete replacement take their names whether what they replace is there still or not.
+/// The files of a complete replacement take their names whether what they replace is there still
+/// or not.
 #[test]
 fn replacement_is_completed_from_any_step() {
     for gone in [false, true] {
@@ -206,7 +207,8 @@ fn flushed_segments_keep_their_indexes() {
     assert!(!heard.iter().any(|event| matches!(event, Event::IndexRebuilt { .. })), "{heard:?}");
 }
 
-/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can write.
+/// A flush that finds no descriptor has synced no names; the next one does, whatever else it can
+/// write.
 #[test]
 fn next_flush_syncs_missed_names() {
     let memory = MemFs::new();

@@ -28,8 +28,8 @@ fn killed(interval: u64, closed: &[i64], added: &[i64]) -> MemFs {
     fs.kill()
 }
 
-/// What is vouched for is not read, whatever its times are and whatever follows it. Nothing shows in the files
-/// afterwards: they are those of a log that nothing happened to.
+/// What is vouched for is not read, whatever its times are and whatever follows it. Nothing shows
+/// in the files afterwards: they are those of a log that nothing happened to.
 #[test]
 fn recovery_reads_only_above_its_point() {
     let rising = [10, 20, 30, 40, 50, 60, 70, 80];
@@ -71,7 +71,8 @@ fn recovery_reads_only_above_its_point() {
     }
 }
 
-/// The age of a segment counts from its first batch, however it was opened: closed in order, read, or vouched for.
+/// The age of a segment counts from its first batch, however it was opened: closed in order, read,
+/// or vouched for.
 #[test]
 fn segment_age_counts_from_first_batch() {
     for (closed, added) in [(3, 0), (0, 3), (1, 2), (3, 2)] {
@@ -96,7 +97,8 @@ fn segment_age_counts_from_first_batch() {
     }
 }
 
-/// Offsets that truncating left without records are below the recovery point, too: nothing needs to be read for them.
+/// Offsets that truncating left without records are below the recovery point, too: nothing needs
+/// to be read for them.
 #[test]
 fn gap_below_recovery_point_is_accepted() {
     let fs = MemFs::new();
@@ -109,8 +111,8 @@ fn gap_below_recovery_point_is_accepted() {
     assert_eq!((log.offsets().end, log.recovery().scanned_bytes), (4, 0));
 }
 
-/// What is vouched for is passed over by its headers where no index entry leads beyond it: that they do not
-/// follow each other is damage, and nothing is cut.
+/// What is vouched for is passed over by its headers where no index entry leads beyond it: that
+/// they do not follow each other is damage, and nothing is cut.
 #[test]
 fn unordered_offsets_are_corruption() {
     // Closed in the middle of a segment, and at the end of one, where the next begins.
@@ -164,8 +166,8 @@ fn recovery_point_above_end_is_ignored() {
     }
 }
 
-/// What reads as the header of a batch need not be one: the end of a write that was cut short is cut off, whatever
-/// the values in it look like.
+/// What reads as the header of a batch need not be one: the end of a write that was cut short is
+/// cut off, whatever the values in it look like.
 #[test]
 fn recovery_truncates_torn_nested_header() {
     let mut batch = BatchBuilder::new();
@@ -191,7 +193,8 @@ fn recovery_truncates_torn_nested_header() {
     }
 }
 
-/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has written reads as zeros.
+/// A follower of a compacted log leaves offsets out, and the room reserved behind what it has
+/// written reads as zeros.
 #[test]
 fn offset_gap_before_preallocation_is_accepted() {
     let fs = killed(0, &[1; 4], &[]);

@@ -266,7 +266,8 @@ fn rename_to_itself_changes_nothing(at: &Place) {
     assert_eq!(at.read("a"), b"1");
 }
 
-/// Open files of a directory stay usable under its new name, and a name is only given where there is none.
+/// Open files of a directory stay usable under its new name, and a name is only given where there
+/// is none.
 fn directories_are_renamed_and_removed(at: &Place) {
     at.fs.create_dir(&at.path("d")).unwrap();
     let file = at.fs.open(&at.path("d/a"), OpenMode::CreateNew).unwrap();

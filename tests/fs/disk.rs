@@ -90,7 +90,8 @@ mod unix {
             assert_eq!(kind(DiskFs.open(&path, how)), ErrorKind::InvalidInput);
         }
         DiskFs.remove(&path).unwrap();
-        // A pipe nobody writes to must not hold up the reader. Where there is no such tool, that is not tried.
+        // A pipe nobody writes to must not hold up the reader. Where there is no such tool, that
+        // is not tried.
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {

@@ -1,7 +1,7 @@
 //! Kafka's own code reads what this crate writes, and the other way round.
 //!
-//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their absence a failure.
-//! Kafka's side is `tests/kafka/`.
+//! Runs with `ANNALS_KAFKA=1`, where Maven and Java 17 are; `ANNALS_REQUIRE_KAFKA=1` makes their
+//! absence a failure. Kafka's side is `tests/kafka/`.
 
 use annals::inspect::producer_snapshot;
 use annals::record::{BatchBuilder, BatchHeader, Compression, RecordRef};
@@ -85,7 +85,8 @@ fn record_line(record: &RecordRef<'_>) -> String {
     line
 }
 
-/// The segments of a log and what is in them, as `KafkaAgrees.clean` prints them. Sizes only where bytes must be the same.
+/// The segments of a log and what is in them, as `KafkaAgrees.clean` prints them. Sizes only where
+/// bytes must be the same.
 fn stored(log: &Log) -> Vec<String> {
     let stats = log.stats().unwrap();
     let mut segments = stats.segments.iter().peekable();
@@ -172,7 +173,8 @@ fn dumped(log: &Log) -> Vec<String> {
     lines
 }
 
-/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what we wrote.
+/// Goes through what the tool printed: nothing but what it prints of sound files, and of them what
+/// we wrote.
 fn check_dump(printed: &[String], log: &Log, name: &str) {
     let mut data = Vec::new();
     let mut entries: HashMap<String, usize> = HashMap::new();
@@ -314,8 +316,8 @@ fn kafka_reads_our_logs() {
     }
     let mut script = Vec::new();
     for (name, how) in &names {
-        // After a crash the active segment has no index, and perhaps reserved room behind its last batch: once it is
-        // recovered, by Kafka, the tool has whole files to look at.
+        // After a crash the active segment has no index, and perhaps reserved room behind its last
+        // batch: once it is recovered, by Kafka, the tool has whole files to look at.
         let mut steps = [
             format!("dump {}", dir(name).display()),
             format!("load {} {how}", dir(name).display()),
@@ -397,7 +399,8 @@ fn kafka_logs_are_read_and_continued() {
     say(&format!("kafka: continues after us in {} logs of {records} records", names.len()));
 }
 
-/// Batches of 1 to 30 records with a key, a third of the keys used once, and some without a value, in these codecs.
+/// Batches of 1 to 30 records with a key, a third of the keys used once, and some without a value,
+/// in these codecs.
 fn fill_keyed(log: &Log, codecs: &[Compression]) {
     let mut made = 0;
     let mut sequences = [0; 3];
@@ -613,7 +616,8 @@ fn kafka_knows_same_producers() {
     say(&format!("kafka: knows the same producers in {} logs", script.len() + 4));
 }
 
-/// Two groups with members, one of them static, one that only has offsets, and one that was deleted.
+/// Two groups with members, one of them static, one that only has offsets, and one that was
+/// deleted.
 fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
     let orders = store.create_topic("orders", TopicConfig::default().partitions(3)).unwrap();
     let users = store.create_topic("users", TopicConfig::default()).unwrap();
@@ -730,7 +734,8 @@ fn kafka_knows_same_groups() {
     say(&format!("kafka: knows the same groups from {records} records"));
 }
 
-/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again and again.
+/// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again
+/// and again.
 #[test]
 fn directory_alternates_between_store_and_broker() {
     let Some(kafka) = kafka() else { return };

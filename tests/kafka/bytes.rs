@@ -1,9 +1,9 @@
 //! Compressed records and headers in every form that clients write: read here as Kafka reads them.
 //!
-//! `tests/kafka/`'s `Corpus` makes the batches, and Kafka's own reader and the checks of a broker say
-//! what is in them. What they said of the small ones is stored in `vectors/bytes.txt`, which is compared
-//! with what is read here in every run. With `ANNALS_KAFKA=1` the whole corpus is made and read anew,
-//! and Kafka reads batches of every codec and level that are written here.
+//! `tests/kafka/`'s `Corpus` makes the batches, and Kafka's own reader and the checks of a broker
+//! say what is in them. What they said of the small ones is stored in `vectors/bytes.txt`, which
+//! is compared with what is read here in every run. With `ANNALS_KAFKA=1` the whole corpus is made
+//! and read anew, and Kafka reads batches of every codec and level that are written here.
 //! `ANNALS_KAFKA_STORE=1` writes `vectors/bytes.txt` anew as well.
 
 use annals::fs::MemFs;
@@ -48,7 +48,8 @@ fn sum(bytes: Option<&[u8]>) -> String {
     bytes.map_or("-".to_owned(), |bytes| format!("{}:{:08x}", bytes.len(), crc32c(bytes)))
 }
 
-/// As `KafkaBytes` prints it: names as text, in which Java and Rust do not count replaced bytes alike.
+/// As `KafkaBytes` prints it: names as text, in which Java and Rust do not count replaced bytes
+/// alike.
 fn line(record: &RecordRef<'_>) -> String {
     let at = record.timestamp.as_millis();
     let mut line = format!("R {} {at} {} {}", record.offset, sum(record.key), sum(record.value));
@@ -69,7 +70,8 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, InvalidBatch> {
     batch.records(&mut scratch)?.map(|record| record.map(|record| line(&record))).collect()
 }
 
-/// What Kafka says of a case: its records or that it rejects them, and the answer of a broker to whom it is sent.
+/// What Kafka says of a case: its records or that it rejects them, and the answer of a broker to
+/// whom it is sent.
 #[derive(Debug, Clone, Default)]
 struct Said {
     records: Vec<String>,
@@ -92,7 +94,8 @@ fn reason(list: &'static [(&str, &str)], name: &str) -> Option<&'static str> {
     list.iter().find(|(start, _)| name.starts_with(start)).map(|(_, why)| *why)
 }
 
-/// The same records, or rejected by both, unless the difference is listed. The differences are printed.
+/// The same records, or rejected by both, unless the difference is listed. The differences are
+/// printed.
 fn compare(name: &str, bytes: &[u8], kafka: &Said) -> Result<(), String> {
     let ours = read(bytes);
     let (we_read, they_read) = (reason(ONLY_WE_READ, name), reason(ONLY_KAFKA_READS, name));
@@ -122,7 +125,8 @@ fn stored_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/bytes.txt")
 }
 
-/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then what Kafka says.
+/// The cases in `vectors/bytes.txt`: "F NAME", "B" and the batch in hexadecimal, then what Kafka
+/// says.
 fn stored() -> BTreeMap<String, (Vec<u8>, Said)> {
     let text = std::fs::read_to_string(stored_path()).unwrap();
     let mut cases = BTreeMap::new();
@@ -154,7 +158,8 @@ fn stored_batches_decode_as_in_kafka() {
     all(cases.iter().map(|(name, (bytes, said))| compare(name, bytes, said)));
 }
 
-/// What a broker appends, `append_batch` appends; and what it rejects is rejected, but for what only we can read.
+/// What a broker appends, `append_batch` appends; and what it rejects is rejected, but for what
+/// only we can read.
 #[test]
 fn append_batch_accepts_what_broker_accepts() {
     all(stored().iter().map(|(name, (bytes, said))| {
@@ -177,7 +182,8 @@ fn append_batch_accepts_what_broker_accepts() {
                 let ours_kind = format!("{:?}", header.timestamp_type());
                 let ours = (ours_kind.as_str(), header.max_timestamp.as_millis());
                 let theirs = (kind, largest.parse::<i64>().unwrap());
-                // Of a batch with an append time Kafka keeps that as the largest, which the records can exceed.
+                // Of a batch with an append time Kafka keeps that as the largest, which the
+                // records can exceed.
                 let same = ours == theirs || name.starts_with("batch-append-time");
                 let same = same && ours.0 == theirs.0;
                 same.then_some(()).ok_or_else(|| format!("{name}: stored {ours:?}, not {theirs:?}"))

@@ -314,7 +314,8 @@ fn builder_takes_compression_of_each_log() {
     }
 }
 
-/// A tail that begins to wait just as the thread that watches the files gives up must not be forgotten.
+/// A tail that begins to wait just as the thread that watches the files gives up must not be
+/// forgotten.
 #[test]
 fn read_only_tail_wakes_every_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -368,7 +369,8 @@ fn tail_times_out_despite_markers() {
     assert!(log.reader(StartAt::Latest).unwrap().offset() > 1, "there were markers");
 }
 
-/// The thread that watches the files met the error and told nobody: whoever waited without a limit did so for ever.
+/// The thread that watches the files met the error and told nobody: whoever waited without a limit
+/// did so for ever.
 #[test]
 fn waiting_tail_fails_when_log_disappears() {
     let fs = FaultFs::new(MemFs::new());
@@ -383,8 +385,8 @@ fn waiting_tail_fails_when_log_disappears() {
     assert!(matches!(got, Err(Error::DirectoryNotFound { .. })), "{got:?}");
 }
 
-/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next. So a
-/// flipped bit in a log that was closed long ago read as its end, without a word.
+/// A read-only log ends with the last whole batch, as its writer may be in the middle of the next.
+/// So a flipped bit in a log that was closed long ago read as its end, without a word.
 #[test]
 fn read_only_reader_reports_flipped_bit() {
     let fs = MemFs::new();
@@ -474,7 +476,8 @@ fn truncation_leaves_no_file() {
     assert!(!files(&fs, DIR).into_keys().any(|name| name.ends_with(".deleted")));
 }
 
-/// A segment begins with none of the bytes that another left under its name, nor with what that knew of producers.
+/// A segment begins with none of the bytes that another left under its name, nor with what that
+/// knew of producers.
 #[test]
 fn new_segment_replaces_stale_files() {
     let fs = MemFs::new();
@@ -506,7 +509,8 @@ fn flushed(fs: &MemFs) -> (Log, u64) {
 }
 
 /// What lies below the recovery point is not read, but for the segment before it: whether room at
-/// its end is cut off may not have become durable. Of the others the end is looked at, in a log that was never compacted.
+/// its end is cut off may not have become durable. Of the others the end is looked at, in a log
+/// that was never compacted.
 #[test]
 fn opening_reads_from_recovery_point() {
     let fs = MemFs::new();
@@ -527,7 +531,8 @@ fn opening_reads_from_recovery_point() {
     assert_eq!(fs.count(Operation::Rename), 0, "what has not changed is not written");
 }
 
-/// What is missing below the recovery point is told as that; zeros where a batch was, as a file too short.
+/// What is missing below the recovery point is told as that; zeros where a batch was, as a file
+/// too short.
 #[test]
 fn recovery_error_names_what_is_missing() {
     // The length to which the last segment is cut, or the first is filled with zeros.
@@ -558,7 +563,8 @@ fn recovery_error_names_what_is_missing() {
     assert_eq!(lost(0, true, 3), missing(3, 2));
 }
 
-/// A file that somebody cut under an open log has lost what it had; a read that fails says nothing of what is there.
+/// A file that somebody cut under an open log has lost what it had; a read that fails says nothing
+/// of what is there.
 #[test]
 fn read_reports_corruption_when_file_shrinks() {
     let fs = FaultFs::new(MemFs::new());

@@ -155,7 +155,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Long enough for one in many to be written alone, the others short enough to be written together.
+/// Long enough for one in many to be written alone, the others short enough to be written
+/// together.
 fn stress_value(thread: u64, count: u64, seed: u64) -> String {
     let mut chance = Chance(seed ^ (thread << 32) ^ count);
     let fill = if chance.below(25) == 0 { 9_000 } else { chance.below(40) };
@@ -185,7 +186,8 @@ fn stress_appends(log: &Log, thread: u64, seed: u64, operations: u64) -> Told {
     told
 }
 
-/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and in its order.
+/// Takes what a log gives, in its order: offsets without a hole, each thread's records whole and
+/// in its order.
 struct Witness {
     next: u64,
     counts: Vec<u64>,

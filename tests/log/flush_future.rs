@@ -47,8 +47,8 @@ async fn flush_future_resolves_after_truncation() {
     assert_eq!(resolve(flushed).await.unwrap(), 2);
 }
 
-/// A sync that fails is the answer to all who await it. One that was not tried, for want of a descriptor, was
-/// tried again without end, and the log was not poisoned, so that nobody was told.
+/// A sync that fails is the answer to all who await it. One that was not tried, for want of a
+/// descriptor, was tried again without end, and the log was not poisoned, so that nobody was told.
 #[tokio::test]
 async fn flush_futures_resolve_when_sync_fails() {
     for (operation, number) in [(Operation::SyncData, 5), (Operation::Open, 24)] {
@@ -109,7 +109,8 @@ fn woken_flush_future_is_durable() {
     assert!(matches!(again, Poll::Ready(Ok(2))));
 }
 
-/// What was synced and is closed is not synced again; the indexes of the active segment are not at all.
+/// What was synced and is closed is not synced again; the indexes of the active segment are not at
+/// all.
 #[test]
 fn flush_syncs_only_changed_files() {
     let memory = MemFs::new();
@@ -130,7 +131,8 @@ fn flush_syncs_only_changed_files() {
     assert_eq!(synced(&fs, &log), [name(5, "log")]);
 }
 
-/// An index that is gone is made again when it is needed; one that cannot be opened may be one that is not synced.
+/// An index that is gone is made again when it is needed; one that cannot be opened may be one
+/// that is not synced.
 #[test]
 fn flush_fails_when_index_cannot_open() {
     for extension in ["index", "timeindex"] {

@@ -48,8 +48,8 @@ impl Along {
     }
 }
 
-/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked up, and somebody
-/// opens the log anew.
+/// At every call that a compaction makes, a reader goes on by a record or two, a record is looked
+/// up, and somebody opens the log anew.
 #[test]
 fn reader_continues_through_foreign_compaction() {
     for pace in [1, 7] {
@@ -120,7 +120,8 @@ fn reader_sees_changes_after_foreign_compaction() {
     assert_eq!(other.verify().unwrap(), []);
 }
 
-/// To know where a replacement ends, all of it is read. A writer that died may leave it there for long.
+/// To know where a replacement ends, all of it is read. A writer that died may leave it there for
+/// long.
 #[test]
 fn unfinished_replacement_is_read_once() {
     let memory = MemFs::new();

@@ -252,8 +252,8 @@ fn reader_continues_once_next_segment_opens() {
     assert!(reader.next_record().unwrap().is_none());
 }
 
-/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait for
-/// its end.
+/// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait
+/// for its end.
 #[test]
 fn compaction_closes_deleted_segments() {
     let memory = MemFs::new();
@@ -303,7 +303,8 @@ fn verify_closes_deleted_segments() {
     assert_eq!(told.try_recv().unwrap(), 3);
 }
 
-/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.
+/// Handles to a deleted topic used to keep its files open: a full disk stayed full while they
+/// lived.
 #[test]
 fn deleted_topic_frees_space_beside_handles() {
     for kind in KINDS {

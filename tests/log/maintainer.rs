@@ -244,7 +244,8 @@ fn failed_pass_is_reported_and_retried() {
     assert_eq!(leftovers.count(), 0);
 }
 
-/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the middle of one.
+/// A maintainer that will not finish a pass in the lifetime of this machine, and a log in the
+/// middle of one.
 fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     let slow = rare().bytes_per_second(1);
     let maintainer = Maintainer::new(slow).unwrap();
@@ -257,7 +258,8 @@ fn in_the_middle(fs: &MemFs) -> (Maintainer, Log) {
     (maintainer, log)
 }
 
-/// Opens a log as soon as the pass that was in the middle of it has noticed that nobody has it any more.
+/// Opens a log as soon as the pass that was in the middle of it has noticed that nobody has it any
+/// more.
 fn reopen(fs: &MemFs) -> Log {
     loop {
         match Log::open("t-0", compacted().fs(fs.clone())) {

@@ -1,4 +1,5 @@
-//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening knows.
+//! Idempotent producers on a log: what is stored once, what is refused, and what of it an opening
+//! knows.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::record::BatchBuilder;
@@ -114,7 +115,8 @@ fn resent_batch_is_stored_once_concurrently() {
                         let batch = sent(1, 0, n * 2, 2);
                         loop {
                             match batch.append(log, T0) {
-                                // It has been stored, and so has the next, or it follows one that another will store.
+                                // It has been stored, and so has the next, or it follows one that
+                                // another will store.
                                 Ok(_) => break,
                                 Err(Error::Producer(ProducerStateError::OutOfOrder {
                                     expected,
@@ -314,7 +316,8 @@ fn snapshot_of(batches: &[Sent]) -> Vec<u8> {
     files(&fs, DIR).remove(&name(end, "snapshot")).unwrap()
 }
 
-/// A snapshot from before the first segment says of producers what was true once: they went on, and that was deleted.
+/// A snapshot from before the first segment says of producers what was true once: they went on,
+/// and that was deleted.
 #[test]
 fn snapshot_below_first_segment_is_ignored() {
     let fs = MemFs::new();
@@ -333,8 +336,8 @@ fn snapshot_below_first_segment_is_ignored() {
     assert!(!files(&disk, DIR).contains_key(&name(2, "snapshot")));
 }
 
-/// The segment a snapshot was taken at may be read for other reasons from further in front, where nothing tells of a
-/// producer any more: what the snapshot knows counted for nothing.
+/// The segment a snapshot was taken at may be read for other reasons from further in front, where
+/// nothing tells of a producer any more: what the snapshot knows counted for nothing.
 #[test]
 fn recovery_uses_later_snapshots() {
     let fs = MemFs::new();
@@ -353,7 +356,8 @@ fn recovery_uses_later_snapshots() {
     assert!(sent(7, 0, 0, 1).append(&log, T0).unwrap().duplicate);
 }
 
-/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a duplicate, and is not there.
+/// The right checksum is no proof: a batch above the snapshot's offset would be answered as a
+/// duplicate, and is not there.
 #[test]
 fn impossible_snapshot_is_ignored() {
     let fs = MemFs::new();
@@ -441,8 +445,8 @@ fn compaction_keeps_snapshots_of_segments() {
     assert_eq!(log.producers().unwrap(), known);
 }
 
-/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
-/// store that had begun at 0 too, acknowledged them, and stored nothing.
+/// A broker gives out ids from 0 on. It took the first batches of its first producer for those of
+/// a store that had begun at 0 too, acknowledged them, and stored nothing.
 #[test]
 fn store_avoids_producer_ids_of_broker() {
     let fs = MemFs::new();
@@ -476,8 +480,8 @@ fn store_avoids_producer_ids_of_broker() {
     assert_eq!(id, FIRST_STORE_PRODUCER_ID + 7_001 + 2_000);
 }
 
-/// In one process, closing a producer means that none of its batches can come again: what a log knew
-/// of it stayed for a day. A producer that is not closed is remembered.
+/// In one process, closing a producer means that none of its batches can come again: what a log
+/// knew of it stayed for a day. A producer that is not closed is remembered.
 #[test]
 fn closed_producer_is_forgotten() {
     let store = Store::in_memory(StoreConfig::default().maintenance(None)).unwrap();
@@ -522,8 +526,9 @@ fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
     }
 }
 
-/// A compaction whose map is full ends early, and took the last batch of a producer that lies behind
-/// that point for one before its last: with the snapshots lost, it was stored a second time.
+/// A compaction whose map is full ends early, and took the last batch of a producer that lies
+/// behind that point for one before its last: with the snapshots lost, it was stored a second
+/// time.
 #[test]
 fn last_batch_stays_when_map_full() {
     let fs = MemFs::new();
@@ -595,8 +600,8 @@ fn compaction_removes_batches_of_forgotten_producers() {
     kept(&[(3002, 1)]);
 }
 
-/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction open
-/// from 11 on; 11 has aborted 9 to 12, with a marker at 13.
+/// A log of a broker: producer 12 has aborted 2 to 9, with a marker at 10, and has a transaction
+/// open from 11 on; 11 has aborted 9 to 12, with a marker at 13.
 fn log_with_transactions() -> MemFs {
     let fs = MemFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
@@ -644,15 +649,16 @@ fn last_stable_offset_precedes_open_transaction() {
     }
     drop(log);
     let log = Log::open(DIR, config(&log_with_transactions())).unwrap();
-    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not committed yet.
+    // At 11, producer 12 has none open, and 11 one from 9 on. At 3, one from 0 on was not
+    // committed yet.
     for (target, last_stable) in [(13, 9), (11, 9), (10, 2), (3, 0), (2, 0)] {
         log.truncate_to(target).unwrap();
         assert_eq!((log.offsets().last_stable, log.offsets().end), (last_stable, target));
     }
 }
 
-/// A clean close tells a broker to trust the index. It hid committed records behind a transaction that
-/// had been truncated, and showed aborted ones whose entry was missing.
+/// A clean close tells a broker to trust the index. It hid committed records behind a transaction
+/// that had been truncated, and showed aborted ones whose entry was missing.
 #[test]
 fn transaction_index_follows_log() {
     let whole = read_file(&log_with_transactions(), DIR, &name(0, "txnindex"));
@@ -728,11 +734,13 @@ struct Model {
     start: Offset,
     end: Offset,
     now: i64,
-    /// Whether records go, so that what is known of a producer's last batches may be of older ones.
+    /// Whether records go, so that what is known of a producer's last batches may be of older
+    /// ones.
     compacts: bool,
     /// Below it, batches may be gone that were the last of their producer before the log went on.
     compacted: Offset,
-    /// Up to where it went for producers whose last batch lay above: what is below is not kept for them.
+    /// Up to where it went for producers whose last batch lay above: what is below is not kept for
+    /// them.
     went_on: BTreeMap<ProducerId, Offset>,
     /// Whose batches were deleted with all that said of them.
     forgotten: BTreeSet<ProducerId>,
@@ -761,8 +769,8 @@ impl Model {
         heard.map_or((false, false), |at| (since(at), since(at.max(self.replayed))))
     }
 
-    /// Whether its last batch may be gone: compaction keeps none of those who are forgotten, and what is
-    /// left of them is replayed when the snapshots are lost.
+    /// Whether its last batch may be gone: compaction keeps none of those who are forgotten, and
+    /// what is left of them is replayed when the snapshots are lost.
     fn is_vague(&self, id: ProducerId) -> bool {
         self.compacts && !self.is_remembered(id).0
     }
@@ -818,8 +826,8 @@ impl Model {
         }
     }
 
-    /// What an opening and a truncation leave. A batch that was sent again left nothing in the log,
-    /// and where the last batch is cut, those before may have been compacted.
+    /// What an opening and a truncation leave. A batch that was sent again left nothing in the
+    /// log, and where the last batch is cut, those before may have been compacted.
     fn read_again(&mut self, log: &Log, is_opening: bool, place: &str) {
         self.replayed = self.now;
         if is_opening || self.compacts {

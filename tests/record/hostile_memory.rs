@@ -15,7 +15,8 @@ const KIBIBYTE: usize = 1024;
 /// Sections that claim, or yield, as much as they can.
 fn bombs() -> Vec<Vec<u8>> {
     let mut bombs = Vec::new();
-    // Runs of 128 KiB, which is all that a block may be, below a window as large as can be claimed.
+    // Runs of 128 KiB, which is all that a block may be, below a window as large as can be
+    // claimed.
     for window in [0xff, 0x58, 0] {
         let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, window];
         while zstd.len() < KIBIBYTE - 70 {

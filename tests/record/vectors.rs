@@ -298,8 +298,9 @@ fn bad_batches_are_rejected_by_name() {
         seen += 1;
         let name = name_of(&path);
         let bytes = read(&path);
-        // The library that made `lz4-linked` drops the flag for dependent blocks when there is only
-        // one block, so the file holds a proper frame. The unit tests of the codec have one with the flag.
+        // The library that made `lz4-linked` drops the flag for dependent blocks when there is
+        // only one block, so the file holds a proper frame. The unit tests of the codec have one
+        // with the flag.
         if name.ends_with("-ok") || (name == "lz4-linked" && Codec::Lz4.is_available()) {
             assert_eq!(decode(&bytes).unwrap().len(), 3, "{path}");
             continue;

@@ -1,5 +1,6 @@
-//! A loss of power, and a kill, at every call that producers, consumers and groups make to the file system: what was
-//! acknowledged is there, each record once and in order, and no group goes back.
+//! A loss of power, and a kill, at every call that producers, consumers and groups make to the
+//! file system: what was acknowledged is there, each record once and in order, and no group goes
+//! back.
 //!
 //! `ANNALS_CLIENT_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 

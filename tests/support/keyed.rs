@@ -1,4 +1,5 @@
-//! A model of a log that is compacted: which records of each key are there, and since when its tombstones may go.
+//! A model of a log that is compacted: which records of each key are there, and since when its
+//! tombstones may go.
 
 use super::{Chance, DIR, Rec, files, read_all};
 use annals::fs::Fs;
@@ -144,7 +145,8 @@ impl Keyed {
         self.truncate(end);
     }
 
-    /// Where compaction ends: at the active segment, or at the first that has a record younger than `lag`.
+    /// Where compaction ends: at the active segment, or at the first that has a record younger
+    /// than `lag`.
     pub fn bound(&self, bases: &[Offset], now: i64, lag: i64) -> Offset {
         let active = *bases.last().unwrap();
         let mut ends = bases.iter().zip(bases.iter().skip(1));

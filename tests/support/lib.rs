@@ -110,7 +110,8 @@ impl Model {
         assert_eq!(found.len(), self.records().count(), "the number of records");
     }
 
-    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model to that.
+    /// The log holds the beginning of this, and all of it up to what was durable. Cuts the model
+    /// to that.
     pub fn check_survived(&mut self, log: &Log) {
         let end = log.offsets().end;
         assert!(end >= self.durable, "the log ends at {end}, {} was durable", self.durable);

@@ -1,5 +1,5 @@
-//! A process that uses a log, as a list of operations; what was promised to it at each moment; and the disks that
-//! a crash at that moment may leave.
+//! A process that uses a log, as a list of operations; what was promised to it at each moment; and
+//! the disks that a crash at that moment may leave.
 
 use super::{Chance, DIR, Model, Rec, files, read_all};
 use annals::fs::{Call, CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
@@ -28,7 +28,8 @@ pub enum Op {
         records: u64,
         bytes: usize,
     },
-    /// So many threads that append at once. The first write is held until all have come, so that the rest meet.
+    /// So many threads that append at once. The first write is held until all have come, so that
+    /// the rest meet.
     Together {
         threads: u64,
         each: u64,
@@ -125,11 +126,13 @@ pub struct Promise {
     pub next: Option<Model>,
     /// Where a deletion in progress will let the log begin.
     pub next_start: Offset,
-    /// What each thread has still to append, in its order, counted from offset 0. Any of it may be there.
+    /// What each thread has still to append, in its order, counted from offset 0. Any of it may be
+    /// there.
     pub pending: Vec<VecDeque<Vec<Rec>>>,
     /// Where the log ended before that.
     pub began: Offset,
-    /// Whether the machine has run since all this was written, so that everything acknowledged is there.
+    /// Whether the machine has run since all this was written, so that everything acknowledged is
+    /// there.
     pub intact: bool,
 }
 
@@ -228,7 +231,8 @@ impl Promise {
         }
         // A gap that a truncation left may be there without what comes behind it.
         let gap = upcoming.map_or(began, |next| next[0].offset.min(began)).max(kept.end);
-        // Truncating takes segments away one by one, also empty ones that earlier truncations left.
+        // Truncating takes segments away one by one, also empty ones that earlier truncations
+        // left.
         let boundary = end == kept.end
             || end == gap
             || (self.next.is_some() && (kept.end..gap).contains(&end));
@@ -425,7 +429,8 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Opens the log of a disk and compares it with what was promised. Images are taken at every call, or at one.
+    /// Opens the log of a disk and compares it with what was promised. Images are taken at every
+    /// call, or at one.
     pub fn open(disk: &MemFs, config: &LogConfig, promise: Promise, only: u64, count: u64) -> Sim {
         let fs = FaultFs::new(disk.clone());
         fs.record_trace(false);
@@ -565,7 +570,8 @@ impl Sim {
             next.truncate(target);
             let end_of_data = next.batches.last().map_or(0, |b| b.last().unwrap().offset + 1);
             if target < promise.now.end {
-                // From the first step on, what was durable above the target is not promised any more.
+                // From the first step on, what was durable above the target is not promised any
+                // more.
                 promise.now.durable = promise.now.durable.min(end_of_data);
                 promise.next = Some(next);
             }

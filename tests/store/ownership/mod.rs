@@ -542,8 +542,9 @@ fn alternating_openers_lose_nothing() {
                 _ => fs.crash(CrashState::Random { seed: chance.next() }),
             };
             flushed.retain(|offset| *offset >= start);
-            // Lost by a person, say: what it vouched for is read again, and no record is gone with it. Where the power
-            // was lost too, the log may be rejected, because nothing tells an unsynced write from damage then.
+            // Lost by a person, say: what it vouched for is read again, and no record is gone with
+            // it. Where the power was lost too, the log may be rejected, because nothing tells an
+            // unsynced write from damage then.
             if chance.below(4) == 0 && end < 2 {
                 for dir in ["d", "d/t-0"] {
                     fs.remove(&Path::new(dir).join("recovery-point-offset-checkpoint")).ok();

@@ -126,8 +126,9 @@ fn fetches(log: &Log, served: &Served) {
             (None, None) => assert_eq!(found, served.records),
             // A fetch fails as a whole, a reader gives what lies before.
             (Some(_), Some(_)) if served.records.starts_with(&found) => {}
-            // What lies in a segment behind the last offset before the next is not seen by a fetch: the place that it looks up
-            // is in the next. A reader that begins there must say the same.
+            // What lies in a segment behind the last offset before the next is not seen by a
+            // fetch: the place that it looks up is in the next. A reader that begins there must
+            // say the same.
             (Some(Error::Corrupt(damage)), error) => {
                 let behind = log.reader(damage.offset.unwrap()).unwrap().records();
                 let mut all = served.records.clone();
@@ -174,8 +175,8 @@ fn points(log: &Log, served: &Served) {
     }
 }
 
-/// A log without findings can be read to its end, and one that cannot has a finding. Says whether there is one about the
-/// times that are indexed.
+/// A log without findings can be read to its end, and one that cannot has a finding. Says whether
+/// there is one about the times that are indexed.
 fn verified(log: &Log, served: &Served) -> bool {
     let start = log.offsets().start;
     let mut found = log.verify().unwrap();
@@ -206,8 +207,8 @@ fn base_of(found: &Corruption) -> Offset {
     name.parse().unwrap()
 }
 
-/// A lookup by time finds the first record that is as late, where neither headers nor index lie: what is indexed is held against
-/// the batches it names, not against all that lie between.
+/// A lookup by time finds the first record that is as late, where neither headers nor index lie:
+/// what is indexed is held against the batches it names, not against all that lie between.
 fn lookups(log: &Log, served: &Served, lying_times: bool) {
     let times = served.times.iter().take(30).map(|(_, time)| time.as_millis());
     let times = times.flat_map(|time| [time, time.saturating_add(1)]).chain([0, i64::MAX]);

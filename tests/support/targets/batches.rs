@@ -222,7 +222,8 @@ fn encode(header: &BatchHeader, records: &[StoredRecord], codec: Codec) -> Optio
     builder.build_bytes().ok()
 }
 
-/// A batch that decodes is encoded again; and any records that are encoded decode to what they were.
+/// A batch that decodes is encoded again; and any records that are encoded decode to what they
+/// were.
 pub fn roundtrip(data: &[u8]) {
     let Some((flags, bytes)) = data.split_first() else { return };
     if flags & 1 == 0 {

@@ -91,7 +91,8 @@ fn keyed() -> Vec<u8> {
     log
 }
 
-/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed and closed.
+/// Two segments of two producers, the second beginning at 7, and the snapshot between them; killed
+/// and closed.
 fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs, OnCorruption::Fail)).unwrap();
