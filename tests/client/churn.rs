@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{memory, process};
 
-/// What is held at a moment.
+/// The resources held at a moment.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     allocations: i64,
     bytes: i64,
     descriptors: usize,
     files: u64,
-    /// Of all topics but that of offsets.
+    /// The size of all topics except `__consumer_offsets`.
     disk_bytes: u64,
     /// Grows to 4 MiB a partition, or to a multiple of what is committed, until it is compacted.
     offsets_bytes: u64,
@@ -138,7 +138,7 @@ fn day() {
             tenths.push(held);
         }
     }
-    // What saws between two compactions is compared at its peaks.
+    // Figures that rise and fall between two compactions are compared at their peaks.
     let peak = |tenths: &[Held], of: fn(&Held) -> i64| tenths.iter().map(of).max().unwrap();
     let (early, late) = (&tenths[2..6], &tenths[6..]);
     let grown = |of: fn(&Held) -> i64| peak(late, of) - peak(early, of);

@@ -1,4 +1,5 @@
-//! What a producer promises: order, each record once, and what happens when it cannot be written.
+//! The promises of a producer: order, each record once, and what happens when a record cannot be
+//! written.
 
 use crate::{HOUR, TOPIC, to};
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
@@ -309,7 +310,7 @@ fn failed_write_retries_with_backoff() {
     assert_eq!(handle.wait().unwrap().offset, Some(0));
     assert_eq!(behind.wait().unwrap().offset, Some(1));
     assert_eq!(scene.values(0), numbers(0..2));
-    // What cannot help is not tried.
+    // Errors that a retry cannot fix are not retried.
     scene.fs.add_rule(
         Rule::new(Operation::Write, Fault::Error(io::ErrorKind::Other)).path("orders-0").nth(1),
     );
@@ -1215,9 +1216,9 @@ struct Sent {
 
 /// A producer after the other sends to a store on a disk that is full now and then, and is killed.
 ///
-/// Of the records of a partition, those that were acknowledged are there once and where it was
-/// said, those that failed are not, and those in flight when it was killed are there or not,
-/// without a gap before one that is. All in order.
+/// Of each partition, acknowledged records are stored once at the offset that was reported, failed
+/// records are not stored, and records in flight at the kill may be stored, without a gap before
+/// any of them. All are in order.
 #[test]
 fn records_are_unique_through_random_faults() {
     for seed in support::seeds("PRODUCER_SEED", 60) {

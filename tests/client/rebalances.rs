@@ -204,8 +204,8 @@ fn partitions_move_after_revocation_commit_failed() {
     }
 }
 
-/// The record of a group whose last member hung cannot be written as the next one joins. That one
-/// is no member twice, and no partition waits for a member that nobody holds.
+/// The record of a group whose last member hung cannot be written as the next one joins. The new
+/// member must not be counted twice, and no partition may wait for a member that does not exist.
 #[test]
 fn failed_join_leaves_no_second_member() {
     let fs = FaultFs::new(MemFs::new());

@@ -26,7 +26,7 @@ fn compacted(clock: &Arc<ManualClock>) -> LogConfig {
         .min_cleanable_dirty_ratio(0.0)
 }
 
-/// What a log held.
+/// The content of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
     records: Vec<Rec>,
@@ -469,8 +469,8 @@ fn durable_records_survive_wrong_checkpoints() {
                     Ok(log) => log,
                     Err(Error::Corrupt(found)) => {
                         assert!(way != Way::Kill, "{context}: {found}");
-                        // What was deleted or replaced before the crash may be removed, and
-                        // nothing is cut.
+                        // Records deleted or replaced before the crash may be removed, and nothing
+                        // is truncated.
                         let left = logs(&disk);
                         assert!(left.last() == before.last(), "{context}: {found}");
                         refused += 1;
@@ -480,7 +480,7 @@ fn durable_records_survive_wrong_checkpoints() {
                 };
                 let at = moment.at;
                 let (state, next) = (&states[at], &states[(at + 1).min(states.len() - 1)]);
-                // Of a log that a broker had last it is not known what was compacted.
+                // If a broker used the log last, it is unknown which part is compacted.
                 if !compacts && (way == Way::Kill || !what.contains("broker")) {
                     let check = || state.check(next, &log, false);
                     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));

@@ -41,7 +41,7 @@ fn open(disk: &MemFs) -> Log {
     log
 }
 
-/// What is there lies between what was there and what compaction makes of it.
+/// The records lie between the state before and the state that compaction leads to.
 fn check(log: &Log, before: &[Rec]) {
     let found = read_all(log);
     assert_eq!(fetch_all(log, 0), found);
@@ -92,7 +92,7 @@ fn fail(disk: &MemFs, before: &[Rec], failure: &Failure, n: u64, forever: bool) 
     let compacted = log.compact();
     let fired = fs.hit_count(rule) > 0;
     if forever {
-        // Whatever is asked meanwhile answers.
+        // Every call meanwhile gets an answer.
         (0..3).for_each(|offset| drop(log.get(offset)));
         drop((log.verify(), log.stats(), log.compact()));
     }

@@ -123,7 +123,7 @@ impl Life {
             let mut model = self.model.clone();
             model.compact(bound, now, self.retention);
             if self.retention == 0 && passes > 1 {
-                // What the first pass met may go with the second.
+                // Tombstones that the first pass dated may be removed by the second.
                 let mut least = model.clone();
                 least.compact(bound, now, 0);
                 let must: Vec<Rec> = least.records().cloned().collect();
@@ -446,7 +446,7 @@ fn future_records_wait_out_compaction_lag() {
     assert_eq!(offsets(&log), [3]);
 }
 
-/// Trap: what is appended in the place of what was cut counts as clean, and both records of a key
+/// Trap: records appended in place of truncated ones count as clean, so that both records of a key
 /// stay.
 #[test]
 fn appends_after_truncation_are_dirty() {
@@ -516,7 +516,7 @@ fn compaction_keeps_codec_when_smaller() {
         let mut builder = BatchBuilder::new();
         builder.compression(Compression::of(Codec::Zstd));
         for n in 0..100 {
-            // Half of the keys come again, in the next batch.
+            // Half of the keys are written again in the next batch.
             let record = Record::new(vec![b'v'; 400]).key(format!("{}", batch * 50 + n));
             builder.push_record(&record, Timestamp::from_millis(T0)).unwrap();
         }

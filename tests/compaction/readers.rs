@@ -229,7 +229,7 @@ fn interrupt(disk: &MemFs, before: &[Rec], change: Change, nth: usize) -> bool {
         assert!(found.contains(&rec), "{} is gone", rec.offset);
     }
     assert_eq!(log.verify().unwrap(), []);
-    // What comes in the place of what was cut counts as new.
+    // Records appended in place of truncated ones count as new.
     let mut model = Keyed::default();
     model.end = limit;
     for key in 0..40 {
@@ -311,7 +311,7 @@ fn compaction_restarts_after_deletion() {
     }
 }
 
-/// Many threads at once: readers, one who appends, one who compacts.
+/// Many threads at once: readers, an appender and a compactor.
 #[test]
 fn concurrent_readers_survive_compaction() {
     let log = Log::open(DIR, config().segment_bytes(2000).fs(MemFs::new())).unwrap();
@@ -362,7 +362,7 @@ fn concurrent_readers_survive_compaction() {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// The files of a directory that have no name any more and take room because somebody has them
+/// The files of a directory that have no name any more but take space because a handle keeps them
 /// open.
 #[cfg(target_os = "linux")]
 fn nameless(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

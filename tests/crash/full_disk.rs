@@ -46,7 +46,7 @@ impl Device for MemFs {
     }
 }
 
-/// What is in the log: a value of this many bytes for each offset.
+/// The content of the log: a value of this many bytes for each offset.
 const VALUE: usize = 400;
 
 fn value(offset: Offset) -> String {
@@ -88,7 +88,7 @@ fn check(log: &Log, start: Offset, end: Offset) {
     assert_eq!(log.verify().unwrap(), []);
 }
 
-/// What is done with a log on a full disk.
+/// A sequence of calls on a log whose disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     DeleteBefore,
@@ -271,14 +271,14 @@ fn fill_store_and_go_on(device: &dyn Device, reopen: bool) {
         store = open(device.fs());
     }
 
-    // What is altered is known after a crash.
+    // Alterations survive a crash.
     let shorter = store.topic("a").unwrap().config().set("retention.bytes", "8192").unwrap();
     store.alter_topic("a", shorter).unwrap();
     for fs in device.stop() {
         let config = open(fs).topic("a").unwrap().config();
         assert_eq!(config.get("retention.bytes"), Some("8192"));
     }
-    // What is deleted stays so.
+    // Deleted records stay deleted.
     let admin: Admin = store.admin();
     assert_eq!(admin.delete_records("b", 0, 20).unwrap(), 20);
     store.delete_topic("c").unwrap();
@@ -330,8 +330,8 @@ fn producer_is_created_on_full_disk() {
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
 }
 
-/// On a full disk somebody removes what looks as if it could go. That it was not there failed the
-/// next write of a checkpoint, and the log was poisoned by it.
+/// On a full disk, an operator removed the reserve to make room. The next checkpoint write failed
+/// because the file was missing, and poisoned the log.
 #[test]
 fn log_works_when_reserve_was_removed() {
     let disk = MemFs::new();
@@ -415,7 +415,7 @@ fn front_is_deleted_without_reserve() {
             let log = Log::open("t-0", log_config(fs, &clock)).unwrap();
             check(&log, target, 60);
         }
-        // What went made room for it.
+        // The deleted segments made space for it.
         assert!(!reserves(&disk).is_empty());
     }
 }
@@ -445,7 +445,7 @@ fn truncation_inside_batch_needs_no_room() {
             log.append(value(9)).unwrap();
             log.flush().unwrap();
             let disk = memory.clone();
-            // Whatever becomes free is taken at once.
+            // Another program takes every byte that becomes free.
             faults.add_rule(Rule::any(Fault::call(move |_| disk.fill())));
             log.truncate_to(2).unwrap();
             assert_eq!((log.offsets().end, read_all(&log).len()), (2, 1));
@@ -703,7 +703,7 @@ mod real {
         }
     }
 
-    /// Of a disk it takes a while: it is done where the variable is set.
+    /// On a real disk this takes a while, so it runs only if the variable is set.
     fn fill_and_go_on_with(kind: &'static str) {
         if kind != "tmpfs" && std::env::var_os("ANNALS_FULL_DISK").is_none() {
             return eprintln!("skipped: set ANNALS_FULL_DISK to fill an image of {kind}");

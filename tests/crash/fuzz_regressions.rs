@@ -1,4 +1,4 @@
-//! What fuzzing and hostile directories have found, each with its story.
+//! Faults that fuzzing and hostile directories have found, each with its story.
 
 use annals::fs::{Fs, MemFs};
 use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
@@ -102,8 +102,8 @@ fn reader_repeats_the_same_corruption() {
     assert_eq!(reader.next_record().unwrap().unwrap().value_str(), Some("a4"));
 }
 
-/// What a reader has found wrong it says again, but not when the log is closed or cut there, or
-/// the place is deleted.
+/// A reader repeats the corruption it has found, unless the log is closed, truncated there, or the
+/// place is deleted.
 #[test]
 fn reader_drops_corruption_that_is_gone() {
     let damaged = || {
@@ -176,7 +176,7 @@ fn shortened_time_index_is_rebuilt() {
     for time in times {
         log.append(Record::new("x").timestamp(Timestamp::from_millis(time))).unwrap();
     }
-    // What a recovery finds is durable, its indexes too.
+    // Everything that a recovery finds is durable, including its indexes.
     let fs = fs.kill();
     drop(Log::open(DIR, dense().fs(fs.clone())).unwrap());
     let whole = read_file(&fs, DIR, &name(0, "timeindex"));
@@ -269,9 +269,9 @@ fn opening_corrects_point_beyond_clean_end() {
     assert_eq!((log.offsets().end, read_all(&log).len()), (4, 4));
 }
 
-/// The recovery point vouched for two segments, and both were damaged. Opening to truncate read
-/// and cut only the second; the recovery point that it left vouched for less, so the opening after
-/// it cut the first one too.
+/// The recovery point covered two segments, and both were damaged. Opening to truncate read and
+/// truncated only the second; the recovery point that it left was lower, so the next opening
+/// truncated the first one too.
 #[test]
 fn wrong_recovery_point_is_lowered_first() {
     let truncate = |fs| dense().fs(fs).on_corruption(OnCorruption::Truncate);
@@ -295,9 +295,8 @@ fn wrong_recovery_point_is_lowered_first() {
     assert_eq!((again.recovery().truncated_bytes, read_all(&again).len()), (0, 3));
 }
 
-/// A batch with a right checksum said that it covers the offset of the record behind it. Who read
-/// on from batch to batch, by the index, went from its end to what lies behind that record, and
-/// never saw it.
+/// A batch with a valid checksum claimed to cover the offset of the record after it. A reader that
+/// went from batch to batch by the index continued after that record, and never returned it.
 #[test]
 fn fetch_reports_overlapping_batch() {
     let fs = MemFs::new();

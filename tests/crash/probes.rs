@@ -1,4 +1,4 @@
-//! What other logs got wrong, asked of this one. Each test is a row of a table of probes.
+//! Faults of other logs, checked against this one. Each test is a row of a table of probes.
 
 use annals::fs::{DiskFs, Fs, MemFs, OpenMode};
 #[cfg(feature = "zstd")]
@@ -133,7 +133,7 @@ fn opening_fails_on_corruption_anywhere() {
                 assert!(reader.next_record().is_err(), "{case}: skipped");
                 assert!(log.get(bad).is_err() || what.contains("base offset"), "{case}");
                 assert!(!log.verify().unwrap().is_empty(), "{case}");
-                // What lies beyond in other segments is still read.
+                // The rest of the other segments is still read.
                 let beyond = if sealed { 39 } else { 0 };
                 assert_eq!(log.get(beyond).unwrap().unwrap().offset, beyond, "{case}");
             }

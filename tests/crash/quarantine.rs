@@ -41,7 +41,7 @@ fn append(log: &Log, model: &mut Model, chance: &mut Chance) {
     model.append(recs);
 }
 
-/// A batch as it stands in a file.
+/// The position of a batch in its file.
 #[derive(Debug, Clone)]
 struct Place {
     file: String,
@@ -154,7 +154,8 @@ fn quarantine_moves_only_damaged_bytes() {
             assert_eq!(error.kind(), annals::ErrorKind::Corrupt);
         }
 
-        // From here on it is a log like any other, for those who know nothing of it, too.
+        // From here on it is a log like any other, also for readers that know nothing of the
+        // quarantine.
         let mut rest = Model { end: model.end, ..Model::default() };
         append(&log, &mut rest, &mut chance);
         log.close().unwrap();
@@ -184,7 +185,7 @@ fn damaged() -> (MemFs, Model) {
     for number in [1, 3] {
         flip(&fs, &places[number].file, places[number].position + 40, 3);
     }
-    // The damage is on the medium.
+    // The damage is durable.
     (fs.crash(CrashState::AllWrites), model)
 }
 
@@ -208,7 +209,7 @@ fn quarantine_survives_crash_at_any_call() {
     let images = std::mem::take(&mut *images.lock().unwrap());
     assert!(images.len() > 100, "{}", images.len());
     for (call, image) in images {
-        // What was saved of a hole is all of it, whenever the segment does without it.
+        // The file saved from a hole has all of its bytes, whenever the segment was shortened.
         let log = Log::open(DIR, keep(&image)).unwrap();
         assert!(read_all(&log) == outcome, "before {call}");
         let saved = image.list(Path::new(DIR)).unwrap();
@@ -308,7 +309,7 @@ fn quarantine_skips_values_of_damaged_batch() {
     }
 }
 
-/// Whatever is damaged in one batch, and in another beside it, costs those two and no third.
+/// Any damage in one batch, and in another beside it, loses those two batches and no third.
 #[test]
 fn quarantine_loses_only_damaged_batches() {
     let fs = MemFs::new();

@@ -118,14 +118,14 @@ fn compacted_records_stay_after_broker_killed() {
     let log = s.topic("t").unwrap().partition(0).unwrap();
     assert_eq!(offsets(&log), kept);
     drop((log, s));
-    // What was found out is known from then on.
+    // The next openings know what this one found out.
     let fs = fs.kill();
     drop(store(fs.clone()));
     let s = store(fs.crash(CrashState::AllWrites));
     assert_eq!(offsets(&s.topic("t").unwrap().partition(0).unwrap()), kept);
 }
 
-/// What another program compacted has no empty batch at the end of its segments. Its offsets are
+/// Logs compacted by another program have no empty batch at the end of their segments. Offsets are
 /// missing there like those that a crash took, and stay missing.
 #[test]
 fn unmarked_holes_of_other_program_stay() {
@@ -204,8 +204,8 @@ fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log
     }
 }
 
-/// A log that was closed in order opens without its recovery point. What was appended then and
-/// torn by a loss of power was taken for damage.
+/// A log that was closed in order opens without its recovery point. Records appended then and torn
+/// by a power loss were taken for damage.
 #[test]
 fn torn_records_are_truncated_without_point() {
     for dir in [DIR, "d/t-0"] {
@@ -312,8 +312,8 @@ fn missing_segment_is_corruption_when_uncompacted() {
     }
 }
 
-/// What was quarantined, or truncated into a batch, is known to be gone: no later opening takes it
-/// for a loss, whatever happens to the recovery point.
+/// Records that were quarantined, or truncated inside a batch, are known to be gone: no later
+/// opening takes them for a loss, whatever happens to the recovery point.
 #[test]
 fn known_holes_are_accepted_later() {
     let fs = MemFs::new();
@@ -452,7 +452,7 @@ fn log_opens_wherever_deletion_stopped() {
             let disk = memory.clone();
             let rule = images.watch(&faults, &memory, move || {
                 if full {
-                    // Whatever becomes free is taken by another program.
+                    // Another program takes everything that becomes free.
                     disk.set_capacity(disk.used_bytes());
                     disk.set_file_limit(disk.file_count());
                 }
@@ -508,9 +508,9 @@ fn of_a_broker(compacted: bool) -> MemFs {
     fs.crash(CrashState::AllWrites)
 }
 
-/// A recovery point that is ours vouches for what the other checkpoints say: that offsets may be
-/// left out, and where the log begins. Written before them, it made the next opening call the
-/// broker's log damaged.
+/// A recovery point written by this crate confirms the other checkpoints: that offsets may be left
+/// out, and where the log begins. Written before them, it made the next opening call the broker's
+/// log damaged.
 #[test]
 fn broker_log_opens_wherever_opening_stopped() {
     for (compacted, alone) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -677,9 +677,9 @@ fn whole_messages_are_never_truncated() {
     }
 }
 
-/// No checksum covers the magic, the length and the base offset. Of the first batch, a flipped bit
-/// in the magic made the log one of another format, which could never be opened; of the last, in
-/// each of them, the batch was cut as if torn.
+/// No checksum covers the magic, the length and the base offset. In the first batch, a flipped bit
+/// in the magic turned the log into one of another format, which could never be opened; in the
+/// last batch, a flipped bit in any of the three made recovery truncate it as if torn.
 #[test]
 fn flipped_bit_outside_checksum_is_corruption() {
     let fs = MemFs::new();
@@ -714,8 +714,8 @@ fn flipped_bit_outside_checksum_is_corruption() {
     }
 }
 
-/// What lies within the bytes that a torn batch would have proves nothing: mirrors and backups
-/// store batches in values.
+/// Bytes within the length of a torn batch prove nothing: mirrors and backups store batches in
+/// values.
 #[test]
 fn recovery_truncates_torn_nested_batches() {
     for inner in [batch(1000, 2, 0), batch(1, 2, 0), legacy(1, 1), batch(2, 3, 0)] {
@@ -880,8 +880,8 @@ fn foreign_file_named_as_segment_stays() {
     }
 }
 
-/// After a clean close nothing is read, so that damage in the last segment is met by those who
-/// read it. A log that is only read was rejected for it.
+/// After a clean close, opening reads nothing, so damage in the last segment is found by the first
+/// read. A log opened read-only was rejected for it.
 #[test]
 fn damaged_log_opens_read_only() {
     for batch in 0..6 {

@@ -1,4 +1,4 @@
-//! What every file system does. Each test runs on each of them.
+//! The behaviour that every file system shares. Each test runs on each of them.
 
 use crate::{kind, read, same};
 use annals::fs::{DirEntry, DiskFs, EntryKind, FaultFs, File, Fs, MemFs, OpenMode};
@@ -399,7 +399,7 @@ fn held_directory_is_followed_when_moved(at: &Place) {
     held.remove(&dir.join("a")).unwrap();
     held.remove_dir(&dir.join("e")).unwrap();
     assert_eq!(names(&at.fs, at.path("moved")), ["c"]);
-    // What lies beside it is found from where it is.
+    // Paths beside it are resolved from where it is now.
     at.create("beside", b"2");
     assert_eq!(read(&held, at.path("beside")).unwrap(), b"2");
 }

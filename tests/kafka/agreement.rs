@@ -130,7 +130,8 @@ fn contents(log: &Log) -> Vec<String> {
     lines
 }
 
-/// What `DumpLogSegments --deep-iteration --print-data-log` has to print of each batch and record.
+/// The output that `DumpLogSegments --deep-iteration --print-data-log` must have for each batch
+/// and record.
 fn dumped(log: &Log) -> Vec<String> {
     let mut lines = Vec::new();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
@@ -194,7 +195,7 @@ fn check_dump(printed: &[String], log: &Log, name: &str) {
         } else {
             let sound = line.starts_with("Dumping ")
                 || line.starts_with("Log starting offset: ")
-                // Of a snapshot: what it should say is checked elsewhere.
+                // Snapshots: their content is checked elsewhere.
                 || line.starts_with("producerId: ")
                 || line.ends_with(" passed sanity check.")
                 || line.ends_with(".index is empty.");
@@ -339,7 +340,8 @@ fn kafka_reads_our_logs() {
             parts.reverse();
         }
         if *name == "preallocated-crashed" {
-            // What Kafka says of the room reserved behind the last batch, in its own logs too.
+            // The message of Kafka about preallocated space after the last batch, in its own logs
+            // too.
             let first = parts[1].iter().position(|line| line.starts_with("B ")).unwrap();
             let warned: Vec<String> = parts[1].drain(..first).collect();
             assert!(warned[0].contains("Found invalid messages in log segment"), "{warned:?}");
@@ -516,7 +518,7 @@ fn producer_lines(states: &[ProducerState]) -> Vec<String> {
     states.iter().map(line).collect()
 }
 
-/// What `KafkaAgrees.producers` prints of the snapshots: as we read the files that are there.
+/// The output of `KafkaAgrees.producers` for the snapshots: as we read the files that are there.
 fn snapshot_lines(dir: &Path) -> BTreeMap<u64, Vec<String>> {
     let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let snapshots = files.filter(|path| path.extension().is_some_and(|end| end == "snapshot"));
@@ -537,7 +539,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// What Kafka printed: its producers, and those of each snapshot.
+/// The output of Kafka: its producers, and those of each snapshot.
 fn kafkas(printed: &[String]) -> (Vec<String>, BTreeMap<u64, Vec<String>>) {
     let mut parts = printed.split(|line| line.starts_with("F "));
     let live = parts.next().unwrap().to_vec();
@@ -656,7 +658,7 @@ fn fill_groups(store: &Store) -> Vec<annals::Consumer> {
     consumers
 }
 
-/// What a store knows of its groups, as Kafka's side prints it, without who leads them.
+/// The groups of a store, as Kafka's side prints them, without their leader.
 fn groups_of(store: &Store) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for listed in store.admin().list_groups().unwrap().groups {
@@ -721,7 +723,7 @@ fn kafka_knows_same_groups() {
         } else if words[0] == "O" {
             known.insert(key, vec![line]);
         } else {
-            // Who leads is a member, or nobody.
+            // The leader is a member, or there is none.
             let head = [&words[..5], &words[6..]].concat().join(" ");
             assert!(words[5] == "null" || words[5].contains('-'), "{line}");
             known.insert(key, vec![head]);
@@ -794,7 +796,7 @@ fn broker_and_store_exclude_each_other() {
     let lock = [format!("lock {}", dir.display())];
     let store = Store::open(&dir, StoreConfig::default()).unwrap();
     assert_eq!(run(kafka, &lock)[0], ["K false"]);
-    // Who asks in this process and is refused takes nothing from the one who has it.
+    // A rejected opening in this process takes nothing from the owner of the directory.
     Store::open(&dir, StoreConfig::default()).unwrap_err();
     assert_eq!(run(kafka, &lock)[0], ["K false"]);
     store.close().unwrap();

@@ -42,7 +42,7 @@ impl Site {
         command
     }
 
-    /// What a line of `meta.properties` says.
+    /// The value of a line of `meta.properties`.
     fn identity(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.data().join("meta.properties")).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));

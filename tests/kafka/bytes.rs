@@ -1,10 +1,10 @@
 //! Compressed records and headers in every form that clients write: read here as Kafka reads them.
 //!
-//! `tests/kafka/`'s `Corpus` makes the batches, and Kafka's own reader and the checks of a broker
-//! say what is in them. What they said of the small ones is stored in `vectors/bytes.txt`, which
-//! is compared with what is read here in every run. With `ANNALS_KAFKA=1` the whole corpus is made
-//! and read anew, and Kafka reads batches of every codec and level that are written here.
-//! `ANNALS_KAFKA_STORE=1` writes `vectors/bytes.txt` anew as well.
+//! `Corpus` in `tests/kafka/` makes the batches, and Kafka's own reader and the checks of a broker
+//! say what is in them. Their answers for the small batches are stored in `vectors/bytes.txt`, and
+//! every run compares what is read here with that file. With `ANNALS_KAFKA=1`, the whole corpus is
+//! made and read anew, and Kafka reads batches of every codec and level that are written here.
+//! `ANNALS_KAFKA_STORE=1` also writes `vectors/bytes.txt` anew.
 
 use annals::fs::MemFs;
 use annals::record::{
@@ -20,7 +20,7 @@ use std::process::Command;
 use crate::build::{kafka, say};
 use support::T0;
 
-/// What Kafka rejects and is read here, by the beginning of the names of the cases.
+/// Cases that Kafka rejects and that are read here, by the start of their names.
 const ONLY_WE_READ: &[(&str, &str)] = &[
     ("large-linked-lz4", "linked blocks are what many LZ4 encoders write by default"),
     ("lz4-linked", "linked blocks are what many LZ4 encoders write by default"),
@@ -31,7 +31,7 @@ const ONLY_WE_READ: &[(&str, &str)] = &[
     ("zstd-window-over", "the output is the window here: a large one takes no memory"),
 ];
 
-/// What Kafka reads and is rejected here.
+/// Cases that Kafka reads and that are rejected here.
 const ONLY_KAFKA_READS: &[(&str, &str)] = &[
     ("lz4-half-frame-behind", "Kafka reads no second frame; here it is read, and is cut off"),
     ("lz4-frame-with-more-behind", "Kafka reads no second frame; here it has records too many"),
@@ -40,7 +40,7 @@ const ONLY_KAFKA_READS: &[(&str, &str)] = &[
     ("zstd-half-", "a frame that is cut off, which Kafka's library passes over in silence"),
 ];
 
-/// What a broker appends as well, and we read but do not append.
+/// Cases that a broker also appends, and that are read but not appended here.
 const ONLY_A_BROKER_APPENDS: &[(&str, &str)] =
     &[("batch-delete-horizon", "tombstones that arrive now would be removed before their time")];
 
@@ -70,8 +70,8 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, InvalidBatch> {
     batch.records(&mut scratch)?.map(|record| record.map(|record| line(&record))).collect()
 }
 
-/// What Kafka says of a case: its records or that it rejects them, and the answer of a broker to
-/// whom it is sent.
+/// Kafka's answer for a case: its records or the rejection, and the answer of a broker that
+/// receives it.
 #[derive(Debug, Clone, Default)]
 struct Said {
     records: Vec<String>,
@@ -158,8 +158,8 @@ fn stored_batches_decode_as_in_kafka() {
     all(cases.iter().map(|(name, (bytes, said))| compare(name, bytes, said)));
 }
 
-/// What a broker appends, `append_batch` appends; and what it rejects is rejected, but for what
-/// only we can read.
+/// `append_batch` appends what a broker appends and rejects what a broker rejects, except for
+/// batches that only annals can read.
 #[test]
 fn append_batch_accepts_what_broker_accepts() {
     all(stored().iter().map(|(name, (bytes, said))| {
@@ -182,8 +182,8 @@ fn append_batch_accepts_what_broker_accepts() {
                 let ours_kind = format!("{:?}", header.timestamp_type());
                 let ours = (ours_kind.as_str(), header.max_timestamp.as_millis());
                 let theirs = (kind, largest.parse::<i64>().unwrap());
-                // Of a batch with an append time Kafka keeps that as the largest, which the
-                // records can exceed.
+                // For a batch with an append time, Kafka keeps that as the largest timestamp,
+                // which the records can exceed.
                 let same = ours == theirs || name.starts_with("batch-append-time");
                 let same = same && ours.0 == theirs.0;
                 same.then_some(()).ok_or_else(|| format!("{name}: stored {ours:?}, not {theirs:?}"))

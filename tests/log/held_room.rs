@@ -1,5 +1,5 @@
-//! What idle handles keep on disk, and open: a reader the segment that it is in, and a handle to a
-//! closed log nothing.
+//! Disk space and open files that idle handles keep: a reader keeps the segment that it is in, a
+//! handle to a closed log keeps nothing.
 
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -73,7 +73,7 @@ enum At {
     End,
 }
 
-/// What waits.
+/// The waiting client.
 enum Idle {
     Reader(Reader),
     Tail(Tail),
@@ -220,7 +220,7 @@ fn poll_without_records_keeps_no_segment() {
         log.roll().unwrap();
         log.delete_before(5).unwrap();
         assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
-        // What is left is an index, and no segment.
+        // The only file left is an index, and no segment.
         let left = fs.used_bytes() - before;
         assert!(left < room / 2, "{left} of {room} bytes");
         consumer.resume([partition()]).unwrap();

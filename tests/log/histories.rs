@@ -1,5 +1,5 @@
-//! What a reader returns is a piece of one history of the log, though the log is truncated while
-//! it is read.
+//! A reader returns a piece of one history of the log, although the log is truncated while it is
+//! read.
 
 use annals::fs::{Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
@@ -221,7 +221,7 @@ fn follower_reads_new_records_after_truncation() {
     }
 }
 
-/// What a reader has returned is still there: it goes on.
+/// The records that a reader has returned are still there: it continues.
 #[test]
 fn follower_continues_when_truncation_is_above() {
     let fs = MemFs::new();
@@ -357,7 +357,7 @@ struct Follower {
     log: Log,
     config: LogConfig,
     reader: Reader,
-    /// What the reader has returned since it was sought.
+    /// The records that the reader has returned since its last seek.
     run: Vec<(Offset, u64)>,
     chance: Chance,
     histories: Arc<Mutex<Histories>>,
@@ -399,7 +399,7 @@ impl Follower {
         true
     }
 
-    /// What is read at once, from anywhere.
+    /// Everything readable at this moment, from anywhere.
     fn look(&mut self) {
         let ends = self.log.offsets();
         let from = ends.start + self.chance.below(ends.end - ends.start + 1);

@@ -221,8 +221,8 @@ fn lookups_survive_wrong_time_index() {
     }
 }
 
-/// The recovery point vouches for records, and for no entry: opening keeps what the log bears out
-/// where it looks, and whoever uses the rest finds what is wrong with it.
+/// The recovery point covers records, and no index entry: opening keeps the entries that agree
+/// with the log where it looks, and a later lookup finds what is wrong with the rest.
 #[test]
 fn lookups_survive_wrong_index_after_crash() {
     let states = [(false, 0), (false, 3), (true, 3)];
@@ -306,8 +306,8 @@ fn rebuilt(fs: &MemFs, interval: u64, model: &Model) -> usize {
     heard.iter().filter(|event| matches!(event, Event::IndexRebuilt { .. })).count()
 }
 
-/// Of a closed segment or of the active one: what is found wrong is put right once, and is then as
-/// it was.
+/// A wrong index, of a closed segment or of the active one, is rebuilt once, and is then as it
+/// was.
 #[test]
 fn wrong_index_is_rebuilt_identically() {
     for interval in [0, 300] {
@@ -340,8 +340,8 @@ fn wrong_index_is_rebuilt_identically() {
     }
 }
 
-/// Whoever wrote the index may have had another interval: a broker, or this log before its options
-/// were changed.
+/// The index may have been written with another interval: by a broker, or by this log before its
+/// options changed.
 #[test]
 fn sparser_index_is_used_unchanged() {
     for (written, opened) in [(1000, 0), (u64::MAX, 0), (u64::MAX, 300), (300, 0), (0, 1000)] {
@@ -443,8 +443,8 @@ fn lookup_reads_little_beyond_the_batch() {
     }
 }
 
-/// What this crate wrote itself is never doubted: an index is made again only if something is
-/// wrong with it.
+/// An index that this crate wrote is never doubted: it is rebuilt only if something is wrong with
+/// it.
 #[test]
 fn correct_index_is_never_rebuilt() {
     // Around the sizes of one to five batches of 70 bytes.

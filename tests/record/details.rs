@@ -231,7 +231,7 @@ fn records_convert_from_common_types() {
     assert_eq!(Record::default().payload_bytes(), 0);
 }
 
-/// What was read goes into another log as it was, but for its offset.
+/// A record that was read is appended to another log unchanged, except for its offset.
 #[test]
 fn stored_record_can_be_appended_again() {
     let headers = [("a", b"1".as_slice()), ("b", b"2"), ("a", b"3")];

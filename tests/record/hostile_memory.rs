@@ -93,7 +93,7 @@ fn claims() -> Vec<Vec<u8>> {
     claims
 }
 
-/// All that can be asked of a batch, with the limits that a user has who sets none.
+/// Every question that can be asked of a batch, with the default limits.
 fn decode(bytes: &[u8], scratch: &mut DecodeBuffer) {
     let Ok(batch) = BatchRef::parse(bytes) else { return };
     batch.verify_checksum().ok();
@@ -140,7 +140,7 @@ fn kibibytes() {
             let input = match inputs.get(number as usize) {
                 Some(input) => input.clone(),
                 None => {
-                    // Those that do expand are slow, and are not tried as often.
+                    // Inputs that do expand are slow, so they are tried less often.
                     let from = if chance.below(16) == 0 { 0 } else { bombs };
                     let near = from + chance.below((inputs.len() - from) as u64) as usize;
                     let mut input = mutate(&inputs[near], &mut chance);

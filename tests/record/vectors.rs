@@ -124,7 +124,7 @@ fn records_of(name: &str) -> Option<Vec<Shape>> {
     })
 }
 
-/// What a special file holds: its records, with the times they read as.
+/// The content of a special file: its records, with the timestamps they are read with.
 fn records_of_special(name: &str) -> Vec<Shape> {
     let at = |time| three().into_iter().map(move |record| Shape { time, ..record }).collect();
     let marker = |kind: u8| {
@@ -261,7 +261,7 @@ fn flags_match_attributes() {
     assert_eq!(header("one-zstd-ref").codec(), Codec::Zstd);
 }
 
-/// What a bad file must be refused with; none for the two that are good.
+/// The error that a bad file must be rejected with; none for the two that are valid.
 fn is_named(name: &str, problem: &InvalidBatch) -> bool {
     use InvalidBatch as I;
     match name {

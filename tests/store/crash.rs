@@ -42,7 +42,7 @@ struct Topic {
 
 type Topics = BTreeMap<String, Topic>;
 
-/// What was acknowledged, and what the call under way will leave.
+/// The acknowledged state, and the state that the call in progress will leave.
 #[derive(Debug, Clone, Default)]
 struct Promise {
     now: Topics,
@@ -311,7 +311,7 @@ fn check(store: &Store, promise: &Promise, intact: bool) -> Topics {
     found
 }
 
-/// What a crash leaves is opened, used, closed and opened again.
+/// The disk that a crash leaves is opened, used, closed and opened again.
 fn survive(disk: &MemFs, promise: &Promise, intact: bool) {
     let store = open(disk.clone()).unwrap();
     let found = check(&store, promise, intact);
@@ -378,9 +378,9 @@ fn promises_survive_crash_anywhere() {
     support::say(&format!("{checked} states of a store after a crash"));
 }
 
-/// The partitions of a topic are made, opened and closed on several threads. What one of them has
-/// done when the process ends says nothing of what another one has: partition 1 may have its id
-/// and partition 0 none yet.
+/// The partitions of a topic are created, opened and closed on several threads. The progress of
+/// one says nothing about another when the process ends: partition 1 may have its id and partition
+/// 0 none yet.
 #[test]
 fn promises_survive_crash_in_parallel_work() {
     let mut checked = 0;
@@ -473,7 +473,7 @@ fn promises_survive_crash_while_opening() {
             let store = open(fs).unwrap();
             let found = check(&store, promise, false);
             drop(store);
-            // What the first opening found is durable only once it has returned.
+            // The state that the first opening found is durable only once it has returned.
             let _ = found;
             for (at, Image { call, promise, disk }) in inner.take().iter().enumerate() {
                 let disk =
@@ -562,8 +562,8 @@ fn fail_each_call(first: u64, every: usize, work: &dyn Fn(&FaultFs) -> Promise) 
     fired
 }
 
-/// Does a bit of everything, with so many partitions at once, and says what was acknowledged of
-/// it. What failed may have happened.
+/// Does a bit of everything, with so many partitions at once, and returns the acknowledged part.
+/// Failed calls may have taken effect.
 fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promise {
     let mut promise = Promise::default();
     let topic = |number, partitions| Topic {
@@ -572,7 +572,7 @@ fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promi
         partitions: vec![Partition::default(); partitions],
     };
     let Ok(store) = open() else { return promise };
-    // Whatever fails leaves its state to be found or not; nothing more is done to that topic.
+    // A failed call may or may not have taken effect; the topic is not used any more.
     let orders = topic(1, 2);
     promise.next.insert("orders".into(), orders.clone());
     if store.create_topic("orders", settings(&orders)).is_err() {

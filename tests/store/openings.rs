@@ -1,5 +1,5 @@
-//! What an opening makes and changes, and what it leaves as it is: directories of others,
-//! partitions that are not there, and all that it knew if it fails.
+//! Files that an opening creates and changes, and files it leaves alone: foreign directories,
+//! partitions that are not there, and everything it knew if it fails.
 
 use crate::topic_error;
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
@@ -220,7 +220,7 @@ fn foreign_directory_is_no_store() {
         }
         assert_eq!(names(fs, "d"), before);
     }
-    // What a fresh volume has, or a tool puts anywhere, is no such thing, for a log as well.
+    // The directories of a fresh volume, or of a tool, are neither a store nor a log.
     let fresh = || make(&hidden[1..2], &[".git", ".snapshot", "lost+found"]);
     open(&fresh()).unwrap();
     Log::open("d", plain(&fresh())).unwrap();
@@ -250,7 +250,7 @@ fn foreign_directory_named_deleted_stays() {
     let store = open(&fs).unwrap();
     assert_eq!(store.unknown_directories(), [Path::new(&named)]);
     assert_eq!(names(&fs, &named), ["precious"]);
-    // What a deletion left is removed: a file of a log is in it, or nothing.
+    // The rest of a deletion is removed: the directory has a file of a log, or nothing.
     for left in [&["precious", &name(0, "log")][..], &[]] {
         let fs = precious();
         write_file(&fs, "d", ".lock", b"");
@@ -341,15 +341,15 @@ fn empty_directory_is_no_partition() {
     store.add_partitions("orders", 4).unwrap();
     store.close().unwrap();
     assert!(is_clean(&fs));
-    // A partition is one without a record, too, whoever made it: it has a segment.
+    // A partition without records is a partition too, whoever made it: it has a segment.
     let log = Log::open("other-0", plain(&fs)).unwrap();
     log.close().unwrap();
     fs.rename_dir(Path::new("other-0"), Path::new("d/other-0")).unwrap();
     assert_eq!(open(&fs).unwrap().topic("other").unwrap().partitions().len(), 1);
 }
 
-/// What the next opening knows of a directory: which logs were closed in order, and that a topic
-/// is gone.
+/// The facts that the next opening knows about a directory: which logs were closed in order, and
+/// that a topic is gone.
 fn check_knows_all(fs: &MemFs, at: &str) {
     assert!(is_clean(fs), "{at}");
     let gone = fs.kill();
@@ -637,7 +637,7 @@ fn empty_last_segment_keeps_end() {
     }
 }
 
-/// What was synced counts: where a segment with such offsets lost its bytes, none is given again.
+/// Synced offsets count: if a segment with such offsets lost its bytes, none of them is reused.
 #[test]
 fn quarantine_keeps_synced_end() {
     for bytes in [&b""[..], b"hello", &[0; 100]] {

@@ -55,8 +55,7 @@ fn three_of_two(fs: &MemFs) {
     store.close().unwrap();
 }
 
-/// Everyone who mounts a fresh volume has a `lost+found` in it, and each system and tool makes its
-/// own.
+/// Every fresh volume has a `lost+found`, and each system and tool creates its own directories.
 #[test]
 fn foreign_directories_are_kept_and_listed() {
     let fs = MemFs::new();
@@ -343,8 +342,8 @@ fn view_shows_no_members_after_exit() {
     drop((dynamic, fixed));
 }
 
-/// What decides which topic a directory belongs to, or how long its records stay, is not guessed
-/// at: the others open.
+/// The file that decides which topic a directory belongs to, or how long its records stay, is not
+/// guessed at: the others open.
 #[test]
 fn damaged_small_file_takes_partition_offline() {
     let cases: [(&str, &str, &[u8], usize); 4] = [
@@ -382,7 +381,7 @@ fn values_from(topic: &Topic, partition: u32) -> Vec<String> {
     reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
-/// What was in it is lost, and that is not to be found out later.
+/// Its records are lost, and the user must learn that at once.
 #[test]
 fn missing_partition_fails_unless_allowed() {
     let fs = MemFs::new();
@@ -648,7 +647,7 @@ fn offsets_change_fails_when_topic_deleted() {
     assert_eq!(consumer.committed(&at).unwrap(), None);
 }
 
-/// The tool, or whoever looks, sees what the writer does, and gets in nobody's way.
+/// The tool, or another viewer, sees the changes of the writer, and does not disturb it.
 #[test]
 fn view_follows_live_writer() {
     let fs = MemFs::new();

@@ -330,8 +330,8 @@ fn partition_reopens_beside_closed_ones() {
     topic.partition(3).unwrap().append("b").unwrap();
 }
 
-/// What the reopened log has lost of a group, its members still know: a crash must not find less
-/// than they do.
+/// The members still know the group state that the reopened log has lost: a crash must not find
+/// less than they do.
 #[test]
 fn reopening_restores_lost_group_state() {
     let disk = MemFs::new();
@@ -421,7 +421,7 @@ fn pending_records_stay_with_deleted_topic() {
     assert_eq!(committed.unwrap_err().kind(), ErrorKind::Rebalancing);
 }
 
-/// Whatever becomes of the log in between, a record whose send returned `Ok` is polled once, in
+/// Whatever happens to the log in between, a record whose send returned `Ok` is polled once, in
 /// order.
 #[test]
 fn acknowledged_records_are_polled_once() {
@@ -472,7 +472,7 @@ fn append(store: &Store, value: u64) {
     orders(store).append(value.to_string()).unwrap();
 }
 
-/// What a caller learns of a consumer: results, and kinds of errors.
+/// The results that a caller gets from a consumer: records, and kinds of errors.
 #[derive(Debug, Default, PartialEq)]
 struct Story(Vec<String>);
 

@@ -1,5 +1,5 @@
-//! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are
-//! touched.
+//! Topics in a directory: created topics stay, deleted topics are removed, and foreign files are
+//! not touched.
 
 use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{CrashState, EntryKind, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
@@ -134,7 +134,7 @@ fn broker_directory_is_taken_over() {
     assert_eq!(store.topics().len(), 1);
     let topic = store.topic("orders").unwrap();
     assert_eq!(topic.partition_count(), 2);
-    // How it was set up is not known: nothing of it is deleted before somebody says so.
+    // The configuration is unknown: no record is deleted before the topic is altered.
     assert_eq!(topic.config().get("retention.ms"), Some("-1"));
     assert_eq!(values(&topic, 0).len(), 5);
     assert_eq!(topic.partition(1).unwrap().offsets().start, 3);
@@ -436,8 +436,7 @@ fn creation_fails_when_only_case_differs() {
     }
     assert_eq!(directories(&fs), ["orders-0", "orders-1"]);
     topic.partition(0).unwrap().append("and more").unwrap();
-    // What an interrupted growth of `orders` has left is not taken for something of `Orders`
-    // either.
+    // The rest of an interrupted growth of `orders` is not taken for a part of `Orders` either.
     store.close().unwrap();
     let store = open();
     let topic = store.topic("orders").unwrap();
@@ -534,8 +533,8 @@ fn failed_growth_can_be_repeated() {
     }
 }
 
-/// What a growth that failed had begun to make stayed behind when the topic was deleted: the topic
-/// was back at the next opening, and its name could not be used before.
+/// The partitions that a failed growth had begun stayed when the topic was deleted: the topic was
+/// back at the next opening, and its name could not be used before.
 #[test]
 fn topic_is_deletable_after_failed_growth() {
     for again in [false, true] {
@@ -594,8 +593,8 @@ fn log_and_store_exclude_each_other() {
     assert_eq!((offsets.start, offsets.end), (3, 8));
 }
 
-/// Who looks whether a lock is free has it for a moment, in which another that looks finds it
-/// taken.
+/// A process that checks whether a lock is free holds it for a moment, and another process that
+/// checks then finds it taken.
 #[test]
 fn briefly_held_lock_is_retried() {
     let disk = MemFs::new();
@@ -613,7 +612,7 @@ fn briefly_held_lock_is_retried() {
     }
 }
 
-/// What lies above `.` by its text is `.` again: the log took its own lock for that of a store.
+/// The lexical parent of `.` is `.` again: the log took its own lock for that of a store.
 #[test]
 fn log_opens_in_current_directory() {
     for dir in [".", "/"] {
@@ -721,7 +720,8 @@ fn damaged_checkpoint_line_is_ignored() {
     assert_eq!((start(0), start(1)), (2, 2));
 }
 
-/// What decides which topic a directory belongs to, or what is deleted, is not guessed at.
+/// The file that decides which topic a directory belongs to, or what is deleted, is not guessed
+/// at.
 #[test]
 fn unreadable_definition_fails_opening() {
     let fs = MemFs::new();

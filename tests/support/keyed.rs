@@ -7,7 +7,7 @@ use annals::record::{BatchBuilder, Compression};
 use annals::{Codec, Log, Offset, ReadLimits, Record, Timestamp};
 use std::collections::BTreeMap;
 
-/// What a log says of each key at its end: a key that is deleted is not in it.
+/// The last value of each key. Deleted keys are not in it.
 pub type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub fn table<'a>(records: impl IntoIterator<Item = &'a Rec>) -> Table {
@@ -63,7 +63,7 @@ pub struct Keyed {
     count: u64,
 }
 
-/// What is appended.
+/// The records of an append.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub keys: u64,
@@ -157,7 +157,7 @@ impl Keyed {
         young.map_or(active, |(base, _)| *base)
     }
 
-    /// What passes leave that clean everything below `bound`.
+    /// The records left by passes that clean everything below `bound`.
     pub fn compact(&mut self, bound: Offset, now: i64, retention: i64) {
         let mut last: BTreeMap<Option<Vec<u8>>, Offset> = BTreeMap::new();
         for record in self.records().filter(|record| record.offset < bound) {

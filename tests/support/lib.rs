@@ -53,7 +53,7 @@ impl From<StoredRecord> for Rec {
     }
 }
 
-/// What was appended: batches, and the end, which may lie above the last of them.
+/// The appended batches, and the end, which may lie above the last batch.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Model {
     pub batches: Vec<Vec<Rec>>,
@@ -74,7 +74,7 @@ impl Model {
         self.batches.iter().flatten().filter(|record| record.offset >= self.start)
     }
 
-    /// What is left of it where it begins at `start`.
+    /// The model of the same log where it begins at `start`.
     pub fn from(&self, start: Offset) -> Model {
         let mut left = Model { start, ..self.clone() };
         left.batches.iter_mut().for_each(|batch| batch.retain(|rec| rec.offset >= start));

@@ -81,7 +81,7 @@ impl Op {
     }
 }
 
-/// Who sends what is sequenced.
+/// The producer of sequenced batches.
 const PRODUCER: ProducerId = 7;
 
 /// A log knows of its producers what the headers of its batches say.
@@ -112,22 +112,23 @@ pub fn check_producers(log: &Log) {
         assert_eq!(state.offset_delta, header.last_offset_delta);
         assert_eq!(state.producer_epoch, header.producer_epoch);
     }
-    // Of those whose batches were deleted it may know, too.
+    // It may also know producers whose batches were deleted.
     let start = log.offsets().start;
     assert!(start > 0 || known.iter().all(|state| stored.contains_key(&state.producer_id)));
 }
 
-/// What was acknowledged, and what calls in progress may make of it.
+/// The acknowledged state, and what calls in progress may make of it.
 #[derive(Debug, Clone, Hash)]
 pub struct Promise {
-    /// What was acknowledged; `durable` says up to where even a loss of power leaves it.
+    /// The acknowledged records; `durable` is the offset up to which they survive even a power
+    /// loss.
     pub now: Model,
-    /// What a truncation in progress will leave.
+    /// The state that a truncation in progress will leave.
     pub next: Option<Model>,
     /// Where a deletion in progress will let the log begin.
     pub next_start: Offset,
-    /// What each thread has still to append, in its order, counted from offset 0. Any of it may be
-    /// there.
+    /// The batches that each thread still has to append, in its order, counted from offset 0. Any
+    /// of them may be there.
     pub pending: Vec<VecDeque<Vec<Rec>>>,
     /// Where the log ended before that.
     pub began: Offset,
@@ -149,7 +150,7 @@ impl Promise {
         }
     }
 
-    /// What is left of it after a crash.
+    /// The promise after a crash.
     pub fn after(mut self, way: Way) -> Promise {
         self.intact &= way == Way::Kill;
         self
@@ -252,7 +253,7 @@ fn records(batch: &[Rec]) -> Vec<Record> {
     batch.iter().map(record).collect()
 }
 
-/// What is left of a disk.
+/// The state of a disk after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// The process dies, and the machine goes on.
@@ -263,9 +264,9 @@ pub enum Way {
     Some(u64),
     /// All lengths and names, and of the unsynced bytes none.
     LengthOnly,
-    /// Of each file's unsynced sectors the first few.
+    /// The first few unsynced sectors of each file.
     Torn(u64),
-    /// Of each file's unsynced sectors the last few, and its whole length.
+    /// The last few unsynced sectors of each file, and its whole length.
     LaterFirst(u64),
 }
 
@@ -304,7 +305,8 @@ impl Way {
         let unsynced = image.unsynced();
         for (name, new) in files(&disk, DIR) {
             let path = Path::new("/").join(DIR).join(&name);
-            // What has a name by renaming is another file than the one that had it.
+            // A file that got its name by a rename is another file than the one that had it
+            // before.
             let in_place = name.ends_with(".log") || name == ".lock";
             let old = synced.get(&name).filter(|_| in_place).cloned().unwrap_or_default();
             if old == new || !unsynced.contains(&path) {
@@ -404,7 +406,7 @@ impl Camera {
 
     pub fn take(&self, call: Option<Call>) {
         let mut promise = self.promise.lock().unwrap().clone();
-        // Whoever looks may rely on it, although no call has returned yet.
+        // A reader may rely on it, although no call has returned yet.
         let log = self.watched.lock().unwrap().clone();
         if let Some(log) = log.filter(|_| promise.next.is_none()) {
             promise.now.durable = promise.now.durable.max(log.offsets().durable);

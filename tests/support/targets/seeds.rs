@@ -123,7 +123,7 @@ fn numbered() -> [BTreeMap<String, Vec<u8>>; 2] {
 /// Not with the number of this process: a mutation is to be the same in the next.
 const LOCK: &[u8] = b"process 1\nboot boot-1\n";
 
-/// What a target is started with.
+/// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let sound = sound();
     match target {
