@@ -224,7 +224,7 @@ impl ProducerContext {
         batch: &mut Batch,
         numbering: &mut SequenceState,
     ) -> Result<Appended> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let now = self.store.topic(&queue.topic)?.partition(queue.partition)?;
         if Arc::ptr_eq(now.shared(), batch.log.shared()) {
             return Err(now.shared().closed());

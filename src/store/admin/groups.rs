@@ -66,11 +66,11 @@ impl Admin {
     /// [`Error::StoreClosed`](crate::Error::StoreClosed); [`TopicError::Spread`] if partitions of `__consumer_offsets` are
     /// elsewhere.
     pub fn list_groups(&self) -> Result<ListedGroups> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Ok(ListedGroups::default());
         }
-        self.store.coordinator()?.list(|| self.store.shared().check_open())
+        self.store.coordinator()?.list(|| self.store.inner().check_open())
     }
 
     /// Describes a group: its members, their partitions, and its committed offsets with the lag.
@@ -105,7 +105,7 @@ impl Admin {
         group: &str,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<()> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let ids = self.ids_of(offsets.keys())?;
         let coordinator = self.store.coordinator()?;
         coordinator.alter(group, &offsets, &|| self.check_same(&ids))
@@ -140,7 +140,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
         to: ResetTo,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let coordinator = self.store.coordinator()?;
         let mut partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         if partitions.is_empty() {
@@ -233,7 +233,7 @@ impl Admin {
     /// As [`describe_group`](Admin::describe_group): the first error, after all partitions were
     /// tried; [`Error::StoreClosed`](crate::Error::StoreClosed).
     pub fn expire_offsets(&self) -> Result<usize> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Ok(0);
         }
@@ -270,7 +270,7 @@ impl Admin {
     }
 
     fn coordinator_of(&self, group: &str) -> Result<Arc<Coordinator>> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         if !self.has_groups() {
             return Err(unknown(group));
         }
