@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result, TopicError};
 use crate::event::Event;
 use crate::log::{DataDir, Log, LogConfig, OnCorruption};
 use crate::store::config::OfflinePartitions;
-use crate::store::directory::{Found, Survey};
+use crate::store::survey::{Found, Survey};
 use crate::store::topic::{Slot, Topic, TopicShared};
 use crate::store::topic_properties::State;
 use crate::store::topics::Store;
