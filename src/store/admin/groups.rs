@@ -1,8 +1,9 @@
 //! Administration of groups: the calls of Kafka's `kafka-consumer-groups`.
 
 use crate::error::{GroupError, Result, TopicError};
-use crate::group::admin::{GroupDescription, ListedGroups, MemberIdentity, unknown};
+use crate::group::admin::unknown;
 use crate::group::coordinator::Coordinator;
+use crate::group::description::{GroupDescription, ListedGroups, MemberIdentity};
 use crate::group::membership::Caller;
 use crate::group::offsets::OffsetAndMetadata;
 use crate::store::admin::Admin;
