@@ -1,6 +1,5 @@
 //! What a pass of the cleaner is to do: where the dirty part of a log begins and ends, whether
 //! it is worth a pass, and which segments become one. Numbers in, numbers out.
-
 use crate::segment::{offset_index, time_index};
 use crate::types::{Offset, Timestamp};
 use std::ops::Range;

@@ -6,7 +6,7 @@ use crate::compaction::spans::Stretches;
 use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
 use crate::error::{Error, InvalidBatch, Result};
 use crate::record::{BatchHeader, BatchRef};
-use crate::segment::scan::BatchStream;
+use crate::segment::batches::SegmentBatches;
 use crate::types::Offset;
 
 /// How many keys go into the map at a time.
@@ -40,7 +40,7 @@ pub(crate) struct Mapped {
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
 /// `report` says.
 pub(crate) fn build_map(
     sources: &[Source<'_>],
@@ -87,21 +87,17 @@ impl Reading<'_> {
                 None => position = segment.published(),
             }
         }
-        let mut stream = BatchStream::new(segment.file()?, position, lowest)
+        let mut batches = SegmentBatches::new(segment, segment.published(), source.next)?
+            .starting_from(position, lowest)
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
-        loop {
-            let step = stream.advance(segment.published(), source.next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            let Some(batch) = stream.batch() else { break };
-            self.batch(&batch, stream.position(), scratch).map_err(|failure| match failure {
-                Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
-                Failure::Other(error) => error,
-            })?;
+        while let Some((position, batch)) = batches.next()? {
+            self.batch(&batch, position, scratch)
+                .map_err(|failure| failure.at(source, position, batch.header()))?;
             if self.mapped.full {
                 break;
             }
         }
-        scratch.input = stream.into_buffer();
+        scratch.input = batches.into_buffer();
         self.mapped.stretches.close();
         if !self.mapped.full {
             self.mapped.end = self.mapped.end.max(source.next);
@@ -166,6 +162,16 @@ impl Reading<'_> {
 pub(crate) enum Failure {
     Batch(InvalidBatch),
     Other(Error),
+}
+
+impl Failure {
+    /// Returns the error for a batch of a segment.
+    pub(super) fn at(self, source: &Source<'_>, position: u64, header: &BatchHeader) -> Error {
+        match self {
+            Failure::Batch(reason) => damaged(source, position, header, reason),
+            Failure::Other(error) => error,
+        }
+    }
 }
 
 impl From<InvalidBatch> for Failure {

@@ -11,13 +11,13 @@ use crate::compaction::output::Output;
 use crate::compaction::read_keys::Failure;
 use crate::compaction::spans::Stretch;
 use crate::compaction::survivors::Winners;
-use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, damaged, marker_of};
+use crate::compaction::{Meter, READ_BYTES, Scratch, Source, Transactions, marker_of};
 use crate::error::{InvalidBatch, Result};
 use crate::record::{BatchBuilder, BatchHeader, BatchRef, Compression, Records};
 use crate::segment::SegmentDir;
+use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::scan::BatchStream;
 use crate::types::{Codec, LeaderEpoch, Offset, Timestamp};
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(crate) struct Rewritten {
 ///
 /// # Errors
 ///
-/// CorruptionKind, with its place; a batch that this build cannot expand, or not within the limit; what
+/// Damage, with its place; a batch that this build cannot expand, or not within the limit; what
 /// the disk says; what `report` says.
 pub(crate) fn rewrite(
     group: &Group<'_>,
@@ -158,23 +158,19 @@ impl Pass<'_> {
     ) -> Result<()> {
         let segment = source.segment;
         let mut aborted = AbortedEntries::open(dir, segment.base)?;
-        let mut stream = BatchStream::new(segment.file()?, 0, segment.base)
+        let mut batches = SegmentBatches::new(segment, segment.published(), source.next)?
             .with_buffer(std::mem::take(&mut scratch.input), READ_BYTES);
         let mut stretches = self.winners.stretches_within(segment.base..source.next);
         loop {
-            while let Some(stretch) = self.superseded(&mut stretches, stream.next_position()) {
+            while let Some(stretch) = self.superseded(&mut stretches, batches.next_position()) {
                 self.leave_out(&stretch);
-                stream.skip_to(stretch.end(), stretch.next);
+                batches.skip_to(stretch.end(), stretch.next);
             }
-            let step = stream.advance(segment.published(), source.next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            let Some(batch) = stream.batch() else { break };
-            self.batch(&batch, &mut aborted, scratch).map_err(|failure| match failure {
-                Failure::Batch(reason) => damaged(source, stream.position(), &header, reason),
-                Failure::Other(error) => error,
-            })?;
+            let Some((position, batch)) = batches.next()? else { break };
+            self.batch(&batch, &mut aborted, scratch)
+                .map_err(|failure| failure.at(source, position, batch.header()))?;
         }
-        scratch.input = stream.into_buffer();
+        scratch.input = batches.into_buffer();
         Ok(())
     }
 

@@ -156,11 +156,11 @@ impl StoreInner {
     /// reopened.
     pub(super) fn is_gone(&self, log: &Log) -> Result<bool> {
         self.check_open()?;
-        if log.shared().close_reason() == CloseReason::Reopened {
+        if log.close_reason() == CloseReason::Reopened {
             // Its records are durable once the call that reopens it has ended.
             drop(self.changes.lock());
         }
-        Ok(!self.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
+        Ok(!self.logs().iter().any(|other| other.is_same_log(log)))
     }
 
     /// Translates an error of a log for the caller of a store: the logs of a closed store are

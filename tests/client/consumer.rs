@@ -1,5 +1,6 @@
 //! The consumer, without and with a group of its own.
 
+use crate::{NOW, append, at, earliest};
 use annals::{
     AutoOffsetReset, CommitError, ConsumeError, Consumer, ConsumerConfig, ConsumerInterceptor,
     ConsumerRecords, Error, ErrorKind, ManualClock, OffsetAndMetadata, Record, StartAt, Store,
@@ -9,8 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const NOW: Duration = Duration::ZERO;
 
 struct World {
     clock: Arc<ManualClock>,
@@ -25,19 +24,6 @@ fn world() -> World {
 
 fn topic(store: &Store, name: &str, partitions: u32) -> Topic {
     store.create_topic(name, TopicConfig::default().partitions(partitions)).unwrap()
-}
-
-fn at(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn append(topic: &Topic, partition: u32, values: std::ops::Range<u32>) {
-    let values = values.map(|value| Record::from(value.to_string()));
-    topic.partition(partition).unwrap().append_all(values).unwrap();
-}
-
-fn earliest(group: &str) -> ConsumerConfig {
-    ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Earliest)
 }
 
 fn values(records: &ConsumerRecords) -> Vec<u32> {

@@ -2,6 +2,7 @@
 //!
 //! `ANNALS_GROUP_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
+use crate::{NOW, append, at, cooperative};
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{CrashState, MemFs};
 use annals::{
@@ -15,7 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, seeds};
 
-const NOW: Duration = Duration::ZERO;
 const GROUP: &str = "g1";
 
 fn secs(secs: u64) -> Duration {
@@ -48,21 +48,8 @@ fn topic(store: &Store, name: &str, partitions: u32) -> Topic {
     store.topic(name).or_else(|_| store.create_topic(name, config)).unwrap()
 }
 
-fn at(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn append(topic: &Topic, partition: u32, values: std::ops::Range<u32>) {
-    let values = values.map(|value| Record::from(value.to_string()));
-    topic.partition(partition).unwrap().append_all(values).unwrap();
-}
-
 fn config() -> ConsumerConfig {
     ConsumerConfig::new(GROUP).auto_offset_reset(AutoOffsetReset::Earliest)
-}
-
-fn cooperative(config: ConsumerConfig) -> ConsumerConfig {
-    config.assignors([Arc::new(CooperativeSticky) as Arc<dyn Assignor>])
 }
 
 fn member(store: &Store, config: ConsumerConfig) -> Consumer {

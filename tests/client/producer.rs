@@ -1,5 +1,6 @@
 //! What a producer promises: order, each record once, and what happens when it cannot be written.
 
+use crate::{HOUR, TOPIC, to};
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule, RuleId};
 use annals::*;
 use std::future::Future;
@@ -11,9 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::T0;
-
-const HOUR: Duration = Duration::from_secs(3600);
-const TOPIC: &str = "orders";
+use support::values;
 
 struct Scene {
     disk: MemFs,
@@ -57,15 +56,6 @@ impl Scene {
         }
         counts
     }
-}
-
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
-fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
-    ProducerRecord::new(TOPIC, value.into()).partition(partition)
 }
 
 fn numbers(range: std::ops::Range<u32>) -> Vec<String> {

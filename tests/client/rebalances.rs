@@ -2,6 +2,7 @@
 //!
 //! `ANNALS_REBALANCE_SEEDS=17` runs one seed of the simulation, `0..300` many.
 
+use crate::{NOW, cooperative, earliest};
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{
@@ -13,16 +14,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, seeds};
-
-const NOW: Duration = Duration::ZERO;
-
-fn earliest(group: &str) -> ConsumerConfig {
-    ConsumerConfig::new(group).auto_offset_reset(AutoOffsetReset::Earliest)
-}
-
-fn cooperative(config: ConsumerConfig) -> ConsumerConfig {
-    config.assignors([Arc::new(CooperativeSticky) as Arc<dyn Assignor>])
-}
 
 fn store_on(fs: &FaultFs) -> Store {
     Store::open("d", StoreConfig::default().fs(fs.clone()).maintenance(None)).unwrap()

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use support::say;
 use support::sim::{Image, Op, Promise, Sim, Way, fingerprint, hash_of};
 use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, seeds};
 
@@ -38,10 +39,6 @@ fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let done = catch_unwind(AssertUnwindSafe(work));
     QUIET.set(before);
     done.map_err(|_| SAID.take())
-}
-
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Leaves out of a list whatever it still fails without.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
+use support::say;
 use support::sim::check_producers;
 use support::{Chance, DIR, Model, Rec, read_all};
 
@@ -357,7 +358,7 @@ fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     outcome
 }
 
-/// CorruptionKind that is none must not be reported.
+/// Damage that is none must not be reported.
 fn verify(log: &Log) -> Result<()> {
     match log.verify()?.into_iter().next() {
         Some(damage) => Err(Error::Corrupt(Box::new(damage))),
@@ -665,10 +666,6 @@ fn log_works_without_producer_snapshots() {
             }
         }
     }
-}
-
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Short reads and writes everywhere change nothing (trap: a short read ignored).

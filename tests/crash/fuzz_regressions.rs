@@ -3,11 +3,8 @@
 use annals::fs::{Fs, MemFs};
 use annals::{CorruptionKind, Error, Log, LogConfig, OnCorruption, ReadLimits, Record, Timestamp};
 use std::path::Path;
+use support::three;
 use support::{DIR, name, read_all, read_file, write_file};
-
-fn three(log: &Log, tag: &str) {
-    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
-}
 
 fn dense() -> LogConfig {
     LogConfig::default().index_interval_bytes(0)

@@ -11,14 +11,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
+use support::three;
 use support::{DIR, name, read_all, read_file, write_file};
 
 fn open(fs: impl Fs) -> Result<Log, Error> {
     Log::open(DIR, LogConfig::default().index_interval_bytes(0).fs(fs))
-}
-
-fn three(log: &Log, tag: &str) {
-    log.append_all(["a", "b", "c"].map(|v| Record::new(format!("{v}{tag}")))).unwrap();
 }
 
 /// Segment 0 was rolled but not synced when the power failed. The name of segment 6 reached the

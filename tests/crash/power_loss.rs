@@ -1,10 +1,11 @@
 //! Loss of power, between segments and during the recovery from it.
 
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
-use annals::{Event, Listener, Log, LogConfig, Offset, Record, StartAt, Timestamp};
+use annals::{Event, Listener, Log, LogConfig, Offset, Record, Timestamp};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use support::offsets;
 use support::{Heard, name, read_file, write_file};
 
 const DIR: &str = "orders-0";
@@ -26,11 +27,6 @@ fn half_written() -> MemFs {
         }
     }
     fs
-}
-
-fn offsets(log: &Log) -> Vec<Offset> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().offset).collect()
 }
 
 /// A closed segment could come back short, at the edge of a batch, with the next one intact:

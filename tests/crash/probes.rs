@@ -11,6 +11,7 @@ use annals::{
     Unsupported,
 };
 use std::path::Path;
+use support::offsets;
 use support::{DIR, clock, files, name, process, read_all, read_file, write_file};
 
 const ALL_CODECS: bool =
@@ -534,10 +535,6 @@ fn vector(of: &str) -> MemFs {
         write_file(&fs, DIR, &entry.name, &bytes);
     }
     fs
-}
-
-fn offsets(log: &Log) -> Vec<u64> {
-    read_all(log).into_iter().map(|rec| rec.offset).collect()
 }
 
 #[test]

@@ -6,10 +6,7 @@ use annals::*;
 use std::path::Path;
 use support::images::Images;
 use support::{DIR, name, read_file, write_file};
-
-fn offsets(log: &Log) -> Vec<u64> {
-    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
-}
+use support::{offsets, store};
 
 fn compacting(fs: &MemFs) -> LogConfig {
     LogConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1024).fs(fs.clone())
@@ -48,11 +45,6 @@ fn dense(fs: &MemFs) -> Log {
     let log = Log::open(DIR, tiny(fs)).unwrap();
     append(&log, 0..12);
     log
-}
-
-fn store(fs: impl Fs) -> Store {
-    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("d", config).unwrap()
 }
 
 /// Leaves a closed store with the topic `t`: a log creates no partition in one.

@@ -1,10 +1,11 @@
 //! What every file system does. Each test runs on each of them.
 
-use crate::{kind, names, read, same};
+use crate::{kind, read, same};
 use annals::fs::{DirEntry, DiskFs, EntryKind, FaultFs, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::names;
 
 /// A directory on some file system.
 struct Place {

@@ -1,11 +1,12 @@
 //! What a power failure leaves, against a model that knows nothing of blocks or journals.
 
-use crate::{names, read};
+use crate::read;
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use support::names;
 
 const SECTOR: usize = 512;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];

@@ -1,10 +1,11 @@
 //! The file system in memory: room, paths, what is synced, a killed process.
 
-use crate::{kind, names, read, same};
+use crate::{kind, read, same};
 use annals::fs::{CrashState, File, Fs, MemFs, OpenMode};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::names;
 
 fn create(fs: &MemFs, path: &str) -> Arc<dyn File> {
     fs.open(Path::new(path), OpenMode::CreateNew).unwrap()

@@ -17,8 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::build::{kafka, say};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 /// Kafka, to do what the lines of a file say.
 fn java(kafka: &Path, script: &Path) -> Command {

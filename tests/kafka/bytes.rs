@@ -18,8 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{kafka, say};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 /// What Kafka rejects and is read here, by the beginning of the names of the cases.
 const ONLY_WE_READ: &[(&str, &str)] = &[

@@ -73,17 +73,17 @@ fn resent_batch_is_stored_once() {
         (
             sent(7, 0, 0, 3),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 0 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 0, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 0, 19, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 19 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 19, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 1, 18, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 18 where 0 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 18, but 0 is next; send the missing records, or raise the epoch and start at 0",
         ),
     ] {
         let error = batch.append(&log, T0).unwrap_err();
@@ -95,7 +95,7 @@ fn resent_batch_is_stored_once() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(
         error.to_string(),
-        "producer 7 has epoch 0, and the log has seen epoch 1: another has taken over; close this producer"
+        "producer 7 has epoch 0, but the log has seen epoch 1: another producer has taken over; close this one"
     );
     assert_eq!(log.offsets().end, end + 1);
     assert_eq!(log.verify().unwrap(), []);

@@ -11,8 +11,7 @@ use annals::{Codec, Error, InvalidBatch, Offset, Timestamp, TimestampType, Unsup
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")

@@ -3,14 +3,13 @@
 //!
 //! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 
+use crate::DATA;
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use support::images::{Image, Images};
 use support::{Chance, seeds};
-
-const DATA: &str = "data";
 
 fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
     Store::open(DATA, StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1))

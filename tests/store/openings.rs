@@ -1,6 +1,7 @@
 //! What an opening makes and changes, and what it leaves as it is: directories of others, partitions that are not there, and
 //! all that it knew if it fails.
 
+use crate::topic_error;
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, ErrorKind, Log, LogConfig, OfflinePartitions, OnCorruption, Record,
@@ -8,6 +9,7 @@ use annals::{
 };
 use std::io;
 use std::path::Path;
+use support::names;
 use support::{files, name, read_all, read_file, write_file};
 
 const MARK: &str = ".kafka_cleanshutdown";
@@ -24,22 +26,8 @@ fn plain(fs: &MemFs) -> LogConfig {
     LogConfig::default().fs(fs.clone())
 }
 
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn mkdir(fs: &MemFs, dir: &str) {
     fs.create_dir(Path::new(dir)).unwrap();
-}
-
-fn names(fs: &dyn Fs, dir: &str) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs.list(Path::new(dir)).unwrap().into_iter().map(|entry| entry.name).collect();
-    names.sort();
-    names
 }
 
 /// Topics `orders` with three partitions and `users` with one, of two segments each, closed.

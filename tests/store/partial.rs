@@ -1,18 +1,18 @@
 //! A store that has not all of its topics' partitions, or not all of them sound, serves the rest.
 
+use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, ConsumerConfig, Error, ErrorKind, Event, GroupCoordinatorConfig, GroupState,
-    Listener, Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord,
-    Record, Store, StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
+    Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord, Record, Store,
+    StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{files, read_file, write_file};
+use support::{Heard, files, read_file, write_file};
 
-const DATA: &str = "data";
 const NOTHING: Duration = Duration::ZERO;
 
 fn config(fs: &MemFs) -> StoreConfig {
@@ -30,32 +30,6 @@ fn strict(fs: &MemFs) -> annals::Result<Store> {
 
 fn partitions(count: u32) -> TopicConfig {
     TopicConfig::default().partitions(count)
-}
-
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn values(topic: &Topic, partition: u32) -> Vec<String> {
-    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
-    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
-fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
-    fs.remove(&Path::new(dir).join(name)).ok();
-    write_file(fs, dir, name, bytes);
-}
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }
 
 const SEGMENT: &str = "00000000000000000000.log";

@@ -3,13 +3,13 @@
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
     Acks, AutoOffsetReset, CloseReason, Consumer, ConsumerConfig, Error, ErrorKind, Event,
-    GroupCoordinatorConfig, Listener, Log, LogConfig, OnCorruption, Producer, ProducerConfig,
-    ProducerRecord, Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
+    GroupCoordinatorConfig, Log, LogConfig, OnCorruption, Producer, ProducerConfig, ProducerRecord,
+    Record, StartAt, Store, StoreConfig, Timestamp, TopicConfig, TopicPartition,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Chance, seeds};
+use support::{Chance, Heard, seeds};
 
 const NOW: Duration = Duration::ZERO;
 const SEGMENT: &str = "data/orders-1/00000000000000000000.log";
@@ -137,15 +137,6 @@ fn reopening_quarantines_damage_from_poll() {
     send(&producer, "d").unwrap();
     assert_eq!(poll(&mut consumer).unwrap(), ["c", "d"]);
     assert_eq!(stored(&store), ["a", "c", "d"]);
-}
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }
 
 #[test]

@@ -1,18 +1,17 @@
 //! Topics in a directory: what is made stays, what is deleted goes, and nobody else's files are touched.
 
+use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{CrashState, EntryKind, Fault, FaultFs, Fs, MemFs, OpenMode, Operation, Rule};
 use annals::{
     AutoOffsetReset, CleanupPolicy, ConsumerConfig, Error, ErrorKind, Log, LogConfig,
     MaintainerConfig, OfflinePartitions, ProducerConfig, Record, ResetTo, Store, StoreConfig,
-    Topic, TopicConfig, TopicError, TopicPartition,
+    TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{clock, files, read_file, write_file};
-
-const DATA: &str = "data";
 
 fn config(fs: &MemFs) -> StoreConfig {
     StoreConfig::default().fs(fs.clone()).maintenance(None)
@@ -36,18 +35,6 @@ fn directories(fs: &MemFs) -> Vec<String> {
     let mut names: Vec<_> = dirs.map(|entry| entry.name).collect();
     names.sort();
     names
-}
-
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn values(topic: &Topic, partition: u32) -> Vec<String> {
-    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
-    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -364,11 +351,6 @@ fn topic_opens_with_partial_ids() {
         store.close().unwrap();
         assert_eq!(open(&fs).unwrap().topic("orders").unwrap().id(), found.id());
     }
-}
-
-fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
-    fs.remove(&Path::new(dir).join(name)).ok();
-    write_file(fs, dir, name, bytes);
 }
 
 /// Brokers before Kafka 2.8 wrote no `partition.metadata`. All partitions get one id, whichever of them was given it first.

@@ -226,10 +226,10 @@ impl ProducerContext {
     ) -> Result<Appended> {
         self.store.inner().check_open()?;
         let now = self.store.topic(&queue.topic)?.partition(queue.partition)?;
-        if Arc::ptr_eq(now.shared(), batch.log.shared()) {
-            return Err(now.shared().closed());
+        if now.is_same_log(&batch.log) {
+            return Err(now.closed_error());
         }
-        if !now.shared().is_same_partition(batch.log.shared()) {
+        if !now.is_same_partition(&batch.log) {
             return Err(TopicError::Unknown { topic: queue.topic.to_string() }.into());
         }
         batch.log = now;
@@ -297,7 +297,7 @@ impl ProducerContext {
         });
         match flushed {
             // Closing it has made all of it durable, if that succeeded.
-            Err(Error::Closed { .. }) if batch.log.shared().durable() > appended.last => Ok(()),
+            Err(Error::Closed { .. }) if batch.log.durable_end() > appended.last => Ok(()),
             flushed => flushed.map(drop).map_err(|error| ProduceError::Batch(Arc::new(error))),
         }
     }

@@ -4,7 +4,7 @@
 use annals::fs::{CrashState, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     CleanupPolicy, Error, Event, Listener, Log, LogConfig, MaintainerConfig, ProducerConfig,
-    Record, StartAt, Store, StoreConfig, TopicConfig,
+    Record, Store, StoreConfig, TopicConfig,
 };
 use std::any::Any;
 use std::path::Path;
@@ -12,15 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, read_file, seeds, write_file};
-
-fn store(fs: impl Fs) -> Store {
-    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("d", config).unwrap()
-}
-
-fn offsets(log: &Log) -> Vec<u64> {
-    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
-}
+use support::{offsets, store};
 
 fn first_of(store: &Store) -> Vec<u64> {
     offsets(&store.topic("t").unwrap().partition(0).unwrap())
