@@ -117,14 +117,14 @@ impl MaintainerConfig {
     }
 }
 
-/// Threads that call [`Log::maintain`] for all logs that you add.
+/// Threads that call [`Log::maintain`](crate::Log::maintain) for all logs that you add.
 ///
 /// One maintainer can serve one log or thousands. Clones are handles to the same threads, which
 /// are started for the first log and stop when the last handle is dropped. A
 /// [`LogConfig`](crate::LogConfig::maintainer) with a maintainer is a handle, too, for as long as
 /// a log has it. A log that is closed or dropped leaves the maintainer. `close` waits until a
-/// running pass has noticed it; a drop does not wait. So [close](Log::close) a log whose directory
-/// you open again at once.
+/// running pass has noticed it; a drop does not wait. So [close](crate::Log::close) a log whose
+/// directory you open again at once.
 ///
 /// There is no caller to return an error to. A failure is an [`Event::MaintenanceFailed`] of that
 /// log, and the next round tries again. A pass that panics makes its log [`Event::Uncleanable`];

@@ -3,6 +3,7 @@
 //!
 //! Each wait that could hang is watched: a channel answers, or the test fails.
 
+use crate::{HOUR, TOPIC, to};
 use annals::fs::{Fault, FaultFs, MemFs, Operation, Rule};
 use annals::*;
 use std::collections::BTreeMap;
@@ -12,11 +13,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
+use support::values;
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// A thread that has not answered by then hangs.
 const WATCHDOG: Duration = Duration::from_secs(20);
-const TOPIC: &str = "orders";
 
 struct Scene {
     fs: FaultFs,
@@ -30,15 +30,6 @@ fn scene(partitions: u32) -> Scene {
     let store = Store::open("data", config).unwrap();
     let topic = store.create_topic(TOPIC, TopicConfig::default().partitions(partitions)).unwrap();
     Scene { fs, store, topic }
-}
-
-fn to(partition: u32, value: impl Into<String>) -> ProducerRecord {
-    ProducerRecord::new(TOPIC, value.into()).partition(partition)
-}
-
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
 fn answer<T>(told: &Receiver<T>, what: &str) -> T {
@@ -61,8 +52,9 @@ impl Scene {
     }
 }
 
-/// The producer's thread writes `a` while the owner sends `b` and lets go of the producer. What
-/// the thread has not taken is written by the one that lets go, once the thread is done.
+/// The producer's thread writes `a` while the owner sends `b` and drops the producer. Records that
+/// the thread has not taken are written by the dropping thread, once the producer's thread is
+/// done.
 #[test]
 fn drop_writes_record_sent_during_write() {
     for end in ["drop", "close", "close within"] {

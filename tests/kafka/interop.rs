@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 fn python(arguments: &[&str]) -> Option<Output> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/decode.py");

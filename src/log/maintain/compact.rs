@@ -8,9 +8,9 @@
 
 use crate::compaction::key_map::KeyMap;
 use crate::compaction::plan::{Dirty, GroupLimits, Part, Rules, dirty, groups};
-use crate::compaction::read_keys::build_map;
-use crate::compaction::rewrite::{Group, Rewritten, Terms, rewrite};
-use crate::compaction::survivors::Winners;
+use crate::compaction::read_keys::read_keys;
+use crate::compaction::rewrite::{RewriteOptions, Rewritten, SegmentGroup, rewrite};
+use crate::compaction::survivors::Survivors;
 use crate::compaction::{NoTransactions, Scratch, Source};
 use crate::error::{Error, Result};
 use crate::event::{CompactionReport, Event};
@@ -238,7 +238,7 @@ impl Pass<'_> {
         let mut keys = KeyMap::new(config.dedupe_buffer_bytes, &(dirty.from..dirty.upto), seed())?;
         let mut scratch = Scratch::new(config.max_decompressed_bytes);
         let mut transactions = NoTransactions::with_active(self.active_producers(dirty.upto));
-        let mapped = build_map(
+        let mapped = read_keys(
             &unclean,
             dirty.from,
             &mut keys,
@@ -246,8 +246,8 @@ impl Pass<'_> {
             &mut transactions,
             &mut |b| self.go_on(b, pace),
         )?;
-        let winners = Winners::new(&keys, dirty.from..mapped.end).with_stretches(&mapped.stretches);
-        let terms = Terms {
+        let winners = Survivors::new(&keys, dirty.from..mapped.end).with_spans(&mapped.spans);
+        let terms = RewriteOptions {
             now: self.now,
             delete_retention: config.delete_retention,
             compression: config.compression,
@@ -263,7 +263,7 @@ impl Pass<'_> {
             let members = &self.sources(range.start, old);
             let Some(first) = members.first() else { continue };
             let (dir, base) = (&self.log.dir, first.segment.base);
-            let group = Group { dir, base, sources: members };
+            let group = SegmentGroup { dir, base, sources: members };
             let (done, indexes) =
                 rewrite(&group, &winners, &terms, &mut scratch, &mut transactions, &mut |b| {
                     self.go_on(b, pace)

@@ -1,11 +1,12 @@
 //! A second process, and every way to the same directory. It is this test program again, told by
 //! variables what to open.
 
-use annals::{Error, Log, LogConfig, StartAt, Store, StoreConfig, TopicConfig};
+use annals::{Error, Log, LogConfig, Store, StoreConfig, TopicConfig};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::process;
+use support::values;
 
 const KIND: &str = "ANNALS_OPENS";
 const PATH: &str = "ANNALS_OPENS_PATH";
@@ -24,8 +25,8 @@ struct Way {
     from: PathBuf,
 }
 
-/// What another process says that opens a directory, writes, and ends: `opened`, `locked`, or the
-/// error.
+/// The outcome in another process that opens a directory, writes, and ends: `opened`, `locked`, or
+/// the error.
 fn outcome(kind: Kind, way: &Way) -> String {
     let output = process::child(&child_opens_directory)
         .current_dir(&way.from)
@@ -154,11 +155,6 @@ impl Tree {
             assert_eq!(outcome(kind, &way), "locked", "{when}: {kind:?} by {way:?}");
         }
     }
-}
-
-fn values(log: &Log) -> Vec<String> {
-    let records = log.reader(StartAt::Earliest).unwrap().records();
-    records.map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
 }
 
 /// First the store, of which a log alone is left, then one of its logs by itself. Each time the
