@@ -45,7 +45,7 @@ impl Consumer {
     /// - [`Error::Io`]: nothing is committed. If the disk was full, commit again once there is
     ///   room.
     pub fn commit(&mut self) -> Result<()> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let positions = self.there().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
@@ -217,7 +217,7 @@ impl Consumer {
         loop {
             if self.partitions.iter().any(Partition::is_dirty) {
                 // In a closed store no topic is known, as those that were deleted are not.
-                self.store.shared().check_open()?;
+                self.store.inner().check_open()?;
             }
             let offsets = self.dirty();
             let group = self.group.clone().filter(|_| !offsets.is_empty());

@@ -31,7 +31,7 @@ impl Consumer {
         }
         // A file of the closed log that is deleted would keep its room on disk while it is open.
         partition.rest();
-        if let Err(error) = self.store.shared().check_open() {
+        if let Err(error) = self.store.inner().check_open() {
             return Err(Absent { error, passes: false });
         }
         let (error, passes) =
@@ -59,7 +59,7 @@ impl Consumer {
                 continue;
             }
             let Err(absent) = self.follow(index) else { continue };
-            self.store.shared().check_open()?;
+            self.store.inner().check_open()?;
             let Some(partition) = self.partitions.get_mut(index) else { continue };
             partition.gone = true;
             if !absent.passes && !std::mem::replace(&mut partition.reported, true) {

@@ -224,7 +224,7 @@ impl ProducerContext {
         batch: &mut Batch,
         numbering: &mut SequenceState,
     ) -> Result<Appended> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let now = self.store.topic(&queue.topic)?.partition(queue.partition)?;
         if now.is_same_log(&batch.log) {
             return Err(now.closed_error());
