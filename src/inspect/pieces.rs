@@ -36,8 +36,8 @@ pub struct ScannedBatch {
     pub position: u64,
     /// Its header.
     pub header: BatchHeader,
-    /// Whether its checksum matches its bytes; always so when [`BatchScanner::headers_only`] was asked
-    /// for.
+    /// Whether its checksum matches its bytes; always so when [`BatchScanner::headers_only`] was
+    /// asked for.
     pub checksum: Result<(), InvalidBatch>,
 }
 
