@@ -40,10 +40,11 @@
 mod callbacks;
 mod commit;
 mod config;
-mod following;
+mod current_log;
 mod membership;
 mod partition;
 mod poll;
+mod rebalance;
 mod records;
 mod subscription;
 mod wakeup;
@@ -53,7 +54,6 @@ pub use config::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use records::{ConsumerGroupMetadata, ConsumerRecord, ConsumerRecords};
 pub use subscription::TopicPattern;
 pub use wakeup::ConsumerWaker;
-pub(crate) use wakeup::ConsumerWakeup;
 
 use crate::clock::Clock;
 use crate::error::{ConsumeError, Error, Result};
@@ -61,8 +61,7 @@ use crate::group::coordinator::Coordinator;
 use crate::group::offsets::OffsetAndMetadata;
 use crate::log::Log;
 use crate::store::topics::Store;
-use crate::types::TopicPartition;
-use crate::types::{Offset, StartAt, Timestamp};
+use crate::types::{Offset, StartAt, Timestamp, TopicPartition};
 use callbacks::RebalanceEvent;
 use membership::Membership;
 use partition::Partition;
@@ -71,8 +70,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
-use subscription::{Since, SubscriptionState};
-use wakeup::OneShotWaker;
+use subscription::{SubscribedSince, SubscriptionState};
+use wakeup::{ConsumerWakeup, OneShotWaker};
 
 /// Reads records from the partitions of topics, alone or as a member of a group.
 ///
@@ -106,9 +105,9 @@ pub struct Consumer {
     store: Store,
     config: ConsumerConfig,
     clock: Arc<dyn Clock>,
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
     group: Option<GroupHandle>,
-    interest: SubscriptionState,
+    subscription: SubscriptionState,
     /// The partitions that it reads, in the order of turns.
     partitions: Vec<Partition>,
     /// The partition that the next poll begins with.
@@ -119,16 +118,16 @@ pub struct Consumer {
     panicked: Option<ConsumeError>,
     membership: Membership,
     /// When it began to read what it subscribes to.
-    since: Since,
+    since: SubscribedSince,
     /// Whether it begins in a new partition, whose position must be committed before any record is
     /// read.
     begins_new_partition: bool,
     next_auto_commit: Duration,
     /// When a consumer that is not a member next has to show its group that it reads.
-    next_sign_of_life: Duration,
+    next_offsets_renewal: Duration,
     /// The version of the topics that it has seen: see [`Store::version`].
     seen_version: u64,
-    topics_trigger: Arc<OneShotWaker>,
+    topics_one_shot: Arc<OneShotWaker>,
     topics_waker: Waker,
     topics_id: u64,
     closed: bool,
@@ -166,28 +165,28 @@ impl Store {
             None => None,
         };
         let clock = Arc::clone(self.clock());
-        let bell = Arc::new(ConsumerWakeup::default());
-        let topics_trigger = OneShotWaker::new(&bell);
+        let wakeup = Arc::new(ConsumerWakeup::default());
+        let topics_one_shot = OneShotWaker::new(&wakeup);
         Ok(Consumer {
             group,
-            interest: SubscriptionState::Nothing,
+            subscription: SubscriptionState::Nothing,
             partitions: Vec::new(),
             next_turn: 0,
             listener: None,
             panicked: None,
             membership: Membership::default(),
-            since: Since::default(),
+            since: SubscribedSince::default(),
             begins_new_partition: false,
             next_auto_commit: clock.monotonic().saturating_add(config.auto_commit_interval),
-            next_sign_of_life: clock.monotonic(),
+            next_offsets_renewal: clock.monotonic(),
             seen_version: self.version(),
-            topics_waker: Waker::from(Arc::clone(&topics_trigger)),
+            topics_waker: Waker::from(Arc::clone(&topics_one_shot)),
             topics_id: self.changed().new_id(),
-            topics_trigger,
+            topics_one_shot,
             closed: false,
             store: self.clone(),
             clock,
-            bell,
+            wakeup,
             config,
         })
     }
@@ -212,7 +211,7 @@ impl Consumer {
         if topics.is_empty() {
             return self.unsubscribe();
         }
-        self.set_interest(SubscriptionState::Topics(topics))
+        self.set_subscription(SubscriptionState::Topics(topics))
     }
 
     /// [Subscribes](Consumer::subscribe) to topics, with a listener that is called when partitions
@@ -235,7 +234,7 @@ impl Consumer {
     /// # Errors
     /// As [`subscribe`](Consumer::subscribe).
     pub fn subscribe_pattern(&mut self, pattern: TopicPattern) -> Result<()> {
-        self.set_interest(SubscriptionState::Pattern(pattern))
+        self.set_subscription(SubscriptionState::Pattern(pattern))
     }
 
     /// Sets the listener that is called when partitions are assigned or revoked.
@@ -255,17 +254,17 @@ impl Consumer {
     ///   [`ConsumeError::Closed`].
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<()> {
         self.check_open()?;
-        self.interest.check_next(&SubscriptionState::Assigned)?;
+        self.subscription.check_next(&SubscriptionState::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         let (mut added, now) = (Vec::new(), self.store.moment());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
             let log = self.store.partition(&name.topic, name.partition)?;
-            added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
+            added.push(Partition::new(name.clone(), log, Some(now), &self.wakeup));
         }
         self.auto_commit()?;
         self.partitions.retain(|partition| names.contains(&partition.name));
         self.partitions.append(&mut added);
-        self.interest =
+        self.subscription =
             if names.is_empty() { SubscriptionState::Nothing } else { SubscriptionState::Assigned };
         Ok(())
     }
@@ -287,12 +286,12 @@ impl Consumer {
         }
         let committed = self.auto_commit_all();
         let all = self.assignment();
-        if self.interest.is_subscription() && !all.is_empty() {
-            self.give_up(RebalanceEvent::Revoked, &all);
+        if self.subscription.is_subscription() && !all.is_empty() {
+            self.release_partitions(RebalanceEvent::Revoked, &all);
         }
         self.partitions.clear();
-        self.interest = SubscriptionState::Nothing;
-        self.since = Since::default();
+        self.subscription = SubscriptionState::Nothing;
+        self.since = SubscribedSince::default();
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
         let done = committed.and(left).and(panicked);
@@ -305,7 +304,7 @@ impl Consumer {
     /// # Errors
     /// [`ConsumeError::CallbackPanicked`] if the pattern panics.
     pub fn subscription(&self) -> Result<BTreeSet<String>> {
-        self.interest.topics(&self.store, !self.config.exclude_internal_topics)
+        self.subscription.topics(&self.store, !self.config.exclude_internal_topics)
     }
 
     /// Returns the partitions that the consumer has now, in the order of topics and numbers.
@@ -334,7 +333,7 @@ impl Consumer {
     /// Returns a handle with which any thread can end a poll of this consumer.
     #[must_use]
     pub fn waker(&self) -> ConsumerWaker {
-        ConsumerWaker::new(&self.bell)
+        ConsumerWaker::new(&self.wakeup)
     }
 
     /// Leaves the group and closes the consumer. With automatic commits, it first commits the
@@ -355,12 +354,12 @@ impl Consumer {
         done
     }
 
-    fn set_interest(&mut self, interest: SubscriptionState) -> Result<()> {
+    fn set_subscription(&mut self, subscription: SubscriptionState) -> Result<()> {
         self.check_open()?;
         self.group_for("subscribe")?;
-        self.interest.check_next(&interest)?;
-        self.since.begin(&interest, self.store.moment());
-        self.interest = interest;
+        self.subscription.check_next(&subscription)?;
+        self.since.begin(&subscription, self.store.moment());
+        self.subscription = subscription;
         self.membership.rejoin = true;
         Ok(())
     }
@@ -374,7 +373,7 @@ impl Consumer {
 
     /// Returns whether the consumer has told its group of a topic, or is about to.
     fn subscribes_to(&self, topic: &str) -> bool {
-        self.membership.topics.contains(topic) || self.interest.names(topic)
+        self.membership.topics.contains(topic) || self.subscription.names(topic)
     }
 
     fn group_for(&self, what: &'static str) -> Result<GroupHandle> {
@@ -413,7 +412,7 @@ impl Consumer {
     pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<StartAt>) -> Result<()> {
         let (index, to) = (self.assigned(partition)?, to.into());
         loop {
-            self.follow(index)?;
+            self.use_current_log(index)?;
             let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
             match partition.seek(to) {
                 Err(_) if partition.log.is_closed() => {}
@@ -511,10 +510,10 @@ impl Consumer {
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
         let index = self.assigned(partition)?;
         loop {
-            let followed = self.follow(index);
+            let followed = self.use_current_log(index);
             if self.partitions.get(index).is_some_and(|one| one.position().is_none()) {
                 followed?;
-                self.decide_positions_of(std::slice::from_ref(partition))?;
+                self.resolve_positions_of(std::slice::from_ref(partition))?;
             }
             match self.partitions.get(index).map(|one| (one.position(), one.log.is_closed())) {
                 Some((Some(position), _)) => return Ok(position),
@@ -535,7 +534,7 @@ impl Consumer {
     /// [`seek`](Consumer::seek).
     pub fn lag(&mut self, partition: &TopicPartition) -> Result<u64> {
         let index = self.assigned(partition)?;
-        self.follow(index)?;
+        self.use_current_log(index)?;
         let position = self.position(partition)?;
         let lag = |one: &Partition| one.log.offsets().behind(position);
         Ok(self.partitions.get(index).map_or(0, lag))
@@ -627,7 +626,7 @@ impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
             .field("group", &self.group.as_ref().map(|group| &group.name))
-            .field("interest", &self.interest)
+            .field("subscription", &self.subscription)
             .field("assignment", &self.assignment())
             .finish_non_exhaustive()
     }

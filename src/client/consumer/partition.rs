@@ -18,7 +18,7 @@ pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
     /// When the log was made.
-    pub(super) born: Moment,
+    pub(super) created: Moment,
     /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
     pub(super) since: Option<Moment>,
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
@@ -27,19 +27,19 @@ pub(super) struct Partition {
     pub(super) paused: bool,
     /// Whether it has no open log: its topic was deleted, or it is offline, closed, or being
     /// reopened. It is looked up again when topics or logs come or go.
-    pub(super) gone: bool,
+    pub(super) unavailable: bool,
     /// Whether a poll has failed because of that.
     pub(super) reported: bool,
     /// The offset that this consumer committed last.
     pub(super) committed: Option<Offset>,
-    trigger: Arc<OneShotWaker>,
+    one_shot: Arc<OneShotWaker>,
     waker: Waker,
     waker_id: u64,
 }
 
 /// How much may be taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct ReadLimits {
     pub(super) records: usize,
     pub(super) bytes: usize,
 }
@@ -47,32 +47,32 @@ pub(super) struct Room {
 impl Partition {
     pub(super) fn new(
         name: TopicPartition,
-        (log, born): (Log, Moment),
+        (log, created): (Log, Moment),
         since: Option<Moment>,
-        bell: &Arc<ConsumerWakeup>,
+        wakeup: &Arc<ConsumerWakeup>,
     ) -> Partition {
-        let trigger = OneShotWaker::new(bell);
-        let waker = Waker::from(Arc::clone(&trigger));
+        let one_shot = OneShotWaker::new(wakeup);
+        let waker = Waker::from(Arc::clone(&one_shot));
         let waker_id = log.waker_id();
         let (reader, committed) = (None, None);
         Partition {
             name,
             log,
-            born,
+            created,
             since,
             reader,
             paused: false,
-            gone: false,
+            unavailable: false,
             reported: false,
             committed,
-            trigger,
+            one_shot,
             waker,
             waker_id,
         }
     }
 
     /// Whether it is a partition of this topic, and not of another that had the name.
-    pub(super) fn is_of(&self, topic: &Topic) -> bool {
+    pub(super) fn belongs_to(&self, topic: &Topic) -> bool {
         self.log.shared().topic_id() == Some(topic.id().to_bytes())
     }
 
@@ -82,7 +82,7 @@ impl Partition {
     }
 
     /// Whether it is somewhere else than where this consumer has committed.
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(super) fn is_uncommitted(&self) -> bool {
         let at = self.position();
         at.is_some() && at != self.committed
     }
@@ -99,7 +99,7 @@ impl Partition {
 
     /// Another log has the name now. If the topic was deleted and made again, where to begin in it
     /// is to be decided; if the partition was reopened, it is read on where it was.
-    pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
+    pub(super) fn replace_log(&mut self, (log, created): (Log, Moment)) {
         if log.shared().is_same_partition(self.log.shared()) {
             // Beyond the end, if the log has lost its last records, the next read finds that out.
             self.reader = self.position().map(|at| Reader::at(log.shared(), at));
@@ -107,30 +107,30 @@ impl Partition {
             (self.reader, self.committed) = (None, None);
         }
         self.log.forget_waker(self.waker_id);
-        let fresh = OneShotWaker::new(self.trigger.bell());
+        let fresh = OneShotWaker::new(self.one_shot.wakeup());
         self.waker = Waker::from(Arc::clone(&fresh));
-        self.trigger = fresh;
+        self.one_shot = fresh;
         self.waker_id = log.waker_id();
-        (self.log, self.born) = (log, born);
-        (self.gone, self.reported) = (false, false);
+        (self.log, self.created) = (log, created);
+        (self.unavailable, self.reported) = (false, false);
     }
 
     /// Whether there may be something to read, or something to say.
     pub(super) fn is_ready(&self) -> bool {
         let has_more = |at| at != self.log.offsets().end || self.log.is_closed();
-        !self.paused && !self.gone && self.position().is_none_or(has_more)
+        !self.paused && !self.unavailable && self.position().is_none_or(has_more)
     }
 
     /// Keeps nothing on disk that was deleted, as nothing is read from it for now.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_files(&mut self) {
         if let Some(reader) = &mut self.reader {
             reader.leave_if_changed();
         }
     }
 
     /// Sees to it that the bell rings when there is more.
-    pub(super) fn watch(&self) {
-        if !self.paused && !self.gone && self.trigger.arm() {
+    pub(super) fn register_waker(&self) {
+        if !self.paused && !self.unavailable && self.one_shot.arm() {
             self.log.wake_on_change(self.waker_id, &self.waker);
         }
     }
@@ -141,9 +141,9 @@ impl Partition {
     /// An error comes after the records before it, which are taken. If the log is truncated or
     /// compacted meanwhile, what was taken is dropped and read again: all records of one call are
     /// of one history.
-    pub(super) fn take(
+    pub(super) fn read(
         &mut self,
-        room: Room,
+        room: ReadLimits,
         out: &mut Vec<ConsumerRecord>,
     ) -> (usize, Result<()>) {
         let before = out.len();
@@ -185,12 +185,12 @@ impl Partition {
 
     /// What is wrong with the partition at its position, or where it was meant to go on without
     /// one.
-    pub(super) fn failed(&self, meant: Option<Offset>, error: Error) -> Error {
+    pub(super) fn error(&self, intended: Option<Offset>, error: Error) -> Error {
         let start = || self.log.offsets().start;
         let error = ConsumeError::Partition {
             topic: (*self.name.topic).to_owned(),
             partition: self.name.partition,
-            offset: meant.or_else(|| self.position()).unwrap_or_else(start),
+            offset: intended.or_else(|| self.position()).unwrap_or_else(start),
             source: Arc::new(error),
         };
         error.into()

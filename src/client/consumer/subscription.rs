@@ -109,25 +109,25 @@ impl SubscriptionState {
 
 /// When a consumer began to read the topics that it subscribes to.
 #[derive(Debug, Default)]
-pub(super) struct Since {
+pub(super) struct SubscribedSince {
     /// Topics subscribed to by name.
     named: BTreeMap<String, Moment>,
     /// All others.
     pattern: Moment,
 }
 
-impl Since {
-    /// Another interest holds from now on. It began earlier with topics that were named before.
-    pub(super) fn begin(&mut self, interest: &SubscriptionState, now: Moment) {
+impl SubscribedSince {
+    /// Another subscription holds from now on. It began earlier with topics that were named before.
+    pub(super) fn begin(&mut self, subscription: &SubscriptionState, now: Moment) {
         let mut before = std::mem::take(&mut self.named);
         self.pattern = now;
-        if let SubscriptionState::Topics(topics) = interest {
+        if let SubscriptionState::Topics(topics) = subscription {
             let since = |topic: &String| (topic.clone(), before.remove(topic).unwrap_or(now));
             self.named = topics.iter().map(since).collect();
         }
     }
 
-    pub(super) fn of(&self, topic: &str) -> Moment {
+    pub(super) fn get(&self, topic: &str) -> Moment {
         self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }

@@ -20,10 +20,10 @@ fn member(store: &Store, config: ConsumerConfig) -> Consumer {
 /// Whether the bell of one that waits has rung while something was done.
 fn rang(waits: &mut Consumer, deadline: Option<Duration>, act: impl FnOnce()) -> bool {
     waits.begin_poll().unwrap();
-    waits.say_waiting(deadline).unwrap();
-    let before = waits.bell.rings();
+    waits.announce_wait(deadline).unwrap();
+    let before = waits.wakeup.count();
     act();
-    waits.bell.rings() != before
+    waits.wakeup.count() != before
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn who_waits_is_told_of_a_rebalance_and_of_a_deadline_that_is_new() {
     other.begin_poll().unwrap();
     assert!(rang(&mut waits, None, || other.poll(NOW).map(drop).unwrap()));
     // It is awake, and looks when that is due. It need not know that it becomes later.
-    let due = waits.say_waiting(None).unwrap();
+    let due = waits.announce_wait(None).unwrap();
     assert_eq!(due, Some(Duration::from_secs(10)));
     clock.advance(Duration::from_secs(5));
     assert!(!rang(&mut waits, due, || other.poll(NOW).map(drop).unwrap()));
@@ -68,11 +68,11 @@ fn all_who_wait_are_told_of_a_rebalance() {
     }
     let before = [&mut a, &mut b].map(|waits| {
         waits.begin_poll().unwrap();
-        waits.say_waiting(None).unwrap();
-        waits.bell.rings()
+        waits.announce_wait(None).unwrap();
+        waits.wakeup.count()
     });
     let mut c = member(&store, ConsumerConfig::new("g"));
-    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    assert!(a.wakeup.count() > before[0] && b.wakeup.count() > before[1]);
     for _ in 0..4 {
         for one in [&mut a, &mut b, &mut c] {
             one.poll(NOW).unwrap();
@@ -80,11 +80,11 @@ fn all_who_wait_are_told_of_a_rebalance() {
     }
     let before = [&mut a, &mut b].map(|waits| {
         waits.begin_poll().unwrap();
-        waits.say_waiting(None).unwrap();
-        waits.bell.rings()
+        waits.announce_wait(None).unwrap();
+        waits.wakeup.count()
     });
     drop(c);
-    assert!(a.bell.rings() > before[0] && b.bell.rings() > before[1]);
+    assert!(a.wakeup.count() > before[0] && b.wakeup.count() > before[1]);
 }
 
 #[test]
@@ -95,12 +95,12 @@ fn who_waits_is_told_of_records_once() {
     let mut consumer = member(&store, ConsumerConfig::new("g"));
     for _ in 0..3 {
         consumer.poll(NOW).unwrap();
-        let rings = consumer.bell.rings();
-        consumer.partitions.iter().for_each(Partition::watch);
+        let before = consumer.wakeup.count();
+        consumer.partitions.iter().for_each(Partition::register_waker);
         for _ in 0..2 {
             orders.partition(0).unwrap().append("x").unwrap();
         }
-        assert_eq!(consumer.bell.rings(), rings + 1);
+        assert_eq!(consumer.wakeup.count(), before + 1);
         assert_eq!(consumer.poll(NOW).unwrap().len(), 2);
     }
 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 /// A poll notes the number of rings, looks at everything, and then waits until the number changes.
 #[derive(Debug, Default)]
 pub(crate) struct ConsumerWakeup {
-    signal: Notify,
-    rings: AtomicU64,
+    notify: Notify,
+    count: AtomicU64,
     woken: AtomicBool,
 }
 
 impl Wake for ConsumerWakeup {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }
 
@@ -29,19 +29,19 @@ impl ConsumerWakeup {
         Waker::from(Arc::clone(self))
     }
 
-    pub(crate) fn ring(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        self.signal.notify();
+    pub(crate) fn notify(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.notify.notify();
     }
 
-    pub(super) fn rings(&self) -> u64 {
-        self.rings.load(Ordering::SeqCst)
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Waits until the bell has rung since `since`, or the time is up; returns whether it has
     /// rung.
     pub(super) fn wait(&self, since: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
-        self.signal.wait(timeout, clock, || self.rings() != since)
+        self.notify.wait(timeout, clock, || self.count() != since)
     }
 
     /// Returns whether the waker was called, and clears that.
@@ -53,20 +53,20 @@ impl ConsumerWakeup {
 /// Rings a bell once. It must be armed to do so again.
 #[derive(Debug)]
 pub(super) struct OneShotWaker {
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
     armed: AtomicBool,
 }
 
 impl OneShotWaker {
-    pub(super) fn new(bell: &Arc<ConsumerWakeup>) -> Arc<OneShotWaker> {
-        Arc::new(OneShotWaker { bell: Arc::clone(bell), armed: AtomicBool::new(false) })
+    pub(super) fn new(wakeup: &Arc<ConsumerWakeup>) -> Arc<OneShotWaker> {
+        Arc::new(OneShotWaker { wakeup: Arc::clone(wakeup), armed: AtomicBool::new(false) })
     }
 
-    pub(super) fn bell(&self) -> &Arc<ConsumerWakeup> {
-        &self.bell
+    pub(super) fn wakeup(&self) -> &Arc<ConsumerWakeup> {
+        &self.wakeup
     }
 
-    /// Arms the trigger; returns whether it was not armed before.
+    /// Arms the one_shot; returns whether it was not armed before.
     pub(super) fn arm(&self) -> bool {
         !self.armed.swap(true, Ordering::SeqCst)
     }
@@ -75,7 +75,7 @@ impl OneShotWaker {
 impl Wake for OneShotWaker {
     fn wake(self: Arc<Self>) {
         self.armed.store(false, Ordering::SeqCst);
-        self.bell.ring();
+        self.wakeup.notify();
     }
 }
 
@@ -102,17 +102,17 @@ impl Wake for OneShotWaker {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConsumerWaker {
-    bell: Arc<ConsumerWakeup>,
+    wakeup: Arc<ConsumerWakeup>,
 }
 
 impl ConsumerWaker {
-    pub(super) fn new(bell: &Arc<ConsumerWakeup>) -> ConsumerWaker {
-        ConsumerWaker { bell: Arc::clone(bell) }
+    pub(super) fn new(wakeup: &Arc<ConsumerWakeup>) -> ConsumerWaker {
+        ConsumerWaker { wakeup: Arc::clone(wakeup) }
     }
 
     /// Ends the poll in progress, or else the next one.
     pub fn wake(&self) {
-        self.bell.woken.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.wakeup.woken.store(true, Ordering::SeqCst);
+        self.wakeup.notify();
     }
 }

@@ -103,7 +103,7 @@ impl ProducerInner {
             match choice.queue.add::<R>(&self.context, record, callback)? {
                 Added::Accepted { claim, index, timestamp, bytes, complete, drain, due } => {
                     if let Some(sticky) = &mut choice.sticky {
-                        sticky.note(bytes, complete);
+                        sticky.record_added(bytes, complete);
                     }
                     drop(choice.sticky);
                     if let Some(due) = due

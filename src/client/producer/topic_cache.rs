@@ -9,7 +9,7 @@
 //! sender that has found it before looks for the topic anew.
 
 use crate::callback;
-use crate::client::partitioner::{self, Partitioner, RoundRobin, Sticky};
+use crate::client::partitioner::{Partitioner, RoundRobin, Sticky, partition_for_key};
 use crate::client::producer::accumulator::{PartitionQueue, QueueOwner};
 use crate::client::producer::config::PartitionerChoice;
 use crate::client::producer::context::ProducerContext;
@@ -17,6 +17,7 @@ use crate::client::producer::record::RecordSlices;
 use crate::error::{Error, ProduceError, Result, TopicError};
 use crate::event::Event;
 use crate::log::Log;
+use crate::random::SplitMix64;
 use crate::store::topic::{Slot, Topic};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -71,8 +72,6 @@ pub(super) struct TopicEntry {
     sticky: Mutex<Sticky>,
     /// Leaf lock.
     round_robin: Mutex<RoundRobin>,
-    /// How many random numbers were drawn.
-    draws: AtomicU64,
 }
 
 /// Some partitions, one after the other.
@@ -193,6 +192,7 @@ fn without_retired(entries: &[Arc<TopicEntry>]) -> Chain {
 
 impl TopicEntry {
     fn new(owner: Weak<dyn QueueOwner>, name: &Arc<str>, context: &ProducerContext) -> TopicEntry {
+        let (batch_bytes, random) = (context.config.batch_bytes as u64, SplitMix64(context.seed));
         TopicEntry {
             owner,
             name: Arc::clone(name),
@@ -201,9 +201,8 @@ impl TopicEntry {
             gaps: Mutex::default(),
             first: OnceLock::new(),
             logs: Mutex::new(Arc::new([])),
-            sticky: Mutex::new(Sticky::new(context.config.batch_bytes as u64)),
+            sticky: Mutex::new(Sticky::new(batch_bytes, random)),
             round_robin: Mutex::default(),
-            draws: AtomicU64::new(0),
         }
     }
 
@@ -368,11 +367,11 @@ impl TopicEntry {
                     Some(self.ask(&**custom, record, count, context)?)
                 }
                 PartitionerChoice::ByKey => match record.key {
-                    Some(key) => partitioner::of_key(key, count),
+                    Some(key) => partition_for_key(key, count),
                     None if count == 1 => Some(0),
                     None => {
                         let sticky = sticky.insert(self.sticky.lock());
-                        sticky.choose(count, &[], || self.draw(context))
+                        sticky.choose(&[], count)
                     }
                 },
             }
@@ -411,13 +410,10 @@ impl TopicEntry {
             }
             (None, PartitionerChoice::ByKey) => match record.key {
                 Some(_) if gaps.is_spread => return Err(spread()),
-                Some(key) => partitioner::of_key(key, count),
+                Some(key) => partition_for_key(key, count),
                 None => {
-                    let of =
-                        |partition: &u32| partitioner::Queue { partition: *partition, waiting: 0 };
-                    let queues: Vec<_> = gaps.usable.iter().map(of).collect();
                     let sticky = sticky.insert(self.sticky.lock());
-                    sticky.choose(count, &queues, || self.draw(context))
+                    sticky.choose(&gaps.usable, count)
                 }
             },
         };
@@ -449,11 +445,5 @@ impl TopicEntry {
             return Err(ProduceError::NoSuchPartition { topic: topic(), chosen, partitions }.into());
         }
         Ok(chosen)
-    }
-
-    /// Another number each time, and others in each producer.
-    fn draw(&self, context: &ProducerContext) -> u32 {
-        let count = self.draws.fetch_add(1, Ordering::Relaxed);
-        partitioner::murmur2(&(count ^ context.seed).to_be_bytes())
     }
 }

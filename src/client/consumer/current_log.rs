@@ -5,36 +5,37 @@
 //! says nothing about the next one. So every call that needs a log follows first, and an error of
 //! a log that is closed by then makes it follow again.
 
-use crate::client::consumer::{Consumer, Partition};
+use crate::client::consumer::Consumer;
+use crate::client::consumer::partition::Partition;
 use crate::error::{CloseReason, Error, Result};
 
 /// Why a partition has no open log.
 #[derive(Debug)]
-pub(super) struct Absent {
+pub(super) struct Unavailable {
     error: Error,
     /// Whether that ends without a call of the program: a poll says nothing of it, and waits.
-    passes: bool,
+    is_temporary: bool,
 }
 
-impl From<Absent> for Error {
-    fn from(absent: Absent) -> Error {
-        absent.error
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Error {
+        unavailable.error
     }
 }
 
 impl Consumer {
     /// Goes over to the log that a partition has now, if the one it had is closed.
-    pub(super) fn follow(&mut self, index: usize) -> Result<(), Absent> {
+    pub(super) fn use_current_log(&mut self, index: usize) -> Result<(), Unavailable> {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if !partition.log.is_closed() {
             return Ok(());
         }
         // A file of the closed log that is deleted would keep its room on disk while it is open.
-        partition.rest();
+        partition.release_files();
         if let Err(error) = self.store.shared().check_open() {
-            return Err(Absent { error, passes: false });
+            return Err(Unavailable { error, is_temporary: false });
         }
-        let (error, passes) =
+        let (error, is_temporary) =
             match self.store.partition(&partition.name.topic, partition.name.partition) {
                 Ok(found) if !found.0.is_closed() => {
                     partition.replace_log(found);
@@ -45,25 +46,25 @@ impl Consumer {
                     (log.shared().closed().or_being_reopened(), reopened)
                 }
                 // The group is about to take it away, unless a topic of that name comes first.
-                Err(unknown) => (unknown, self.interest.is_subscription()),
+                Err(unknown) => (unknown, self.subscription.is_subscription()),
             };
-        Err(Absent { error: partition.failed(None, error), passes })
+        Err(Unavailable { error: partition.error(None, error), is_temporary })
     }
 
     /// Follows all partitions that are to be read. Fails if one has no log, the first time that a
     /// poll meets it; from then on, polls wait for its log.
-    pub(super) fn follow_all(&mut self) -> Result<()> {
+    pub(super) fn use_current_logs(&mut self) -> Result<()> {
         for index in 0..self.partitions.len() {
-            let idle = |one: &Partition| one.paused || one.gone || !one.log.is_closed();
+            let idle = |one: &Partition| one.paused || one.unavailable || !one.log.is_closed();
             if self.partitions.get(index).is_none_or(idle) {
                 continue;
             }
-            let Err(absent) = self.follow(index) else { continue };
+            let Err(unavailable) = self.use_current_log(index) else { continue };
             self.store.shared().check_open()?;
             let Some(partition) = self.partitions.get_mut(index) else { continue };
-            partition.gone = true;
-            if !absent.passes && !std::mem::replace(&mut partition.reported, true) {
-                return Err(absent.error);
+            partition.unavailable = true;
+            if !unavailable.is_temporary && !std::mem::replace(&mut partition.reported, true) {
+                return Err(unavailable.error);
             }
         }
         Ok(())
@@ -73,12 +74,12 @@ impl Consumer {
     /// waited without finding a record ends with this.
     pub(super) fn check_reported(&mut self) -> Result<()> {
         for index in 0..self.partitions.len() {
-            let waits = |one: &Partition| one.reported && one.gone && !one.paused;
+            let waits = |one: &Partition| one.reported && one.unavailable && !one.paused;
             if !self.partitions.get(index).is_some_and(waits) {
                 continue;
             }
-            match self.follow(index) {
-                Err(absent) if !absent.passes => return Err(absent.error),
+            match self.use_current_log(index) {
+                Err(unavailable) if !unavailable.is_temporary => return Err(unavailable.error),
                 Err(_) | Ok(()) => {}
             }
         }
