@@ -53,7 +53,7 @@ pub enum Event {
         /// The end of the log now.
         end: Offset,
     },
-    /// CorruptionKind was moved out of the log, because of
+    /// Damage was moved out of the log, because of
     /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
     Quarantined(Quarantined),
     /// An index was missing or wrong, and was rebuilt from the log.
@@ -160,7 +160,7 @@ pub enum Event {
     },
 }
 
-/// CorruptionKind that was moved out of a log when it was opened with
+/// Damage that was moved out of a log when it was opened with
 /// [`OnCorruption::Quarantine`](crate::OnCorruption::Quarantine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -274,6 +274,13 @@ impl EventSink {
         let events = HELD_BACK.take().unwrap_or_default();
         drop(outer);
         (done, events)
+    }
+
+    /// Like [`hold`](EventSink::hold), for work whose events all go to this sink. Without a listener
+    /// there are none to hold back, and an append pays nothing.
+    #[inline(always)]
+    pub(crate) fn hold_own<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Event>) {
+        if self.listener.is_none() { (work(), Vec::new()) } else { self.hold(work) }
     }
 
     /// Does work that takes and releases locks, and delivers its events afterwards.

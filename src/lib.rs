@@ -222,7 +222,7 @@
 //! ## Recovery
 //!
 //! Opening after a crash reads everything above the recovery point and truncates a torn last
-//! write. CorruptionKind that no crash explains is never truncated: opening fails and names the place.
+//! write. Damage that no crash explains is never truncated: opening fails and names the place.
 //! [`Log::recovery`] reports what opening found. [`Log::verify`] reads the whole log and lists all
 //! damage.
 //!

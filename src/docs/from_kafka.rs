@@ -427,7 +427,7 @@
 //! [consumer](crate::Consumer) reads here, or mirror from a broker that has taken over the
 //! directory.
 //!
-//! The test `broker_takes_over_a_store_and_gives_it_back` (`tests/kafka/broker.rs`) does these
+//! The test `broker_takes_over_and_returns_store` (`tests/kafka/broker.rs`) does these
 //! steps with Kafka 4.1, with its producers, its groups and its settings, there, back, and there
 //! again.
 //!

@@ -280,7 +280,7 @@ impl Shard {
             let written = self.log.offsets().end > last;
             let (append_time, duplicate) = (Timestamp::NONE, false);
             let appended = Appended { first, last, append_time, duplicate };
-            if written { Ok(appended) } else { Err(self.log.shared().closed()) }
+            if written { Ok(appended) } else { Err(self.log.closed_error()) }
         });
         appended.map_err(Error::or_being_reopened)
     }

@@ -606,6 +606,22 @@ impl LogConfig {
     }
 
     /// Returns the rules for appends, without the present time.
+    /// Returns these options, but with those that stay as they are while a log is open.
+    pub(crate) fn with_fixed_of(self, opened: &LogConfig) -> LogConfig {
+        LogConfig {
+            index_interval_bytes: opened.index_interval_bytes,
+            producer_id_expiration: opened.producer_id_expiration,
+            leader_epoch: opened.leader_epoch,
+            max_decompressed_bytes: opened.max_decompressed_bytes,
+            on_corruption: opened.on_corruption,
+            maintainer: opened.maintainer.clone(),
+            fs: Arc::clone(&opened.fs),
+            clock: Arc::clone(&opened.clock),
+            listener: opened.listener.clone(),
+            ..self
+        }
+    }
+
     pub(crate) fn append_rules(&self) -> AppendRules {
         let millis = |distance: Duration| u64::try_from(distance.as_millis()).unwrap_or(u64::MAX);
         AppendRules {

@@ -1,6 +1,6 @@
 //! Threads that maintain any number of logs.
 //!
-//! They maintain all logs in rounds, one round in each interval. Logs that only delete come first,
+//! They know a log only as [`Maintained`]. They maintain all logs in rounds, one round in each interval. Logs that only delete come first,
 //! because they take no time, then the logs that compact, the dirtiest first. Between rounds every
 //! thread sleeps: a thousand logs with nothing to do cost one look at each of them in an interval.
 
@@ -8,13 +8,42 @@ use crate::callback;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::Log;
-use crate::log::inner::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+/// Told how many bytes a pass has read or written since it told last. It may take its time, to
+/// slow the pass down; with `false` the pass ends.
+pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
+
+/// A log, as the threads that maintain it see it.
+pub(crate) trait Maintained: Send + Sync {
+    /// Returns whether a pass can begin: the log can be written to, and no other thread runs one.
+    fn is_ready(&self) -> bool;
+
+    fn is_closed(&self) -> bool;
+
+    /// Returns whether maintenance must leave the log alone.
+    fn is_paused(&self) -> bool;
+
+    /// Returns the share of the log that is dirty.
+    fn dirty_ratio(&self) -> f64;
+
+    /// Makes a pass: flushes, compacts, applies retention.
+    fn pass(&self, pace: Pace<'_>) -> Result<()>;
+
+    /// Flushes if that is due by age. Returns the time until the next flush can be due; `None` if
+    /// it never is.
+    fn flush_by_age(&self) -> Result<Option<Duration>>;
+
+    /// Keeps the log from being compacted, and returns the event that says so.
+    fn set_uncleanable(&self, cause: &str) -> Event;
+
+    fn emit(&self, event: &Event);
+}
 
 /// How long a pass that is slowed down waits before it looks whether it is to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -180,17 +209,12 @@ impl Maintainer {
         Ok(Maintainer { threads: Arc::new(Threads { rounds, joins: Mutex::default() }) })
     }
 
-    /// Adds a log. The first round with it begins at once.
-    ///
-    /// # Errors
-    /// - [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Io`] if a thread cannot be started.
-    pub fn add(&self, log: &Log) -> Result<()> {
-        log.shared().check_writable()?;
-        self.threads.start(log)?;
+    /// Adds a log, which is in this directory.
+    pub(crate) fn add_maintained(&self, log: Arc<dyn Maintained>, dir: &Path) -> Result<()> {
+        self.threads.start(dir)?;
         let rounds = &self.threads.rounds;
         let mut state = rounds.state.lock();
-        let added = Arc::downgrade(log.shared());
+        let added = Arc::downgrade(&log);
         if !state.logs.iter().any(|known| Weak::ptr_eq(known, &added)) {
             state.logs.push(Weak::clone(&added));
             state.next_flush = Duration::ZERO;
@@ -240,7 +264,7 @@ struct Threads {
 
 impl Threads {
     /// Starts those that are not there yet.
-    fn start(&self, log: &Log) -> Result<()> {
+    fn start(&self, dir: &Path) -> Result<()> {
         let mut joins = self.joins.lock();
         while joins.len() < self.rounds.config.threads {
             let rounds = Arc::clone(&self.rounds);
@@ -250,10 +274,7 @@ impl Threads {
             match started {
                 Ok(join) => joins.push(join),
                 Err(_) if !joins.is_empty() => break,
-                Err(error) => {
-                    let dir = &log.shared().dir.path;
-                    return Err(Error::io("start a thread to maintain", dir, error));
-                }
+                Err(error) => return Err(Error::io("start a thread to maintain", dir, error)),
             }
         }
         Ok(())
@@ -293,9 +314,9 @@ struct Rounds {
 
 #[derive(Default)]
 struct State {
-    logs: Vec<Weak<Shared>>,
+    logs: Vec<Weak<dyn Maintained>>,
     /// The logs whose turn in this round is still to come, the next one last.
-    queue: Vec<Weak<Shared>>,
+    queue: Vec<Weak<dyn Maintained>>,
     next_round: Duration,
     /// When logs are to be looked at next for what is to be flushed by its age, and whether a
     /// thread does.
@@ -311,17 +332,17 @@ impl Rounds {
     /// The work of a thread.
     fn work(&self) {
         while let Some(log) = self.next() {
-            if let Some(shared) = log.upgrade() {
-                self.pass(&shared);
+            if let Some(log) = log.upgrade() {
+                self.pass(&log);
                 // It may be the last to hold the log, and a listener panic at what goes with it.
-                callback::call(|| drop(shared)).ok();
+                callback::call(|| drop(log)).ok();
             }
             self.state.lock().running -= 1;
         }
     }
 
     /// The next log of this round, or of the one after it. `None` at the end.
-    fn next(&self) -> Option<Weak<Shared>> {
+    fn next(&self) -> Option<Weak<dyn Maintained>> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
@@ -371,14 +392,14 @@ impl Rounds {
         let logs = state.logs.clone();
         drop(state);
         let mut soonest = Duration::MAX;
-        for shared in logs.iter().filter_map(Weak::upgrade) {
-            let flushed = callback::call(|| shared.flush_by_age());
+        for log in logs.iter().filter_map(Weak::upgrade) {
+            let flushed = callback::call(|| log.flush_by_age());
             let left = match flushed {
                 Ok(Ok(left)) => left,
                 Ok(Err(error)) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     let event = Event::MaintenanceFailed { error: error.to_string() };
-                    callback::call(|| shared.emit(&event)).ok();
+                    callback::call(|| log.emit(&event)).ok();
                     Some(LOOK_INTERVAL)
                 }
                 // A clock or a listener: they are asked again later.
@@ -386,7 +407,7 @@ impl Rounds {
             };
             let left = left.map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)));
             soonest = soonest.min(self.clock.monotonic().saturating_add(left));
-            callback::call(|| drop(shared)).ok();
+            callback::call(|| drop(log)).ok();
         }
         let mut state = self.state.lock();
         state.next_flush = state.next_flush.min(soonest);
@@ -395,32 +416,32 @@ impl Rounds {
     }
 
     /// Maintains one log. An error is reported as an event of that log.
-    fn pass(&self, shared: &Arc<Shared>) {
-        // Do not wait for a pass that another thread runs.
-        let idle = shared.cleaner.try_lock().is_some();
-        if shared.is_closed() {
+    fn pass(&self, log: &Arc<dyn Maintained>) {
+        // Asked first: a log that is closed meanwhile is removed now, and not in the next round.
+        let is_ready = log.is_ready();
+        if log.is_closed() {
             let mut state = self.state.lock();
-            state.logs.retain(|log| !std::ptr::eq(log.as_ptr(), Arc::as_ptr(shared)));
+            state.logs.retain(|known| !std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(log)));
             return;
         }
-        if !idle || shared.check_writable().is_err() {
+        if !is_ready {
             return;
         }
         self.passes.fetch_add(1, Ordering::Relaxed);
         // A panic below leaves no lock held: the log can be used, and closed.
-        let done = callback::call(|| shared.maintain(&mut |bytes| self.may_go_on(shared, bytes)));
+        let done = callback::call(|| log.pass(&mut |bytes| self.may_go_on(log, bytes)));
         let event = match done {
-            Ok(Ok(_)) | Ok(Err(Error::Closed { .. })) => return,
+            Ok(Ok(())) | Ok(Err(Error::Closed { .. })) => return,
             Ok(Err(error)) => Event::MaintenanceFailed { error: error.to_string() },
-            Err(_) => shared.set_uncleanable("a pass of maintenance panicked"),
+            Err(_) => log.set_uncleanable("a pass of maintenance panicked"),
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
         // A listener that panics has said what it had to say.
-        callback::call(|| shared.emit(&event)).ok();
+        callback::call(|| log.emit(&event)).ok();
     }
 
     /// Called by a pass regularly. Waits if the pass is faster than the rate.
-    fn may_go_on(&self, shared: &Arc<Shared>, bytes: u64) -> bool {
+    fn may_go_on(&self, log: &Arc<dyn Maintained>, bytes: u64) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let within = self.within_rate_at(bytes);
         let mut state = self.state.lock();
@@ -430,7 +451,7 @@ impl Rounds {
         }
         loop {
             // If only this pass holds a reference, the log has no other handle any more.
-            let wanted = Arc::strong_count(shared) > 1 && !shared.is_resting();
+            let wanted = Arc::strong_count(log) > 1 && !log.is_paused();
             if state.stopped || !wanted {
                 return false;
             }
@@ -457,8 +478,8 @@ impl Rounds {
 }
 
 /// Logs in the order in which they are to be popped: those that only delete, then the dirtiest.
-fn in_order(logs: Vec<Weak<Shared>>) -> Vec<Weak<Shared>> {
-    let ratio = |log: &Weak<Shared>| log.upgrade().map(|shared| shared.dirty_ratio());
+fn in_order(logs: Vec<Weak<dyn Maintained>>) -> Vec<Weak<dyn Maintained>> {
+    let ratio = |log: &Weak<dyn Maintained>| log.upgrade().map(|log| log.dirty_ratio());
     let mut rated: Vec<_> = logs.into_iter().filter_map(|log| Some((ratio(&log)?, log))).collect();
     rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     rated.into_iter().map(|(_, log)| log).collect()

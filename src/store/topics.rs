@@ -336,11 +336,11 @@ impl Store {
     /// meanwhile.
     fn is_gone(&self, log: &Log) -> Result<bool> {
         self.shared.check_open()?;
-        if log.shared().close_reason() == CloseReason::Reopened {
+        if log.close_reason() == CloseReason::Reopened {
             // Its records are durable once the call that reopens it has ended.
             drop(self.shared.changes.lock());
         }
-        Ok(!self.shared.logs().iter().any(|other| Arc::ptr_eq(other.shared(), log.shared())))
+        Ok(!self.shared.logs().iter().any(|other| other.is_same_log(log)))
     }
 
     /// Closes all logs cleanly, for all their handles, and unlocks the directory. The next opening

@@ -34,7 +34,7 @@ fn scan(log: &Log, expected: usize) {
 }
 
 #[test]
-fn appending_from_a_builder_allocates_nothing_once_it_has_grown() {
+fn append_builder_allocates_nothing_when_warm() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let mut builder = BatchBuilder::new();
@@ -45,7 +45,7 @@ fn appending_from_a_builder_allocates_nothing_once_it_has_grown() {
 }
 
 #[test]
-fn appending_one_record_allocates_nothing() {
+fn append_allocates_nothing_when_warm() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let append = || {
@@ -59,7 +59,7 @@ fn appending_one_record_allocates_nothing() {
 }
 
 #[test]
-fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
+fn borrowed_scan_allocates_nothing_per_record() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("count-0"), LogConfig::default()).unwrap();
     let mut builder = BatchBuilder::new();
@@ -73,7 +73,7 @@ fn scanning_borrowed_allocates_for_the_reader_and_not_for_what_it_reads() {
 }
 
 #[test]
-fn sending_bytes_allocates_nothing_by_the_record() {
+fn send_bytes_allocates_nothing_per_record() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig::default().maintenance(None);
     let store = Store::open(dir.path().join("data"), config).unwrap();
@@ -97,7 +97,7 @@ fn sending_bytes_allocates_nothing_by_the_record() {
 
 /// Groups whose members have gone are kept for a week, and what they hold is what they have committed.
 #[test]
-fn a_group_without_members_holds_little() {
+fn empty_group_holds_little_memory() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig::default().maintenance(None);
     let store = Store::open(dir.path().join("data"), config).unwrap();

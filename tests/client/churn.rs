@@ -113,8 +113,8 @@ impl Day {
 }
 
 #[test]
-fn day_of_churn_holds_what_lives() {
-    process::alone(&day_of_churn_holds_what_lives, day);
+fn day_of_churn_leaks_nothing() {
+    process::alone(&day_of_churn_leaks_nothing, day);
 }
 
 fn day() {

@@ -2,6 +2,7 @@
 //!
 //! `ANNALS_GROUP_SEEDS=17` runs one seed of the random tests, `0..5000` many.
 
+use crate::{NOW, append, at, cooperative};
 use annals::assignor::{Assignor, CooperativeSticky, Range, RoundRobin, Sticky};
 use annals::fs::{CrashState, MemFs};
 use annals::{
@@ -15,7 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Chance, seeds};
 
-const NOW: Duration = Duration::ZERO;
 const GROUP: &str = "g1";
 
 fn secs(secs: u64) -> Duration {
@@ -48,21 +48,8 @@ fn topic(store: &Store, name: &str, partitions: u32) -> Topic {
     store.topic(name).or_else(|_| store.create_topic(name, config)).unwrap()
 }
 
-fn at(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn append(topic: &Topic, partition: u32, values: std::ops::Range<u32>) {
-    let values = values.map(|value| Record::from(value.to_string()));
-    topic.partition(partition).unwrap().append_all(values).unwrap();
-}
-
 fn config() -> ConsumerConfig {
     ConsumerConfig::new(GROUP).auto_offset_reset(AutoOffsetReset::Earliest)
-}
-
-fn cooperative(config: ConsumerConfig) -> ConsumerConfig {
-    config.assignors([Arc::new(CooperativeSticky) as Arc<dyn Assignor>])
 }
 
 fn member(store: &Store, config: ConsumerConfig) -> Consumer {
@@ -98,7 +85,7 @@ fn refusal(error: Error) -> GroupError {
 }
 
 #[test]
-fn members_share_partitions_and_hand_them_over() {
+fn members_share_and_exchange_partitions() {
     for cooperates in [false, true] {
         let World { store, .. } = world();
         let orders = topic(&store, "orders", 4);
@@ -127,7 +114,7 @@ fn members_share_partitions_and_hand_them_over() {
 }
 
 #[test]
-fn every_assignor_can_be_used() {
+fn every_assignor_assigns_all() {
     let assignors: [Arc<dyn Assignor>; 4] =
         [Arc::new(Range), Arc::new(RoundRobin), Arc::new(Sticky), Arc::new(CooperativeSticky)];
     for assignor in assignors {
@@ -148,7 +135,7 @@ fn every_assignor_can_be_used() {
 }
 
 #[test]
-fn topics_that_come_are_assigned() {
+fn new_topics_are_assigned() {
     let World { store, .. } = world();
     let mut named = member(&store, config());
     let mut matching = store.consumer(ConsumerConfig::new("other")).unwrap();
@@ -169,7 +156,7 @@ fn topics_that_come_are_assigned() {
 }
 
 #[test]
-fn topics_that_grow_are_assigned_whole() {
+fn grown_topics_are_assigned_whole() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     let mut a = member(&store, config());
@@ -191,7 +178,7 @@ fn committed(store: &Store, topic: &str) -> BTreeMap<u32, u64> {
 
 /// What was committed for a topic is not for another that gets its name, whoever else the group has it for.
 #[test]
-fn a_topic_that_is_made_again_begins_anew() {
+fn recreated_topic_starts_without_offsets() {
     for polls_between in [true, false] {
         let World { store, clock, fs } = world();
         let orders = topic(&store, "orders", 2);
@@ -225,7 +212,7 @@ fn a_topic_that_is_made_again_begins_anew() {
 
 /// Who has read a topic that is gone cannot say so any more: that would hold for the next of its name.
 #[test]
-fn nothing_is_committed_for_a_topic_that_is_gone() {
+fn commit_skips_deleted_topic() {
     let World { store, .. } = world();
     append(&topic(&store, "orders", 1), 0, 0..10);
     append(&topic(&store, "users", 1), 0, 0..4);
@@ -244,7 +231,7 @@ fn nothing_is_committed_for_a_topic_that_is_gone() {
 }
 
 #[test]
-fn options_of_groups_are_checked_when_a_store_is_opened() {
+fn opening_rejects_invalid_group_options() {
     let none = GroupCoordinatorConfig::default().offsets_partitions(0);
     let error = Store::in_memory(StoreConfig::default().group_coordinator(none)).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { option: "offsets_partitions", .. }), "{error}");
@@ -252,7 +239,7 @@ fn options_of_groups_are_checked_when_a_store_is_opened() {
 
 /// A member that hung has lost its partitions, and cannot say how far it had come.
 #[test]
-fn late_commits_are_refused() {
+fn commit_fails_after_session_timeout() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..10);
@@ -284,7 +271,7 @@ fn late_commits_are_refused() {
 
 /// A member that did not take part in the rebalance yet cannot commit once the next generation has begun.
 #[test]
-fn commits_of_an_old_generation_are_refused() {
+fn commit_fails_in_old_generation() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..10);
@@ -351,7 +338,7 @@ impl RebalanceListener for Told {
 }
 
 #[test]
-fn listeners_are_told_in_order() {
+fn listeners_are_called_in_order() {
     let eager = [
         "a assigned [0, 1, 2]",
         "a revoked [0, 1, 2]",
@@ -406,7 +393,7 @@ fn listeners_are_told_in_order() {
 }
 
 #[test]
-fn a_listener_that_panics_is_an_error_and_no_harm() {
+fn listener_panic_is_returned_as_error() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..3);
@@ -448,7 +435,7 @@ fn a_listener_that_panics_is_an_error_and_no_harm() {
 }
 
 #[test]
-fn a_static_member_comes_back_to_its_partitions() {
+fn static_member_returns_to_its_partitions() {
     let World { store, clock, .. } = world();
     topic(&store, "orders", 4);
     let named = |name: &str| config().instance_id(name);
@@ -491,7 +478,7 @@ fn a_static_member_comes_back_to_its_partitions() {
 }
 
 #[test]
-fn offsets_survive_what_they_should() {
+fn committed_offsets_survive_reopening_and_crash() {
     for (flushes, lost_power) in [(false, false), (true, true)] {
         let World { store, clock, fs } = world();
         let orders = topic(&store, "orders", 2);
@@ -514,7 +501,7 @@ fn offsets_survive_what_they_should() {
 }
 
 #[test]
-fn static_members_may_come_back_to_another_process() {
+fn static_member_returns_in_new_process() {
     let World { store, clock, fs } = world();
     topic(&store, "orders", 3);
     let mut a = member(&store, config().instance_id("a"));
@@ -548,7 +535,7 @@ fn stored(store: &Store) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 /// The bytes that Kafka's coordinator would write, spelled out.
 #[test]
-fn offsets_are_stored_as_kafka_stores_them() {
+fn offsets_match_kafkas_bytes() {
     let World { store, .. } = world();
     topic(&store, "orders", 4);
     let committed = OffsetAndMetadata { offset: 0, leader_epoch: Some(7), metadata: "m".into() };
@@ -592,7 +579,7 @@ fn offsets_are_stored_as_kafka_stores_them() {
 }
 
 #[test]
-fn compaction_of_the_offsets_keeps_what_holds() {
+fn compaction_keeps_current_offsets() {
     let World { store, clock, fs } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..200);
@@ -626,7 +613,7 @@ fn largest_offsets_log(store: &Store) -> u64 {
 
 /// A group that commits without end has one offset a partition, and its log is read whole when the group is used first.
 #[test]
-fn offsets_log_stays_small_under_endless_commits() {
+fn offsets_log_stays_small() {
     let World { store, clock, fs } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..200);
@@ -668,7 +655,7 @@ fn stored_in(store: &Store) -> u32 {
 
 /// A group that all members left is what is stored of it, and goes on from there.
 #[test]
-fn group_goes_on_from_its_generation_after_all_left() {
+fn generation_continues_after_all_left() {
     let World { store, clock, fs } = world();
     append(&topic(&store, "orders", 1), 0, 0..3);
     for generation in [1, 3, 5] {
@@ -685,7 +672,7 @@ fn group_goes_on_from_its_generation_after_all_left() {
 }
 
 #[test]
-fn groups_are_reset_as_kafkas_tools_do() {
+fn reset_matches_kafkas_tools() {
     let World { store, .. } = world();
     let orders = topic(&store, "orders", 2);
     let time = |n: i64| Timestamp::from_millis(n);
@@ -774,7 +761,7 @@ fn lag_leaves_out_deleted_records() {
 }
 
 #[test]
-fn offsets_that_nobody_uses_expire() {
+fn unused_offsets_expire() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     append(&orders, 0, 0..3);
@@ -809,7 +796,7 @@ fn offsets_that_nobody_uses_expire() {
 
 /// The group has been without members for a week, but for one consumer that reads and commits each day.
 #[test]
-fn fresh_commit_is_kept_after_group_became_empty() {
+fn recent_commit_stays_when_group_empty() {
     let World { store, clock, .. } = world();
     let orders = topic(&store, "orders", 1);
     let mut left = member(&store, config());
@@ -835,7 +822,7 @@ fn fresh_commit_is_kept_after_group_became_empty() {
 
 /// Offsets that were set from outside, for a consumer that reads and never commits, and is started anew now and then.
 #[test]
-fn offsets_stay_while_a_consumer_without_membership_polls() {
+fn offsets_stay_while_assigned_consumer_polls() {
     let World { mut store, clock, fs } = world();
     let day = 86_400;
     append(&topic(&store, "orders", 2), 0, 0..10);
@@ -1073,7 +1060,7 @@ impl Life {
 }
 
 #[test]
-fn random_groups_deliver_everything_and_never_go_back() {
+fn random_groups_deliver_everything_forward() {
     for seed in seeds("ANNALS_GROUP_SEEDS", 12) {
         let done = std::panic::catch_unwind(|| {
             let mut life = Life::new(seed);
@@ -1092,7 +1079,7 @@ fn random_groups_deliver_everything_and_never_go_back() {
 
 /// Workers on threads of their own, that wait for records and for each other, go and come back.
 #[test]
-fn workers_share_the_work() {
+fn threaded_workers_share_records() {
     const RECORDS: u32 = 1500;
     for seed in seeds("ANNALS_GROUP_SEEDS", 2) {
         let store = Store::in_memory(StoreConfig::default()).unwrap();
@@ -1160,7 +1147,7 @@ fn workers_share_the_work() {
 
 /// Nobody but who waits can see that another has hung.
 #[test]
-fn who_waits_gets_the_partitions_of_who_hangs() {
+fn waiting_member_takes_partitions_of_hung() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let orders = topic(&store, "orders", 2);
     let mut hangs = member(&store, config().max_poll_interval(Duration::from_millis(300)));
@@ -1194,7 +1181,7 @@ fn who_waits_gets_the_partitions_of_who_hangs() {
 
 /// It does so though it has nothing to read itself.
 #[test]
-fn who_waits_hands_partitions_over() {
+fn waiting_member_hands_partitions_over() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let orders = topic(&store, "orders", 2);
     append(&orders, 1, 0..1);
@@ -1211,7 +1198,7 @@ fn who_waits_hands_partitions_over() {
 }
 
 #[test]
-fn a_full_disk_stops_commits_and_rebalances_until_there_is_room() {
+fn full_disk_stops_commits_and_rebalances() {
     let World { store, fs, .. } = world();
     let orders = topic(&store, "orders", 2);
     append(&orders, 0, 0..10);

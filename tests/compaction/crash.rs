@@ -360,7 +360,7 @@ fn workloads() -> Vec<(&'static str, Vec<Op>)> {
 }
 
 #[test]
-fn whenever_the_power_fails_no_key_says_what_it_did_not_say() {
+fn compacted_keys_survive_crash_anywhere() {
     let tally = Tally::default();
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
         for (label, ops) in workloads() {
@@ -435,7 +435,7 @@ fn tamper(disk: &MemFs, chance: &mut Chance) -> String {
 /// nothing durable goes. A log that was never compacted has no hole, either. Where the power was lost as well, opening may
 /// fail, and cuts nothing then.
 #[test]
-fn wrong_checkpoints_cost_nothing_durable() {
+fn durable_records_survive_wrong_checkpoints() {
     let mut refused = 0;
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
         let never = ("never compacted", {
@@ -503,7 +503,7 @@ fn wrong_checkpoints_cost_nothing_durable() {
 /// A tombstone that has stayed for long enough goes together with the value it deletes, in a group of which so little
 /// is left that an opening does not know that their segments were in it.
 #[test]
-fn no_segment_is_there_again_without_those_that_came_after_it() {
+fn old_values_never_return_without_tombstones() {
     let record = |key: &str, bytes: usize| Record::new(vec![b'v'; bytes]).key(key.to_owned());
     let mut joined = 0;
     // So many that the map of the first pass is full just before the tombstone, in one of these.

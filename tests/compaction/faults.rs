@@ -135,7 +135,7 @@ fn fail(disk: &MemFs, before: &[Rec], failure: &Failure, n: u64, forever: bool) 
 }
 
 #[test]
-fn each_call_of_a_compaction_may_fail() {
+fn compaction_survives_failure_of_each_call() {
     let (disk, before) = prepared();
     let mut count = 0;
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 1) {
@@ -165,7 +165,7 @@ fn each_call_of_a_compaction_may_fail() {
 /// A segment that is being written is removed when there is no room for it. Where that fails too, and the next pass
 /// joins the segments to other groups, a crash in the middle of it finds the leftover beside a replacement.
 #[test]
-fn what_a_failed_pass_could_not_remove_spoils_no_later_replacement() {
+fn leftover_of_failed_pass_is_harmless() {
     let (base, before) = prepared();
     let mut leftovers = 0;
     for nth in 1..20 {

@@ -250,7 +250,7 @@ impl Life {
 }
 
 #[test]
-fn a_compacted_log_holds_what_the_model_says_whatever_happens_to_it() {
+fn compacted_log_matches_model() {
     let steps = std::env::var("ANNALS_COMPACTION_STEPS").map_or(220, |text| text.parse().unwrap());
     let (mut passes, mut several) = (0, 0);
     for seed in seeds("ANNALS_COMPACTION_SEEDS", 30) {
@@ -289,7 +289,7 @@ fn logs(fs: &MemFs) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_damaged_log_is_left_alone_until_it_is_opened_anew() {
+fn compaction_stops_at_damage_until_reopened() {
     let (clock, heard) = (clock(), Arc::new(Heard::default()));
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::CompactAndDelete)
@@ -338,7 +338,7 @@ fn a_damaged_log_is_left_alone_until_it_is_opened_anew() {
 }
 
 #[test]
-fn what_cannot_be_compacted_is_refused_and_stays_readable() {
+fn uncompactable_records_stay_readable() {
     let fs = MemFs::new();
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock());
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -383,7 +383,7 @@ fn what_cannot_be_compacted_is_refused_and_stays_readable() {
 }
 
 #[test]
-fn what_contradicts_the_policy_is_refused() {
+fn append_rejects_records_against_policy() {
     let config = LogConfig::default;
     let refused = |config: LogConfig, what: &str| match config.validate() {
         Err(Error::InvalidConfig { option, .. }) => assert_eq!(option, what),
@@ -420,7 +420,7 @@ fn what_contradicts_the_policy_is_refused() {
 }
 
 #[test]
-fn records_of_the_future_are_young_until_it_comes() {
+fn future_records_wait_out_compaction_lag() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::Compact)
@@ -447,7 +447,7 @@ fn records_of_the_future_are_young_until_it_comes() {
 
 /// Trap: what is appended in the place of what was cut counts as clean, and both records of a key stay.
 #[test]
-fn what_is_appended_after_a_truncation_is_dirty() {
+fn appends_after_truncation_are_dirty() {
     let fs = MemFs::new();
     let config = LogConfig::default()
         .cleanup_policy(CleanupPolicy::Compact)
@@ -481,7 +481,7 @@ fn what_is_appended_after_a_truncation_is_dirty() {
 
 /// A broker that truncates and appends keeps its own checkpoint elsewhere, and leaves this one as it is.
 #[test]
-fn where_a_broker_has_been_nothing_counts_as_compacted() {
+fn cleaner_checkpoint_is_void_after_broker() {
     let fs = MemFs::new();
     let config = || LogConfig::default().cleanup_policy(CleanupPolicy::Compact).fs(fs.clone());
     let log = Log::open(DIR, config()).unwrap();
@@ -503,7 +503,7 @@ fn where_a_broker_has_been_nothing_counts_as_compacted() {
 
 /// Where the log's codec packs worse than the one a producer used, what was built of a group could be larger than a segment.
 #[test]
-fn what_is_packed_worse_than_it_was_is_packed_as_it_was() {
+fn compaction_keeps_codec_when_smaller() {
     let fs = MemFs::new();
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::Compact).clock(clock());
     let config = config.segment_bytes(64 << 10).max_message_bytes(60 << 10).fs(fs.clone());

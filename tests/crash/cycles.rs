@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use support::say;
 use support::sim::{Image, Op, Promise, Sim, Way, fingerprint, hash_of};
 use support::{Chance, DIR, Model, Rec, check_reopening_changes_nothing, seeds};
 
@@ -38,10 +39,6 @@ fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let done = catch_unwind(AssertUnwindSafe(work));
     QUIET.set(before);
     done.map_err(|_| SAID.take())
-}
-
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Leaves out of a list whatever it still fails without.
@@ -412,7 +409,7 @@ fn explore(job: &Job, tally: &Tally) -> Result<(), String> {
 }
 
 #[test]
-fn whenever_the_power_fails_what_was_acknowledged_is_there() {
+fn acknowledged_records_survive_crash_anywhere() {
     let seeds = seeds("ANNALS_CRASH_SEEDS", 1);
     let tally = Tally::default();
     in_parallel(&jobs(&seeds), |job| explore(job, &tally));
@@ -510,7 +507,7 @@ impl Life {
 }
 
 #[test]
-fn through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost() {
+fn acknowledged_records_survive_random_cycles() {
     let cycles = std::env::var("ANNALS_CRASH_CYCLES").map_or(4000, |text| text.parse().unwrap());
     let lives = seeds("ANNALS_CRASH_SEEDS", u64::div_ceil(cycles, CYCLES_OF_A_LIFE));
     let (done, in_recovery, calls) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -539,7 +536,7 @@ fn through_random_lives_of_work_and_crashes_nothing_acknowledged_is_lost() {
 /// The name of a new segment must be on the medium before what is in it counts as durable. A flush that
 /// stores the recovery point syncs the directory by the way; one that has no room for it must all the same.
 #[test]
-fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
+fn flushed_segment_keeps_its_name() {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let log = Log::open("t-0", LogConfig::default().fs(fs.clone())).unwrap();
@@ -560,7 +557,7 @@ fn a_new_segment_is_there_when_what_is_in_it_was_flushed() {
 /// After a truncation the recovery point lies in a segment whose new indexes were not synced: what was left of
 /// them was taken for whole, and a time that is not the latest so far was stored as such.
 #[test]
-fn what_is_left_of_an_index_that_was_made_after_truncating_is_not_believed() {
+fn unsynced_index_is_rebuilt_after_truncation() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -581,7 +578,7 @@ fn what_is_left_of_an_index_that_was_made_after_truncating_is_not_believed() {
 /// A truncation raises the recovery point above segments that were closed since the last flush: it vouched for
 /// indexes that were not synced.
 #[test]
-fn the_recovery_point_of_a_truncation_vouches_for_no_index_that_was_not_synced() {
+fn truncation_point_covers_no_unsynced_index() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0);
     let log = Log::open(DIR, config.clone().fs(fs.clone())).unwrap();
@@ -603,7 +600,7 @@ fn the_recovery_point_of_a_truncation_vouches_for_no_index_that_was_not_synced()
 /// A recovery that was interrupted between the two indexes left a new offset index beside an old time index, which
 /// the next one took for a pair.
 #[test]
-fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
+fn interrupted_recovery_leaves_no_mixed_indexes() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = LogConfig::default().index_interval_bytes(0);
@@ -640,7 +637,7 @@ fn a_recovery_interrupted_between_the_indexes_leaves_no_pair_that_is_none() {
 /// The recovery point of a close, and of a truncation, could be there without the names of indexes it vouches for:
 /// older files had them.
 #[test]
-fn a_recovery_point_vouches_for_no_index_whose_name_was_not_synced() {
+fn recovery_point_covers_no_unsynced_name() {
     let config = LogConfig::default().index_interval_bytes(0);
     let open = |disk: MemFs| Log::open(DIR, config.clone().fs(disk)).unwrap();
     let close: fn(&Log) = |log| log.clone().close().unwrap();

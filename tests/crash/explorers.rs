@@ -482,7 +482,7 @@ fn explore_jumps(seed: u64) {
 
 /// A battery that is flat, a time server that is wrong: the calendar may say anything.
 #[test]
-fn store_goes_on_when_calendar_jumps() {
+fn store_keeps_working_when_calendar_jumps() {
     for seed in seeds("JUMP_SEED", 40) {
         say(&format!("seed: JUMP_SEED={seed}"));
         explore_jumps(seed);
@@ -595,7 +595,7 @@ fn explore_splits(seed: u64) {
 
 /// Each record is stored once and in order, or its callback says why not, whatever is split, retried and given up.
 #[test]
-fn split_batches_are_told_and_stored_once() {
+fn split_batches_are_stored_once() {
     for seed in seeds("SPLIT_SEED", 60) {
         say(&format!("seed: SPLIT_SEED={seed}"));
         explore_splits(seed);

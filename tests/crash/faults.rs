@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
+use support::say;
 use support::sim::check_producers;
 use support::{Chance, DIR, Model, Rec, read_all};
 
@@ -357,7 +358,7 @@ fn follow(bench: &Bench, ledger: &mut Ledger) -> Result<()> {
     outcome
 }
 
-/// CorruptionKind that is none must not be reported.
+/// Damage that is none must not be reported.
 fn verify(log: &Log) -> Result<()> {
     match log.verify()?.into_iter().next() {
         Some(damage) => Err(Error::Corrupt(Box::new(damage))),
@@ -580,7 +581,7 @@ fn fail(scene: &Scene, way: &'static Way, n: u64, forever: bool) -> bool {
 
 /// Every third call, beginning at another one in each way; with `ANNALS_FAULTS=all`, every call.
 #[test]
-fn each_call_fails_once_and_from_then_on_in_each_way() {
+fn log_survives_failure_of_each_call() {
     let every =
         if std::env::var("ANNALS_FAULTS").is_ok_and(|calls| calls == "all") { 1 } else { 3 };
     let scenes = scenes();
@@ -633,7 +634,7 @@ fn each_call_fails_once_and_from_then_on_in_each_way() {
 
 /// A snapshot saves reading. When it cannot be written, nothing else is the worse for it.
 #[test]
-fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
+fn log_works_without_producer_snapshots() {
     use Operation::{CreateNew, Remove, Rename, Write};
     for way in WAYS.iter() {
         for nth in 1..12 {
@@ -667,13 +668,9 @@ fn snapshots_that_cannot_be_written_cost_nothing_but_reading() {
     }
 }
 
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
-}
-
 /// Short reads and writes everywhere change nothing (trap: a short read ignored).
 #[test]
-fn short_reads_and_writes_everywhere_change_nothing() {
+fn short_reads_and_writes_change_nothing() {
     for seed in 0..5 {
         let mut chance = Chance(seed);
         let fs = FaultFs::new(MemFs::new());
@@ -703,7 +700,7 @@ fn gate() -> (Receiver<()>, std::sync::mpsc::Sender<()>, Fault) {
 
 /// Trap: the leader of a group commit fails, and its followers wait for ever.
 #[test]
-fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
+fn failed_sync_fails_every_waiting_flush() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("durable").unwrap();
@@ -734,7 +731,7 @@ fn a_failed_sync_reaches_all_who_wait_and_is_never_tried_again() {
 /// A system that could not write what an fsync asked for may count it as written all the same. An
 /// opening reads it from memory then, and its own fsync does nothing.
 #[test]
-fn close_writes_unsynced_bytes_again_after_failed_sync() {
+fn close_rewrites_bytes_after_failed_sync() {
     let fs = FaultFs::new(MemFs::new());
     let open =
         || Log::open(DIR, LogConfig::default().segment_bytes(100_000).fs(fs.clone())).unwrap();
@@ -766,7 +763,7 @@ fn close_writes_unsynced_bytes_again_after_failed_sync() {
 
 /// Trap: an error of a write forgotten, and a later sync says that all is well.
 #[test]
-fn a_failed_write_is_not_flushed_past() {
+fn flush_fails_after_failed_write() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("there").unwrap();
@@ -782,7 +779,7 @@ fn a_failed_write_is_not_flushed_past() {
 
 /// A quota and the largest size of a file are limits like a full disk: the medium is sound.
 #[test]
-fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
+fn only_lack_of_space_is_survived() {
     let rooms = [
         (ErrorKind::StorageFull, 28),
         (ErrorKind::QuotaExceeded, if cfg!(target_os = "macos") { 69 } else { 122 }),
@@ -831,7 +828,7 @@ fn no_room_of_any_kind_is_survived_and_all_other_failures_poison() {
 
 /// No room to be made: the file is as large as files may be, and the next one has room.
 #[test]
-fn where_a_file_may_grow_no_further_a_new_segment_helps() {
+fn append_rolls_when_file_reaches_limit() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, config().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
@@ -848,7 +845,7 @@ fn where_a_file_may_grow_no_further_a_new_segment_helps() {
 
 /// What was to be taken back could not be: what the file holds is not known.
 #[test]
-fn no_room_and_no_way_back_poisons() {
+fn append_poisons_when_rollback_fails() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -867,7 +864,7 @@ fn no_room_and_no_way_back_poisons() {
 
 /// Trap: a sync under a lock that others need.
 #[test]
-fn while_a_sync_is_slow_everything_else_goes_on() {
+fn slow_sync_blocks_nothing_else() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     log.append("a").unwrap();
@@ -894,7 +891,7 @@ fn while_a_sync_is_slow_everything_else_goes_on() {
 
 /// Trap: one offset, two contents, after a sync that failed.
 #[test]
-fn after_a_failed_sync_there_is_one_history() {
+fn one_history_remains_after_failed_sync() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -919,7 +916,7 @@ fn after_a_failed_sync_there_is_one_history() {
 
 /// No descriptor to open a closed segment's files with: nothing was synced, and nothing is lost.
 #[test]
-fn a_flush_that_finds_no_descriptor_fails_alone() {
+fn flush_without_descriptor_fails_alone() {
     for number in [23, 24] {
         for nth in 1..=3 {
             let memory = MemFs::new();
@@ -948,7 +945,7 @@ fn a_flush_that_finds_no_descriptor_fails_alone() {
 
 /// A sync that fails is not excused by its error number.
 #[test]
-fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
+fn failed_sync_poisons_with_any_error() {
     for number in [4, 5, 23, 24, 28] {
         let fs = FaultFs::new(MemFs::new());
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -963,7 +960,7 @@ fn a_sync_that_was_tried_and_failed_poisons_whatever_the_error() {
 
 /// Reserved room that could not be given back stayed behind the last batch; after a clean close it was damage.
 #[test]
-fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
+fn roll_fails_when_preallocation_cannot_shrink() {
     let fs = FaultFs::new(MemFs::new());
     let config = config().preallocate(true).fs(fs.clone());
     let log = Log::open(DIR, config.clone()).unwrap();
@@ -982,7 +979,7 @@ fn a_segment_whose_reserved_room_cannot_be_given_back_is_not_closed() {
 /// Neither room for the next segment nor a way to remove its file: the file that stayed claimed the offsets of what
 /// was appended next, and the log did not open again.
 #[test]
-fn a_segment_that_cannot_be_begun_claims_no_offsets() {
+fn failed_roll_leaves_no_segment_name() {
     for can_remove in [true, false] {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -1004,7 +1001,7 @@ fn a_segment_that_cannot_be_begun_claims_no_offsets() {
 
 /// Valid batches behind bad bytes, and the machine has not stopped: no interrupted write leaves that.
 #[test]
-fn opening_never_cuts_at_rot() {
+fn opening_never_truncates_at_corruption() {
     for flushed in [false, true] {
         let memory = MemFs::new();
         let log = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();

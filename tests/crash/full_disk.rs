@@ -218,7 +218,7 @@ fn fill_and_go_on(device: &dyn Device, what: Act, preallocate: bool) {
 }
 
 #[test]
-fn full_log_is_emptied_and_goes_on() {
+fn log_recovers_from_full_disk() {
     for preallocate in [false, true] {
         for what in ACTS {
             fill_and_go_on(&MemFs::new(), what, preallocate);
@@ -299,7 +299,7 @@ fn fill_store_and_go_on(device: &dyn Device, reopen: bool) {
 }
 
 #[test]
-fn full_store_is_emptied_and_goes_on() {
+fn store_recovers_from_full_disk() {
     for reopen in [false, true] {
         fill_store_and_go_on(&MemFs::new(), reopen);
     }
@@ -330,7 +330,7 @@ fn producer_is_created_on_full_disk() {
 /// On a full disk somebody removes what looks as if it could go. That it was not there failed the next write of a checkpoint, and
 /// the log was poisoned by it.
 #[test]
-fn reserve_that_was_removed_counts_as_none() {
+fn log_works_when_reserve_was_removed() {
     let disk = MemFs::new();
     let store = Store::open("data", store_config(Arc::new(disk.clone()))).unwrap();
     let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
@@ -353,7 +353,7 @@ fn reserve_that_was_removed_counts_as_none() {
 /// While a checkpoint was written into a file of the reserve, another log filled that file up again: zeros followed the start of a
 /// log, without which its store does not open, or were written over the first batches of a new segment.
 #[test]
-fn reserve_in_use_is_left_alone() {
+fn reserve_in_use_is_not_refilled() {
     let disk = MemFs::new();
     let fs = FaultFs::new(disk.clone());
     let store = Store::open("data", store_config(Arc::new(fs.clone()))).unwrap();
@@ -461,7 +461,7 @@ fn truncation_inside_batch_needs_no_room() {
 /// A lock file that is new and found no room was empty, as a broker leaves it. The loss of power in that session was not
 /// known, and records that it tore were damage.
 #[test]
-fn power_loss_is_known_after_full_disk() {
+fn full_disk_hides_no_power_loss() {
     let memory = MemFs::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let open = |fs: Arc<dyn Fs>| Log::open("t-0", log_config(fs, &clock));
@@ -489,7 +489,7 @@ fn power_loss_is_known_after_full_disk() {
 /// A topic is not created while the checkpoints still have lines of an earlier one of its name, or have none of its own: it
 /// began where the earlier one started, was to have what that one had, or looked as if a broker had brought it.
 #[test]
-fn topic_is_not_created_without_its_checkpoints() {
+fn topic_creation_fails_without_checkpoints() {
     use annals::fs::{Fault, FaultFs, Operation, Rule};
     for file in ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint"] {
         for name in ["t", "u"] {
@@ -530,7 +530,7 @@ fn topic_is_not_created_without_its_checkpoints() {
 
 /// Kills and losses of power after each call to the file system while a full log is emptied.
 #[test]
-fn no_crash_while_a_full_log_is_emptied_loses_records() {
+fn crash_while_emptying_loses_no_record() {
     use annals::fs::{Fault, FaultFs, Rule};
     for what in ACTS {
         let memory = MemFs::new();
@@ -719,17 +719,17 @@ mod real {
     }
 
     #[test]
-    fn full_tmpfs_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_tmpfs() {
         fill_and_go_on_with("tmpfs");
     }
 
     #[test]
-    fn full_ext4_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_ext4() {
         fill_and_go_on_with("ext4");
     }
 
     #[test]
-    fn full_xfs_is_emptied_and_goes_on() {
+    fn log_recovers_from_full_xfs() {
         fill_and_go_on_with("xfs");
     }
 }

@@ -437,7 +437,7 @@ fn run(originals: &[Original], seed: u64, story: &mut String, kinds: &mut [u64; 
 }
 
 #[test]
-fn a_damaged_directory_serves_what_was_written_or_says_what_is_wrong() {
+fn damaged_directory_serves_truth_or_error() {
     let seeds = match std::env::var("ANNALS_CORRUPTIONS") {
         Ok(count) if !count.contains("..") => 0..count.parse().unwrap(),
         _ => support::seeds("ANNALS_CORRUPTIONS", 10_000),

@@ -72,7 +72,7 @@ fn without(model: &Model, lost: &BTreeSet<u64>) -> Vec<Rec> {
 }
 
 #[test]
-fn what_is_whole_stays_and_what_is_not_is_set_aside() {
+fn quarantine_moves_only_damaged_bytes() {
     for seed in seeds("ANNALS_QUARANTINE_SEEDS", 150) {
         println!("seed {seed}");
         let mut chance = Chance(seed);
@@ -184,7 +184,7 @@ fn damaged() -> (MemFs, Model) {
 }
 
 #[test]
-fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
+fn quarantine_survives_crash_at_any_call() {
     let (fs, _) = damaged();
     let outcome = read_all(&Log::open(DIR, keep(&fs.kill())).unwrap());
 
@@ -212,7 +212,7 @@ fn a_crash_at_any_call_changes_nothing_about_the_outcome() {
 }
 
 #[test]
-fn without_room_for_the_copy_nothing_is_changed() {
+fn quarantine_changes_nothing_without_space() {
     let (fs, _) = damaged();
     let before: Vec<_> =
         files(&fs, DIR).into_iter().filter(|(name, _)| name.ends_with(".log")).collect();
@@ -227,7 +227,7 @@ fn without_room_for_the_copy_nothing_is_changed() {
 /// A value may hold a whole batch, with offsets that would fit. When the batch around it is damaged, it
 /// must not come back from the dead as a record that was never in the log.
 #[test]
-fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
+fn quarantine_ignores_batch_inside_damaged_value() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     let mut inner = BatchBuilder::new();
@@ -250,7 +250,7 @@ fn a_batch_inside_of_a_damaged_one_is_not_taken_for_data() {
 /// Nothing behind it speaks for a batch that is followed by a damaged one, but what is before it can: it is whole but
 /// for its length.
 #[test]
-fn a_batch_between_a_wrong_length_and_other_damage_stays() {
+fn batch_between_two_damages_stays() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     (0..5).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
@@ -265,7 +265,7 @@ fn a_batch_between_a_wrong_length_and_other_damage_stays() {
 
 /// A damaged batch still says how long it is, and the one behind it, too: what lies in its values is passed over.
 #[test]
-fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
+fn quarantine_skips_values_of_damaged_batch() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     let mut value = Vec::new();
@@ -304,7 +304,7 @@ fn batches_inside_of_one_that_is_damaged_are_not_taken_for_data() {
 
 /// Whatever is damaged in one batch, and in another beside it, costs those two and no third.
 #[test]
-fn damage_in_a_batch_costs_no_other() {
+fn quarantine_loses_only_damaged_batches() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     (0..7).for_each(|n| assert_eq!(log.append(format!("{n}")).unwrap(), n));
@@ -342,7 +342,7 @@ fn damage_in_a_batch_costs_no_other() {
 
 /// A flushed end that is gone leaves nothing to set aside, but its offsets are not given to other records.
 #[test]
-fn offsets_that_are_lost_at_the_end_are_not_given_again() {
+fn lost_offsets_are_not_reused() {
     let fs = MemFs::new();
     let log = Log::open(DIR, small().fs(fs.clone())).unwrap();
     for n in 0..3 {

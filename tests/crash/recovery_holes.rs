@@ -6,10 +6,7 @@ use annals::*;
 use std::path::Path;
 use support::images::Images;
 use support::{DIR, name, read_file, write_file};
-
-fn offsets(log: &Log) -> Vec<u64> {
-    log.reader(StartAt::Earliest).unwrap().records().map(|r| r.unwrap().offset).collect()
-}
+use support::{offsets, store};
 
 fn compacting(fs: &MemFs) -> LogConfig {
     LogConfig::default().cleanup_policy(CleanupPolicy::Compact).segment_bytes(1024).fs(fs.clone())
@@ -50,11 +47,6 @@ fn dense(fs: &MemFs) -> Log {
     log
 }
 
-fn store(fs: impl Fs) -> Store {
-    let config = StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1);
-    Store::open("d", config).unwrap()
-}
-
 /// Leaves a closed store with the topic `t`: a log creates no partition in one.
 fn close_with_topic(fs: &MemFs) {
     let store = store(fs.clone());
@@ -72,7 +64,7 @@ fn change_digit(fs: &MemFs, path: &str, from_end: u64, bits: u8) {
 /// The recovery point of the store is below that of the partition, which was opened by itself. After a reboot in order,
 /// 21 of 22 records were taken for lost with the power.
 #[test]
-fn compacted_records_stay_when_partition_returns_to_store() {
+fn compacted_records_stay_when_store_returns() {
     let fs = MemFs::new();
     let s = store(fs.clone());
     s.create_topic("t", TopicConfig::default().cleanup_policy(CleanupPolicy::Compact)).unwrap();
@@ -86,7 +78,7 @@ fn compacted_records_stay_when_partition_returns_to_store() {
 
 /// Each bit of the recovery point, and the file itself, may be damaged: nothing durable goes.
 #[test]
-fn compacted_records_stay_when_recovery_point_damaged() {
+fn compacted_records_stay_when_point_damaged() {
     let fs = MemFs::new();
     let (log, kept) = compacted(DIR, &fs);
     log.flush().unwrap();
@@ -157,7 +149,7 @@ fn unmarked_holes_of_other_program_stay() {
 
 /// The end of a segment that was not synced may be lost while the next one is there: then that one goes, under every policy.
 #[test]
-fn lost_end_of_segment_takes_what_follows() {
+fn lost_segment_end_removes_what_follows() {
     for policy in [CleanupPolicy::Compact, CleanupPolicy::Delete] {
         let fs = MemFs::new();
         let config = || tiny(&fs).cleanup_policy(policy);
@@ -180,7 +172,7 @@ fn lost_end_of_segment_takes_what_follows() {
 /// A viewer recovers nothing, as it cannot know that no process has the log open. Until the log is opened for writing, it shows
 /// what was never durable, too, and passes over what is missing.
 #[test]
-fn read_only_log_shows_unsynced_records_until_recovery() {
+fn viewer_shows_unsynced_records_until_recovery() {
     let fs = MemFs::new();
     let log = Log::open(DIR, tiny(&fs)).unwrap();
     append(&log, 0..6);
@@ -211,7 +203,7 @@ fn lose_unsynced(at: &str, fs: &MemFs, synced: u64, open: impl Fn(&MemFs) -> Log
 /// A log that was closed in order opens without its recovery point. What was appended then and torn by a loss of power was
 /// taken for damage.
 #[test]
-fn torn_records_are_cut_when_point_was_lost() {
+fn torn_records_are_truncated_without_point() {
     for dir in [DIR, "d/t-0"] {
         let fs = MemFs::new();
         if dir != DIR {
@@ -231,7 +223,7 @@ fn torn_records_are_cut_when_point_was_lost() {
 /// The line of a log in a broker's cleaner checkpoint stayed a broker's for as long as nothing was compacted, and with it
 /// the log.
 #[test]
-fn torn_records_are_cut_when_broker_had_compacted() {
+fn torn_records_are_truncated_after_broker() {
     let fs = MemFs::new();
     close_with_topic(&fs);
     let open = |fs: &MemFs| Log::open("d/t-0", tiny(fs)).unwrap();
@@ -274,7 +266,7 @@ fn log_opens_when_deleted_segment_returns() {
 /// An inner segment that is gone, or empty, or whose end is gone, is damage in a log that was never compacted: it opened
 /// with a hole.
 #[test]
-fn missing_segment_is_damage_when_nothing_was_compacted() {
+fn missing_segment_is_corruption_when_uncompacted() {
     for flushed in [false, true] {
         let fs = MemFs::new();
         let log = dense(&fs);
@@ -318,7 +310,7 @@ fn missing_segment_is_damage_when_nothing_was_compacted() {
 /// What was quarantined, or truncated into a batch, is known to be gone: no later opening takes it for a loss, whatever
 /// happens to the recovery point.
 #[test]
-fn known_holes_are_no_damage_later() {
+fn known_holes_are_accepted_later() {
     let fs = MemFs::new();
     dense(&fs);
     let disk = fs.kill();
@@ -375,7 +367,7 @@ fn killed(dir: &str, start: u64) -> MemFs {
 /// The start of a log is stored before anything below it is removed. After an unclean end, a log without its first segments
 /// began later, and nothing said so.
 #[test]
-fn missing_front_is_damage_after_unclean_end() {
+fn missing_front_is_corruption_after_crash() {
     for (dir, start) in [(DIR, 0), (DIR, 5), ("d/t-0", 0), ("d/t-0", 5)] {
         let fs = killed(dir, start);
         for first in (start / 2 * 2 + 2..12).step_by(2) {
@@ -404,7 +396,7 @@ fn missing_front_is_damage_after_unclean_end() {
 /// A segment that was not synced may be lost with the power, while the name of the next one is there. Where all before it
 /// was deleted, the log began behind the hole.
 #[test]
-fn front_lost_with_power_takes_what_follows() {
+fn front_lost_with_power_removes_rest() {
     for dir in [DIR, "d/t-0"] {
         let fs = killed(dir, 0);
         let log = Log::open(dir, tiny(&fs)).unwrap();
@@ -513,7 +505,7 @@ fn of_a_broker(compacted: bool) -> MemFs {
 /// A recovery point that is ours vouches for what the other checkpoints say: that offsets may be left out, and where the log
 /// begins. Written before them, it made the next opening call the broker's log damaged.
 #[test]
-fn log_of_broker_opens_wherever_first_opening_stopped() {
+fn broker_log_opens_wherever_opening_stopped() {
     for (compacted, alone) in [(false, false), (false, true), (true, false), (true, true)] {
         let memory = of_a_broker(compacted);
         let open = |fs: &dyn Fn() -> FaultFs| {
@@ -551,7 +543,7 @@ fn log_of_broker_opens_wherever_first_opening_stopped() {
 
 /// No checksum covers a base offset. A flipped bit in that of the last batch moved its record, and the end of the log with it.
 #[test]
-fn flipped_base_offset_of_last_batch_is_damage() {
+fn flipped_base_offset_is_corruption() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     append(&log, 0..4);
@@ -580,7 +572,7 @@ fn flipped_base_offset_of_last_batch_is_damage() {
 
 /// Below a checkpoint above the end, what was never compacted counted as compacted, for ever.
 #[test]
-fn cleaner_checkpoint_above_end_means_nothing() {
+fn cleaner_checkpoint_above_end_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, compacting(&fs)).unwrap();
     fill(&log);
@@ -628,7 +620,7 @@ fn batch(offset: u64, magic: u8, codec: u8) -> Vec<u8> {
 /// A message whose length and checksum agree was written so: it is no torn write, and its offsets are taken. Whole ones of
 /// other formats, and of other codecs, were cut from the end of a log, and their offsets given out again.
 #[test]
-fn whole_messages_of_other_formats_are_never_cut() {
+fn whole_messages_are_never_truncated() {
     let fs = MemFs::new();
     append(&Log::open(DIR, tiny(&fs).segment_bytes(1 << 20)).unwrap(), 0..2);
     let before = read_file(&fs, DIR, &name(0, "log"));
@@ -678,7 +670,7 @@ fn whole_messages_of_other_formats_are_never_cut() {
 /// No checksum covers the magic, the length and the base offset. Of the first batch, a flipped bit in the magic made the log
 /// one of another format, which could never be opened; of the last, in each of them, the batch was cut as if torn.
 #[test]
-fn flipped_bit_outside_checksum_is_damage_anywhere() {
+fn flipped_bit_outside_checksum_is_corruption() {
     let fs = MemFs::new();
     append(&Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap(), 0..4);
     let bytes = read_file(&fs, DIR, &name(0, "log"));
@@ -713,7 +705,7 @@ fn flipped_bit_outside_checksum_is_damage_anywhere() {
 
 /// What lies within the bytes that a torn batch would have proves nothing: mirrors and backups store batches in values.
 #[test]
-fn torn_write_is_cut_when_value_holds_batches() {
+fn recovery_truncates_torn_nested_batches() {
     for inner in [batch(1000, 2, 0), batch(1, 2, 0), legacy(1, 1), batch(2, 3, 0)] {
         let fs = MemFs::new();
         let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -760,7 +752,7 @@ fn holes_of_file_are_not_read() {
 /// A marker of a clean shutdown lists every segment. Without the first, or all but the last, a log began later, and a store
 /// without the directories of a topic had none of that name.
 #[test]
-fn missing_front_is_damage_after_clean_close() {
+fn missing_front_is_corruption_after_close() {
     let fs = MemFs::new();
     dense(&fs).close().unwrap();
     for gone in [vec![0], vec![0, 2], vec![0, 2, 4, 6, 8], vec![2, 4, 6, 8]] {
@@ -808,7 +800,7 @@ fn missing_front_is_damage_after_clean_close() {
 
 /// One damaged header hid the sizes and times of all segments.
 #[test]
-fn stats_go_around_damaged_segment() {
+fn stats_skip_damaged_segment() {
     let fs = MemFs::new();
     dense(&fs).close().unwrap();
     let mut bytes = read_file(&fs, DIR, &name(4, "log"));
@@ -845,7 +837,7 @@ fn log_emptied_at_last_offset_opens() {
 /// A file of another program that had the name of a segment was cut to nothing, as if it were a torn write. Such a write
 /// leaves the beginning of a batch.
 #[test]
-fn foreign_file_named_as_segment_is_kept() {
+fn foreign_file_named_as_segment_stays() {
     let whole = batch(0, 2, 0);
     let executable = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".as_slice(), &[3; 4000]].concat();
     let mut short = whole.clone();
@@ -876,7 +868,7 @@ fn foreign_file_named_as_segment_is_kept() {
 /// After a clean close nothing is read, so that damage in the last segment is met by those who read it. A log that is only
 /// read was rejected for it.
 #[test]
-fn damaged_log_opens_read_only_as_for_writing() {
+fn damaged_log_opens_read_only() {
     for batch in 0..6 {
         let fs = MemFs::new();
         let config = || LogConfig::default().index_interval_bytes(100).fs(fs.clone());
@@ -933,7 +925,7 @@ fn empty_path_names_no_directory() {
 
 /// A directory such as `/etc` has others in it that are named like partitions.
 #[test]
-fn names_like_partitions_make_no_data_directory() {
+fn partition_names_make_no_data_directory() {
     let fs = MemFs::new();
     for dir in ["etc", "etc/dbus-1"] {
         fs.create_dir(Path::new(dir)).unwrap();

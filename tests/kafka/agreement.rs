@@ -17,8 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::build::{kafka, say};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 /// Kafka, to do what the lines of a file say.
 fn java(kafka: &Path, script: &Path) -> Command {
@@ -276,7 +275,7 @@ fn fill_from_producers(log: &Log) {
 }
 
 #[test]
-fn kafka_reads_what_is_written_here() {
+fn kafka_reads_our_logs() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -356,7 +355,7 @@ fn kafka_reads_what_is_written_here() {
 }
 
 #[test]
-fn what_kafka_writes_is_read_and_continued_here() {
+fn kafka_logs_are_read_and_continued() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -424,7 +423,7 @@ fn fill_keyed(log: &Log, codecs: &[Compression]) {
 }
 
 #[test]
-fn kafka_compacts_to_the_same() {
+fn kafka_compacts_to_same_records() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let plain: Vec<_> = codecs().take(1).collect();
@@ -544,7 +543,7 @@ fn kafkas(printed: &[String]) -> (Vec<String>, BTreeMap<u64, Vec<String>>) {
 }
 
 #[test]
-fn both_know_the_same_producers() {
+fn kafka_knows_same_producers() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = |name: &str| root.path().join(format!("{name}-0"));
@@ -689,7 +688,7 @@ fn groups_of(store: &Store) -> BTreeSet<String> {
 }
 
 #[test]
-fn kafka_knows_the_same_groups() {
+fn kafka_knows_same_groups() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
@@ -733,7 +732,7 @@ fn kafka_knows_the_same_groups() {
 
 /// Kafka starts on a directory that a store has closed, and a store on what Kafka leaves, again and again.
 #[test]
-fn a_data_directory_goes_from_store_to_broker_and_back() {
+fn directory_alternates_between_store_and_broker() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
@@ -783,7 +782,7 @@ fn a_data_directory_goes_from_store_to_broker_and_back() {
 
 /// A directory has one owner, of either kind.
 #[test]
-fn a_broker_and_a_store_keep_each_other_out() {
+fn broker_and_store_exclude_each_other() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("data");

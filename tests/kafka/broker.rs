@@ -217,7 +217,7 @@ fn committed(store: &Store) -> Vec<String> {
 /// was, and records of new producers are stored, none taken for one that was there before: ids of producers count from 0 at a
 /// broker, and so did those of the batch that another program had numbered. Then the store has the directory again, and the broker once more.
 #[test]
-fn broker_takes_over_a_store_and_gives_it_back() {
+fn broker_takes_over_and_returns_store() {
     let Some(kafka) = kafka() else { return };
     let site = Site::new(kafka);
     let _stopped = Stopped(&site);

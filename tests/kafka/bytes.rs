@@ -18,8 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{kafka, say};
-
-const T0: i64 = 1_700_000_000_000;
+use support::T0;
 
 /// What Kafka rejects and is read here, by the beginning of the names of the cases.
 const ONLY_WE_READ: &[(&str, &str)] = &[
@@ -149,7 +148,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn stored_batches_read_as_kafka_reads_them() {
+fn stored_batches_decode_as_in_kafka() {
     let cases = stored();
     assert!(cases.len() > 100, "{}", cases.len());
     all(cases.iter().map(|(name, (bytes, said))| compare(name, bytes, said)));
@@ -157,7 +156,7 @@ fn stored_batches_read_as_kafka_reads_them() {
 
 /// What a broker appends, `append_batch` appends; and what it rejects is rejected, but for what only we can read.
 #[test]
-fn append_batch_takes_what_a_broker_takes() {
+fn append_batch_accepts_what_broker_accepts() {
     all(stored().iter().map(|(name, (bytes, said))| {
         let log = Log::open("t-0", LogConfig::default().fs(MemFs::new())).unwrap();
         let batch = RecordBatch::parse(Bytes::copy_from_slice(bytes));
@@ -212,7 +211,7 @@ fn bytes_of(dir: &Path, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_kafka_reads_is_read_here() {
+fn corpus_decodes_as_in_kafka() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     run(kafka, "make", root.path());
@@ -294,7 +293,7 @@ fn levels() -> Vec<Compression> {
 }
 
 #[test]
-fn what_is_written_here_kafka_reads() {
+fn kafka_decodes_our_batches() {
     let Some(kafka) = kafka() else { return };
     let root = tempfile::tempdir().unwrap();
     for (shape, records) in shapes() {

@@ -190,7 +190,7 @@ fn config(fs: impl Fs) -> LogConfig {
 }
 
 #[test]
-fn a_clock_that_panics_at_any_call() {
+fn log_survives_clock_panic() {
     for kind in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
         for call in 1.. {
             let fuse = Arc::new(Fuse::new(call));
@@ -208,7 +208,7 @@ fn a_clock_that_panics_at_any_call() {
 }
 
 #[test]
-fn a_listener_that_panics_at_any_event() {
+fn log_survives_listener_panic() {
     for call in 1.. {
         let fuse = Arc::new(Fuse::new(call));
         let memory = MemFs::new();
@@ -344,7 +344,7 @@ fn store_that_reports(closes: bool) -> (Store, Arc<StoreCaller>) {
 
 /// Events of a store come from calls that hold its locks, and from several threads that work for one such call.
 #[test]
-fn listener_may_call_store_at_any_event() {
+fn listener_may_call_store_anytime() {
     type Call = fn(&Store) -> Result<()>;
     let calls: [(&str, Call); 8] = [
         ("create_topic", |store| {
@@ -391,7 +391,7 @@ fn listener_may_call_store_at_any_event() {
 }
 
 #[test]
-fn a_listener_may_call_the_log_from_any_event() {
+fn listener_may_call_log_anytime() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let plain = || LogConfig::default().segment_bytes(400).index_interval_bytes(0);
@@ -472,7 +472,7 @@ impl Listener for Table {
 }
 
 #[test]
-fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
+fn listener_may_call_log_during_compaction() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let plain = || {
@@ -512,7 +512,7 @@ fn a_listener_may_call_the_log_from_any_event_of_a_compaction() {
 }
 
 #[test]
-fn a_listener_may_call_a_read_only_log() {
+fn listener_may_call_read_only_log() {
     #[derive(Debug, Default)]
     struct Reads(OnceLock<Log>, AtomicBool, AtomicU64);
     impl Listener for Reads {
@@ -556,7 +556,7 @@ impl Listener for PanicsOn {
 
 #[cfg(feature = "futures")]
 #[test]
-fn who_awaits_a_sync_is_woken_though_a_listener_panics() {
+fn flush_future_wakes_when_listener_panics() {
     let (send, panicked) = mpsc::sync_channel(100);
     let listener = Arc::new(PanicsOn("annals-sync", send));
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new()).listener(listener)).unwrap();
@@ -569,7 +569,7 @@ fn who_awaits_a_sync_is_woken_though_a_listener_panics() {
 }
 
 #[test]
-fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
+fn follower_wakes_when_listener_panics() {
     let memory = MemFs::new();
     let writer = Log::open(DIR, LogConfig::default().fs(memory.clone())).unwrap();
     writer.append("x").unwrap();
@@ -597,7 +597,7 @@ fn who_waits_at_the_end_of_a_read_only_log_is_woken_though_a_listener_panics() {
 }
 
 #[test]
-fn a_listener_may_flush_when_a_flush_could_not_clean_up() {
+fn listener_may_flush_when_cleanup_failed() {
     #[derive(Debug, Default)]
     struct Flushes(OnceLock<Log>, AtomicU64);
     impl Listener for Flushes {
@@ -645,7 +645,7 @@ impl std::task::Wake for Calling {
 /// A compaction, a deletion and a close sync and wake those who wait, and had done so with the locks of all three held.
 #[test]
 #[cfg(feature = "futures")]
-fn a_waker_may_call_the_log() {
+fn waker_may_call_log() {
     for case in ["compact", "delete", "truncate", "close", "flush"] {
         in_time(case, move || {
             let fs = FaultFs::new(MemFs::new());
@@ -709,7 +709,7 @@ impl std::task::Wake for CallingStore {
 /// task on the spot, and the locks of the store and of the groups were held.
 #[test]
 #[cfg(feature = "futures")]
-fn waker_may_call_store_at_any_change() {
+fn waker_may_call_store_anytime() {
     for case in ["close", "delete_topic", "commit"] {
         for threads in [1, 4] {
             in_time(case, move || {

@@ -61,7 +61,7 @@ fn follow(log: &Log, made: &[AtomicU64], done: &AtomicBool) {
 }
 
 #[test]
-fn everything_at_once() {
+fn all_calls_run_concurrently() {
     for seed in seeds("ANNALS_CONCURRENCY_SEEDS", 6) {
         let fs = MemFs::new();
         let config = LogConfig::default().segment_bytes(3000).index_interval_bytes(200);
@@ -237,7 +237,7 @@ fn stress_tail(mut tail: Tail, mut witness: Witness, by_batches: bool) -> u64 {
 }
 
 #[test]
-fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
+fn acknowledged_appends_keep_thread_order() {
     const THREADS: u64 = 4;
     for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
         let fs = MemFs::new();
@@ -290,7 +290,7 @@ fn every_acknowledged_record_is_there_once_and_in_the_order_of_its_thread() {
 }
 
 #[test]
-fn what_is_left_after_truncations_is_what_was_acknowledged_there() {
+fn concurrent_truncations_keep_acknowledged_records() {
     for seed in seeds("ANNALS_STRESS_SEEDS", 4) {
         let fs = MemFs::new();
         let config = LogConfig::default().segment_bytes(30_000).index_interval_bytes(500);
@@ -336,7 +336,7 @@ fn what_is_left_after_truncations_is_what_was_acknowledged_there() {
 /// A thread may hand over its next batch while the one that wrote its last is not done with the
 /// others it took along: what that one does with them then must not be taken for an answer.
 #[test]
-fn an_append_that_another_thread_has_made_is_answered_once() {
+fn group_append_answers_each_batch_once() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(4_000).fs(MemFs::new())).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -351,7 +351,7 @@ fn an_append_that_another_thread_has_made_is_answered_once() {
 }
 
 #[test]
-fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
+fn append_truncation_and_close_wake_task() {
     let log = Log::open(DIR, LogConfig::default().fs(MemFs::new())).unwrap();
     (0..5).for_each(|_| drop(log.append("x").unwrap()));
     let counted = Arc::new(Counted::default());
@@ -381,7 +381,7 @@ fn a_task_is_woken_by_an_append_a_truncation_and_a_close() {
 
 #[cfg(feature = "futures")]
 #[test]
-fn durability_is_awaited_by_many() {
+fn many_tasks_await_durability() {
     let log = Log::open(DIR, LogConfig::default().segment_bytes(2000).fs(MemFs::new())).unwrap();
     std::thread::scope(|scope| {
         (0..4).for_each(|_| {

@@ -37,7 +37,7 @@ fn synced(fs: &FaultFs, log: &Log) -> Vec<String> {
 /// Such a future never resolved, and the thread that syncs for it went round without pause:
 /// it waited for an offset that the log no longer reached.
 #[tokio::test]
-async fn a_flush_of_truncated_records_resolves() {
+async fn flush_future_resolves_after_truncation() {
     let log = Log::open("orders-0", LogConfig::default().fs(MemFs::new())).unwrap();
     for n in 0..5 {
         log.append(n.to_string()).unwrap();
@@ -50,7 +50,7 @@ async fn a_flush_of_truncated_records_resolves() {
 /// A sync that fails is the answer to all who await it. One that was not tried, for want of a descriptor, was
 /// tried again without end, and the log was not poisoned, so that nobody was told.
 #[tokio::test]
-async fn a_failed_sync_resolves_every_future() {
+async fn flush_futures_resolve_when_sync_fails() {
     for (operation, number) in [(Operation::SyncData, 5), (Operation::Open, 24)] {
         let fs = FaultFs::new(MemFs::new());
         let log = open(fs.clone());
@@ -85,7 +85,7 @@ impl Wake for Tells {
 
 /// Who came while a sync ran is not woken by that one, which does not cover it, but by the next.
 #[test]
-fn who_is_woken_finds_it_durable() {
+fn woken_flush_future_is_durable() {
     let fs = FaultFs::new(MemFs::new());
     let log = open(fs.clone());
     log.append("first").unwrap();
@@ -111,7 +111,7 @@ fn who_is_woken_finds_it_durable() {
 
 /// What was synced and is closed is not synced again; the indexes of the active segment are not at all.
 #[test]
-fn a_flush_syncs_what_has_changed() {
+fn flush_syncs_only_changed_files() {
     let memory = MemFs::new();
     let log = open(memory.clone());
     three(&log);
@@ -132,7 +132,7 @@ fn a_flush_syncs_what_has_changed() {
 
 /// An index that is gone is made again when it is needed; one that cannot be opened may be one that is not synced.
 #[test]
-fn a_flush_misses_no_index_that_is_there() {
+fn flush_fails_when_index_cannot_open() {
     for extension in ["index", "timeindex"] {
         for (fault, kind) in [
             (None, None),

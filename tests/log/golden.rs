@@ -10,7 +10,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_files_of_a_small_log() {
+fn small_log_has_golden_files() {
     let fs = MemFs::new();
     let config = LogConfig::default().index_interval_bytes(0).clock(clock());
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();
@@ -66,7 +66,7 @@ const LOG_3: &str = "00000000000000030000003affffffff02f9ba23bb00000000000000000
 
 /// Batches of 70 bytes, an entry after more than 150 bytes without one, and a close after every second or third batch.
 #[test]
-fn a_close_in_mid_segment_leaves_the_largest_time_in_the_time_index() {
+fn close_writes_largest_time_to_index() {
     let fs = MemFs::new();
     let open = || {
         let config = LogConfig::default().index_interval_bytes(150).clock(clock());
@@ -150,7 +150,7 @@ fn naive(log: &[u8], base: i64, interval: u64, closes: &[u64]) -> (Vec<u8>, Vec<
 }
 
 #[test]
-fn entries_are_where_the_rule_puts_them() {
+fn index_entries_follow_interval_rule() {
     for seed in 0..20 {
         for interval in [0, 200, 4096] {
             let mut chance = Chance(seed);

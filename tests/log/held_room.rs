@@ -182,28 +182,28 @@ fn delete_beside(deletes: Deletes) {
 }
 
 #[test]
-fn delete_records_frees_full_disk_while_readers_are_idle() {
+fn delete_records_frees_space_beside_readers() {
     delete_beside(Deletes::Records);
 }
 
 #[test]
-fn delete_before_frees_full_disk_while_readers_are_idle() {
+fn delete_before_frees_space_beside_readers() {
     delete_beside(Deletes::Before);
 }
 
 #[test]
-fn retention_frees_full_disk_while_readers_are_idle() {
+fn retention_frees_space_beside_readers() {
     delete_beside(Deletes::Retention);
 }
 
 #[test]
-fn truncate_to_frees_full_disk_while_readers_are_idle() {
+fn truncate_to_frees_space_beside_readers() {
     delete_beside(Deletes::Truncation);
 }
 
 /// A poll does not read from a partition that is paused, or that the consumer has read to its end.
 #[test]
-fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
+fn poll_without_records_keeps_no_segment() {
     for pauses in [false, true] {
         let (fs, store, _, log) = small_disk();
         let mut consumer = store
@@ -232,7 +232,7 @@ fn poll_keeps_no_deleted_segment_when_nothing_is_read() {
 /// The next segment cannot be opened, for example because the process has no descriptor left. The
 /// reader used to go on in the file of the segment before, and reported damage.
 #[test]
-fn reader_goes_on_when_next_segment_opens_later() {
+fn reader_continues_once_next_segment_opens() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
     for values in [["a", "b"], ["c", "a longer value than those before it"]] {
@@ -255,7 +255,7 @@ fn reader_goes_on_when_next_segment_opens_later() {
 /// A pass of compaction with a limited rate takes hours. Segments deleted meanwhile do not wait for
 /// its end.
 #[test]
-fn compaction_lets_go_of_deleted_segments() {
+fn compaction_closes_deleted_segments() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
@@ -283,7 +283,7 @@ fn compaction_lets_go_of_deleted_segments() {
 
 /// A large log takes hours to verify. Segments deleted meanwhile do not wait for its end.
 #[test]
-fn verify_lets_go_of_deleted_segments() {
+fn verify_closes_deleted_segments() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let log = Log::open(DIR, LogConfig::default().fs(fs.clone())).unwrap();
@@ -305,7 +305,7 @@ fn verify_lets_go_of_deleted_segments() {
 
 /// Handles to a deleted topic used to keep its files open: a full disk stayed full while they lived.
 #[test]
-fn deleted_topic_frees_disk_while_handles_live() {
+fn deleted_topic_frees_space_beside_handles() {
     for kind in KINDS {
         for at in [At::Start, At::Middle, At::End] {
             let (fs, store, topic, log) = small_disk();
@@ -412,7 +412,7 @@ mod descriptors {
     }
 
     #[test]
-    fn closed_log_of_closed_store_has_no_file_open() {
+    fn lone_closed_log_keeps_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreConfig::default().maintenance(None)).unwrap();
         store.create_topic("t", TopicConfig::default()).unwrap();
@@ -463,7 +463,7 @@ mod descriptors {
 
     /// The process that deletes these files cannot tell this one.
     #[test]
-    fn idle_read_only_log_keeps_two_files_open() {
+    fn idle_viewer_keeps_two_files_open() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(DIR);
         let log = Log::open(&path, LogConfig::default()).unwrap();

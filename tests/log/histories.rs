@@ -33,7 +33,7 @@ fn expected(history: &str, range: std::ops::Range<u64>) -> Vec<String> {
 
 /// The reader has decoded the whole batch, and has returned half of its records.
 #[test]
-fn reader_drops_rest_of_batch_after_truncation() {
+fn reader_drops_batch_after_truncation() {
     let log = old_log();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
     for _ in 0..5 {
@@ -48,7 +48,7 @@ fn reader_drops_rest_of_batch_after_truncation() {
 }
 
 #[test]
-fn record_iterator_drops_rest_of_batch_after_truncation() {
+fn record_iterator_drops_batch_after_truncation() {
     let log = old_log();
     let mut iterator = log.reader(StartAt::Earliest).unwrap().records();
     assert_eq!(iterator.by_ref().take(5).filter(Result::is_ok).count(), 5);
@@ -58,7 +58,7 @@ fn record_iterator_drops_rest_of_batch_after_truncation() {
 }
 
 #[test]
-fn tail_drops_rest_of_batch_after_truncation() {
+fn tail_drops_batch_after_truncation() {
     let log = old_log();
     let mut tail = log.tail(StartAt::Earliest).unwrap();
     tail.next_record(Some(Duration::ZERO)).unwrap().unwrap();
@@ -72,7 +72,7 @@ fn tail_drops_rest_of_batch_after_truncation() {
 
 /// All records of the old batch were returned, so its end is the reader's place. The new batch reaches beyond it.
 #[test]
-fn reader_goes_on_inside_new_batch_when_batches_are_read() {
+fn reader_continues_inside_longer_new_batch() {
     let log = old_log();
     let mut reader = log.reader(StartAt::Earliest).unwrap();
     for _ in 0..9 {
@@ -85,7 +85,7 @@ fn reader_goes_on_inside_new_batch_when_batches_are_read() {
 }
 
 #[test]
-fn consumer_drops_rest_of_batch_after_truncation() {
+fn consumer_drops_batch_after_truncation() {
     let store = Store::in_memory(StoreConfig::default()).unwrap();
     let log = store.create_topic("t", TopicConfig::default()).unwrap().partition(0).unwrap();
     log.append_all(records("old", 10)).unwrap();
@@ -147,7 +147,7 @@ fn one_poll_returns_one_history() {
 
 /// The active segment at the look is rolled and deleted before the look comes to it.
 #[test]
-fn lookups_by_time_answer_when_their_segment_is_deleted() {
+fn time_lookup_retries_when_segment_deleted() {
     let lookups: [fn(&Log) -> Offset; 3] = [
         |log| log.offset_for_time(Timestamp::from_millis(20)).unwrap().unwrap().0,
         |log| log.list_offset(OffsetSpec::MaxTimestamp).unwrap().unwrap().0,
@@ -220,7 +220,7 @@ fn follower_reads_new_records_after_truncation() {
 
 /// What a reader has returned is still there: it goes on.
 #[test]
-fn follower_reads_on_when_truncation_is_above_its_place() {
+fn follower_continues_when_truncation_is_above() {
     let fs = MemFs::new();
     let writer = Log::open(DIR, tiny(fs.clone())).unwrap();
     (0..10).for_each(|n| assert_eq!(writer.append(format!("old {n}")).unwrap(), n));
@@ -460,7 +460,7 @@ fn say_on_panic(what: &str, run: impl FnOnce()) {
 
 /// The follower looks at the files at every call that the writer makes.
 #[test]
-fn follower_sees_one_history_at_each_step_of_writer() {
+fn follower_sees_one_history_during_writes() {
     for seed in seeds("HISTORIES", 4) {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());
@@ -492,7 +492,7 @@ fn follower_sees_one_history_at_each_step_of_writer() {
 
 /// The writer does something at any call that the follower makes.
 #[test]
-fn follower_sees_one_history_whatever_happens_while_it_looks() {
+fn follower_sees_one_history_while_looking() {
     for seed in seeds("HISTORIES", 4) {
         let memory = MemFs::new();
         let fs = FaultFs::new(memory.clone());

@@ -55,7 +55,7 @@ fn sent(id: ProducerId, epoch: ProducerEpoch, first: Sequence, count: i32) -> Se
 }
 
 #[test]
-fn a_batch_that_comes_again_is_stored_once() {
+fn resent_batch_is_stored_once() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     log.append("of nobody").unwrap();
@@ -73,17 +73,17 @@ fn a_batch_that_comes_again_is_stored_once() {
         (
             sent(7, 0, 0, 3),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 0 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 0, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 0, 19, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 19 where 18 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 19, but 18 is next; send the missing records, or raise the epoch and start at 0",
         ),
         (
             sent(7, 1, 18, 1),
             ErrorKind::OutOfOrder,
-            "producer 7 goes on with sequence number 18 where 0 is next; send what is missing, or raise the epoch and begin at 0",
+            "producer 7 sent sequence number 18, but 0 is next; send the missing records, or raise the epoch and start at 0",
         ),
     ] {
         let error = batch.append(&log, T0).unwrap_err();
@@ -95,14 +95,14 @@ fn a_batch_that_comes_again_is_stored_once() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(
         error.to_string(),
-        "producer 7 has epoch 0, and the log has seen epoch 1: another has taken over; close this producer"
+        "producer 7 has epoch 0, but the log has seen epoch 1: another producer has taken over; close this one"
     );
     assert_eq!(log.offsets().end, end + 1);
     assert_eq!(log.verify().unwrap(), []);
 }
 
 #[test]
-fn threads_that_send_the_same_store_it_once() {
+fn resent_batch_is_stored_once_concurrently() {
     for seed in 0..20 {
         let log = Log::open(DIR, config(&MemFs::new())).unwrap();
         std::thread::scope(|scope| {
@@ -179,7 +179,7 @@ fn producer_is_forgotten_after_silent_day() {
 /// A day-old record of a backfill says nothing about its producer: after a kill its batch was not
 /// recognised, and stored again.
 #[test]
-fn old_records_are_recognised_after_any_opening() {
+fn old_records_are_recognised_after_opening() {
     for hours in [0, 25, 24 * 365 * 50] {
         for (is_closed, seed) in [(false, None), (true, None), (false, Some(7))] {
             let fs = MemFs::new();
@@ -202,7 +202,7 @@ fn old_records_are_recognised_after_any_opening() {
 
 /// One that counted from a wrong clock would forget everybody, or nobody for a year.
 #[test]
-fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
+fn producer_expiration_ignores_clock_jumps() {
     let year = Duration::from_secs(365 * 24 * 3600).as_millis() as i64;
     for jump in [year, -year] {
         let fs = MemFs::new();
@@ -235,7 +235,7 @@ fn clock_that_jumps_forgets_no_producer_and_keeps_none() {
 /// Kafka's snapshot has one batch of each producer. A client with five on the way that lost its
 /// answers was refused for four of them, began another epoch and stored all of them again.
 #[test]
-fn five_batches_are_recognised_after_every_opening() {
+fn five_batches_are_recognised_after_opening() {
     let before: [fn(&Log); 3] =
         [|_| {}, |log| log.roll().unwrap(), |log| log.maintain().map(drop).unwrap()];
     let removed: [&[&str]; 5] =
@@ -280,7 +280,7 @@ fn five_batches_are_recognised_after_every_opening() {
 
 /// What a silent producer is known by is given back when nobody rolls the log, too.
 #[test]
-fn maintenance_forgets_who_is_silent() {
+fn maintenance_forgets_silent_producers() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let log = Log::open(DIR, config(&MemFs::new()).clock(clock.clone())).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -292,7 +292,7 @@ fn maintenance_forgets_who_is_silent() {
 
 /// An append that repeats a batch took the turn of the flush that was due, and flushed nothing.
 #[test]
-fn a_flush_that_is_due_is_made_by_a_batch_that_comes_again_too() {
+fn duplicate_append_keeps_flush_due() {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let config = config(&MemFs::new()).clock(clock.clone());
     let log = Log::open(DIR, config.flush_interval(Duration::from_secs(1))).unwrap();
@@ -316,7 +316,7 @@ fn snapshot_of(batches: &[Sent]) -> Vec<u8> {
 
 /// A snapshot from before the first segment says of producers what was true once: they went on, and that was deleted.
 #[test]
-fn a_snapshot_below_the_first_segment_says_nothing() {
+fn snapshot_below_first_segment_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     (0..9).for_each(|n| assert!(!sent(7, 0, n, 1).append(&log, T0).unwrap().duplicate));
@@ -336,7 +336,7 @@ fn a_snapshot_below_the_first_segment_says_nothing() {
 /// The segment a snapshot was taken at may be read for other reasons from further in front, where nothing tells of a
 /// producer any more: what the snapshot knows counted for nothing.
 #[test]
-fn what_only_a_later_snapshot_knows_is_known() {
+fn recovery_uses_later_snapshots() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -355,7 +355,7 @@ fn what_only_a_later_snapshot_knows_is_known() {
 
 /// The right checksum is no proof: a batch above the snapshot's offset would be answered as a duplicate, and is not there.
 #[test]
-fn a_snapshot_of_what_cannot_be_is_none() {
+fn impossible_snapshot_is_ignored() {
     let fs = MemFs::new();
     let log = Log::open(DIR, config(&fs)).unwrap();
     sent(7, 0, 0, 2).append(&log, T0).unwrap();
@@ -373,7 +373,7 @@ fn a_snapshot_of_what_cannot_be_is_none() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_a_snapshot_is_left_alone() {
+fn directory_named_as_snapshot_stays() {
     let fs = MemFs::new();
     let path = Path::new(DIR).join(name(1, "snapshot"));
     for round in 0..2 {
@@ -387,7 +387,7 @@ fn a_directory_in_the_place_of_a_snapshot_is_left_alone() {
 
 /// What writes the snapshot is somebody else's code, and may panic.
 #[test]
-fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
+fn snapshot_panic_forgets_no_producer() {
     let fs = FaultFs::new(MemFs::new());
     let log = Log::open(DIR, LogConfig::default().clock(clock()).fs(fs.clone())).unwrap();
     sent(7, 0, 0, 1).append(&log, T0).unwrap();
@@ -400,7 +400,7 @@ fn a_file_system_that_panics_at_a_snapshot_forgets_no_producer() {
 
 /// What was known where a segment began that was merged into another is of no use.
 #[test]
-fn compaction_keeps_snapshots_where_segments_begin() {
+fn compaction_keeps_snapshots_of_segments() {
     let fs = MemFs::new();
     let config = || {
         let config = config(&fs).cleanup_policy(CleanupPolicy::Compact);
@@ -444,7 +444,7 @@ fn compaction_keeps_snapshots_where_segments_begin() {
 /// A broker gives out ids from 0 on. It took the first batches of its first producer for those of a
 /// store that had begun at 0 too, acknowledged them, and stored nothing.
 #[test]
-fn store_gives_out_no_id_of_broker() {
+fn store_avoids_producer_ids_of_broker() {
     let fs = MemFs::new();
     let open = || {
         let config = StoreConfig::default().fs(fs.clone()).clock(clock()).maintenance(None);
@@ -525,7 +525,7 @@ fn batches(log: &Log) -> Vec<(ProducerId, i32)> {
 /// A compaction whose map is full ends early, and took the last batch of a producer that lies behind
 /// that point for one before its last: with the snapshots lost, it was stored a second time.
 #[test]
-fn last_batch_is_kept_where_key_map_is_full() {
+fn last_batch_stays_when_map_full() {
     let fs = MemFs::new();
     let open = |fs: &MemFs, dedupe| {
         let config = config(fs).cleanup_policy(CleanupPolicy::Compact).segment_bytes(1 << 20);
@@ -562,7 +562,7 @@ fn last_batch_is_kept_where_key_map_is_full() {
 
 /// Each left an empty batch of 61 bytes for ever.
 #[test]
-fn compaction_keeps_no_batch_of_forgotten_producers() {
+fn compaction_removes_batches_of_forgotten_producers() {
     let fs = MemFs::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(T0)));
     let config = config(&fs).clock(clock.clone()).segment_bytes(1 << 16);
@@ -621,7 +621,7 @@ fn aborted(fs: &MemFs) -> Vec<(ProducerId, i64)> {
 
 /// A consumer of committed records must not see those of a transaction that is open.
 #[test]
-fn last_stable_offset_is_below_open_transaction() {
+fn last_stable_offset_precedes_open_transaction() {
     let fs = log_with_transactions();
     let reader = Log::open_read_only(DIR, config(&fs)).unwrap();
     assert_eq!((reader.offsets().last_stable, reader.offsets().end), (11, 15));
@@ -654,7 +654,7 @@ fn last_stable_offset_is_below_open_transaction() {
 /// A clean close tells a broker to trust the index. It hid committed records behind a transaction that
 /// had been truncated, and showed aborted ones whose entry was missing.
 #[test]
-fn index_of_aborted_transactions_follows_the_log() {
+fn transaction_index_follows_log() {
     let whole = read_file(&log_with_transactions(), DIR, &name(0, "txnindex"));
     let other = [&whole[34..], &whole[34..], &whole[..10]].concat();
     for found in [None, Some(&whole[..34]), Some(&whole[..]), Some(&other), Some(&whole[..50])] {
@@ -691,7 +691,7 @@ fn index_of_aborted_transactions_follows_the_log() {
 
 /// The next segment of the same base would have it.
 #[test]
-fn truncation_removes_transaction_index_of_removed_segment() {
+fn truncation_removes_transaction_index() {
     let fs = log_with_transactions();
     let log = Log::open(DIR, config(&fs)).unwrap();
     log.roll().unwrap();
@@ -703,7 +703,7 @@ fn truncation_removes_transaction_index_of_removed_segment() {
 
 /// Nothing here could end the transaction.
 #[test]
-fn batches_of_transactions_are_unsupported() {
+fn append_rejects_transactional_batches() {
     let log = Log::open(DIR, config(&MemFs::new())).unwrap();
     for is_control in [false, true] {
         let mut builder = BatchBuilder::new();
@@ -1114,7 +1114,7 @@ impl Run {
 }
 
 #[test]
-fn each_sequence_number_is_in_the_log_once_whatever_happens() {
+fn sequences_are_unique_through_random_work() {
     let (mut batches, mut openings) = (0, 0);
     for seed in seeds("ANNALS_PRODUCER_SEEDS", 100) {
         let mut run = Run::new(seed);

@@ -34,7 +34,7 @@ fn logs(fs: &MemFs) -> Vec<String> {
 }
 
 #[test]
-fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
+fn deleted_records_stay_deleted() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     assert_eq!(log.delete_before(7).unwrap(), 7);
@@ -68,7 +68,7 @@ fn what_is_deleted_is_gone_for_readers_at_once_and_stays_gone() {
 
 /// Of the first segment compaction leaves nothing but a batch without records. What is behind it grows old all the same.
 #[test]
-fn an_emptied_segment_keeps_nothing_behind_it_from_going() {
+fn emptied_segment_does_not_stop_retention() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().cleanup_policy(CleanupPolicy::CompactAndDelete);
     let config = config.segment_bytes(400).retention_age(Duration::from_secs(60));
@@ -90,7 +90,7 @@ fn an_emptied_segment_keeps_nothing_behind_it_from_going() {
 /// A pass began when a truncation had not published its end yet, and let the recovery point vouch for what that cut: after the
 /// next crash the log was refused for offsets that nobody had lost.
 #[test]
-fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
+fn pass_stores_no_point_above_truncation() {
     let memory = MemFs::new();
     let fs = FaultFs::new(memory.clone());
     let config = || {
@@ -129,7 +129,7 @@ fn a_pass_vouches_for_nothing_that_a_truncation_cuts() {
 
 /// The largest timestamp of the first segment is that of a record that was deleted.
 #[test]
-fn the_latest_record_is_one_that_is_there() {
+fn latest_timestamp_ignores_deleted_records() {
     let fs = MemFs::new();
     let log = Log::open(DIR, LogConfig::default().fs(fs)).unwrap();
     for times in [[90, 10, 20], [30, 15, 25]] {
@@ -147,7 +147,7 @@ fn the_latest_record_is_one_that_is_there() {
 }
 
 #[test]
-fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
+fn reader_finishes_segment_that_is_deleted() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let mut reader = log.reader(0).unwrap();
@@ -166,7 +166,7 @@ fn who_reads_a_segment_that_goes_finishes_it_and_is_told_then() {
 /// A reader, tail or consumer that waited at the end kept the files of every segment that was there
 /// when it came to the end: nobody could free a full disk while it waited.
 #[test]
-fn reader_at_end_keeps_no_deleted_segment() {
+fn idle_reader_keeps_no_deleted_segment() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let mut reader = log.reader(0).unwrap();
@@ -208,7 +208,7 @@ impl Listener for DeletesMeanwhile {
 }
 
 #[test]
-fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
+fn compaction_continues_after_deletion() {
     let fs = MemFs::new();
     let policy = CleanupPolicy::CompactAndDelete;
     let config = LogConfig::default().cleanup_policy(policy).fs(fs.clone()).segment_bytes(150);
@@ -232,7 +232,7 @@ fn a_deletion_does_not_end_the_compaction_that_it_interrupts() {
 
 /// Trap: the segment after the one that is read is looked up by its place in a list that got shorter.
 #[test]
-fn who_stands_in_a_segment_that_stays_goes_on_with_the_next() {
+fn reader_continues_when_list_gets_shorter() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 5);
     for from in 6..15 {
@@ -250,7 +250,7 @@ fn who_stands_in_a_segment_that_stays_goes_on_with_the_next() {
 }
 
 #[test]
-fn age_and_size_delete_whole_segments() {
+fn retention_deletes_whole_segments() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone());
     let log = segments(&fs, config.clone().retention_age(Duration::from_millis(60)), 4);
@@ -274,7 +274,7 @@ fn age_and_size_delete_whole_segments() {
 }
 
 #[test]
-fn when_all_of_it_is_too_old_the_active_segment_goes_too() {
+fn retention_deletes_expired_active_segment() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone()).retention_age(Duration::from_millis(5));
     let log = segments(&fs, config, 2);
@@ -287,7 +287,7 @@ fn when_all_of_it_is_too_old_the_active_segment_goes_too() {
 }
 
 #[test]
-fn a_clock_that_jumps_empties_no_log() {
+fn clock_jump_empties_no_log() {
     let (fs, clock) = (MemFs::new(), clock());
     let config = LogConfig::default().clock(clock.clone()).retention_age(Duration::from_millis(5));
     let log = segments(&fs, config, 2);
@@ -308,7 +308,7 @@ fn a_clock_that_jumps_empties_no_log() {
 
 /// A record from a host whose clock was wrong kept its segment, and all behind it, until the year 2096.
 #[test]
-fn record_from_future_delays_retention_by_its_own_age() {
+fn record_from_future_delays_retention_briefly() {
     const CENTURY: i64 = 100 * 365 * 86_400_000;
     for restart in [false, true] {
         let (fs, clock) = (MemFs::new(), clock());
@@ -345,7 +345,7 @@ fn record_from_future_delays_retention_by_its_own_age() {
 
 /// On a disk the file says when it was written, also after a restart.
 #[test]
-fn record_from_future_is_as_old_as_its_file() {
+fn record_from_future_ages_with_file() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(annals::SystemClock::new());
     let now = || annals::Clock::now(&*clock).as_millis();
@@ -364,7 +364,7 @@ fn record_from_future_is_as_old_as_its_file() {
 
 /// No checksum covers the file that says where the log begins; a digit of it that is damaged must not delete anything.
 #[test]
-fn a_damaged_start_deletes_nothing() {
+fn damaged_start_offset_deletes_nothing() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     log.delete_before(4).unwrap();
@@ -390,7 +390,7 @@ fn a_damaged_start_deletes_nothing() {
 }
 
 #[test]
-fn an_interrupted_deletion_is_finished_by_the_next_opening() {
+fn opening_finishes_interrupted_deletion() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 5);
     let readers = [0, 3, 6, 9].map(|from| {
@@ -416,7 +416,7 @@ fn an_interrupted_deletion_is_finished_by_the_next_opening() {
 }
 
 #[test]
-fn a_damaged_segment_is_reported_and_kept() {
+fn retention_reports_and_keeps_damaged_segment() {
     let (fs, clock) = (MemFs::new(), clock());
     segments(&fs, LogConfig::default(), 3).close().unwrap();
     let mut bytes = read_file(&fs, DIR, &name(3, "log"));
@@ -432,7 +432,7 @@ fn a_damaged_segment_is_reported_and_kept() {
 }
 
 #[test]
-fn wrong_calls_change_nothing() {
+fn invalid_deletions_change_nothing() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 2);
     let before = files(&fs, DIR);
@@ -449,7 +449,7 @@ fn wrong_calls_change_nothing() {
 }
 
 #[test]
-fn a_log_that_is_followed_is_seen_to_begin_later() {
+fn read_only_log_sees_start_move() {
     let fs = MemFs::new();
     let log = segments(&fs, LogConfig::default(), 4);
     let follower = Log::open_read_only(DIR, LogConfig::default().fs(fs)).unwrap();
@@ -470,7 +470,7 @@ fn a_log_that_is_followed_is_seen_to_begin_later() {
 
 /// What retention leaves is what a list of segments would by the rules, whatever the sizes and times.
 #[test]
-fn retention_leaves_what_the_rules_leave() {
+fn retention_matches_model() {
     for seed in seeds("ANNALS_RETENTION_SEEDS", 200) {
         let mut chance = Chance(seed);
         let clock = clock();
@@ -521,7 +521,7 @@ fn retention_leaves_what_the_rules_leave() {
 
 /// Readers beside deletions see every record from where they began, until they are told that they are too late.
 #[test]
-fn readers_beside_deletions_pass_over_nothing() {
+fn readers_skip_nothing_during_deletions() {
     let fs = MemFs::new();
     let config = LogConfig::default().segment_bytes(600).index_interval_bytes(0);
     let log = Log::open(DIR, config.fs(fs.clone())).unwrap();

@@ -112,8 +112,8 @@ fn own(bytes: &[u8]) {
 
 /// In a process of its own: the peak is the whole process's.
 #[test]
-fn a_hostile_kibibyte_never_takes_much_memory() {
-    process::alone(&a_hostile_kibibyte_never_takes_much_memory, kibibytes);
+fn hostile_kibibyte_allocates_little() {
+    process::alone(&hostile_kibibyte_allocates_little, kibibytes);
 }
 
 fn kibibytes() {

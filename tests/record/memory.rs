@@ -80,8 +80,8 @@ fn forget_peak() {
 
 /// In a process of its own: the peak is the whole process's.
 #[test]
-fn hostile_batches_take_little_memory() {
-    process::alone(&hostile_batches_take_little_memory, || {
+fn hostile_batches_allocate_little() {
+    process::alone(&hostile_batches_allocate_little, || {
         check_kibibytes();
         check_bombs();
     });
@@ -116,7 +116,7 @@ fn check_bombs() {
 }
 
 #[test]
-fn a_count_takes_no_memory() {
+fn claimed_count_allocates_nothing() {
     let mut bytes = batch(Codec::None, &[14, 0, 0, 0, 1, 1, 0]);
     bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
     let crc = annals::record::crc32c(&bytes[21..]);

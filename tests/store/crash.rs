@@ -3,14 +3,13 @@
 //!
 //! `ANNALS_STORE_SEEDS=3..40` chooses the seeds of the workloads and of what survives.
 
+use crate::DATA;
 use annals::fs::{CrashState, Fault, FaultFs, MemFs, Operation, Rule};
 use annals::{ErrorKind, Offset, ProducerId, Store, StoreConfig, TopicConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use support::images::{Image, Images};
 use support::{Chance, seeds};
-
-const DATA: &str = "data";
 
 fn open(fs: impl annals::fs::Fs) -> annals::Result<Store> {
     Store::open(DATA, StoreConfig::default().fs(fs).maintenance(None).recovery_threads(1))
@@ -339,7 +338,7 @@ fn survive(disk: &MemFs, promise: &Promise, intact: bool) {
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_what_was_promised() {
+fn promises_survive_crash_anywhere() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 2) {
         let mut sim = Sim::new();
@@ -381,7 +380,7 @@ fn a_crash_at_any_call_leaves_what_was_promised() {
 /// The partitions of a topic are made, opened and closed on several threads. What one of them has done when the process ends
 /// says nothing of what another one has: partition 1 may have its id and partition 0 none yet.
 #[test]
-fn crash_in_parallel_work_keeps_promises() {
+fn promises_survive_crash_in_parallel_work() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 3) {
         let threads = 2 + seed as usize % 3;
@@ -426,7 +425,7 @@ fn survive_one_way(images: &[Image<Promise>], seed: u64) -> usize {
 /// The logs of a topic that is deleted are closed on several threads, and no crash leaves a part of it, nor anything less of
 /// another topic. A topic of its name that is made at once has nothing of it.
 #[test]
-fn crash_in_parallel_deletion_keeps_promises() {
+fn promises_survive_crash_in_parallel_deletion() {
     let mut checked = 0;
     for seed in seeds("ANNALS_STORE_SEEDS", 3) {
         let mut sim = Sim::on_threads(2 + seed as usize % 3, seed);
@@ -453,7 +452,7 @@ fn crash_in_parallel_deletion_keeps_promises() {
 
 /// A crash in the opening that follows a crash leaves no less.
 #[test]
-fn a_crash_while_opening_leaves_what_was_promised() {
+fn promises_survive_crash_while_opening() {
     for seed in seeds("ANNALS_STORE_SEEDS", 1) {
         let mut sim = Sim::new();
         let mut chance = Chance(seed ^ 0x5EED);
@@ -487,7 +486,7 @@ fn a_crash_while_opening_leaves_what_was_promised() {
 
 /// Every call fails once, or from then on, in every way: the store says so, and what was promised is there when it is opened again.
 #[test]
-fn a_call_that_fails_leaves_what_was_promised() {
+fn promises_survive_failure_of_any_call() {
     let fired = fail_each_call(1, 1, &|fs| work_on(1, &|| open(fs.clone())));
     support::say(&format!("{fired} calls of a store failed"));
 }
@@ -495,7 +494,7 @@ fn a_call_that_fails_leaves_what_was_promised() {
 /// The same where logs are opened, made and closed on several threads: what one of them could not do says nothing of what
 /// the others did. A third of the calls fails with each seed.
 #[test]
-fn call_that_fails_in_parallel_work_keeps_promises() {
+fn promises_survive_failure_in_parallel_work() {
     for seed in seeds("ANNALS_STORE_SEEDS", 1) {
         let threads = 2 + seed as usize % 3;
         let fired =
@@ -630,7 +629,7 @@ fn work_on(partitions: usize, open: &dyn Fn() -> annals::Result<Store>) -> Promi
 /// Appends, growth, deletion and creation, maintenance and a reader at once, each on its thread, call by call in an order by
 /// the seed: what was acknowledged is there whenever the process ends, and when the store closes beside it.
 #[test]
-fn work_beside_changes_keeps_promises() {
+fn promises_hold_during_concurrent_changes() {
     use std::sync::atomic::{AtomicU64, Ordering};
     for seed in seeds("ANNALS_STORE_SEEDS", 4) {
         let disk = MemFs::new();

@@ -534,7 +534,7 @@ fn survive(disk: &MemFs, clock: &Arc<ManualClock>, promise: &Promise, intact: bo
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_what_clients_were_promised() {
+fn client_promises_survive_crash_anywhere() {
     let mut checked = 0;
     for seed in seeds("ANNALS_CLIENT_SEEDS", 1) {
         let mut sim = Sim::new(seed);
@@ -598,7 +598,7 @@ fn check_deleted(disk: &MemFs, clock: &Arc<ManualClock>) -> bool {
 }
 
 #[test]
-fn a_topic_that_is_deleted_takes_its_offsets_along_whenever_it_crashes() {
+fn topic_deletion_removes_offsets_across_crash() {
     let (disk, clock) = (MemFs::new(), support::clock());
     let fs = FaultFs::new(disk.clone());
     let store = with_offsets(&fs, &clock);
@@ -633,7 +633,7 @@ fn a_topic_that_is_deleted_takes_its_offsets_along_whenever_it_crashes() {
 
 /// A topic is deleted to make room: what cannot be written before is written after.
 #[test]
-fn a_topic_is_deleted_from_a_full_disk() {
+fn topic_deletion_works_when_disk_full() {
     let full = Fault::Error(io::ErrorKind::StorageFull);
     for for_good in [false, true] {
         let (disk, clock) = (MemFs::new(), support::clock());

@@ -1,18 +1,18 @@
 //! A store that has not all of its topics' partitions, or not all of them sound, serves the rest.
 
+use crate::{DATA, replace_file, topic_error, values};
 use annals::fs::{EntryKind, Fault, FaultFs, Fs, MemFs, Operation, Rule};
 use annals::{
     AutoOffsetReset, ConsumerConfig, Error, ErrorKind, Event, GroupCoordinatorConfig, GroupState,
-    Listener, Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord,
-    Record, Store, StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
+    Log, LogConfig, OfflinePartitions, OnCorruption, ProducerConfig, ProducerRecord, Record, Store,
+    StoreConfig, Topic, TopicConfig, TopicError, TopicPartition,
 };
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{files, read_file, write_file};
+use support::{Heard, files, read_file, write_file};
 
-const DATA: &str = "data";
 const NOTHING: Duration = Duration::ZERO;
 
 fn config(fs: &MemFs) -> StoreConfig {
@@ -30,32 +30,6 @@ fn strict(fs: &MemFs) -> annals::Result<Store> {
 
 fn partitions(count: u32) -> TopicConfig {
     TopicConfig::default().partitions(count)
-}
-
-fn topic_error(error: Error) -> TopicError {
-    match error {
-        Error::Topic(error) => *error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn values(topic: &Topic, partition: u32) -> Vec<String> {
-    let reader = topic.partition(partition).unwrap().reader(0).unwrap();
-    reader.records().map(|record| record.unwrap().value_str().unwrap().to_owned()).collect()
-}
-
-fn replace_file(fs: &MemFs, dir: &str, name: &str, bytes: &[u8]) {
-    fs.remove(&Path::new(dir).join(name)).ok();
-    write_file(fs, dir, name, bytes);
-}
-
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Event>>);
-
-impl Listener for Heard {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }
 
 const SEGMENT: &str = "00000000000000000000.log";
@@ -83,7 +57,7 @@ fn three_of_two(fs: &MemFs) {
 
 /// Everyone who mounts a fresh volume has a `lost+found` in it, and each system and tool makes its own.
 #[test]
-fn directories_of_others_are_left_alone_and_reported() {
+fn foreign_directories_are_kept_and_listed() {
     let fs = MemFs::new();
     let others = [
         "lost+found",
@@ -121,7 +95,7 @@ fn directories_of_others_are_left_alone_and_reported() {
 }
 
 #[test]
-fn what_is_named_like_a_partition_and_is_none_is_refused() {
+fn false_partition_directory_is_rejected() {
     for name in ["a b-0", "orders-01", "-0", "backup-20240131"] {
         let fs = MemFs::new();
         fs.create_dir(&Path::new(DATA).join(name)).unwrap();
@@ -153,7 +127,7 @@ fn of_a_cluster(fs: &MemFs, numbers: &[u32]) {
 
 /// A broker of a cluster has some of a topic's partitions: those are served.
 #[test]
-fn partitions_of_a_cluster_are_served_where_they_are() {
+fn partial_topic_of_cluster_is_served() {
     let fs = MemFs::new();
     of_a_cluster(&fs, &[3, 143]);
     for _ in 0..2 {
@@ -193,7 +167,7 @@ fn partitions_of_a_cluster_are_served_where_they_are() {
 
 /// By its key, a record would go to a partition that depends on how many there are, which only the cluster knows.
 #[test]
-fn producer_needs_partition_where_count_is_unknown() {
+fn producer_needs_partition_without_known_count() {
     let fs = MemFs::new();
     of_a_cluster(&fs, &[1, 3]);
     let store = open(&fs).unwrap();
@@ -226,7 +200,7 @@ fn producer_needs_partition_where_count_is_unknown() {
 /// A process that has too many files open is not to find a part of its topics. A topic whose definition could not be read at
 /// that moment was offline, also where none may be.
 #[test]
-fn store_does_not_open_in_part_when_descriptors_run_out() {
+fn opening_fails_whole_without_descriptors() {
     let fs = MemFs::new();
     three_of_two(&fs);
     let faults = [Fault::Errno(24), Fault::Error(io::ErrorKind::Other)];
@@ -251,7 +225,7 @@ fn store_does_not_open_in_part_when_descriptors_run_out() {
 
 /// One damaged log, and all others open: it says what is wrong with it, until it is mended.
 #[test]
-fn damaged_partition_is_offline_alone() {
+fn only_damaged_partition_is_offline() {
     let fs = MemFs::new();
     three_of_two(&fs);
     let sound = damage(&fs, "data/orders-1");
@@ -322,7 +296,7 @@ fn offline_partition_is_reopened_once_repaired() {
 }
 
 #[test]
-fn damage_is_quarantined_in_offline_partition_alone() {
+fn quarantine_touches_only_offline_partition() {
     let fs = MemFs::new();
     three_of_two(&fs);
     damage(&fs, "data/orders-1");
@@ -336,7 +310,7 @@ fn damage_is_quarantined_in_offline_partition_alone() {
 
 /// Members live in the process that has the store open: once it is gone, a view must not show them as if they still read.
 #[test]
-fn view_shows_no_members_once_their_process_is_gone() {
+fn view_shows_no_members_after_exit() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("orders", partitions(2)).unwrap();
@@ -367,7 +341,7 @@ fn view_shows_no_members_once_their_process_is_gone() {
 
 /// What decides which topic a directory belongs to, or how long its records stay, is not guessed at: the others open.
 #[test]
-fn partition_is_offline_when_its_small_files_are_damaged() {
+fn damaged_small_file_takes_partition_offline() {
     let cases: [(&str, &str, &[u8], usize); 4] = [
         ("data/orders-0", "topic.properties", b"partitions=3\nstate=deletin", 3),
         ("data/orders-0", "partition.metadata", b"\0\0\0\0", 1),
@@ -405,7 +379,7 @@ fn values_from(topic: &Topic, partition: u32) -> Vec<String> {
 
 /// What was in it is lost, and that is not to be found out later.
 #[test]
-fn missing_partition_is_an_error_unless_allowed() {
+fn missing_partition_fails_unless_allowed() {
     let fs = MemFs::new();
     three_of_two(&fs);
     for number in [0, 2] {
@@ -426,7 +400,7 @@ fn missing_partition_is_an_error_unless_allowed() {
 }
 
 #[test]
-fn topic_with_offline_partition_can_be_deleted() {
+fn topic_is_deletable_with_offline_partition() {
     let fs = MemFs::new();
     three_of_two(&fs);
     damage(&fs, "data/orders-1");
@@ -441,7 +415,7 @@ fn topic_with_offline_partition_can_be_deleted() {
 /// A line in a checkpoint says where the records of a partition begin that has none at the moment: it was never one whose creation
 /// was interrupted.
 #[test]
-fn empty_partition_is_kept_when_a_checkpoint_knows_it() {
+fn empty_partition_stays_when_checkpointed() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("data/orders-0")).unwrap();
     write_file(&fs, DATA, "log-start-offset-checkpoint", b"0\n1\norders 0 5\n");
@@ -502,7 +476,7 @@ fn store_opens_when_offsets_are_damaged() {
 
 /// One partition of the offsets is damaged: its groups are missing, and the answer says so.
 #[test]
-fn groups_are_listed_while_some_are_offline() {
+fn groups_are_listed_beside_offline_ones() {
     let fs = MemFs::new();
     let names: Vec<String> = (0..8).map(|group| format!("g{group}")).collect();
     let store = open(&fs).unwrap();
@@ -570,7 +544,7 @@ fn member_reads_partition_once_reopened() {
 
 /// Groups are found by the number of partitions, and all a group has committed is one record of a key.
 #[test]
-fn internal_topics_are_not_grown_emptied_or_deleted() {
+fn internal_topics_cannot_be_changed() {
     let fs = MemFs::new();
     let store = open(&fs).unwrap();
     store.create_topic("t", partitions(1)).unwrap();
@@ -650,7 +624,7 @@ impl annals::Clock for Interrupting {
 
 /// Looked up, deleted, then committed for: the next topic of that name began there.
 #[test]
-fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
+fn offsets_change_fails_when_topic_deleted() {
     let fs = MemFs::new();
     let manual = annals::ManualClock::new(annals::Timestamp::from_millis(1_700_000_000_000));
     let clock = Arc::new(Interrupting(manual, Mutex::default()));
@@ -669,7 +643,7 @@ fn offsets_are_not_altered_for_topic_deleted_meanwhile() {
 
 /// The tool, or whoever looks, sees what the writer does, and gets in nobody's way.
 #[test]
-fn view_follows_a_live_writer_and_changes_nothing() {
+fn view_follows_live_writer() {
     let fs = MemFs::new();
     assert!(Store::open_read_only("nowhere", config(&fs)).is_err());
     let store = open(&fs).unwrap();

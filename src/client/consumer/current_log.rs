@@ -42,8 +42,8 @@ impl Consumer {
                     return Ok(());
                 }
                 Ok((log, _)) => {
-                    let reopened = log.shared().close_reason() == CloseReason::Reopened;
-                    (log.shared().closed().or_being_reopened(), reopened)
+                    let reopened = log.close_reason() == CloseReason::Reopened;
+                    (log.closed_error().or_being_reopened(), reopened)
                 }
                 // The group is about to take it away, unless a topic of that name comes first.
                 Err(unknown) => (unknown, self.subscription.is_subscription()),

@@ -73,7 +73,7 @@ impl Partition {
 
     /// Whether it is a partition of this topic, and not of another that had the name.
     pub(super) fn belongs_to(&self, topic: &Topic) -> bool {
-        self.log.shared().topic_id() == Some(topic.id().to_bytes())
+        self.log.topic_id() == Some(topic.id().to_bytes())
     }
 
     /// The offset of the next record to read, once that was decided.
@@ -100,9 +100,9 @@ impl Partition {
     /// Another log has the name now. If the topic was deleted and made again, where to begin in it
     /// is to be decided; if the partition was reopened, it is read on where it was.
     pub(super) fn replace_log(&mut self, (log, created): (Log, Moment)) {
-        if log.shared().is_same_partition(self.log.shared()) {
+        if log.is_same_partition(&self.log) {
             // Beyond the end, if the log has lost its last records, the next read finds that out.
-            self.reader = self.position().map(|at| Reader::at(log.shared(), at));
+            self.reader = self.position().map(|at| log.reader_at(at));
         } else {
             (self.reader, self.committed) = (None, None);
         }
@@ -207,7 +207,7 @@ fn in_range(log: &Log, requested: Offset) -> Result<()> {
     let ends = log.offsets();
     let (start, end) = (ends.start, ends.end);
     if requested < start || requested > end {
-        return Err(log.shared().outside(requested, start, end));
+        return Err(log.out_of_range(requested, start, end));
     }
     Ok(())
 }

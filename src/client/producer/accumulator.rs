@@ -220,7 +220,7 @@ impl PartitionQueue {
     pub(super) fn set_log(&self, log: Option<&Log>, context: &ProducerContext) {
         let mut state = self.state.lock();
         let is_same = match (&state.log, log) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old.shared(), new.shared()),
+            (Some(old), Some(new)) => old.is_same_log(new),
             (None, None) => true,
             _ => false,
         };
@@ -398,7 +398,7 @@ impl Drop for PartitionQueue {
 /// The most bytes of a batch before compression: so much that the log takes it, however it is
 /// compressed.
 pub(super) fn limit(log: &Log, context: &ProducerContext) -> usize {
-    let live = &log.shared().live;
+    let live = &log.dynamic_config();
     let largest = live.max_message_bytes().min(live.segment_bytes());
     // What does not compress grows a little.
     let largest = largest.saturating_sub(largest / 64).saturating_sub(128);
@@ -408,7 +408,7 @@ pub(super) fn limit(log: &Log, context: &ProducerContext) -> usize {
 /// Whether the log would take the record. What it would refuse must not spoil a batch with others.
 #[inline]
 fn check(record: &RecordSlices<'_>, size: u64, log: &Log, context: &ProducerContext) -> Result<()> {
-    let rules = &log.shared().live.rules(Timestamp::NONE);
+    let rules = &log.dynamic_config().rules(Timestamp::NONE);
     rules.check_key(0, record.key)?;
     if let Some(timestamp) = record.timestamp
         && rules.timestamp_type == TimestampType::CreateTime

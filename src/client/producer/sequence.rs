@@ -49,13 +49,13 @@ impl SequenceState {
     /// Takes note of a batch that was given up: it may have been written if its log takes no more
     /// since.
     pub(super) fn mark_uncertain_if_failed(&mut self, log: &Log) {
-        self.uncertain |= log.shared().check_writable().is_err();
+        self.uncertain |= !log.is_writable();
     }
 
     /// Begins the next epoch if a batch that was given up may be in the log under the next
     /// numbers. One that takes no more is spared: the epochs of an id are few.
     pub(super) fn bump_epoch_if_uncertain(&mut self, log: &Log, store: &Store) -> Result<()> {
-        if self.uncertain && log.shared().check_writable().is_ok() {
+        if self.uncertain && log.is_writable() {
             self.bump_epoch(store)?;
         }
         Ok(())
@@ -64,7 +64,7 @@ impl SequenceState {
     /// Lets a log forget the producer.
     pub(super) fn forget_in(self, log: &Log) {
         if self.is_enabled() {
-            log.shared().forget_producer(self.id);
+            log.forget_producer(self.id);
         }
     }
 

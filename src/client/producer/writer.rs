@@ -150,10 +150,10 @@ impl BatchWriter<'_> {
     ) -> Result<Appended> {
         self.context.store.shared().check_open()?;
         let now = self.context.store.topic(&self.queue.topic)?.partition(self.queue.partition)?;
-        if Arc::ptr_eq(now.shared(), batch.log.shared()) {
-            return Err(now.shared().closed());
+        if now.is_same_log(&batch.log) {
+            return Err(now.closed_error());
         }
-        if !now.shared().is_same_partition(batch.log.shared()) {
+        if !now.is_same_partition(&batch.log) {
             return Err(TopicError::Unknown { topic: self.queue.topic.to_string() }.into());
         }
         batch.log = now;
@@ -217,7 +217,7 @@ impl BatchWriter<'_> {
         });
         match flushed {
             // Closing it has made all of it durable, if that succeeded.
-            Err(Error::Closed { .. }) if batch.log.shared().durable() > appended.last => Ok(()),
+            Err(Error::Closed { .. }) if batch.log.durable_end() > appended.last => Ok(()),
             flushed => flushed.map(drop).map_err(|error| ProduceError::Batch(Arc::new(error))),
         }
     }

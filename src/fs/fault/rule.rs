@@ -102,8 +102,8 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Error(kind) => f.debug_tuple("Error").field(kind).finish(),
-            Fault::Errno(number) => f.debug_tuple("Os").field(number).finish(),
-            Fault::ShortIo(bytes) => f.debug_tuple("Short").field(bytes).finish(),
+            Fault::Errno(number) => f.debug_tuple("Errno").field(number).finish(),
+            Fault::ShortIo(bytes) => f.debug_tuple("ShortIo").field(bytes).finish(),
             Fault::PartialWrite { written, kind } => f
                 .debug_struct("PartialWrite")
                 .field("written", written)

@@ -6,15 +6,17 @@ use crate::compaction::marker_of;
 use crate::error::{Error, InvalidBatch, Result};
 use crate::event::Event;
 use crate::log::append::txn_index::TxnIndexes;
-use crate::log::config::LogConfig;
+use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::snapshots::{path_of, remove_snapshots, stored_offsets};
-use crate::log::state::producers::{Timeline, Tracked};
+use crate::log::state::producers::{ProducerTracker, Timeline};
 use crate::producer_state::{ProducerState, Producers, recent, snapshot};
 use crate::record::{BatchRef, DecodeBuffer};
+use crate::segment::batches::SegmentBatches;
+use crate::segment::headers::read_header;
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::Heed;
-use crate::segment::scan::{BatchStream, read_header};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::RecoveryObserver;
+use crate::segment::{Segment, SegmentDir};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ fn note_batch(
 
 /// Makes the producers of a log from its newest snapshot and the batches behind it.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub(crate) struct ProducerReplay {
     dir: Arc<SegmentDir>,
     /// The base offsets and lengths of the log files.
     logs: Vec<(Offset, u64)>,
@@ -63,15 +65,15 @@ pub(crate) struct Replay {
     passes_damage: bool,
 }
 
-impl Replay {
+impl ProducerReplay {
     pub(crate) fn new(
         dir: &Arc<SegmentDir>,
-        config: &LogConfig,
+        config: &FixedConfig,
         logs: Vec<(Offset, u64)>,
         now: Timestamp,
-    ) -> Result<Replay> {
+    ) -> Result<ProducerReplay> {
         let entries = dir.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?;
-        Ok(Replay {
+        Ok(ProducerReplay {
             dir: Arc::clone(dir),
             logs,
             snapshots: stored_offsets(&entries, Kind::Snapshot),
@@ -88,13 +90,13 @@ impl Replay {
 
     /// Fails where a batch cannot be read. A log that goes on must not take what was lost on the
     /// way for new.
-    pub(crate) fn of_sound_batches(self) -> Replay {
-        Replay { passes_damage: false, ..self }
+    pub(crate) fn of_sound_batches(self) -> ProducerReplay {
+        ProducerReplay { passes_damage: false, ..self }
     }
 
     /// Producers were heard when the writer of the log heard them, also if that left nothing in
     /// the log.
-    pub(crate) fn hear_as(&mut self, known: &Tracked) {
+    pub(crate) fn hear_as(&mut self, known: &ProducerTracker) {
         if let Some(producers) = &mut self.producers {
             producers.hear_as(&known.producers);
         }
@@ -107,8 +109,8 @@ impl Replay {
 
     /// The producers of a log that ends here, up to where it was read. What snapshots there are
     /// above the end go, and those that are of no use.
-    pub(crate) fn finish(mut self, end: Offset) -> Result<Tracked> {
-        self.txn_indexes.settle(&self.dir, end)?;
+    pub(crate) fn finish(mut self, end: Offset) -> Result<ProducerTracker> {
+        self.txn_indexes.store(&self.dir, end)?;
         let mut producers = self.producers.take().unwrap_or_default();
         producers.advance(end);
         producers.expire(self.timeline.opened_at, self.expire_after);
@@ -127,7 +129,7 @@ impl Replay {
         }
         let is_alone = newest.is_some_and(|newest| !self.recents.contains(&newest));
         let is_stale = is_alone && producers.len() > 0;
-        Ok(Tracked { is_stale, ..Tracked::new(producers, self.timeline, newest) })
+        Ok(ProducerTracker { is_stale, ..ProducerTracker::new(producers, self.timeline, newest) })
     }
 
     /// Where the first segment begins. Of what a snapshot below says, too much is gone to go on
@@ -244,30 +246,25 @@ impl Replay {
         let segment = Segment::sealed(Arc::clone(&self.dir), base, bytes);
         let position = self.position_below(&segment, bytes, producers.end())?;
         let heard = self.timeline.opened_at;
-        let mut stream = BatchStream::new(segment.file()?, position, base);
-        loop {
-            // What follows is not to be read, be it damage or reserved room.
-            if stream.lowest() >= upto.min(next) {
+        let mut batches = SegmentBatches::new(&segment, bytes, next)?.starting_from(position, base);
+        // The bytes after that are not read: they may be damage or reserved room.
+        while batches.lowest() < upto.min(next) {
+            let Some((position, batch)) = batches.next()? else { break };
+            let base_offset = batch.header().base_offset;
+            if base_offset >= upto {
                 break;
             }
-            let step = stream.advance(bytes, next);
-            let Some(header) = segment.batch_of(&stream, step)? else { break };
-            if header.base_offset >= upto {
-                break;
+            if base_offset >= producers.end() {
+                note_batch(producers, &batch, decode, heard).map_err(|reason| {
+                    segment.corrupt(position, Some(base_offset), reason.into())
+                })?;
             }
-            let Some(batch) = stream.batch().filter(|_| header.base_offset >= producers.end())
-            else {
-                continue;
-            };
-            note_batch(producers, &batch, decode, heard).map_err(|reason| {
-                segment.corrupt(stream.position(), Some(header.base_offset), reason.into())
-            })?;
         }
         Ok(())
     }
 }
 
-impl Replay {
+impl ProducerReplay {
     /// A position where a batch begins, none before which lies at or above an offset.
     fn position_below(&self, segment: &Segment, bytes: u64, offset: Offset) -> Result<u64> {
         // Only look at the index: the first read that needs a damaged one rebuilds it.
@@ -284,7 +281,7 @@ impl Replay {
 }
 
 /// Takes the batches that recovery reads anyway.
-impl Heed for Replay {
+impl RecoveryObserver for ProducerReplay {
     fn begin(&mut self, at: Offset) -> Result<()> {
         let below = self.logs.iter().rev().find(|(base, _)| *base <= at);
         self.txn_indexes.begin(below.map_or(at, |(base, _)| *base), at);

@@ -7,9 +7,9 @@ use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
 use crate::log::config::LogConfig;
-use crate::log::inner::Shared;
-use crate::log::state::producers::Tracked;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::producers::ProducerTracker;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Shared {
+impl LogInner {
     /// Returns whether the segment has no room for all of these batches.
     #[inline(always)]
     pub(crate) fn must_roll(
@@ -36,7 +36,7 @@ impl Shared {
         let spans_too_far =
             last_offset.checked_sub(writer.segment.base).is_none_or(|span| span > i32::MAX as u64);
         spans_too_far
-            || size.saturating_add(bytes) > self.live.segment_bytes()
+            || size.saturating_add(bytes) > self.dynamic.segment_bytes()
             || self.index_is_full(writer, batches)
             || (size > 0 && self.is_aged(writer, timestamp))
     }
@@ -45,7 +45,7 @@ impl Shared {
     #[inline(always)]
     fn index_is_full(&self, writer: &Writer, batches: usize) -> bool {
         use crate::segment::{offset_index, time_index};
-        let room = |entry: usize| self.live.index_bytes() / entry as u64;
+        let room = |entry: usize| self.dynamic.index_bytes() / entry as u64;
         let after = |entries: usize| entries.saturating_add(batches) as u64;
         // One slot of the time index is kept for the entry that is made when the segment is
         // closed.
@@ -69,22 +69,21 @@ impl Shared {
 
     /// Begins a new segment, if the active one is not empty.
     pub(crate) fn roll(&self, when_full: WhenFull) -> Result<()> {
-        let events = {
-            let mut slot = self.writer.lock();
-            self.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
+        self.dir.events.after(|| {
+            let mut slot = self.appends.writer.lock();
+            self.state.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
             if writer.log.position() > 0 {
-                self.roll_locked(writer, self.end(), when_full)?;
+                self.roll_locked(writer, self.state.end(), when_full)?;
             }
-            std::mem::take(&mut writer.events)
-        };
-        self.emit_all(events);
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Closes the active segment and begins one at `base`. The writer lock is held.
     ///
-    /// Fails before anything has changed, or not at all.
+    /// Fails before anything has changed, or not at all. The caller holds its events back until the
+    /// lock is released.
     pub(crate) fn roll_locked(
         &self,
         writer: &mut Writer,
@@ -97,10 +96,7 @@ impl Shared {
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = self.clock().monotonic();
         writer.tracked.expire(now, self.config.producer_id_expiration);
-        let (rolled, events) =
-            self.dir.events.hold(|| self.begin_next(writer, base, now, when_full));
-        writer.events.extend(events);
-        rolled
+        self.begin_next(writer, base, now, when_full)
     }
 
     pub(crate) fn begin_next(
@@ -112,29 +108,28 @@ impl Shared {
     ) -> Result<()> {
         // Room that stayed behind the last batch would be read as damage after a clean close.
         writer.log.trim()?;
-        let mut next = begin_segment(&self.dir, &self.live.config(), base, now, when_full)?;
+        let mut next = begin_segment(&self.dir, &self.dynamic.current(), base, now, when_full)?;
         self.store_producers(&mut writer.tracked, writer.segment.base, 0);
-        next.tracked = std::mem::replace(&mut writer.tracked, Tracked::nothing(base));
+        next.tracked = std::mem::replace(&mut writer.tracked, ProducerTracker::nothing(base));
         let closed_bytes = writer.log.position();
         writer.cadence.finish(&writer.indexes);
-        self.settle_files(writer);
+        self.seal_index_files(writer);
         let closed =
             Arc::new(Segment::sealed(Arc::clone(&self.dir), writer.segment.base, closed_bytes));
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
         {
-            let mut sync = self.sync.lock();
+            let mut sync = self.flushes.sync.lock();
             sync.segments.pop();
             sync.segments.push(Arc::clone(&closed));
             sync.segments.push(Arc::clone(&next.segment));
             sync.new_names = true;
         }
-        self.update_view(|view| {
+        self.state.update_segments(|view| {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(closed);
             segments.push(Arc::clone(&next.segment));
-            View { segments }
+            SegmentList { segments }
         });
         *writer = next;
         self.emit(&Event::SegmentRolled { base_offset: base, closed_bytes });
@@ -143,7 +138,7 @@ impl Shared {
 
     /// Brings the index files of the active segment to what they hold when it is closed. What
     /// fails here is a cache that will be made again.
-    fn settle_files(&self, writer: &mut Writer) {
+    fn seal_index_files(&self, writer: &mut Writer) {
         if let Err(error) = self.store_indexes(writer) {
             self.discard_indexes(writer.segment.base, &error);
         }

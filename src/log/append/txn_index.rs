@@ -92,7 +92,7 @@ impl TxnIndexes {
     }
 
     /// Brings the index files in line with a log that ends here.
-    pub(crate) fn settle(&self, dir: &SegmentDir, end: Offset) -> Result<()> {
+    pub(crate) fn store(&self, dir: &SegmentDir, end: Offset) -> Result<()> {
         let mut nexts = self.read_from.keys().skip(1).copied().chain([Offset::MAX]);
         for (base, from) in &self.read_from {
             let next = nexts.next().unwrap_or(Offset::MAX);
@@ -100,7 +100,7 @@ impl TxnIndexes {
             let found: Vec<u8> =
                 self.found.iter().filter(is_here).flat_map(|found| found.encode()).collect();
             if self.stored.contains(base) || !found.is_empty() {
-                settle_one(dir, *base, (*from).min(end), &found)?;
+                store_one(dir, *base, (*from).min(end), &found)?;
             }
         }
         Ok(())
@@ -108,7 +108,7 @@ impl TxnIndexes {
 }
 
 /// Replaces the entries of an index from an offset on.
-fn settle_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Result<()> {
+fn store_one(dir: &SegmentDir, base: Offset, from: Offset, found: &[u8]) -> Result<()> {
     let path = dir.path_of(SegmentFile::live(base, Kind::TxnIndex));
     let stored = dir.read_small(&path, MAX_BYTES)?.unwrap_or_default();
     let is_below = |entry: &&[u8]| {

@@ -13,13 +13,13 @@
 //! ```
 //!
 //! Each sync keeps a file system that stores renames in another order from mixing two steps.
-//! Readers of the old segments find the [revision](Shared::revised_since) raised before any name
+//! Readers of the old segments find the [revision](LogInner::revised_since) raised before any name
 //! changes, and look up their place again: offsets stay what they were.
 
 use crate::error::{Error, Result};
 use crate::log::flush::was_not_opened;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::segment::name::{Kind, Name, SegmentFile, Stage};
 use crate::types::Offset;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 /// name.
 const BEFORE_LOG: [Kind; 3] = [Kind::OffsetIndex, Kind::TimeIndex, Kind::TxnIndex];
 
-impl Shared {
+impl LogInner {
     /// Puts a segment whose `.cleaned` files are complete and synced in the place of `old`,
     /// neighbours in the log. Its last batch ends at `end`.
     ///
@@ -45,13 +45,13 @@ impl Shared {
         end: Offset,
     ) -> Result<bool> {
         let base = new.base;
-        if !holds(&*self.view()?, old) {
+        if !holds(&*self.state.segments()?, old) {
             self.discard_replacement(base)?;
             return Ok(false);
         }
         if let Err(error) = self.decide(base) {
             // In a log that is poisoned by that, it may be decided, and is up to the next opening.
-            if self.check_writable().is_err() {
+            if self.state.check_writable().is_err() {
                 return Err(error);
             }
             // What cannot be removed now is removed by the next pass.
@@ -59,10 +59,10 @@ impl Shared {
         }
         self.publish_replacement(old, new);
         if let Err(error) = self.finish_replacement(old, base, end) {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
             return Err(error);
         }
-        new.settle();
+        new.mark_renamed();
         for segment in old {
             for kind in Kind::ALL {
                 let live = SegmentFile::live(segment.base, kind);
@@ -127,7 +127,7 @@ impl Shared {
         // replacement that is in place.
         self.dir.sync().inspect_err(|error| {
             if !was_not_opened(error) {
-                self.emit(&self.poison(error));
+                self.poison(error);
             }
         })?;
         for kind in BEFORE_LOG {
@@ -138,7 +138,7 @@ impl Shared {
         let undone = was_not_opened(&error)
             && self.restage(base, Kind::Log, Stage::Swap, Stage::Cleaned).is_ok();
         if !undone {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
         }
         Err(error)
     }
@@ -154,7 +154,7 @@ impl Shared {
     }
 
     fn publish_replacement(&self, old: &[Arc<Segment>], new: &Arc<Segment>) {
-        self.update_view(|view| {
+        self.state.update_segments(|view| {
             let mut segments = Vec::with_capacity(view.segments.len());
             for segment in &view.segments {
                 match old.iter().position(|gone| Arc::ptr_eq(gone, segment)) {
@@ -163,9 +163,9 @@ impl Shared {
                     None => segments.push(Arc::clone(segment)),
                 }
             }
-            View { segments }
+            SegmentList { segments }
         });
-        self.announce_revision();
+        self.state.announce_revision();
         old.iter().for_each(|segment| segment.retire_replaced());
     }
 
@@ -196,7 +196,7 @@ impl Shared {
 }
 
 /// Whether segments follow one another in a view.
-fn holds(view: &View, old: &[Arc<Segment>]) -> bool {
+fn holds(view: &SegmentList, old: &[Arc<Segment>]) -> bool {
     let Some(first) = old.first() else { return false };
     let from = view.segments.iter().position(|segment| Arc::ptr_eq(segment, first));
     let there = from.and_then(|from| view.segments.get(from..from.saturating_add(old.len())));

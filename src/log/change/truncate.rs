@@ -7,11 +7,11 @@
 use crate::error::{Error, Result, is_storage_full};
 use crate::event::Event;
 use crate::fs::{OpenMode, WhenFull};
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::roll_age;
 use crate::log::flush::was_not_opened;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::writer::Writer;
 use crate::record::BatchHeader;
 use crate::segment::Segment;
@@ -19,32 +19,28 @@ use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::Heed as _;
+use crate::segment::recover::RecoveryObserver as _;
 use crate::segment::scan::{BatchStream, Step};
-use crate::sync::atomic::Ordering;
 use crate::types::{Offset, Timestamp};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-impl Shared {
+impl LogInner {
     /// Removes everything at and above `target`.
     pub(crate) fn truncate_to(&self, target: Offset) -> Result<()> {
         let (result, events) = {
-            let _change = self.change.lock();
-            let mut slot = self.writer.lock();
-            self.check_writable()?;
-            let writer = slot.as_mut().ok_or_else(|| self.closed())?;
-            self.check_range(target)?;
-            if target == self.end() {
+            let _change = self.cleaning.change.lock();
+            let mut slot = self.appends.writer.lock();
+            self.state.check_writable()?;
+            let writer = slot.as_mut().ok_or_else(|| self.state.closed())?;
+            self.state.check_range(target)?;
+            if target == self.state.end() {
                 return Ok(());
             }
-            let (result, mut events) =
-                self.dir.events.hold(|| self.truncate_locked(writer, target));
-            events.append(&mut writer.events);
-            (result, events)
+            self.dir.events.hold(|| self.truncate_locked(writer, target))
         };
-        self.signal.notify();
+        self.state.waiters.notify();
         self.emit_all(events);
         if result? {
             // Offsets without a record lie below the new segment. With the recovery point behind
@@ -56,41 +52,39 @@ impl Shared {
 
     /// Says whether it left offsets without a record below the new end.
     fn truncate_locked(&self, writer: &mut Writer, target: Offset) -> Result<bool> {
-        let view = self.view()?;
+        let view = self.state.segments()?;
         let index = view.find(target);
         let Some(segment) = view.segments.get(index) else { return Ok(false) };
-        let limit = view.limit(index, self.end());
+        let limit = view.limit(index, self.state.end());
         let cut = segment.locate(target, limit)?.map_or(segment.published(), |at| at.position);
         // `Clock` is user-supplied and may panic, so read it before changing any state.
         let now = writer.tracked.time(self.clock().monotonic());
         let kept = view.segments.iter().take(index).map(|s| (s.base, s.published()));
         let logs = kept.chain([(segment.base, cut)]).collect();
-        let mut replay = Replay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
+        let mut replay =
+            ProducerReplay::new(&self.dir, &self.config, logs, now)?.of_sound_batches();
         replay.begin(target)?;
         replay.hear_as(&writer.tracked);
         let (mut next, end_of_data) = self.shorten(segment, cut, limit)?;
         let cover = cover(segment.base, end_of_data..target)?;
         next.flushed = writer.flushed;
-        next.events = std::mem::take(&mut writer.events);
 
         // From here on a failure leaves files and memory apart: it poisons the log.
-        let mut sync = self.pause_syncs();
-        let recovery_point = self.durable().min(end_of_data);
-        let vouched = self.vouch_for_indexes(&sync.segments, segment.base);
-        let lowered = vouched.and_then(|()| self.lower_cleaned(target));
-        if let Err(error) = lowered.and_then(|()| self.store_recovery_point(recovery_point)) {
-            writer.events = std::mem::take(&mut next.events);
-            return Err(error);
-        }
+        let mut sync = self.flushes.pause_syncs();
+        let recovery_point = self.state.durable().min(end_of_data);
+        let vouched = self.sync_sealed_indexes(&sync.segments, segment.base);
+        let lowered =
+            vouched.and_then(|()| self.cleaning.lower_cleaned(&self.flushes.checkpoints, target));
+        lowered.and_then(|()| self.flushes.store_recovery_point(recovery_point))?;
         let mut segments = view.segments.get(..index).unwrap_or_default().to_vec();
         sync.segments.retain(|s| segments.iter().any(|kept| Arc::ptr_eq(kept, s)));
         segments.push(Arc::clone(&next.segment));
         sync.segments.push(Arc::clone(&next.segment));
         sync.new_names = true;
-        self.update_view(|_| View { segments });
-        self.end.store(target, Ordering::Release);
-        self.durable.fetch_min(end_of_data, Ordering::AcqRel);
-        self.announce_revision();
+        self.state.update_segments(|_| SegmentList { segments });
+        self.state.set_end(target);
+        self.state.lower_durable(end_of_data);
+        self.state.announce_revision();
         drop(sync);
 
         let removed = view.segments.get(index.saturating_add(1)..).unwrap_or_default();
@@ -103,7 +97,7 @@ impl Shared {
                 writer.stored_time_entries = writer.indexes.times.len();
             }
             writer.tracked = replay.finish(target)?.at(cut);
-            self.set_first_unstable(writer.tracked.first_unstable());
+            self.state.set_first_unstable(writer.tracked.first_unstable());
             // Keep a target inside a batch as a segment's name, or the next opening moves back.
             if end_of_data == target {
                 return Ok(());
@@ -116,27 +110,24 @@ impl Shared {
                 .and_then(|()| self.keep_end(target))
         });
         match done {
-            Ok(()) => writer.events.push(Event::Truncated { end: target }),
-            Err(ref error) => {
-                let poisoned = self.poison(error);
-                writer.events.push(poisoned);
-            }
+            Ok(()) => self.emit(&Event::Truncated { end: target }),
+            Err(ref error) => self.poison(error),
         }
         done.map(|()| end_of_data < target)
     }
 
     /// Syncs the indexes of closed segments up to this one, and their names: a recovery point
     /// vouches for those below it.
-    fn vouch_for_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
+    fn sync_sealed_indexes(&self, segments: &[Arc<Segment>], upto: Offset) -> Result<()> {
         let closed: Vec<_> =
             segments.iter().filter(|s| s.is_sealed() && s.base <= upto).map(|s| s.base).collect();
         if closed.is_empty() {
             return Ok(());
         }
-        let synced = closed.into_iter().try_for_each(|base| self.sync_indexes(base));
+        let synced = closed.into_iter().try_for_each(|base| self.dir.sync_indexes(base));
         synced.and_then(|()| self.dir.sync()).inspect_err(|error| {
             if !was_not_opened(error) {
-                self.emit(&self.poison(error));
+                self.poison(error);
             }
         })
     }
@@ -144,13 +135,13 @@ impl Shared {
     /// Makes durable that the log ends at the base of its last segment, above its last record, and
     /// writes it down: recovery takes offsets that are missing above the recovery point for lost.
     fn keep_end(&self, end: Offset) -> Result<()> {
-        let mut sync = self.pause_syncs();
+        let mut sync = self.flushes.pause_syncs();
         self.sync_segments(&sync.segments, true)?;
         let sealed = sync.segments.len().saturating_sub(1);
         sync.segments.drain(..sealed);
         sync.new_names = false;
-        self.store_recovery_point(end)?;
-        self.durable.fetch_max(end, Ordering::AcqRel);
+        self.flushes.store_recovery_point(end)?;
+        self.state.raise_durable(end);
         Ok(())
     }
 
@@ -234,13 +225,13 @@ impl Shared {
                 indexes.times.push(entry.timestamp, entry.offset);
             }
         }
-        indexes.offsets.doubt();
-        indexes.times.doubt();
+        indexes.offsets.mark_unverified();
+        indexes.times.mark_unverified();
         let largest = indexes
             .times
             .last()
             .map_or((Timestamp::NONE, segment.base), |last| (last.timestamp, last.offset));
-        let mut cadence = IndexCadence::new(self.config.index_interval_bytes, largest);
+        let mut cadence = IndexCadence::new(self.dir.index_interval_bytes, largest);
         let mut end = segment.base;
         scan.seek(segment.file()?, from, segment.base);
         while let Step::Batch(header) = scan.advance(cut, Offset::MAX).map_err(read)? {
@@ -269,7 +260,7 @@ impl Shared {
             Arc::clone(&indexes),
         );
         let log = ActiveLog::new(file, path, cut, 0);
-        let roll_age = roll_age(&self.live.config(), &self.dir.path, segment.base);
+        let roll_age = roll_age(&self.dynamic.current(), &self.dir.path, segment.base);
         let begun = self.clock().monotonic();
         let writer = Writer::new(active, indexes, log, cadence, first_timestamp, begun, roll_age);
         Ok((writer, end))

@@ -139,9 +139,9 @@ impl Checkpoints {
     }
 
     /// Closes the data directory, if it was opened for this log alone.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close(&self) {
         match &self.kept {
-            Kept::Shared { all, is_alone: true, .. } => all.let_go(),
+            Kept::Shared { all, is_alone: true, .. } => all.close(),
             Kept::Above { dir, .. } => dir.close(),
             Kept::Own(_) | Kept::Shared { .. } => {}
         }

@@ -487,7 +487,7 @@ impl DataCheckpoints {
     }
 
     /// Closes the directory, when all logs of it are closed.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close(&self) {
         self.dir.close();
     }
 

@@ -24,13 +24,13 @@ use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::segment::SegmentDir;
+use crate::segment::first_bytes::{begins_segment, is_zero};
+use crate::segment::message::whole_at;
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::SPAN;
-use crate::segment::recover::{
-    begins_segment, end_of_sealed, has_message_after, is_zero, next_batch_after,
-};
+use crate::segment::resume::end_of_sealed;
+use crate::segment::resync::{has_message_after, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::whole::whole_at;
 use crate::types::Offset;
 use std::io;
 use std::sync::Arc;

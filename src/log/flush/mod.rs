@@ -17,14 +17,12 @@ use crate::event::Event;
 use crate::fs::OPEN;
 use crate::log::append::FLUSH_NEVER;
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::state::sync::SyncState;
 use crate::segment::Segment;
-use crate::segment::name::{Kind, SegmentFile};
+use crate::segment::name::Kind;
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering;
 use crate::types::Offset;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,26 +32,26 @@ const REWRITE_BYTES: usize = 1 << 20;
 
 /// The right and the duty to sync. However it ends, the next thread may lead, and all waiting
 /// threads look again.
-struct Lead<'a> {
-    shared: &'a Shared,
+struct SyncLeader<'a> {
+    log: &'a LogInner,
     /// How long the sync took.
     took: Duration,
     /// The names that it has not synced yet.
     new_names: bool,
 }
 
-impl Drop for Lead<'_> {
+impl Drop for SyncLeader<'_> {
     fn drop(&mut self) {
-        let mut state = self.shared.sync.lock();
+        let mut state = self.log.flushes.sync.lock();
         state.running = false;
         state.new_names |= self.new_names;
-        state.group.end(self.took);
+        state.batcher.end(self.took);
         drop(state);
-        self.shared.synced.notify_all();
+        self.log.flushes.synced.notify_all();
     }
 }
 
-impl Shared {
+impl LogInner {
     /// Makes everything below `wanted` durable, returns the durable end, and wakes the tasks that
     /// wait for it. No lock is held, because wakers are user-supplied code.
     pub(crate) fn flush_below(&self, wanted: Offset) -> Result<Offset> {
@@ -61,7 +59,7 @@ impl Shared {
         let synced = self.sync_or_join(wanted, &mut led);
         #[cfg(feature = "futures")]
         if led {
-            self.syncer.wake(self);
+            self.wake_flushed_tasks();
         }
         synced
     }
@@ -69,17 +67,17 @@ impl Shared {
     /// Flushes if that is due by the time since the last flush, and returns the time until it can
     /// be due next; `None` if it never is.
     pub(crate) fn flush_by_age(&self) -> Result<Option<Duration>> {
-        let interval = self.live.flush_interval();
-        if interval >= FLUSH_NEVER || self.check_writable().is_err() {
+        let interval = self.dynamic.flush_interval();
+        if interval >= FLUSH_NEVER || self.state.check_writable().is_err() {
             return Ok(None);
         }
         // `Clock` is user-supplied: it is read with no lock held.
         let now = self.clock().monotonic();
         let left = {
-            let mut slot = self.writer.lock();
+            let mut slot = self.appends.writer.lock();
             let Some(writer) = slot.as_mut() else { return Ok(None) };
             // What is appended from now on is looked at when it can be that old.
-            if self.durable() >= self.end() {
+            if self.state.durable() >= self.state.end() {
                 return Ok(Some(interval));
             }
             let left = interval.saturating_sub(now.saturating_sub(writer.flushed));
@@ -91,7 +89,7 @@ impl Shared {
         if !left.is_zero() {
             return Ok(Some(left));
         }
-        self.flush_below(self.end())?;
+        self.flush_below(self.state.end())?;
         Ok(Some(interval))
     }
 
@@ -105,22 +103,22 @@ impl Shared {
     fn sync_or_join(&self, wanted: Offset, led: &mut bool) -> Result<Offset> {
         let mut counted = None;
         loop {
-            let durable = self.durable();
+            let durable = self.state.durable();
             if durable >= wanted {
                 return Ok(durable);
             }
-            let mut state = self.sync.lock();
-            self.check_writable()?;
-            if self.durable() >= wanted {
+            let mut state = self.flushes.sync.lock();
+            self.state.check_writable()?;
+            if self.state.durable() >= wanted {
                 continue;
             }
             let running = state.running;
-            state.group.join(wanted, running, &mut counted);
+            state.batcher.join(wanted, running, &mut counted);
             if running {
-                if state.group.is_complete() {
-                    self.gathered.notify_one();
+                if state.batcher.is_complete() {
+                    self.flushes.gathered.notify_one();
                 }
-                self.synced.wait(&mut state);
+                self.flushes.synced.wait(&mut state);
                 continue;
             }
             *led = true;
@@ -132,12 +130,12 @@ impl Shared {
         state.running = true;
         self.gather(&mut state);
         // Read the end first: everything below it is in one of these segments.
-        let end = self.end();
+        let end = self.state.end();
         let segments = state.segments.clone();
         let new_names = std::mem::take(&mut state.new_names);
-        state.group.begin(end);
+        state.batcher.begin(end);
         drop(state);
-        let mut lead = Lead { shared: self, took: Duration::ZERO, new_names };
+        let mut lead = SyncLeader { log: self, took: Duration::ZERO, new_names };
         let (result, events) =
             self.dir.events.hold(|| self.sync_as_leader(&mut lead, &segments, end));
         drop(lead);
@@ -147,7 +145,7 @@ impl Shared {
 
     fn sync_as_leader(
         &self,
-        lead: &mut Lead<'_>,
+        lead: &mut SyncLeader<'_>,
         segments: &[Arc<Segment>],
         end: Offset,
     ) -> Result<Offset> {
@@ -157,14 +155,14 @@ impl Shared {
         let real = SystemClock::new();
         if let Err(error) = self.sync_segments(segments, lead.new_names) {
             if !was_not_opened(&error) {
-                self.emit(&self.poison(&error));
+                self.poison(&error);
             }
             return Err(error);
         }
         lead.new_names = false;
-        self.durable.fetch_max(end, Ordering::AcqRel);
+        self.state.raise_durable(end);
         let sealed = segments.len().saturating_sub(1);
-        self.forget_synced(segments.get(..sealed).unwrap_or_default());
+        self.flushes.forget_synced(segments.get(..sealed).unwrap_or_default());
         lead.took = real.monotonic();
         let took = self.clock().monotonic().saturating_sub(began);
         self.emit(&Event::Flushed { through: end, took });
@@ -178,8 +176,8 @@ impl Shared {
     /// system may hold them in memory and count them as written: the next opening would read them
     /// there, and its own fsync would return at once without them.
     pub(crate) fn write_unsynced_again(&self) -> Result<()> {
-        let segments = self.sync.lock().segments.clone();
-        let (durable, end) = (self.durable(), self.end());
+        let segments = self.flushes.sync.lock().segments.clone();
+        let (durable, end) = (self.state.durable(), self.state.end());
         if durable >= end {
             return Ok(());
         }
@@ -205,18 +203,18 @@ impl Shared {
 
     /// Waits a moment for other threads to join this fsync, if they are expected.
     fn gather(&self, state: &mut MutexGuard<'_, SyncState>) {
-        let Some(patience) = state.group.patience() else { return };
+        let Some(patience) = state.batcher.patience() else { return };
         let waiting = SystemClock::new();
-        while !state.group.is_complete() {
-            let joined = state.group.joined();
-            let left = state.group.longest_wait.saturating_sub(waiting.monotonic());
-            self.gathered.wait_for(state, patience.min(left));
+        while !state.batcher.is_complete() {
+            let joined = state.batcher.joined();
+            let left = state.batcher.longest_wait.saturating_sub(waiting.monotonic());
+            self.flushes.gathered.wait_for(state, patience.min(left));
             // While threads arrive, more may follow: many threads take a while to wake up.
-            if state.group.joined() == joined || left.is_zero() {
+            if state.batcher.joined() == joined || left.is_zero() {
                 break;
             }
         }
-        state.group.waited();
+        state.batcher.waited();
     }
 
     pub(crate) fn sync_segments(&self, segments: &[Arc<Segment>], new_names: bool) -> Result<()> {
@@ -224,7 +222,7 @@ impl Shared {
             let file = segment.file()?;
             file.sync_data().map_err(|e| Error::io("sync", &segment.path(Kind::Log), e))?;
             if segment.is_sealed() {
-                self.sync_indexes(segment.base)?;
+                self.dir.sync_indexes(segment.base)?;
             }
         }
         if new_names {
@@ -233,57 +231,19 @@ impl Shared {
         Ok(())
     }
 
-    /// The index files of a sealed segment are synced with it, so that the recovery point
-    /// vouches for them as for the log.
-    pub(crate) fn sync_indexes(&self, base: Offset) -> Result<()> {
-        for kind in [Kind::OffsetIndex, Kind::TimeIndex, Kind::Snapshot] {
-            let path = self.dir.path_of(SegmentFile::live(base, kind));
-            let file = match self.dir.fs.open(&path, crate::fs::OpenMode::ReadWrite) {
-                // It will be made again when it is needed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(|e| Error::io(OPEN, &path, e))?,
-            };
-            file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
-        }
-        Ok(())
-    }
-
-    /// Removes sealed segments that were synced whole from the list.
-    fn forget_synced(&self, synced: &[Arc<Segment>]) {
-        if synced.is_empty() {
-            return;
-        }
-        let mut state = self.sync.lock();
-        state.segments.retain(|segment| !synced.iter().any(|done| Arc::ptr_eq(done, segment)));
-    }
-
-    /// Stores the recovery point: everything below this offset is durable.
-    pub(crate) fn store_recovery_point(&self, offset: Offset) -> Result<()> {
-        self.checkpoints.set(Checkpoint::RecoveryPoint, offset)
-    }
-
     /// Raises the recovery point after a flush, which has succeeded even if this fails.
     ///
     /// Without room for it the old one stays, and the next opening reads more. Any other failure
     /// poisons the log, like a failed fsync.
     pub(crate) fn advance_recovery_point(&self, offset: Offset) -> Result<()> {
-        let Err(error) = self.store_recovery_point(offset) else { return Ok(()) };
+        let Err(error) = self.flushes.store_recovery_point(offset) else { return Ok(()) };
         if !error.is_retryable() {
-            self.emit(&self.poison(&error));
+            self.poison(&error);
             return Err(error);
         }
         let path = self.dir.path.join(Checkpoint::RecoveryPoint.file());
         self.emit(&Event::CheckpointFailed { path, error: error.to_string() });
         Ok(())
-    }
-
-    /// Waits until no sync is running and keeps another from starting while the guard lives.
-    pub(crate) fn pause_syncs(&self) -> MutexGuard<'_, SyncState> {
-        let mut state = self.sync.lock();
-        while state.running {
-            self.synced.wait(&mut state);
-        }
-        state
     }
 }
 
@@ -297,7 +257,7 @@ pub(crate) fn was_not_opened(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::fs::{FaultFs, MemFs, Operation};
-    use crate::log::state::sync_batcher::Group;
+    use crate::log::state::sync_batcher::SyncBatcher;
     use crate::{Log, LogConfig};
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -310,13 +270,13 @@ mod tests {
 
     /// As after a sync that took so long, and served two.
     fn expect_two(log: &Log, took: Duration, longest_wait: Duration) {
-        let mut state = log.shared.sync.lock();
-        state.group.longest_wait = longest_wait;
+        let mut state = log.inner.flushes.sync.lock();
+        state.batcher.longest_wait = longest_wait;
         for _ in 0..2 {
-            state.group.join(0, false, &mut None);
+            state.batcher.join(0, false, &mut None);
         }
-        state.group.begin(0);
-        state.group.end(took);
+        state.batcher.begin(0);
+        state.batcher.end(took);
     }
 
     /// A leader does not begin before the expected threads have arrived.
@@ -329,7 +289,7 @@ mod tests {
         log.append("a").unwrap();
         std::thread::scope(|scope| {
             let leader = scope.spawn(|| log.flush());
-            while !log.shared.sync.lock().running && !leader.is_finished() {
+            while !log.inner.flushes.sync.lock().running && !leader.is_finished() {
                 std::thread::yield_now();
             }
             log.append("b").unwrap();
@@ -344,7 +304,7 @@ mod tests {
     fn a_leader_to_whom_nobody_comes_begins_alone() {
         let fs = FaultFs::new(MemFs::new());
         let log = open(&fs);
-        expect_two(&log, HOUR, Group::default().longest_wait);
+        expect_two(&log, HOUR, SyncBatcher::default().longest_wait);
         log.append("a").unwrap();
         let (tell, told) = channel();
         std::thread::spawn(move || tell.send(log.flush()));

@@ -8,9 +8,10 @@ use crate::event::{CompactionReport, Event};
 use crate::fs::WhenFull;
 use crate::log::change::delete_records::Removed;
 use crate::log::config::FOREVER;
-use crate::log::inner::Shared;
-use crate::log::maintain::compact::{Pace, Scope};
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::maintain::compact::Scope;
+use crate::log::maintainer::{Maintained, Pace};
+use crate::log::state::segment_list::SegmentList;
 use crate::retention::{Extent, Limits, expired};
 use crate::types::{Offset, Timestamp};
 use std::time::Duration;
@@ -29,19 +30,20 @@ pub struct MaintenanceReport {
     pub compaction: CompactionReport,
 }
 
-impl Shared {
+impl LogInner {
     /// Flushes records that are due by age, compacts the log if it is dirty enough, then applies
     /// retention.
     pub(crate) fn maintain(&self, pace: Pace<'_>) -> Result<MaintenanceReport> {
-        self.check_writable()?;
-        let mut report = MaintenanceReport { start: self.start(), ..MaintenanceReport::default() };
+        self.state.check_writable()?;
+        let mut report =
+            MaintenanceReport { start: self.state.start(), ..MaintenanceReport::default() };
         let flushed = self.flush_by_age();
-        if self.is_resting() {
+        if self.cleaning.is_paused() {
             return flushed.map(|_| report);
         }
         // `Clock` is user-supplied: read it with no lock held.
         let now = self.clock().monotonic();
-        if let Some(writer) = self.writer.lock().as_mut() {
+        if let Some(writer) = self.appends.writer.lock().as_mut() {
             writer.tracked.expire(now, self.config.producer_id_expiration);
         }
         self.dir.fill_reserve();
@@ -55,26 +57,27 @@ impl Shared {
         let (limits, monotonic) = (self.retention_limits(), self.clock().monotonic());
         let removed = self.change_front(|| match self.expired_below(&limits, monotonic)? {
             // A pause that began meanwhile waits for this, or finds it not done.
-            Some(target) if !self.is_resting() => self.remove_front(target),
+            Some(target) if !self.cleaning.is_paused() => self.remove_front(target),
             _ => Ok(Removed::default()),
         })?;
         report.segments_deleted = removed.segments;
         report.bytes_deleted = removed.bytes;
-        report.start = self.start();
+        report.start = self.state.start();
         report.compaction = compacted?;
         flushed.map(|_| report)
     }
 
     fn is_compacted(&self) -> bool {
-        self.live.config().cleanup_policy.compacts() && self.cleaning.lock().uncleanable.is_none()
+        self.dynamic.current().cleanup_policy.compacts()
+            && self.cleaning.progress.lock().uncleanable.is_none()
     }
 
     /// The offset that everything to be deleted lies below, if there is any.
     fn expired_below(&self, limits: &Limits, monotonic: Duration) -> Result<Option<Offset>> {
         // The end first: the last segment of an older view may have become one in the middle, and
         // what was appended behind it since is not its own.
-        let end = self.end();
-        let view = self.view()?;
+        let end = self.state.end();
+        let view = self.state.segments()?;
         let segments = extents(&view, end);
         let count = expired(&segments, limits, |number| {
             self.latest(&view, number, end, limits.now, monotonic)
@@ -99,7 +102,7 @@ impl Shared {
     /// wrong. A segment that is damaged counts as having no time: it is reported, and kept.
     fn latest(
         &self,
-        view: &View,
+        view: &SegmentList,
         number: usize,
         end: Offset,
         now: Timestamp,
@@ -117,11 +120,11 @@ impl Shared {
     }
 
     fn retention_limits(&self) -> Limits {
-        let config = self.live.config();
+        let config = self.dynamic.current();
         let age = config.retention_age;
         Limits {
-            start: self.start(),
-            high_watermark: self.end(),
+            start: self.state.start(),
+            high_watermark: self.state.end(),
             bytes: (config.retention_bytes < u64::MAX).then_some(config.retention_bytes),
             age_millis: (age < FOREVER).then(|| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             now: self.clock().now(),
@@ -129,7 +132,42 @@ impl Shared {
     }
 }
 
-fn extents(view: &View, end: Offset) -> Vec<Extent> {
+impl Maintained for LogInner {
+    fn is_ready(&self) -> bool {
+        let is_idle = self.cleaning.cleaner.try_lock().is_some();
+        is_idle && self.state.check_writable().is_ok()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.cleaning.is_paused()
+    }
+
+    fn dirty_ratio(&self) -> f64 {
+        LogInner::dirty_ratio(self)
+    }
+
+    fn pass(&self, pace: Pace<'_>) -> Result<()> {
+        self.maintain(pace).map(drop)
+    }
+
+    fn flush_by_age(&self) -> Result<Option<Duration>> {
+        LogInner::flush_by_age(self)
+    }
+
+    fn set_uncleanable(&self, cause: &str) -> Event {
+        self.cleaning.set_uncleanable(cause)
+    }
+
+    fn emit(&self, event: &Event) {
+        LogInner::emit(self, event);
+    }
+}
+
+fn extents(view: &SegmentList, end: Offset) -> Vec<Extent> {
     let segments = view.segments.iter().enumerate();
     segments
         .map(|(number, segment)| Extent {

@@ -17,8 +17,9 @@ use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::data_checkpoints::{DataCheckpoints, Key, key_of, name_of, read_offsets};
 use crate::log::files::listing::{Listing, segment_dir};
 use crate::log::files::lock::{Ownership, Place, WriteLock, has_stopped_since};
-use crate::log::inner::Shared;
-use crate::log::open::Opening;
+use crate::log::inner::LogInner;
+use crate::log::open::Opener;
+use crate::log::state::partition::PartitionOf;
 use crate::segment::SegmentDir;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,17 +38,8 @@ pub(crate) struct DataDir {
     pub(crate) topic: Option<[u8; 16]>,
 }
 
-/// Which partition of a store's topic a log is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionOf {
-    /// A topic that is created again has the name, and another id.
-    pub(crate) topic: [u8; 16],
-    pub(crate) name: String,
-    pub(crate) number: u32,
-}
-
 /// Opens a log for reading and writing, creating it if there is none.
-pub(crate) fn open(path: &Path, config: LogConfig) -> Result<Shared> {
+pub(crate) fn open(path: &Path, config: LogConfig) -> Result<LogInner> {
     config.validate()?;
     Place::check(path)?;
     let place = hold_or_create(&config.fs, path)?;
@@ -223,7 +215,7 @@ fn no_such_partition(
 }
 
 /// Opens a log that is in no data directory.
-fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Shared> {
+fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<LogInner> {
     // Where it is no log at all, that is the error, and nothing is written.
     let guard = place.guard();
     let listing = Listing::read(&dir)?;
@@ -245,22 +237,22 @@ fn open_plain(place: &Place, dir: SegmentDir, config: LogConfig) -> Result<Share
     }
     let checkpoints = Checkpoints::own(&dir);
     let point = checkpoints.recovery_point(lock.was_foreign)?;
-    let opening = Opening::new(dir, config, checkpoints, lock.lost_power, point);
-    let opening = Opening { listing, ..opening };
-    let shared = opening.run(Ownership::alone(Arc::clone(&lock)))?;
-    let opened = lock.recovered(&shared.dir).and_then(|()| shared.checkpoints.opened());
-    let shared = or_closed(shared, opened)?;
-    shared.dir.fill_reserve();
-    Ok(shared)
+    let opening = Opener::new(dir, config, checkpoints, lock.lost_power, point);
+    let opening = Opener { listing, ..opening };
+    let log = opening.run(Ownership::alone(Arc::clone(&lock)))?;
+    let opened = lock.recovered(&log.dir).and_then(|()| log.flushes.checkpoints.opened());
+    let log = or_closed(log, opened)?;
+    log.dir.fill_reserve();
+    Ok(log)
 }
 
 /// Returns a log if the rest of its opening succeeded. Otherwise it is closed again, so that the
 /// next opening finds what this one found.
-fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
+fn or_closed(log: LogInner, opened: Result<()>) -> Result<LogInner> {
     match opened {
-        Ok(()) => Ok(shared),
+        Ok(()) => Ok(log),
         Err(error) => {
-            shared.close().ok();
+            log.close().ok();
             Err(error)
         }
     }
@@ -270,7 +262,7 @@ fn or_closed(shared: Shared, opened: Result<()>) -> Result<Shared> {
 ///
 /// Should the machine have stopped, its lock file goes on to say so: these others are not
 /// recovered.
-fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared> {
+fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<LogInner> {
     let within = Place::hold(&place.fs, &above).map_err(|e| Error::io("open", &above, e))?;
     let events = EventSink::new(config.listener.clone());
     let dir = Dir::new(Arc::clone(&within.fs), above, events, true);
@@ -286,16 +278,16 @@ fn open_alone(place: &Place, above: PathBuf, config: LogConfig) -> Result<Shared
         topic: None,
     };
     let opened = open_within(place, config, &within);
-    let (shared, taken_over) = opened.inspect_err(|_| {
+    let (log, taken_over) = opened.inspect_err(|_| {
         // What it says of the other logs still holds.
         checkpoints.commit_clean_shutdown(None).ok();
     })?;
     let ready = checkpoints.unmark().and_then(|()| checkpoints.commit_all());
-    let own = || if taken_over { shared.checkpoints.remove_own() } else { Ok(()) };
+    let own = || if taken_over { log.flushes.checkpoints.remove_own() } else { Ok(()) };
     let ready = ready.and_then(|()| own());
-    let shared = or_closed(shared, ready)?;
+    let log = or_closed(log, ready)?;
     dir.fill_reserve();
-    Ok(shared)
+    Ok(log)
 }
 
 /// Opens a log of a data directory that is open. Says whether it took over checkpoints from beside
@@ -304,13 +296,13 @@ pub(crate) fn open_shared(
     path: &Path,
     config: LogConfig,
     within: &DataDir,
-) -> Result<(Shared, bool)> {
+) -> Result<(LogInner, bool)> {
     config.validate()?;
     let place = Place::hold(&within.fs, path).map_err(|e| Error::io("open", path, e))?;
     open_within(&place, config, within)
 }
 
-fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Shared, bool)> {
+fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(LogInner, bool)> {
     let dir = segment_dir(&place.fs, &place.path, &config, true);
     let dir = Arc::new(dir.with_reserve(within.checkpoints.reserve()));
     let Some(key) = place.name.as_deref().and_then(key_of) else {
@@ -332,14 +324,14 @@ fn open_within(place: &Place, config: LogConfig, within: &DataDir) -> Result<(Sh
     };
     // Once it was open here, no stop of the machine explains what is wrong with it.
     let is_unsettled = within.lock.lost_power && !within.checkpoints.was_recovered(&key);
-    let opening = Opening::new(dir, config, checkpoints, is_unsettled || stopped, point);
-    let opening = Opening { partition, ..opening };
-    let shared = opening.run(ownership)?;
-    shared.checkpoints.opened()?;
+    let opening = Opener::new(dir, config, checkpoints, is_unsettled || stopped, point);
+    let opening = Opener { partition, ..opening };
+    let log = opening.run(ownership)?;
+    log.flushes.checkpoints.opened()?;
     if is_unsettled {
         within.checkpoints.set_recovered(key);
     }
-    Ok((shared, taken_over.is_some()))
+    Ok((log, taken_over.is_some()))
 }
 
 /// The data directory that a log lies in, and which of its logs it is.

@@ -4,15 +4,15 @@
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::files::listing::{Listing, end_of_replacement};
-use crate::log::open::Opening;
+use crate::log::open::Opener;
 use crate::segment::name::{Kind, SegmentFile, Stage};
 use crate::types::Offset;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-impl Opening {
+impl Opener {
     /// Finishes or undoes an interrupted change, and returns the files that are there then.
-    pub(crate) fn settle_leftovers(&mut self) -> Result<Listing> {
+    pub(crate) fn finish_interrupted_changes(&mut self) -> Result<Listing> {
         let listed = self.listing.take().map(Ok);
         let mut listing = listed.unwrap_or_else(|| Listing::read(&self.dir))?;
         for name in &listing.unknown {

@@ -16,31 +16,35 @@ use crate::checkpoint::CleanShutdown;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::{begin_segment, roll_age};
 use crate::log::config::{LogConfig, OnCorruption};
+use crate::log::dynamic_config::FixedConfig;
 use crate::log::files::checkpoint::{Checkpoint, RecoveryPoint};
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
 use crate::log::files::lock::Ownership;
-use crate::log::files::losses::{damage, lost_segments};
+use crate::log::files::losses::{damage_at_end, lost_segments};
 use crate::log::files::strays::Strays;
-use crate::log::inner::{Parts, Shared};
-use crate::log::open::directory::PartitionOf;
-use crate::log::open::quarantine::{DamagedSegment, Explained, set_aside};
+use crate::log::inner::{LogInner, LogParts};
+use crate::log::open::quarantine::{CrashContext, DamagedSegment, set_aside};
 use crate::log::recovery::Recovery;
-use crate::log::state::segment_list::View;
+use crate::log::state::partition::PartitionOf;
+use crate::log::state::segment_list::SegmentList;
 use crate::log::state::sync::SyncState;
 use crate::log::state::writer::Writer;
 use crate::segment::active::ActiveLog;
 use crate::segment::index::{IndexCadence, Indexes};
+use crate::segment::index_files::stored_indexes;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Heed as _, Recovered, ScanRules, Tail, recover_segment};
-use crate::segment::{Segment, SegmentDir, stored_indexes};
+use crate::segment::recover::{
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
+};
+use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::sync::Arc;
 
-pub(crate) struct Opening {
+pub(crate) struct Opener {
     pub(crate) dir: Arc<SegmentDir>,
     pub(crate) config: LogConfig,
     pub(crate) checkpoints: Checkpoints,
@@ -58,15 +62,15 @@ pub(crate) struct Opening {
     pub(crate) listing: Option<Listing>,
 }
 
-impl Opening {
+impl Opener {
     pub(crate) fn new(
         dir: Arc<SegmentDir>,
         config: LogConfig,
         checkpoints: Checkpoints,
         lost_power: bool,
         point: RecoveryPoint,
-    ) -> Opening {
-        Opening {
+    ) -> Opener {
+        Opener {
             dir,
             config,
             checkpoints,
@@ -79,20 +83,25 @@ impl Opening {
         }
     }
 
-    pub(crate) fn run(mut self, ownership: Ownership) -> Result<Shared> {
-        let mut listing = self.settle_leftovers()?;
+    pub(crate) fn run(mut self, ownership: Ownership) -> Result<LogInner> {
+        let mut listing = self.finish_interrupted_changes()?;
         let recovery_point = self.point.synced;
         let start = self.checkpoints.get(Checkpoint::Start)?.unwrap_or(0);
         self.remove_below(&mut listing, start)?;
         self.may_have_holes = self.may_have_holes(&listing)?;
         // Without a recovery point, it is not known which bytes were not synced.
         self.lost_power &= self.point.uncompacted.is_some();
-        let clean = self.settle_damage(&mut listing, recovery_point, start)?;
-        if self.settle_front(&listing, start, clean.is_some())? {
+        let clean = self.set_damage_aside(&mut listing, recovery_point, start)?;
+        if self.check_front(&listing, start, clean.is_some())? {
             listing = Listing::read(&self.dir)?;
         }
         let (now, is_recovered) = (self.config.clock.now(), clean.is_none());
-        let mut replay = Replay::new(&self.dir, &self.config, listing.logs().collect(), now)?;
+        let mut replay = ProducerReplay::new(
+            &self.dir,
+            &FixedConfig::new(&self.config),
+            listing.logs().collect(),
+            now,
+        )?;
         let (writer, sealed, end) = match clean {
             Some(marker) => {
                 if marker.producers == Some(0) {
@@ -122,13 +131,13 @@ impl Opening {
         if self.config.preallocate {
             writer.log.reserve(self.config.segment_bytes)?;
         }
-        Ok(Shared::new(Parts {
+        Ok(LogInner::new(LogParts {
             dir: self.dir,
             partition: self.partition,
             config: self.config,
             checkpoints: self.checkpoints,
             recovery: self.recovery,
-            view: View { segments },
+            segments: SegmentList { segments },
             start,
             end,
             durable: end,
@@ -154,7 +163,7 @@ impl Opening {
 
     /// Takes what is to be taken out of the log before recovery, and reads the marker of a clean
     /// shutdown, if there is one of the files as they are then.
-    fn settle_damage(
+    fn set_damage_aside(
         &mut self,
         listing: &mut Listing,
         recovery_point: Offset,
@@ -225,7 +234,7 @@ impl Opening {
             return Ok(Vec::new());
         }
         let (lost_power, dense) = (self.lost_power, !self.may_have_holes);
-        let explained = Explained { recovery_point, lost_power, dense };
+        let explained = CrashContext { recovery_point, lost_power, dense };
         let bases: Vec<Offset> = listing.logs().map(|(base, _)| base).collect();
         let mut damaged = Vec::new();
         for (index, base) in bases.iter().enumerate() {
@@ -245,7 +254,7 @@ impl Opening {
     fn begin_at_start(&mut self, start: Offset) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let now = self.config.clock.monotonic();
         let writer = begin_segment(&self.dir, &self.config, start, now, WhenFull::UseReserve)?;
-        self.trust(start)?;
+        self.sync_segment(start)?;
         self.sync_dir()?;
         self.checkpoints.set(Checkpoint::RecoveryPoint, start)?;
         let mut listing = Listing::read(&self.dir)?;
@@ -300,8 +309,8 @@ impl Opening {
             // The log is sound but its index is not: read it as after a crash, without doubting
             // what was synced.
             let found = recover_segment(&self.dir, marker.base, ScanRules::NONE, &mut ())?;
-            if !matches!(found.tail, Tail::Clean) {
-                return Err(damage(&self.dir, marker.base, &found, None, 0));
+            if !matches!(found.tail, SegmentTail::Clean) {
+                return Err(damage_at_end(&self.dir, marker.base, &found, None, 0));
             }
             let path = self.dir.path_of(SegmentFile::live(marker.base, Kind::OffsetIndex));
             let reason = "it does not match the log it was closed with";
@@ -322,7 +331,7 @@ impl Opening {
                 first_timestamp: marker.first_timestamp,
                 indexes,
                 cadence,
-                tail: Tail::Clean,
+                tail: SegmentTail::Clean,
             },
             true,
         )?;
@@ -353,7 +362,7 @@ impl Opening {
     }
 
     /// Makes the content of a file durable before opening relies on it.
-    pub(crate) fn trust(&self, base: Offset) -> Result<()> {
+    pub(crate) fn sync_segment(&self, base: Offset) -> Result<()> {
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));
         self.dir.open_log(base)?.sync_all().map_err(|e| Error::io("sync", &path, e))
     }

@@ -10,13 +10,12 @@ use crate::event::{Event, Quarantined};
 use crate::fs::{File, OpenMode};
 use crate::record::layout;
 use crate::segment::SegmentDir;
+use crate::segment::first_bytes::{begins_segment, can_begin_batch, is_zero};
+use crate::segment::message::{WholeMessage, whole_at};
 use crate::segment::name::{Kind, SegmentFile, Stage, quarantine_name};
 use crate::segment::placeholder::{SPAN, placeholder};
-use crate::segment::recover::{
-    begins_segment, can_begin_batch, has_message_after, is_zero, next_batch_after,
-};
+use crate::segment::resync::{has_message_after, next_batch_after};
 use crate::segment::scan::{BatchStream, Step};
-use crate::segment::whole::{Whole, whole_at};
 use crate::types::Offset;
 use std::io;
 use std::ops::Range;
@@ -25,7 +24,7 @@ use std::sync::Arc;
 
 /// When damage is what a crash leaves, and so recovery's to cut.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Explained {
+pub(crate) struct CrashContext {
     /// Everything below was flushed: no crash touches it.
     pub(crate) recovery_point: Offset,
     pub(crate) lost_power: bool,
@@ -65,7 +64,7 @@ impl DamagedSegment {
         dir: &SegmentDir,
         base: Offset,
         next: Option<Offset>,
-        explained: Explained,
+        explained: CrashContext,
     ) -> Result<Option<DamagedSegment>> {
         let path = dir.path_of(SegmentFile::live(base, Kind::Log));
         let file = dir.open_log(base)?;
@@ -139,7 +138,7 @@ fn find_holes(
     file: &Arc<dyn File>,
     base: Offset,
     next: Option<Offset>,
-    explained: Explained,
+    explained: CrashContext,
 ) -> Result<Vec<Hole>, Unreadable> {
     let end = file.len()?;
     let limit = next.unwrap_or(Offset::MAX).min(base.saturating_add(SPAN));
@@ -164,7 +163,7 @@ fn find_holes(
         };
         let (position, lowest) = (stream.position(), stream.lowest());
         let whole = whole_at(&**file, position, end)?;
-        if let Some(Whole::Foreign(unsupported)) = whole
+        if let Some(WholeMessage::Foreign(unsupported)) = whole
             && !is_damaged_magic(unsupported)
         {
             return Err(Unreadable::Foreign(unsupported));
@@ -205,7 +204,7 @@ fn end_of_whole(
     file: &dyn File,
     position: u64,
     lowest: Offset,
-    whole: Option<Whole>,
+    whole: Option<WholeMessage>,
 ) -> io::Result<Offset> {
     if whole.is_none() {
         return Ok(lowest);

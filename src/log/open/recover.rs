@@ -38,21 +38,22 @@
 use crate::error::{Corruption, CorruptionKind, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::fs::WhenFull;
-use crate::log::append::replay::Replay;
+use crate::log::append::replay::ProducerReplay;
 use crate::log::append::roll::begin_segment;
 use crate::log::config::OnCorruption;
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::listing::Listing;
-use crate::log::files::losses::damage;
-use crate::log::open::Opening;
+use crate::log::files::losses::damage_at_end;
+use crate::log::open::Opener;
 use crate::log::state::writer::Writer;
 use crate::segment::Segment;
+use crate::segment::first_bytes::{NOT_A_SEGMENT, begins_segment};
 use crate::segment::name::{Kind, SegmentFile};
 use crate::segment::placeholder::{SPAN, placeholder};
 use crate::segment::recover::{
-    Heed as _, NOT_A_SEGMENT, Recovered, ScanRules, Tail, begins_segment, end_of_sealed,
-    recover_segment,
+    Recovered, RecoveryObserver as _, ScanRules, SegmentTail, recover_segment,
 };
+use crate::segment::resume::end_of_sealed;
 use crate::segment::scan::{BatchStream, Step};
 use crate::types::Offset;
 use std::io;
@@ -67,7 +68,7 @@ fn first_read(logs: &[(Offset, u64)], recovery_point: Offset) -> usize {
     logs.partition_point(|(base, _)| *base < recovery_point).saturating_sub(1)
 }
 
-impl Opening {
+impl Opener {
     /// Whether compaction, or another program, may have left offsets out.
     pub(crate) fn may_have_holes(&self, listing: &Listing) -> Result<bool> {
         let cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
@@ -106,7 +107,7 @@ impl Opening {
         listing: &Listing,
         recovery_point: Offset,
         start: Offset,
-        replay: &mut Replay,
+        replay: &mut ProducerReplay,
     ) -> Result<(Writer, Vec<Arc<Segment>>, Offset)> {
         let logs: Vec<(Offset, u64)> = listing.logs().collect();
         let first = first_read(&logs, recovery_point);
@@ -124,7 +125,7 @@ impl Opening {
             self.recovery.scanned_bytes = scanned;
             let whole = self.is_whole(&found, next);
             if !whole || (next.is_none() && found.end < owed) {
-                self.judge(*base, &found, next, owed)?;
+                self.check_truncatable(*base, &found, next, owed)?;
             }
             self.check_start(*base, &found, end_before.replace(found.end))?;
             if whole && self.keeps_gaps() {
@@ -136,7 +137,7 @@ impl Opening {
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(*base, &found.indexes)?;
                 sealed.push(self.sealed(*base, found.valid_bytes));
-                self.trust(*base)?;
+                self.sync_segment(*base)?;
                 continue;
             }
             last = Some((*base, found));
@@ -147,7 +148,7 @@ impl Opening {
                 self.cover(base, &mut found, Some(recovery_point))?;
                 found.cadence.finish(&found.indexes);
                 self.dir.store_indexes(base, &found.indexes)?;
-                self.trust(base)?;
+                self.sync_segment(base)?;
                 sealed.push(self.sealed(base, found.valid_bytes));
                 let now = self.config.clock.monotonic();
                 let writer = begin_segment(
@@ -171,7 +172,7 @@ impl Opening {
             }
             None => self.begin_log(start, recovery_point)?,
         };
-        self.trust(writer.segment.base)?;
+        self.sync_segment(writer.segment.base)?;
         self.sync_dir()?;
         Ok((writer, sealed, end))
     }
@@ -221,9 +222,9 @@ impl Opening {
     fn is_whole(&self, found: &Recovered, next: Option<Offset>) -> bool {
         let gap = next.filter(|next| found.end < *next);
         match found.tail {
-            Tail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
-            Tail::Zeros => gap.is_none(),
-            Tail::Torn(_) | Tail::Damaged(_) => false,
+            SegmentTail::Clean => gap.is_none_or(|next| next <= self.dense_from()),
+            SegmentTail::Zeros => gap.is_none(),
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => false,
         }
     }
 
@@ -268,7 +269,7 @@ impl Opening {
     }
 
     /// Decides whether what follows the valid part of a segment may be cut off.
-    fn judge(
+    fn check_truncatable(
         &self,
         base: Offset,
         found: &Recovered,
@@ -278,21 +279,22 @@ impl Opening {
         let has_later_segments = next.is_some();
         let explained = found.end >= recovery_point
             && match found.tail {
-                Tail::Clean => self.lost_power,
-                Tail::Zeros | Tail::Torn(_) => !has_later_segments || self.lost_power,
-                Tail::Damaged(_) => self.lost_power,
+                SegmentTail::Clean => self.lost_power,
+                SegmentTail::Zeros | SegmentTail::Torn(_) => !has_later_segments || self.lost_power,
+                SegmentTail::Damaged(_) => self.lost_power,
             };
         // What was to be quarantined has been: what is left of it is a gap.
-        let missing = matches!(found.tail, Tail::Clean | Tail::Zeros) && !has_later_segments;
+        let missing =
+            matches!(found.tail, SegmentTail::Clean | SegmentTail::Zeros) && !has_later_segments;
         if explained
             || self.config.on_corruption == OnCorruption::Truncate
             || (missing && self.keeps_gaps())
         {
             return Ok(());
         }
-        let gap = next.filter(|_| matches!(found.tail, Tail::Clean));
+        let gap = next.filter(|_| matches!(found.tail, SegmentTail::Clean));
         gap.map_or(Ok(()), |next| self.check_follows(next, found.end))?;
-        Err(damage(&self.dir, base, found, next, recovery_point))
+        Err(damage_at_end(&self.dir, base, found, next, recovery_point))
     }
 
     /// Fails for a file without a batch that does not begin at the end of the log before it,
@@ -338,7 +340,7 @@ impl Opening {
     /// The start is stored before anything below it goes, and that of a log which begins elsewhere
     /// before a recovery point of ours is. So behind the start, nothing is missing that was not
     /// lost: with the power, if it was not synced.
-    pub(crate) fn settle_front(
+    pub(crate) fn check_front(
         &mut self,
         listing: &Listing,
         start: Offset,
@@ -386,8 +388,10 @@ impl Opening {
     /// Cuts a segment to its valid part, and removes the segments after it.
     fn cut(&mut self, base: Offset, found: &Recovered, later: &[(Offset, u64)]) -> Result<()> {
         let dropped = match found.tail {
-            Tail::Clean | Tail::Zeros => 0,
-            Tail::Torn(_) | Tail::Damaged(_) => found.file_bytes.saturating_sub(found.valid_bytes),
+            SegmentTail::Clean | SegmentTail::Zeros => 0,
+            SegmentTail::Torn(_) | SegmentTail::Damaged(_) => {
+                found.file_bytes.saturating_sub(found.valid_bytes)
+            }
         };
         let dropped = dropped.saturating_add(self.remove_segments(later)?);
         let path = self.dir.path_of(SegmentFile::live(base, Kind::Log));

@@ -2,8 +2,8 @@
 
 use crate::error::{CorruptionKind, Error, Result};
 use crate::event::Event;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::segment_list::SegmentList;
 use crate::record::{BatchHeader, BatchRef};
 use crate::segment::Segment;
 use crate::segment::name::Kind;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// records that were truncated, and does not go on with those of another history.
 #[derive(Debug)]
 pub(crate) struct Cursor {
-    shared: Arc<Shared>,
+    log: Arc<LogInner>,
     /// The generation of the list of segments, loaded before the last look at it.
     generation: u64,
     revision: u64,
@@ -71,12 +71,12 @@ struct Place {
 }
 
 impl Cursor {
-    pub(crate) fn new(shared: Arc<Shared>, next: Offset) -> Cursor {
-        let revision = shared.revision();
-        let generation = shared.generation();
-        let trail = Trail { truncations: shared.truncations(), ..Trail::default() };
+    pub(crate) fn new(log: Arc<LogInner>, next: Offset) -> Cursor {
+        let revision = log.state.revision();
+        let generation = log.state.generation();
+        let trail = Trail { truncations: log.truncations(), ..Trail::default() };
         let (read_ahead, spare) = (BUFFER_BYTES, Vec::new());
-        Cursor { shared, generation, revision, at: None, next, read_ahead, spare, trail }
+        Cursor { log, generation, revision, at: None, next, read_ahead, spare, trail }
     }
 
     /// Reads at most this much at a time, but for batches that are larger.
@@ -95,21 +95,21 @@ impl Cursor {
     /// Leaves the place if the list of segments has changed. The segment may have been deleted,
     /// and would keep its room on disk until the next read.
     pub(crate) fn leave_if_changed(&mut self) {
-        if self.check_open().is_ok() && self.shared.generation() != self.generation {
+        if self.check_open().is_ok() && self.log.state.generation() != self.generation {
             self.leave();
         }
     }
 
     /// Fails when the log is closed, and releases the segment then.
     fn check_open(&mut self) -> Result<()> {
-        self.shared.check_readable().inspect_err(|_| {
+        self.log.state.check_readable().inspect_err(|_| {
             self.at = None;
             self.spare = Vec::new();
         })
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn log(&self) -> &Arc<LogInner> {
+        &self.log
     }
 
     /// The next offset to be read.
@@ -124,19 +124,19 @@ impl Cursor {
 
     /// Whether the log was truncated or compacted since the last batch was read.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.shared.revised_since(self.revision)
+        self.log.state.revised_since(self.revision)
     }
 
     /// Fails when the log is closed, or the next offset not in it.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.check_open()?;
-        self.shared.check_range(self.next)
+        self.log.state.check_range(self.next)
     }
 
     /// Returns the offset that a start means.
     pub(crate) fn resolve(&mut self, start: StartAt) -> Result<Offset> {
         self.check_open()?;
-        self.shared.resolve(start)
+        self.log.resolve(start)
     }
 
     /// Goes to an offset, which the next read looks up.
@@ -153,7 +153,7 @@ impl Cursor {
 
     /// Leaves the place if anything was truncated or compacted.
     fn note_revision(&mut self) {
-        let revision = self.shared.revision();
+        let revision = self.log.state.revision();
         if revision != self.revision {
             self.revision = revision;
             self.leave();
@@ -161,11 +161,11 @@ impl Cursor {
     }
 
     /// Returns the list of segments. Drop it before the cursor waits.
-    fn look(&mut self) -> Result<Arc<View>> {
+    fn look(&mut self) -> Result<Arc<SegmentList>> {
         // The counters first: a list that is newer than they say is looked up once more.
         self.note_revision();
-        self.generation = self.shared.generation();
-        self.shared.view()
+        self.generation = self.log.state.generation();
+        self.log.state.segments()
     }
 
     /// Steps to the batch that holds the next offset, or the first one after it; `None` at the end
@@ -175,18 +175,18 @@ impl Cursor {
     pub(crate) fn advance(&mut self) -> Result<Option<BatchHeader>> {
         loop {
             self.check_open()?;
-            if self.shared.revised_since(self.revision) {
+            if self.log.state.revised_since(self.revision) {
                 self.note_revision();
             }
             if self.at.is_none() {
                 let placed = {
                     let view = self.look()?;
                     // After the list: one without the deleted segments comes with the new start.
-                    self.shared.check_range(self.next)?;
+                    self.log.state.check_range(self.next)?;
                     self.check_trail(&view).and_then(|()| self.place(&view))
                 };
                 // What was not found may have been truncated away: then the list is old.
-                if self.shared.revised_since(self.revision) {
+                if self.log.state.revised_since(self.revision) {
                     self.leave();
                     continue;
                 }
@@ -205,14 +205,14 @@ impl Cursor {
                 }
             }
             let result = self.step();
-            if self.shared.revised_since(self.revision) {
+            if self.log.state.revised_since(self.revision) {
                 self.leave();
                 continue;
             }
             match result {
                 Ok(Stepped::Batch(header)) if header.last_offset() < self.next => continue,
                 Ok(Stepped::Batch(header)) => {
-                    if self.shared.is_read_only() {
+                    if self.log.state.is_read_only() {
                         self.trail.push(header, self.next);
                     }
                     return Ok(Some(header));
@@ -223,7 +223,7 @@ impl Cursor {
                 Err(error) => {
                     let Some(error) = self.unless_revised(error) else { continue };
                     if let Error::Corrupt(corruption) = &error {
-                        self.shared.emit(&Event::CorruptionFound((**corruption).clone()));
+                        self.log.emit(&Event::CorruptionFound((**corruption).clone()));
                     }
                     return Err(error);
                 }
@@ -237,7 +237,7 @@ impl Cursor {
         let error = self.explain(error);
         // A file may be missing that the next list does not need.
         let outdated = self.is_outdated()
-            || (error.is_not_found() && self.shared.generation() != self.generation);
+            || (error.is_not_found() && self.log.state.generation() != self.generation);
         if outdated {
             self.leave();
         }
@@ -245,23 +245,23 @@ impl Cursor {
     }
 
     /// On a read-only log, fails when the batch that was returned last was truncated.
-    fn check_trail(&mut self, view: &View) -> Result<()> {
-        let truncations = self.shared.truncations();
+    fn check_trail(&mut self, view: &SegmentList) -> Result<()> {
+        let truncations = self.log.truncations();
         if truncations == self.trail.truncations {
             return Ok(());
         }
         if let Some(read) = self.trail.last_read(self.next) {
             let index = view.find(read.base_offset);
-            let limit = view.limit(index, self.shared.end());
+            let limit = view.limit(index, self.log.state.end());
             let segment = view.segments.get(index);
             let now = segment.map_or(Ok(None), |s| s.header_at(read.base_offset, limit));
             if now.is_err() {
-                self.shared.refresh()?;
+                self.log.refresh()?;
             }
             // Nothing can be said of a batch that was deleted since.
-            let (start, end) = (self.shared.start(), self.shared.end().min(read.base_offset));
+            let (start, end) = (self.log.state.start(), self.log.state.end().min(read.base_offset));
             if read.last_offset() >= start && now? != Some(read) {
-                return Err(self.shared.outside(self.next, start, end));
+                return Err(self.log.state.outside(self.next, start, end));
             }
         }
         self.trail.truncations = truncations;
@@ -276,25 +276,25 @@ impl Cursor {
     /// Why the next offset cannot be read: that it was deleted, if it was. On a read-only log this
     /// is where it is found out that its writer has cut or compacted it.
     fn explain(&self, error: Error) -> Error {
-        match self.shared.refresh() {
-            Ok(()) => self.shared.unless_deleted(self.next, error),
-            Err(_) => self.shared.unless_closed(error),
+        match self.log.refresh() {
+            Ok(()) => self.log.state.unless_deleted(self.next, error),
+            Err(_) => self.log.state.unless_closed(error),
         }
     }
 
     /// On a read-only log, looks whether its writer has added anything.
     fn more_was_written(&self) -> Result<bool> {
-        if !self.shared.is_read_only() {
+        if !self.log.state.is_read_only() {
             return Ok(false);
         }
-        let before = (self.shared.end(), self.shared.generation());
-        self.shared.refresh()?;
-        Ok((self.shared.end(), self.shared.generation()) != before)
+        let before = (self.log.state.end(), self.log.state.generation());
+        self.log.refresh()?;
+        Ok((self.log.state.end(), self.log.state.generation()) != before)
     }
 
     /// Looks up the next offset; false when there is nothing at or after it.
-    fn place(&mut self, view: &View) -> Result<bool> {
-        let end = self.shared.end();
+    fn place(&mut self, view: &SegmentList) -> Result<bool> {
+        let end = self.log.state.end();
         if self.next >= end {
             return Ok(false);
         }
@@ -317,22 +317,22 @@ impl Cursor {
     fn step(&mut self) -> Result<Stepped> {
         let Some(place) = &mut self.at else { return Ok(Stepped::End) };
         let bytes = place.segment.published();
-        let mut limit = place.limit(&self.shared);
+        let mut limit = place.limit(&self.log);
         let fills = place.stream.fills();
         loop {
             let step = place.stream.advance(bytes, limit);
             if place.stream.fills() != fills {
-                self.shared.recheck()?;
+                self.log.recheck()?;
             }
             return match step {
                 Ok(Step::Batch(header)) => Ok(Stepped::Batch(header)),
                 Ok(Step::End) => self.step_segment(),
                 Ok(Step::Damaged(
                     damage @ CorruptionKind::OffsetsOverlapNext { limit: at, .. },
-                )) if at == limit && self.shared.settled_end() > at => {
+                )) if at == limit && self.log.end_after_current_append() > at => {
                     // The batch was published a moment before the end of the log was. Where the
                     // limit is the base of the next segment, it stays, and this is damage.
-                    limit = place.limit(&self.shared);
+                    limit = place.limit(&self.log);
                     if limit == at {
                         return Err(place.damage(damage));
                     }
@@ -351,8 +351,8 @@ impl Cursor {
     /// Goes on to the next segment, if there is one.
     fn step_segment(&mut self) -> Result<Stepped> {
         let is_last = self.at.as_ref().is_some_and(|place| place.next_base.is_none());
-        if is_last && self.shared.generation() == self.generation {
-            self.shared.check_range(self.next)?;
+        if is_last && self.log.state.generation() == self.generation {
+            self.log.state.check_range(self.next)?;
             return Ok(Stepped::End);
         }
         let view = self.look()?;
@@ -366,7 +366,7 @@ impl Cursor {
             return Ok(Stepped::NextSegment);
         }
         // What follows may have been deleted: then the next there is lies behind a gap.
-        self.shared.check_range(self.next)?;
+        self.log.state.check_range(self.next)?;
         let behind = index.saturating_add(1);
         let Some(next) = view.segments.get(behind) else {
             place.next_base = None;
@@ -389,8 +389,8 @@ enum Stepped {
 
 impl Place {
     /// Returns the limit of the segment's offsets.
-    fn limit(&self, shared: &Shared) -> Offset {
-        self.next_base.unwrap_or_else(|| shared.end())
+    fn limit(&self, log: &LogInner) -> Offset {
+        self.next_base.unwrap_or_else(|| log.state.end())
     }
 
     fn damage(&self, damage: CorruptionKind) -> Error {

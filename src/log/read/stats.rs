@@ -2,8 +2,9 @@
 
 use crate::error::{Corruption, Error, Result};
 use crate::log::files::checkpoint::Checkpoint;
-use crate::log::inner::Shared;
-use crate::log::state::segment_list::View;
+use crate::log::inner::LogInner;
+use crate::log::state::LogState;
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp};
 
@@ -16,7 +17,7 @@ use crate::types::{Offset, Timestamp};
 /// log.append("a")?;
 /// log.flush()?;
 /// log.append("b")?;
-/// let offsets = log.offsets();
+/// let offsets = log.state.offsets();
 /// assert_eq!((offsets.start, offsets.durable, offsets.end), (0, 1, 2));
 /// # Ok::<(), annals::Error>(())
 /// ```
@@ -86,22 +87,24 @@ pub struct SegmentStats {
     pub damage: Option<Corruption>,
 }
 
-impl Shared {
+impl LogState {
     pub(crate) fn offsets(&self) -> Offsets {
         let (durable, start) = (self.durable(), self.start());
         let (last_stable, end) = (self.last_stable(), self.end());
         let high_watermark = end;
         Offsets { start, end, durable: durable.min(end), high_watermark, last_stable }
     }
+}
 
+impl LogInner {
     pub(crate) fn stats(&self) -> Result<LogStats> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         self.unrevised(|view, _| self.stats_of(&view))
     }
 
-    fn stats_of(&self, view: &View) -> Result<LogStats> {
-        let offsets = self.offsets();
+    fn stats_of(&self, view: &SegmentList) -> Result<LogStats> {
+        let offsets = self.state.offsets();
         let mut segments = Vec::with_capacity(view.segments.len());
         for (index, segment) in view.segments.iter().enumerate() {
             let next_offset = view.limit(index, offsets.end);
@@ -109,11 +112,11 @@ impl Shared {
         }
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let (mut cleaned, uncleanable) = {
-            let cleaning = self.cleaning.lock();
+            let cleaning = self.cleaning.progress.lock();
             (cleaning.cleaned, cleaning.uncleanable.as_deref().map(str::to_owned))
         };
-        if self.is_read_only() {
-            cleaned = self.checkpoints.get(Checkpoint::Cleaned)?;
+        if self.state.is_read_only() {
+            cleaned = self.flushes.checkpoints.get(Checkpoint::Cleaned)?;
         }
         let first_dirty_offset = cleaned.unwrap_or(0).max(offsets.start);
         Ok(LogStats { offsets, bytes, segments, first_dirty_offset, uncleanable })

@@ -8,15 +8,15 @@ use crate::log::config::{LogConfig, OnCorruption};
 use crate::log::files::checkpoint::Checkpoint;
 use crate::log::files::checkpoints::Checkpoints;
 use crate::log::files::listing::Listing;
-use crate::log::files::losses::damage;
+use crate::log::files::losses::damage_at_end;
 use crate::log::files::snapshots::states_at;
 use crate::log::files::strays::Strays;
 use crate::log::state::follower::anchor::{Anchor, Chain};
 use crate::log::state::follower::open_txns::OpenTxns;
-use crate::log::state::follower::{Ends, Follower, Scan};
-use crate::log::state::segment_list::View;
+use crate::log::state::follower::{Follower, ReplacementEnds, Scan};
+use crate::log::state::segment_list::SegmentList;
 use crate::segment::name::{Kind, SegmentFile, Stage};
-use crate::segment::recover::{ScanRules, Tail, recover_segment};
+use crate::segment::recover::{ScanRules, SegmentTail, recover_segment};
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub(crate) fn log_files(
     dir: &SegmentDir,
     listing: &Listing,
-    ends: &mut Ends,
+    ends: &mut ReplacementEnds,
 ) -> Result<Vec<(SegmentFile, u64)>> {
     ends.retain(listing);
     let live = |(base, len)| (SegmentFile::live(base, Kind::Log), len);
@@ -69,7 +69,7 @@ fn is_short(error: &Error) -> bool {
 }
 
 /// Looks at a directory, and again when its files were not the same before and after.
-pub(crate) fn settled<T>(
+pub(crate) fn look_until_stable<T>(
     dir: &SegmentDir,
     mut look: impl FnMut(&Listing) -> Result<T>,
 ) -> Result<T> {
@@ -93,9 +93,9 @@ pub(crate) fn survey(
     dir: &Arc<SegmentDir>,
     checkpoints: &Checkpoints,
     config: &LogConfig,
-    ends: &mut Ends,
-) -> Result<(Follower, View)> {
-    settled(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
+    ends: &mut ReplacementEnds,
+) -> Result<(Follower, SegmentList)> {
+    look_until_stable(dir, |listing| survey_listed(dir, listing, checkpoints, config, ends))
 }
 
 /// The files behind the end of a log that are none of its segments.
@@ -106,7 +106,7 @@ pub(crate) fn read_strays(
 ) -> Result<Vec<Corruption>> {
     let compacts = config.cleanup_policy.compacts();
     let look = |listing: &Listing| Strays::of_reader(dir, listing, checkpoints, compacts);
-    Ok(settled(dir, look)?.damage(dir).collect())
+    Ok(look_until_stable(dir, look)?.damage(dir).collect())
 }
 
 fn survey_listed(
@@ -114,8 +114,8 @@ fn survey_listed(
     listing: &Listing,
     checkpoints: &Checkpoints,
     config: &LogConfig,
-    ends: &mut Ends,
-) -> Result<(Follower, View)> {
+    ends: &mut ReplacementEnds,
+) -> Result<(Follower, SegmentList)> {
     let strays = Strays::of_reader(dir, listing, checkpoints, config.cleanup_policy.compacts())?;
     let files = log_files(dir, listing, ends)?.into_iter();
     let (mut strays, mut logs): (Vec<_>, Vec<_>) =
@@ -153,11 +153,15 @@ fn survey_listed(
         follower.anchor = Anchor::of_segment(before, last.base)?;
     }
     segments.push(Arc::clone(&follower.segment));
-    Ok((follower, View { segments }))
+    Ok((follower, SegmentList { segments }))
 }
 
 /// Where a log with these segments begins.
-pub(crate) fn start_of(checkpoints: &Checkpoints, view: &View, end: Offset) -> Result<Offset> {
+pub(crate) fn start_of(
+    checkpoints: &Checkpoints,
+    view: &SegmentList,
+    end: Offset,
+) -> Result<Offset> {
     let first = view.segments.first().map_or(0, |first| first.base);
     Ok(checkpoints.get(Checkpoint::Start)?.unwrap_or(0).max(first).min(end))
 }
@@ -191,7 +195,7 @@ fn scan_last(
         if chain.is_broken && !is_last_try {
             continue;
         }
-        let is_damaged = matches!(found.tail, Tail::Damaged(_));
+        let is_damaged = matches!(found.tail, SegmentTail::Damaged(_));
         if choice == OnCorruption::Truncate || (!is_damaged && found.end >= recovery_point) {
             return Ok(Scan { found, last: chain.last });
         }
@@ -211,7 +215,7 @@ fn scan_last(
         looks = looks.saturating_add(1);
         if looks == LOOKS {
             let behind = scan_unsynced(dir, base, recovery_point, transactions)?;
-            return behind.ok_or_else(|| damage(dir, base, &found, None, recovery_point));
+            return behind.ok_or_else(|| damage_at_end(dir, base, &found, None, recovery_point));
         }
     }
 }
@@ -231,7 +235,7 @@ fn scan_unsynced(
     let mut behind = OpenTxns::at(dir, trusted)?;
     let rules = ScanRules { trusted, ..ScanRules::NONE };
     let found = recover_segment(dir, base, rules, &mut behind)?;
-    let is_sound = !matches!(found.tail, Tail::Damaged(_)) && found.end >= trusted;
+    let is_sound = !matches!(found.tail, SegmentTail::Damaged(_)) && found.end >= trusted;
     if !is_sound {
         return Ok(None);
     }

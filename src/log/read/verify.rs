@@ -2,37 +2,38 @@
 
 use crate::error::{Corruption, CorruptionKind, Error, InvalidBatch, Result};
 use crate::log::files::losses::lost_since_close;
-use crate::log::inner::Shared;
+use crate::log::inner::LogInner;
 use crate::log::read::survey::read_strays;
-use crate::log::state::segment_list::View;
+use crate::log::state::segment_list::SegmentList;
 use crate::record::DecodeBuffer;
-use crate::segment::dir::MISSING;
+use crate::segment::Segment;
+use crate::segment::batches::SegmentBatches;
 use crate::segment::index::Indexes;
+use crate::segment::index_files::MISSING;
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::{Segment, SegmentScan};
 use crate::types::{Offset, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl Shared {
+impl LogInner {
     /// Checks every batch, every record and every index entry that is stored.
     pub(crate) fn verify(&self) -> Result<Vec<Corruption>> {
-        self.check_readable()?;
+        self.state.check_readable()?;
         self.refresh()?;
         let (mut found, mut from) = (Vec::new(), 0);
         // Not what is appended meanwhile, which may be more than can be read.
-        let until = self.end();
+        let until = self.state.end();
         while from <= until {
             let (damage, next) = self.verify_next(from)?;
             found.extend(damage);
             let Some(next) = next else { break };
             from = next;
         }
-        if self.is_read_only() {
-            let strays = read_strays(&self.dir, &self.checkpoints, &self.config);
-            found.extend(strays.map_err(|error| self.unless_closed(error))?);
-            let lost = lost_since_close(&self.dir, &self.checkpoints);
-            found.extend(lost.map_err(|error| self.unless_closed(error))?);
+        if self.state.is_read_only() {
+            let strays = read_strays(&self.dir, &self.flushes.checkpoints, &self.dynamic.current());
+            found.extend(strays.map_err(|error| self.state.unless_closed(error))?);
+            let lost = lost_since_close(&self.dir, &self.flushes.checkpoints);
+            found.extend(lost.map_err(|error| self.state.unless_closed(error))?);
         }
         Ok(found)
     }
@@ -43,14 +44,14 @@ impl Shared {
     /// One at a time: what is cut or replaced meanwhile makes no more than one be read again.
     fn verify_next(&self, from: Offset) -> Result<(Vec<Corruption>, Option<Offset>)> {
         loop {
-            let revision = self.revision();
+            let revision = self.state.revision();
             let (found, next) = self.unrevised(|view, end| self.verify_in(view, end, from))?;
             // The writer of a read-only log may have replaced files under it.
-            if found.is_empty() || !self.is_read_only() {
+            if found.is_empty() || !self.state.is_read_only() {
                 return Ok((found, next));
             }
             self.refresh()?;
-            if !self.revised_since(revision) {
+            if !self.state.revised_since(revision) {
                 return Ok((found, next));
             }
         }
@@ -58,7 +59,7 @@ impl Shared {
 
     fn verify_in(
         &self,
-        view: Arc<View>,
+        view: Arc<SegmentList>,
         end: Offset,
         from: Offset,
     ) -> Result<(Vec<Corruption>, Option<Offset>)> {
@@ -75,12 +76,12 @@ impl Shared {
         drop(view);
         if limit == end {
             // Appends go on: what they have published lies below the end that they leave.
-            limit = self.settled_end().max(end);
+            limit = self.end_after_current_append().max(end);
         }
         if let Some(batches) = self.verify_log(&segment, bytes, limit, &mut found)? {
             if segment.is_sealed() {
                 self.verify_stored_indexes(&segment, &batches, &mut found)?;
-            } else if !self.is_read_only() {
+            } else if !self.state.is_read_only() {
                 // Those of the active segment are in memory. What was appended meanwhile is left
                 // to the next time.
                 let indexes = segment.indexes(limit)?;
@@ -109,25 +110,24 @@ impl Shared {
             }
             other => Err(other),
         };
-        let mut scan = match SegmentScan::new(segment, bytes, limit) {
+        let mut scan = match SegmentBatches::new(segment, bytes, limit) {
             Ok(scan) => scan,
             Err(error) => return note(error).map(|()| None),
         };
         loop {
-            let (position, header) = match scan.next() {
+            let (position, batch) = match scan.next() {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(Some(batches)),
                 Err(error) => return note(error).map(|()| None),
             };
-            let records = scan.stream().batch().map(|batch| batch.records(&mut scratch));
-            let decoded = match records {
-                Some(Ok(mut records)) => records.try_for_each(|record| record.map(drop)),
-                Some(Err(
+            let header = batch.header();
+            let decoded = match batch.records(&mut scratch) {
+                Ok(mut records) => records.try_for_each(|record| record.map(drop)),
+                Err(
                     InvalidBatch::CodecUnavailable { .. }
                     | InvalidBatch::DecompressedTooLarge { .. },
-                ))
-                | None => Ok(()),
-                Some(Err(reason)) => Err(reason),
+                ) => Ok(()),
+                Err(reason) => Err(reason),
             };
             if let Err(reason) = decoded {
                 note(segment.corrupt(position, Some(header.base_offset), reason.into()))?;

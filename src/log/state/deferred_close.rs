@@ -13,11 +13,11 @@ pub(crate) const WORTH_BYTES: u64 = 8 << 20;
 
 /// The files of one replacement, being closed.
 #[derive(Debug, Default)]
-pub(crate) struct Disposal {
+pub(crate) struct DeferredClose {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Disposal {
+impl DeferredClose {
     /// Closes these files, when those before are closed.
     pub(crate) fn close(&mut self, files: Vec<Arc<dyn File>>) {
         self.wait();

@@ -36,7 +36,7 @@ impl Timeline {
 /// The producers of a log, as its writer knows them. Times are those of the clock that never goes
 /// back.
 #[derive(Debug)]
-pub(crate) struct Tracked {
+pub(crate) struct ProducerTracker {
     pub(crate) producers: Producers,
     pub(crate) timeline: Timeline,
     /// When the last batch of a producer arrived.
@@ -50,19 +50,23 @@ pub(crate) struct Tracked {
     pub(crate) due: u64,
 }
 
-impl Tracked {
-    pub(crate) fn new(producers: Producers, timeline: Timeline, stored: Option<Offset>) -> Tracked {
+impl ProducerTracker {
+    pub(crate) fn new(
+        producers: Producers,
+        timeline: Timeline,
+        stored: Option<Offset>,
+    ) -> ProducerTracker {
         let (now, is_stale) = (timeline.opened_at, false);
-        Tracked { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
+        ProducerTracker { producers, timeline, now, stored, is_stale, due: EVERY_BYTES }
     }
 
     /// In a segment that was just begun.
-    pub(crate) fn nothing(base: Offset) -> Tracked {
-        Tracked::new(Producers::none(base), Timeline::NONE, None)
+    pub(crate) fn nothing(base: Offset) -> ProducerTracker {
+        ProducerTracker::new(Producers::none(base), Timeline::NONE, None)
     }
 
     /// Sets when the next snapshot is due, for a segment that already has `position` bytes.
-    pub(crate) fn at(mut self, position: u64) -> Tracked {
+    pub(crate) fn at(mut self, position: u64) -> ProducerTracker {
         self.due = position.saturating_add(EVERY_BYTES);
         self
     }

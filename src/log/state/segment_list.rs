@@ -1,5 +1,4 @@
 //! The segments of a log at one moment.
-
 use crate::segment::Segment;
 use crate::types::Offset;
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use std::sync::Arc;
 /// until it is dropped: so a call holds a view while it looks, and nothing holds one while it
 /// waits.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct SegmentList {
     pub(crate) segments: Vec<Arc<Segment>>,
 }
 
-impl View {
+impl SegmentList {
     /// The number of the segment that an offset belongs to: the last whose base is not above it.
     pub(crate) fn find(&self, offset: Offset) -> usize {
         self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)

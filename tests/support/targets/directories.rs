@@ -43,7 +43,7 @@ pub fn open(fs: &MemFs, mode: OnCorruption) -> Option<Served> {
             clean(&error);
             // Nothing was changed that would let the next opening through.
             let again = match Log::open(DIR, config(&fs.kill(), mode)) {
-                // CorruptionKind in what the recovery point vouches for, met by one opening and not by another as below: it is
+                // Damage in what the recovery point vouches for, met by one opening and not by another as below: it is
                 // cut there, and what was refused lay behind it.
                 Ok(log) if log.recovery().truncated_bytes > 0 => return None,
                 again => again.map(|log| log.offsets()),

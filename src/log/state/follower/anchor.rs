@@ -11,9 +11,9 @@
 use crate::error::{Error, InvalidBatch, Result};
 use crate::fs::File;
 use crate::record::{BatchHeader, BatchRef};
+use crate::segment::headers::{HeaderWalk, Walked, read_header};
 use crate::segment::name::Kind;
-use crate::segment::recover::Heed;
-use crate::segment::scan::read_header;
+use crate::segment::recover::RecoveryObserver;
 use crate::segment::{Segment, SegmentDir};
 use crate::types::Offset;
 use std::io;
@@ -38,12 +38,10 @@ impl Anchor {
             indexes => indexes?,
         };
         let entry = indexes.offsets.len().checked_sub(1).and_then(|at| indexes.offsets.get(at));
-        let mut position = entry.map_or(0, |entry| entry.position);
         let (file, mut last) = (segment.file()?, None);
-        while position < end {
-            let Ok(header) = read_header(&*file, position, end).map_err(fail)? else { break };
+        let mut walk = HeaderWalk::new(&*file, entry.map_or(0, |entry| entry.position), end);
+        while let Walked::Batch { position, header } = walk.next().map_err(fail)? {
             last = Some(Anchor { segment: Arc::clone(segment), position, header });
-            position = position.saturating_add(header.size_bytes() as u64);
         }
         Ok(last)
     }
@@ -74,7 +72,7 @@ fn holds(
 /// Checks while a segment is scanned that it is not truncated: whenever its file was read, the
 /// last batch of what was read before must still be there.
 pub(crate) struct Chain<'a> {
-    inner: &'a mut dyn Heed,
+    inner: &'a mut dyn RecoveryObserver,
     dir: &'a SegmentDir,
     base: Offset,
     position: u64,
@@ -86,12 +84,16 @@ pub(crate) struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     /// Hands all that is read on to another observer.
-    pub(crate) fn new(dir: &'a SegmentDir, base: Offset, inner: &'a mut dyn Heed) -> Chain<'a> {
+    pub(crate) fn new(
+        dir: &'a SegmentDir,
+        base: Offset,
+        inner: &'a mut dyn RecoveryObserver,
+    ) -> Chain<'a> {
         Chain { inner, dir, base, position: 0, last: None, is_broken: false }
     }
 }
 
-impl Heed for Chain<'_> {
+impl RecoveryObserver for Chain<'_> {
     fn begin(&mut self, at: Offset) -> Result<()> {
         self.inner.begin(at)
     }

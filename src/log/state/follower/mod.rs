@@ -15,13 +15,33 @@ use crate::log::state::follower::open_txns::OpenTxns;
 use crate::record::BatchHeader;
 use crate::segment::index::{IndexCadence, Indexes};
 use crate::segment::name::{Kind, SegmentFile};
-use crate::segment::recover::{Heed as _, Recovered};
+use crate::segment::recover::{Recovered, RecoveryObserver as _};
 use crate::segment::scan::{BatchStream, Step};
 use crate::segment::{Segment, SegmentDir};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::types::Offset;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+
+/// The part of a read-only log that follows what its writer does.
+pub(crate) struct Follow {
+    /// The files seen so far. Held while they are looked at. `None` once the log is closed.
+    pub(crate) files: Mutex<Option<Follower>>,
+    /// Whether a thread looks at the files for waiting tails.
+    pub(crate) watched: AtomicBool,
+    /// Counts the failed looks of that thread. Each waiting tail then looks itself, and gets the
+    /// error.
+    pub(crate) failed_looks: AtomicU64,
+}
+
+impl Follow {
+    pub(crate) fn new(follower: Follower) -> Follow {
+        let (watched, failed_looks) = (AtomicBool::new(false), AtomicU64::new(0));
+        Follow { files: Mutex::new(Some(follower)), watched, failed_looks }
+    }
+}
 
 /// The known state of the files.
 #[derive(Debug)]
@@ -40,7 +60,7 @@ pub(crate) struct Follower {
     /// Counts the truncations that were noticed.
     pub(crate) truncations: u64,
     transactions: OpenTxns,
-    pub(crate) ends: Ends,
+    pub(crate) ends: ReplacementEnds,
     /// The files that are none of the log's segments, and their lengths.
     pub(crate) strays: Vec<(SegmentFile, u64)>,
 }
@@ -51,7 +71,7 @@ impl Follower {
         base: Offset,
         scan: Scan,
         transactions: OpenTxns,
-        ends: Ends,
+        ends: ReplacementEnds,
     ) -> Result<Follower> {
         let Scan { found, last } = scan;
         let indexes = Arc::new(found.indexes);
@@ -136,9 +156,9 @@ impl Follower {
 /// Where replacements that are not in place yet end, each of which is read whole to know it. A
 /// writer that died leaves them there until the log is opened for writing.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ends(BTreeMap<(SegmentFile, u64), Offset>);
+pub(crate) struct ReplacementEnds(BTreeMap<(SegmentFile, u64), Offset>);
 
-impl Ends {
+impl ReplacementEnds {
     pub(crate) fn of(&mut self, dir: &SegmentDir, file: SegmentFile, len: u64) -> Result<Offset> {
         if let Some(end) = self.0.get(&(file, len)) {
             return Ok(*end);

@@ -9,7 +9,7 @@ use crate::error::{InvalidBatch, Result};
 use crate::log::files::snapshots::states_at;
 use crate::record::{BatchRef, DecodeBuffer};
 use crate::segment::SegmentDir;
-use crate::segment::recover::Heed;
+use crate::segment::recover::RecoveryObserver;
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl OpenTxns {
     }
 }
 
-impl Heed for OpenTxns {
+impl RecoveryObserver for OpenTxns {
     fn begin(&mut self, _: Offset) -> Result<()> {
         self.open.clone_from(&self.at_base);
         Ok(())
