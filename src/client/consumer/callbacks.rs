@@ -14,14 +14,14 @@ use std::fmt;
 /// [`unsubscribe`](crate::Consumer::unsubscribe) and [`close`](crate::Consumer::close). No lock is held. Through
 /// [`RebalanceContext`] it can commit, and seek.
 ///
-/// | | before the group assigns anew | after it |
+/// | | before the group assigns anew | afterwards |
 /// |---|---|---|
 /// | eager | revoked: all partitions | assigned: all partitions that it has now |
 /// | cooperative | | revoked: the partitions that move, if any; then assigned: the new ones |
 /// | the group had removed the member | lost: all partitions; other members may already read them | assigned |
 ///
 /// If the listener panics, the poll fails with [`ConsumeError::CallbackPanicked`], and the
-/// consumer goes on as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
+/// consumer continues as if the listener had returned. Kafka: `ConsumerRebalanceListener`.
 ///
 /// ```
 /// use annals::{ConsumerConfig, RebalanceContext, RebalanceListener, Store, StoreConfig, TopicConfig, TopicPartition};
@@ -151,7 +151,7 @@ impl RebalanceContext<'_> {
     }
 }
 
-/// The change of partitions in a rebalance.
+/// A change of partitions, of which the listener learns.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RebalanceEvent {
     Revoked,
@@ -209,6 +209,6 @@ pub(super) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Re
 }
 
 fn panic_of(callback: &'static str, panicked: &Panicked) -> ConsumeError {
-    let message = panicked.message().unwrap_or("something that is no text").to_owned();
+    let message = panicked.message().unwrap_or("no message").to_owned();
     ConsumeError::CallbackPanicked { callback, message }
 }

@@ -1,4 +1,4 @@
-//! Committing positions.
+//! Committing positions: by calls, automatically, and only for own partitions.
 
 use crate::callback;
 use crate::client::consumer::partition::Partition;
@@ -48,7 +48,7 @@ impl Consumer {
     ///   room.
     pub fn commit(&mut self) -> Result<()> {
         self.store.shared().check_open()?;
-        let positions = self.there().filter_map(|partition| {
+        let positions = self.existing_partitions().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
         let positions: Vec<_> = positions.collect();
@@ -143,7 +143,7 @@ impl Consumer {
     }
 
     /// Returns the partitions whose topics were not deleted.
-    fn there(&self) -> impl Iterator<Item = &Partition> {
+    fn existing_partitions(&self) -> impl Iterator<Item = &Partition> {
         let is_known = |own: &Partition| {
             self.store.topic(&own.name.topic).is_ok_and(|topic| own.belongs_to(&topic))
         };
@@ -152,23 +152,23 @@ impl Consumer {
 
     /// Returns the positions that are not committed.
     fn uncommitted(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
-        let dirty = self.there().filter(|partition| partition.is_uncommitted());
-        dirty.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
+        let moved = self.existing_partitions().filter(|partition| partition.is_uncommitted());
+        moved.filter_map(|one| Some((one.name.clone(), one.position()?.into()))).collect()
     }
 
-    /// Returns the group of a consumer that is not a member of it, and when it next has to learn
-    /// that the consumer reads.
+    /// Returns the group of a consumer that is not a member of it, and when the consumer next has
+    /// to keep its offsets from expiring.
     fn offsets_renewal(&self) -> Option<(&GroupHandle, Duration)> {
         let group = self.group.as_ref().filter(|_| !self.subscription.is_subscription())?;
         Some((group, self.next_offsets_renewal))
     }
 
-    /// Returns when a poll that waits has to show its group that it reads.
+    /// Returns when a poll that waits has to keep its group's offsets from expiring.
     pub(super) fn offsets_renewal_due(&self) -> Option<Duration> {
         self.offsets_renewal().map(|(_, due)| due)
     }
 
-    /// Shows the group that its offsets are in use, from time to time.
+    /// Reads the committed offsets of the group from time to time, so that they do not expire.
     pub(super) fn renew_offsets_if_due(&mut self) -> Result<()> {
         let now = self.clock.monotonic();
         let Some((group, _)) = self.offsets_renewal().filter(|(_, due)| *due <= now) else {
@@ -194,7 +194,7 @@ impl Consumer {
 
     /// Returns when a poll that waits has to commit; `None` if there is nothing to commit.
     pub(super) fn auto_commit_due(&self) -> Option<Duration> {
-        let due = self.auto_commits() && self.there().any(Partition::is_uncommitted);
+        let due = self.auto_commits() && self.existing_partitions().any(Partition::is_uncommitted);
         due.then_some(self.next_auto_commit)
     }
 
@@ -220,14 +220,14 @@ impl Consumer {
         self.next_auto_commit = self.clock.monotonic().saturating_add(interval);
         loop {
             if self.partitions.iter().any(Partition::is_uncommitted) {
-                // In a closed store no topic is known, as those that were deleted are not.
+                // In a closed store no topic is found, so all of them would seem deleted.
                 self.store.shared().check_open()?;
             }
             let offsets = self.uncommitted();
             let group = self.group.clone().filter(|_| !offsets.is_empty());
             let Some(group) = group else { return Ok(()) };
             match self.commit_to(&group, &offsets) {
-                // A topic was deleted just now. Commit the other positions without it.
+                // A topic was deleted just now: commit the other positions without it.
                 Err(_) if self.uncommitted().len() < offsets.len() => {}
                 done => return done,
             }

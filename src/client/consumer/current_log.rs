@@ -1,19 +1,19 @@
-//! Following a partition from one log to the next.
+//! Replacing the closed log of a partition by the one that the partition has now.
 //!
 //! A closed log stays closed. When its partition is reopened, or its topic is deleted and created
-//! again, another log is in its place. An error of a closed log, or an offset that it has not,
-//! says nothing about the next one. So every call that needs a log follows first, and an error of
-//! a log that is closed by then makes it follow again.
+//! again, another log takes its place. An error of a closed log, or an offset that it does not
+//! have, says nothing about the next log. So every call that needs a log first makes sure that it
+//! is the current one, and does so again after an error of a log that is closed by then.
 
 use crate::client::consumer::Consumer;
 use crate::client::consumer::partition::Partition;
 use crate::error::{CloseReason, Error, Result};
 
-/// Why a partition has no open log.
+/// The reason why a partition has no open log.
 #[derive(Debug)]
 pub(super) struct Unavailable {
     error: Error,
-    /// Whether that ends without a call of the program: a poll says nothing of it, and waits.
+    /// Whether that ends without a call of the program: a poll waits instead of failing.
     is_temporary: bool,
 }
 
@@ -24,13 +24,13 @@ impl From<Unavailable> for Error {
 }
 
 impl Consumer {
-    /// Goes over to the log that a partition has now, if the one it had is closed.
+    /// Replaces the log of a partition if it is closed.
     pub(super) fn use_current_log(&mut self, index: usize) -> Result<(), Unavailable> {
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if !partition.log.is_closed() {
             return Ok(());
         }
-        // A file of the closed log that is deleted would keep its room on disk while it is open.
+        // A deleted file of the closed log keeps its space on disk while it is open.
         partition.release_files();
         if let Err(error) = self.store.shared().check_open() {
             return Err(Unavailable { error, is_temporary: false });
@@ -45,14 +45,14 @@ impl Consumer {
                     let reopened = log.close_reason() == CloseReason::Reopened;
                     (log.closed_error().or_being_reopened(), reopened)
                 }
-                // The group is about to take it away, unless a topic of that name comes first.
+                // The group is about to revoke it, unless the topic is created again first.
                 Err(unknown) => (unknown, self.subscription.is_subscription()),
             };
         Err(Unavailable { error: partition.error(None, error), is_temporary })
     }
 
-    /// Follows all partitions that are to be read. Fails if one has no log, the first time that a
-    /// poll meets it; from then on, polls wait for its log.
+    /// Replaces the closed logs of all partitions to read. If a partition has no open log, the
+    /// first poll that finds it so fails; later polls wait for its log.
     pub(super) fn use_current_logs(&mut self) -> Result<()> {
         for index in 0..self.partitions.len() {
             let idle = |one: &Partition| one.paused || one.unavailable || !one.log.is_closed();
@@ -70,8 +70,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Fails if a partition still has no log, which an earlier poll has reported. A poll that has
-    /// waited without finding a record ends with this.
+    /// Fails if a partition that an earlier poll has reported still has no open log. A poll that
+    /// has waited without finding a record ends with this.
     pub(super) fn check_reported(&mut self) -> Result<()> {
         for index in 0..self.partitions.len() {
             let waits = |one: &Partition| one.reported && one.unavailable && !one.paused;

@@ -1,11 +1,11 @@
 //! A consumer's state in its group.
 //!
 //! ```text
-//!        join           a generation begins       its assignment        moved out and in
+//!        join           a generation begins       its assignment        revoked and added
 //!  Out ────────▶ Joining ───────────────▶ Syncing ────────────▶ Assigned ───────────────▶ Stable
 //!   ▲               ▲                        │                                              │
 //!   │               └─────── rebalance ──────┴──────────────────────────────────────────────┤
-//!   └────────────────────── was taken for dead: all is lost ────────────────────────────────┘
+//!   └─────────────────── removed from the group: all partitions lost ───────────────────────┘
 //! ```
 
 use crate::error::GroupError;
@@ -14,43 +14,44 @@ use crate::types::TopicPartition;
 use crate::uuid::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a consumer is on the way to its partitions.
+/// The steps of a consumer on the way to its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
     #[default]
     Out,
     Joining,
     Syncing,
-    /// It knows its assignment, and has not given up and taken over all that moves.
+    /// The assignment is known, but not applied: partitions may have to be revoked and added.
     Assigned,
     Stable,
 }
 
-/// A topic as the leader saw it when it assigned its partitions; `None` if it was not there.
+/// A topic as the leader saw it when it assigned its partitions; `None` if it did not exist.
 pub(super) type SeenTopic = Option<(TopicId, u32)>;
 
-/// The consumer's state of its membership.
+/// The membership of a consumer in its group.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     pub(super) state: State,
-    /// Empty if it is none.
+    /// Empty if the consumer is not a member.
     pub(super) id: String,
     pub(super) generation: i32,
-    /// Whether it has to join again, whatever the group thinks.
+    /// Whether the consumer has to join again, even if the group does not ask for it.
     pub(super) rejoin: bool,
-    /// The topics that it has told the group.
+    /// The topics that it has subscribed to with the group.
     pub(super) topics: BTreeSet<String>,
-    /// Its last assignment, and the generation of that.
+    /// The last assignment, and its generation.
     pub(super) last_assignment: Option<(Vec<TopicPartition>, i32)>,
-    /// Whether a topic of these was not there when it took them over.
+    /// Whether a topic of the assignment did not exist when it was applied.
     pub(super) misses_topics: bool,
-    /// If it leads: the topics of the group when it assigned their partitions.
+    /// If the consumer is the leader: the topics of the group when it assigned their partitions.
     pub(super) leader_topics: Option<BTreeMap<String, SeenTopic>>,
-    /// Why it can never be a member again.
+    /// Set once another consumer with the same instance id has taken its place.
     pub(super) fenced: Option<GroupError>,
 }
 
 impl Membership {
+    /// Returns the generation of a member.
     pub(super) fn generation(&self) -> i32 {
         if self.id.is_empty() { NO_GENERATION } else { self.generation }
     }

@@ -5,10 +5,11 @@
 //!
 //! ```text
 //!  assign(orders-0, orders-1)          exactly these, without a group
-//!  subscribe("orders"), group billing  a share: the group has all partitions, and each partition has one member
+//!  subscribe("orders"), group billing  a share: the group has all partitions,
+//!                                      and each partition has one member
 //! ```
 //!
-//! A group remembers its progress. The next member that gets a partition continues at the
+//! A group stores its progress. The next member that gets a partition continues at the
 //! *committed* offset:
 //!
 //! ```text
@@ -20,14 +21,27 @@
 //! ```
 //!
 //! Everything happens in [`poll`](Consumer::poll), on the thread that calls it. A consumer has no
-//! thread of its own. An append, the other members of its group, or its [waker](Consumer::waker)
-//! wake a consumer that waits.
+//! thread of its own.
+//!
+//! # How a poll runs
+//!
+//! 1. `rebalance` takes the steps with the group that are possible now: join, sync, heartbeat,
+//!    apply the assignment. The group leaves its answers in a mailbox, which `membership` steps
+//!    through without waiting.
+//! 2. `commit` commits the positions, if automatic commits are due.
+//! 3. `current_log` replaces the logs of partitions that were reopened or created again.
+//! 4. `poll` resolves missing positions: the committed offset, or else the reset.
+//! 5. `partition` reads records with the reader of each partition, in turns. If there are any, the
+//!    poll returns them, after the interceptors (`callbacks`).
+//! 6. Otherwise `wakeup` registers the consumer with each log, the store and the group, and waits
+//!    once for all of them. An append, a change of topics, another member of the group, or the
+//!    [waker](Consumer::waker) wakes it, and the poll starts over.
 //!
 //! # Differences from Kafka
 //!
 //! - A poll reads records from the log when you call it. Only the rest of a batch is read ahead.
-//! - [`seek`](Consumer::seek) rejects an offset that is not in the log at once. Kafka notices in
-//!   the next poll, and resets.
+//! - [`seek`](Consumer::seek) rejects an offset that is not in the log. In Kafka, the next poll
+//!   notices it and resets the position.
 //! - A consumer that is dropped leaves its group at once. A static member may come back.
 //! - A member commits only for its own partitions, and a commit for a partition that does not
 //!   exist is rejected.
@@ -108,24 +122,24 @@ pub struct Consumer {
     wakeup: Arc<ConsumerWakeup>,
     group: Option<GroupHandle>,
     subscription: SubscriptionState,
-    /// The partitions that it reads, in the order of turns.
+    /// The partitions to read, in the order of turns.
     partitions: Vec<Partition>,
     /// The partition that the next poll begins with.
     next_turn: usize,
-    /// `None` while it is called.
+    /// `None` while the listener runs.
     listener: Option<Box<dyn RebalanceListener>>,
     /// A panic of the listener that the next poll reports.
     panicked: Option<ConsumeError>,
     membership: Membership,
-    /// When it began to read what it subscribes to.
+    /// When the consumer began to read the topics that it subscribes to.
     since: SubscribedSince,
-    /// Whether it begins in a new partition, whose position must be committed before any record is
+    /// Whether a new partition begins, whose position must be committed before its first record is
     /// read.
     begins_new_partition: bool,
     next_auto_commit: Duration,
-    /// When a consumer that is not a member next has to show its group that it reads.
+    /// When a consumer that is not a member next has to keep its group's offsets from expiring.
     next_offsets_renewal: Duration,
-    /// The version of the topics that it has seen: see [`Store::version`].
+    /// The version of the topics at the last look: see [`Store::version`].
     seen_version: u64,
     topics_one_shot: Arc<OneShotWaker>,
     topics_waker: Waker,
@@ -371,7 +385,7 @@ impl Consumer {
         self.store.shared().check_open()
     }
 
-    /// Returns whether the consumer has told its group of a topic, or is about to.
+    /// Returns whether the group knows that the consumer subscribes to a topic, or will know it.
     fn subscribes_to(&self, topic: &str) -> bool {
         self.membership.topics.contains(topic) || self.subscription.names(topic)
     }
@@ -547,7 +561,7 @@ impl Consumer {
     /// [`GroupError::CorruptOffsetsTopic`](crate::GroupError::CorruptOffsetsTopic).
     pub fn committed(&self, partition: &TopicPartition) -> Result<Option<OffsetAndMetadata>> {
         self.check_open()?;
-        let group = self.group_for("look at what is committed")?;
+        let group = self.group_for("look at committed offsets")?;
         let mut one = std::iter::once(partition);
         let mut committed = group.coordinator.committed(&group.name, &mut one)?;
         Ok(committed.remove(partition))

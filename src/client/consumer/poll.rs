@@ -1,4 +1,4 @@
-//! Polling: returns the records that are there, or waits for some.
+//! Polling: takes the steps with the group, commits, and returns records or waits for some.
 
 use crate::callback;
 use crate::client::consumer::Consumer;
@@ -59,7 +59,7 @@ impl Consumer {
         Ok(self.intercept(polled?))
     }
 
-    /// Passes records through the interceptors. The result of one that panics is ignored.
+    /// Passes records through the interceptors. If one panics, its result is ignored.
     fn intercept(&self, mut records: ConsumerRecords) -> ConsumerRecords {
         if records.is_empty() {
             return records;
@@ -128,7 +128,7 @@ impl Consumer {
         Ok(woken || sooner.is_some())
     }
 
-    /// Determines the position in new partitions.
+    /// Resolves the positions of partitions that have none yet.
     pub(super) fn resolve_positions(&mut self) -> Result<()> {
         let undecided =
             |partition: &&Partition| partition.position().is_none() && partition.is_ready();
@@ -141,6 +141,7 @@ impl Consumer {
         self.resolve_positions_of(&names)
     }
 
+    /// Resolves the positions of these partitions: the committed offset, or the reset.
     pub(super) fn resolve_positions_of(&mut self, names: &[TopicPartition]) -> Result<()> {
         let committed = match &self.group {
             Some(group) => group.coordinator.committed(&group.name, &mut names.iter())?,
@@ -188,8 +189,8 @@ impl Consumer {
         }
     }
 
-    /// Whether a partition was made after the consumer, or its group, began to read the topic.
-    /// Nothing that is in it was there when they began.
+    /// Returns whether a partition was created after the consumer, or its group, began to read the
+    /// topic. All its records are newer than that.
     fn is_new(&self, index: usize) -> Result<bool> {
         let latest = self.config.auto_offset_reset == AutoOffsetReset::Latest;
         let Some(partition) = self.partitions.get(index) else { return Ok(false) };
@@ -236,7 +237,7 @@ impl Consumer {
                     self.reset_or_fail(index, None, error)?;
                     continue;
                 }
-                // What was taken comes first, the error with the next poll.
+                // Return the records before the error first. The next poll meets the error again.
                 self.next_turn = index;
                 break;
             }
@@ -247,8 +248,8 @@ impl Consumer {
         Ok(records.into_iter().collect())
     }
 
-    /// Goes on after an error, if there is a way. `intended` is where it would have gone on if it has
-    /// no position.
+    /// Resets the position after an error, if that helps; otherwise returns the error. `intended`
+    /// is where reading would have begun, if there is no position yet.
     fn reset_or_fail(
         &mut self,
         index: usize,
@@ -262,7 +263,7 @@ impl Consumer {
         };
         let Some(partition) = self.partitions.get_mut(index) else { return Ok(()) };
         if partition.log.is_closed() {
-            // The partition has another log now, or is about to. The poll follows, and reads that.
+            // The partition has another log, or is about to get one: the poll reads that.
             return Ok(());
         }
         let error = match (&error, reset) {

@@ -1,9 +1,8 @@
-//! The steps that a consumer takes with its group: it joins, leads, syncs, and applies its
-//! assignment.
+//! The steps of a consumer with its group: joining, leading, syncing, applying the assignment.
 //!
-//! A step that fails leaves the state as it was, so the next poll takes it again. No step waits. A
-//! poll makes all that can be made, reads what may be read meanwhile, and waits for everything at
-//! once.
+//! A step that fails leaves the state as it was, so the next poll retries it. No step waits. A poll
+//! takes all steps that are possible, reads the records that it may read meanwhile, and waits for
+//! everything at once.
 
 use crate::client::consumer::callbacks::{
     RebalanceActions, RebalanceContext, RebalanceEvent, guarded,
@@ -25,19 +24,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Consumer {
-    /// Returns its identity for the group.
+    /// Returns the identity of the consumer for its group.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller { member_id: &self.membership.id, instance_id: self.config.instance_id.as_deref() }
     }
 
-    /// Returns its identity for commits: that of the generation in which it read.
+    /// Returns the identity of the consumer for commits, in the generation in which it has read.
     pub(super) fn committer(&self) -> Committer<'_> {
         if !self.subscription.is_subscription() {
             return Committer::Simple;
         }
         let (caller, generation) = (self.caller(), self.membership.generation);
         match self.membership.state {
-            // What it kept as it joined again is its own, whichever generation it is.
+            // The partitions that it kept while it joins again are its own in any generation.
             State::Joining | State::Syncing | State::Assigned => Committer::Holder { caller },
             State::Out | State::Stable => Committer::Member { caller, generation },
         }
@@ -47,29 +46,31 @@ impl Consumer {
         !self.membership.id.is_empty()
     }
 
-    /// Whether only what moves is given up.
+    /// Returns whether a rebalance revokes only the partitions that move.
     fn is_cooperative(&self) -> bool {
         let cooperative =
             |assignor: &Arc<dyn Assignor>| assignor.protocol() == RebalanceProtocol::Cooperative;
         self.config.assignors.iter().all(cooperative)
     }
 
+    /// Tells the group that a poll begins, so that it does not count as hanging.
     pub(super) fn begin_poll(&mut self) -> Result<()> {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
-            // A consumer that is no longer a member learns that when it follows the group.
+            // A consumer that is no longer a member learns that from its next step.
             group.coordinator.begin_poll(&group.name, self.caller())?.ok();
         }
         Ok(())
     }
 
+    /// Tells the group that a poll ends: the time until the next one counts from now.
     pub(super) fn end_poll(&mut self) {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
             group.coordinator.end_poll(&group.name, self.caller()).ok();
         }
     }
 
-    /// Tells the group until when this poll may wait; returns when the group has to be looked at
-    /// before.
+    /// Tells the group how long this poll may wait; returns the time at which the poll must take
+    /// its next step, if that is earlier.
     pub(super) fn announce_wait(&self, deadline: Option<Duration>) -> Result<Option<Duration>> {
         let Some(group) = self.group.as_ref().filter(|_| self.is_member()) else {
             return Ok(None);
@@ -78,13 +79,14 @@ impl Consumer {
         group.coordinator.waits(&group.name, &self.membership.id, Some(until))
     }
 
+    /// Tells the group that this poll no longer waits.
     pub(super) fn end_wait(&self) {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
             group.coordinator.waits(&group.name, &self.membership.id, None).ok();
         }
     }
 
-    /// Does all that the group waits for, as far as it goes without waiting.
+    /// Takes the steps that the group waits for, as far as possible without waiting.
     pub(super) fn advance_membership(&mut self) -> Result<()> {
         if !self.subscription.is_subscription() {
             self.retry_unavailable();
@@ -125,7 +127,7 @@ impl Consumer {
         }
     }
 
-    /// Looks again for partitions that were being reopened, if anything has changed.
+    /// Makes unavailable partitions be looked up again, if topics or logs have changed.
     fn retry_unavailable(&mut self) {
         let version = self.store.version();
         if version != self.seen_version {
@@ -134,7 +136,8 @@ impl Consumer {
         }
     }
 
-    /// Finds out whether topics came or went that concern it.
+    /// Checks whether topics of the subscription, or of the group it leads, were created, deleted
+    /// or given partitions.
     fn check_topics(&mut self) -> Result<()> {
         let version = self.store.version();
         if version == self.seen_version {
@@ -145,7 +148,7 @@ impl Consumer {
         let seen = self.membership.leader_topics.as_ref();
         let changed = seen.is_some_and(|seen| self.see_topics(seen.keys()) != *seen);
         self.membership.rejoin |= changed || topics != self.membership.topics;
-        // A topic that was away may be there again, whatever the leader makes of it.
+        // A deleted topic may exist again, whether or not the leader assigns it anew.
         self.partitions.iter_mut().for_each(|partition| partition.unavailable = false);
         if self.membership.misses_topics && self.membership.state == State::Stable {
             self.membership.state = State::Assigned;
@@ -163,7 +166,7 @@ impl Consumer {
         topics.map(|name| (name.clone(), seen(name))).collect()
     }
 
-    /// Before it joins again: lets go of what it must not have in between.
+    /// Commits, and revokes the partitions that the consumer must not keep while it joins again.
     fn prepare_to_join(&mut self) -> Result<()> {
         self.auto_commit()?;
         let with_internal = !self.config.exclude_internal_topics;
@@ -172,10 +175,10 @@ impl Consumer {
             let all = self.assignment();
             self.release_partitions(RebalanceEvent::Revoked, &all);
         } else {
-            let mut gone = self.assignment();
-            gone.retain(|name| !topics.contains(&*name.topic));
-            if !gone.is_empty() {
-                self.release_partitions(RebalanceEvent::Revoked, &gone);
+            let mut unsubscribed = self.assignment();
+            unsubscribed.retain(|name| !topics.contains(&*name.topic));
+            if !unsubscribed.is_empty() {
+                self.release_partitions(RebalanceEvent::Revoked, &unsubscribed);
             }
         }
         Ok(())
@@ -191,6 +194,7 @@ impl Consumer {
         }
     }
 
+    /// Calls the listener for these partitions, and removes them.
     pub(super) fn release_partitions(
         &mut self,
         what: RebalanceEvent,
@@ -231,10 +235,10 @@ impl Consumer {
         self.begin_poll()
     }
 
-    /// Returns its metadata for each assignor.
+    /// Returns the metadata of this member for each assignor.
     fn protocols(&self, topics: &BTreeSet<String>) -> Result<Vec<Protocol>> {
         let owned = self.assignment();
-        // It says in which generation it got what it has, and it has nothing.
+        // The generation is that in which it got the partitions it owns. Without any there is none.
         let generation = if owned.is_empty() { NO_GENERATION } else { self.membership.generation };
         let last = self.membership.last_assignment.as_ref();
         let last = last.map(|(partitions, generation)| (partitions.as_slice(), *generation));
@@ -252,7 +256,7 @@ impl Consumer {
         self.config.assignors.iter().map(protocol).collect()
     }
 
-    /// A generation has begun. The leader assigns the partitions, and each asks for its own.
+    /// Begins a generation. The leader assigns the partitions; each member asks for its own.
     fn joined(&mut self, group: &GroupHandle, joined: &Joined) -> Result<()> {
         self.membership.generation = joined.generation;
         let mut assignments = BTreeMap::new();
@@ -261,7 +265,7 @@ impl Consumer {
             match self.lead(joined) {
                 Ok(assigned) => assignments = assigned,
                 Err(error) => {
-                    // The group waits for it. It asks to be told of all members again.
+                    // The group waits for its leader: join again, to get all members once more.
                     self.membership.state = State::Stable;
                     self.membership.rejoin = true;
                     return Err(error);
@@ -276,12 +280,12 @@ impl Consumer {
         }
     }
 
-    /// As the leader, returns the assignments as messages; none if the group already has its
-    /// assignment.
+    /// Assigns the partitions as the leader, and returns the assignments as messages; none if the
+    /// group keeps the assignment that it has.
     fn lead(&mut self, joined: &Joined) -> Result<BTreeMap<String, Bytes>> {
         let known = self.config.assignors.iter();
         let Some(assignor) = known.into_iter().find(|known| known.name() == joined.protocol) else {
-            let reason = "the group has chosen an assignor that this consumer has not";
+            let reason = "the group has chosen an assignor that this consumer does not have";
             return Err(GroupError::InconsistentGroupProtocol { reason }.into());
         };
         let mut members = BTreeMap::new();
@@ -297,8 +301,7 @@ impl Consumer {
         let there: BTreeMap<String, u32> =
             seen.iter().filter_map(|(name, seen)| Some((name.clone(), (*seen)?.1))).collect();
         if joined.skip_assignment {
-            // It was made by an earlier leader, or before this one came back, of the topics of
-            // then.
+            // An earlier leader, or this one before it came back, has assigned the topics of then.
             self.membership.rejoin |= !covers(joined, &there);
             self.membership.leader_topics = Some(seen);
             return Ok(BTreeMap::new());
@@ -312,7 +315,7 @@ impl Consumer {
         Ok(assigned.into_iter().map(message).collect())
     }
 
-    /// It knows what is its own now.
+    /// Stores the assignment of this member.
     fn synced(&mut self, assignment: &[u8]) {
         let own = Assignment::decode(assignment).unwrap_or_default().partitions;
         let own: BTreeSet<TopicPartition> = own.into_iter().collect();
@@ -321,14 +324,14 @@ impl Consumer {
         self.membership.state = State::Assigned;
     }
 
-    /// Gives up what is not its own any more, and takes over what is new.
+    /// Revokes the partitions that are no longer its own, and adds the new ones.
     fn apply_assignment(&mut self) -> Result<()> {
         let own = self.membership.last_assignment.iter().flat_map(|(own, _)| own.iter().cloned());
         let own: BTreeSet<TopicPartition> = own.collect();
         let mut moved = self.assignment();
         moved.retain(|name| !own.contains(name));
         if !moved.is_empty() {
-            // No other member has them before this one joins again.
+            // No other member gets them before this one joins again.
             self.auto_commit()?;
             self.release_partitions(RebalanceEvent::Revoked, &moved);
             self.membership.rejoin = true;
@@ -345,7 +348,7 @@ impl Consumer {
                     self.partitions.push(Partition::new(name.clone(), log, None, &self.wakeup));
                     added.push(name.clone());
                 }
-                // It was deleted meanwhile. One of that name may come.
+                // It was deleted meanwhile. A topic of that name may be created again.
                 Err(_) => self.membership.misses_topics = true,
             }
         }
@@ -353,7 +356,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The group says no.
+    /// Joins again, or fails, after the group has rejected a call.
     fn handle_group_error(&mut self, refusal: GroupError) -> Result<()> {
         match refusal {
             GroupError::RebalanceInProgress => {
@@ -374,7 +377,7 @@ impl Consumer {
         }
     }
 
-    /// Others may have what it had.
+    /// Gives up the membership and all partitions: other members may have them already.
     fn lose_all(&mut self) {
         let last_assignment = self.membership.last_assignment.take();
         self.membership = Membership { last_assignment, ..Membership::default() };
@@ -384,7 +387,7 @@ impl Consumer {
         }
     }
 
-    /// Goes: for good, or as a static member that may come back.
+    /// Leaves the group, or detaches from it as a static member that may come back.
     pub(super) fn leave(&mut self) -> Result<()> {
         let left = match self.group.as_ref().filter(|_| self.is_member()) {
             None => Ok(()),
@@ -427,7 +430,7 @@ impl RebalanceActions for Consumer {
     }
 }
 
-/// Whether exactly these partitions are assigned to the members of a group.
+/// Returns whether the members have exactly the partitions of these topics.
 fn covers(joined: &Joined, topics: &BTreeMap<String, u32>) -> bool {
     let assigned = joined
         .members

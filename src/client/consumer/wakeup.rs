@@ -1,4 +1,4 @@
-//! The wakeup of a consumer.
+//! Waking a consumer that waits in a poll.
 
 use crate::clock::Clock;
 use crate::notify::Notify;
@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-/// Rings when there may be work: records, topics, an answer of the group, a call of the waker.
+/// Wakes a poll when there may be work: records, topics, an answer of the group, a call of the
+/// [`ConsumerWaker`].
 ///
-/// A poll notes the number of rings, looks at everything, and then waits until the number changes.
+/// A poll reads the number of wakeups, looks at everything, and then waits until the number
+/// changes.
 #[derive(Debug, Default)]
-pub(crate) struct ConsumerWakeup {
+pub(super) struct ConsumerWakeup {
     notify: Notify,
     count: AtomicU64,
-    woken: AtomicBool,
+    /// Whether a [`ConsumerWaker`] was called since the last poll that returned because of it.
+    called: AtomicBool,
 }
 
 impl Wake for ConsumerWakeup {
@@ -24,33 +27,34 @@ impl Wake for ConsumerWakeup {
 }
 
 impl ConsumerWakeup {
-    /// Returns a waker that rings it.
+    /// Returns a waker for this consumer.
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }
 
-    pub(crate) fn notify(&self) {
+    fn notify(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.notify.notify();
     }
 
+    /// Returns the number of wakeups so far.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until the bell has rung since `since`, or the time is up; returns whether it has
-    /// rung.
-    pub(super) fn wait(&self, since: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
-        self.notify.wait(timeout, clock, || self.count() != since)
+    /// Waits until the number of wakeups is no longer `seen`, for at most `timeout`; returns
+    /// whether it has changed.
+    pub(super) fn wait(&self, seen: u64, timeout: Option<Duration>, clock: &dyn Clock) -> bool {
+        self.notify.wait(timeout, clock, || self.count() != seen)
     }
 
-    /// Returns whether the waker was called, and clears that.
+    /// Returns whether a [`ConsumerWaker`] was called, and clears that.
     pub(super) fn take_call(&self) -> bool {
-        self.woken.swap(false, Ordering::SeqCst)
+        self.called.swap(false, Ordering::SeqCst)
     }
 }
 
-/// Rings a bell once. It must be armed to do so again.
+/// Wakes a consumer once. It must be armed to do so again.
 #[derive(Debug)]
 pub(super) struct OneShotWaker {
     wakeup: Arc<ConsumerWakeup>,
@@ -66,7 +70,7 @@ impl OneShotWaker {
         &self.wakeup
     }
 
-    /// Arms the one_shot; returns whether it was not armed before.
+    /// Arms the waker; returns whether it was not armed before.
     pub(super) fn arm(&self) -> bool {
         !self.armed.swap(true, Ordering::SeqCst)
     }
@@ -112,7 +116,7 @@ impl ConsumerWaker {
 
     /// Ends the poll in progress, or else the next one.
     pub fn wake(&self) {
-        self.wakeup.woken.store(true, Ordering::SeqCst);
+        self.wakeup.called.store(true, Ordering::SeqCst);
         self.wakeup.notify();
     }
 }
