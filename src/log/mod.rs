@@ -145,9 +145,9 @@ impl Log {
     /// now, even if new records take the place of the old ones. A [`Reader`] or [`Tail`] that has
     /// returned records which are no longer in the log fails with [`Error::OffsetOutOfRange`]
     /// until you [`seek`](Reader::seek): it does not continue with the records of another history.
-    /// The log recognises a truncation by its last batch, so one that is followed by a compaction
-    /// beyond that batch before you read again is not noticed; the reader then goes on at its
-    /// offset.
+    /// The log recognises a truncation by its last batch, so it does not notice one that is
+    /// followed by a compaction beyond that batch before you read again; the reader then continues
+    /// at its offset.
     ///
     /// A file that the writer deletes keeps its room on disk while this process has it open.
     /// Between calls, the log keeps at most two files open, and each reader the one that it is in.
@@ -166,14 +166,14 @@ impl Log {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it, too,
-    ///   if the directory is gone: the writer deleted the topic.
+    /// - [`Error::DirectoryNotFound`] if there is no such directory. Later calls fail with it,
+    ///   too, if the directory is gone: the writer deleted the topic.
     /// - [`Error::NotALog`] when there is no segment.
     /// - [`Error::Corrupt`] if valid batches follow damage in the last segment, or the segment
     ///   ends below what was synced, unless `open` would trust the indexes of that part and not
     ///   read it: then the read of the damage fails. With [`OnCorruption::Truncate`] the log ends
     ///   before the damage, and no file is truncated.
-    /// - [`Error::Corrupt`] also if a file behind the end is none of the log's segments, which
+    /// - [`Error::Corrupt`] also if a file after the end is not one of the log's segments, which
     ///   [`open`](Log::open) rejects. With [`OnCorruption::Truncate`] the file is ignored, and
     ///   [`verify`](Log::verify) reports it.
     /// - [`Error::Corrupt`] also if a segment is missing, or shorter than when the log was closed.
@@ -284,9 +284,9 @@ impl Log {
     /// - [`Error::InvalidBatch`] for a batch that breaks a rule of
     ///   [`validate_for_append`](crate::record::validate_for_append).
     /// - [`Error::Producer`], with nothing stored:
-    ///   - [`OutOfOrder`](crate::ProducerStateError::OutOfOrder): batches before it are missing, or
-    ///     it was stored too long ago to be recognised, or it has a new epoch and does not begin
-    ///     at 0. `expected` is the next valid number.
+    ///   - [`OutOfOrder`](crate::ProducerStateError::OutOfOrder): batches before it are missing,
+    ///     or it was stored too long ago to be recognised, or it has a new epoch and does not
+    ///     begin at 0. `expected` is the next valid number.
     ///   - [`Fenced`](crate::ProducerStateError::Fenced): the log has seen a higher epoch of this
     ///     producer.
     ///   - [`InTransaction`](crate::ProducerStateError::InTransaction): a broker has left a
@@ -474,7 +474,8 @@ impl Log {
     /// Closes the active segment and begins the next, unless it is empty.
     ///
     /// # Errors
-    /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Io`]: nothing has changed; [`Error::ReadOnly`], [`Error::Poisoned`],
+    /// [`Error::Closed`].
     pub fn roll(&self) -> Result<()> {
         self.inner.roll(WhenFull::Fail)
     }
@@ -568,7 +569,8 @@ impl Log {
     ///
     /// # Errors
     /// As [`delete_before`](Log::delete_before). A damaged segment is no error here: it is
-    /// reported as [`Event::CorruptionFound`](crate::Event::CorruptionFound), and is not deleted for its age.
+    /// reported as [`Event::CorruptionFound`](crate::Event::CorruptionFound), and is not deleted
+    /// for its age.
     pub fn maintain(&self) -> Result<MaintenanceReport> {
         self.inner.maintain(&mut |_| true)
     }

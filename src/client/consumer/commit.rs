@@ -47,7 +47,7 @@ impl Consumer {
     /// - [`Error::Io`]: nothing is committed. If the disk was full, commit again once there is
     ///   room.
     pub fn commit(&mut self) -> Result<()> {
-        self.store.shared().check_open()?;
+        self.store.inner().check_open()?;
         let positions = self.existing_partitions().filter_map(|partition| {
             Some((partition.name.clone(), OffsetAndMetadata::from(partition.position()?)))
         });
@@ -221,7 +221,7 @@ impl Consumer {
         loop {
             if self.partitions.iter().any(Partition::is_uncommitted) {
                 // In a closed store no topic is found, so all of them would seem deleted.
-                self.store.shared().check_open()?;
+                self.store.inner().check_open()?;
             }
             let offsets = self.uncommitted();
             let group = self.group.clone().filter(|_| !offsets.is_empty());

@@ -32,7 +32,7 @@ impl Consumer {
         }
         // A deleted file of the closed log keeps its space on disk while it is open.
         partition.release_files();
-        if let Err(error) = self.store.shared().check_open() {
+        if let Err(error) = self.store.inner().check_open() {
             return Err(Unavailable { error, is_temporary: false });
         }
         let (error, is_temporary) =
@@ -60,7 +60,7 @@ impl Consumer {
                 continue;
             }
             let Err(unavailable) = self.use_current_log(index) else { continue };
-            self.store.shared().check_open()?;
+            self.store.inner().check_open()?;
             let Some(partition) = self.partitions.get_mut(index) else { continue };
             partition.unavailable = true;
             if !unavailable.is_temporary && !std::mem::replace(&mut partition.reported, true) {

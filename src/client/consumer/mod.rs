@@ -168,10 +168,10 @@ impl Store {
     ///   and cannot be created, for example on a full disk.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
         config.validate()?;
-        self.shared().check_open()?;
+        self.inner().check_open()?;
         let group = match &config.group_id {
             Some(name) => {
-                let groups = &self.shared().config.group_coordinator;
+                let groups = &self.inner().config.group_coordinator;
                 groups.check_session_timeout(config.session_timeout)?;
                 let coordinator = self.coordinator()?;
                 Some(GroupHandle { name: name.as_str().into(), coordinator })
@@ -309,7 +309,7 @@ impl Consumer {
         let left = self.leave();
         let panicked = self.panicked.take().map_or(Ok(()), |panicked| Err(panicked.into()));
         let done = committed.and(left).and(panicked);
-        done.map_err(|error| self.store.shared().closed_with_store(error))
+        done.map_err(|error| self.store.inner().closed_with_store(error))
     }
 
     /// Returns the topics that the consumer subscribes to; with a pattern, the topics that match
@@ -382,7 +382,7 @@ impl Consumer {
         if self.closed {
             return Err(ConsumeError::Closed.into());
         }
-        self.store.shared().check_open()
+        self.store.inner().check_open()
     }
 
     /// Returns whether the group knows that the consumer subscribes to a topic, or will know it.

@@ -148,7 +148,7 @@ impl BatchWriter<'_> {
         batch: &mut Batch,
         sequence: &mut SequenceState,
     ) -> Result<Appended> {
-        self.context.store.shared().check_open()?;
+        self.context.store.inner().check_open()?;
         let now = self.context.store.topic(&self.queue.topic)?.partition(self.queue.partition)?;
         if now.is_same_log(&batch.log) {
             return Err(now.closed_error());

@@ -3,7 +3,8 @@
 use crate::log::inner::LogInner;
 use std::sync::Arc;
 
-/// A guard that pauses the maintenance of a log. See [`Log::pause_maintenance`].
+/// A guard that pauses the maintenance of a log. See
+/// [`Log::pause_maintenance`](crate::Log::pause_maintenance).
 #[derive(Debug)]
 #[must_use = "maintenance goes on when this is dropped"]
 pub struct MaintenancePause {

@@ -26,8 +26,8 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
     let checkpoints = checkpoints_to_read(&dir)?;
     let (follower, segments) =
         survey(&dir, &checkpoints, &config, &mut ReplacementEnds::default())?;
-    // A hole that lost files left reads like one that compaction left: only the close knows
-    // better.
+    // A hole that lost files left reads like one that compaction left. Only the marker of a clean
+    // close tells them apart.
     if config.on_corruption != OnCorruption::Truncate {
         let strays = read_strays(&dir, &checkpoints, &config)?.into_iter();
         if let Some(damage) = strays.chain(lost_since_close(&dir, &checkpoints)?).next() {
@@ -54,7 +54,7 @@ pub(crate) fn open_read_only(path: &Path, config: LogConfig) -> Result<LogInner>
     }))
 }
 
-/// The checkpoints of a log that is only read.
+/// Returns the checkpoints of a read-only log.
 pub(crate) fn checkpoints_to_read(dir: &Arc<SegmentDir>) -> Result<Checkpoints> {
     let place = Place::hold(&dir.fs, &dir.path).map_err(|e| Error::io("open", &dir.path, e))?;
     let above = data_dir_above(&place)?.map(|(above, key)| {
