@@ -3,7 +3,7 @@
 use crate::group::config::GroupCoordinatorConfig;
 use crate::group::membership::{Answer, Group, GroupState};
 use crate::group::protocol::Subscription;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) mailboxes: BTreeMap<String, MemberMailbox>,
     /// The topics that its members read, and since when: the first of those that are still there,
     /// or were followed by another without the group becoming empty.
-    pub(super) since: BTreeMap<String, Moment>,
+    pub(super) since: BTreeMap<String, LogicalTime>,
 }
 
 /// The answers to a member that waits in this process.
@@ -38,7 +38,7 @@ impl Entry {
     }
 
     /// A member reads these topics since then.
-    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, Moment>) {
+    pub(super) fn note_reading(&mut self, topics: BTreeMap<String, LogicalTime>) {
         for (topic, since) in topics {
             let known = self.since.entry(topic).or_insert(since);
             *known = since.min(*known);

@@ -6,7 +6,7 @@ use crate::group::hosted_group::MemberMailbox;
 use crate::group::membership::{Answer, Caller, Join, JoinAs, Step};
 use crate::notify::wake_all;
 use crate::sync::atomic::Ordering;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -22,7 +22,7 @@ impl Coordinator {
         &self,
         group: &str,
         join: Join,
-        since: BTreeMap<String, Moment>,
+        since: BTreeMap<String, LogicalTime>,
         waker: &Waker,
     ) -> Result<(String, Result<()>)> {
         let waker = waker.clone();
@@ -150,7 +150,7 @@ impl Coordinator {
     }
 
     /// Since when members of a group have been reading a topic, if they have.
-    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<Moment>> {
+    pub(crate) fn reads_since(&self, group: &str, topic: &str) -> Result<Option<LogicalTime>> {
         self.with(self.partition(group)?, |shard, _| {
             let entry = shard.groups.get(group);
             Ok(entry.and_then(|entry| entry.since.get(topic)).copied())

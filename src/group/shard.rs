@@ -8,7 +8,7 @@ use crate::group::membership::{Caller, Group, GroupState};
 use crate::group::offsets::{GroupMetadata, OffsetTable, OffsetsRecord};
 use crate::log::{Appended, Log};
 use crate::record::{ControlRecord, Record};
-use crate::types::{Moment, Offset, ProducerId, StartAt, Timestamp};
+use crate::types::{LogicalTime, Offset, ProducerId, StartAt, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ impl Shard {
             let mut entry = Entry::of(group);
             if entry.group.member_ids().next().is_some() {
                 let subscribed = entry.subscribed().unwrap_or_default();
-                let since = subscribed.into_iter().map(|topic| (topic, Moment::default()));
+                let since = subscribed.into_iter().map(|topic| (topic, LogicalTime::default()));
                 entry.note_reading(since.collect());
             }
             self.groups.insert(name.clone(), entry);

@@ -2,18 +2,18 @@
 
 pub(crate) mod admin;
 mod alteration;
-pub(crate) mod births;
 pub(crate) mod config;
 pub(crate) mod creation;
+pub(crate) mod creation_order;
 pub(crate) mod deletion;
 pub(crate) mod directory;
 pub(crate) mod groups;
 pub(crate) mod inner;
 pub(crate) mod java_properties;
 pub(crate) mod meta_properties;
-pub(crate) mod name;
 pub(crate) mod opening;
 pub(crate) mod parallel;
+pub(crate) mod partition_dir;
 mod partition_metadata;
 pub(crate) mod producer_ids;
 mod removal;

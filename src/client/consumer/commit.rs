@@ -120,7 +120,8 @@ impl Consumer {
         }
         let (topic, partition) = ((*name.topic).to_owned(), name.partition);
         let found = self.store.topic(&topic);
-        let Some(found) = found.ok().filter(|found| found.check_has(partition).is_ok()) else {
+        let Some(found) = found.ok().filter(|found| found.check_has_partition(partition).is_ok())
+        else {
             return Some(CommitError::UnknownTopicOrPartition { topic, partition });
         };
         match own {

@@ -257,7 +257,7 @@ impl Consumer {
         self.check_open()?;
         self.interest.check_next(&SubscriptionState::Assigned)?;
         let names: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        let (mut added, now) = (Vec::new(), self.store.moment());
+        let (mut added, now) = (Vec::new(), self.store.logical_time());
         for name in names.iter().filter(|name| self.index(name).is_none()) {
             let log = self.store.partition(&name.topic, name.partition)?;
             added.push(Partition::new(name.clone(), log, Some(now), &self.bell));
@@ -359,7 +359,7 @@ impl Consumer {
         self.check_open()?;
         self.group_for("subscribe")?;
         self.interest.check_next(&interest)?;
-        self.since.begin(&interest, self.store.moment());
+        self.since.begin(&interest, self.store.logical_time());
         self.interest = interest;
         self.membership.rejoin = true;
         Ok(())

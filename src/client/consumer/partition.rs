@@ -6,7 +6,7 @@ use crate::error::{ConsumeError, Error, Result};
 use crate::log::{Log, Reader};
 use crate::record::StoredRecord;
 use crate::store::topic::Topic;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use crate::types::TopicPartition;
 use crate::types::{Offset, StartAt};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) log: Log,
     /// When the log was made.
-    pub(super) born: Moment,
+    pub(super) born: LogicalTime,
     /// Since when the consumer reads it, if it was assigned by hand. Otherwise the group knows.
-    pub(super) since: Option<Moment>,
+    pub(super) since: Option<LogicalTime>,
     /// Where it is. `None` until that was decided. What it has read ahead waits in it for the next
     /// poll.
     reader: Option<Reader>,
@@ -47,8 +47,8 @@ pub(super) struct Room {
 impl Partition {
     pub(super) fn new(
         name: TopicPartition,
-        (log, born): (Log, Moment),
-        since: Option<Moment>,
+        (log, born): (Log, LogicalTime),
+        since: Option<LogicalTime>,
         bell: &Arc<ConsumerWakeup>,
     ) -> Partition {
         let trigger = OneShotWaker::new(bell);
@@ -99,7 +99,7 @@ impl Partition {
 
     /// Another log has the name now. If the topic was deleted and made again, where to begin in it
     /// is to be decided; if the partition was reopened, it is read on where it was.
-    pub(super) fn replace_log(&mut self, (log, born): (Log, Moment)) {
+    pub(super) fn replace_log(&mut self, (log, born): (Log, LogicalTime)) {
         if log.is_same_partition(&self.log) {
             // Beyond the end, if the log has lost its last records, the next read finds that out.
             self.reader = self.position().map(|at| log.reader_at(at));

@@ -4,7 +4,7 @@ use crate::client::consumer::callbacks::guarded;
 use crate::error::{ConsumeError, Result};
 use crate::store::topics::Store;
 use crate::topic_name::is_internal;
-use crate::types::Moment;
+use crate::types::LogicalTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -111,14 +111,14 @@ impl SubscriptionState {
 #[derive(Debug, Default)]
 pub(super) struct Since {
     /// Topics subscribed to by name.
-    named: BTreeMap<String, Moment>,
+    named: BTreeMap<String, LogicalTime>,
     /// All others.
-    pattern: Moment,
+    pattern: LogicalTime,
 }
 
 impl Since {
     /// Another interest holds from now on. It began earlier with topics that were named before.
-    pub(super) fn begin(&mut self, interest: &SubscriptionState, now: Moment) {
+    pub(super) fn begin(&mut self, interest: &SubscriptionState, now: LogicalTime) {
         let mut before = std::mem::take(&mut self.named);
         self.pattern = now;
         if let SubscriptionState::Topics(topics) = interest {
@@ -127,7 +127,7 @@ impl Since {
         }
     }
 
-    pub(super) fn of(&self, topic: &str) -> Moment {
+    pub(super) fn of(&self, topic: &str) -> LogicalTime {
         self.named.get(topic).copied().unwrap_or(self.pattern)
     }
 }
