@@ -173,7 +173,7 @@ impl Consumer {
         };
         let mut names = self.partitions.iter().map(|partition| &partition.name);
         group.coordinator.committed(&group.name, &mut names)?;
-        let interval = group.coordinator.sign_of_life();
+        let interval = group.coordinator.offset_use_interval();
         self.next_sign_of_life = now.saturating_add(interval.max(Duration::from_millis(1)));
         Ok(())
     }

@@ -121,12 +121,12 @@ impl Consumer {
             return Ok(None);
         };
         let until = deadline.unwrap_or(Duration::MAX);
-        group.coordinator.waits(&group.name, &self.membership.id, Some(until))
+        group.coordinator.set_wake_time(&group.name, &self.membership.id, Some(until))
     }
 
     pub(super) fn say_awake(&self) {
         if let Some(group) = self.group.as_ref().filter(|_| self.is_member()) {
-            group.coordinator.waits(&group.name, &self.membership.id, None).ok();
+            group.coordinator.set_wake_time(&group.name, &self.membership.id, None).ok();
         }
     }
 

@@ -323,7 +323,7 @@ proptest! {
                 let all = assigned[id].iter().filter(|at| *at.topic == **topic);
                 all.map(|at| at.partition).collect::<Vec<_>>()
             };
-            let turns = in_turn(&groups.0);
+            let turns = in_turn_order(&groups.0);
             let among: Vec<_> = turns.iter().filter(|(_, m)| m.topics.contains(topic)).collect();
             let ranges: Vec<Vec<u32>> = among.iter().map(|(id, _)| of_topic(*id)).collect();
             if !ranges.is_empty() {

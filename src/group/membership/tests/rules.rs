@@ -491,16 +491,16 @@ fn a_stored_group_goes_on_where_it_was() {
 fn what_a_group_does_decides_which_offsets_may_expire() {
     let subscribed = BTreeSet::from(["t".to_owned()]);
     let (since, subscribed) = (Some(Timestamp::from_millis(7)), Some(&subscribed));
-    assert_eq!(group().used(since, subscribed), GroupUse::Simple);
+    assert_eq!(group().offset_use(since, subscribed), GroupUse::Simple);
     let mut group = stable(&[new("a")]);
     let now = stable_at(&group);
     let stable = GroupUse::Stable { subscribed: subscribed.unwrap() };
-    assert_eq!(group.used(since, subscribed), stable);
-    assert_eq!(group.used(since, None), GroupUse::Busy);
+    assert_eq!(group.offset_use(since, subscribed), stable);
+    assert_eq!(group.offset_use(since, None), GroupUse::Busy);
     assert_eq!(joined(group.rebalance(now)), []);
-    assert_eq!(group.used(since, subscribed), GroupUse::Busy);
+    assert_eq!(group.offset_use(since, subscribed), GroupUse::Busy);
     assert!(group.leave(by("a"), now).result.is_ok());
-    assert_eq!(group.used(since, subscribed), GroupUse::Empty { since });
+    assert_eq!(group.offset_use(since, subscribed), GroupUse::Empty { since });
 }
 
 #[test]

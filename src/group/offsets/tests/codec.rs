@@ -1,5 +1,5 @@
 use super::*;
-use crate::group::wire::TooLong;
+use crate::group::wire::FieldTooLong;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -121,7 +121,7 @@ fn what_does_not_fit_is_not_written() {
         let OffsetsRecord::Offset { value: Some(value), .. } = record else { panic!("{record:?}") };
         assert_eq!(value.metadata, longest.metadata);
         let limit = 32_767;
-        assert_eq!(too_long.encode_as(version), Err(TooLong { length: 32_768, limit }));
+        assert_eq!(too_long.encode_as(version), Err(FieldTooLong { length: 32_768, limit }));
     }
     assert!(OffsetKey { group: "g".repeat(32_768), ..orders_3() }.encode().is_err());
 }

@@ -140,8 +140,8 @@ fn offsets_expire_by_what_their_group_does() {
 fn use_keeps_an_offset_and_is_stored_after_half_of_the_retention() {
     let mut table = two_topics();
     let (week, simple) = (7 * DAY, GroupUse::Simple);
-    table.note_use("g", "old", 0, at(T0 + 3 * DAY));
-    table.note_use("g", "unknown", 0, at(T0 + 3 * DAY));
+    table.record_use("g", "old", 0, at(T0 + 3 * DAY));
+    table.record_use("g", "unknown", 0, at(T0 + 3 * DAY));
     assert_eq!(expire(&table, simple, week + DAY), (vec!["young".to_owned()], false));
     assert_eq!(expire(&table, simple, week + 3 * DAY - 1), (vec!["young".to_owned()], false));
     assert_eq!(expire(&table, simple, week + 3 * DAY).0.len(), 2);
@@ -186,12 +186,12 @@ fn a_time_of_its_own_and_a_transaction_come_first() {
 #[test]
 fn what_is_stored_tells_how_a_group_is_used() {
     let empty = GroupMetadata { state_since: Some(at(7)), ..GroupMetadata::default() };
-    assert_eq!(GroupUse::stored(None), GroupUse::Simple);
-    assert_eq!(GroupUse::stored(Some(&empty)), GroupUse::Simple);
+    assert_eq!(GroupUse::from_metadata(None), GroupUse::Simple);
+    assert_eq!(GroupUse::from_metadata(Some(&empty)), GroupUse::Simple);
     let mut group = GroupMetadata { protocol_type: "consumer".into(), ..empty };
-    assert_eq!(GroupUse::stored(Some(&group)), GroupUse::Empty { since: Some(at(7)) });
+    assert_eq!(GroupUse::from_metadata(Some(&group)), GroupUse::Empty { since: Some(at(7)) });
     group.members.push(MemberMetadata::default());
-    assert_eq!(GroupUse::stored(Some(&group)), GroupUse::Busy);
+    assert_eq!(GroupUse::from_metadata(Some(&group)), GroupUse::Busy);
 }
 
 #[derive(Debug, Clone)]
