@@ -59,15 +59,15 @@ impl<'a> FieldReader<'a> {
     }
 
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedField> {
-        self.array().map(i16::from_be_bytes)
+        self.fixed().map(i16::from_be_bytes)
     }
 
     pub(crate) fn i32(&mut self) -> Result<i32, MalformedField> {
-        self.array().map(i32::from_be_bytes)
+        self.fixed().map(i32::from_be_bytes)
     }
 
     pub(crate) fn i64(&mut self) -> Result<i64, MalformedField> {
-        self.array().map(i64::from_be_bytes)
+        self.fixed().map(i64::from_be_bytes)
     }
 
     pub(crate) fn string(&mut self) -> Result<&'a str, MalformedField> {
@@ -95,8 +95,22 @@ impl<'a> FieldReader<'a> {
         self.slice(length)
     }
 
+    pub(crate) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedField> {
+        self.nullable_count()?.map(|length| self.slice(length)).transpose()
+    }
+
+    /// Reads an array, each element of which takes at least `least` bytes.
+    pub(crate) fn array<T>(
+        &mut self,
+        least: usize,
+        mut element: impl FnMut(&mut FieldReader<'a>) -> Result<T, MalformedField>,
+    ) -> Result<Vec<T>, MalformedField> {
+        let count = self.elements(least)?;
+        (0..count).map(|_| element(self)).collect()
+    }
+
     /// How many elements of an array follow, each of which takes at least `least` bytes.
-    pub(crate) fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
+    fn elements(&mut self, least: usize) -> Result<usize, MalformedField> {
         let count = self.count()?;
         if count.saturating_mul(least) > self.rest.len() {
             return Err(self.malformed("there is no room for as many elements as it counts"));
@@ -124,13 +138,16 @@ impl<'a> FieldReader<'a> {
     }
 
     fn count(&mut self) -> Result<usize, MalformedField> {
-        let count = if self.flexible {
-            self.compact_length()?
-        } else {
-            let count = self.i32()?;
-            self.classic_length(count.into())?
-        };
+        let count = self.nullable_count()?;
         count.ok_or_else(|| self.malformed("bytes or an array that must be there are null"))
+    }
+
+    fn nullable_count(&mut self) -> Result<Option<usize>, MalformedField> {
+        if self.flexible {
+            return self.compact_length();
+        }
+        let count = self.i32()?;
+        self.classic_length(count.into())
     }
 
     fn classic_length(&self, length: i64) -> Result<Option<usize>, MalformedField> {
@@ -149,7 +166,7 @@ impl<'a> FieldReader<'a> {
     fn varint(&mut self) -> Result<u32, MalformedField> {
         let mut value = 0_u32;
         for shift in [0, 7, 14, 21, 28] {
-            let [byte] = self.array()?;
+            let [byte] = self.fixed()?;
             let bits = u32::from(byte & 0x7f);
             if shift == 28 && byte > 0x0f {
                 return Err(self.malformed("the length that ends here is above 32 bits"));
@@ -162,7 +179,7 @@ impl<'a> FieldReader<'a> {
         Ok(value)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], MalformedField> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], MalformedField> {
         let (front, behind) = self.rest.split_first_chunk().ok_or_else(|| self.short())?;
         self.rest = behind;
         Ok(*front)
@@ -222,8 +239,16 @@ impl FieldWriter {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), FieldTooLong> {
-        self.elements(bytes.len())?;
-        self.bytes.extend(bytes);
+        self.nullable_bytes(Some(bytes))
+    }
+
+    pub(crate) fn nullable_bytes(&mut self, bytes: Option<&[u8]>) -> Result<(), FieldTooLong> {
+        match bytes {
+            Some(bytes) => self.elements(bytes.len())?,
+            None if self.flexible => self.varint(0),
+            None => self.i32(-1),
+        }
+        self.bytes.extend(bytes.unwrap_or_default());
         Ok(())
     }
 

@@ -179,9 +179,7 @@ impl GroupMetadata {
         let protocol = input.nullable_string()?.map(str::to_owned);
         let leader = input.nullable_string()?.map(str::to_owned);
         let state_since = if version >= 2 { some_time(input.i64()?) } else { None };
-        let count = input.elements(LEAST_MEMBER)?;
-        let members = (0..count).map(|_| MemberMetadata::decode(&mut input, version));
-        let members = members.collect::<Result<_, _>>()?;
+        let members = input.array(LEAST_MEMBER, |input| MemberMetadata::decode(input, version))?;
         input.end_struct()?;
         input.end()?;
         Ok(GroupMetadata { protocol_type, generation, protocol, leader, state_since, members })

@@ -106,35 +106,41 @@ fn a_later_version_is_read_as_the_last_one() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    for (bytes, place, what) in [
-        ("", 0, "it ends within a number"),
+    for (bytes, position, reason) in [
+        ("", 0, "it ends within a field that begins here"),
         ("ffff 00000000", 0, "its version is negative"),
-        ("0000 000000", 2, "it ends within a number"),
-        ("0000 ffffffff", 2, "it counts more than it has"),
-        ("0000 7fffffff 0000 0000", 2, "it counts more than it has"),
-        ("0000 00000001 0003 6161", 6, "a name is longer than the message"),
-        ("0000 00000001 fffe 6161", 6, "a name is longer than the message"),
-        ("0000 00000001 ffff", 6, "a name is missing"),
-        ("0000 00000001 0002 c328", 6, "a name is not UTF-8"),
-        ("0000 00000000 00000003 0101", 6, "its user data is longer than the message"),
-        ("0000 00000000 fffffffe", 6, "its user data is longer than the message"),
-        ("0001 00000000 ffffffff 00000002 0000 00000000", 10, "it counts more than it has"),
+        ("0000 000000", 2, "it ends within a field that begins here"),
+        ("0000 ffffffff", 6, "bytes or an array that must be there are null"),
+        ("0000 7fffffff 0000 0000", 6, "there is no room for as many elements as it counts"),
+        ("0000 00000001 0003 6161", 8, "it ends within a field that begins here"),
+        ("0000 00000001 fffe 6161", 8, "a length is below -1"),
+        ("0000 00000001 ffff", 8, "a text that must be there is null"),
+        ("0000 00000001 0002 c328", 10, "the text that ends here is not UTF-8"),
+        ("0000 00000000 00000003 0101", 10, "it ends within a field that begins here"),
+        ("0000 00000000 fffffffe", 10, "a length is below -1"),
+        (
+            "0001 00000000 ffffffff 00000002 0000 00000000",
+            14,
+            "there is no room for as many elements as it counts",
+        ),
         (
             "0001 00000000 ffffffff 00000001 0000 00000002 00000000",
-            16,
-            "it counts more than it has",
+            20,
+            "there is no room for as many elements as it counts",
         ),
         ("0001 00000000 ffffffff 00000001 0000 00000001 80000000", 20, "a partition is negative"),
-        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within a number"),
+        ("0002 00000000 ffffffff 00000000 0000", 14, "it ends within a field that begins here"),
         (
             "0003 00000000 ffffffff 00000000 00000000 0005 61",
-            18,
-            "a name is longer than the message",
+            20,
+            "it ends within a field that begins here",
         ),
     ] {
-        assert_eq!(Subscription::decode(&hex(bytes)), Err((place, what)), "{bytes}");
+        let error = Err(MalformedField { position, reason });
+        assert_eq!(Subscription::decode(&hex(bytes)), error, "{bytes}");
     }
-    assert_eq!(Assignment::decode(&hex("8000 00000000")), Err((0, "its version is negative")));
+    let error = Err(MalformedField { position: 0, reason: "its version is negative" });
+    assert_eq!(Assignment::decode(&hex("8000 00000000")), error);
 }
 
 #[test]
