@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_directory_is_what_its_name_says(
+        fn partition_dir_round_trips(
             topic in a_topic(), partition in prop_oneof![0..20_u32, 0..=i32::MAX as u32], suffix in a_stage(),
         ) {
             let dir = PartitionDir { topic: topic.clone(), partition, suffix };
@@ -188,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn a_name_that_is_taken_is_the_one_that_is_written(name in "\\PC{0,20}|[a-z.0+-]{1,12}|[a-z-]{1,4}-[0-9+]{1,12}|[a-z.-]{0,5}-[0-9]\\.[0-9a-fA-F]{31,33}-(delete|stray|future)") {
+        fn parsed_name_is_written_identically(name in "\\PC{0,20}|[a-z.0+-]{1,12}|[a-z-]{1,4}-[0-9+]{1,12}|[a-z.-]{0,5}-[0-9]\\.[0-9a-fA-F]{31,33}-(delete|stray|future)") {
             if let Ok(Some(dir)) = PartitionDir::parse(&name) {
                 prop_assert_eq!(dir.to_string(), name);
                 prop_assert!(invalid_reason(&dir.topic).is_none());
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_names_are_cut_for_the_stages_that_kafka_cuts() {
+    fn longest_names_are_truncated_as_in_kafka() {
         let id = KafkaUuid::from_bytes([0xAB; 16]);
         let dir = PartitionDir::current(&"t".repeat(249), 12_345);
         assert_eq!(dir.to_string().len(), 255);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn all_other_directories_are_refused() {
+    fn parse_rejects_other_directory_names() {
         let id = "0123456789abcdef0123456789abcdef";
         for name in [
             "",

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_definition_is_read_as_it_was_written() {
+    fn topic_definition_round_trips() {
         let creating = [None, Some(TopicId::random())].map(TopicState::Creating);
         for state in creating.into_iter().chain([TopicState::Settled, TopicState::Deleting]) {
             let config = TopicConfig::default().partitions(8).set("retention.ms", "-1").unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_not_guessed_at() {
+    fn topic_definition_rejects_malformed_text() {
         for text in [
             "",
             "retention.ms=1",

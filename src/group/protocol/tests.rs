@@ -13,7 +13,7 @@ fn at(topic: &str, partition: u32) -> TopicPartition {
 
 /// As Kafka 4.1.1 writes it, in each version.
 #[test]
-fn subscriptions_are_kafkas() {
+fn subscription_bytes_match_kafka() {
     let names = "00000002 0001 61 0006 6f7264657273";
     let data = "00000002 0102";
     let owned = "00000002 0001 61 00000001 00000000
@@ -57,7 +57,7 @@ fn subscriptions_are_kafkas() {
 }
 
 #[test]
-fn assignments_are_kafkas() {
+fn assignment_bytes_match_kafka() {
     let partitions = vec![at("orders", 3), at("a", 0), at("orders", 1)];
     let full = Assignment { partitions, user_data: Some(vec![9]) };
     let grouped = vec![at("orders", 3), at("orders", 1), at("a", 0)];
@@ -74,7 +74,7 @@ fn assignments_are_kafkas() {
 }
 
 #[test]
-fn user_data_is_kafkas() {
+fn user_data_bytes_match_kafka() {
     let last = [at("orders", 3), at("orders", 1)];
     let bytes = hex("00000001 0006 6f7264657273 00000002 00000003 00000001 00000007");
     assert_eq!(sticky_user_data(&last, 7), Some(bytes.clone()));
@@ -92,7 +92,7 @@ fn user_data_is_kafkas() {
 }
 
 #[test]
-fn a_later_version_is_read_as_the_last_one() {
+fn later_version_reads_as_last() {
     let bytes = hex("7fff 00000000 ffffffff 00000000 00000009 0001 72 0badcafe");
     let read = Subscription::decode(&bytes).unwrap();
     assert_eq!((read.generation, read.rack.as_deref()), (9, Some("r")));
@@ -105,7 +105,7 @@ fn a_later_version_is_read_as_the_last_one() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn decode_error_names_position() {
     for (bytes, position, reason) in [
         ("", 0, "it ends within a field that begins here"),
         ("ffff 00000000", 0, "its version is negative"),
@@ -144,7 +144,7 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_written() {
+fn encode_fails_when_field_too_long() {
     let long = "x".repeat(1 << 15);
     let topics = vec![long.clone()];
     assert_eq!(Subscription { topics, ..Default::default() }.encode(3), None);
@@ -168,7 +168,7 @@ fn data() -> impl Strategy<Value = Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn messages_round_trip(
         topics in prop::collection::vec("\\PC{0,5}", 0..5),
         (user_data, mut owned) in (data(), partitions()),
         generation in -1..i32::MAX,
@@ -198,7 +198,7 @@ proptest! {
 
     /// Any bytes are read or refused, and what is read of them is not more than they are.
     #[test]
-    fn any_bytes_do_no_harm(
+    fn decode_survives_any_bytes(
         version in 0u8..5,
         bytes in prop::collection::vec(prop::sample::select(vec![0u8, 0, 0, 0, 1, 2, 3, 0x61, 0x7f, 0xff]), 0..60),
     ) {
